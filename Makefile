@@ -1,0 +1,40 @@
+# What a change must pass is `make check`. It needs Go and, for the race
+# detector, a C compiler; the product itself is built without C.
+GOLANGCI := bin/golangci-lint-v2.15.0
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+FUZZTIME ?= 10s
+
+.PHONY: help build run test race lint fuzz bench check
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+
+build: ## build bin/zbus
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.release=$(VERSION)' -o bin/zbus ./cmd/zbus
+
+run: build ## build it and serve from ./zbus-data
+	bin/zbus
+
+test: ## run all tests with the race detector
+	go test -race -timeout=4m ./...
+
+race: ## repeat the tests with 1, 2 and 4 processors, to find what one order hides
+	go test -race -timeout=20m -count=2 -cpu=1,2,4 ./...
+
+$(GOLANGCI):
+	GOBIN=$(CURDIR)/bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(@:bin/golangci-lint-%=%)
+	@mv bin/golangci-lint $@
+
+lint: $(GOLANGCI) ## format check and linters
+	@$(GOLANGCI) fmt --diff
+	@$(GOLANGCI) run
+
+fuzz: ## run every fuzz target for FUZZTIME (10s)
+	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | while IFS=: read -r file target; do \
+		go test "$$(dirname "$$file")" -run='^$$' -fuzz="^$${target#func }$$" -fuzztime=$(FUZZTIME) || exit 1; done
+
+bench: ## run the benchmarks six times into bench/, for benchstat
+	@mkdir -p bench
+	go test -run='^$$' -bench=. -benchmem -count=6 ./... | tee bench/$(VERSION)-$(shell date +%Y%m%dT%H%M%S).txt
+
+check: ## everything a change must pass
+	@for step in 'go mod verify' '$(MAKE) lint' '$(MAKE) test' '$(MAKE) fuzz'; do echo "==> $$step"; $$step || exit 1; done

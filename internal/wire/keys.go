@@ -1,0 +1,90 @@
+package wire
+
+// Header names.
+const (
+	HeaderCmd      = "cmd"
+	HeaderTopic    = "topic"
+	HeaderID       = "id"
+	HeaderAck      = "ack"
+	HeaderTag      = "tag"
+	HeaderToken    = "token"
+	HeaderEncoding = "encoding"
+	HeaderSender   = "sender"
+	HeaderRecver   = "recver"
+	HeaderServer   = "server"
+	HeaderModule   = "module"
+	HeaderBody     = "body"
+	HeaderVersion  = "version"
+
+	HeaderTopicMask        = "topic_mask"
+	HeaderConsumeGroup     = "consume_group"
+	HeaderConsumeWindow    = "consume_window"
+	HeaderWindow           = "window"
+	HeaderGroupFilter      = "group_filter"
+	HeaderGroupMask        = "group_mask"
+	HeaderGroupNameAuto    = "group_name_auto"
+	HeaderGroupStartCopy   = "group_start_copy"
+	HeaderGroupStartOffset = "group_start_offset"
+	HeaderGroupStartMsgID  = "group_start_msgid"
+	HeaderGroupStartTime   = "group_start_time"
+	HeaderGroupAckTimeout  = "group_ack_timeout"
+	HeaderGroupAckWindow   = "group_ack_window"
+	HeaderMaxDeliver       = "max_deliver"
+
+	HeaderOffset        = "offset"
+	HeaderTimestamp     = "timestamp"
+	HeaderHandle        = "handle"
+	HeaderDelay         = "delay"
+	HeaderRetry         = "retry"
+	HeaderDeliveryCount = "delivery-count"
+	HeaderTimeout       = "timeout"
+
+	HeaderOriginID     = "origin_id"
+	HeaderOriginURL    = "origin_url"
+	HeaderOriginStatus = "origin_status"
+	HeaderOriginMethod = "origin_method"
+	HeaderRemoteAddr   = "remote-addr"
+
+	HeaderHost             = "host"
+	HeaderConnection       = "connection"
+	HeaderUpgrade          = "upgrade"
+	HeaderExpect           = "expect"
+	HeaderContentType      = "content-type"
+	HeaderContentLength    = "content-length"
+	HeaderTransferEncoding = "transfer-encoding"
+)
+
+// Commands, the values of the cmd header and the first segments of URLs.
+const (
+	CmdProduce   = "produce"
+	CmdConsume   = "consume"
+	CmdUnconsume = "unconsume"
+	CmdAck       = "ack"
+	CmdNack      = "nack"
+	CmdRPC       = "rpc"
+	CmdRoute     = "route"
+
+	CmdDeclare  = "declare"
+	CmdQuery    = "query"
+	CmdRemove   = "remove"
+	CmdEmpty    = "empty"
+	CmdRelocate = "relocate"
+
+	CmdTracker  = "tracker"
+	CmdServer   = "server"
+	CmdTrackSub = "track_sub"
+	CmdTrackPub = "track_pub"
+	CmdSSL      = "ssl"
+
+	CmdPing      = "ping"
+	CmdHeartbeat = "heartbeat"
+
+	CmdHome    = "home"
+	CmdJS      = "js"
+	CmdCSS     = "css"
+	CmdImg     = "img"
+	CmdPage    = "page"
+	CmdFavicon = "favicon.ico"
+	CmdLogin   = "login"
+	CmdLogout  = "logout"
+)
