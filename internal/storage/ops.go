@@ -1,0 +1,100 @@
+package storage
+
+// Op is one change. The set is closed: the types below.
+type Op interface{ op() }
+
+// Append adds Records to the end of a topic, in order. The Store gives each its
+// Offset and CRC and raises its Time to the topic's last one if it is older.
+type Append struct {
+	Topic   TopicID
+	Records []Record
+}
+
+// CreateTopic adds a topic and gives Topic.ID. First and Next are kept as they
+// are, so a topic can start anywhere. Fails with ErrExists.
+type CreateTopic struct{ Topic *Topic }
+
+// AlterTopic sets Mask, Retention and Updated of an existing topic.
+type AlterTopic struct {
+	Topic     TopicID
+	Mask      int64
+	Retention Retention
+	Updated   int64
+}
+
+// RemoveTopic removes a topic with its groups. Its messages become unreachable
+// at once; their rows are deleted by later Purge ops. The name is free again.
+type RemoveTopic struct{ Topic TopicID }
+
+// Trim raises Topic.First to First (at most to Next) and subtracts Bytes, the
+// size of what it dropped, from Topic.Bytes. It never lowers First.
+type Trim struct {
+	Topic TopicID
+	First int64
+	Bytes int64
+}
+
+// Purge deletes at most Limit rows of messages that are no longer reachable
+// (below their topic's First, or of a removed topic), whichever topic they
+// belong to. Deleted is how many went; fewer than Limit means none are left.
+type Purge struct {
+	Limit   int
+	Deleted int
+}
+
+// CreateGroup adds a group and gives Group.ID. Fails with ErrExists, or
+// ErrNotFound when the topic is not there.
+type CreateGroup struct{ Group *Group }
+
+// AlterGroup sets the definition of an existing group: Filter, Mask,
+// AckTimeout, AckWindow, MaxDeliver, Version and Updated. Its place is left
+// alone. Entry, unless nil, goes to the journal.
+type AlterGroup struct {
+	Group *Group
+	Entry *JournalEntry
+}
+
+// RemoveGroup removes a group with its parked messages. Its journal stays.
+type RemoveGroup struct{ Group GroupID }
+
+// SaveProgress stores how far a group got. Park adds or replaces parked
+// messages, Unpark removes them. Fails with ErrConflict when Epoch is not the
+// group's.
+type SaveProgress struct {
+	Group  GroupID
+	Epoch  int64
+	Place  Progress
+	Park   []Parked
+	Unpark []int64
+}
+
+// Relocate puts a group's cursor at To: Cursor and Read become To, nothing is
+// settled, nothing parked, Epoch is raised by one. Entry goes to the journal.
+// Fails with ErrConflict when Epoch is not the group's.
+type Relocate struct {
+	Group GroupID
+	Epoch int64
+	To    int64
+	Entry *JournalEntry
+}
+
+// Audit adds an entry to the audit trail.
+type Audit struct{ Entry *AuditEntry }
+
+// Atomic is several ops that happen together or not at all. They see each
+// other's effects in order. Atomic does not nest.
+type Atomic struct{ Ops []Op }
+
+func (*Append) op()       {}
+func (*CreateTopic) op()  {}
+func (*AlterTopic) op()   {}
+func (*RemoveTopic) op()  {}
+func (*Trim) op()         {}
+func (*Purge) op()        {}
+func (*CreateGroup) op()  {}
+func (*AlterGroup) op()   {}
+func (*RemoveGroup) op()  {}
+func (*SaveProgress) op() {}
+func (*Relocate) op()     {}
+func (*Audit) op()        {}
+func (*Atomic) op()       {}

@@ -1,0 +1,106 @@
+package sqlite
+
+import (
+	"fmt"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// Commit implements [storage.Store].
+func (s *Store) Commit(ops []storage.Op) ([]error, error) {
+	if err := s.usable(); err != nil {
+		return nil, err
+	}
+	defer s.picture.forget()
+	errs := make([]error, len(ops))
+	planned := 0
+	for i, op := range ops {
+		if errs[i] = s.batch.plan(op); errs[i] == nil {
+			planned++
+		}
+	}
+	if planned == 0 {
+		return errs, nil
+	}
+	err := s.transaction(func() error { return s.batch.run(s.writer) })
+	if err != nil && faultOf(err) == ownFault {
+		err = s.transaction(func() error { return s.oneByOne(ops, errs) })
+	}
+	if err == nil {
+		return errs, nil
+	}
+	if faultOf(err) == fullFault {
+		return nil, fmt.Errorf("commit: %w", translate(err))
+	}
+	return nil, s.fail(fmt.Errorf("commit: %w", translate(err)))
+}
+
+// transaction runs f and commits. When anything fails, nothing is stored, the
+// queue is empty and the picture is as it was when the commit began; a failure
+// of COMMIT itself or of the disk leaves it open what is stored.
+func (s *Store) transaction(f func() error) error {
+	_, err := s.writer.exec(begin, nil)
+	if err == nil {
+		err = f()
+		if err == nil {
+			_, err = s.writer.exec(commit, nil)
+			err = final(err)
+		}
+		if err != nil {
+			// SQLite has rolled back already after some errors, and says so.
+			_, _ = s.writer.exec(rollback, nil)
+		}
+	}
+	if err != nil {
+		s.batch.empty()
+		s.picture.back(0)
+		return err
+	}
+	s.sync.commits.Add(1)
+	return nil
+}
+
+// oneByOne gives each op a savepoint of its own, so that one which fails leaves
+// the others alone.
+func (s *Store) oneByOne(ops []storage.Op, errs []error) error {
+	for i, op := range ops {
+		if _, err := s.writer.exec(savepoint, nil); err != nil {
+			return err
+		}
+		start := s.batch.place()
+		errs[i] = s.batch.plan(op)
+		if errs[i] == nil {
+			err := s.batch.run(s.writer)
+			if err != nil && faultOf(err) != ownFault {
+				return err
+			}
+			if err != nil {
+				errs[i] = translate(err)
+				s.batch.back(start.undo)
+				if _, err := s.writer.exec(rollbackTo, nil); err != nil {
+					return err
+				}
+			}
+		}
+		if _, err := s.writer.exec(release, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// usable reports why the store takes no more changes, if it does not.
+func (s *Store) usable() error {
+	if failed := s.failed.Load(); failed != nil {
+		return fmt.Errorf("%w: stopped by an earlier error: %w", storage.ErrUnavailable, *failed)
+	}
+	return nil
+}
+
+// fail stops the store: nothing may be written after an error that left the
+// state of the disk open, above all no second fsync, which would lie.
+func (s *Store) fail(err error) error {
+	s.failed.CompareAndSwap(nil, &err)
+	s.options.Log.Error("store stopped", "path", s.options.Path, "err", err)
+	return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
+}

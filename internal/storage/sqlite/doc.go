@@ -1,0 +1,24 @@
+// Package sqlite keeps topics, groups and messages in one SQLite file.
+//
+// # Connections
+//
+// One connection writes; it belongs to the goroutine that calls Commit,
+// Maintain and Close. A second one, of a goroutine of the Store, copies the
+// write-ahead log into the database while commits go on. Up to four read-only
+// connections serve everything else, each for one short statement at a time, so
+// that no reader holds the log back.
+//
+// # Changes
+//
+// The numbers that decide whether an op is allowed (next offsets, epochs,
+// names) are kept in memory by the writing goroutine: the [picture]. Commit
+// first plans all ops against the picture, which changes it and yields rows and
+// statements, then runs these in one transaction. When the transaction fails
+// the picture is taken back step by step.
+//
+// # Messages
+//
+// A message's key is its topic's id times 2⁴⁰ plus its offset, so that a topic
+// is one span of the table and there is no second index. What nobody can reach
+// any more is noted as a span of keys in the table "dropped" and deleted later.
+package sqlite

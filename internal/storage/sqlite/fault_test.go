@@ -1,0 +1,370 @@
+package sqlite
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+func TestFlippedBitInABodyIsReportedAsDamaged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "zbus.db")
+	s := mustOpen(t, Options{Path: path})
+	topic := addTopic(t, s, "t")
+	rs := messages(3, 0)
+	for i := range rs {
+		rs[i].Headers = `{"a":"b"}`
+		rs[i].Body = fmt.Appendf(nil, "a body that is easy to find: %d", i)
+	}
+	mustCommit(t, s, &storage.Append{Topic: topic, Records: rs})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := bytes.Index(data, rs[1].Body)
+	overwrite(t, path, int64(at), []byte{rs[1].Body[0] ^ 4})
+
+	s = mustOpen(t, Options{Path: path})
+	got, err := s.Read(context.Background(), topic, 0, storage.Page{Rows: 10}, nil)
+	if err != nil || len(got) != 3 {
+		t.Fatalf("%d records, %v", len(got), err)
+	}
+	for i, r := range got {
+		if r.Damaged() != (i == 1) {
+			t.Errorf("record %d: damaged is %v", i, r.Damaged())
+		}
+	}
+	if r := got[1]; r.Body != nil || r.Headers != "" || r.CRC != 0 || r.Offset != 1 || r.ID != rs[1].ID {
+		t.Errorf("damaged record %+v", r)
+	}
+	if got[2].Body == nil || !bytes.Equal(got[2].Body, rs[2].Body) {
+		t.Errorf("record behind the damaged one: %+v", got[2])
+	}
+}
+
+// A row that is in the way makes an insert fail that the picture allowed.
+func TestStatementFailureHitsOnlyItsOwnOp(t *testing.T) {
+	s := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "zbus.db")})
+	good, bad := addTopic(t, s, "good"), addTopic(t, s, "bad")
+	inTheWay := fmt.Sprintf("INSERT INTO messages (key, time, crc) VALUES (%d, 1, 1)", keyOf(bad, 150))
+	if err := s.writer.run(inTheWay); err != nil {
+		t.Fatal(err)
+	}
+	purge := &storage.Purge{Limit: 1000}
+	g := &storage.Group{Topic: good, Name: "g"}
+	ops := []storage.Op{
+		&storage.Append{Topic: good, Records: messages(100, 10)},
+		&storage.Append{Topic: bad, Records: messages(100, 10)},
+		&storage.Append{Topic: bad, Records: messages(100, 10)}, // offsets 100 to 199
+		&storage.Append{Topic: 99},
+		&storage.Atomic{Ops: []storage.Op{
+			&storage.CreateTopic{Topic: &storage.Topic{Name: "new"}},
+			&storage.Append{Topic: bad, Records: messages(100, 10)},
+		}},
+		&storage.CreateGroup{Group: g},
+		&storage.Trim{Topic: good, First: 40},
+		purge,
+		&storage.Append{Topic: bad, Records: messages(50, 10)},
+	}
+	errs, err := s.Commit(ops)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []error{nil, nil, storage.ErrDamaged, storage.ErrNotFound, storage.ErrDamaged, nil, nil, nil, nil}
+	for i := range errs {
+		if !errors.Is(errs[i], want[i]) {
+			t.Errorf("op %d: %v, want %v", i, errs[i], want[i])
+		}
+	}
+	if purge.Deleted != 40 || g.ID == 0 {
+		t.Errorf("purged %d, group %d", purge.Deleted, g.ID)
+	}
+	checkPicture(t, s)
+	state, err := s.Load(context.Background())
+	if err != nil || len(state.Topics) != 2 || state.Topics[0].Next != 100 || state.Topics[1].Next != 150 || len(state.Groups) != 1 {
+		t.Fatalf("state %+v, %v", state, err)
+	}
+}
+
+// checkPicture compares what the writer believes with what is stored.
+func checkPicture(t *testing.T, s *Store) {
+	t.Helper()
+	stored, err := loadPicture(s.writer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []*picture{stored, s.picture} {
+		if len(p.undo) != 0 {
+			t.Errorf("%d changes can still be undone", len(p.undo))
+		}
+	}
+	if got, want := describe(s.picture), describe(stored); got != want {
+		t.Errorf("the picture is\n%s\nbut stored is\n%s", got, want)
+	}
+}
+
+func describe(p *picture) string {
+	var lines []string
+	for name, t := range p.names {
+		lines = append(lines, fmt.Sprintf("topic %d %s %+v %d groups %v", t.id, name, t.marks, len(t.groups), p.topics[t.id] == t))
+	}
+	for id, g := range p.groups {
+		lines = append(lines, fmt.Sprintf("group %d %s of %d at %d %v", id, g.name, g.topic.id, g.epoch, g.topic.groups[g.name] == g))
+	}
+	for lo, hi := range p.dropped {
+		lines = append(lines, fmt.Sprintf("dropped %d-%d", lo, hi))
+	}
+	slices.Sort(lines)
+	return fmt.Sprint(lines, len(p.topics), p.lastTopic, p.lastGroup, p.lastJournal, p.lastAudit)
+}
+
+func TestFullDatabaseGoesOnWhenThereIsSpace(t *testing.T) {
+	s := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "zbus.db")})
+	topic := addTopic(t, s, "t")
+	if err := s.writer.run("PRAGMA max_page_count = 300"); err != nil {
+		t.Fatal(err)
+	}
+	stored := fillUp(t, s, topic)
+	if err := s.writer.run("PRAGMA max_page_count = 1000000"); err != nil {
+		t.Fatal(err)
+	}
+	goesOn(t, s, topic, stored)
+}
+
+func TestFullDiskGoesOnWhenThereIsSpace(t *testing.T) {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=12m"); err != nil {
+		t.Skipf("SKIPPED: the full disk was not tried: mounting a tmpfs: %v", err)
+	}
+	t.Cleanup(func() { // runs after the store is closed
+		if err := syscall.Unmount(dir, 0); err != nil {
+			t.Errorf("unmount: %v", err)
+		}
+	})
+	s := mustOpen(t, Options{Path: filepath.Join(dir, "zbus.db")})
+	topic := addTopic(t, s, "t")
+	ballast := filepath.Join(dir, "ballast")
+	if err := os.WriteFile(ballast, make([]byte, 7<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	stored := fillUp(t, s, topic)
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	goesOn(t, s, topic, stored)
+}
+
+// fillUp appends until there is no space, and some more, and returns how many
+// messages were stored.
+func fillUp(t *testing.T, s *Store, topic storage.TopicID) (stored int64) {
+	t.Helper()
+	for refused := 0; refused < 5; {
+		errs, err := s.Commit([]storage.Op{&storage.Append{Topic: topic, Records: messages(10, 3000)}})
+		switch {
+		case errors.Is(err, storage.ErrFull):
+			refused++
+		case err != nil || errs[0] != nil:
+			t.Fatalf("after %d messages: %v, %v", stored, errs, err)
+		default:
+			stored += 10
+		}
+		if err := s.Maintain(); err != nil {
+			t.Fatalf("maintain: %v", err)
+		}
+	}
+	checkPicture(t, s)
+	return stored
+}
+
+// goesOn checks that exactly the given number of messages is there and that
+// more can be stored, also after closing and opening.
+func goesOn(t *testing.T, s *Store, topic storage.TopicID, stored int64) {
+	t.Helper()
+	for range 2 {
+		mustCommit(t, s, &storage.Append{Topic: topic, Records: messages(3, 3000)})
+		stored += 3
+		if err := s.Maintain(); err != nil {
+			t.Fatal(err)
+		}
+		rs, err := s.Read(context.Background(), topic, 0, storage.Page{Rows: 1 << 20}, nil)
+		if err != nil || int64(len(rs)) != stored || rs[stored-1].Offset != stored-1 {
+			t.Fatalf("%d records, want %d; %v", len(rs), stored, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = mustOpen(t, s.options)
+	}
+}
+
+// A write error that is not "disk full": nobody knows what is stored.
+func TestWriteErrorStopsTheStore(t *testing.T) {
+	s := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "zbus.db")})
+	topic := addTopic(t, s, "t")
+	limitFileSize(t, 1<<20)
+	stored := 0
+	var err error
+	for err == nil {
+		if _, err = s.Commit([]storage.Op{&storage.Append{Topic: topic, Records: messages(10, 3000)}}); err == nil {
+			stored += 10
+		}
+	}
+	if !errors.Is(err, storage.ErrUnavailable) || stored == 0 {
+		t.Fatalf("after %d messages: %v", stored, err)
+	}
+	if _, err := s.Commit([]storage.Op{&storage.Purge{Limit: 1}}); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("commit after it: %v", err)
+	}
+	if err := s.Maintain(); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("maintain after it: %v", err)
+	}
+	before := hash(t, s.options.Path) + hash(t, s.options.Path+"-wal")
+	if err := s.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	if hash(t, s.options.Path)+hash(t, s.options.Path+"-wal") != before {
+		t.Error("closing wrote to the disk that failed")
+	}
+	s = mustOpen(t, s.options)
+	rs, err := s.Read(context.Background(), topic, 0, storage.Page{Rows: 1 << 20}, nil)
+	if err != nil || len(rs) != stored {
+		t.Fatalf("%d records, want %d; %v", len(rs), stored, err)
+	}
+}
+
+// limitFileSize makes writes beyond n bytes fail until the test ends or calls
+// what it returns.
+func limitFileSize(t *testing.T, n uint64) {
+	t.Helper()
+	signal.Ignore(syscall.SIGXFSZ)
+	var old syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: n, Max: old.Max}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
+			t.Error(err)
+		}
+		signal.Reset(syscall.SIGXFSZ)
+	})
+}
+
+func TestSyncReachesTheDiskAsDurabilitySays(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		durability Durability
+		interval   time.Duration
+		want       bool // the second commit is on disk after Sync
+	}{
+		{"fsync", Fsync, time.Hour, true},
+		{"relaxed, within the interval", Relaxed, time.Hour, false},
+		{"relaxed, after the interval", Relaxed, time.Nanosecond, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := mustOpen(t, Options{
+				Path: filepath.Join(t.TempDir(), "zbus.db"), Durability: c.durability, SyncInterval: c.interval,
+			})
+			topic := addTopic(t, s, "t")
+			for range 2 {
+				mustCommit(t, s, &storage.Append{Topic: topic, Records: messages(1, 10)})
+				if err := s.Sync(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := s.sync.synced == s.sync.commits.Load(); got != c.want {
+				t.Errorf("after Sync %d of %d commits are on disk", s.sync.synced, s.sync.commits.Load())
+			}
+		})
+	}
+}
+
+func TestFailedSyncStopsTheStore(t *testing.T) {
+	s := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "zbus.db")})
+	topic := addTopic(t, s, "t")
+	good := s.sync.log
+	read, write, err := os.Pipe() // a file that can't be synced
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	defer write.Close()
+	s.sync.log = write
+	t.Cleanup(func() { s.sync.log = good })
+	mustCommit(t, s, &storage.Append{Topic: topic, Records: messages(1, 10)})
+	if err := s.Sync(); !errors.Is(err, storage.ErrUnavailable) {
+		t.Fatalf("Sync returned %v", err)
+	}
+	if _, err := s.Commit([]storage.Op{&storage.Append{Topic: topic, Records: messages(1, 10)}}); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("Commit after a failed sync returned %v", err)
+	}
+	if err := s.Sync(); !errors.Is(err, storage.ErrUnavailable) {
+		t.Errorf("a second Sync returned %v: it must not be believed", err)
+	}
+}
+
+func TestLogStaysShortUnderLoad(t *testing.T) {
+	s := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "zbus.db"), Durability: Relaxed})
+	topic := addTopic(t, s, "t")
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for from := int64(0); ; from++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if _, err := s.Read(context.Background(), topic, from, storage.Page{Rows: 64}, nil); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	rs := messages(32, 8000)
+	var longest int64
+	for range 320 { // 80 MB
+		mustCommit(t, s, &storage.Append{Topic: topic, Records: rs})
+		if err := s.Maintain(); err != nil {
+			t.Fatal(err)
+		}
+		longest = max(longest, size(s.options.Path+"-wal"))
+	}
+	close(stop)
+	wg.Wait()
+	if longest > 64<<20 {
+		t.Errorf("the log grew to %d MiB", longest>>20)
+	}
+}
+
+func TestCancelledReadLeavesTheReaderUsable(t *testing.T) {
+	s := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "zbus.db")})
+	topic := addTopic(t, s, "t")
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for range 2 * readers {
+		if _, err := s.Read(ctx, topic, 0, storage.Page{Rows: 1}, nil); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.Load(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,178 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// Load implements [storage.Store].
+func (s *Store) Load(ctx context.Context) (state storage.State, err error) {
+	err = s.read(ctx, func(c *conn) error {
+		// One transaction, so that the three tables belong together.
+		if err := c.run("BEGIN"); err != nil {
+			return err
+		}
+		defer func() { _ = c.run("ROLLBACK") }()
+		state, err = loadState(c)
+		return err
+	})
+	return state, err
+}
+
+func loadState(c *conn) (state storage.State, err error) {
+	for row, err := range c.rows(selectTopics) {
+		if err != nil {
+			return state, err
+		}
+		state.Topics = append(state.Topics, topicFrom(row))
+	}
+	for row, err := range c.rows(selectGroups) {
+		if err != nil {
+			return state, err
+		}
+		g, err := groupFrom(row)
+		if err != nil {
+			return state, err
+		}
+		state.Groups = append(state.Groups, g)
+	}
+	for row, err := range c.rows(selectParked) {
+		if err != nil {
+			return state, err
+		}
+		state.Parked = append(state.Parked, storage.Parked{
+			Group: storage.GroupID(integer(row[0])), Offset: integer(row[1]),
+			Count: integer(row[2]), Due: integer(row[3]), Cause: text(row[4]),
+		})
+	}
+	return state, nil
+}
+
+func topicFrom(row []driver.Value) storage.Topic {
+	return storage.Topic{
+		ID: storage.TopicID(integer(row[0])), Name: text(row[1]), Mask: integer(row[2]), Creator: text(row[3]),
+		Created: integer(row[4]), Updated: integer(row[5]),
+		First: integer(row[6]), Next: integer(row[7]), Bytes: integer(row[8]), LastTime: integer(row[9]),
+		Retention: storage.Retention{MaxAge: integer(row[10]), MaxCount: integer(row[11]), MaxBytes: integer(row[12])},
+		Memory:    integer(row[13]) != 0,
+	}
+}
+
+func groupFrom(row []driver.Value) (storage.Group, error) {
+	g := storage.Group{
+		ID: storage.GroupID(integer(row[0])), Topic: storage.TopicID(integer(row[1])), Name: text(row[2]),
+		Filter: text(row[3]), Mask: integer(row[4]), Creator: text(row[5]),
+		Created: integer(row[6]), Updated: integer(row[7]),
+		AckTimeout: integer(row[8]), AckWindow: integer(row[9]), MaxDeliver: integer(row[10]),
+		Version: integer(row[11]), Epoch: integer(row[12]),
+	}
+	var err error
+	g.Progress, err = progressFrom(row[13:16])
+	if err != nil {
+		return g, fmt.Errorf("group %d: %w", g.ID, err)
+	}
+	return g, nil
+}
+
+func progressFrom(row []driver.Value) (storage.Progress, error) {
+	settled, err := storage.ParseRanges(text(row[2]))
+	return storage.Progress{Cursor: integer(row[0]), Read: integer(row[1]), Settled: settled}, err
+}
+
+// loadPicture reads what the writing goroutine has to know. Like Load it does
+// not look at messages.
+func loadPicture(c *conn) (*picture, error) {
+	state, err := loadState(c)
+	if err != nil {
+		return nil, err
+	}
+	p := &picture{
+		topics:  make(map[storage.TopicID]*topic, len(state.Topics)),
+		names:   make(map[string]*topic, len(state.Topics)),
+		groups:  make(map[storage.GroupID]*group, len(state.Groups)),
+		dropped: map[int64]int64{},
+	}
+	for _, t := range state.Topics {
+		p.addTopic(&topic{
+			id: t.ID, name: fold(t.Name), groups: map[string]*group{},
+			marks: marks{first: t.First, next: t.Next, bytes: t.Bytes, lastTime: t.LastTime, rows: t.First},
+		})
+	}
+	for _, g := range state.Groups {
+		t := p.topics[g.Topic]
+		if t == nil {
+			return nil, fmt.Errorf("group %d has no topic: %w", g.ID, storage.ErrDamaged)
+		}
+		p.addGroup(&group{id: g.ID, topic: t, name: fold(g.Name), epoch: g.Epoch})
+	}
+	for row, err := range c.rows(selectDropped) {
+		if err != nil {
+			return nil, err
+		}
+		lo := integer(row[0])
+		p.dropped[lo] = integer(row[1])
+		if t := p.topics[storage.TopicID(lo>>offsetBits)]; t != nil {
+			t.rows = offsetOf(lo)
+		}
+	}
+	p.forget()
+	return p, loadIDs(c, p)
+}
+
+// loadIDs reads the ids given last, also those of what was removed since.
+func loadIDs(c *conn, p *picture) error {
+	last := map[string]*int64{
+		"topics": &p.lastTopic, "groups": &p.lastGroup, "cursor_journal": &p.lastJournal, "audit": &p.lastAudit,
+	}
+	for row, err := range c.rows(selectSequences) {
+		if err != nil {
+			return err
+		}
+		if id := last[text(row[0])]; id != nil {
+			*id = integer(row[1])
+		}
+	}
+	return nil
+}
+
+// Journal implements [storage.Store].
+func (s *Store) Journal(ctx context.Context, group storage.GroupID, limit int) (list []storage.JournalEntry, err error) {
+	err = s.read(ctx, func(c *conn) error {
+		for row, err := range c.rows(selectJournal, int64(group), int64(max(limit, 0))) {
+			if err != nil {
+				return err
+			}
+			from, err := progressFrom(row[7:10])
+			if err != nil {
+				return fmt.Errorf("journal entry %d: %w", integer(row[0]), err)
+			}
+			list = append(list, storage.JournalEntry{
+				ID: integer(row[0]), Topic: storage.TopicID(integer(row[1])), Group: storage.GroupID(integer(row[2])),
+				Time: integer(row[3]), Kind: text(row[4]), Actor: text(row[5]), Reason: text(row[6]),
+				From: from, To: integer(row[10]), FilterFrom: text(row[11]), FilterTo: text(row[12]),
+			})
+		}
+		return nil
+	})
+	return list, err
+}
+
+// Audit implements [storage.Store].
+func (s *Store) Audit(ctx context.Context, limit int) (list []storage.AuditEntry, err error) {
+	err = s.read(ctx, func(c *conn) error {
+		for row, err := range c.rows(selectAudit, int64(max(limit, 0))) {
+			if err != nil {
+				return err
+			}
+			list = append(list, storage.AuditEntry{
+				ID: integer(row[0]), Time: integer(row[1]), Actor: text(row[2]), Action: text(row[3]),
+				Target: text(row[4]), Detail: text(row[5]),
+			})
+		}
+		return nil
+	})
+	return list, err
+}

@@ -1,0 +1,314 @@
+package sqlite
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+func TestSettingsTakeEffect(t *testing.T) {
+	for _, d := range []Durability{Fsync, Relaxed} {
+		s := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "zbus.db"), Durability: d})
+		reader := <-s.readers
+		defer func() { s.readers <- reader }()
+		for _, c := range []struct {
+			conn   *conn
+			pragma string
+			want   any
+		}{
+			{s.writer, "journal_mode", "wal"},
+			{s.writer, "synchronous", int64(1)}, // Sync does the rest
+			{s.writer, "wal_autocheckpoint", int64(0)},
+			{s.writer, "busy_timeout", int64(5000)},
+			{s.writer, "trusted_schema", int64(0)},
+			{s.writer, "cell_size_check", int64(1)},
+			{s.writer, "mmap_size", int64(0)},
+			{s.writer, "page_size", int64(4096)},
+			{s.writer, "application_id", int64(applicationID)},
+			{s.copier.conn, "wal_autocheckpoint", int64(0)},
+			{s.copier.conn, "synchronous", int64(1)},
+			{reader, "query_only", int64(1)},
+			{reader, "journal_mode", "wal"},
+		} {
+			if got, err := c.conn.value("PRAGMA " + c.pragma); err != nil || got != c.want {
+				t.Errorf("%v: %s is %v, %v; want %v", d, c.pragma, got, err, c.want)
+			}
+		}
+		if err := reader.run("DELETE FROM topics"); err == nil {
+			t.Errorf("%v: a reader can write", d)
+		}
+	}
+}
+
+func TestSettingThatDoesNotTakeEffectIsRefused(t *testing.T) {
+	s := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "zbus.db")})
+	setup := writerSetup(s.options)
+	setup.settings = append(setup.settings, setting{"synchronous", "off", int64(2)})
+	if c, err := open(setup); err == nil {
+		_ = c.close()
+		t.Fatal("opened with synchronous=off")
+	}
+}
+
+func TestFilesAreForTheOwnerOnly(t *testing.T) {
+	s := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "zbus.db")})
+	addTopic(t, s, "t")
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		info, err := os.Stat(s.options.Path + suffix)
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%q: %v, %v", suffix, info, err)
+		}
+	}
+}
+
+func TestCloseLeavesOneFile(t *testing.T) {
+	s := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "zbus.db")})
+	addTopic(t, s, "t")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	names, _ := filepath.Glob(s.options.Path + "*")
+	if len(names) != 1 {
+		t.Fatalf("left: %v", names)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatalf("second close: %v", err)
+	}
+	if _, err := s.Load(context.Background()); !errors.Is(err, storage.ErrUnavailable) {
+		t.Fatalf("load after close: %v", err)
+	}
+}
+
+func TestUncleanFileIsCheckedAndComplete(t *testing.T) {
+	path := uncleanCopy(t)
+	var log bytes.Buffer
+	s := mustOpen(t, Options{Path: path, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if !strings.Contains(log.String(), "checking it") {
+		t.Errorf("not checked; log: %s", &log)
+	}
+	if w, err := checkpoint(s.writer, checkpointLook); err != nil || w.left() != 0 {
+		t.Errorf("the log is not copied: %+v, %v", w, err)
+	}
+	rs, err := s.Read(context.Background(), 1, 0, storage.Page{Rows: 5000}, nil)
+	if err != nil || len(rs) != 1000 {
+		t.Fatalf("%d records, %v", len(rs), err)
+	}
+}
+
+// uncleanCopy makes a database with 1,000 messages, of which the later half is
+// in the log, as a killed process leaves it.
+func uncleanCopy(t *testing.T) (path string) {
+	s := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "zbus.db")})
+	topic := addTopic(t, s, "t")
+	mustCommit(t, s, &storage.Append{Topic: topic, Records: messages(500, 300)})
+	if _, err := checkpoint(s.writer, checkpointRestart); err != nil {
+		t.Fatal(err)
+	}
+	mustCommit(t, s, &storage.Append{Topic: topic, Records: messages(500, 300)})
+	path = filepath.Join(t.TempDir(), "copy.db")
+	for _, suffix := range []string{"", "-wal"} {
+		copyFile(t, s.options.Path+suffix, path+suffix)
+	}
+	return path
+}
+
+func copyFile(t *testing.T, from, to string) {
+	t.Helper()
+	data, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(to, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// cleanFile makes a closed database with 1,000 messages and two topics.
+func cleanFile(t *testing.T) (path string) {
+	s := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "zbus.db")})
+	mustCommit(t, s, &storage.Append{Topic: addTopic(t, s, "t"), Records: messages(1000, 300)})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return s.options.Path
+}
+
+// edit runs SQL on a closed database and closes it properly.
+func edit(t *testing.T, path string, sql ...string) {
+	t.Helper()
+	c, err := open(writerSetup(Options{Path: path}.withDefaults()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sql := range sql {
+		if err := c.run(sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func overwrite(t *testing.T, path string, at int64, data []byte) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(data, at); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func truncate(t *testing.T, path string, size int64) {
+	t.Helper()
+	if err := os.Truncate(path, size); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRefusedFilesStayAsTheyAre(t *testing.T) {
+	garbage := bytes.Repeat([]byte("\xde\xad\xbe\xef"), 4096)
+	for _, c := range []struct {
+		name string
+		want error
+		make func(t *testing.T) string
+	}{
+		{"empty", storage.ErrDamaged, func(t *testing.T) string {
+			path := cleanFile(t)
+			truncate(t, path, 0)
+			return path
+		}},
+		{"shorter than a header", storage.ErrDamaged, func(t *testing.T) string {
+			path := cleanFile(t)
+			truncate(t, path, 11)
+			return path
+		}},
+		{"cut within the header", storage.ErrDamaged, func(t *testing.T) string {
+			path := cleanFile(t)
+			truncate(t, path, 60)
+			return path
+		}},
+		{"cut at a page", storage.ErrDamaged, func(t *testing.T) string {
+			path := cleanFile(t)
+			truncate(t, path, size(path)/4096/2*4096)
+			return path
+		}},
+		{"garbage", storage.ErrDamaged, func(t *testing.T) string {
+			path := filepath.Join(t.TempDir(), "zbus.db")
+			if err := os.WriteFile(path, garbage, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return path
+		}},
+		{"garbage behind the magic", storage.ErrDamaged, func(t *testing.T) string {
+			path := cleanFile(t)
+			overwrite(t, path, 16, garbage[:100])
+			return path
+		}},
+		{"damaged page after an unclean stop", storage.ErrDamaged, func(t *testing.T) string {
+			path := uncleanCopy(t)
+			overwrite(t, path, size(path)-3*4096, garbage[:4096])
+			return path
+		}},
+		{"cut after an unclean stop", storage.ErrDamaged, func(t *testing.T) string {
+			path := uncleanCopy(t)
+			truncate(t, path, size(path)-10*4096)
+			return path
+		}},
+		{"log without its database", storage.ErrDamaged, func(t *testing.T) string {
+			path := uncleanCopy(t)
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+			return path
+		}},
+		{"somebody else's database", storage.ErrInvalid, func(t *testing.T) string {
+			path := cleanFile(t)
+			edit(t, path, "PRAGMA application_id = 1")
+			return path
+		}},
+		{"newer schema", storage.ErrInvalid, func(t *testing.T) string {
+			path := cleanFile(t)
+			edit(t, path, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1)")
+			return path
+		}},
+		{"no schema version", storage.ErrDamaged, func(t *testing.T) string {
+			path := cleanFile(t)
+			edit(t, path, "DROP TABLE goose_db_version")
+			return path
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := c.make(t)
+			before := hash(t, path) + hash(t, path+"-wal")
+			s, err := Open(context.Background(), Options{Path: path})
+			if err == nil {
+				_ = s.Close()
+			}
+			if !errors.Is(err, c.want) {
+				t.Errorf("error %v, want %v", err, c.want)
+			}
+			if after := hash(t, path) + hash(t, path+"-wal"); after != before {
+				t.Error("the file was changed")
+			}
+		})
+	}
+}
+
+func hash(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "none"
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(data)
+	return string(sum[:])
+}
+
+func TestInterruptedCreationIsStartedAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "zbus.db")
+	if err := os.WriteFile(path+".new", []byte("half a database"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	addTopic(t, mustOpen(t, Options{Path: path}), "t")
+}
+
+func TestViewsShowWhatCounts(t *testing.T) {
+	s := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "zbus.db")})
+	topic := addTopic(t, s, "orders")
+	mustCommit(t, s,
+		&storage.Append{Topic: topic, Records: []storage.Record{{Time: 1}, {Time: 1_700_000_000_123, Body: []byte("hello")}}},
+		&storage.CreateGroup{Group: &storage.Group{Topic: topic, Name: "billing"}},
+		&storage.Trim{Topic: topic, First: 1},
+		&storage.Audit{Entry: &storage.AuditEntry{Action: "topic.create"}},
+	)
+	reader := <-s.readers
+	defer func() { s.readers <- reader }()
+	for sql, want := range map[string]any{
+		`SELECT topic || '/' || "offset" || ' ' || time || ' ' || body FROM message_view`: "orders/1 2023-11-14T22:13:20.123Z hello",
+		"SELECT count(*) FROM message_view":                                               int64(1),
+		"SELECT depth FROM topic_view":                                                    int64(1),
+		"SELECT topic || '/' || name || ' lags by ' || lag FROM group_view":               "orders/billing lags by 1",
+		"SELECT count(*) FROM cursor_journal_view":                                        int64(0),
+		"SELECT action FROM audit_view":                                                   "topic.create",
+	} {
+		if got, err := reader.value(sql); err != nil || got != want {
+			t.Errorf("%s: %v, %v; want %v", sql, got, err, want)
+		}
+	}
+}

@@ -1,0 +1,180 @@
+package sqlite
+
+import (
+	"fmt"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+const (
+	offsetBits = 40
+	// maxTopic is the largest topic id whose keys fit a 64-bit integer.
+	maxTopic = 1<<23 - 1
+)
+
+func keyOf(t storage.TopicID, offset int64) int64 { return int64(t)<<offsetBits + offset }
+
+func offsetOf(key int64) int64 { return key & storage.MaxOffset }
+
+// picture is what the writing goroutine knows about the database: as much as it
+// takes to decide whether an op is allowed. Between two commits it says the
+// same as the tables. Only that goroutine touches it.
+type picture struct {
+	topics  map[storage.TopicID]*topic
+	names   map[string]*topic // by folded name
+	groups  map[storage.GroupID]*group
+	dropped map[int64]int64 // lo → hi of the table "dropped"
+
+	// The ids given last, also those of what was removed since.
+	lastTopic, lastGroup, lastJournal, lastAudit int64
+
+	undo []func() // takes the changes since the last forget back, newest first
+}
+
+type topic struct {
+	id     storage.TopicID
+	name   string // folded
+	groups map[string]*group
+	marks
+	changed bool // marks differ from the row; in batch.changed
+}
+
+// marks are the numbers of a topic that move with its messages.
+type marks struct {
+	first, next, bytes, lastTime int64
+	rows                         int64 // offset of the oldest message that still has a row, at most first
+}
+
+type group struct {
+	id    storage.GroupID
+	topic *topic
+	name  string // folded
+	epoch int64
+}
+
+func (p *picture) onUndo(f func()) { p.undo = append(p.undo, f) }
+
+// back takes back all changes after the first n.
+func (p *picture) back(n int) {
+	for len(p.undo) > n {
+		last := len(p.undo) - 1
+		p.undo[last]()
+		p.undo[last] = nil
+		p.undo = p.undo[:last]
+	}
+}
+
+// forget makes the changes so far final.
+func (p *picture) forget() {
+	clear(p.undo)
+	p.undo = p.undo[:0]
+}
+
+// nextID gives the id after the last one.
+func (p *picture) nextID(last *int64) int64 {
+	*last++
+	p.onUndo(func() { *last-- })
+	return *last
+}
+
+func (p *picture) topic(id storage.TopicID) (*topic, error) {
+	t := p.topics[id]
+	if t == nil {
+		return nil, fmt.Errorf("topic %d: %w", id, storage.ErrNotFound)
+	}
+	return t, nil
+}
+
+func (p *picture) group(id storage.GroupID) (*group, error) {
+	g := p.groups[id]
+	if g == nil {
+		return nil, fmt.Errorf("group %d: %w", id, storage.ErrNotFound)
+	}
+	return g, nil
+}
+
+// groupAt is group, for ops that hold only in one epoch.
+func (p *picture) groupAt(id storage.GroupID, epoch int64) (*group, error) {
+	g, err := p.group(id)
+	if err == nil && g.epoch != epoch {
+		return nil, fmt.Errorf("group %d in epoch %d, not %d: %w", id, g.epoch, epoch, storage.ErrConflict)
+	}
+	return g, err
+}
+
+func (p *picture) addTopic(t *topic) {
+	p.topics[t.id], p.names[t.name] = t, t
+	p.onUndo(func() { p.cutTopic(t) })
+}
+
+func (p *picture) removeTopic(t *topic) {
+	p.cutTopic(t)
+	for _, g := range t.groups {
+		delete(p.groups, g.id)
+	}
+	p.onUndo(func() {
+		p.topics[t.id], p.names[t.name] = t, t
+		for _, g := range t.groups {
+			p.groups[g.id] = g
+		}
+	})
+}
+
+func (p *picture) cutTopic(t *topic) {
+	delete(p.topics, t.id)
+	delete(p.names, t.name)
+}
+
+func (p *picture) addGroup(g *group) {
+	p.groups[g.id], g.topic.groups[g.name] = g, g
+	p.onUndo(func() { p.cutGroup(g) })
+}
+
+func (p *picture) removeGroup(g *group) {
+	p.cutGroup(g)
+	p.onUndo(func() { p.groups[g.id], g.topic.groups[g.name] = g, g })
+}
+
+func (p *picture) cutGroup(g *group) {
+	delete(p.groups, g.id)
+	delete(g.topic.groups, g.name)
+}
+
+func (p *picture) raiseEpoch(g *group) {
+	before := g.epoch
+	g.epoch++
+	p.onUndo(func() { g.epoch = before })
+}
+
+// setDropped sets the span of dropped keys that starts at lo; hi = lo removes it.
+func (p *picture) setDropped(lo, hi int64) {
+	before, was := p.dropped[lo]
+	if hi == lo {
+		delete(p.dropped, lo)
+	} else {
+		p.dropped[lo] = hi
+	}
+	p.onUndo(func() {
+		delete(p.dropped, lo)
+		if was {
+			p.dropped[lo] = before
+		}
+	})
+}
+
+// fold makes names that differ only in the case of ASCII letters equal, as the
+// tables' NOCASE does.
+func fold(name string) string {
+	for i := range len(name) {
+		if 'A' <= name[i] && name[i] <= 'Z' {
+			b := []byte(name)
+			for ; i < len(b); i++ {
+				if 'A' <= b[i] && b[i] <= 'Z' {
+					b[i] += 'a' - 'A'
+				}
+			}
+			return string(b)
+		}
+	}
+	return name
+}

@@ -1,0 +1,204 @@
+package sqlite
+
+import (
+	"fmt"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// maxRecord is the largest record that is tried, in bytes. SQLite itself takes
+// rows of up to 10⁹ bytes.
+const maxRecord = 512 << 20
+
+// plan checks an op against the picture and queues what it takes to do it. A
+// refused op leaves no trace.
+func (b *batch) plan(op storage.Op) error {
+	atomic, ok := op.(*storage.Atomic)
+	if !ok {
+		return b.planOne(op)
+	}
+	start := b.place()
+	for i, op := range atomic.Ops {
+		if err := b.planOne(op); err != nil {
+			b.takeBack(start)
+			return fmt.Errorf("op %d of %d: %w", i+1, len(atomic.Ops), err)
+		}
+	}
+	return nil
+}
+
+func (b *batch) planOne(op storage.Op) error {
+	switch op := op.(type) {
+	case *storage.Append:
+		return b.append(op)
+	case *storage.SaveProgress:
+		return b.saveProgress(op)
+	case *storage.CreateTopic:
+		return b.createTopic(op.Topic)
+	case *storage.AlterTopic:
+		return b.alterTopic(op)
+	case *storage.RemoveTopic:
+		return b.dropTopic(op)
+	case *storage.Trim:
+		return b.trim(op)
+	case *storage.Purge:
+		return b.purge(op)
+	case *storage.CreateGroup:
+		return b.createGroup(op.Group)
+	case *storage.AlterGroup:
+		return b.alterGroup(op)
+	case *storage.RemoveGroup:
+		return b.dropGroup(op)
+	case *storage.Relocate:
+		return b.relocate(op)
+	case *storage.Audit:
+		return b.audit(op.Entry)
+	}
+	return fmt.Errorf("op of type %T here: %w", op, storage.ErrInvalid)
+}
+
+func (b *batch) append(op *storage.Append) error {
+	t, err := b.topic(op.Topic)
+	if err != nil {
+		return err
+	}
+	if int64(len(op.Records)) > storage.MaxOffset+1-t.next {
+		return fmt.Errorf("topic %d: offsets used up: %w", op.Topic, storage.ErrInvalid)
+	}
+	for i := range op.Records {
+		if n := op.Records[i].Size(); n > maxRecord {
+			return fmt.Errorf("record of %d bytes: %w", n, storage.ErrInvalid)
+		}
+	}
+	if len(op.Records) == 0 {
+		return nil
+	}
+	b.touch(t)
+	for i := range op.Records {
+		r := &op.Records[i]
+		r.Offset = t.next
+		r.Time = max(r.Time, t.lastTime)
+		r.CRC = storage.Checksum(t.id, r)
+		t.next++
+		t.lastTime = r.Time
+		t.bytes += r.Size()
+		b.rows = append(b.rows, row{keyOf(t.id, r.Offset), r})
+	}
+	return nil
+}
+
+func (b *batch) createTopic(n *storage.Topic) error {
+	switch {
+	case n == nil || n.Name == "" || n.First != n.Next || n.Next < 0 || n.Next > storage.MaxOffset+1 || n.Bytes != 0:
+		return fmt.Errorf("definition of topic: %w", storage.ErrInvalid)
+	case b.names[fold(n.Name)] != nil:
+		return fmt.Errorf("topic %q: %w", n.Name, storage.ErrExists)
+	case b.lastTopic >= maxTopic:
+		return fmt.Errorf("topic ids used up: %w", storage.ErrInvalid)
+	}
+	n.ID = storage.TopicID(b.nextID(&b.lastTopic))
+	b.addTopic(&topic{
+		id: n.ID, name: fold(n.Name), groups: map[string]*group{},
+		marks: marks{first: n.First, next: n.Next, lastTime: n.LastTime, rows: n.First},
+	})
+	b.add(insertTopic, 1, int64(n.ID), n.Name, n.Mask, n.Creator, n.Created, n.Updated,
+		n.First, n.Next, n.Bytes, n.LastTime, n.Retention.MaxAge, n.Retention.MaxCount, n.Retention.MaxBytes, truth(n.Memory))
+	return nil
+}
+
+func (b *batch) alterTopic(op *storage.AlterTopic) error {
+	if _, err := b.topic(op.Topic); err != nil {
+		return err
+	}
+	r := op.Retention
+	b.add(alterTopic, 1, int64(op.Topic), op.Mask, r.MaxAge, r.MaxCount, r.MaxBytes, op.Updated)
+	return nil
+}
+
+func (b *batch) dropTopic(op *storage.RemoveTopic) error {
+	t, err := b.topic(op.Topic)
+	if err != nil {
+		return err
+	}
+	b.removeTopic(t)
+	id := int64(op.Topic)
+	b.add(deleteTopicParked, anyRows, id)
+	b.add(deleteTopicGroups, int64(len(t.groups)), id)
+	b.add(deleteTopic, 1, id)
+	b.drop(t, t.next)
+	return nil
+}
+
+func (b *batch) trim(op *storage.Trim) error {
+	t, err := b.topic(op.Topic)
+	if err != nil {
+		return err
+	}
+	first := min(op.First, t.next)
+	if first <= t.first {
+		return nil
+	}
+	if op.Bytes < 0 || op.Bytes > t.bytes {
+		return fmt.Errorf("trim of %d bytes out of %d: %w", op.Bytes, t.bytes, storage.ErrInvalid)
+	}
+	b.touch(t)
+	t.first = first
+	t.bytes -= op.Bytes
+	b.drop(t, first)
+	return nil
+}
+
+// drop notes that the messages of t below hi can go.
+func (b *batch) drop(t *topic, hi int64) {
+	if hi > t.rows {
+		b.setDropped(keyOf(t.id, t.rows), keyOf(t.id, hi))
+		b.add(putDropped, 1, keyOf(t.id, t.rows), keyOf(t.id, hi))
+	}
+}
+
+// purge deletes rows from the start of dropped spans. Spans have no holes, so
+// the keys say how many rows go, and never more than the limit.
+func (b *batch) purge(op *storage.Purge) error {
+	op.Deleted = 0
+	left := int64(op.Limit)
+	if left < 1 {
+		return fmt.Errorf("purge of %d rows: %w", op.Limit, storage.ErrInvalid)
+	}
+	for lo, hi := range b.dropped {
+		end := min(hi, lo+left)
+		left -= end - lo
+		b.setDropped(lo, lo)
+		b.add(deleteDropped, 1, lo)
+		if end < hi {
+			b.setDropped(end, hi)
+			b.add(putDropped, 1, end, hi)
+		}
+		if t := b.topics[storage.TopicID(lo>>offsetBits)]; t != nil {
+			b.touch(t)
+			t.rows += end - lo
+		}
+		s := b.add(deleteMessages, end-lo, lo, end)
+		s.purge, s.rows = op, len(b.rows)
+		if left == 0 {
+			break
+		}
+	}
+	return nil
+}
+
+func (b *batch) audit(e *storage.AuditEntry) error {
+	if e == nil {
+		return fmt.Errorf("audit without an entry: %w", storage.ErrInvalid)
+	}
+	e.ID = b.nextID(&b.lastAudit)
+	b.add(insertAudit, 1, e.ID, e.Time, e.Actor, e.Action, e.Target, e.Detail)
+	return nil
+}
+
+// truth is how a bool is stored.
+func truth(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}

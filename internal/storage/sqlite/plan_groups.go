@@ -1,0 +1,119 @@
+package sqlite
+
+import (
+	"fmt"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+func (b *batch) createGroup(n *storage.Group) error {
+	if n == nil || n.Name == "" {
+		return fmt.Errorf("definition of group: %w", storage.ErrInvalid)
+	}
+	t, err := b.topic(n.Topic)
+	if err != nil {
+		return err
+	}
+	if t.groups[fold(n.Name)] != nil {
+		return fmt.Errorf("group %q: %w", n.Name, storage.ErrExists)
+	}
+	if err := checkProgress(&n.Progress, t.next); err != nil {
+		return err
+	}
+	n.ID = storage.GroupID(b.nextID(&b.lastGroup))
+	b.addGroup(&group{id: n.ID, topic: t, name: fold(n.Name), epoch: n.Epoch})
+	b.add(insertGroup, 1, int64(n.ID), int64(n.Topic), n.Name, n.Filter, n.Mask, n.Creator, n.Created, n.Updated,
+		n.AckTimeout, n.AckWindow, n.MaxDeliver, n.Version, n.Epoch, n.Cursor, n.Read, storage.FormatRanges(n.Settled))
+	return nil
+}
+
+func (b *batch) alterGroup(op *storage.AlterGroup) error {
+	n := op.Group
+	if n == nil {
+		return fmt.Errorf("definition of group: %w", storage.ErrInvalid)
+	}
+	if _, err := b.group(n.ID); err != nil {
+		return err
+	}
+	b.add(alterGroup, 1, int64(n.ID), n.Filter, n.Mask, n.AckTimeout, n.AckWindow, n.MaxDeliver, n.Version, n.Updated)
+	b.journal(op.Entry)
+	return nil
+}
+
+func (b *batch) dropGroup(op *storage.RemoveGroup) error {
+	g, err := b.group(op.Group)
+	if err != nil {
+		return err
+	}
+	b.removeGroup(g)
+	b.add(deleteGroupParked, anyRows, int64(op.Group))
+	b.add(deleteGroup, 1, int64(op.Group))
+	return nil
+}
+
+func (b *batch) saveProgress(op *storage.SaveProgress) error {
+	g, err := b.groupAt(op.Group, op.Epoch)
+	if err != nil {
+		return err
+	}
+	if err := checkProgress(&op.Place, g.topic.next); err != nil {
+		return err
+	}
+	for _, p := range op.Park {
+		if p.Offset < 0 || p.Offset >= g.topic.next || p.Count < 1 {
+			return fmt.Errorf("parked offset %d with count %d: %w", p.Offset, p.Count, storage.ErrInvalid)
+		}
+	}
+	id := int64(op.Group)
+	b.add(moveGroup, 1, id, op.Place.Cursor, op.Place.Read, storage.FormatRanges(op.Place.Settled))
+	for _, p := range op.Park {
+		b.add(putParked, 1, id, p.Offset, p.Count, p.Due, p.Cause)
+	}
+	for _, offset := range op.Unpark {
+		b.add(deleteParked, anyRows, id, offset)
+	}
+	return nil
+}
+
+func (b *batch) relocate(op *storage.Relocate) error {
+	g, err := b.groupAt(op.Group, op.Epoch)
+	if err != nil {
+		return err
+	}
+	if op.To < 0 || op.To > g.topic.next {
+		return fmt.Errorf("offset %d beyond the end: %w", op.To, storage.ErrInvalid)
+	}
+	b.raiseEpoch(g)
+	var now int64
+	if op.Entry != nil {
+		now = op.Entry.Time
+	}
+	b.add(deleteGroupParked, anyRows, int64(op.Group))
+	b.add(relocateGroup, 1, int64(op.Group), op.To, g.epoch, now)
+	b.journal(op.Entry)
+	return nil
+}
+
+func (b *batch) journal(e *storage.JournalEntry) {
+	if e == nil {
+		return
+	}
+	e.ID = b.nextID(&b.lastJournal)
+	b.add(insertJournal, 1, e.ID, int64(e.Topic), int64(e.Group), e.Time, e.Kind, e.Actor, e.Reason,
+		e.From.Cursor, e.From.Read, storage.FormatRanges(e.From.Settled), e.To, e.FilterFrom, e.FilterTo)
+}
+
+// checkProgress refuses a place that no group of a topic with that next offset
+// can be at.
+func checkProgress(p *storage.Progress, next int64) error {
+	good := 0 <= p.Cursor && p.Cursor <= p.Read && p.Read <= next
+	last := p.Cursor
+	for _, r := range p.Settled {
+		good = good && last < r.Lo && r.Lo < r.Hi && r.Hi <= p.Read
+		last = r.Hi
+	}
+	if !good {
+		return fmt.Errorf("progress %+v of a log up to %d: %w", *p, next, storage.ErrInvalid)
+	}
+	return nil
+}

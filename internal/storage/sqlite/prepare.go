@@ -1,0 +1,198 @@
+package sqlite
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/pressly/goose/v3"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+	"github.com/rushmore/zbus-go/migrations"
+)
+
+const (
+	applicationID = 0x7a627573 // "zbus"; also in the first migration
+	magic         = "SQLite format 3\x00"
+)
+
+// prepare makes sure that there is a sound database of ours with the newest
+// schema. It looks before it writes: a file that it refuses stays as it is.
+func prepare(ctx context.Context, o Options) error {
+	if _, err := os.Stat(o.Path); errors.Is(err, fs.ErrNotExist) {
+		return create(ctx, o)
+	} else if err != nil {
+		return err
+	}
+	newest, err := newestSchema()
+	if err != nil {
+		return err
+	}
+	version, err := inspect(o)
+	switch {
+	case err != nil:
+		return err
+	case version > newest:
+		return fmt.Errorf("schema %d is newer than this program knows (%d): %w", version, newest, storage.ErrInvalid)
+	case version < newest:
+		return migrate(ctx, o)
+	}
+	return nil
+}
+
+// create makes a database under another name and renames it when it is
+// complete. A crash before leaves no database; an empty file is never ours.
+func create(ctx context.Context, o Options) error {
+	if size(o.Path+"-wal") > 0 {
+		return fmt.Errorf("log %s-wal without its database: %w", o.Path, storage.ErrDamaged)
+	}
+	draft := o
+	draft.Path += ".new"
+	draft.Durability = Fsync
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if err := os.Remove(draft.Path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	f, err := os.OpenFile(draft.Path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) // SQLite's other files follow
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := migrate(ctx, draft); err != nil {
+		return err
+	}
+	if size(draft.Path+"-wal") > 0 {
+		return fmt.Errorf("new database is incomplete: %w", storage.ErrUnavailable)
+	}
+	if err := os.Rename(draft.Path, o.Path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(o.Path))
+}
+
+// migrate brings the schema up to date, over a database/sql handle of its own.
+func migrate(ctx context.Context, o Options) (err error) {
+	dsn, err := writerSetup(o).dsn()
+	if err != nil {
+		return err
+	}
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	db.SetMaxOpenConns(1)
+	files, err := fs.Sub(migrations.SQLite, "sqlite")
+	if err != nil {
+		return err
+	}
+	provider, err := goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return err
+	}
+	if _, err := provider.Up(ctx); err != nil {
+		return fmt.Errorf("migrate: %w", translate(err))
+	}
+	return nil
+}
+
+// newestSchema is the version of the last migration.
+func newestSchema() (newest int64, err error) {
+	names, err := fs.Glob(migrations.SQLite, "sqlite/*.sql")
+	for _, name := range names {
+		v, err := goose.NumericComponent(name)
+		if err != nil {
+			return 0, err
+		}
+		newest = max(newest, v)
+	}
+	return newest, err
+}
+
+// inspect reads the schema version of an existing file, and checks the whole of
+// it if it was not closed properly. It writes neither to it nor to its log.
+func inspect(o Options) (version int64, err error) {
+	if err := checkMagic(o.Path); err != nil {
+		return 0, err
+	}
+	unclean := size(o.Path+"-wal") > 0
+	setup := readerSetup(o)
+	setup.still = !unclean
+	c, err := open(setup)
+	if err != nil {
+		return 0, err
+	}
+	defer c.close()
+	id, err := c.value("PRAGMA application_id")
+	if err != nil {
+		return 0, translate(err)
+	}
+	if id != int64(applicationID) {
+		return 0, fmt.Errorf("not a database of zbus: %w", storage.ErrInvalid)
+	}
+	if unclean {
+		if err := quickCheck(c, o); err != nil {
+			return 0, err
+		}
+	}
+	v, err := c.value("SELECT max(version_id) FROM goose_db_version WHERE is_applied")
+	if err != nil {
+		return 0, fmt.Errorf("schema version: %w: %w", storage.ErrDamaged, err)
+	}
+	return integer(v), nil
+}
+
+func checkMagic(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	head := make([]byte, len(magic))
+	if _, err := io.ReadFull(f, head); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
+	}
+	if !bytes.Equal(head, []byte(magic)) {
+		return fmt.Errorf("not an SQLite database: %w", storage.ErrDamaged)
+	}
+	return nil
+}
+
+func quickCheck(c *conn, o Options) error {
+	o.Log.Info("database was not closed, checking it", "path", o.Path)
+	for row, err := range c.ask("PRAGMA quick_check(10)") {
+		if err != nil {
+			return translate(err)
+		}
+		if found := text(row[0]); found != "ok" {
+			return fmt.Errorf("check: %s: %w", found, storage.ErrDamaged)
+		}
+	}
+	return nil
+}
+
+// size of a file, 0 when there is none.
+func size(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+func syncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

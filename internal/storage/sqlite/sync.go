@@ -1,0 +1,56 @@
+package sqlite
+
+import (
+	"fmt"
+	"os"
+	"sync/atomic"
+	"time"
+)
+
+// syncer makes commits durable. A commit only writes to the write-ahead log;
+// syncing that file afterwards makes it, and every commit before, survive a power
+// loss: SQLite recovers the longest sound beginning of the log. So the next
+// transaction can be written while the last one is being synced.
+type syncer struct {
+	log     *os.File      // the write-ahead log, held open; SQLite keeps the file as long
+	every   time.Duration // 0: every Sync syncs
+	commits atomic.Int64  // transactions committed
+
+	// Of the goroutine that calls Sync.
+	synced int64     // transactions known to be on disk
+	last   time.Time // of the last sync
+}
+
+func (y *syncer) open(o Options) (err error) {
+	if o.Durability == Relaxed {
+		y.every = o.SyncInterval
+	}
+	y.log, err = os.OpenFile(o.Path+"-wal", os.O_RDWR, 0)
+	return err
+}
+
+func (y *syncer) close() error {
+	if y.log == nil {
+		return nil
+	}
+	return y.log.Close()
+}
+
+// Sync implements [storage.Store]. When durability is relaxed it syncs only if
+// the last time is SyncInterval ago, so it has to be called about that often
+// while nothing is committed, too.
+func (s *Store) Sync() error {
+	if err := s.usable(); err != nil {
+		return err
+	}
+	y := &s.sync
+	commits := y.commits.Load()
+	if commits == y.synced || y.every > 0 && time.Since(y.last) < y.every {
+		return nil
+	}
+	if err := syncData(y.log); err != nil {
+		return s.fail(fmt.Errorf("sync %s: %w", y.log.Name(), err))
+	}
+	y.synced, y.last = commits, time.Now()
+	return nil
+}

@@ -1,0 +1,258 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+)
+
+// The errors a Store or the Writer reports. They may be wrapped; test with
+// errors.Is.
+var (
+	// ErrNotFound: the topic, group or message named by the call does not exist.
+	ErrNotFound = errors.New("not found")
+	// ErrExists: a topic or group of that name exists already.
+	ErrExists = errors.New("already exists")
+	// ErrConflict: the group moved to another epoch since the caller looked.
+	ErrConflict = errors.New("conflict")
+	// ErrInvalid: the operation can never succeed as it stands.
+	ErrInvalid = errors.New("invalid")
+	// ErrDamaged: what is stored is not what was written (checksum or file format).
+	ErrDamaged = errors.New("damaged")
+	// ErrUnavailable: the writer has stopped, or a commit failed and nobody
+	// knows whether its operations are stored.
+	ErrUnavailable = errors.New("unavailable")
+	// ErrOverloaded: more is waiting to be written than the limit allows.
+	// Nothing of the refused ticket is stored.
+	ErrOverloaded = errors.New("overloaded")
+	// ErrFull: the disk or the database has no room. Nothing was stored.
+	ErrFull = errors.New("no space left")
+)
+
+// TopicID identifies a topic for ever; it is not used again after removal.
+type TopicID int64
+
+// GroupID identifies a consume group for ever, over all topics.
+type GroupID int64
+
+// MaxOffset is the largest offset a topic can reach (2⁴⁰−1, about 10¹²).
+const MaxOffset = 1<<40 - 1
+
+// Record is one stored message. Its fields are not changed after it was handed
+// to a Store, so any number of goroutines may read it.
+type Record struct {
+	Offset  int64  // given by the Store at commit
+	Time    int64  // Unix milliseconds; within a topic it never decreases
+	ID      string // the producer's message id; not unique
+	Tag     string // "" when the message has none
+	Headers string // JSON object of strings, or "" when there are none
+	Body    []byte
+	CRC     uint32 // see [Checksum]; given by the Store at commit
+	// Omitted is the length of a Body that was left out (see Page.Brief).
+	Omitted int
+}
+
+// Size is what the record is charged for: in Topic.Bytes, in retention by
+// bytes and in memory limits.
+func (r *Record) Size() int64 {
+	return int64(len(r.ID) + len(r.Tag) + len(r.Headers) + len(r.Body) + r.Omitted)
+}
+
+// Retention limits a topic's log. A zero value sets no limit; the oldest
+// messages go first, whether consumed or not.
+type Retention struct {
+	MaxAge   int64 // milliseconds
+	MaxCount int64 // messages
+	MaxBytes int64 // bytes, by Record.Size
+}
+
+// Topic is the stored definition and state of one topic.
+type Topic struct {
+	ID        TopicID
+	Name      string // unique without regard to case; this spelling is kept
+	Mask      int64  // as declared, unknown bits included
+	Memory    bool   // the messages are never given to the Store; fixed at creation
+	Creator   string
+	Created   int64 // Unix milliseconds
+	Updated   int64 // Unix milliseconds, last change of mask or retention
+	First     int64 // oldest offset that still counts
+	Next      int64 // offset of the next message
+	Bytes     int64 // Record.Size of the messages in [First, Next)
+	LastTime  int64 // Time of the newest message ever appended
+	Retention Retention
+}
+
+// Range is a span of offsets, Lo included and Hi excluded.
+type Range struct{ Lo, Hi int64 }
+
+// Progress is how far a group got.
+type Progress struct {
+	Cursor  int64   // every offset below is settled
+	Read    int64   // every offset at or above was never delivered
+	Settled []Range // sorted, disjoint, within (Cursor, Read)
+}
+
+// Group is the stored definition and state of one consume group.
+type Group struct {
+	ID         GroupID
+	Topic      TopicID
+	Name       string // unique within the topic without regard to case
+	Filter     string // "" lets everything through
+	Mask       int64
+	Creator    string
+	Created    int64 // Unix milliseconds
+	Updated    int64 // Unix milliseconds, last change of definition or place
+	AckTimeout int64 // milliseconds until an unanswered delivery is given back
+	AckWindow  int64 // most deliveries in flight over all consumers
+	MaxDeliver int64 // deliveries before a message is dead; 0 means no limit
+	Epoch      int64 // raised by every relocation
+	Version    int64 // raised by every change of the definition
+	Progress
+}
+
+// Parked is a message that was delivered, came back and waits to be delivered
+// again.
+type Parked struct {
+	Group  GroupID
+	Offset int64
+	Count  int64 // deliveries so far, at least 1
+	Due    int64 // Unix milliseconds; not to be delivered earlier
+	Cause  string
+}
+
+// JournalEntry records one relocation or filter change of a group.
+type JournalEntry struct {
+	ID     int64 // given by the Store
+	Topic  TopicID
+	Group  GroupID
+	Time   int64  // Unix milliseconds
+	Kind   string // "relocate", "filter", "empty", "revert"
+	Actor  string
+	Reason string
+	From   Progress // the place before; To the place after. Equal when Kind is "filter".
+	To     int64
+	// FilterFrom and FilterTo are equal unless Kind is "filter".
+	FilterFrom, FilterTo string
+}
+
+// AuditEntry records one administrative action.
+type AuditEntry struct {
+	ID     int64 // given by the Store
+	Time   int64 // Unix milliseconds
+	Actor  string
+	Action string // such as "topic.create"
+	Target string // such as "orders" or "orders/billing"
+	Detail string
+}
+
+// State is everything but the messages: what a broker needs to start.
+type State struct {
+	Topics []Topic
+	Groups []Group
+	Parked []Parked
+}
+
+// Page limits one [Store.Read].
+type Page struct {
+	Rows  int   // at most this many records, at least 1
+	Bytes int64 // stop after the record that reaches this many; 0 means no limit
+	Brief bool  // leave out Body and do not verify the checksum
+}
+
+// Store keeps topics, groups and messages.
+//
+// Commit, Maintain and Close are called by one goroutine, never two at a time,
+// and Sync by one that may be another. The other methods may be called by any
+// number of goroutines, also while a Commit runs, and see only what was
+// committed.
+type Store interface {
+	// Commit makes all ops happen in one transaction and in this order. When it
+	// returns they survive the end of the process, but not yet a power loss: see
+	// Sync. errs has one entry an op: nil, or why this one alone was left out.
+	// When err is not nil nobody knows what was stored: the caller must answer
+	// nobody with success, make no further call but Close, and start again from
+	// what is on disk. The exception is ErrFull: then nothing was stored and the
+	// store can go on.
+	//
+	// Commit fills in what the ops leave to it (ids, offsets, times raised to
+	// Topic.LastTime, checksums) and keeps no reference to them.
+	Commit(ops []Op) (errs []error, err error)
+
+	// Sync makes everything that Commit returned for before the call as durable
+	// as the store's setting promises; only then may it be answered. It may run
+	// while a later Commit does, so that writing and syncing overlap. An error is
+	// as fatal as Commit's.
+	Sync() error
+
+	// Maintain does what has to be done between commits, such as a checkpoint. It
+	// is called after each commit, and now and then while there are none. An error
+	// is as fatal as Commit's.
+	Maintain() error
+
+	// Load reads all topics, groups and parked messages.
+	Load(ctx context.Context) (State, error)
+
+	// Read appends to dst the records of a topic from an offset upwards and
+	// returns it. Fewer records than page.Rows without page.Bytes being reached
+	// means the end of the log. A record whose checksum does not match is
+	// returned with a nil Body, no Headers and CRC 0, so that the caller can
+	// tell it from an intact one ([Record.Damaged]) and go on behind it.
+	Read(ctx context.Context, topic TopicID, from int64, page Page, dst []Record) ([]Record, error)
+
+	// OffsetAt finds the first offset whose message is not older than the given
+	// Unix time in milliseconds, or Topic.Next when all are older. Its cost
+	// grows with the logarithm of the topic's depth.
+	OffsetAt(ctx context.Context, topic TopicID, time int64) (int64, error)
+
+	// FindID finds the newest message with the given id, looking from the end
+	// of the log, or returns ErrNotFound. Its cost grows with the distance.
+	FindID(ctx context.Context, topic TopicID, id string) (int64, error)
+
+	// Journal lists a group's journal, newest first, at most limit entries.
+	Journal(ctx context.Context, group GroupID, limit int) ([]JournalEntry, error)
+
+	// Audit lists administrative actions, newest first, at most limit entries.
+	Audit(ctx context.Context, limit int) ([]AuditEntry, error)
+
+	// Close checkpoints and releases the store.
+	Close() error
+}
+
+// FormatRanges writes ranges as text, such as "12-15,18-19" (the upper bound is
+// excluded). It is the stored form of Progress.Settled.
+func FormatRanges(rs []Range) string {
+	if len(rs) == 0 {
+		return ""
+	}
+	var b []byte
+	for i, r := range rs {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, r.Lo, 10)
+		b = append(b, '-')
+		b = strconv.AppendInt(b, r.Hi, 10)
+	}
+	return string(b)
+}
+
+// ParseRanges reads what FormatRanges wrote.
+func ParseRanges(s string) ([]Range, error) {
+	if s == "" {
+		return nil, nil
+	}
+	var rs []Range
+	last := int64(-1)
+	for part := range strings.SplitSeq(s, ",") {
+		a, b, ok := strings.Cut(part, "-")
+		lo, err1 := strconv.ParseInt(a, 10, 64)
+		hi, err2 := strconv.ParseInt(b, 10, 64)
+		if !ok || err1 != nil || err2 != nil || lo <= last || hi <= lo {
+			return nil, errors.Join(ErrDamaged, errors.New("settled ranges "+strconv.Quote(s)))
+		}
+		rs = append(rs, Range{lo, hi})
+		last = hi
+	}
+	return rs, nil
+}

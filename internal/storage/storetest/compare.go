@@ -1,0 +1,148 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// Compare drives a kind of store and a [Memory] with the same random batches of
+// ops, and compares everything that can be read after each of them. place is as
+// for [Run], called for each sequence anew.
+func Compare(t *testing.T, place func(t *testing.T) Place) {
+	rapid.Check(t, func(r *rapid.T) {
+		open := place(t)
+		store, memory := open(), NewMemory()
+		defer func() {
+			if err := store.Close(); err != nil {
+				r.Fatalf("close: %v", err)
+			}
+		}()
+		for range rapid.IntRange(1, 15).Draw(r, "steps") {
+			if rapid.IntRange(0, 9).Draw(r, "reopen") == 0 {
+				if err := store.Close(); err != nil {
+					r.Fatalf("close: %v", err)
+				}
+				store = open()
+			}
+			seed := drawOps(r)
+			compareCommit(r, store, memory, seed)
+			compareDumps(r, store, memory)
+		}
+	})
+}
+
+func compareCommit(r *rapid.T, store storage.Store, memory *Memory, make func() []storage.Op) {
+	a, b := make(), make() // of its own for each store: they fill in the ops
+	want, _ := memory.Commit(a)
+	got, err := store.Commit(b)
+	if err != nil {
+		r.Fatalf("commit: %v", err)
+	}
+	if err := errors.Join(store.Sync(), store.Maintain()); err != nil {
+		r.Fatalf("after a commit: %v", err)
+	}
+	for i := range a {
+		if kind(want[i]) != kind(got[i]) {
+			r.Fatalf("op %d %T %+v: error %v, want %v", i, a[i], a[i], got[i], want[i])
+		}
+		if want[i] == nil && !reflect.DeepEqual(a[i], b[i]) {
+			r.Fatalf("op %d came back as %+v, want %+v", i, b[i], a[i])
+		}
+	}
+}
+
+// kind is the storage error that err wraps.
+func kind(err error) error {
+	for _, k := range []error{storage.ErrNotFound, storage.ErrExists, storage.ErrConflict, storage.ErrInvalid} {
+		if errors.Is(err, k) {
+			return k
+		}
+	}
+	return err
+}
+
+func compareDumps(r *rapid.T, store storage.Store, memory *Memory) {
+	want, _ := dumpOf(memory)
+	got, err := dumpOf(store)
+	if err != nil {
+		r.Fatalf("dump: %v", err)
+	}
+	if !reflect.DeepEqual(want, got) {
+		r.Fatalf("the store holds\n%+v\nwant\n%+v", got, want)
+	}
+}
+
+// drawOps draws a batch and returns how to make it.
+func drawOps(r *rapid.T) func() []storage.Op {
+	makers := rapid.SliceOfN(rapid.Custom(drawOp), 1, 8).Draw(r, "ops")
+	return func() []storage.Op {
+		ops := make([]storage.Op, len(makers))
+		for i, m := range makers {
+			ops[i] = m.make()
+		}
+		return ops
+	}
+}
+
+// maker makes the same op each time. rapid prints its name.
+type maker struct {
+	name string
+	make func() storage.Op
+}
+
+func (m maker) String() string { return m.name }
+
+func drawOp(r *rapid.T) maker {
+	if rapid.IntRange(0, 7).Draw(r, "atomic") > 0 {
+		return drawSimple(r)
+	}
+	members := rapid.SliceOfN(rapid.Custom(drawSimple), 1, 5).Draw(r, "members")
+	return maker{fmt.Sprintf("atomic %v", members), func() storage.Op {
+		a := &storage.Atomic{}
+		for _, m := range members {
+			a.Ops = append(a.Ops, m.make())
+		}
+		return a
+	}}
+}
+
+// drawSimple draws an op from small ranges, so that ops meet.
+func drawSimple(r *rapid.T) maker {
+	n := func(label string, hi int) int64 { return int64(rapid.IntRange(0, hi).Draw(r, label)) }
+	topic, group := storage.TopicID(n("topic", 4)), storage.GroupID(n("group", 5))
+	a, b, c := n("a", 12), n("b", 12), n("c", 90)
+	name := rapid.SampledFrom([]string{"a", "A", "b", "c", "C"}).Draw(r, "name")
+	makers := []func() storage.Op{
+		func() storage.Op { return &storage.Append{Topic: topic, Records: records(int(c))} },
+		func() storage.Op { return &storage.Append{Topic: topic, Records: records(int(a))} },
+		func() storage.Op { return &storage.CreateTopic{Topic: &storage.Topic{Name: name, First: a, Next: a}} },
+		func() storage.Op { return &storage.CreateTopic{Topic: &storage.Topic{Name: name, Created: b}} },
+		func() storage.Op { return &storage.AlterTopic{Topic: topic, Mask: a, Updated: b} },
+		func() storage.Op { return &storage.RemoveTopic{Topic: topic} },
+		func() storage.Op { return &storage.Trim{Topic: topic, First: c, Bytes: a} },
+		func() storage.Op { return &storage.Purge{Limit: int(c)} },
+		func() storage.Op { return &storage.CreateGroup{Group: &storage.Group{Topic: topic, Name: name}} },
+		func() storage.Op {
+			return &storage.AlterGroup{Group: &storage.Group{ID: group, Filter: name, Version: a}}
+		},
+		func() storage.Op { return &storage.RemoveGroup{Group: group} },
+		func() storage.Op {
+			return &storage.SaveProgress{
+				Group: group, Epoch: a % 3, Place: storage.Progress{Cursor: b, Read: b + 6, Settled: []storage.Range{{Lo: b + 1, Hi: b + 3}}},
+				Park: []storage.Parked{{Offset: b, Count: 1, Cause: name}}, Unpark: []int64{a},
+			}
+		},
+		func() storage.Op {
+			return &storage.Relocate{Group: group, Epoch: a % 3, To: b, Entry: &storage.JournalEntry{Group: group, Time: c, To: b}}
+		},
+		func() storage.Op { return &storage.Audit{Entry: &storage.AuditEntry{Time: a, Action: name}} },
+	}
+	make := rapid.SampledFrom(makers).Draw(r, "kind")
+	return maker{fmt.Sprintf("%T%+v", make(), make()), make}
+}

@@ -1,0 +1,249 @@
+package storetest
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// apply makes one change, or returns an error and changes nothing.
+func (s *memoryState) apply(op storage.Op) error {
+	switch op := op.(type) {
+	case *storage.Append:
+		return s.append(op)
+	case *storage.CreateTopic:
+		return s.createTopic(op.Topic)
+	case *storage.AlterTopic:
+		return s.changeTopic(op.Topic, func(t *memoryTopic) error {
+			t.Mask, t.Retention, t.Updated = op.Mask, op.Retention, op.Updated
+			return nil
+		})
+	case *storage.RemoveTopic:
+		return s.removeTopic(op.Topic)
+	case *storage.Trim:
+		return s.trim(op)
+	case *storage.Purge:
+		return s.purge(op)
+	case *storage.CreateGroup:
+		return s.createGroup(op.Group)
+	case *storage.AlterGroup:
+		return s.alterGroup(op)
+	case *storage.RemoveGroup:
+		return s.changeGroup(op.Group, func(*memoryGroup) error { return nil }, func() { delete(s.groups, op.Group) })
+	case *storage.SaveProgress:
+		return s.saveProgress(op)
+	case *storage.Relocate:
+		return s.relocate(op)
+	case *storage.Audit:
+		if op.Entry == nil {
+			return storage.ErrInvalid
+		}
+		op.Entry.ID = int64(len(s.audit)) + 1
+		s.audit = append(s.audit, *op.Entry)
+		return nil
+	}
+	return fmt.Errorf("op %T: %w", op, storage.ErrInvalid)
+}
+
+func (s *memoryState) changeTopic(id storage.TopicID, f func(*memoryTopic) error) error {
+	t, ok := s.topics[id]
+	if !ok {
+		return fmt.Errorf("topic %d: %w", id, storage.ErrNotFound)
+	}
+	if err := f(&t); err != nil {
+		return err
+	}
+	s.topics[id] = t
+	return nil
+}
+
+// changeGroup lets f change a group, then calls after if all went well.
+func (s *memoryState) changeGroup(id storage.GroupID, f func(*memoryGroup) error, after func()) error {
+	g, ok := s.groups[id]
+	if !ok {
+		return fmt.Errorf("group %d: %w", id, storage.ErrNotFound)
+	}
+	if err := f(&g); err != nil {
+		return err
+	}
+	s.groups[id] = g
+	after()
+	return nil
+}
+
+func (s *memoryState) append(op *storage.Append) error {
+	return s.changeTopic(op.Topic, func(t *memoryTopic) error {
+		if t.Next+int64(len(op.Records)) > storage.MaxOffset+1 {
+			return storage.ErrInvalid
+		}
+		for i := range op.Records {
+			r := &op.Records[i]
+			r.Offset, r.Time = t.Next, max(r.Time, t.LastTime)
+			r.CRC = storage.Checksum(t.ID, r)
+			t.records = append(t.records, *r)
+			t.Next, t.LastTime, t.Bytes = t.Next+1, r.Time, t.Bytes+r.Size()
+		}
+		return nil
+	})
+}
+
+func (s *memoryState) createTopic(t *storage.Topic) error {
+	if t == nil || t.Name == "" || t.First != t.Next || t.Next < 0 || t.Next > storage.MaxOffset+1 || t.Bytes != 0 {
+		return storage.ErrInvalid
+	}
+	for _, other := range s.topics {
+		if same(other.Name, t.Name) {
+			return storage.ErrExists
+		}
+	}
+	s.lastTopic++
+	t.ID = s.lastTopic
+	s.topics[t.ID] = memoryTopic{Topic: *t}
+	return nil
+}
+
+func (s *memoryState) removeTopic(id storage.TopicID) error {
+	t, ok := s.topics[id]
+	if !ok {
+		return storage.ErrNotFound
+	}
+	s.dead += len(t.records)
+	delete(s.topics, id)
+	maps.DeleteFunc(s.groups, func(_ storage.GroupID, g memoryGroup) bool { return g.Topic == id })
+	return nil
+}
+
+func (s *memoryState) trim(op *storage.Trim) error {
+	return s.changeTopic(op.Topic, func(t *memoryTopic) error {
+		n := min(op.First, t.Next) - t.First
+		if n <= 0 {
+			return nil
+		}
+		if op.Bytes < 0 || op.Bytes > t.Bytes {
+			return storage.ErrInvalid
+		}
+		t.First, t.Bytes, t.records = t.First+n, t.Bytes-op.Bytes, t.records[n:]
+		s.dead += int(n)
+		return nil
+	})
+}
+
+func (s *memoryState) purge(op *storage.Purge) error {
+	op.Deleted = 0
+	if op.Limit < 1 {
+		return storage.ErrInvalid
+	}
+	op.Deleted = min(op.Limit, s.dead)
+	s.dead -= op.Deleted
+	return nil
+}
+
+func (s *memoryState) createGroup(g *storage.Group) error {
+	if g == nil || g.Name == "" {
+		return storage.ErrInvalid
+	}
+	t, ok := s.topics[g.Topic]
+	if !ok {
+		return storage.ErrNotFound
+	}
+	for _, other := range s.groups {
+		if other.Topic == g.Topic && same(other.Name, g.Name) {
+			return storage.ErrExists
+		}
+	}
+	if !possible(g.Progress, t.Next) {
+		return storage.ErrInvalid
+	}
+	s.lastGroup++
+	g.ID = s.lastGroup
+	stored := memoryGroup{Group: *g}
+	stored.Settled = slices.Clone(g.Settled)
+	s.groups[g.ID] = stored
+	return nil
+}
+
+func (s *memoryState) alterGroup(op *storage.AlterGroup) error {
+	n := op.Group
+	if n == nil {
+		return storage.ErrInvalid
+	}
+	return s.changeGroup(n.ID, func(g *memoryGroup) error {
+		g.Filter, g.Mask, g.Version, g.Updated = n.Filter, n.Mask, n.Version, n.Updated
+		g.AckTimeout, g.AckWindow, g.MaxDeliver = n.AckTimeout, n.AckWindow, n.MaxDeliver
+		return nil
+	}, func() { s.note(op.Entry) })
+}
+
+func (s *memoryState) saveProgress(op *storage.SaveProgress) error {
+	return s.changeGroup(op.Group, func(g *memoryGroup) error {
+		next := s.topics[g.Topic].Next
+		if g.Epoch != op.Epoch {
+			return storage.ErrConflict
+		}
+		if !possible(op.Place, next) {
+			return storage.ErrInvalid
+		}
+		g.Progress = op.Place
+		g.Settled = slices.Clone(op.Place.Settled)
+		g.parked = maps.Clone(g.parked)
+		if g.parked == nil {
+			g.parked = map[int64]storage.Parked{}
+		}
+		for _, p := range op.Park {
+			if p.Offset < 0 || p.Offset >= next || p.Count < 1 {
+				return storage.ErrInvalid
+			}
+			p.Group = op.Group
+			g.parked[p.Offset] = p
+		}
+		for _, offset := range op.Unpark {
+			delete(g.parked, offset)
+		}
+		return nil
+	}, func() {})
+}
+
+func (s *memoryState) relocate(op *storage.Relocate) error {
+	return s.changeGroup(op.Group, func(g *memoryGroup) error {
+		if g.Epoch != op.Epoch {
+			return storage.ErrConflict
+		}
+		if op.To < 0 || op.To > s.topics[g.Topic].Next {
+			return storage.ErrInvalid
+		}
+		g.Progress = storage.Progress{Cursor: op.To, Read: op.To}
+		g.Epoch++
+		g.parked = nil
+		if op.Entry != nil {
+			g.Updated = max(g.Updated, op.Entry.Time)
+		}
+		return nil
+	}, func() { s.note(op.Entry) })
+}
+
+func (s *memoryState) note(e *storage.JournalEntry) {
+	if e == nil {
+		return
+	}
+	e.ID = int64(len(s.journal)) + 1
+	stored := *e
+	stored.From.Settled = slices.Clone(e.From.Settled)
+	s.journal = append(s.journal, stored)
+}
+
+// possible tells whether a group of a topic with that next offset can be there.
+func possible(p storage.Progress, next int64) bool {
+	if p.Cursor < 0 || p.Cursor > p.Read || p.Read > next {
+		return false
+	}
+	end := p.Cursor
+	for _, r := range p.Settled {
+		if r.Lo <= end || r.Hi <= r.Lo || r.Hi > p.Read {
+			return false
+		}
+		end = r.Hi
+	}
+	return true
+}
