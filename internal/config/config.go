@@ -1,0 +1,142 @@
+// Package config turns flags, ZBUS_ environment variables and a YAML file into
+// one checked [Config].
+//
+// The same names are used everywhere: the flag --sync-interval is the variable
+// ZBUS_SYNC_INTERVAL and the key sync-interval in the file. A flag is stronger
+// than the environment, the environment than the file, the file than the
+// default. What is not understood is refused, never ignored.
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+)
+
+// Durability says what an answered publish survives.
+type Durability string
+
+// The durability modes.
+const (
+	// Fsync: an answered publish survives power loss.
+	Fsync Durability = "fsync"
+	// Relaxed: an answered publish survives a killed process. After power loss
+	// the last SyncInterval may be missing, always a suffix.
+	Relaxed Durability = "relaxed"
+)
+
+// LogFormat is how log lines are written.
+type LogFormat string
+
+// The log formats.
+const (
+	LogText LogFormat = "text"
+	LogJSON LogFormat = "json"
+)
+
+// Config is everything an operator can set. Start from [Default]; the zero
+// value is not valid. It is plain data: whoever holds a copy owns it.
+type Config struct {
+	// Listen has the addresses to accept connections on, HOST:PORT each, at
+	// least one. An empty host is every interface, port 0 any free port.
+	// Default: 127.0.0.1:15555.
+	Listen []string
+	// Insecure allows Listen to leave the loopback interface without TLS.
+	// Default: false.
+	Insecure bool
+	// Data is the data directory, created when missing. Default: ./zbus-data.
+	Data string
+	// Durability says when a publish is answered. Default: Fsync.
+	Durability Durability
+	// SyncInterval is the longest time that Relaxed leaves answered publishes
+	// unsynced, 10ms to 10s. Fsync ignores it. Default: 200ms.
+	SyncInterval time.Duration
+	// Advertise is the HOST:PORT that clients and other servers are told.
+	// Empty: derived from the bound address, see [Config.Advertised].
+	Advertise string
+	// IdleTimeout closes a connection that was silent for so long, 1s to 24h.
+	// 0 means never. Clients send a heartbeat every 60s. Default: 180s.
+	IdleTimeout time.Duration
+	// TLSCert and TLSKey are PEM files; both or none. With them TLS is on.
+	TLSCert, TLSKey string
+	// MaxBody is the largest message body in bytes, 1KiB to 512MiB and at most
+	// MaxMemory. Default: 16MiB.
+	MaxBody int64
+	// MaxHead is the largest header block in bytes, 1KiB to 1MiB. Default: 32KiB.
+	MaxHead int64
+	// MaxFields is the most header fields of one frame, 16 to 1024. Default: 64.
+	MaxFields int
+	// MaxMemory is the most bytes that requests, queues and caches hold
+	// together, 16MiB to 1TiB. Default: 512MiB.
+	MaxMemory int64
+	// TailCache is the part of MaxMemory, in bytes, that keeps recent messages
+	// for delivery; less than MaxMemory, 0 keeps none. Default: 64MiB.
+	TailCache int64
+	// MaxInflight is the most unanswered frames of one connection, 1 to
+	// 1048576. Default: 4096.
+	MaxInflight int
+	// MaxConnections is the most open connections, up to 1048576. 0 takes what
+	// the limit on open files leaves. Default: 0.
+	MaxConnections int
+	// LogLevel is the least severe level that is logged. Default: info.
+	LogLevel slog.Level
+	// LogFormat is the form of the log on standard error. Default: LogText.
+	LogFormat LogFormat
+	// Pprof is the loopback HOST:PORT of the profiling endpoint. Empty: off.
+	Pprof string
+}
+
+// Default returns the configuration of a broker started without any setting.
+func Default() Config {
+	return Config{
+		Listen:       []string{"127.0.0.1:15555"},
+		Data:         "./zbus-data",
+		Durability:   Fsync,
+		SyncInterval: 200 * time.Millisecond,
+		IdleTimeout:  180 * time.Second,
+		MaxBody:      16 << 20,
+		MaxHead:      32 << 10,
+		MaxFields:    64,
+		MaxMemory:    512 << 20,
+		TailCache:    64 << 20,
+		MaxInflight:  4096,
+		LogLevel:     slog.LevelInfo,
+		LogFormat:    LogText,
+	}
+}
+
+// TLS reports whether connections are encrypted.
+func (c *Config) TLS() bool { return c.TLSCert != "" }
+
+// Validate reports the first setting that is wrong, in one line that says what
+// would be right. It looks at nothing outside c.
+func (c *Config) Validate() error {
+	for _, s := range settings(c) {
+		if !s.value.valid() {
+			return s.fault(s.value.String())
+		}
+	}
+	if c.TLSCert == "" && c.TLSKey != "" {
+		return fmt.Errorf("tls-key %q: needs tls-cert as well", c.TLSKey)
+	}
+	if c.TLSKey == "" && c.TLSCert != "" {
+		return fmt.Errorf("tls-cert %q: needs tls-key as well", c.TLSCert)
+	}
+	if c.TailCache >= c.MaxMemory {
+		return fmt.Errorf("tail-cache %q: must be less than max-memory, which is %s",
+			formatSize(c.TailCache), formatSize(c.MaxMemory))
+	}
+	if c.MaxBody > c.MaxMemory {
+		return fmt.Errorf("max-body %q: must be at most max-memory, which is %s",
+			formatSize(c.MaxBody), formatSize(c.MaxMemory))
+	}
+	if c.TLS() || c.Insecure {
+		return nil
+	}
+	if i := slices.IndexFunc(c.Listen, isPublic); i >= 0 {
+		return fmt.Errorf("listen %q: must be a loopback address, as nobody is asked who they are;"+
+			" set tls-cert and tls-key, or allow it with --insecure", c.Listen[i])
+	}
+	return nil
+}

@@ -1,0 +1,341 @@
+package config
+
+import (
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+	"pgregory.net/rapid"
+)
+
+// load parses args as the command line does and loads the configuration.
+func load(t *testing.T, args, environ []string) (Config, error) {
+	t.Helper()
+	fs := pflag.NewFlagSet("zbus", pflag.ContinueOnError)
+	Register(fs)
+	if err := fs.Parse(args); err != nil {
+		t.Fatal(err)
+	}
+	return Load(fs, environ)
+}
+
+func writeFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "zbus.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestNothingGivenIsTheDefault(t *testing.T) {
+	got, err := load(t, nil, []string{"PATH=/bin", "HOME=/root"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := Default(); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// everySetting has a value other than the default for each setting.
+func everySetting() (map[string]string, Config) {
+	given := map[string]string{
+		"listen": "0.0.0.0:1,[::1]:0,broker-1.example:65535", "insecure": "true", "data": "/var/lib/zbus",
+		"durability": "relaxed", "sync-interval": "10ms", "advertise": "mq.example:443", "idle-timeout": "0",
+		"tls-cert": "c.pem", "tls-key": "k.pem", "max-body": "64KB", "max-head": "1MiB", "max-fields": "100",
+		"max-memory": "1073741824", "tail-cache": "1gb", "max-inflight": "1", "max-connections": "1000",
+		"log-level": "debug", "log-format": "json", "pprof": "localhost:6060",
+	}
+	return given, Config{
+		Listen: []string{"0.0.0.0:1", "[::1]:0", "broker-1.example:65535"}, Insecure: true, Data: "/var/lib/zbus",
+		Durability: Relaxed, SyncInterval: 10 * time.Millisecond, Advertise: "mq.example:443", IdleTimeout: 0,
+		TLSCert: "c.pem", TLSKey: "k.pem", MaxBody: 64000, MaxHead: 1 << 20, MaxFields: 100,
+		MaxMemory: 1 << 30, TailCache: 1e9, MaxInflight: 1, MaxConnections: 1000,
+		LogLevel: slog.LevelDebug, LogFormat: LogJSON, Pprof: "localhost:6060",
+	}
+}
+
+func TestEverySettingCanBeGivenInEveryWay(t *testing.T) {
+	given, want := everySetting()
+	c := Default()
+	var args, environ, lines []string
+	for _, s := range settings(&c) {
+		v, ok := given[s.name]
+		if !ok {
+			t.Fatalf("no value for %s in this test", s.name)
+		}
+		if v == s.value.String() {
+			t.Fatalf("%s: this test gives it the default, %s", s.name, v)
+		}
+		args = append(args, "--"+s.name+"="+v)
+		environ = append(environ, variable(s.name)+"="+v)
+		if s.name == "listen" {
+			v = "[\"" + strings.ReplaceAll(v, ",", "\", \"") + "\"]"
+		}
+		lines = append(lines, s.name+": "+v)
+	}
+	path := writeFile(t, strings.Join(lines, "\n"))
+	for _, from := range []struct {
+		name          string
+		args, environ []string
+	}{
+		{"flags", args, nil},
+		{"environment", nil, environ},
+		{"file named by flag", []string{"--config", path}, nil},
+		{"file named by environment", nil, []string{"ZBUS_CONFIG=" + path}},
+	} {
+		t.Run(from.name, func(t *testing.T) {
+			got, err := load(t, from.args, from.environ)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("\n got %+v\nwant %+v", got, want)
+			}
+		})
+	}
+}
+
+func TestEveryFieldHasASetting(t *testing.T) {
+	c := Default()
+	if fields, rows := reflect.TypeOf(c).NumField(), len(settings(&c)); fields != rows {
+		t.Errorf("%d fields and %d settings", fields, rows)
+	}
+	_, changed := everySetting()
+	got, byDefault := reflect.ValueOf(changed), reflect.ValueOf(Default())
+	for i := range got.NumField() {
+		name := got.Type().Field(i).Name
+		if reflect.DeepEqual(got.Field(i).Interface(), byDefault.Field(i).Interface()) {
+			t.Errorf("no setting changes %s", name)
+		}
+	}
+}
+
+func TestStrongerSourceWins(t *testing.T) {
+	path := writeFile(t, "data: file\nmax-fields: 20\nmax-head: 2KiB\nlisten: 127.0.0.1:1\ninsecure: true\n")
+	got, err := load(t,
+		[]string{"--config", path, "--data", "flag", "--listen", "127.0.0.1:3", "--listen", "127.0.0.1:4", "--insecure=false"},
+		[]string{"ZBUS_DATA=environment", "ZBUS_MAX_FIELDS=30", "ZBUS_LISTEN=127.0.0.1:2", "ZBUS_CONFIG=/not/there"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Default()
+	want.Data, want.MaxFields, want.MaxHead = "flag", 30, 2<<10
+	want.Listen = []string{"127.0.0.1:3", "127.0.0.1:4"}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("\n got %+v\nwant %+v", got, want)
+	}
+}
+
+func TestBadValueIsOneLineThatSaysWhatWouldBeRight(t *testing.T) {
+	for _, c := range []struct{ name, value, want string }{
+		{"durability", "fsnyc", `durability "fsnyc": must be fsync or relaxed`},
+		{"durability", "", `durability "": must be fsync or relaxed`},
+		{"sync-interval", "200", `sync-interval "200": must be a duration from 10ms to 10s`},
+		{"sync-interval", "9ms", `sync-interval "9ms": must be a duration from 10ms to 10s`},
+		{"sync-interval", "0", `sync-interval "0": must be a duration from 10ms to 10s`},
+		{"idle-timeout", "999ms", `idle-timeout "999ms": must be a duration from 1s to 24h, or 0 for never`},
+		{"idle-timeout", "-1s", `idle-timeout "-1s": must be a duration from 1s to 24h, or 0 for never`},
+		{"listen", "15555", `listen "15555": must be HOST:PORT, such as 127.0.0.1:15555; several have commas between and differ`},
+		{"listen", "", `listen "": must be HOST:PORT`},
+		{"listen", "localhost:65536", `listen "localhost:65536": must be HOST:PORT`},
+		{"listen", "localhost:http", `listen "localhost:http": must be HOST:PORT`},
+		{"listen", "local host:1", `listen "local host:1": must be HOST:PORT`},
+		{"listen", "::1:1", `listen "::1:1": must be HOST:PORT`},
+		{"listen", "[::1]:1,[::1]:1", `listen "[::1]:1,[::1]:1": must be HOST:PORT`},
+		{"listen", "127.0.0.1:1,", `listen "127.0.0.1:1,": must be HOST:PORT`},
+		{"listen", "0.0.0.0:1", `listen "0.0.0.0:1": must be a loopback address`},
+		{"listen", "127.0.0.1:0,:1", `listen ":1": must be a loopback address`},
+		{"listen", "broker.example:1", `listen "broker.example:1": must be a loopback address`},
+		{"insecure", "perhaps", `insecure "perhaps": must be true or false`},
+		{"data", "", `data "": must be a directory`},
+		{"advertise", "0.0.0.0:1", `advertise "0.0.0.0:1": must be HOST:PORT that others can connect to, or empty`},
+		{"advertise", ":1", `advertise ":1": must be HOST:PORT that others can connect to`},
+		{"advertise", "h:0", `advertise "h:0": must be HOST:PORT that others can connect to`},
+		{"tls-cert", "c.pem", `tls-cert "c.pem": needs tls-key as well`},
+		{"tls-key", "k.pem", `tls-key "k.pem": needs tls-cert as well`},
+		{"max-body", "16 parsecs", `max-body "16 parsecs": must be a size from 1KiB to 512MiB, such as 16MiB, 64KB or 1073741824`},
+		{"max-body", "1023", `max-body "1023": must be a size from 1KiB to 512MiB`},
+		{"max-body", "-1", `max-body "-1": must be a size from 1KiB to 512MiB`},
+		{"max-body", "1.5MiB", `max-body "1.5MiB": must be a size from 1KiB to 512MiB`},
+		{"max-body", "9223372036854775807KiB", `max-body "9223372036854775807KiB": must be a size from 1KiB to 512MiB`},
+		{"max-head", "2MiB", `max-head "2MiB": must be a size from 1KiB to 1MiB`},
+		{"max-fields", "15", `max-fields "15": must be a number from 16 to 1024`},
+		{"max-fields", "many", `max-fields "many": must be a number from 16 to 1024`},
+		{"max-memory", "1MB", `max-memory "1MB": must be a size from 16MiB to 1TiB`},
+		{"max-memory", "64MiB", `tail-cache "64MiB": must be less than max-memory, which is 64MiB`},
+		{"tail-cache", "512MiB", `tail-cache "512MiB": must be less than max-memory, which is 512MiB`},
+		{"max-inflight", "0", `max-inflight "0": must be a number from 1 to 1048576`},
+		{"max-connections", "-1", `max-connections "-1": must be a number from 1 to 1048576, or 0 for what the limit on open files leaves`},
+		{"log-level", "loud", `log-level "loud": must be debug, info, warn or error`},
+		{"log-level", "info+2", `log-level "info+2": must be debug, info, warn or error`},
+		{"log-format", "xml", `log-format "xml": must be text or json`},
+		{"pprof", "6060", `pprof "6060": must be a loopback HOST:PORT, such as 127.0.0.1:6060, or empty for off`},
+		{"pprof", "0.0.0.0:6060", `pprof "0.0.0.0:6060": must be a loopback HOST:PORT`},
+		{"pprof", "10.0.0.1:6060", `pprof "10.0.0.1:6060": must be a loopback HOST:PORT`},
+	} {
+		t.Run(c.name+"="+c.value, func(t *testing.T) {
+			for source, given := range map[string]struct{ args, environ []string }{
+				"flag":        {[]string{"--" + c.name + "=" + c.value}, nil},
+				"environment": {nil, []string{variable(c.name) + "=" + c.value}},
+				"file":        {[]string{"--config", writeFile(t, c.name+": \""+c.value+"\"\n")}, nil},
+			} {
+				_, err := load(t, given.args, given.environ)
+				if err == nil {
+					t.Fatalf("%s: accepted", source)
+				}
+				if got := err.Error(); !strings.HasPrefix(got, c.want) || strings.Contains(got, "\n") {
+					t.Errorf("%s:\n got %s\nwant %s", source, got, c.want)
+				}
+			}
+		})
+	}
+}
+
+func TestUnknownVariableIsRefusedWithTheClosestSetting(t *testing.T) {
+	for variable, closest := range map[string]string{
+		"ZBUS_LISEN":          "ZBUS_LISTEN",
+		"ZBUS_SYNC_INTERVAL_": "ZBUS_SYNC_INTERVAL",
+		"ZBUS_TLS_CRT":        "ZBUS_TLS_CERT",
+		"ZBUS_CONF":           "ZBUS_CONFIG",
+		"ZBUS_listen":         "ZBUS_LISTEN",
+		"ZBUS_PORT":           "ZBUS_PPROF", // a guess; outside Kubernetes it is an error all the same
+	} {
+		_, err := load(t, nil, []string{variable + "=1"})
+		want := variable + ": unknown variable; the closest setting is " + closest
+		if err == nil || err.Error() != want {
+			t.Errorf("%s: got %v, want %s", variable, err, want)
+		}
+	}
+}
+
+func TestVariablesThatKubernetesAddsAreIgnored(t *testing.T) {
+	pod := []string{
+		"KUBERNETES_SERVICE_HOST=10.0.0.1", "ZBUS_PORT=tcp://10.0.0.7:15555", "ZBUS_PORT_15555_TCP_ADDR=10.0.0.7",
+		"ZBUS_SERVICE_HOST=10.0.0.7", "ZBUS_HEADLESS_SERVICE_PORT=15555", "ZBUS_HEADLESS_SERVICE_PORT_MQ=15555",
+	}
+	if _, err := load(t, nil, pod); err != nil {
+		t.Error(err)
+	}
+	if _, err := load(t, nil, append(pod, "ZBUS_LISEN=1")); err == nil {
+		t.Error("a misspelt variable was accepted in a pod")
+	}
+}
+
+func TestBadFileIsRefusedInOneLine(t *testing.T) {
+	for _, c := range []struct{ name, text, want string }{
+		{"unknown key", "lisen: 127.0.0.1:1", `unknown setting "lisen"; the closest is "listen"`},
+		{"nested key", "tls:\n  cert: c.pem", `unknown setting "tls.cert"; the closest is "tls-cert"`},
+		{"file in file", "config: other.yaml", `unknown setting "config"`},
+		{"list for one value", "data: [a, b]", "data: must be one value, not a list"},
+		{"no value", "durability:", `durability "": must be fsync or relaxed`},
+		{"key twice", "data: a\ndata: b\n", "already defined"},
+		{"several faults", "data: a\ndata: b\ndata: c\n", "already defined"},
+		{"no mapping", "- data", "cannot unmarshal"},
+		{"no YAML", "data: [", "yaml"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := load(t, []string{"--config", writeFile(t, c.text)}, nil)
+			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("got %v, want one line with %s", err, c.want)
+			}
+		})
+	}
+	_, err := load(t, []string{"--config", "/not/there.yaml"}, nil)
+	if err == nil || !strings.Contains(err.Error(), `config file "/not/there.yaml"`) {
+		t.Errorf("missing file: got %v", err)
+	}
+}
+
+func TestEmptyFileIsTheDefault(t *testing.T) {
+	got, err := load(t, []string{"--config", writeFile(t, "# nothing yet\n")}, nil)
+	if err != nil || !reflect.DeepEqual(got, Default()) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func TestNumbersInYAMLNeedNoQuotes(t *testing.T) {
+	got, err := load(t, []string{"--config", writeFile(t, "max-body: 1048576\nidle-timeout: 0\nlisten:\n  - 127.0.0.1:0\n")}, nil)
+	if err != nil || got.MaxBody != 1<<20 || got.IdleTimeout != 0 || got.Listen[0] != "127.0.0.1:0" {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
+func TestListeningBeyondLoopbackNeedsTLSOrInsecure(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		ok   bool
+	}{
+		{[]string{"--listen=127.0.0.2:1", "--listen=[::1]:1", "--listen=localhost:1"}, true},
+		{[]string{"--listen=:1"}, false},
+		{[]string{"--listen=:1", "--insecure"}, true},
+		{[]string{"--listen=[::]:1", "--tls-cert=c", "--tls-key=k"}, true},
+	} {
+		if _, err := load(t, c.args, nil); (err == nil) != c.ok {
+			t.Errorf("%v: got %v", c.args, err)
+		}
+	}
+}
+
+func TestMaxBodyFitsIntoMaxMemory(t *testing.T) {
+	c := Default()
+	c.MaxMemory, c.TailCache, c.MaxBody = 32<<20, 0, 64<<20
+	if err := c.Validate(); err == nil || !strings.HasPrefix(err.Error(), `max-body "64MiB": must be at most max-memory`) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestValidateRefusesTheZeroConfig(t *testing.T) {
+	if err := new(Config).Validate(); err == nil {
+		t.Error("accepted")
+	}
+}
+
+func TestSizeReadsWhatItWrites(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.Int64Range(0, 1<<62).Draw(t, "n")
+		if got, ok := parseSize(formatSize(n)); !ok || got != n {
+			t.Fatalf("%d is written %s and read %d, %t", n, formatSize(n), got, ok)
+		}
+	})
+}
+
+func TestDurationReadsWhatItWrites(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		d := time.Duration(rapid.Int64().Draw(t, "d"))
+		if rapid.Bool().Draw(t, "whole") {
+			d = d.Truncate(time.Minute)
+		}
+		if got, err := time.ParseDuration(formatDuration(d)); err != nil || got != d {
+			t.Fatalf("%d is written %s and read %d, %v", d, formatDuration(d), got, err)
+		}
+	})
+}
+
+func TestAdvertisedIsAnAddressOthersCanUse(t *testing.T) {
+	bound := func(s string) net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(s)) }
+	c := Default()
+	for _, s := range []string{"127.0.0.1:15555", "[::1]:7", "10.1.2.3:80"} {
+		if got := c.Advertised(bound(s)); got != s {
+			t.Errorf("bound to %s: got %s", s, got)
+		}
+	}
+	for _, s := range []string{"0.0.0.0:15555", "[::]:15555"} {
+		at, err := netip.ParseAddrPort(c.Advertised(bound(s)))
+		if err != nil || !at.Addr().Is4() || at.Addr().IsUnspecified() || at.Port() != 15555 {
+			t.Errorf("bound to %s: got %s, %v", s, at, err)
+		}
+	}
+	c.Advertise = "mq.example:443"
+	if got := c.Advertised(bound("0.0.0.0:15555")); got != "mq.example:443" {
+		t.Errorf("got %s, want what was set", got)
+	}
+}

@@ -1,0 +1,116 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// setting is one row of the table that flags, environment, file, help and
+// validation share.
+type setting struct {
+	name  string // of the flag and of the key in the file
+	arg   string // for help: what the flag takes
+	usage string
+	value value
+}
+
+// settings is that table, with its values placed in c.
+func settings(c *Config) []setting {
+	return []setting{
+		{"listen", "HOST:PORT", "where to accept connections; may be repeated", list{
+			&c.Listen, isAddress,
+			"HOST:PORT, such as 127.0.0.1:15555; several have commas between and differ",
+		}},
+		{"insecure", "", "allow listening beyond the loopback interface without TLS", toggle{&c.Insecure}},
+		{"data", "DIR", "directory of the messages, created when missing", text{&c.Data, isGiven, "a directory"}},
+		{
+			"durability", "MODE", "an answered publish survives power loss (fsync) or only a killed process (relaxed)",
+			choice[Durability]{&c.Durability, []Durability{Fsync, Relaxed}},
+		},
+		{
+			"sync-interval", "DURATION", "what power loss may cost in relaxed mode",
+			duration{&c.SyncInterval, 10 * time.Millisecond, 10 * time.Second, ""},
+		},
+		{
+			"advertise", "HOST:PORT", "what clients and other servers are told to connect to (default: where it listens)",
+			text{&c.Advertise, orEmpty(isDialable), "HOST:PORT that others can connect to, or empty"},
+		},
+		{
+			"idle-timeout", "DURATION", "silence after which a connection is closed; 0 for never",
+			duration{&c.IdleTimeout, time.Second, 24 * time.Hour, "never"},
+		},
+		{"tls-cert", "FILE", "certificate chain in PEM; needs --tls-key", text{&c.TLSCert, isAny, ""}},
+		{"tls-key", "FILE", "private key in PEM; needs --tls-cert", text{&c.TLSKey, isAny, ""}},
+		// A row holds body and headers, and SQLite ends at a billion bytes.
+		{"max-body", "SIZE", "largest message body", size{&c.MaxBody, 1 << 10, 512 << 20}},
+		{"max-head", "SIZE", "largest header block", size{&c.MaxHead, 1 << 10, 1 << 20}},
+		{"max-fields", "NUMBER", "most header fields of a frame", number{&c.MaxFields, 16, 1024, ""}},
+		{
+			"max-memory", "SIZE", "most that requests, queues and caches hold together",
+			size{&c.MaxMemory, 16 << 20, 1 << 40},
+		},
+		{"tail-cache", "SIZE", "part of max-memory that keeps recent messages", size{&c.TailCache, 0, 1 << 40}},
+		{"max-inflight", "NUMBER", "most unanswered frames of a connection", number{&c.MaxInflight, 1, 1 << 20, ""}},
+		{
+			"max-connections", "NUMBER", "most connections; 0 for what the limit on open files leaves",
+			number{&c.MaxConnections, 1, 1 << 20, "what the limit on open files leaves"},
+		},
+		{"log-level", "LEVEL", "debug, info, warn or error", level{&c.LogLevel}},
+		{"log-format", "FORMAT", "text or json", choice[LogFormat]{&c.LogFormat, []LogFormat{LogText, LogJSON}}},
+		{
+			"pprof", "HOST:PORT", "loopback address of the profiling endpoint; empty for off",
+			text{&c.Pprof, orEmpty(isLoopback), "a loopback HOST:PORT, such as 127.0.0.1:6060, or empty for off"},
+		},
+	}
+}
+
+// fault is the complaint about a bad value of the setting.
+func (s setting) fault(given string) error {
+	return fmt.Errorf("%s %q: must be %s", s.name, given, s.value.want())
+}
+
+// variable is the setting's name in the environment.
+func variable(name string) string {
+	return prefix + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+}
+
+func isAny(string) bool     { return true }
+func isGiven(s string) bool { return s != "" }
+
+func orEmpty(check func(string) bool) func(string) bool {
+	return func(s string) bool { return s == "" || check(s) }
+}
+
+// closest is the name with the fewest edits from the given one.
+func closest(given string, names []string) string {
+	best, least := "", -1
+	for _, name := range names {
+		if d := distance(given, name); least < 0 || d < least {
+			best, least = name, d
+		}
+	}
+	return best
+}
+
+// distance is the number of bytes to insert, remove or replace to get from a
+// to b (Levenshtein).
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,183 @@
+// Package datadir holds the directory that a broker keeps everything in: it
+// makes the directory, keeps every other broker out of it, and remembers
+// whether the last one stopped in order.
+//
+//	lock   locked (flock) while a broker runs; says which process, since when
+//	clean  there between an orderly stop and the next start
+//
+// The kernel releases the lock when the process ends, however it ends. The file
+// stays: to remove it would let two brokers lock two files of one name.
+package datadir
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The errors of Open, to be tested with errors.Is. Another one is
+// fs.ErrPermission: this process may not write there, or nobody may because the
+// file system is read-only.
+var (
+	// ErrInUse: another broker has the directory. The text names its process.
+	ErrInUse = errors.New("in use by another broker")
+	// ErrFileSystem: the directory is on a file system, most likely across a
+	// network, where locks, syncs or shared memory are not reliable.
+	ErrFileSystem = errors.New("unsuitable file system")
+)
+
+const (
+	lockName  = "lock"
+	cleanName = "clean"
+)
+
+// Dir is a data directory that belongs to this process alone. Its methods are
+// for the one goroutine that starts and stops the broker; only Path may be
+// called by any.
+type Dir struct {
+	path  string
+	lock  *os.File // open, and so locked, until Close
+	clean bool     // as found by Open
+}
+
+// Open takes the directory for this process, without waiting. It creates it
+// with mode 0700 whatever the umask; the mode of an existing one is its owner's
+// choice. The mark of an orderly stop is gone, also from the disk, before Open
+// returns: a crash from here on will be recognised.
+func Open(path string) (*Dir, error) {
+	d, err := open(filepath.Clean(path))
+	if errors.Is(err, syscall.EROFS) {
+		err = fmt.Errorf("%w: %w", err, fs.ErrPermission)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	return d, nil
+}
+
+func open(path string) (*Dir, error) {
+	if err := checkFileSystem(path); err != nil {
+		return nil, err
+	}
+	if err := create(path); err != nil {
+		return nil, err
+	}
+	// The lock file may be writable in a directory that is not.
+	if err := unix.Access(path, unix.R_OK|unix.W_OK|unix.X_OK); err != nil {
+		return nil, &fs.PathError{Op: "write to", Path: path, Err: err}
+	}
+	d := &Dir{path: path}
+	if err := d.takeLock(); err != nil {
+		return nil, err
+	}
+	if err := d.takeMark(); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+func create(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	err := os.Mkdir(path, 0o700)
+	if err == nil {
+		return os.Chmod(path, 0o700) // what the umask took away
+	}
+	if info, serr := os.Stat(path); serr == nil && info.IsDir() {
+		return nil
+	}
+	return err
+}
+
+func (d *Dir) takeLock() error {
+	f, err := os.OpenFile(d.Path(lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		defer f.Close()
+		return fmt.Errorf("%s: %w (%s)", d.path, ErrInUse, readHolder(f))
+	case err != nil:
+		defer f.Close()
+		return &fs.PathError{Op: "lock", Path: f.Name(), Err: err}
+	}
+	d.lock = f
+	// The text only helps people. A full disk, which keeps it from being
+	// written, must not keep the broker from starting.
+	_ = f.Truncate(0)
+	_, _ = fmt.Fprintf(f, "pid %d\nsince %s\n", os.Getpid(), time.Now().UTC().Format(time.RFC3339))
+	return nil
+}
+
+// readHolder says who holds the lock. For an instant after the lock was taken
+// it can be nobody or a process that is dead.
+func readHolder(f io.Reader) string {
+	var pid int
+	var since string
+	if _, err := fmt.Fscanf(f, "pid %d\nsince %s\n", &pid, &since); err != nil {
+		return "pid unknown"
+	}
+	return fmt.Sprintf("pid %d, since %s", pid, since)
+}
+
+// takeMark finds out how the last broker stopped, and removes the mark. An
+// orderly stop is also assumed where no broker left a file.
+func (d *Dir) takeMark() error {
+	switch err := os.Remove(d.Path(cleanName)); {
+	case err == nil:
+		d.clean = true
+		return d.sync()
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	entries, err := os.ReadDir(d.path)
+	d.clean = true
+	for _, e := range entries {
+		if e.Name() != lockName && !e.IsDir() { // a new disk has lost+found
+			d.clean = false
+		}
+	}
+	return err
+}
+
+// Path is the path of a file in the directory.
+func (d *Dir) Path(name string) string { return filepath.Join(d.path, name) }
+
+// Clean reports whether the last broker stopped in order, or none ever ran
+// here. Otherwise what it left has to be checked.
+func (d *Dir) Clean() bool { return d.clean }
+
+// MarkClean records, durably, that this broker stops in order. It is called
+// after everything in the directory was written and closed, before Close.
+func (d *Dir) MarkClean() error {
+	f, err := os.OpenFile(d.Path(cleanName), os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("mark of an orderly stop: %w", err)
+	}
+	if err := errors.Join(f.Sync(), f.Close(), d.sync()); err != nil {
+		return fmt.Errorf("mark of an orderly stop: %w", err)
+	}
+	return nil
+}
+
+// sync makes the names in the directory durable.
+func (d *Dir) sync() error {
+	f, err := os.Open(d.path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// Close lets the next broker in. Only the first call does something; later ones
+// report os.ErrClosed.
+func (d *Dir) Close() error { return d.lock.Close() }

@@ -1,0 +1,216 @@
+package datadir
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// holderVariable turns the test binary into a process that opens the directory
+// of that name, says so, and stays until it is killed.
+const holderVariable = "DATADIR_TEST_HOLD"
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(holderVariable); path != "" {
+		if _, err := Open(path); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Println("held")
+		select {}
+	}
+	os.Exit(m.Run())
+}
+
+// hold starts a process that has the directory open.
+func hold(t *testing.T, path string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), holderVariable+"="+path)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "held\n" {
+		t.Fatalf("holder said %q, %v", line, err)
+	}
+	return cmd
+}
+
+func mustOpen(t *testing.T, path string) *Dir {
+	t.Helper()
+	d, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	return d
+}
+
+func TestOpenCreatesPrivateDirectoryWhateverTheUmask(t *testing.T) {
+	for _, mask := range []int{0, 0o022, 0o777} {
+		path := filepath.Join(t.TempDir(), "data")
+		old := syscall.Umask(mask)
+		d, err := Open(path)
+		syscall.Umask(old)
+		if err != nil {
+			t.Fatalf("umask %#o: %v", mask, err)
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := info.Mode().Perm(); got != 0o700 {
+			t.Errorf("umask %#o: mode %#o, want 0700", mask, got)
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestOpenLeavesModeOfExistingDirectoryAlone(t *testing.T) {
+	path := t.TempDir()
+	if err := os.Chmod(path, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	mustOpen(t, path)
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := info.Mode().Perm(); got != 0o750 {
+		t.Errorf("mode %#o, want 0750", got)
+	}
+}
+
+func TestOpenCreatesParents(t *testing.T) {
+	mustOpen(t, filepath.Join(t.TempDir(), "a", "b", "data"))
+}
+
+func TestSecondOpenIsRefusedAndNamesTheFirst(t *testing.T) {
+	path := t.TempDir()
+	holder := hold(t, path)
+	_, err := Open(path)
+	if !errors.Is(err, ErrInUse) {
+		t.Fatalf("got %v, want ErrInUse", err)
+	}
+	if want := fmt.Sprintf("pid %d,", holder.Process.Pid); !strings.Contains(err.Error(), want) {
+		t.Errorf("got %q, want it to name %q", err, want)
+	}
+}
+
+func TestSecondOpenInTheSameProcessIsRefused(t *testing.T) {
+	path := t.TempDir()
+	mustOpen(t, path)
+	if _, err := Open(path); !errors.Is(err, ErrInUse) {
+		t.Fatalf("got %v, want ErrInUse", err)
+	}
+}
+
+func TestRefusedOpenLeavesTheFirstOnesMarkAlone(t *testing.T) {
+	path := t.TempDir()
+	first := mustOpen(t, path)
+	if err := first.MarkClean(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(path); !errors.Is(err, ErrInUse) {
+		t.Fatalf("got %v, want ErrInUse", err)
+	}
+	if _, err := os.Stat(first.Path(cleanName)); err != nil {
+		t.Errorf("the mark is gone: %v", err)
+	}
+}
+
+func TestKilledHolderIsNoObstacle(t *testing.T) {
+	path := t.TempDir()
+	holder := hold(t, path)
+	if err := holder.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = holder.Wait() // reports the kill
+	mustOpen(t, path)
+	text, err := os.ReadFile(filepath.Join(path, lockName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("pid %d\n", os.Getpid()); !strings.HasPrefix(string(text), want) {
+		t.Errorf("lock says %q, want %q first", text, want)
+	}
+}
+
+func TestUnreadableLockTextIsNoObstacle(t *testing.T) {
+	path := t.TempDir()
+	if err := os.WriteFile(filepath.Join(path, lockName), []byte("pid 4711 but it broke\x00"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mustOpen(t, path)
+}
+
+func TestCloseLetsTheNextOneIn(t *testing.T) {
+	path := t.TempDir()
+	if err := mustOpen(t, path).Close(); err != nil {
+		t.Fatal(err)
+	}
+	mustOpen(t, path)
+}
+
+func TestCleanIsTrueOnlyAfterAnOrderlyStop(t *testing.T) {
+	path := t.TempDir()
+	if err := os.Mkdir(filepath.Join(path, "lost+found"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	stop := func(mark bool) bool {
+		d := mustOpen(t, path)
+		if err := os.WriteFile(d.Path("messages"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if mark {
+			if err := d.MarkClean(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return d.Clean()
+	}
+	steps := []struct {
+		name  string
+		clean bool // what this start finds
+		mark  bool // how it stops
+	}{
+		{"new directory", true, false},
+		{"after a crash", false, false},
+		{"after another crash", false, true},
+		{"after an orderly stop", true, true},
+		{"after another orderly stop", true, false},
+		{"after a crash again", false, false},
+	}
+	for _, s := range steps {
+		if got := stop(s.mark); got != s.clean {
+			t.Errorf("%s: Clean() = %t, want %t", s.name, got, s.clean)
+		}
+	}
+}
+
+func TestOpenReportsAFileInTheWay(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "data")
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(path); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("got %v, want fs.ErrExist", err)
+	}
+}
