@@ -178,11 +178,12 @@ func (w *Writer) write(ctx context.Context) error {
 			case <-upkeep.C:
 				signal(w.settle)
 			case <-ctx.Done():
-				w.close(nil)
 				return w.drain()
 			}
 		} else if err := w.commit(batch); err != nil {
 			return err
+		} else if ctx.Err() != nil {
+			return w.drain() // also when there is always more to do
 		}
 		if err := w.store.Maintain(); err != nil {
 			return unavailable(err)
@@ -190,8 +191,9 @@ func (w *Writer) write(ctx context.Context) error {
 	}
 }
 
-// drain commits what is left after the writer was closed.
+// drain takes nothing more and commits what is left.
 func (w *Writer) drain() error {
+	w.close(nil)
 	for batch := w.take(); len(batch) > 0; batch = w.take() {
 		if err := w.commit(batch); err != nil {
 			return err

@@ -234,13 +234,14 @@ func TestBadOpFailsAlone(t *testing.T) {
 		b := newBench(t, storage.WriterLimits{}, map[int]storetest.Fault{1: first})
 		b.submit("before")
 		synctest.Wait()
-		mixed := b.appends("mixed", b.topic, 404, b.topic)
-		if err := b.writer.Submit(mixed); err != nil {
+		bad, mixed := b.appends("bad", 404), b.appends("mixed", b.topic, 404, b.topic)
+		if err := errors.Join(b.writer.Submit(bad), b.writer.Submit(mixed)); err != nil {
 			t.Fatal(err)
 		}
 		good := b.submit("good")
 		close(first.Release)
 		synctest.Wait()
+		b.is(bad, storage.ErrNotFound)
 		for i, want := range []error{nil, storage.ErrNotFound, nil} {
 			if !errors.Is(mixed.Errs[i], want) {
 				t.Errorf("op %d: %v, want %v", i, mixed.Errs[i], want)
@@ -366,12 +367,13 @@ func TestCommitFailsWhileStopping(t *testing.T) {
 // writes again is refused once the writer was told to stop.
 func TestBusyWriterStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, storage.WriterLimits{}, nil)
-		const most = 1000
+		start := hold()
+		b := newBench(t, storage.WriterLimits{CommitBytes: 1}, map[int]storetest.Fault{1: start})
+		const most, callers = 10_000, 100
 		n := 0
 		var again func(*storage.Ticket)
 		again = func(*storage.Ticket) {
-			if n++; n == 5 {
+			if n++; n == 2*callers {
 				b.stop()
 			}
 			next := b.appends("busy", b.topic)
@@ -380,10 +382,17 @@ func TestBusyWriterStops(t *testing.T) {
 				_ = b.writer.Submit(next) // refused in the end, as it should be
 			}
 		}
-		again(nil)
+		for range callers {
+			first := b.appends("busy", b.topic)
+			first.Done = again
+			if err := b.writer.Submit(first); err != nil {
+				t.Fatal(err)
+			}
+		}
+		close(start.Release)
 		<-b.ended
-		if n == most {
-			t.Errorf("%d more tickets were taken after the stop", most-5)
+		if n >= most {
+			t.Errorf("%d tickets were done, the writer was to stop at %d", n, 2*callers)
 		}
 	})
 }

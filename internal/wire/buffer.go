@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"errors"
 	"io"
 )
 
@@ -65,7 +66,7 @@ func (r *Reader) Fill() error {
 }
 
 func (r *Reader) sourceError(err error) error {
-	if err == io.EOF && r.end > r.start {
+	if errors.Is(err, io.EOF) && r.end > r.start {
 		return io.ErrUnexpectedEOF
 	}
 	return err

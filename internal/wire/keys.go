@@ -17,6 +17,9 @@ const (
 	HeaderVersion  = "version"
 
 	HeaderTopicMask        = "topic_mask"
+	HeaderTopicMaxAge      = "topic_max_age"
+	HeaderTopicMaxCount    = "topic_max_count"
+	HeaderTopicMaxBytes    = "topic_max_bytes"
 	HeaderConsumeGroup     = "consume_group"
 	HeaderConsumeWindow    = "consume_window"
 	HeaderWindow           = "window"

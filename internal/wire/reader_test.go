@@ -26,7 +26,7 @@ func outcome(src io.Reader, lim Limits, read func(*Reader) (*Message, error)) st
 		} else {
 			out.WriteString(err.Error())
 		}
-		if _, again := r.Read(); again != err {
+		if _, again := r.Read(); !errors.Is(again, err) {
 			fmt.Fprintf(&out, "; then %v", again)
 		}
 		return out.String()

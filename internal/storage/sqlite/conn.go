@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -97,7 +98,7 @@ func (c *conn) drain(rows driver.Rows, yield func([]driver.Value, error) bool) {
 	row := c.row[:len(rows.Columns())]
 	for {
 		err := rows.Next(row)
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return
 		}
 		if !yield(row, err) || err != nil {

@@ -131,7 +131,7 @@ func inspect(o Options) (version int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	defer c.close()
+	defer func() { _ = c.close() }()
 	id, err := c.value("PRAGMA application_id")
 	if err != nil {
 		return 0, translate(err)

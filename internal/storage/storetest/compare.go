@@ -48,7 +48,7 @@ func compareCommit(r *rapid.T, store storage.Store, memory *Memory, make func() 
 		r.Fatalf("after a commit: %v", err)
 	}
 	for i := range a {
-		if kind(want[i]) != kind(got[i]) {
+		if !errors.Is(kind(got[i]), kind(want[i])) {
 			r.Fatalf("op %d %T %+v: error %v, want %v", i, a[i], a[i], got[i], want[i])
 		}
 		if want[i] == nil && !reflect.DeepEqual(a[i], b[i]) {

@@ -1,0 +1,189 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// Options are the limits and surroundings of a Broker. A zero field takes its
+// default.
+type Options struct {
+	TailBytes     int64 // recent messages of all log topics kept in memory; 64 MiB
+	MemoryBytes   int64 // messages of all memory topics; 128 MiB
+	OutboundBytes int64 // delivered but not yet written to sockets, all consumers; 64 MiB
+	PrefetchBytes int64 // the same for one subscription; 1 MiB
+
+	// Now is the wall clock; time.Now. It stamps messages and ages them, it
+	// never decides order.
+	Now func() time.Time
+	// Changed is called after a topic or group was declared or removed and after
+	// consumers came or went. It must not block.
+	Changed func()
+	Log     *slog.Logger
+}
+
+func (o Options) withDefaults() Options {
+	set := func(p *int64, v int64) {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	set(&o.TailBytes, 64<<20)
+	set(&o.MemoryBytes, 128<<20)
+	set(&o.OutboundBytes, 64<<20)
+	set(&o.PrefetchBytes, 1<<20)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Changed == nil {
+		o.Changed = func() {}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+// Broker is the registry of topics and the owner of all goroutines behind them.
+// Its methods may be called by any number of goroutines.
+type Broker struct {
+	opts   Options
+	log    *slog.Logger
+	store  storage.Store
+	writer *storage.Writer
+	saver  saver
+	tails  tailBudget // used by commit callbacks only
+
+	memory   atomic.Int64 // bytes held by memory topics
+	outbound atomic.Int64 // bytes handed to sinks and not yet written
+
+	mu     sync.RWMutex      // held for map operations only
+	topics map[string]*Topic // guarded by mu; key is the lower-cased name
+
+	began time.Time       // carries the monotonic clock
+	admin sync.Mutex      // serialises declare, alter and remove, which wait for commits
+	run   context.Context // ends when the pumps have to stop
+	stop  context.CancelFunc
+	pumps sync.WaitGroup
+}
+
+// Open loads topics and groups from the store. Nothing is delivered or saved in
+// the background until Run is called.
+func Open(ctx context.Context, store storage.Store, writer *storage.Writer, opts Options) (*Broker, error) {
+	opts = opts.withDefaults()
+	state, err := store.Load(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("load topics: %w", err)
+	}
+	b := &Broker{
+		opts: opts, log: opts.Log, store: store, writer: writer, began: time.Now(),
+		tails:  tailBudget{limit: opts.TailBytes},
+		topics: make(map[string]*Topic, len(state.Topics)),
+	}
+	b.saver.init(b)
+	b.run, b.stop = context.WithCancel(context.WithoutCancel(ctx))
+	byID := make(map[storage.TopicID]*Topic, len(state.Topics))
+	for _, def := range state.Topics {
+		t := newTopic(b, def)
+		b.topics[fold(def.Name)] = t
+		byID[def.ID] = t
+	}
+	groups := make(map[storage.GroupID]*Group, len(state.Groups))
+	for _, def := range state.Groups {
+		t := byID[def.Topic]
+		if t == nil {
+			return nil, fmt.Errorf("group %q: its topic %d is missing: %w", def.Name, def.Topic, storage.ErrDamaged)
+		}
+		g, err := newGroup(t, def)
+		if err != nil {
+			return nil, fmt.Errorf("group %q of topic %q: %w", def.Name, t.Name(), err)
+		}
+		t.groups[fold(def.Name)] = g
+		groups[def.ID] = g
+	}
+	for _, p := range state.Parked {
+		if g := groups[p.Group]; g != nil {
+			g.returned.put(&flight{offset: p.Offset, count: p.Count, due: p.Due, cause: p.Cause})
+			g.parked[p.Offset] = p.Count
+		}
+	}
+	return b, nil
+}
+
+// Run does the work that nobody asks for: saving places, retention, deleting
+// what is no longer reachable. It returns when ctx ended, every pump has stopped
+// and every place is saved. The storage writer has to be running until then.
+func (b *Broker) Run(ctx context.Context) error {
+	saving, saved := context.WithCancel(context.WithoutCancel(ctx))
+	var g sync.WaitGroup
+	g.Go(func() { b.saver.run(saving) })
+	b.retain(ctx)
+	b.stop()
+	b.pumps.Wait()
+	saved()
+	g.Wait()
+	return nil
+}
+
+// now is the wall clock in Unix milliseconds.
+func (b *Broker) now() int64 { return b.opts.Now().UnixMilli() }
+
+// clock is like now, but does not jump when somebody sets the wall clock: it is
+// for timeouts and delays.
+func (b *Broker) clock() int64 { return b.began.Add(time.Since(b.began)).UnixMilli() }
+
+// fold maps a name to the form under which it is registered: names differ in
+// more than the case of ASCII letters, which is all they may consist of.
+func fold(name string) string { return strings.ToLower(name) }
+
+// Topic finds a topic by name, without regard to case.
+func (b *Broker) Topic(name string) (*Topic, error) {
+	b.mu.RLock()
+	t := b.topics[name] // most names are in lower case already
+	b.mu.RUnlock()
+	if t == nil {
+		b.mu.RLock()
+		t = b.topics[fold(name)]
+		b.mu.RUnlock()
+	}
+	if t == nil {
+		return nil, topicNotFound(name)
+	}
+	return t, nil
+}
+
+// Topics lists all topics by name.
+func (b *Broker) Topics() []*Topic {
+	b.mu.RLock()
+	ts := make([]*Topic, 0, len(b.topics))
+	for _, t := range b.topics {
+		ts = append(ts, t)
+	}
+	b.mu.RUnlock()
+	slices.SortFunc(ts, func(x, y *Topic) int { return strings.Compare(x.Name(), y.Name()) })
+	return ts
+}
+
+// Group finds a group of a topic; an empty group name means the default group,
+// which is named like the topic.
+func (b *Broker) Group(topic, group string) (*Group, error) {
+	t, err := b.Topic(topic)
+	if err != nil {
+		return nil, err
+	}
+	return t.Group(group)
+}
+
+// Backlog is how many bytes wait for the storage writer.
+func (b *Broker) Backlog() int64 { return b.writer.Backlog() }
+
+// Outbound is how many bytes were delivered and are not yet written to a socket.
+func (b *Broker) Outbound() int64 { return b.outbound.Load() }

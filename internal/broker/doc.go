@@ -1,0 +1,34 @@
+// Package broker holds topics, consume groups and delivery. It knows neither
+// SQL nor sockets: messages come in through [Broker.Publish], leave through the
+// [Sink] of a subscriber, and everything that has to outlive the process goes
+// through the storage writer.
+//
+// # A message in a group
+//
+//	            ┌─────────── filtered out ───────────┐
+//	            │                                    ▼
+//	log ──► waiting ──► in flight ──ack/written──► settled ──► cursor moves on
+//	            ▲           │
+//	            │   nack, timeout, connection lost, write failed
+//	            └─ returned ◄┘──── too many deliveries ──► dead-letter topic
+//
+// A group's place is its cursor (all below is settled), the settled ranges above
+// it, and the next offset to read. In an auto group a message is settled when it
+// was written to the consumer's socket; in an explicit group when the consumer
+// acked it and the ack was committed.
+//
+// # Who owns what
+//
+//   - The registry of topics: Broker.mu. A topic's definition, groups and tail
+//     of recent messages: Topic.mu. A group's place, in-flight messages and
+//     subscriptions: Group.mu. Locks are taken in the order group, topic,
+//     broker, saver; none is held over I/O, a channel operation that can block,
+//     or a call into a Sink.
+//   - A group's pump goroutine lives while the group has subscriptions. It alone
+//     reads the log for the group and calls its sinks, so a subscriber sees its
+//     deliveries in order.
+//   - The saver goroutine writes every group's place: within 20 ms of a change,
+//     at once for an ack that waits for its answer.
+//   - Commit callbacks run on the storage writer's goroutine. They only append to
+//     tails and wake pumps.
+package broker

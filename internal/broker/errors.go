@@ -1,0 +1,79 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// Code is the kind of an error, the same on every transport.
+type Code int
+
+// The vocabulary. Each transport has one table from these to its own status.
+const (
+	Internal     Code = iota // a fault of the broker; details are only logged
+	Invalid                  // the request can never succeed as it stands
+	NotFound                 // no such topic, group or message
+	Exists                   // the name is taken
+	Conflict                 // the thing changed since the caller looked
+	Unauthorized             // not allowed without (other) credentials, or an exclusive group
+	Forbidden                // not allowed at all
+	TooLarge                 // over a size limit
+	Quota                    // over a count or rate limit
+	Unavailable              // not now; nothing was stored, or nobody knows after a failed commit
+	Timeout                  // not in time
+	Full                     // no room on disk; nothing was stored
+)
+
+// Error is an error with a Code and a text meant for the client.
+type Error struct {
+	Code Code
+	Text string
+	Err  error // the cause, for errors.Is and the log; may be nil
+}
+
+func (e *Error) Error() string { return e.Text }
+
+// Unwrap gives the cause.
+func (e *Error) Unwrap() error { return e.Err }
+
+func errorf(code Code, format string, args ...any) *Error {
+	err := fmt.Errorf(format, args...)
+	return &Error{Code: code, Text: err.Error(), Err: errors.Unwrap(err)}
+}
+
+// CodeOf classifies any error that this package or the storage layer returns.
+func CodeOf(err error) Code {
+	var e *Error
+	switch {
+	case errors.As(err, &e):
+		return e.Code
+	case errors.Is(err, storage.ErrNotFound):
+		return NotFound
+	case errors.Is(err, storage.ErrExists):
+		return Exists
+	case errors.Is(err, storage.ErrConflict):
+		return Conflict
+	case errors.Is(err, storage.ErrInvalid):
+		return Invalid
+	case errors.Is(err, storage.ErrFull):
+		return Full
+	case errors.Is(err, storage.ErrOverloaded), errors.Is(err, storage.ErrUnavailable):
+		return Unavailable
+	case errors.Is(err, context.DeadlineExceeded):
+		return Timeout
+	case errors.Is(err, context.Canceled):
+		return Unavailable
+	}
+	return Internal
+}
+
+func topicNotFound(name string) *Error {
+	return errorf(NotFound, "Topic(%s) not found", name)
+}
+
+func groupNotFound(name string) *Error {
+	return errorf(NotFound, "ConsumeGroup(%s) not found", name)
+}

@@ -1,0 +1,295 @@
+package broker
+
+import (
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// Group is one consume group: a cursor into its topic's log, the messages that
+// are under way, and the consumers that share them. Its methods may be called by
+// any number of goroutines.
+type Group struct {
+	t    *Topic
+	b    *Broker
+	id   storage.GroupID
+	name string // as first declared
+
+	wake chan struct{} // capacity 1: one token says "there may be something to deliver"
+
+	// settledTo is the cursor, readable without the lock.
+	settledTo atomic.Int64
+
+	mu     sync.Mutex
+	def    storage.Group // guarded by mu; its Progress is what was last saved
+	filter *Filter       // guarded by mu; compiled from def.Filter
+	gone   bool          // removed
+	moving bool          // a relocation is being committed; nothing is delivered or saved
+
+	cursor  int64  // every offset below is settled
+	next    int64  // offset the pump reads next; cursor ≤ next
+	seen    int64  // offsets below were handed out before the broker started
+	settled ranges // settled offsets in [cursor, next)
+
+	flying   flights // explicit groups: in flight, due = ack timeout
+	returned flights // came back, due = not before
+	dead     []*flight
+	parked   map[int64]int64 // offset → count as stored in the parked table
+	acks     []func(error)   // waiting for the next save
+	page     []storage.Record
+
+	subs    []*Subscription // all, in the order they came
+	ready   []*Subscription // those with credit, first come first served
+	pumping bool            // a pump goroutine lives
+}
+
+func newGroup(t *Topic, def storage.Group) (*Group, error) {
+	f, err := ParseFilter(def.Filter)
+	if err != nil {
+		return nil, err
+	}
+	if t.memory {
+		def.Progress = storage.Progress{Cursor: t.First(), Read: t.First()}
+	}
+	g := &Group{
+		t: t, b: t.b, id: def.ID, name: def.Name, def: def, filter: f,
+		wake:   make(chan struct{}, 1),
+		parked: make(map[int64]int64),
+	}
+	g.place(def.Progress)
+	return g, nil
+}
+
+// place puts the group where a stored Progress says. What was handed out but not
+// settled is read again from the log.
+func (g *Group) place(p storage.Progress) {
+	g.cursor, g.next, g.seen = p.Cursor, p.Cursor, p.Read
+	g.settled = slices.Clone(p.Settled)
+	g.settledTo.Store(g.cursor)
+	g.page = nil
+}
+
+// Name is the group's name as it was first declared.
+func (g *Group) Name() string { return g.name }
+
+// Topic is the topic the group reads.
+func (g *Group) Topic() *Topic { return g.t }
+
+// ID is the group's number in the store.
+func (g *Group) ID() storage.GroupID { return g.id }
+
+// GroupInfo is a snapshot of a group.
+type GroupInfo struct {
+	storage.Group          // the definition, with the present Progress
+	InFlight      int      // delivered, waiting for an ack
+	Returned      int      // waiting for another attempt
+	Consumers     []string // names of the subscribers
+}
+
+// Info is a snapshot of the group.
+func (g *Group) Info() GroupInfo {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	info := GroupInfo{Group: g.def, InFlight: g.flying.len(), Returned: g.returned.len()}
+	info.Progress = g.progress()
+	info.Consumers = make([]string, len(g.subs))
+	for i, s := range g.subs {
+		info.Consumers[i] = s.sink.Name()
+	}
+	return info
+}
+
+// progress is the group's place as it would be stored. Called with g.mu held.
+func (g *Group) progress() storage.Progress {
+	return storage.Progress{Cursor: g.cursor, Read: max(g.next, g.seen), Settled: slices.Clone(g.settled)}
+}
+
+func (g *Group) explicit() bool { return g.def.Mask&MaskAck != 0 }
+
+// ackWindow is how many messages may be in flight. Called with g.mu held.
+func (g *Group) ackWindow() int {
+	if g.def.AckWindow > 0 {
+		return int(min(g.def.AckWindow, maxAckWindow))
+	}
+	return defaultAckWindow
+}
+
+// ackTimeout is in milliseconds. Called with g.mu held.
+func (g *Group) ackTimeout() int64 {
+	if g.def.AckTimeout > 0 {
+		return g.def.AckTimeout
+	}
+	return defaultAckTimeout
+}
+
+const (
+	defaultAckTimeout = 10_000 // ms
+	defaultAckWindow  = 1_000
+	maxAckWindow      = 10_000
+)
+
+// wakeUp tells the pump, if there is one, to look for work.
+func (g *Group) wakeUp() {
+	select {
+	case g.wake <- struct{}{}:
+	default:
+	}
+}
+
+// settle marks offsets as done. Called with g.mu held; the caller has the group
+// saved afterwards.
+func (g *Group) settle(lo, hi int64) {
+	if lo <= g.cursor {
+		if hi <= g.cursor {
+			return
+		}
+		g.cursor = hi
+	} else {
+		g.settled.add(lo, hi)
+	}
+	if len(g.settled) > 0 {
+		g.cursor = g.settled.advance(g.cursor)
+	}
+	g.settledTo.Store(g.cursor)
+}
+
+// giveBack returns a delivered message to the group: to be delivered again at
+// due, or, after too many deliveries, to the dead letters. Called with g.mu held.
+func (g *Group) giveBack(f *flight, due int64, cause string) {
+	f.sub, f.due, f.cause = nil, due, cause
+	if g.def.MaxDeliver > 0 && f.count >= g.def.MaxDeliver {
+		g.dead = append(g.dead, f)
+		return
+	}
+	g.returned.put(f)
+}
+
+// skipTrimmed settles what the topic dropped under the group. Called with g.mu
+// held; reports whether the place changed.
+func (g *Group) skipTrimmed() bool {
+	first := g.t.First()
+	if g.cursor >= first {
+		return false
+	}
+	for f := g.returnedBelow(first); f != nil; f = g.returnedBelow(first) {
+		g.returned.remove(f)
+	}
+	g.settle(g.cursor, first)
+	g.next = max(g.next, g.cursor)
+	return true
+}
+
+// returnedBelow finds a returned message below an offset, or nil.
+func (g *Group) returnedBelow(first int64) *flight {
+	for _, f := range g.returned.queue {
+		if f.offset < first {
+			return f
+		}
+	}
+	return nil
+}
+
+// saveOp is what has to be stored of the group's place now, or nil. Called with
+// g.mu held by the saver, which alone stores places.
+func (g *Group) saveOp() *storage.SaveProgress {
+	op := &storage.SaveProgress{Group: g.id, Epoch: g.def.Epoch, Place: g.progress()}
+	for _, f := range g.returned.queue {
+		if f.count > 0 && g.parked[f.offset] != f.count {
+			op.Park = append(op.Park, storage.Parked{
+				Group: g.id, Offset: f.offset, Count: f.count, Due: f.due, Cause: f.cause,
+			})
+		}
+	}
+	for offset := range g.parked {
+		if offset < g.cursor || g.settled.has(offset) {
+			op.Unpark = append(op.Unpark, offset)
+		}
+	}
+	if !g.dirty(op) {
+		return nil
+	}
+	return op
+}
+
+// dirty reports whether op differs from what is stored.
+func (g *Group) dirty(op *storage.SaveProgress) bool {
+	old, p := &g.def.Progress, &op.Place
+	return len(op.Park) > 0 || len(op.Unpark) > 0 ||
+		old.Cursor != p.Cursor || old.Read != p.Read || !slices.Equal(old.Settled, p.Settled)
+}
+
+// saved notes that op is on disk. Called with g.mu held.
+func (g *Group) saved(op *storage.SaveProgress) {
+	if op.Epoch != g.def.Epoch {
+		return
+	}
+	g.def.Progress = op.Place
+	for _, p := range op.Park {
+		g.parked[p.Offset] = p.Count
+	}
+	for _, offset := range op.Unpark {
+		delete(g.parked, offset)
+	}
+}
+
+// apply puts the group at a new place after a relocation was committed. Messages
+// under way are void: their handles name an epoch that is over. Called with g.mu
+// held.
+func (g *Group) apply(to int64) {
+	g.def.Epoch++
+	g.def.Progress = storage.Progress{Cursor: to, Read: to}
+	g.place(g.def.Progress)
+	for _, f := range g.flying.queue {
+		f.sub.held--
+	}
+	g.flying.clear()
+	g.returned.clear()
+	g.dead = nil
+	g.parked = make(map[int64]int64)
+}
+
+// Lag is how many messages the group still has to settle. With a filter the log
+// has to be read: at most budget rows are, and when that is not enough the rest
+// is estimated from what was seen and exact is false.
+func (g *Group) Lag(budget int) (n int64, exact bool) {
+	g.mu.Lock()
+	filter := g.filter
+	from, to := max(g.cursor, g.t.First()), g.t.Next()
+	settled := slices.Clone(g.settled)
+	g.mu.Unlock()
+	from = settled.advance(from) // what the topic dropped counts no more
+	if filter.All() {
+		return max(0, to-from-settled.count()), true
+	}
+	matched, scanned := int64(0), int64(0)
+	for at := from; at < to; {
+		if scanned >= int64(budget) {
+			return estimate(matched, scanned, to-from), false
+		}
+		rows := min(512, budget-int(scanned))
+		recs, err := g.t.load(g.b.run, at, storage.Page{Rows: rows, Brief: true})
+		if err != nil || len(recs) == 0 {
+			return estimate(matched, scanned, to-from), err == nil && g.t.memory
+		}
+		for i := range recs {
+			r := &recs[i]
+			if r.Offset < to && filter.Match(r.Tag) && !settled.has(r.Offset) {
+				matched++
+			}
+		}
+		scanned += int64(len(recs))
+		at = recs[len(recs)-1].Offset + 1
+	}
+	return matched, true
+}
+
+// estimate scales what was counted in a part up to the whole.
+func estimate(matched, scanned, total int64) int64 {
+	if scanned == 0 {
+		return total
+	}
+	return int64(math.Round(float64(matched) * float64(total) / float64(scanned)))
+}

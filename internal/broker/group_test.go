@@ -1,0 +1,210 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+func TestExclusiveGroupHasOneSession(t *testing.T) {
+	inBubble(t, Options{}, func(r *rig) {
+		r.topic("jobs", 0, storage.Retention{})
+		g := r.group(GroupSpec{Topic: "jobs", Mask: ptr[int64](MaskExclusive)})
+		first := r.subscribe(g, "one")
+		r.subscribe(g, "one").sub.Close() // the same session may come twice
+		if _, err := g.Subscribe(&consumer{session: "two"}); CodeOf(err) != Unauthorized || err == nil {
+			r.Errorf("second session: %v, want unauthorized", err)
+		}
+		first.sub.Close()
+		r.subscribe(g, "two")
+	})
+}
+
+func TestGroupIsDeletedWithItsLastSession(t *testing.T) {
+	inBubble(t, Options{}, func(r *rig) {
+		topic := r.topic("jobs", 0, storage.Retention{})
+		g := r.group(GroupSpec{Topic: "jobs", Mask: ptr[int64](MaskDeleteOnExit)})
+		a, b := r.subscribe(g, "a"), r.subscribe(g, "b")
+		a.sub.Close()
+		synctest.Wait()
+		if _, err := topic.Group(""); err != nil {
+			r.Fatalf("one session is left: %v", err)
+		}
+		b.sub.Close()
+		synctest.Wait()
+		if _, err := topic.Group(""); CodeOf(err) != NotFound || err == nil {
+			r.Errorf("no session is left, and the group is there: %v", err)
+		}
+		r.crash()
+		if _, err := r.b.Group("jobs", ""); CodeOf(err) != NotFound || err == nil {
+			r.Errorf("the group came back with a restart: %v", err)
+		}
+	})
+}
+
+func TestLagIsExactWithinTheBudgetAndEstimatedBeyond(t *testing.T) {
+	inBubble(t, Options{TailBytes: 1}, func(r *rig) { // everything is read from disk
+		topic := r.topic("orders", 0, storage.Retention{})
+		all := r.group(GroupSpec{Topic: "orders", Name: "all"})
+		some := r.group(GroupSpec{Topic: "orders", Name: "some", Filter: ptr("b")})
+		tags := make([]string, 3000)
+		for i := range tags {
+			tags[i] = []string{"a", "a", "b"}[i%3]
+		}
+		r.mustPublish(topic, tags...)
+		for _, c := range []struct {
+			g      *Group
+			budget int
+			want   int64
+			exact  bool
+		}{{all, 0, 3000, true}, {some, 5000, 1000, true}, {some, 3000, 1000, true}, {some, 600, 1000, false}} {
+			n, exact := c.g.Lag(c.budget)
+			if n != c.want || exact != c.exact {
+				r.Errorf("%s, budget %d: lag %d (exact: %t), want %d (%t)", c.g.Name(), c.budget, n, exact, c.want, c.exact)
+			}
+		}
+		c := r.subscribe(some, "c")
+		c.eager = true
+		c.take(10)
+		if n, exact := some.Lag(5000); n != 990 || !exact {
+			r.Errorf("lag %d (exact: %t) after 10 of 1000", n, exact)
+		}
+	})
+}
+
+func TestDeadLetterSaysWhereItComesFrom(t *testing.T) {
+	inBubble(t, Options{}, func(r *rig) {
+		topic := r.topic("orders", 0, storage.Retention{})
+		g := r.group(GroupSpec{Topic: "orders", Name: "ship", Mask: ptr[int64](MaskAck), MaxDeliver: ptr[int64](2)})
+		r.publish(topic, storage.Record{ID: "x", Tag: "a.b", Headers: `{"k":"v"}`, Body: []byte("body")}, storage.Record{})
+		c := r.subscribe(g, "c")
+		for range 2 {
+			b := c.take(1)[0]
+			if err := g.nackNow(0, b.Handle(0), 0); err != nil {
+				r.Fatal(err)
+			}
+		}
+		dead, err := r.b.Topic("orders" + deadSuffix)
+		if err != nil {
+			r.Fatal(err)
+		}
+		letter, err := dead.Message(context.Background(), 0)
+		if err != nil {
+			r.Fatal(err)
+		}
+		var headers map[string]string
+		if err := json.Unmarshal([]byte(letter.Headers), &headers); err != nil {
+			r.Fatalf("headers %s: %v", letter.Headers, err)
+		}
+		for name, want := range map[string]string{
+			"k": "v", "dead-topic": "orders", "dead-group": "ship", "dead-offset": "0", "dead-count": "2", "dead-cause": "test",
+		} {
+			if headers[name] != want {
+				r.Errorf("header %s is %q, want %q", name, headers[name], want)
+			}
+		}
+		if letter.ID != "x" || letter.Tag != "a.b" || string(letter.Body) != "body" {
+			r.Errorf("the letter is %+v", letter)
+		}
+		if at := g.Info().Cursor; at != 1 {
+			r.Errorf("cursor %d: the dead message is not settled", at)
+		}
+		if list, _ := offsets(c.take(1)); !slices.Equal(list, []int64{1}) {
+			r.Errorf("then came %d, want 1", list)
+		}
+	})
+}
+
+// What can't be buried stays in its group and is tried again.
+func TestDeadLetterWithoutATopicIsNotLost(t *testing.T) {
+	inBubble(t, Options{}, func(r *rig) {
+		name := strings.Repeat("n", 198) // no room for the suffix
+		topic := r.topic(name, 0, storage.Retention{})
+		g := r.group(GroupSpec{Topic: name, Mask: ptr[int64](MaskAck), MaxDeliver: ptr[int64](1)})
+		r.mustPublish(topic, "")
+		c := r.subscribe(g, "c")
+		b := c.take(1)[0]
+		if err := g.nackNow(0, b.Handle(0), 0); err != nil {
+			r.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		if list, counts := offsets(c.take(1)); !slices.Equal(list, []int64{0}) || counts[0] != 2 {
+			r.Errorf("delivered %d with counts %d, want offset 0 again", list, counts)
+		}
+	})
+}
+
+// A consumer that takes and never writes gets its share, and the others lose
+// nothing.
+func TestStuckConsumerGetsItsShareAndCostsOthersNothing(t *testing.T) {
+	const size, share = 1000, 10_000
+	inBubble(t, Options{PrefetchBytes: share, OutboundBytes: 4 * share}, func(r *rig) {
+		topic := r.topic("orders", 0, storage.Retention{})
+		g := r.group(GroupSpec{Topic: "orders"})
+		stuck, good := r.subscribe(g, "stuck"), r.subscribe(g, "good")
+		good.eager = true
+		stuck.sub.SetCredit("s", 100_000)
+		good.sub.SetCredit("g", 100_000)
+		recs := make([]storage.Record, 500)
+		for i := range recs {
+			recs[i].Body = make([]byte, size)
+		}
+		r.publish(topic, recs...)
+		list, _ := offsets(stuck.drain())
+		others, _ := offsets(good.drain())
+		if n := len(list) * (size + recordOverhead); n == 0 || n > share+size+recordOverhead {
+			r.Errorf("the stuck consumer holds %d bytes, its share is %d", n, share)
+		}
+		if len(list)+len(others) != len(recs) {
+			r.Errorf("%d and %d messages were delivered, want %d", len(list), len(others), len(recs))
+		}
+		if held := int64(len(list) * (size + recordOverhead)); r.b.Outbound() != held {
+			r.Errorf("%d bytes are under way, want %d", r.b.Outbound(), held)
+		}
+	})
+}
+
+func TestAllConsumersTogetherHoldNoMoreThanTheLimit(t *testing.T) {
+	const size, limit = 1000, 20_000
+	inBubble(t, Options{PrefetchBytes: limit / 2, OutboundBytes: limit}, func(r *rig) {
+		topic := r.topic("orders", 0, storage.Retention{})
+		var all []*consumer
+		for _, name := range []string{"a", "b", "c", "d", "e"} {
+			g := r.group(GroupSpec{Topic: "orders", Name: name})
+			c := r.subscribe(g, name)
+			c.sub.SetCredit("x", 1000)
+			all = append(all, c)
+		}
+		recs := make([]storage.Record, 100)
+		for i := range recs {
+			recs[i].Body = make([]byte, size)
+		}
+		r.publish(topic, recs...)
+		// Each pump looks at the sum before it fills a batch, so each can go
+		// over by one batch.
+		if n := r.b.Outbound(); n < limit/2 || n > limit+int64(len(all))*limit/2 {
+			r.Errorf("%d bytes are under way, the limit is %d", n, limit)
+		}
+		for range 1000 {
+			left := 0
+			for _, c := range all {
+				for _, b := range c.drain() {
+					b.Done(len(b.Items))
+				}
+				left += int(topic.Next() - c.sub.Group().Info().Cursor)
+			}
+			if left == 0 {
+				return
+			}
+			time.Sleep(20 * time.Millisecond)
+			synctest.Wait()
+		}
+		r.Error("not everybody got everything after the others had written")
+	})
+}

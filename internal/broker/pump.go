@@ -1,0 +1,325 @@
+package broker
+
+import (
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// How the pump reads the log of a group that lags behind the tail.
+const (
+	pageRows  = 256
+	pageBytes = 1 << 20
+)
+
+// pump serves the group while it has subscriptions. It is the only goroutine
+// that reads the log for the group and calls its sinks.
+func (g *Group) pump() {
+	defer g.b.pumps.Done()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		wait, alive := g.dispatch()
+		if !alive {
+			return
+		}
+		timer.Reset(wait)
+		select {
+		case <-g.wake:
+		case <-timer.C:
+		case <-g.b.run.Done():
+			return
+		}
+	}
+}
+
+// round is what one look at the group's state told the pump to do.
+type round struct {
+	batches []*Batch
+	retry   *flight // a returned message to load and deliver
+	load    bool    // read the next page of the log
+	from    int64   // of that page
+	epoch   int64
+	moved   bool          // offsets were settled
+	wait    time.Duration // until there may be something to do without a wake-up
+}
+
+// dispatch delivers until there is nothing to deliver or nobody to take it. It
+// reports when to look again, and false when the pump has to end.
+func (g *Group) dispatch() (wait time.Duration, alive bool) {
+	for g.b.run.Err() == nil {
+		g.mu.Lock()
+		if len(g.subs) == 0 {
+			g.pumping = false
+			g.t.setActive(g, false)
+			g.mu.Unlock()
+			return 0, false
+		}
+		r := g.look()
+		g.mu.Unlock()
+		for _, b := range r.batches {
+			b.Sub.sink.Deliver(b)
+		}
+		if r.moved {
+			g.b.saver.mark(g, false)
+		}
+		switch {
+		case r.retry != nil:
+			g.redeliver(r)
+		case r.load:
+			if !g.readPage(r) {
+				return time.Second, true
+			}
+		case len(r.batches) == 0:
+			return r.wait, true
+		}
+	}
+	return 0, false
+}
+
+// look decides what comes next and takes it: messages given to a batch are in
+// flight from here on. Called with g.mu held.
+func (g *Group) look() round {
+	r := round{epoch: g.def.Epoch, wait: time.Hour}
+	now := g.b.clock()
+	g.expire(now, &r)
+	if g.moving || g.gone || g.def.Mask&MaskPause != 0 {
+		return r
+	}
+	r.moved = g.skipTrimmed() || r.moved
+	for {
+		s := g.nextReady()
+		switch {
+		case s == nil:
+			return r
+		case g.b.outbound.Load() >= g.b.opts.OutboundBytes:
+			// Somebody else's backlog fills the memory; nobody wakes us for that.
+			r.wait = min(r.wait, 10*time.Millisecond)
+			return r
+		case g.explicit() && g.flying.len() >= g.ackWindow():
+			return r
+		}
+		if f := g.returned.first(); f != nil {
+			if f.due <= now {
+				r.retry = f
+				return r
+			}
+			r.wait = min(r.wait, time.Duration(f.due-now)*time.Millisecond)
+		}
+		b := g.fill(s)
+		if b.hi > b.lo && len(b.Items) == 0 && !g.explicit() {
+			g.settle(b.lo, b.hi)
+		}
+		r.moved = r.moved || b.hi > b.lo
+		if len(b.Items) > 0 {
+			g.hand(b)
+			r.batches = append(r.batches, b)
+			continue
+		}
+		if g.next < g.t.Next() {
+			r.load = len(g.upcoming()) == 0
+			r.from = g.next
+			if r.load {
+				return r
+			}
+			continue
+		}
+		return r
+	}
+}
+
+// expire gives back what was not acked in time. Called with g.mu held.
+func (g *Group) expire(now int64, r *round) {
+	for f := g.flying.first(); f != nil; f = g.flying.first() {
+		if f.due > now {
+			r.wait = min(r.wait, time.Duration(f.due-now)*time.Millisecond)
+			return
+		}
+		g.flying.remove(f)
+		f.sub.held--
+		g.giveBack(f, 0, "ack timeout")
+		r.moved = true
+	}
+}
+
+// nextReady is the subscription to serve next, or nil. Called with g.mu held.
+func (g *Group) nextReady() *Subscription {
+	for len(g.ready) > 0 {
+		s := g.ready[0]
+		if !s.closed && s.credit > 0 && s.unwritten < g.b.opts.PrefetchBytes {
+			return s
+		}
+		s.queued = false
+		g.ready = g.ready[1:]
+	}
+	return nil
+}
+
+// upcoming is what is in memory of the log from g.next on. Called with g.mu held.
+func (g *Group) upcoming() []storage.Record {
+	if len(g.page) > 0 && g.page[0].Offset >= g.next {
+		return g.page
+	}
+	g.page = nil
+	return g.t.view(g.next)
+}
+
+// fill takes the next messages of the log for a subscription: its credit, but no
+// more than its share when others wait as well. Called with g.mu held.
+func (g *Group) fill(s *Subscription) *Batch {
+	waiting := g.t.Next() - g.next
+	share := (waiting + int64(len(g.ready)) - 1) / int64(len(g.ready))
+	n := int(min(s.credit, max(share, 1)))
+	b := &Batch{Sub: s, ID: s.id, Window: s.window, lo: g.next, hi: g.next, epoch: g.def.Epoch}
+	room := g.b.opts.PrefetchBytes - s.unwritten
+	for len(b.Items) < n && b.bytes < room {
+		recs := g.upcoming()
+		if len(recs) == 0 {
+			break
+		}
+		used := g.take(b, recs, n, room)
+		if len(g.page) > 0 {
+			g.page = g.page[used:]
+		}
+		if used < len(recs) {
+			break
+		}
+	}
+	b.hi = g.next
+	return b
+}
+
+// take moves records into the batch and returns how many of recs it went over.
+// Called with g.mu held.
+func (g *Group) take(b *Batch, recs []storage.Record, n int, room int64) int {
+	explicit, window := g.explicit(), g.ackWindow()
+	if b.Items == nil {
+		b.Items = make([]Delivery, 0, min(n, len(recs)))
+	}
+	for i := range recs {
+		r := &recs[i]
+		if len(b.Items) == n || b.bytes >= room || explicit && g.flying.len()+len(b.Items) >= window {
+			return i
+		}
+		count := int64(1)
+		if r.Offset < g.seen {
+			if _, parked := g.parked[r.Offset]; parked {
+				// Parked before the restart: it takes its own way (and may be under
+				// way already), and must not lie inside a span that is settled as a
+				// whole.
+				if g.next = r.Offset; g.next > b.lo {
+					return i
+				}
+				g.next++
+				b.lo = g.next
+				continue
+			}
+			count = 2
+		}
+		g.next = r.Offset + 1
+		if count == 2 && (r.Offset < g.cursor || g.settled.has(r.Offset)) {
+			continue
+		}
+		if !g.filter.Match(r.Tag) || g.damaged(r) {
+			if explicit {
+				g.settle(r.Offset, r.Offset+1)
+			}
+			continue
+		}
+		b.Items = append(b.Items, Delivery{Record: r, Count: count})
+		b.bytes += r.Size() + recordOverhead
+	}
+	return len(recs)
+}
+
+// damaged keeps a record that is not what was stored from being delivered, and
+// says so: it stays in the log for people to look at.
+func (g *Group) damaged(r *storage.Record) bool {
+	if !r.Damaged() {
+		return false
+	}
+	g.b.log.Error("damaged message not delivered: its checksum does not match",
+		"topic", g.t.name, "group", g.name, "offset", r.Offset)
+	return true
+}
+
+// hand puts a batch in flight and charges its subscription, which is the one
+// that nextReady found. Called with g.mu held.
+func (g *Group) hand(b *Batch) {
+	s := b.Sub
+	for i := range b.Items {
+		s.credit--
+		b.Items[i].Credit = s.credit
+	}
+	if b.Auto = !g.explicit(); !b.Auto {
+		due := g.b.clock() + g.ackTimeout()
+		for i := range b.Items {
+			item := &b.Items[i]
+			g.flying.put(&flight{offset: item.Record.Offset, count: item.Count, due: due, sub: s})
+		}
+		s.held += len(b.Items)
+	}
+	s.unwritten += b.bytes
+	g.b.outbound.Add(b.bytes)
+	// Served: from the head of the queue to its end.
+	s.queued = false
+	g.ready = g.ready[1:]
+	g.enqueue(s)
+}
+
+// readPage reads the next page of the log for the group.
+func (g *Group) readPage(r round) bool {
+	recs, err := g.t.load(g.b.run, r.from, storage.Page{Rows: pageRows, Bytes: pageBytes})
+	if err != nil || len(recs) == 0 {
+		if r.from >= g.t.First() && g.b.run.Err() == nil {
+			g.b.log.Error("messages can't be read", "topic", g.t.name, "group", g.name, "offset", r.from, "err", err)
+			return false
+		}
+		return true
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.next == r.from && g.def.Epoch == r.epoch {
+		g.page = recs
+	}
+	return true
+}
+
+// redeliver loads a returned message and gives it to the next subscription.
+func (g *Group) redeliver(r round) {
+	f := r.retry
+	rec, err := g.t.Message(g.b.run, f.offset)
+	g.mu.Lock()
+	if g.def.Epoch != r.epoch || g.gone || g.returned.get(f.offset) != f {
+		g.mu.Unlock()
+		return
+	}
+	if CodeOf(err) == NotFound && err != nil || err == nil && g.damaged(rec) {
+		g.returned.remove(f)
+		g.settle(f.offset, f.offset+1)
+		g.mu.Unlock()
+		g.b.saver.mark(g, false)
+		return
+	}
+	if err != nil {
+		f.due = g.b.clock() + 1000
+		g.returned.put(f)
+		g.mu.Unlock()
+		g.b.log.Error("message can't be read", "topic", g.t.name, "group", g.name, "offset", f.offset, "err", err)
+		return
+	}
+	s := g.nextReady()
+	if s == nil {
+		g.mu.Unlock()
+		return
+	}
+	g.returned.remove(f)
+	b := &Batch{
+		Sub: s, ID: s.id, Window: s.window, lo: f.offset, hi: f.offset + 1, epoch: r.epoch,
+		Items: []Delivery{{Record: rec, Count: f.count + 1}},
+		bytes: rec.Size() + recordOverhead,
+	}
+	g.hand(b)
+	g.mu.Unlock()
+	s.sink.Deliver(b)
+}

@@ -1,0 +1,179 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// How retention works off what is over a limit: in small steps, so that no step
+// keeps the writer from others for long.
+const (
+	retentionInterval = time.Second
+	trimRows          = 2048 // messages looked at in one step of a topic
+	purgeRows         = 1024 // rows deleted in one step
+)
+
+// retain enforces retention and deletes unreachable rows until ctx ends.
+func (b *Broker) retain(ctx context.Context) {
+	tick := time.NewTicker(retentionInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		for _, t := range b.Topics() {
+			if err := t.retain(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, storage.ErrNotFound) {
+				b.log.Error("retention failed", "topic", t.name, "err", err)
+			}
+		}
+		if err := b.purge(ctx); err != nil && ctx.Err() == nil {
+			b.log.Error("deleting old messages failed", "err", err)
+		}
+	}
+}
+
+// retain trims one topic as far as its retention says.
+func (t *Topic) retain(ctx context.Context) error {
+	def := t.Definition()
+	if t.memory {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.forget(t.settledBelow())
+		if age := def.Retention.MaxAge; age > 0 {
+			limit := t.b.now() - age
+			for len(t.tail.chunks) > 0 {
+				chunk := t.tail.chunks[0]
+				if chunk[len(chunk)-1].Time >= limit {
+					break
+				}
+				t.forget(chunk[0].Offset + int64(len(chunk)))
+			}
+		}
+		return nil
+	}
+	for ctx.Err() == nil {
+		first, err := t.retainedFrom(ctx)
+		if err != nil || first <= t.First() {
+			return err
+		}
+		if err := t.trim(ctx, first); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// retainedFrom is the first offset that the topic's limits let stay, as far as
+// one step can tell.
+func (t *Topic) retainedFrom(ctx context.Context) (int64, error) {
+	def := t.Definition()
+	r := def.Retention
+	first := def.First
+	if r.MaxCount > 0 {
+		first = max(first, def.Next-r.MaxCount)
+	}
+	if r.MaxAge > 0 && def.First < def.Next {
+		at, err := t.b.store.OffsetAt(ctx, t.id, t.b.now()-r.MaxAge)
+		if err != nil {
+			return 0, err
+		}
+		first = max(first, at)
+	}
+	if over := def.Bytes - r.MaxBytes; r.MaxBytes > 0 && over > 0 {
+		recs, err := t.b.store.Read(ctx, t.id, def.First, storage.Page{Rows: trimRows, Brief: true}, nil)
+		if err != nil {
+			return 0, err
+		}
+		for i := range recs {
+			if over <= 0 {
+				break
+			}
+			over -= recs[i].Size()
+			first = max(first, recs[i].Offset+1)
+		}
+	}
+	return min(first, def.Next), nil
+}
+
+// trim makes everything below first unreachable, in steps, since the sizes of
+// what goes have to be read.
+func (t *Topic) trim(ctx context.Context, first int64) error {
+	t.trimming.Lock()
+	defer t.trimming.Unlock()
+	for from := t.First(); from < first; from = t.First() {
+		recs, err := t.b.store.Read(ctx, t.id, from, storage.Page{Rows: trimRows, Brief: true}, nil)
+		if err != nil {
+			return err
+		}
+		to, size := first, int64(0)
+		for i := range recs {
+			if recs[i].Offset < first {
+				size += recs[i].Size()
+			}
+		}
+		if n := len(recs); n > 0 {
+			to = min(first, recs[n-1].Offset+1)
+		}
+		if err := t.trimTo(ctx, to, size); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// trimAll makes everything that is there now unreachable, in one step.
+func (t *Topic) trimAll(ctx context.Context) error {
+	t.trimming.Lock()
+	defer t.trimming.Unlock()
+	t.mu.Lock()
+	first, size := t.next.Load(), t.def.Bytes // change together, under mu
+	t.mu.Unlock()
+	return t.trimTo(ctx, first, size)
+}
+
+// trimTo commits one step and lets go of the tail below it. The tail and its
+// budget belong to commit callbacks, so that is where they are changed.
+func (t *Topic) trimTo(ctx context.Context, first, size int64) error {
+	done := make(chan struct{})
+	ticket := &storage.Ticket{Ops: []storage.Op{&storage.Trim{Topic: t.id, First: first, Bytes: size}}}
+	ticket.Done = func(k *storage.Ticket) {
+		if k.Errs[0] == nil {
+			t.mu.Lock()
+			t.def.Bytes = max(0, t.def.Bytes-size)
+			t.first.Store(max(first, t.first.Load()))
+			t.b.tails.used -= t.tail.trim(first)
+			t.mu.Unlock()
+			t.wake()
+		}
+		close(done)
+	}
+	if err := t.b.writer.Submit(ticket); err != nil {
+		return err
+	}
+	select {
+	case <-done:
+		return ticket.Errs[0]
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// purge deletes rows that nobody can reach any more, for at most half an
+// interval: the writer has other work, and other topics wait for retention.
+func (b *Broker) purge(ctx context.Context) error {
+	for start := time.Now(); ctx.Err() == nil && time.Since(start) < retentionInterval/2; {
+		op := &storage.Purge{Limit: purgeRows}
+		if err := b.writer.Do(ctx, op); err != nil {
+			return err
+		}
+		if op.Deleted < purgeRows {
+			return nil
+		}
+	}
+	return ctx.Err()
+}

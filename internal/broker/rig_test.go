@@ -1,0 +1,239 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+	"github.com/rushmore/zbus-go/internal/storage/sqlite"
+	"github.com/rushmore/zbus-go/internal/storage/storetest"
+)
+
+var errCrash = errors.New("the process is gone")
+
+// tester is what testing.T and rapid.T have in common.
+type tester interface {
+	Helper()
+	Error(args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+	Errorf(format string, args ...any)
+}
+
+// rig is a running broker on a SQLite file. It lives in a synctest bubble: time
+// passes only while the test sleeps, and synctest.Wait returns when everybody,
+// the disk included, has nothing more to do.
+type rig struct {
+	tester
+	path   string
+	opts   Options
+	store  *storetest.Faulty
+	b      *Broker
+	broker *running
+	writer *running
+}
+
+// running is a goroutine and the way to end it.
+type running struct {
+	stop context.CancelFunc
+	done chan error
+}
+
+func run(f func(context.Context) error) *running {
+	ctx, stop := context.WithCancel(context.Background())
+	r := &running{stop: stop, done: make(chan error, 1)}
+	go func() { r.done <- f(ctx) }()
+	return r
+}
+
+func (r *running) end() error {
+	r.stop()
+	return <-r.done
+}
+
+// inBubble runs a test of a broker on a new file.
+func inBubble(t *testing.T, opts Options, test func(r *rig)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{tester: t, path: t.TempDir() + "/zbus.db", opts: opts}
+		r.open()
+		defer func() { r.close() }()
+		test(r)
+	})
+}
+
+func (r *rig) open() {
+	r.Helper()
+	store, err := sqlite.Open(context.Background(), sqlite.Options{Path: r.path, Durability: sqlite.Relaxed})
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.store = storetest.NewFaulty(store, nil)
+	w := storage.NewWriter(r.store, storage.WriterLimits{})
+	r.writer = run(w.Run)
+	if r.b, err = Open(context.Background(), r.store, w, r.opts); err != nil {
+		r.Fatal(err)
+	}
+	r.broker = run(r.b.Run)
+}
+
+// close stops the broker in order.
+func (r *rig) close() {
+	if err := errors.Join(r.broker.end(), r.writer.end(), r.store.Close()); err != nil {
+		r.Errorf("stop: %v", err)
+	}
+}
+
+// crash loses everything that is not stored now and opens what is left.
+func (r *rig) crash() {
+	r.Helper()
+	r.store.Break(errCrash)
+	_ = r.broker.end()
+	_ = r.writer.end()
+	if err := r.store.Close(); err != nil {
+		r.Fatal(err)
+	}
+	r.open()
+}
+
+// topic declares one.
+func (r *rig) topic(name string, mask int64, retention storage.Retention) *Topic {
+	r.Helper()
+	t, _, err := r.b.DeclareTopic(context.Background(), TopicSpec{Name: name, Mask: &mask, Retention: &retention})
+	if err != nil {
+		r.Fatal(err)
+	}
+	return t
+}
+
+// group declares one.
+func (r *rig) group(spec GroupSpec) *Group {
+	r.Helper()
+	g, _, err := r.b.DeclareGroup(context.Background(), spec)
+	if err != nil {
+		r.Fatal(err)
+	}
+	return g
+}
+
+// publish stores messages and waits until nothing moves any more.
+func (r *rig) publish(t *Topic, recs ...storage.Record) []Publication {
+	r.Helper()
+	pubs := make([]Publication, len(recs))
+	for i := range recs {
+		pubs[i] = Publication{Topic: t, Record: recs[i]}
+	}
+	var answer []Publication
+	r.b.Publish(pubs, func(p []Publication) { answer = p })
+	synctest.Wait()
+	if answer == nil {
+		r.Fatal("a publish was not answered")
+	}
+	return answer
+}
+
+// mustPublish stores messages with the given tags.
+func (r *rig) mustPublish(t *Topic, tags ...string) {
+	r.Helper()
+	recs := make([]storage.Record, len(tags))
+	for i, tag := range tags {
+		recs[i].Tag = tag
+	}
+	for _, p := range r.publish(t, recs...) {
+		if p.Err != nil {
+			r.Fatal(p.Err)
+		}
+	}
+}
+
+// subscribe adds a consumer.
+func (r *rig) subscribe(g *Group, session string) *consumer {
+	r.Helper()
+	c := &consumer{session: session}
+	sub, err := g.Subscribe(c)
+	if err != nil {
+		r.Fatal(err)
+	}
+	c.sub = sub
+	return c
+}
+
+// consumer is a Sink that keeps what it is given and reports nothing by itself,
+// unless it is eager: then it takes every batch at once.
+type consumer struct {
+	session string
+	sub     *Subscription
+	eager   bool // set before credit is given
+
+	mu    sync.Mutex
+	got   []*Batch
+	times []time.Time // of got
+	ended bool
+}
+
+func (c *consumer) Name() string    { return "consumer-" + c.session }
+func (c *consumer) Session() string { return c.session }
+
+func (c *consumer) Deliver(b *Batch) {
+	c.mu.Lock()
+	c.got = append(c.got, b)
+	c.times = append(c.times, time.Now())
+	c.mu.Unlock()
+	if c.eager {
+		b.Done(len(b.Items))
+	}
+}
+
+func (c *consumer) Ended(*Subscription) {
+	c.mu.Lock()
+	c.ended = true
+	c.mu.Unlock()
+}
+
+// take gives credit, waits until nothing moves, and returns what came.
+func (c *consumer) take(credit int64) (batches []*Batch) {
+	c.sub.SetCredit("take", credit)
+	synctest.Wait()
+	return c.drain()
+}
+
+func (c *consumer) drain() []*Batch {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	batches := c.got
+	c.got, c.times = nil, nil
+	return batches
+}
+
+// offsets lists what batches carry, with the count of each delivery.
+func offsets(batches []*Batch) (list []int64, counts []int64) {
+	for _, b := range batches {
+		for _, item := range b.Items {
+			list = append(list, item.Record.Offset)
+			counts = append(counts, item.Count)
+		}
+	}
+	return list, counts
+}
+
+// settle acks one delivery and returns the answer.
+func (g *Group) ackNow(offset int64, handle string) error {
+	answer := errors.New("not answered")
+	g.Ack(offset, handle, func(err error) { answer = err })
+	synctest.Wait()
+	return answer
+}
+
+// nackNow gives one delivery back and returns the answer.
+func (g *Group) nackNow(offset int64, handle string, delay int64) error {
+	answer := errors.New("not answered")
+	g.Nack(offset, handle, delay, "test", func(err error) { answer = err })
+	synctest.Wait()
+	return answer
+}
+
+func ptr[T any](v T) *T { return &v }

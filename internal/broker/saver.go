@@ -1,0 +1,199 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// saveInterval is how long a changed place may stay unsaved when nobody waits
+// for it. A crash repeats at most the deliveries of that time.
+const saveInterval = 20 * time.Millisecond
+
+// saver stores the places of groups. One save is under way at a time; whatever
+// changes meanwhile goes into the next one, so acks share commits the way
+// publishes do.
+type saver struct {
+	b      *Broker
+	wake   chan struct{} // capacity 1: some group is dirty
+	urgent chan struct{} // capacity 1: somebody waits for the save
+
+	mu      sync.Mutex
+	dirty   map[*Group]struct{} // guarded by mu
+	removed []*Group            // guarded by mu: delete-on-exit groups without sessions
+}
+
+func (s *saver) init(b *Broker) {
+	s.b = b
+	s.wake = make(chan struct{}, 1)
+	s.urgent = make(chan struct{}, 1)
+	s.dirty = make(map[*Group]struct{})
+}
+
+// mark notes that a group's place changed, and whether somebody waits.
+func (s *saver) mark(g *Group, urgent bool) {
+	s.mu.Lock()
+	s.dirty[g] = struct{}{}
+	s.mu.Unlock()
+	s.signal(urgent)
+}
+
+// remove has a delete-on-exit group removed, unless a session came meanwhile.
+func (s *saver) remove(g *Group) {
+	s.mu.Lock()
+	s.removed = append(s.removed, g)
+	s.mu.Unlock()
+	s.signal(true)
+}
+
+func (s *saver) signal(urgent bool) {
+	c := s.wake
+	if urgent {
+		c = s.urgent
+	}
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// run saves until ctx ends, then once more.
+func (s *saver) run(ctx context.Context) {
+	delay := saveInterval
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-s.urgent:
+		case <-s.wake:
+			timer.Reset(delay)
+			select {
+			case <-timer.C:
+			case <-s.urgent:
+			case <-ctx.Done():
+			}
+		case <-ctx.Done():
+		}
+		start := time.Now()
+		s.save()
+		s.sweep()
+		// With very many groups a save takes longer than the interval; it must
+		// not take most of the writer's time.
+		delay = max(saveInterval, 4*time.Since(start))
+	}
+	s.save()
+}
+
+// saving is one group's part of a save.
+type saving struct {
+	g    *Group
+	op   *storage.SaveProgress // nil when nothing changed
+	acks []func(error)
+	err  error
+}
+
+// save stores the places of all groups that are dirty now and waits for it.
+func (s *saver) save() {
+	s.mu.Lock()
+	dirty := s.dirty
+	s.dirty = make(map[*Group]struct{}, len(dirty))
+	s.mu.Unlock()
+	all := make([]saving, 0, len(dirty))
+	var ops []storage.Op
+	for g := range dirty {
+		s.bury(g)
+		p, ok := s.prepare(g)
+		if !ok {
+			continue
+		}
+		if p.op != nil {
+			ops = append(ops, p.op)
+		}
+		all = append(all, p)
+	}
+	errs := s.commit(ops)
+	for i := range all {
+		p := &all[i]
+		if p.op != nil {
+			p.err, errs = errs[0], errs[1:]
+			s.finish(p)
+		}
+		for _, done := range p.acks {
+			done(p.err)
+		}
+	}
+}
+
+// prepare takes a group's unsaved state. A group that is being relocated is left
+// for later.
+func (s *saver) prepare(g *Group) (saving, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.moving {
+		s.mark(g, false)
+		return saving{}, false
+	}
+	p := saving{g: g, acks: g.acks}
+	g.acks = nil
+	switch {
+	case g.gone:
+		p.err = groupNotFound(g.name)
+	case !g.t.memory:
+		p.op = g.saveOp()
+	}
+	return p, true
+}
+
+// commit writes the ops in one ticket and returns an error for each.
+func (s *saver) commit(ops []storage.Op) []error {
+	if len(ops) == 0 {
+		return nil
+	}
+	done := make(chan struct{})
+	t := &storage.Ticket{Ops: ops, Done: func(*storage.Ticket) { close(done) }}
+	if err := s.b.writer.Submit(t); err != nil {
+		t.Errs = make([]error, len(ops))
+		for i := range t.Errs {
+			t.Errs[i] = err
+		}
+		return t.Errs
+	}
+	<-done
+	return t.Errs
+}
+
+// finish notes the outcome at the group. What could not be stored for want of
+// room is tried again; a conflict means that the group was relocated or removed
+// in between, and its old place is void.
+func (s *saver) finish(p *saving) {
+	switch {
+	case p.err == nil:
+		p.g.mu.Lock()
+		p.g.saved(p.op)
+		p.g.mu.Unlock()
+	case errors.Is(p.err, storage.ErrFull), errors.Is(p.err, storage.ErrOverloaded):
+		s.mark(p.g, false)
+	}
+}
+
+// sweep removes delete-on-exit groups whose last session is gone.
+func (s *saver) sweep() {
+	s.mu.Lock()
+	removed := s.removed
+	s.removed = nil
+	s.mu.Unlock()
+	for _, g := range removed {
+		g.mu.Lock()
+		empty := len(g.subs) == 0 && !g.gone
+		g.mu.Unlock()
+		if !empty {
+			continue
+		}
+		if err := s.b.RemoveGroup(s.b.run, g.t.name, g.name, "broker"); err != nil && CodeOf(err) != NotFound {
+			s.b.log.Error("group not removed on exit", "topic", g.t.name, "group", g.name, "err", err)
+		}
+	}
+}

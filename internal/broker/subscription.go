@@ -1,0 +1,341 @@
+package broker
+
+import (
+	"crypto/rand"
+	"strconv"
+	"strings"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// Sink is the receiving end of subscriptions: a connection. Its methods are
+// called by the group's pump, one call at a time per subscription, and must not
+// block.
+type Sink interface {
+	// Name identifies the consumer to people, such as a remote address.
+	Name() string
+	// Session identifies the connection; subscriptions of one session to an
+	// exclusive group do not exclude each other.
+	Session() string
+	// Deliver takes a batch over. Batch.Done has to be called for it exactly
+	// once, on any goroutine.
+	Deliver(*Batch)
+	// Ended tells that the subscription is over because its group is gone.
+	Ended(*Subscription)
+}
+
+// Delivery is one message handed to a consumer.
+type Delivery struct {
+	Record *storage.Record
+	Count  int64 // 1 for the first attempt
+	Credit int64 // what is left of the consumer's credit after it
+}
+
+// Batch is some messages for one subscription, in the order of delivery.
+type Batch struct {
+	Sub    *Subscription
+	ID     string // of the consume request that gave the credit
+	Window int64  // how much credit that request gave
+	Auto   bool   // settled by being written; otherwise each message needs its ack
+	Items  []Delivery
+
+	lo, hi int64 // the span of the log the batch covers, filtered messages included
+	epoch  int64
+	bytes  int64
+}
+
+// Subscription is one consumer in a group. Its methods may be called by any
+// number of goroutines.
+type Subscription struct {
+	g    *Group
+	sink Sink
+
+	// All below is guarded by g.mu.
+	id        string // of the latest consume request
+	token     string // secret part of this subscription's handles
+	credit    int64
+	window    int64 // credit given by that request
+	unwritten int64 // bytes delivered and not yet reported by Batch.Done
+	held      int   // messages in flight (explicit groups)
+	queued    bool  // is in g.ready
+	closed    bool
+}
+
+// Subscribe adds a consumer to the group. It gets nothing until it gives credit.
+func (g *Group) Subscribe(sink Sink) (*Subscription, error) {
+	s := &Subscription{g: g, sink: sink, token: rand.Text()}
+	g.mu.Lock()
+	if g.gone {
+		g.mu.Unlock()
+		return nil, groupNotFound(g.name)
+	}
+	if g.def.Mask&MaskExclusive != 0 {
+		for _, other := range g.subs {
+			if other.sink.Session() != sink.Session() {
+				g.mu.Unlock()
+				return nil, errorf(Unauthorized, "ConsumeGroup(%s) is exclusive: another session consumes it", g.name)
+			}
+		}
+	}
+	g.subs = append(g.subs, s)
+	start := !g.pumping
+	g.pumping = true
+	g.t.subs.Add(1)
+	if start {
+		g.b.pumps.Add(1)
+		g.t.setActive(g, true)
+	}
+	g.mu.Unlock()
+	if start {
+		go g.pump()
+	}
+	g.b.opts.Changed()
+	return s, nil
+}
+
+// Group is the group subscribed to.
+func (s *Subscription) Group() *Group { return s.g }
+
+// SetCredit allows n more deliveries, replacing what was left, and names the
+// consume request that they answer. It reports false when the subscription is
+// over, and then does nothing.
+func (s *Subscription) SetCredit(id string, n int64) bool {
+	g := s.g
+	g.mu.Lock()
+	if s.closed {
+		g.mu.Unlock()
+		return false
+	}
+	s.id, s.credit, s.window = id, n, n
+	g.enqueue(s)
+	g.mu.Unlock()
+	g.wakeUp()
+	return true
+}
+
+// Waiting is the consume request that has credit left, if there is one. It can
+// be asked when the subscription is over, too.
+func (s *Subscription) Waiting() (id string, ok bool) {
+	s.g.mu.Lock()
+	defer s.g.mu.Unlock()
+	return s.id, s.credit > 0
+}
+
+// Withdraw takes the credit back if it is still that of the given consume
+// request and unused, and reports whether it did. After true, nothing is
+// delivered for that request.
+func (s *Subscription) Withdraw(id string) bool {
+	s.g.mu.Lock()
+	defer s.g.mu.Unlock()
+	if s.closed || s.id != id || s.credit == 0 {
+		return false
+	}
+	s.credit = 0
+	return true
+}
+
+// enqueue puts a subscription among those that can be served. Called with g.mu
+// held.
+func (g *Group) enqueue(s *Subscription) {
+	if !s.queued && !s.closed && s.credit > 0 && s.unwritten < g.b.opts.PrefetchBytes {
+		s.queued = true
+		g.ready = append(g.ready, s)
+	}
+}
+
+// Close ends the subscription. What it holds unacked goes back to the group at
+// once; batches not yet reported are returned by their Done. A group that is
+// deleted on exit goes with its last subscription.
+func (s *Subscription) Close() {
+	g := s.g
+	g.mu.Lock()
+	if s.closed {
+		g.mu.Unlock()
+		return
+	}
+	g.drop(s)
+	last := len(g.subs) == 0
+	remove := last && g.def.Mask&MaskDeleteOnExit != 0 && !g.gone
+	g.mu.Unlock()
+	g.wakeUp()
+	if remove {
+		g.b.saver.remove(g)
+	}
+	g.b.saver.mark(g, false)
+	g.b.opts.Changed()
+}
+
+// drop takes a subscription out of the group. Called with g.mu held.
+func (g *Group) drop(s *Subscription) {
+	s.closed = true
+	g.subs = without(g.subs, s)
+	if s.queued {
+		g.ready = without(g.ready, s)
+	}
+	g.t.subs.Add(-1)
+	if s.held == 0 {
+		return
+	}
+	for _, f := range append(flightHeap(nil), g.flying.queue...) {
+		if f.sub == s && f.sent {
+			g.flying.remove(f)
+			s.held--
+			g.giveBack(f, 0, "connection lost")
+		}
+	}
+}
+
+func without(list []*Subscription, s *Subscription) []*Subscription {
+	for i, x := range list {
+		if x == s {
+			return append(list[:i:i], list[i+1:]...)
+		}
+	}
+	return list
+}
+
+// Done reports that the first n messages of the batch were written to the
+// consumer and the others were not, because the connection is gone. In an auto
+// group those n are settled now; the others go to another consumer.
+func (b *Batch) Done(n int) {
+	s := b.Sub
+	g := s.g
+	g.b.outbound.Add(-b.bytes)
+	g.mu.Lock()
+	s.unwritten -= b.bytes
+	g.enqueue(s)
+	if b.epoch == g.def.Epoch && !g.gone {
+		if b.Auto {
+			g.written(b, n)
+		} else {
+			g.sent(b, n)
+		}
+	}
+	g.mu.Unlock()
+	g.wakeUp()
+	g.b.saver.mark(g, false)
+}
+
+// written settles the first n messages of an auto group's batch, and everything
+// that was filtered out around them. Called with g.mu held.
+func (g *Group) written(b *Batch, n int) {
+	lo := b.lo
+	for _, item := range b.Items[n:] {
+		offset := item.Record.Offset
+		g.settle(lo, offset)
+		g.returned.put(&flight{offset: offset, count: item.Count - 1, cause: "connection lost"})
+		lo = offset + 1
+	}
+	g.settle(lo, b.hi)
+}
+
+// sent notes which messages of an explicit group's batch left the broker. The
+// others come back, and this delivery does not count for them; so does what was
+// written to a connection that ended meanwhile. Called with g.mu held.
+func (g *Group) sent(b *Batch, n int) {
+	for i, item := range b.Items {
+		f := g.flying.get(item.Record.Offset)
+		if f == nil || f.sub != b.Sub || f.count != item.Count {
+			continue // answered or timed out already
+		}
+		if i < n && !b.Sub.closed {
+			f.sent = true
+			continue
+		}
+		g.flying.remove(f)
+		b.Sub.held--
+		if i >= n {
+			f.count--
+		}
+		g.giveBack(f, 0, "connection lost")
+	}
+}
+
+// Handle names one delivery: it proves that the bearer was given exactly this
+// message at this attempt, and nobody can guess another's.
+func (b *Batch) Handle(i int) string {
+	return handle(b.Sub.token, b.epoch, b.Items[i].Count)
+}
+
+// claim finds the flight that a handle stands for. Called with g.mu held.
+func (g *Group) claim(offset int64, handle string) (*flight, error) {
+	token, rest, _ := strings.Cut(handle, ".")
+	epoch, count, ok := strings.Cut(rest, ".")
+	if !ok {
+		return nil, errorf(Invalid, "handle %q is not one that a delivery carried", handle)
+	}
+	f := g.flying.get(offset)
+	if f == nil || f.sub.token != token || strconv.FormatInt(f.count, 36) != count ||
+		strconv.FormatInt(g.def.Epoch, 36) != epoch {
+		return nil, errorf(Conflict, "the delivery of offset %d is not yours any more: it was settled, timed out or its group was relocated", offset)
+	}
+	return f, nil
+}
+
+// held finds the message that a subscription holds. Called with g.mu held.
+func (g *Group) held(offset int64, s *Subscription) (*flight, error) {
+	if f := g.flying.get(offset); f != nil && f.sub == s {
+		return f, nil
+	}
+	return nil, errorf(Conflict, "you don't hold the message at offset %d: it was settled, timed out or its group was relocated", offset)
+}
+
+// HandleOf is the handle of a message that the subscription holds, for clients
+// that settle by offset on the connection that got the message.
+func (s *Subscription) HandleOf(offset int64) (string, error) {
+	g := s.g
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	f, err := g.held(offset, s)
+	if err != nil {
+		return "", err
+	}
+	return handle(s.token, g.def.Epoch, f.count), nil
+}
+
+func handle(token string, epoch, count int64) string {
+	return token + "." + strconv.FormatInt(epoch, 36) + "." + strconv.FormatInt(count, 36)
+}
+
+// Ack settles a delivered message for good. done is called once, after the new
+// place is on disk, or at once with the reason why not; it must not block.
+func (g *Group) Ack(offset int64, handle string, done func(error)) {
+	g.mu.Lock()
+	f, err := g.claim(offset, handle)
+	if err != nil {
+		g.mu.Unlock()
+		done(err)
+		return
+	}
+	g.flying.remove(f)
+	f.sub.held--
+	g.settle(offset, offset+1)
+	g.acks = append(g.acks, done)
+	g.mu.Unlock()
+	g.wakeUp()
+	g.b.saver.mark(g, true)
+}
+
+// Nack gives a delivered message back, to be delivered again after delay
+// milliseconds. done is called once, after that is on disk, or at once with the
+// reason why not; it must not block.
+func (g *Group) Nack(offset int64, handle string, delay int64, cause string, done func(error)) {
+	g.mu.Lock()
+	f, err := g.claim(offset, handle)
+	if err != nil {
+		g.mu.Unlock()
+		done(err)
+		return
+	}
+	g.flying.remove(f)
+	f.sub.held--
+	due := int64(0)
+	if delay > 0 {
+		due = g.b.clock() + delay
+	}
+	g.giveBack(f, due, cause)
+	g.acks = append(g.acks, done)
+	g.mu.Unlock()
+	g.wakeUp()
+	g.b.saver.mark(g, true)
+}

@@ -1,0 +1,205 @@
+package broker
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// The mask bits of topics and groups (protocol 0.9). Unknown bits are kept and
+// mean nothing.
+const (
+	MaskMemory       = 1  // topic: messages stay in memory
+	MaskRPC          = 2  // topic: requests with a caller waiting; implies memory
+	MaskProxy        = 4  // topic: HTTP requests for a proxy; implies memory
+	MaskPause        = 8  // group: nothing is delivered
+	MaskExclusive    = 16 // group: one session at a time
+	MaskDeleteOnExit = 32 // group: removed when its last session is gone
+	MaskAck          = 64 // group: a message is settled by an ack, not by its delivery
+)
+
+// Topic is one log and its groups. Its methods may be called by any number of
+// goroutines.
+type Topic struct {
+	b    *Broker
+	id   storage.TopicID
+	name string // as first declared
+
+	next   atomic.Int64 // committed head: offset of the next message; grows only
+	first  atomic.Int64 // oldest offset that counts; grows only
+	gone   atomic.Bool  // removed; set once
+	subs   atomic.Int32 // subscriptions over all groups
+	bits   atomic.Int64 // the present mask
+	memory bool         // messages live in the tail only
+
+	trimming sync.Mutex // serialises trims, which read and wait for commits
+
+	// active holds the groups that have a pump. It is replaced as a whole (under
+	// mu), so that a commit callback can walk it without a lock.
+	active atomic.Pointer[[]*Group]
+
+	mu     sync.RWMutex
+	def    storage.Topic     // guarded by mu; First and Next are in the atomics above
+	groups map[string]*Group // guarded by mu; key is the lower-cased name
+	tail   tail              // guarded by mu
+}
+
+func newTopic(b *Broker, def storage.Topic) *Topic {
+	t := &Topic{
+		b: b, id: def.ID, name: def.Name, def: def,
+		groups: make(map[string]*Group),
+		memory: def.Memory,
+	}
+	if t.memory {
+		// What a memory topic held is gone with the last process. Offsets go on
+		// from the clock in microseconds, so that none is ever given twice.
+		start := max(b.opts.Now().UnixMicro(), def.Next)
+		def.First, def.Next, t.def.Bytes = start, start, 0
+	}
+	t.first.Store(def.First)
+	t.next.Store(def.Next)
+	t.bits.Store(def.Mask)
+	t.active.Store(new([]*Group))
+	return t
+}
+
+// Name is the topic's name as it was first declared.
+func (t *Topic) Name() string { return t.name }
+
+// ID is the topic's number in the store.
+func (t *Topic) ID() storage.TopicID { return t.id }
+
+// Memory reports whether the topic's messages are kept in memory only.
+func (t *Topic) Memory() bool { return t.memory }
+
+// First is the oldest offset that still counts.
+func (t *Topic) First() int64 { return t.first.Load() }
+
+// Next is the offset the next message will get.
+func (t *Topic) Next() int64 { return t.next.Load() }
+
+// Subscriptions is how many consumers the topic has over all groups.
+func (t *Topic) Subscriptions() int { return int(t.subs.Load()) }
+
+// Definition is a copy of the topic's definition and figures.
+func (t *Topic) Definition() storage.Topic {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	def := t.def
+	def.First, def.Next = t.first.Load(), t.next.Load()
+	return def
+}
+
+// Removed reports whether the topic was removed; nothing can be stored in it any
+// more.
+func (t *Topic) Removed() bool { return t.gone.Load() }
+
+// Calls reports whether the topic's messages are requests that a consumer
+// answers to their sender (RPC and proxy topics).
+func (t *Topic) Calls() bool { return t.bits.Load()&(MaskRPC|MaskProxy) != 0 }
+
+// Group finds a group by name without regard to case; "" means the default
+// group, which is named like the topic.
+func (t *Topic) Group(name string) (*Group, error) {
+	key := name
+	if name == "" {
+		key = t.name
+	}
+	t.mu.RLock()
+	g := t.groups[fold(key)]
+	t.mu.RUnlock()
+	if g == nil {
+		return nil, groupNotFound(key)
+	}
+	return g, nil
+}
+
+// Groups lists the topic's groups by name.
+func (t *Topic) Groups() []*Group {
+	t.mu.RLock()
+	gs := make([]*Group, 0, len(t.groups))
+	for _, g := range t.groups {
+		gs = append(gs, g)
+	}
+	t.mu.RUnlock()
+	slices.SortFunc(gs, func(x, y *Group) int { return strings.Compare(x.name, y.name) })
+	return gs
+}
+
+// wake tells every group that has consumers to look for new messages.
+func (t *Topic) wake() {
+	for _, g := range *t.active.Load() {
+		g.wakeUp()
+	}
+}
+
+// setActive adds a group to, or removes it from, those that are woken.
+func (t *Topic) setActive(g *Group, on bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old := *t.active.Load()
+	groups := make([]*Group, 0, len(old)+1)
+	for _, x := range old {
+		if x != g {
+			groups = append(groups, x)
+		}
+	}
+	if on {
+		groups = append(groups, g)
+	}
+	t.active.Store(&groups)
+}
+
+// view returns committed records from an offset on, as far as they are in
+// memory, or nil.
+func (t *Topic) view(from int64) []storage.Record {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.tail.view(from)
+}
+
+// load reads records from an offset on, from memory or from the store. A memory
+// topic has no others than those in memory.
+func (t *Topic) load(ctx context.Context, from int64, page storage.Page) ([]storage.Record, error) {
+	if recs := t.view(from); recs != nil {
+		return recs[:min(len(recs), page.Rows)], nil
+	}
+	if t.memory {
+		return nil, nil
+	}
+	recs, err := t.b.store.Read(ctx, t.id, from, page, nil)
+	// The store shows what is committed; what is not yet synced, and so not
+	// announced, may be among it.
+	for next := t.Next(); len(recs) > 0 && recs[len(recs)-1].Offset >= next; {
+		recs = recs[:len(recs)-1]
+	}
+	return recs, err
+}
+
+// Message reads one message by its offset.
+func (t *Topic) Message(ctx context.Context, offset int64) (*storage.Record, error) {
+	if offset >= t.First() && offset < t.Next() {
+		recs, err := t.load(ctx, offset, storage.Page{Rows: 1})
+		if err != nil {
+			return nil, err
+		}
+		if len(recs) > 0 && recs[0].Offset == offset {
+			return &recs[0], nil
+		}
+	}
+	return nil, errorf(NotFound, "Topic(%s) has no message at offset %d", t.name, offset)
+}
+
+// Read lists messages from an offset on without consuming them. Fewer than
+// page.Rows may come although more follow; none means the end of the log.
+func (t *Topic) Read(ctx context.Context, from int64, page storage.Page) ([]storage.Record, error) {
+	from = max(from, t.First())
+	if from >= t.Next() {
+		return nil, nil
+	}
+	return t.load(ctx, from, page)
+}
