@@ -1,0 +1,89 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"syscall"
+
+	"github.com/rushmore/zbus-go/internal/datadir"
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// The exit codes, those of sysexits.h where it has one. A process manager can
+// tell what a restart may mend (69, 70, 73, 74) from what it cannot (64, 65, 77).
+const (
+	exitUsage       = 64  // command line, environment or config file
+	exitDamaged     = 65  // the stored data is not what was written
+	exitUnavailable = 69  // cannot listen; or, as a client, cannot reach the broker
+	exitInternal    = 70  // a fault in zbus
+	exitInUse       = 73  // another broker has the data directory
+	exitIO          = 74  // the disk failed or is full
+	exitPermission  = 77  // not allowed to use a directory, file or port
+	exitInterrupted = 130 // a second signal cut the orderly stop short
+)
+
+// exitCodes is read from the top; the first row that knows the error decides.
+// An error that none knows is internal.
+var exitCodes = []struct {
+	knows func(error) bool
+	code  int
+}{
+	{isUsage, exitUsage},
+	{is(datadir.ErrFileSystem), exitUsage},
+	{is(storage.ErrDamaged), exitDamaged},
+	{is(datadir.ErrInUse), exitInUse},
+	{is(fs.ErrPermission), exitPermission},
+	{isNetwork, exitUnavailable},
+	{is(storage.ErrUnavailable), exitIO},
+	{is(storage.ErrFull), exitIO},
+	{isSystem, exitIO},
+}
+
+func exitCode(err error) int {
+	for _, row := range exitCodes {
+		if row.knows(err) {
+			return row.code
+		}
+	}
+	return exitInternal
+}
+
+// usageError is what the one who started zbus has to mend.
+type usageError struct{ error }
+
+// Unwrap gives the complaint itself.
+func (e usageError) Unwrap() error { return e.error }
+
+func isUsage(err error) bool {
+	var u usageError
+	return errors.As(err, &u)
+}
+
+func is(target error) func(error) bool {
+	return func(err error) bool { return errors.Is(err, target) }
+}
+
+func isNetwork(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && (op.Op == "listen" || op.Op == "dial")
+}
+
+// isSystem: the operating system refused something, and no row above says what
+// that means.
+func isSystem(err error) bool {
+	var no syscall.Errno
+	return errors.As(err, &no)
+}
+
+// explain is the text of an error, with what to do about it where the text of
+// the operating system leaves one alone.
+func explain(err error) string {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "listen" && op.Addr != nil && errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Sprintf("cannot listen on %s: the address is in use;"+
+			" stop the program that has it, or choose another address with --listen", op.Addr)
+	}
+	return err.Error()
+}

@@ -1,0 +1,98 @@
+// Command zbus is the broker and its command line in one binary. Without a verb
+// it serves. Every verb has a file of its own.
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"modernc.org/sqlite"
+)
+
+func main() {
+	// Before anything can open a database: otherwise whoever opens and closes
+	// the file somewhere in this process drops SQLite's locks on it.
+	if _, err := sqlite.OFDLocking(true); err != nil {
+		slog.New(slog.NewTextHandler(os.Stderr, nil)).Warn("database locks are less safe", "err", err)
+	}
+	// The database's files are made by SQLite; messages are for their owner only.
+	syscall.Umask(0o077)
+
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2) // the two that count
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go stopOnSignal(signals, cancel, os.Exit)
+
+	if err := execute(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintf(os.Stderr, "zbus: %s\n", strings.ReplaceAll(explain(err), "\n", "; "))
+		os.Exit(exitCode(err))
+	}
+}
+
+// stopOnSignal asks for an orderly stop at the first signal and does not wait
+// for it any more at the second.
+func stopOnSignal(signals <-chan os.Signal, stop func(), exit func(int)) {
+	<-signals
+	stop()
+	<-signals
+	exit(exitInterrupted)
+}
+
+// execute runs the command line in args.
+func execute(ctx context.Context, args []string) error {
+	root := serveCommand("zbus")
+	root.Short = "Message queue and RPC broker: one binary, one port, SQLite"
+	root.Version = version()
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.AddCommand(serveCommand("serve"), benchCommand(), versionCommand())
+	root.InitDefaultCompletionCmd(args...)
+	root.InitDefaultHelpCmd()
+	refuseUnknown(root)
+	// The first thing called once the command line itself is in order.
+	accepted := false
+	root.PersistentPreRun = func(*cobra.Command, []string) { accepted = true }
+
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err != nil && !accepted {
+		return usageError{fmt.Errorf("%w; see zbus --help", err)}
+	}
+	return err
+}
+
+// refuseUnknown makes cobra's own verbs refuse what they do not know. They would
+// print their help and succeed.
+func refuseUnknown(root *cobra.Command) {
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "help" {
+			cmd.Args = func(_ *cobra.Command, topic []string) error {
+				found, rest, err := root.Find(topic)
+				if err != nil {
+					return err
+				}
+				return noArguments(found, rest)
+			}
+		}
+		if !cmd.Runnable() {
+			cmd.Args = noArguments
+			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+	}
+}
+
+// noArguments refuses words behind a verb, most of them misspelt verbs.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		return fmt.Errorf("unknown command %q (did you mean %s?)", args[0], near[0])
+	}
+	return fmt.Errorf("unknown command %q", args[0])
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func TestBadCommandLineIsOneLineAndExits64(t *testing.T) {
+	for _, c := range []struct {
+		args string
+		want string
+	}{
+		{"--bogus", "unknown flag: --bogus"},
+		{"serve --bogus", "unknown flag: --bogus"},
+		{"-z", "unknown shorthand flag: 'z'"},
+		{"--data", "flag needs an argument: --data"},
+		{"serv", `unknown command "serv" (did you mean serve?)`},
+		{"bogus", `unknown command "bogus"`},
+		{"serve now", `unknown command "now"`},
+		{"version --data x", "unknown flag: --data"},
+		{"version x", `unknown command "x"`},
+		{"help bogus", `unknown command "bogus"`},
+		{"completion bogus", `unknown command "bogus"`},
+		{"--durability fsnyc", `zbus: durability "fsnyc": must be fsync or relaxed`},
+		{"serve --durability fsnyc", `zbus: durability "fsnyc": must be fsync or relaxed`},
+		{"--insecure=maybe", `zbus: insecure "maybe": must be true or false`},
+		{"--listen :15555", `zbus: listen ":15555": must be a loopback address`},
+		{"--tls-cert c.pem", `zbus: tls-cert "c.pem": needs tls-key as well`},
+		{"--tls-cert c.pem --tls-key k.pem", `zbus: tls-cert "c.pem" with tls-key "k.pem": open c.pem: no such file`},
+		{"--tls-cert /dev/null --tls-key /dev/null", `zbus: tls-cert "/dev/null" with tls-key "/dev/null": tls: failed to find`},
+		{"--pprof 0.0.0.0:6060", `zbus: pprof "0.0.0.0:6060": must be a loopback HOST:PORT`},
+		{"--config missing.yaml", `zbus: config file "missing.yaml": open missing.yaml: no such file`},
+	} {
+		t.Run(c.args, func(t *testing.T) {
+			wantFailure(t, run(t, command(t, nil, strings.Fields(c.args)...)), exitUsage, c.want)
+		})
+	}
+}
+
+func TestBadEnvironmentIsOneLineAndExits64(t *testing.T) {
+	for variable, want := range map[string]string{
+		"ZBUS_LISEN=127.0.0.1:0":      "zbus: ZBUS_LISEN: unknown variable; the closest setting is ZBUS_LISTEN",
+		"ZBUS_SYNC_INTERVAL=1":        `zbus: sync-interval "1": must be a duration from 10ms to 10s`,
+		"ZBUS_MAX_BODY=16 MiB":        `zbus: max-body "16 MiB": must be a size from 1KiB to 512MiB`,
+		"ZBUS_LISTEN=127.0.0.1":       `zbus: listen "127.0.0.1": must be HOST:PORT`,
+		"ZBUS_DATA=":                  `zbus: data "": must be a directory`,
+		"ZBUS_LOG_LEVEL=loud\nthings": `zbus: log-level "loud\nthings": must be debug, info, warn or error`,
+	} {
+		t.Run(variable, func(t *testing.T) {
+			wantFailure(t, run(t, command(t, []string{variable})), exitUsage, want)
+		})
+	}
+}
+
+func TestBadFileIsOneLineAndExits64(t *testing.T) {
+	for text, want := range map[string]string{
+		"lisen: 127.0.0.1:0":      `unknown setting "lisen"; the closest is "listen"`,
+		"tail-cache: 1GiB":        `zbus: tail-cache "1GiB": must be less than max-memory, which is 512MiB`,
+		"data: a\ndata: b\n":      "already defined",
+		"max-connections: plenty": `zbus: max-connections "plenty": must be a number`,
+	} {
+		t.Run(text, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "zbus.yaml")
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			wantFailure(t, run(t, command(t, nil, "serve", "--config", path)), exitUsage, want)
+		})
+	}
+}
+
+func TestRefusedStartLeavesNothingBehind(t *testing.T) {
+	cmd := command(t, nil, "--durability", "fsnyc")
+	wantFailure(t, run(t, cmd), exitUsage, "durability")
+	left, err := os.ReadDir(cmd.Dir)
+	if err != nil || len(left) != 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
+}
+
+func TestVersionNamesZbusGoAndSQLite(t *testing.T) {
+	r := run(t, command(t, nil, "version"))
+	want := regexp.MustCompile(`^zbus \S+\ngo1\.\d+\S* \w+/\w+\nSQLite 3\.\d+\.\d+\n$`)
+	if r.code != 0 || r.stderr != "" || !want.MatchString(r.out) {
+		t.Errorf("got %+v", r)
+	}
+}
+
+func TestHelpListsEverySetting(t *testing.T) {
+	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"help", "serve"}} {
+		r := run(t, command(t, nil, args...))
+		if r.code != 0 || r.stderr != "" || !strings.Contains(r.out, "--sync-interval DURATION") {
+			t.Errorf("%v: got %+v", args, r)
+		}
+	}
+}

@@ -1,0 +1,212 @@
+// Package architecture checks which package imports which, and that each one
+// says what it is for. It has no code but this test.
+package architecture
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/rushmore/zbus-go"
+
+// rule is what a package may import, in code that is not a test.
+type rule struct {
+	ours    []string // packages of this module, without its name; "*" is any
+	modules []string // of others
+	never   []string // of the standard library
+}
+
+// A package may import what its rule names and the standard library. Paths are
+// within the module. A new package takes its place here first.
+var rules = map[string]rule{
+	"":              {ours: []string{"internal/wire"}, modules: []string{"github.com/coder/websocket"}},
+	"internal/wire": {never: []string{"net", "net/http", "log/slog", "os"}},
+	"internal/rpc":  {never: []string{"net", "net/http", "database/sql"}},
+	"internal/auth": {never: []string{"net", "database/sql"}},
+
+	"internal/storage": {
+		modules: []string{"github.com/prometheus/client_golang"},
+		never:   []string{"net", "net/http", "database/sql"},
+	},
+	"internal/storage/sqlite": {
+		ours:    []string{"internal/storage", "migrations"},
+		modules: []string{"modernc.org/sqlite", "github.com/pressly/goose/v3", "golang.org/x/sys"},
+		never:   []string{"net", "net/http"},
+	},
+	"internal/storage/storetest": {ours: []string{"internal/storage"}, modules: []string{"pgregory.net/rapid"}},
+	"migrations":                 {},
+
+	"internal/broker": {
+		ours:    []string{"internal/storage"},
+		modules: []string{"github.com/prometheus/client_golang"},
+		never:   []string{"net", "net/http", "database/sql", "os"},
+	},
+
+	// Those above the broker hand on its records and errors, which are the
+	// contract's. What they may not do is call a store: they are given none.
+	"internal/server": {
+		ours:    []string{"internal/wire", "internal/broker", "internal/rpc", "internal/auth", "internal/storage"},
+		modules: []string{"github.com/coder/websocket", "github.com/go-chi/chi/v5", "github.com/prometheus/client_golang"},
+		never:   []string{"database/sql"},
+	},
+	"internal/api": {
+		ours:    []string{"internal/broker", "internal/rpc", "internal/auth", "internal/storage"},
+		modules: []string{"github.com/coder/websocket", "github.com/go-chi/chi/v5", "github.com/oapi-codegen/runtime"},
+		never:   []string{"database/sql"},
+	},
+	"internal/tracker": {
+		ours:    []string{"", "internal/wire"},
+		modules: []string{"github.com/prometheus/client_golang"},
+		never:   []string{"database/sql"},
+	},
+	"webui": {},
+
+	// A client by itself, so that it measures what every client gets.
+	"internal/bench": {ours: []string{"internal/wire"}},
+
+	"internal/config": {
+		modules: []string{"github.com/knadh/koanf", "github.com/spf13/pflag"},
+		never:   []string{"net/http", "os"},
+	},
+	"internal/datadir":  {modules: []string{"golang.org/x/sys"}},
+	"internal/zbustest": {ours: []string{"", "internal/config", "internal/daemon"}},
+	"internal/daemon": {
+		ours: []string{"*"},
+		modules: []string{
+			"github.com/go-chi/chi/v5", "github.com/prometheus/client_golang", "golang.org/x/sync", "golang.org/x/sys",
+		},
+	},
+	"cmd/zbus": {
+		ours: []string{
+			"", "internal/bench", "internal/config", "internal/daemon", "internal/datadir", "internal/storage",
+		},
+		modules: []string{"github.com/spf13/cobra", "modernc.org/sqlite"},
+	},
+}
+
+// onlyTests are the packages that only tests may import, whatever the rules say.
+var onlyTests = []string{"internal/storage/storetest", "internal/zbustest"}
+
+// listed is what the go command says about a package.
+type listed struct {
+	ImportPath string
+	Doc        string
+	GoFiles    []string
+	Imports    []string
+}
+
+// packages lists those with code that is not a test.
+func packages(t *testing.T) (all []listed) {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Doc,GoFiles,Imports", "./...")
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	d := json.NewDecoder(strings.NewReader(string(out)))
+	for {
+		var p listed
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if len(p.GoFiles) > 0 {
+			all = append(all, p)
+		}
+	}
+	if len(all) == 0 {
+		t.Fatal("go list names no package")
+	}
+	return all
+}
+
+// within reports whether path is one of roots or below it.
+func within(path string, roots []string) bool {
+	return slices.ContainsFunc(roots, func(root string) bool {
+		return path == root || strings.HasPrefix(path, root+"/")
+	})
+}
+
+// complaints lists what is wrong with one package.
+func complaints(p listed) (all []string) {
+	own, _ := inModule(p.ImportPath)
+	r, ok := rules[own]
+	if !ok {
+		return []string{p.ImportPath + ": has no rule; add one that says what it may import"}
+	}
+	if p.Doc == "" {
+		all = append(all, p.ImportPath+": has no package comment")
+	}
+	for _, path := range p.Imports {
+		if !allowed(r, path) {
+			all = append(all, fmt.Sprintf("%s: must not import %s", p.ImportPath, path))
+		}
+	}
+	return all
+}
+
+func allowed(r rule, path string) bool {
+	if own, ok := inModule(path); ok {
+		return !slices.Contains(onlyTests, own) && (slices.Contains(r.ours, own) || slices.Contains(r.ours, "*"))
+	}
+	if host, _, _ := strings.Cut(path, "/"); strings.Contains(host, ".") {
+		return within(path, r.modules)
+	}
+	return !slices.Contains(r.never, path)
+}
+
+func inModule(path string) (string, bool) {
+	if path == module {
+		return "", true
+	}
+	return strings.CutPrefix(path, module+"/")
+}
+
+func TestImportsRunOneWayAndEveryPackageHasAComment(t *testing.T) {
+	for _, p := range packages(t) {
+		for _, c := range complaints(p) {
+			t.Error(c)
+		}
+	}
+}
+
+func TestRulesCatchWhatTheyAreFor(t *testing.T) {
+	for _, c := range []struct {
+		from, to string
+		ok       bool
+	}{
+		{"internal/broker", module + "/internal/storage", true},
+		{"internal/broker", module + "/internal/server", false},
+		{"internal/broker", module + "/internal/storage/sqlite", false},
+		{"internal/broker", "net/http", false},
+		{"internal/broker", "net/netip", true},
+		{"internal/storage", module + "/internal/broker", false},
+		{"internal/storage", "modernc.org/sqlite", false},
+		{"internal/storage/sqlite", "modernc.org/sqlite/lib", true},
+		{"internal/server", module + "/internal/storage/sqlite", false},
+		{"internal/wire", "github.com/coder/websocket", false},
+		{"internal/daemon", module + "/internal/storage/sqlite", true},
+		{"internal/daemon", module + "/internal/storage/storetest", false},
+		{"", module + "/internal/broker", false},
+		{"internal/config", "github.com/knadh/koanf/v2", true},
+		{"internal/config", "github.com/knadh/koanfish", false},
+	} {
+		if got := allowed(rules[c.from], c.to); got != c.ok {
+			t.Errorf("%q may import %s: %t, want %t", c.from, c.to, got, c.ok)
+		}
+	}
+	if got := complaints(listed{ImportPath: module + "/internal/util", Doc: "Package util."}); len(got) != 1 {
+		t.Errorf("a package without a rule: got %q", got)
+	}
+	if got := complaints(listed{ImportPath: module + "/internal/broker"}); len(got) != 1 {
+		t.Errorf("a package without a comment: got %q", got)
+	}
+}

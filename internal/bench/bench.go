@@ -1,0 +1,161 @@
+package bench
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/wire"
+)
+
+// Options say what to measure. All fields have to be set, except where said.
+type Options struct {
+	Server      string // host:port
+	TLS         bool   // encrypt
+	Insecure    bool   // with TLS: take any certificate
+	Topic       string // made if it is not there
+	Connections int
+	InFlight    int // requests (or window) of one connection
+	Size        int // bytes of a body
+	Count       int // messages over all connections
+
+	// Progress, if set, is told every half second how many messages are done.
+	Progress func(done int64, elapsed time.Duration)
+}
+
+// Result is what one measurement found.
+type Result struct {
+	Work        string     `json:"work"`
+	Connections int        `json:"connections"`
+	InFlight    int        `json:"inFlight"`
+	Size        int        `json:"size"`
+	Messages    int64      `json:"messages"`
+	Seconds     float64    `json:"seconds"`
+	PerSecond   float64    `json:"perSecond"`
+	MBPerSecond float64    `json:"megabytesPerSecond"`
+	Latency     *Histogram `json:"latency,omitempty"`  // of an answer
+	EndToEnd    *Histogram `json:"endToEnd,omitempty"` // from publish to delivery
+}
+
+// run is one measurement under way.
+type run struct {
+	Options
+	body  []byte
+	conns []*conn
+	done  atomic.Int64
+	stop  context.CancelCauseFunc
+	mu    sync.Mutex
+	delay Histogram // guarded by mu
+}
+
+// measure calls work on every connection with its share of the messages, and
+// reports the whole. The first error ends all.
+func measure(ctx context.Context, name string, o Options, work func(ctx context.Context, r *run, c *conn, share int) error) (Result, error) {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	r := &run{Options: o, body: []byte(rand.Text()), stop: stop}
+	for len(r.body) < o.Size {
+		r.body = append(r.body, r.body...)
+	}
+	r.body = r.body[:o.Size]
+	r.conns = make([]*conn, o.Connections)
+	for i := range r.conns {
+		c, err := dial(ctx, &o)
+		if err != nil {
+			return Result{}, err
+		}
+		defer c.Close()
+		r.conns[i] = c
+	}
+	unblock := context.AfterFunc(ctx, r.interrupt)
+	defer unblock()
+	start := time.Now()
+	var workers, reporter sync.WaitGroup
+	finished := make(chan struct{})
+	reporter.Go(func() { r.report(start, finished) })
+	for i, c := range r.conns {
+		share := o.Count / o.Connections
+		if i < o.Count%o.Connections {
+			share++
+		}
+		workers.Go(func() {
+			if err := work(ctx, r, c, share); err != nil {
+				stop(err)
+			}
+		})
+	}
+	workers.Wait()
+	elapsed := time.Since(start)
+	close(finished)
+	reporter.Wait()
+	if err := context.Cause(ctx); err != nil {
+		return Result{}, err
+	}
+	return r.result(name, elapsed), nil
+}
+
+// interrupt ends every wait of every connection.
+func (r *run) interrupt() {
+	for _, c := range r.conns {
+		_ = c.SetDeadline(time.Unix(1, 0))
+	}
+}
+
+func (r *run) result(name string, elapsed time.Duration) Result {
+	n := r.done.Load()
+	res := Result{
+		Work: name, Connections: r.Connections, InFlight: r.InFlight, Size: r.Size,
+		Messages: n, Seconds: elapsed.Seconds(), PerSecond: float64(n) / elapsed.Seconds(),
+	}
+	res.MBPerSecond = res.PerSecond * float64(r.Size) / 1e6
+	if r.delay.Count() > 0 {
+		res.Latency = &r.delay
+	}
+	return res
+}
+
+// report tells Progress how far the measurement is, until finished is closed.
+func (r *run) report(start time.Time, finished <-chan struct{}) {
+	if r.Progress == nil {
+		return
+	}
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			r.Progress(r.done.Load(), time.Since(start))
+		case <-finished:
+			r.Progress(r.done.Load(), time.Since(start))
+			return
+		}
+	}
+}
+
+func (r *run) addDelays(h *Histogram) {
+	r.mu.Lock()
+	r.delay.Merge(h)
+	r.mu.Unlock()
+}
+
+// prepare makes sure that the topic exists.
+func prepare(ctx context.Context, o Options, fields ...string) error {
+	c, err := dial(ctx, &o)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	_, err = c.ask(append([]string{wire.HeaderCmd, wire.CmdDeclare, wire.HeaderTopic, o.Topic, wire.HeaderID, "1"}, fields...)...)
+	return err
+}
+
+// errShort says that the expected messages did not come.
+var errShort = errors.New("no more messages")
+
+func short(got int64, want int) error {
+	return fmt.Errorf("%w: %d of %d came", errShort, got, want)
+}

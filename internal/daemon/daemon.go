@@ -1,0 +1,216 @@
+// Package daemon puts a broker together and runs it. It is the only package
+// that knows all the others.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/config"
+	"github.com/rushmore/zbus-go/internal/datadir"
+	"github.com/rushmore/zbus-go/internal/server"
+	"github.com/rushmore/zbus-go/internal/storage"
+	"github.com/rushmore/zbus-go/internal/storage/sqlite"
+	"github.com/rushmore/zbus-go/internal/wire"
+)
+
+// drainTime is how long clients get to take their last answers at shutdown.
+const drainTime = 5 * time.Second
+
+// Version is the broker's version as clients are told. Set by the caller of Run.
+type Version string
+
+// Ready is what is known once the broker accepts connections.
+type Ready struct {
+	Addrs []net.Addr // bound, in the order of Config.Listen
+}
+
+// Run runs a broker until ctx ends, then stops it in order and returns nil.
+// ready is called once, when connections are accepted. The error says what keeps
+// the broker from running; test it with errors.Is against the errors of datadir
+// and storage, and for *net.OpError. An error that wraps storage.ErrUnavailable
+// means that a write failed and the broker stopped rather than guess: what it
+// answered is on disk, and the next start reads it from there.
+func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logger, ready func(Ready)) (err error) {
+	tlsConfig, certificate, err := loadTLS(cfg)
+	if err != nil {
+		return err
+	}
+	dir, err := datadir.Open(cfg.Data)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, dir.Close()) }()
+	listeners, err := listen(ctx, cfg.Listen)
+	if err != nil {
+		return err
+	}
+	defer closeAll(listeners)
+
+	durability := sqlite.Fsync
+	if cfg.Durability == config.Relaxed {
+		durability = sqlite.Relaxed
+	}
+	store, err := sqlite.Open(ctx, sqlite.Options{
+		Path:       filepath.Join(cfg.Data, "zbus.db"),
+		Durability: durability, SyncInterval: cfg.SyncInterval, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	memory := divide(cfg)
+	b := parts{log: log, pprof: cfg.Pprof, listeners: listeners}
+	b.writer = storage.NewWriter(store, storage.WriterLimits{
+		PendingBytes: memory.pending,
+		Upkeep:       min(100*time.Millisecond, cfg.SyncInterval),
+	})
+	changed := func() {
+		if b.server != nil {
+			b.server.Changed()
+		}
+	}
+	b.broker, err = broker.Open(ctx, store, b.writer, broker.Options{
+		TailBytes: cfg.TailCache, MemoryBytes: memory.topics, OutboundBytes: memory.outbound,
+		Changed: changed, Log: log,
+	})
+	if err != nil {
+		return errors.Join(err, store.Close())
+	}
+	b.server = server.New(server.Options{
+		Broker: b.broker, Log: log,
+		Address: cfg.Advertised(listeners[0].Addr()), Version: string(version),
+		Limits:      wire.Limits{Head: int(cfg.MaxHead), Fields: cfg.MaxFields, Body: cfg.MaxBody},
+		MaxInflight: cfg.MaxInflight, MaxConnections: maxConnections(cfg), RequestBytes: memory.requests,
+		IdleTimeout: cfg.IdleTimeout, TLS: tlsConfig, CertPEM: certificate,
+	})
+	err = b.run(ctx, func() { ready(b.addresses()) })
+	if err := errors.Join(err, store.Close()); err != nil {
+		return err
+	}
+	return dir.MarkClean()
+}
+
+// parts are the long-lived parts of a broker.
+type parts struct {
+	log       *slog.Logger
+	pprof     string
+	listeners []net.Listener
+	writer    *storage.Writer
+	broker    *broker.Broker
+	server    *server.Server
+}
+
+func (p *parts) addresses() Ready {
+	var r Ready
+	for _, ln := range p.listeners {
+		r.Addrs = append(r.Addrs, ln.Addr())
+	}
+	return r
+}
+
+// run starts the parts and stops them one after the other, each with a context
+// of its own: first those that take work on, last the one that writes it down.
+func (p *parts) run(ctx context.Context, ready func()) error {
+	base := context.WithoutCancel(ctx)
+	serving, stopServing := context.WithCancel(ctx)
+	defer stopServing()
+	writer := start(base, p.writer.Run)
+	brokerage := start(base, p.broker.Run)
+	served := start(serving, func(ctx context.Context) error { return p.server.Serve(ctx, p.listeners, drainTime) })
+	profiling := start(serving, func(ctx context.Context) error { return serveProfiles(ctx, p.pprof) })
+	ready()
+
+	var err error
+	select {
+	case <-ctx.Done():
+		p.log.Info("stopping")
+	case <-writer.done:
+		err = writer.err // a write failed: nothing can be taken on any more
+	case <-served.done:
+	case <-profiling.done:
+		if p.pprof == "" || profiling.err == nil {
+			<-ctx.Done()
+		}
+	}
+	stopServing()
+	<-served.done
+	<-profiling.done
+	for _, part := range []*part{brokerage, writer} {
+		part.stop()
+		<-part.done
+	}
+	if err == nil {
+		err = errors.Join(served.err, profiling.err, brokerage.err, writer.err)
+	}
+	return err
+}
+
+// part is a goroutine with a way to stop it and to know that it has.
+type part struct {
+	stop context.CancelFunc
+	done chan struct{}
+	err  error // set before done is closed
+}
+
+func start(ctx context.Context, run func(context.Context) error) *part {
+	ctx, stop := context.WithCancel(ctx)
+	p := &part{stop: stop, done: make(chan struct{})}
+	go func() {
+		defer close(p.done)
+		defer stop()
+		p.err = run(ctx)
+	}()
+	return p
+}
+
+// listen binds all addresses, or none.
+func listen(ctx context.Context, addresses []string) ([]net.Listener, error) {
+	var all []net.Listener
+	for _, address := range addresses {
+		ln, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+		if err != nil {
+			closeAll(all)
+			return nil, err
+		}
+		all = append(all, ln)
+	}
+	return all, nil
+}
+
+func closeAll(listeners []net.Listener) {
+	for _, ln := range listeners {
+		_ = ln.Close()
+	}
+}
+
+// budget is how the memory limit is divided among those who hold bytes of
+// clients.
+type budget struct{ requests, pending, topics, outbound int64 }
+
+func divide(cfg config.Config) budget {
+	rest := cfg.MaxMemory - cfg.TailCache
+	return budget{
+		requests: max(rest/4, cfg.MaxBody+1<<20),
+		pending:  rest / 4,
+		topics:   rest / 4,
+		outbound: rest / 4,
+	}
+}
+
+// reservedFiles is what the broker itself keeps open, with room to spare.
+const reservedFiles = 64
+
+func maxConnections(cfg config.Config) int {
+	if cfg.MaxConnections > 0 {
+		return cfg.MaxConnections
+	}
+	if limit := openFiles(); limit > 2*reservedFiles {
+		return int(min(limit-reservedFiles, 1<<20))
+	}
+	return reservedFiles
+}

@@ -1,0 +1,255 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"math"
+	"net/http"
+
+	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/storage"
+	"github.com/rushmore/zbus-go/internal/wire"
+)
+
+// admin is the context of commands that change the registry: they are finished
+// even when the client goes away.
+func (s *session) admin() context.Context { return context.WithoutCancel(s.life) }
+
+// sendJSON answers with a JSON body. The content type carries no charset: some
+// clients compare it as a whole.
+func (s *session) sendJSON(id string, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		s.fail(id, err)
+		return
+	}
+	s.sendTyped(http.StatusOK, id, "application/json", body)
+}
+
+// declare makes sure that a topic, and the group if one is named, exist. Without
+// a group the default group, named like the topic, is made sure of.
+func (s *session) declare(m *wire.Message) {
+	id, name := m.Get(wire.HeaderID), m.Get(wire.HeaderTopic)
+	if name == "" {
+		s.send(http.StatusBadRequest, id, "Missing topic")
+		return
+	}
+	mask, ok := s.param(m, wire.HeaderTopicMask, 0, math.MaxInt64)
+	if !ok {
+		return
+	}
+	retention, ok := s.retention(m)
+	if !ok {
+		return
+	}
+	spec, ok := s.groupSpec(m)
+	if !ok {
+		return
+	}
+	b := s.srv.broker
+	t, _, err := b.DeclareTopic(s.admin(), broker.TopicSpec{
+		Name: name, Mask: mask, Retention: retention, Actor: s.remote,
+	})
+	if err != nil {
+		s.fail(id, err)
+		return
+	}
+	group := m.Get(wire.HeaderConsumeGroup)
+	if group == "" {
+		// The group headers of a request that names no group are not meant for the
+		// default group, unless it comes into being by this.
+		if _, err := t.Group(""); err == nil {
+			s.sendJSON(id, s.srv.topicInfo(t, exactLag))
+			return
+		}
+	}
+	g, _, err := b.DeclareGroup(s.admin(), spec)
+	if err != nil {
+		s.fail(id, err)
+		return
+	}
+	if group == "" {
+		s.sendJSON(id, s.srv.topicInfo(t, exactLag))
+		return
+	}
+	s.sendJSON(id, groupInfo(g, exactLag))
+}
+
+// retention reads the limits of a topic from a declare: age in milliseconds,
+// count in messages, bytes. One that is left out is none; without any the topic
+// keeps the limits it has.
+func (s *session) retention(m *wire.Message) (*storage.Retention, bool) {
+	var limits storage.Retention
+	named := false
+	for _, l := range []struct {
+		header string
+		limit  *int64
+	}{
+		{wire.HeaderTopicMaxAge, &limits.MaxAge},
+		{wire.HeaderTopicMaxCount, &limits.MaxCount},
+		{wire.HeaderTopicMaxBytes, &limits.MaxBytes},
+	} {
+		v, ok := s.param(m, l.header, 0, math.MaxInt64)
+		if !ok {
+			return nil, false
+		}
+		if v != nil {
+			*l.limit, named = *v, true
+		}
+	}
+	if !named {
+		return nil, true
+	}
+	return &limits, true
+}
+
+// groupSpec reads the group headers of a declare.
+func (s *session) groupSpec(m *wire.Message) (broker.GroupSpec, bool) {
+	spec := broker.GroupSpec{
+		Topic: m.Get(wire.HeaderTopic), Name: m.Get(wire.HeaderConsumeGroup), Actor: s.remote, Reason: "declare",
+	}
+	if filter, ok := m.Lookup(wire.HeaderGroupFilter); ok && !absent(filter) {
+		spec.Filter = &filter // present and empty: no filter
+	}
+	var ok [4]bool
+	spec.Mask, ok[0] = s.param(m, wire.HeaderGroupMask, 0, math.MaxInt32)
+	if !ok[0] {
+		return spec, false
+	}
+	spec.AckTimeout, ok[1] = s.param(m, wire.HeaderGroupAckTimeout, 0, 24*3600*1000)
+	if !ok[1] {
+		return spec, false
+	}
+	spec.AckWindow, ok[2] = s.param(m, wire.HeaderGroupAckWindow, 0, 10_000)
+	if !ok[2] {
+		return spec, false
+	}
+	spec.MaxDeliver, ok[3] = s.param(m, wire.HeaderMaxDeliver, 0, 1<<20)
+	if !ok[3] {
+		return spec, false
+	}
+	place, good := s.placeOf(m, wire.HeaderGroupStartOffset, wire.HeaderGroupStartTime,
+		wire.HeaderGroupStartMsgID, wire.HeaderGroupStartCopy)
+	spec.Start = place
+	return spec, good
+}
+
+// placeOf reads a place in the log from the headers of the given names.
+func (s *session) placeOf(m *wire.Message, offset, time, msgID, group string) (broker.Place, bool) {
+	at, ok := s.param(m, offset, 0, math.MaxInt64)
+	if !ok {
+		return broker.Place{}, false
+	}
+	when, ok := s.param(m, time, 0, math.MaxInt64)
+	if !ok {
+		return broker.Place{}, false
+	}
+	id := m.Get(msgID)
+	switch {
+	case m.Get(group) != "":
+		return broker.Place{At: broker.AtGroup, Group: m.Get(group)}, true
+	case at != nil:
+		return broker.Place{At: broker.AtOffset, Offset: *at, ID: id}, true
+	case when != nil:
+		return broker.Place{At: broker.AtTime, Time: *when}, true
+	case id != "":
+		return broker.Place{At: broker.AtMessage, ID: id}, true
+	}
+	return broker.Place{}, true
+}
+
+// query tells about the server, a topic or a group.
+func (s *session) query(m *wire.Message) {
+	id := m.Get(wire.HeaderID)
+	if m.Get(wire.HeaderTopic) == "" {
+		s.sendJSON(id, s.srv.tracker.serverInfo())
+		return
+	}
+	if m.Get(wire.HeaderConsumeGroup) == "" {
+		if t := s.topicOf(m); t != nil {
+			s.sendJSON(id, s.srv.topicInfo(t, exactLag))
+		}
+		return
+	}
+	if g := s.groupOf(m); g != nil {
+		s.sendJSON(id, groupInfo(g, exactLag))
+	}
+}
+
+// remove removes a topic, or one group of it.
+func (s *session) remove(m *wire.Message) {
+	id, topic, group := m.Get(wire.HeaderID), m.Get(wire.HeaderTopic), m.Get(wire.HeaderConsumeGroup)
+	var err error
+	switch {
+	case topic == "":
+		s.send(http.StatusBadRequest, id, "Missing topic")
+		return
+	case group == "":
+		err = s.srv.broker.RemoveTopic(s.admin(), topic, s.remote)
+	default:
+		err = s.srv.broker.RemoveGroup(s.admin(), topic, group, s.remote)
+	}
+	s.finished(id, err)
+}
+
+// empty drops all messages of a topic, or skips all that a group has not had.
+func (s *session) empty(m *wire.Message) {
+	id := m.Get(wire.HeaderID)
+	if m.Get(wire.HeaderConsumeGroup) == "" {
+		if t := s.topicOf(m); t != nil {
+			s.finished(id, s.srv.broker.EmptyTopic(s.admin(), t.Name(), s.remote))
+		}
+		return
+	}
+	if g := s.groupOf(m); g != nil {
+		_, err := g.Relocate(s.admin(), broker.Place{At: broker.AtLatest}, "empty", s.remote, "")
+		s.finished(id, err)
+	}
+}
+
+// relocate moves a group: to an offset, a time, a message, another group's
+// place, or (to: earliest, to: latest) one of the ends.
+func (s *session) relocate(m *wire.Message) {
+	g := s.groupOf(m)
+	if g == nil {
+		return
+	}
+	id := m.Get(wire.HeaderID)
+	place, ok := s.placeOf(m, wire.HeaderOffset, wire.HeaderTimestamp, "msgid", "from_group")
+	if !ok {
+		return
+	}
+	switch to := m.Get("to"); to {
+	case "":
+	case "earliest":
+		place.At = broker.AtEarliest
+	case "latest":
+		place.At = broker.AtLatest
+	default:
+		s.send(http.StatusBadRequest, id, "Bad to: must be earliest or latest")
+		return
+	}
+	if _, err := g.Relocate(s.admin(), place, "relocate", s.remote, m.Get("reason")); err != nil {
+		s.fail(id, err)
+		return
+	}
+	s.sendJSON(id, groupInfo(g, exactLag))
+}
+
+func (s *session) finished(id string, err error) {
+	if err != nil {
+		s.fail(id, err)
+		return
+	}
+	s.send(http.StatusOK, id, now())
+}
+
+// certificate hands out the PEM text that clients pin, of this server.
+func (s *session) certificate(m *wire.Message) {
+	id, address := m.Get(wire.HeaderID), m.Get(wire.HeaderServer)
+	if s.srv.opts.CertPEM == "" || address != "" && address != s.srv.opts.Address {
+		s.send(http.StatusNotFound, id, "Certificate not found")
+		return
+	}
+	s.send(http.StatusOK, id, s.srv.opts.CertPEM)
+}

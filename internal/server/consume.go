@@ -1,0 +1,208 @@
+package server
+
+import (
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/wire"
+)
+
+// maxWindow bounds the credit that one consume can give.
+const maxWindow = 100_000
+
+// consume asks for one message, or for up to window messages. A later consume
+// for the same group replaces an earlier one that still waits.
+func (s *session) consume(m *wire.Message) {
+	g := s.groupOf(m)
+	if g == nil {
+		return
+	}
+	id := m.Get(wire.HeaderID)
+	window, ok := s.window(m)
+	if !ok {
+		return
+	}
+	timeout, ok := s.param(m, wire.HeaderTimeout, 0, int64(24*time.Hour/time.Millisecond))
+	if !ok {
+		return
+	}
+	s.flush() // what this client published before is on its way
+	c, err := s.subscribe(g)
+	if err != nil {
+		s.fail(id, err)
+		return
+	}
+	s.mu.Lock()
+	c.id = id
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
+	}
+	if timeout != nil {
+		c.timer = time.AfterFunc(time.Duration(*timeout)*time.Millisecond, func() {
+			if c.sub.Withdraw(id) {
+				s.send(http.StatusNoContent, id, "")
+			}
+		})
+	}
+	s.mu.Unlock()
+	if !c.sub.SetCredit(id, window) {
+		s.groupGone(id, g)
+	}
+}
+
+// window is the credit that a consume gives: 1, or what one of the two window
+// headers says.
+func (s *session) window(m *wire.Message) (int64, bool) {
+	n := int64(1)
+	for _, name := range []string{wire.HeaderConsumeWindow, wire.HeaderWindow} {
+		v, ok := s.param(m, name, 0, maxWindow)
+		if !ok {
+			return 0, false
+		}
+		if v != nil {
+			n = max(n, *v)
+		}
+	}
+	return n, true
+}
+
+// subscribe finds or makes the session's subscription to a group.
+func (s *session) subscribe(g *broker.Group) (*consumer, error) {
+	s.mu.Lock()
+	c := s.subs[g]
+	s.mu.Unlock()
+	if c != nil {
+		return c, nil
+	}
+	sub, err := g.Subscribe(s)
+	if err != nil {
+		return nil, err
+	}
+	c = &consumer{sub: sub}
+	s.mu.Lock()
+	s.subs[g] = c
+	s.mu.Unlock()
+	return c, nil
+}
+
+// unconsume ends the session's subscription to a group.
+func (s *session) unconsume(m *wire.Message) {
+	g := s.groupOf(m)
+	if g == nil {
+		return
+	}
+	s.mu.Lock()
+	c := s.subs[g]
+	delete(s.subs, g)
+	if c != nil && c.timer != nil {
+		c.timer.Stop()
+	}
+	s.mu.Unlock()
+	if c != nil {
+		c.sub.Close()
+	}
+	s.send(http.StatusOK, m.Get(wire.HeaderID), now())
+}
+
+// ack settles a delivered message. The answer comes when that is on disk.
+func (s *session) ack(m *wire.Message) {
+	s.settle(m, func(g *broker.Group, offset int64, handle string, done func(error)) {
+		g.Ack(offset, handle, done)
+	})
+}
+
+// nack gives a delivered message back, after an optional delay.
+func (s *session) nack(m *wire.Message) {
+	delay, ok := s.param(m, wire.HeaderDelay, 0, int64(7*24*time.Hour/time.Millisecond))
+	if !ok {
+		return
+	}
+	wait := int64(0)
+	if delay != nil {
+		wait = *delay
+	}
+	s.settle(m, func(g *broker.Group, offset int64, handle string, done func(error)) {
+		g.Nack(offset, handle, wait, "nack", done)
+	})
+}
+
+// settle reads which delivery is meant, runs f on it and answers when done. A
+// client that names no handle can settle only what its own connection got.
+func (s *session) settle(m *wire.Message, f func(*broker.Group, int64, string, func(error))) {
+	g := s.groupOf(m)
+	if g == nil {
+		return
+	}
+	id, ack := m.Get(wire.HeaderID), isAck(m)
+	offset, ok := s.param(m, wire.HeaderOffset, 0, math.MaxInt64)
+	if !ok {
+		return
+	}
+	if offset == nil {
+		s.send(http.StatusBadRequest, id, "Missing offset")
+		return
+	}
+	handle := m.Get(wire.HeaderHandle)
+	if handle == "" {
+		s.mu.Lock()
+		c := s.subs[g]
+		s.mu.Unlock()
+		err := error(&broker.Error{Code: broker.Invalid, Text: "Missing handle: only the connection that got a message can settle it without"})
+		if c != nil {
+			handle, err = c.sub.HandleOf(*offset)
+		}
+		if err != nil {
+			s.fail(id, err)
+			return
+		}
+	}
+	s.inflight.add(1)
+	f(g, *offset, handle, func(err error) {
+		switch {
+		case err != nil:
+			s.fail(id, err)
+		case ack:
+			s.send(http.StatusOK, id, now())
+		}
+		s.inflight.add(-1)
+	})
+}
+
+// route sends an answer to the session that asked. Whoever is gone misses it.
+func (s *session) route(m *wire.Message) {
+	target := s.srv.session(m.Get(wire.HeaderRecver))
+	if target == nil {
+		return
+	}
+	status := http.StatusOK
+	if n, err := strconv.Atoi(m.Get(wire.HeaderOriginStatus)); err == nil && n >= 200 && n <= 599 {
+		status = n
+	} else if m.Status >= 200 && m.Status <= 599 {
+		status = m.Status
+	}
+	id := m.Get(wire.HeaderID)
+	dst := wire.AppendStatus(make([]byte, 0, 256+len(m.Body)), status)
+	dst = wire.AppendField(dst, wire.HeaderID, id)
+	dst = wire.AppendField(dst, wire.HeaderSender, s.id)
+	if target.http10.Load() && target.stopAt.Load() == nil {
+		dst = append(dst, "connection: keep-alive\r\n"...)
+	}
+	for _, f := range m.Fields {
+		if f.Name == wire.HeaderTopic || f.Name == wire.HeaderTag || !dropped(f.Name) {
+			dst = wire.AppendField(dst, f.Name, f.Value)
+		}
+	}
+	target.out.push(item{raw: wire.AppendBody(dst, m.Body), id: id})
+}
+
+func statusText(status int) string { return strconv.Itoa(status) }
+
+// appendTime ends a message whose body is a time in milliseconds.
+func appendTime(dst []byte, ms int64) []byte {
+	var body [20]byte
+	return wire.AppendBody(dst, strconv.AppendInt(body[:0], ms, 10))
+}

@@ -1,0 +1,58 @@
+package server
+
+import (
+	"errors"
+
+	"github.com/rushmore/zbus-go/internal/broker"
+)
+
+// statusOf is the table from error codes to the statuses of this protocol.
+func statusOf(err error) int {
+	switch broker.CodeOf(err) {
+	case broker.Invalid:
+		return 400
+	case broker.NotFound:
+		return 404
+	case broker.Exists, broker.Conflict:
+		return 409
+	case broker.Unauthorized:
+		return 401
+	case broker.Forbidden:
+		return 403
+	case broker.TooLarge:
+		return 413
+	case broker.Quota:
+		return 429
+	case broker.Unavailable:
+		return 503
+	case broker.Timeout:
+		return 504
+	case broker.Full:
+		return 507
+	}
+	return 500
+}
+
+// textOf is what a client gets to read: the text of our own errors, and nothing
+// of what is inside for the others.
+func textOf(err error) string {
+	var e *broker.Error
+	if errors.As(err, &e) && e.Code != broker.Internal {
+		return e.Text
+	}
+	switch broker.CodeOf(err) {
+	case broker.NotFound:
+		return "Not found"
+	case broker.Unavailable:
+		return "Not stored: the broker is overloaded or shutting down, try again later"
+	case broker.Full:
+		return "Not stored: no room on the broker's disk"
+	case broker.Timeout:
+		return "Not in time"
+	case broker.Conflict, broker.Exists:
+		return "It changed meanwhile: look again"
+	case broker.Invalid:
+		return "Bad request"
+	}
+	return "Internal error"
+}

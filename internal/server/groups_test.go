@@ -1,0 +1,233 @@
+package server_test
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// drain consumes what is there for a group, in order.
+func (c *client) drain(group string) (bodies []string) {
+	c.t.Helper()
+	for {
+		a := c.call("consume timeout=30" + group)
+		switch a.Status {
+		case 200:
+			bodies = append(bodies, string(a.Body))
+		case 204:
+			return bodies
+		default:
+			c.t.Fatalf("consume%s: %d %q", group, a.Status, a.Body)
+		}
+	}
+}
+
+func TestAGroupGetsWhatItsFilterLetsThrough(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	c := b.dial(t)
+	c.ok("declare topic=T")
+	filters := map[string]string{ // to the tags it lets through, "-" for none
+		"":             "[- Stock Stock.A Stock.A.600 Stock.A.b.c Stock.B.600 stock.A a.1 b.1]",
+		"#":            "[- Stock Stock.A Stock.A.600 Stock.A.b.c Stock.B.600 stock.A a.1 b.1]",
+		"*":            "[Stock Stock.A Stock.A.600 Stock.A.b.c Stock.B.600 stock.A a.1 b.1]",
+		"+":            "[Stock]",
+		"Stock.A.*":    "[Stock.A.600 Stock.A.b.c]",
+		"Stock.+.600":  "[Stock.A.600 Stock.B.600]",
+		"Stock.*.600":  "[Stock.A.600 Stock.B.600]",
+		"Stock.#":      "[Stock Stock.A Stock.A.600 Stock.A.b.c Stock.B.600]",
+		"a.*;b.*":      "[a.1 b.1]",
+		"Stock.#;!*.A": "[Stock Stock.A.600 Stock.A.b.c Stock.B.600]",
+		"none":         "[]",
+	}
+	names := map[string]string{}
+	for filter := range filters {
+		names[filter] = fmt.Sprintf(" topic=T consume_group=g%d", len(names))
+		c.ok("declare group_filter=" + filter + names[filter])
+	}
+	c.ok("produce topic=T", "-")
+	for _, tag := range strings.Fields("Stock Stock.A Stock.A.600 Stock.A.b.c Stock.B.600 stock.A a.1 b.1") {
+		c.ok("produce topic=T tag="+tag, tag)
+	}
+	for filter, want := range filters {
+		if got := fmt.Sprint(c.drain(names[filter])); got != want {
+			t.Errorf("filter %q: got %s, want %s", filter, got, want)
+		}
+	}
+}
+
+func TestAFilterIsChangedOnlyWhenItsHeaderIsThere(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	c := b.dial(t)
+	const group = " topic=T consume_group=g"
+	shows := func(filter string) {
+		t.Helper()
+		if a := c.ok("query" + group); !strings.Contains(string(a.Body), `"filter":`+strconv.Quote(filter)) {
+			t.Errorf("want filter %q: %s", filter, a.Body)
+		}
+	}
+	c.ok("declare group_filter=a.*" + group)
+	c.ok("declare" + group)
+	c.ok("declare group_filter=null" + group)
+	shows("a.*")
+	// A live consumer gets by the new filter what comes after the change.
+	w := b.dial(t)
+	w.send("consume window=10 id=w" + group)
+	w.quiet()
+	c.ok("declare group_filter=b.*" + group)
+	c.ok("produce topic=T tag=a.1", "a")
+	c.ok("produce topic=T tag=b.1", "b")
+	w.recv().want(t, 200, "b")
+	c.ok("declare group_filter=" + group)
+	shows("")
+	c.ok("produce topic=T", "untagged")
+	w.recv().want(t, 200, "untagged")
+}
+
+func TestWhereANewGroupStarts(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	c := b.dial(t)
+	c.ok("declare topic=T consume_group=slow")
+	var at [5]string // times of storing
+	for i := range at {
+		at[i] = string(c.ok("produce topic=T", strconv.Itoa(i)).Body)
+		// Times are milliseconds: the next one has to differ.
+		eventually(t, "the clock goes on", func() bool { return string(c.ok("unconsume topic=T consume_group=slow").Body) > at[i] })
+	}
+	c.ok("declare topic=T consume_group=fast")
+	for range 3 {
+		c.ok("consume topic=T consume_group=fast")
+	}
+	id := c.ok("consume topic=T consume_group=slow").Get("origin_id")
+	for i, s := range []struct{ with, first string }{
+		{"", "3"}, // where the fastest is
+		{"group_start_copy=SLOW", "1"},
+		{"group_start_copy=fast", "3"},
+		{"group_start_offset=2", "2"},
+		{"group_start_offset=0 group_start_msgid=" + id, "0"},
+		{"group_start_offset=99", ""},
+		{"group_start_time=" + at[3], "3"},
+		{"group_start_time=1", "0"},
+		{"group_start_time=9999999999999", ""},
+	} {
+		group := fmt.Sprintf(" topic=T consume_group=g%d", i)
+		c.ok("declare " + s.with + group)
+		c.ok("declare group_start_offset=4" + group) // means nothing to a group that is there
+		got := c.call("consume timeout=30" + group)
+		if string(got.Body) != s.first || s.first == "" && got.Status != 204 {
+			t.Errorf("%s: starts with %d %q, want %q", s.with, got.Status, got.Body, s.first)
+		}
+		c.ok("remove" + group) // it would be the fastest
+	}
+	for with, status := range map[string]int{
+		"group_start_offset=1 group_start_msgid=" + id: 400, "group_start_copy=none": 404, "group_start_offset=x": 400,
+	} {
+		if a := c.call("declare topic=T consume_group=bad " + with); a.Status != status {
+			t.Errorf("%s: %d %q", with, a.Status, a.Body)
+		}
+		if a := c.call("query topic=T consume_group=bad"); a.Status != 404 {
+			t.Errorf("%s: the group was made", with)
+		}
+	}
+}
+
+func TestRelocateMovesAGroupUnderItsConsumer(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	c, admin := b.dial(t), b.dial(t)
+	for _, kind := range []string{"auto", "explicit"} {
+		group := " topic=" + kind + " consume_group=g"
+		admin.ok("declare group_mask=" + map[string]string{"auto": "0", "explicit": "64"}[kind] + group)
+		admin.ok("declare topic=" + kind + " consume_group=mark")
+		var at [6]string
+		for i := range at {
+			admin.send("produce id=m"+strconv.Itoa(i)+"x topic="+kind, strconv.Itoa(i))
+			at[i] = string(admin.recv().Body)
+			eventually(t, "the clock goes on", func() bool { return string(admin.ok("unconsume topic="+kind+" consume_group=mark").Body) > at[i] })
+		}
+		for range 2 {
+			admin.ok("consume consume_group=mark topic=" + kind)
+		}
+		for _, move := range []struct{ to, first string }{
+			{"to=earliest", "0"},
+			{"offset=4", "4"},
+			{"timestamp=" + at[3], "3"},
+			{"from_group=mark", "2"},
+			{"offset=1", "1"},
+			{"msgid=m4x", "4"},
+			{"to=latest", ""},
+		} {
+			a := c.ok("consume" + group) // something is under way when it moves
+			if a := admin.ok("relocate " + move.to + group); !strings.Contains(string(a.Body), `"inFlight":0`) {
+				t.Errorf("%s %s: %s", kind, move.to, a.Body)
+			}
+			if kind == "explicit" {
+				if a := c.call("ack" + group + held(a)); a.Status != 409 {
+					t.Errorf("%s: a handle of before: %d", move.to, a.Status)
+				}
+			}
+			c.send("consume id=w" + group)
+			if move.first == "" { // it waits at the end
+				c.quiet()
+				admin.ok("produce topic="+kind, "new")
+				move.first = "new"
+			}
+			c.recv().want(t, 200, move.first).header(t, "id", "w")
+		}
+		c.ok("unconsume" + group)
+	}
+}
+
+func TestEmptyTakesAwayWhatIsThereAndKeepsOffsets(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	c := b.dial(t)
+	c.ok("declare topic=T")
+	c.ok("declare topic=T consume_group=g")
+	for i := range 3 {
+		c.ok("produce topic=T", strconv.Itoa(i))
+	}
+	c.ok("empty topic=T consume_group=g")
+	if got := c.drain(" topic=T consume_group=g"); got != nil {
+		t.Errorf("an emptied group gets %q", got)
+	}
+	c.ok("consume topic=T").want(t, 200, "0")
+	c.ok("empty topic=T")
+	if got := c.drain(" topic=T"); got != nil {
+		t.Errorf("a group of an emptied topic gets %q", got)
+	}
+	c.ok("produce topic=T", "new")
+	c.ok("relocate topic=T to=earliest")
+	c.ok("consume topic=T").want(t, 200, "new").header(t, "offset", "3")
+}
+
+func TestARestartKeepsFilterCursorAndMask(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	c := b.dial(t)
+	c.ok("declare topic=T topic_mask=3451256832") // what an unset variable may hold
+	c.ok("declare topic=T consume_group=filtered group_filter=a.* group_mask=16")
+	c.ok("declare topic=T consume_group=cleared group_filter=a.*")
+	c.ok("declare topic=T consume_group=cleared group_filter=")
+	for i := range 4 {
+		c.ok(fmt.Sprintf("produce topic=T tag=%c.1", 'a'+i%2), strconv.Itoa(i))
+	}
+	c.ok("consume topic=T consume_group=filtered").want(t, 200, "0")
+	c.ok("consume topic=T consume_group=cleared").want(t, 200, "0")
+
+	c = b.restart(t).dial(t)
+	if a := c.ok("query topic=t"); !strings.Contains(string(a.Body), `"topicName":"T","mask":3451256832,"messageDepth":4`) {
+		t.Errorf("the topic: %s", a.Body)
+	}
+	if a := c.ok("query topic=T consume_group=FILTERED"); !strings.Contains(string(a.Body), `"groupName":"filtered","mask":16,"filter":"a.*"`) {
+		t.Errorf("the group: %s", a.Body)
+	}
+	for group, want := range map[string]string{"T": "[0 1 2 3]", "filtered": "[2]", "cleared": "[1 2 3]"} {
+		if got := fmt.Sprint(c.drain(" topic=T consume_group=" + group)); got != want {
+			t.Errorf("%s goes on with %s, want %s", group, got, want)
+		}
+	}
+}

@@ -1,0 +1,225 @@
+package server
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/rushmore/zbus-go/internal/wire"
+)
+
+// homePage is what a browser gets to see.
+const homePage = `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>zbus</title></head>
+<body><h1>zbus</h1>
+<p>This is a zbus message broker. It answers, among others,
+<a href="/tracker">/tracker</a>, <a href="/server">/server</a> and <a href="/healthz">/healthz</a>.</p>
+</body></html>
+`
+
+// newHTTP makes the HTTP side: what is not a session of its own. The commands
+// are routes to the same functions.
+func (s *Server) newHTTP() *http.Server {
+	r := chi.NewRouter()
+	r.Use(s.upgrades, s.commanded)
+	r.Get("/", func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Query().Has(wire.HeaderCmd) {
+			s.command(w, req)
+			return
+		}
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = io.WriteString(w, homePage)
+	})
+	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if s.draining.Load() {
+			http.Error(w, "shutting down", http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = io.WriteString(w, "ok\n")
+	})
+	for name := range s.verbs {
+		r.HandleFunc("/"+name, s.command)
+		r.HandleFunc("/"+name+"/*", s.command)
+	}
+	r.HandleFunc("/*", s.command) // a topic, perhaps
+	return &http.Server{
+		Handler:           r,
+		ReadHeaderTimeout: headTimeout,
+		IdleTimeout:       s.opts.IdleTimeout,
+		MaxHeaderBytes:    s.limits().Head,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+}
+
+// limits are the configured limits with the defaults of package wire filled in.
+func (s *Server) limits() wire.Limits {
+	l := s.opts.Limits
+	if l.Head == 0 {
+		l.Head = 32 << 10
+	}
+	if l.Body == 0 {
+		l.Body = 16 << 20
+	}
+	return l
+}
+
+// upgrades turns WebSocket requests, whatever their path, into sessions.
+func (s *Server) upgrades(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if strings.EqualFold(req.Header.Get("Upgrade"), "websocket") {
+			s.serveWebSocket(w, req)
+			return
+		}
+		next.ServeHTTP(w, req)
+	})
+}
+
+// commanded serves what has a cmd header, whatever its path is.
+func (s *Server) commanded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.Header.Values(wire.HeaderCmd) != nil {
+			s.command(w, req)
+			return
+		}
+		next.ServeHTTP(w, req)
+	})
+}
+
+// command runs one command for an HTTP request: a session of one request.
+func (s *Server) command(w http.ResponseWriter, req *http.Request) {
+	body := &countedReader{reserve: s.reserve}
+	defer body.release()
+	m, err := s.messageOf(w, req, body)
+	if err != nil {
+		http.Error(w, err.Error(), statusOfBody(err))
+		return
+	}
+	c := newSession(s, req.RemoteAddr)
+	close(c.written) // this handler is the writer
+	if !s.addSession(c) {
+		http.Error(w, "shutting down", http.StatusServiceUnavailable)
+		return
+	}
+	defer c.end()
+	c.handle(m)
+	c.flush()
+	c.answerHTTP(w, req)
+}
+
+// statusOfBody is the status for a body that could not be read.
+func statusOfBody(err error) int {
+	tooLong := (*http.MaxBytesError)(nil)
+	switch {
+	case errors.As(err, &tooLong):
+		return http.StatusRequestEntityTooLarge
+	case errors.Is(err, errNoMemory):
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusBadRequest
+}
+
+// answerHTTP waits for the reply and sends it as the response.
+func (s *session) answerHTTP(w http.ResponseWriter, req *http.Request) {
+	defer s.returnBatches()
+	for life := s.life.Done(); ; {
+		items, closed := s.out.take(nil)
+		if len(items) > 0 {
+			writeHTTP(w, items)
+			return
+		}
+		if closed {
+			w.WriteHeader(http.StatusOK) // a command without a reply
+			return
+		}
+		if life == nil {
+			http.Error(w, "shutting down", http.StatusServiceUnavailable)
+			return
+		}
+		select {
+		case <-s.out.wake:
+		case <-req.Context().Done():
+			return
+		case <-life:
+			// What was handed to the broker has its answer first: it may be stored.
+			s.inflight.wait(0)
+			life = nil
+		}
+	}
+}
+
+// returnBatches gives back what was delivered too late for the response.
+func (s *session) returnBatches() {
+	s.out.close()
+	items, _ := s.out.take(nil)
+	for _, it := range items {
+		if it.batch != nil {
+			it.batch.Done(0)
+		}
+	}
+}
+
+// messageOf turns an HTTP request into a message. The connection is net/http's:
+// what the request says about it does not concern the command, except that a
+// command without a reply has to be noticed.
+func (s *Server) messageOf(w http.ResponseWriter, req *http.Request, counted *countedReader) (*wire.Message, error) {
+	limit := s.limits().Body
+	if req.ContentLength > limit { // before anything of it is asked for
+		return nil, &http.MaxBytesError{Limit: limit}
+	}
+	body, err := counted.readAll(http.MaxBytesReader(w, req.Body, limit))
+	if err != nil {
+		return nil, err
+	}
+	m := &wire.Message{Method: req.Method, URL: req.RequestURI, Minor: 1, Body: body}
+	for name, values := range req.Header {
+		for _, v := range values {
+			m.Fields = append(m.Fields, wire.Field{Name: strings.ToLower(name), Value: v})
+		}
+	}
+	m.Del(wire.HeaderExpect)
+	m.Set(wire.HeaderConnection, "close")
+	m.Set(wire.HeaderAck, "1") // a response there is anyway: let it be the outcome
+	return m, nil
+}
+
+// writeHTTP sends the first message of the items as the response. Deliveries
+// beyond it go back to their group.
+func writeHTTP(w http.ResponseWriter, items []item) {
+	e := newEncoder()
+	e.add(&items[0])
+	err := copyResponse(w, e.buf[:e.ends[0]])
+	for i := range items {
+		if b := items[i].batch; b != nil && i == 0 && err == nil {
+			b.Done(1)
+		} else if b != nil {
+			b.Done(0)
+		}
+	}
+}
+
+func copyResponse(w http.ResponseWriter, raw []byte) error {
+	resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(raw)), nil)
+	if err != nil {
+		http.Error(w, "this message does not fit into an HTTP response", http.StatusInternalServerError)
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	h := w.Header()
+	h["Content-Type"] = nil // none, rather than one guessed from a client's bytes
+	for k, v := range resp.Header {
+		if k != "Connection" {
+			h[k] = v
+		}
+	}
+	w.WriteHeader(resp.StatusCode)
+	if _, err := io.Copy(w, resp.Body); err != nil {
+		return err
+	}
+	return http.NewResponseController(w).Flush()
+}

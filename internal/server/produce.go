@@ -1,0 +1,185 @@
+package server
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/storage"
+	"github.com/rushmore/zbus-go/internal/wire"
+)
+
+// produced is the publishes of one read of a session: handed to the broker
+// together, answered together.
+type produced struct {
+	s       *session
+	pubs    []broker.Publication
+	replies []pubReply // one a publication
+	bytes   int64      // what it keeps in memory
+}
+
+// newProduced takes one that was answered before, or makes one.
+func (s *Server) newProduced(c *session) *produced {
+	p, ok := s.answered.Get().(*produced)
+	if !ok {
+		p = new(produced)
+	}
+	p.s = c
+	return p
+}
+
+// release keeps p, without what it holds, for later batches.
+func (p *produced) release() {
+	pool := &p.s.srv.answered
+	clear(p.pubs)
+	clear(p.replies)
+	*p = produced{pubs: p.pubs[:0], replies: p.replies[:0]}
+	pool.Put(p)
+}
+
+// publicationOverhead is what a publication costs beyond its content, in bytes.
+const publicationOverhead = 512
+
+// pubReply is how a publish is to be answered.
+type pubReply struct {
+	id  string
+	ack bool // false: only a failure is answered
+}
+
+// produce stores a message.
+func (s *session) produce(m *wire.Message) { s.publish(m, isAck(m)) }
+
+// rpc stores a call. Its answer is what a provider routes to the caller.
+func (s *session) rpc(m *wire.Message) { s.publish(m, false) }
+
+// publish takes a message into the pending batch. Calls are not acked, whatever
+// they ask for.
+func (s *session) publish(m *wire.Message, ack bool) {
+	t := s.topicOf(m)
+	if t == nil {
+		return
+	}
+	id := m.Get(wire.HeaderID)
+	answered := t.Calls()
+	ack = ack && !answered
+	rec := storage.Record{ID: id, Body: m.Body}
+	if tag := m.Get(wire.HeaderTag); !absent(tag) {
+		rec.Tag = tag
+	}
+	rec.Headers = s.storedHeaders(m, t)
+	if s.pending == nil {
+		s.pending = s.srv.newProduced(s)
+	}
+	p := s.pending
+	p.pubs = append(p.pubs, broker.Publication{Topic: t, Record: rec})
+	p.replies = append(p.replies, pubReply{id, ack})
+	p.bytes += rec.Size() + publicationOverhead
+	if !ack && !answered && s.stopAt.Load() != nil {
+		s.out.close()
+	}
+}
+
+// isAck reads the ack header: true when it is absent, and only for 1 and true
+// when it is there. Present and empty means false.
+func isAck(m *wire.Message) bool {
+	v, ok := m.Lookup(wire.HeaderAck)
+	return !ok || v == "1" || strings.EqualFold(v, "true")
+}
+
+// storedHeaders is what of a request's head goes with the message, as JSON:
+// everything but what belongs to this request alone, to columns of their own, or
+// to the connection, and what must never be replayed to somebody else. A start
+// line that says something becomes origin headers.
+func (s *session) storedHeaders(m *wire.Message, t *broker.Topic) string {
+	fields := append(s.scratch[:0], wire.Field{Name: wire.HeaderSender, Value: s.id})
+	for _, f := range m.Fields {
+		if f.Name == wire.HeaderTopic && f.Value != t.Name() || !dropped(f.Name) {
+			fields = append(fields, f)
+		}
+	}
+	if m.Status != 0 {
+		fields = append(fields, wire.Field{Name: wire.HeaderOriginStatus, Value: statusText(m.Status)})
+	} else if !m.Malformed {
+		if m.URL != "" && m.URL != "/" && wire.ValidValue(m.URL) {
+			fields = append(fields, wire.Field{Name: wire.HeaderOriginURL, Value: m.URL})
+		}
+		if m.Method != "" && m.Method != http.MethodGet {
+			fields = append(fields, wire.Field{Name: wire.HeaderOriginMethod, Value: m.Method})
+		}
+	}
+	s.scratch = fields
+	s.json = wire.AppendJSON(s.json[:0], fields)
+	return string(s.json)
+}
+
+// dropped reports whether a request header is not stored with the message.
+func dropped(name string) bool {
+	switch name {
+	case // the request itself, and columns of their own
+		wire.HeaderCmd, wire.HeaderTopic, wire.HeaderID, wire.HeaderTag, wire.HeaderAck, wire.HeaderToken,
+		wire.HeaderSender, wire.HeaderRecver, wire.HeaderHost, wire.HeaderRemoteAddr,
+		wire.HeaderConsumeGroup, wire.HeaderBody,
+		// what a delivery adds; clients send a received message's headers again
+		wire.HeaderOriginID, wire.HeaderOriginURL, wire.HeaderOriginStatus, wire.HeaderOriginMethod,
+		wire.HeaderOffset, wire.HeaderTimestamp, wire.HeaderDeliveryCount, wire.HeaderHandle,
+		wire.HeaderWindow, wire.HeaderConsumeWindow, wire.HeaderTimeout,
+		// the connection, and who asks
+		wire.HeaderConnection, "keep-alive", "proxy-connection", "te", "trailer", wire.HeaderUpgrade, wire.HeaderExpect,
+		"user-agent", "accept", "accept-encoding", "accept-language", "accept-charset", "referer", "origin",
+		"cache-control", "pragma", "dnt", "priority", "forwarded", "via", "x-real-ip", "true-client-ip",
+		// secrets, and what would steer somebody else's browser or proxy
+		"authorization", "cookie", "set-cookie", "set-cookie2", "location", "refresh", "clear-site-data",
+		"content-security-policy", "strict-transport-security", "x-content-type-options", "x-frame-options",
+		"x-sendfile", "alt-svc", "service-worker-allowed", "www-authenticate", "link":
+		return true
+	}
+	return hasPrefix(name, "proxy-") || hasPrefix(name, "sec-") || hasPrefix(name, "x-forwarded-") ||
+		hasPrefix(name, "access-control-") || hasPrefix(name, "x-accel-") || hasPrefix(name, "cross-origin-")
+}
+
+func hasPrefix(s, prefix string) bool { return strings.HasPrefix(s, prefix) }
+
+// flush hands the pending publishes to the broker.
+func (s *session) flush() {
+	p := s.pending
+	if p == nil {
+		return
+	}
+	s.pending = nil
+	s.inflight.add(int64(len(p.pubs)))
+	s.srv.broker.Publish(p.pubs, p.done)
+}
+
+// done is called when the fate of the batch is known.
+func (p *produced) done([]broker.Publication) {
+	c, n := p.s, int64(len(p.pubs))
+	silent := true
+	for i := range p.pubs {
+		silent = silent && !p.replies[i].ack && p.pubs[i].Err == nil
+	}
+	if silent || !c.out.push(item{produced: p}) {
+		p.release()
+	}
+	c.inflight.add(-n)
+}
+
+// encode writes the replies: the time of storing, or what went wrong.
+func (p *produced) encode(e *encoder) {
+	for i := range p.pubs {
+		pub, r := &p.pubs[i], &p.replies[i]
+		if pub.Err == nil && !r.ack {
+			continue
+		}
+		if pub.Err == nil {
+			e.start(http.StatusOK)
+			e.buf = wire.AppendField(e.buf, wire.HeaderID, r.id)
+			e.buf = appendTime(e.buf, pub.Record.Time)
+		} else {
+			e.start(statusOf(pub.Err))
+			e.buf = wire.AppendField(e.buf, wire.HeaderID, r.id)
+			e.buf = wire.AppendBody(e.buf, []byte(textOf(pub.Err)))
+		}
+		e.end(r.id)
+	}
+	p.release()
+}

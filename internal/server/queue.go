@@ -1,0 +1,225 @@
+package server
+
+import (
+	"strconv"
+	"sync"
+
+	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/wire"
+)
+
+// queue is what a session still has to send. Anybody may add to it, without
+// waiting; the session's writer takes it all at once.
+type queue struct {
+	wake chan struct{} // capacity 1: one token says "not empty" or "closed"
+
+	mu     sync.Mutex
+	items  []item // guarded by mu
+	spare  []item // guarded by mu: the writer's last slice, to be used again
+	bytes  int64  // guarded by mu: what items keep in memory, deliveries aside: they have credit
+	closed bool   // guarded by mu: nothing more is taken
+}
+
+// item is one thing to send: some message already encoded, the replies to a
+// batch of publishes, or a delivery.
+type item struct {
+	raw      []byte
+	id       string // of the request that raw answers, "" for a push
+	produced *produced
+	batch    *broker.Batch
+}
+
+func (q *queue) init() { q.wake = make(chan struct{}, 1) }
+
+// push adds an item and reports false if the queue is closed.
+func (q *queue) push(it item) bool {
+	q.mu.Lock()
+	if q.closed {
+		q.mu.Unlock()
+		return false
+	}
+	q.items = append(q.items, it)
+	q.bytes += int64(len(it.raw))
+	if it.produced != nil {
+		q.bytes += it.produced.bytes
+	}
+	q.mu.Unlock()
+	q.signal()
+	return true
+}
+
+// close lets the writer send what is there and end.
+func (q *queue) close() {
+	q.mu.Lock()
+	q.closed = true
+	q.mu.Unlock()
+	q.signal()
+}
+
+func (q *queue) signal() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take gives everything queued to the writer. The slice of the call before is
+// used again.
+func (q *queue) take(last []item) (items []item, closed bool) {
+	clear(last)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	items = q.items
+	q.items, q.spare = q.spare[:0], last[:0]
+	q.bytes = 0
+	return items, q.closed
+}
+
+// size is how many bytes replies that wait keep in memory.
+func (q *queue) size() int64 {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.bytes
+}
+
+// encoder turns items into bytes. ends has the end of every message in buf,
+// because a WebSocket sends each in a frame of its own.
+type encoder struct {
+	buf  []byte
+	ends []int
+	// stopAt is the id whose reply is the last one to send ("" for none), and
+	// stopped says that it is in buf.
+	stopAt  string
+	stopped bool
+	// http10 asks for "connection: keep-alive" in every message: clients of
+	// HTTP/1.0 close the connection without it.
+	http10 bool
+
+	// What the stored headers of the delivery at hand have said. Fields, and
+	// header a method, because a closure would cost allocations a message.
+	topic, url bool
+	header     func(name, value string) bool
+}
+
+func newEncoder() *encoder {
+	e := &encoder{}
+	e.header = e.storedHeader
+	return e
+}
+
+// storedHeader encodes one header that was stored with a message.
+func (e *encoder) storedHeader(name, value string) bool {
+	switch name {
+	case wire.HeaderTopic:
+		e.topic = true
+	case wire.HeaderOriginURL:
+		e.url = true
+	}
+	e.buf = wire.AppendField(e.buf, name, value)
+	return true
+}
+
+func (e *encoder) reset() { e.buf, e.ends = e.buf[:0], e.ends[:0] }
+
+// start begins a message.
+func (e *encoder) start(status int) {
+	e.buf = wire.AppendStatus(e.buf, status)
+	switch {
+	case e.stopAt != "":
+		e.buf = append(e.buf, "connection: close\r\n"...)
+	case e.http10:
+		e.buf = append(e.buf, "connection: keep-alive\r\n"...)
+	}
+}
+
+// end notes that a message is complete.
+func (e *encoder) end(id string) {
+	e.ends = append(e.ends, len(e.buf))
+	if e.stopAt != "" && id == e.stopAt {
+		e.stopped = true
+	}
+}
+
+func (e *encoder) add(it *item) {
+	switch {
+	case it.produced != nil:
+		it.produced.encode(e)
+	case it.batch != nil:
+		for i := range it.batch.Items {
+			e.delivery(it.batch, i)
+		}
+	default:
+		e.buf = append(e.buf, it.raw...)
+		e.end(it.id)
+	}
+}
+
+// delivery encodes one message of a batch.
+func (e *encoder) delivery(b *broker.Batch, i int) {
+	d := &b.Items[i]
+	r := d.Record
+	e.start(200)
+	e.buf = wire.AppendField(e.buf, wire.HeaderID, b.ID)
+	e.buf = wire.AppendField(e.buf, wire.HeaderOriginID, r.ID)
+	e.topic, e.url = false, false
+	if r.Headers != "" {
+		// A damaged header block would have failed the record's checksum.
+		_ = wire.RangeJSON(r.Headers, e.header)
+	}
+	dst := e.buf
+	if !e.topic {
+		dst = wire.AppendField(dst, wire.HeaderTopic, b.Sub.Group().Topic().Name())
+	}
+	if !e.url {
+		dst = append(dst, wire.HeaderOriginURL+": /\r\n"...)
+	}
+	if r.Tag != "" {
+		dst = wire.AppendField(dst, wire.HeaderTag, r.Tag)
+	}
+	dst = wire.AppendInt(dst, wire.HeaderOffset, r.Offset)
+	dst = wire.AppendInt(dst, wire.HeaderTimestamp, r.Time)
+	dst = wire.AppendInt(dst, wire.HeaderDeliveryCount, d.Count)
+	if b.Window > 1 {
+		dst = wire.AppendInt(dst, wire.HeaderWindow, d.Credit)
+	}
+	if !b.Auto {
+		dst = wire.AppendField(dst, wire.HeaderHandle, b.Handle(i))
+	}
+	e.buf = wire.AppendBody(dst, r.Body)
+	e.end(b.ID)
+}
+
+// reply encodes an answer without a content type (some clients can't read an
+// answer that has one), or with the given one.
+func reply(status int, id, contentType string, body []byte, keepAlive bool) []byte {
+	dst := make([]byte, 0, 160+len(id)+len(body))
+	dst = wire.AppendStatus(dst, status)
+	dst = wire.AppendField(dst, wire.HeaderID, id)
+	if contentType != "" {
+		dst = wire.AppendField(dst, wire.HeaderContentType, contentType)
+	}
+	if keepAlive {
+		dst = append(dst, "connection: keep-alive\r\n"...)
+	}
+	return wire.AppendBody(dst, body)
+}
+
+// idSource makes up ids for messages that come without one: unique in this
+// process and hard to guess from outside.
+type idSource struct {
+	once   sync.Once
+	prefix string
+	mu     sync.Mutex
+	n      uint64 // guarded by mu
+}
+
+func (s *idSource) next() string {
+	s.once.Do(func() { s.prefix = newUUID()[:23] + "-" })
+	s.mu.Lock()
+	s.n++
+	n := s.n
+	s.mu.Unlock()
+	var digits [12]byte
+	text := strconv.AppendUint(digits[:0], n, 16)
+	return s.prefix + "000000000000"[:12-min(len(text), 12)] + string(text)
+}

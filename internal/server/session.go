@@ -1,0 +1,383 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/wire"
+)
+
+const (
+	bodyTimeout  = 30 * time.Second // between two reads in the middle of a message
+	writeTimeout = 60 * time.Second // for one write
+	flushBytes   = 64 << 10         // what the writer sends at once
+	keepBytes    = 256 << 10        // a write buffer larger than this is let go
+	queueBytes   = 1 << 20          // of unsent replies, at which no more requests are read
+
+	// How long, and for how many bytes, a refused client may go on sending.
+	lastWordsTime  = 2 * time.Second
+	lastWordsBytes = 16 << 20
+)
+
+// session is one client. The fields of the first group are set at its start.
+type session struct {
+	srv    *Server
+	id     string // sent to others as "sender"; has no colon
+	remote string
+	out    queue
+	life   context.Context // ends when the session has to stop
+	stop   context.CancelFunc
+	conn   io.Closer // nil for a single HTTP request
+	// counted says that Server.serving counts this session. Set by addSession.
+	counted bool
+
+	// Owned by the reader.
+	topics  topicCache
+	pending *produced // publishes of the current read, not yet handed over
+	scratch []wire.Field
+	json    []byte
+
+	inflight  gate          // publishes and acks handed to the broker and not answered
+	room      chan struct{} // capacity 1: the writer has sent something
+	written   chan struct{} // closed when the writer has ended
+	finishing atomic.Bool
+	http10    atomic.Bool
+	stopAt    atomic.Pointer[string] // reply to this request, then close
+
+	mu   sync.Mutex
+	subs map[*broker.Group]*consumer // guarded by mu
+}
+
+// consumer is the session's subscription to one group.
+type consumer struct {
+	sub   *broker.Subscription
+	id    string      // guarded by session.mu: of the latest consume request
+	timer *time.Timer // guarded by session.mu: ends a consume that has a timeout
+}
+
+func newUUID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+func newSession(srv *Server, remote string) *session {
+	s := &session{
+		srv: srv, id: newUUID(), remote: remote,
+		room: make(chan struct{}, 1), written: make(chan struct{}),
+		subs: make(map[*broker.Group]*consumer),
+	}
+	s.out.init()
+	s.inflight.init()
+	s.life, s.stop = context.WithCancel(context.Background())
+	return s
+}
+
+// Name is the client's address. It is part of broker.Sink.
+func (s *session) Name() string { return s.remote }
+
+// Session is part of broker.Sink.
+func (s *session) Session() string { return s.id }
+
+// Deliver is part of broker.Sink.
+func (s *session) Deliver(b *broker.Batch) {
+	if !s.out.push(item{batch: b}) {
+		b.Done(0)
+	}
+}
+
+// Ended is part of broker.Sink: a consume that still waits for a message of the
+// group is told that the group is gone. One that was answered is not answered
+// again.
+func (s *session) Ended(sub *broker.Subscription) {
+	g := sub.Group()
+	s.mu.Lock()
+	c := s.subs[g]
+	ours := c != nil && c.sub == sub
+	if ours {
+		delete(s.subs, g)
+	}
+	s.mu.Unlock()
+	if id, waiting := sub.Waiting(); ours && waiting {
+		s.groupGone(id, g)
+	}
+}
+
+func (s *session) groupGone(id string, g *broker.Group) {
+	s.send(http.StatusNotFound, id, fmt.Sprintf("ConsumeGroup(%s) not found", g.Name()))
+}
+
+// send queues a text reply.
+func (s *session) send(status int, id, text string) {
+	s.sendTyped(status, id, "", []byte(text))
+}
+
+func (s *session) sendTyped(status int, id, contentType string, body []byte) {
+	s.out.push(item{raw: reply(status, id, contentType, body, s.http10.Load() && s.stopAt.Load() == nil), id: id})
+}
+
+// fail queues the reply to a request that failed.
+func (s *session) fail(id string, err error) {
+	status := statusOf(err)
+	if status == http.StatusInternalServerError {
+		s.srv.log.Error("request failed", "remote", s.remote, "err", err)
+	}
+	s.send(status, id, textOf(err))
+}
+
+// serveStream runs a session on a byte stream until it ends.
+func (s *session) serveStream(conn net.Conn, r *wire.Reader) {
+	s.conn = conn
+	go s.write(&streamWriter{conn})
+	var buffered []byte
+	var err error
+	if s.srv.addSession(s) {
+		buffered, err = s.read(conn, r)
+	}
+	if buffered != nil {
+		s.end()
+		s.srv.handOver(conn, buffered, r)
+		return
+	}
+	var bad *wire.Error
+	if errors.As(err, &bad) {
+		s.send(bad.Status, "", bad.Reason)
+	}
+	r.Release()
+	unread := bad != nil || s.finishing.Load() && s.inflight.busy()
+	s.end()
+	if unread {
+		lastWords(conn)
+	}
+	_ = conn.Close()
+}
+
+// lastWords gives a client that goes on sending a moment to read the last
+// replies: closing with bytes unread makes the system throw away what was sent.
+func lastWords(conn net.Conn) {
+	if closeWrite(conn) != nil {
+		return
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(lastWordsTime))
+	_, _ = io.CopyN(io.Discard, conn, lastWordsBytes)
+}
+
+// end closes the session: what it was given and did not send goes back, what it
+// has taken on is answered as far as the connection allows.
+func (s *session) end() {
+	s.srv.removeSession(s)
+	s.srv.tracker.unsubscribe(s)
+	s.mu.Lock()
+	subs := s.subs
+	s.subs = nil
+	s.mu.Unlock()
+	for _, c := range subs {
+		if c.timer != nil {
+			c.timer.Stop()
+		}
+		c.sub.Close()
+	}
+	s.inflight.wait(0)
+	s.out.close()
+	s.stop()
+	<-s.written
+	if s.counted {
+		s.srv.serving.Done()
+	}
+}
+
+// finish makes the session stop reading, answer what it has taken on, and close.
+func (s *session) finish() {
+	s.finishing.Store(true)
+	switch conn := s.conn.(type) {
+	case net.Conn: // its reader fails now, and ends the session
+		s.stop()
+		_ = conn.SetReadDeadline(time.Unix(1, 0))
+	case *socket: // its reader ends when the connection is closed
+		s.inflight.wait(0)
+		s.out.close()
+		<-s.written
+		_ = conn.ws.Close(websocket.StatusServiceRestart, "shutting down")
+	default:
+		s.stop()
+	}
+}
+
+// abort cuts the connection.
+func (s *session) abort() {
+	s.stop()
+	if s.conn != nil {
+		_ = s.conn.Close()
+	}
+}
+
+// read takes requests off a stream until it ends. When the next request is not
+// for a session it returns the unread bytes, beginning with that request.
+func (s *session) read(conn net.Conn, r *wire.Reader) (buffered []byte, err error) {
+	for {
+		m, err := r.Next()
+		if err != nil {
+			s.flush()
+			return nil, err
+		}
+		if m == nil {
+			s.flush()
+			s.throttle()
+			if r.WantsContinue() {
+				s.out.push(item{raw: []byte("HTTP/1.1 100 Continue\r\n\r\n")})
+			}
+			if s.finishing.Load() {
+				return nil, io.EOF
+			}
+			s.deadline(conn, r)
+			if err := r.Fill(); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if !s.mine(m) {
+			s.flush()
+			s.inflight.wait(0)
+			s.stopWaiting()
+			m.Del(wire.HeaderExpect)
+			return append(m.Append(nil), r.Buffered()...), nil
+		}
+		s.handle(m)
+		r.Recycle(m)
+		if s.stopAt.Load() != nil {
+			s.flush()
+			return nil, s.linger(conn)
+		}
+	}
+}
+
+// stopWaiting answers the consumes that still wait as if their time was over: a
+// reply to them can't follow on a connection that somebody else writes to.
+func (s *session) stopWaiting() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.subs {
+		if c.sub.Withdraw(c.id) {
+			s.send(http.StatusNoContent, c.id, "")
+		}
+	}
+}
+
+// deadline says how long the next bytes may take.
+func (s *session) deadline(conn net.Conn, r *wire.Reader) {
+	if len(r.Buffered()) == 0 {
+		s.srv.idle(conn)
+	} else if _, ok := r.Peek(); ok {
+		_ = conn.SetReadDeadline(time.Now().Add(bodyTimeout))
+	} else {
+		_ = conn.SetReadDeadline(time.Now().Add(headTimeout))
+	}
+	if s.finishing.Load() { // set between the last check and the deadline above
+		_ = conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// mine reports whether a request is one for a session.
+func (s *session) mine(m *wire.Message) bool {
+	if _, ok := m.Lookup(wire.HeaderCmd); ok || m.Status != 0 || m.Malformed {
+		return true
+	}
+	if _, ok := m.Lookup(wire.HeaderHost); !ok {
+		return true
+	}
+	return s.srv.isVerbURL(m.URL) && m.Get(wire.HeaderUpgrade) == ""
+}
+
+// linger waits for the end of a connection whose last reply is still to be sent.
+// Whatever arrives is thrown away; the writer closes the connection after that
+// reply.
+func (s *session) linger(conn net.Conn) error {
+	var waste [512]byte
+	for {
+		s.srv.idle(conn)
+		if s.finishing.Load() {
+			return io.EOF
+		}
+		if _, err := conn.Read(waste[:]); err != nil {
+			return err
+		}
+	}
+}
+
+// throttle waits while the session has too much unanswered or unsent: a client
+// that does not read its replies is not read from.
+func (s *session) throttle() {
+	s.inflight.wait(int64(s.srv.opts.MaxInflight) - 1)
+	for s.out.size() > queueBytes {
+		select {
+		case <-s.room:
+		case <-s.life.Done():
+			return
+		}
+	}
+}
+
+func (s *session) roomier() {
+	select {
+	case s.room <- struct{}{}:
+	default:
+	}
+}
+
+// gate counts what is under way and lets goroutines wait until it is little. The
+// broker answers everything it was given, at the latest when its writer stops.
+type gate struct {
+	mu   sync.Mutex
+	less sync.Cond
+	n    int64 // guarded by mu
+}
+
+func (g *gate) init() { g.less.L = &g.mu }
+
+func (g *gate) add(n int64) {
+	g.mu.Lock()
+	g.n += n
+	g.mu.Unlock()
+	if n < 0 {
+		g.less.Broadcast()
+	}
+}
+
+// busy reports whether anything is under way.
+func (g *gate) busy() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.n > 0
+}
+
+// wait returns when no more than n are under way.
+func (g *gate) wait(n int64) {
+	g.mu.Lock()
+	for g.n > n {
+		g.less.Wait()
+	}
+	g.mu.Unlock()
+}
+
+// closes reports whether the client wants the connection closed after the reply.
+func closes(m *wire.Message) bool {
+	v := m.Get(wire.HeaderConnection)
+	if strings.EqualFold(v, "close") {
+		return true
+	}
+	_, native := m.Lookup(wire.HeaderCmd)
+	return m.Minor == 0 && !native && m.Status == 0 && !strings.EqualFold(v, "keep-alive")
+}

@@ -1,0 +1,211 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/wire"
+)
+
+// headTimeout is how long the head of a message may take from its first byte.
+const headTimeout = 10 * time.Second
+
+// serve finds out what a new connection speaks and has it served.
+//
+// Nobody waits for a connection that has not asked for anything: it is cut when
+// ctx ends.
+func (s *Server) serve(ctx context.Context, conn net.Conn) {
+	release := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer release()
+	first := &prefixConn{Conn: conn, prefix: make([]byte, 1)}
+	s.idle(conn)
+	if _, err := io.ReadFull(conn, first.prefix); err != nil {
+		_ = conn.Close()
+		return
+	}
+	if conn = first; first.prefix[0] == 0x16 && s.opts.TLS != nil {
+		secure := tls.Server(conn, s.opts.TLS)
+		_ = conn.SetDeadline(time.Now().Add(headTimeout))
+		if err := secure.HandshakeContext(ctx); err != nil {
+			s.log.Debug("tls handshake failed", "remote", conn.RemoteAddr(), "err", err)
+			_ = conn.Close()
+			return
+		}
+		_ = conn.SetDeadline(time.Time{})
+		conn = secure
+	}
+	r := wire.NewReader(conn, s.opts.Limits)
+	r.Reserve(s.reserve)
+	if !s.fillHead(conn, r) || !release() {
+		r.Release()
+		_ = conn.Close()
+		return
+	}
+	if s.forHTTP(r) {
+		s.handOver(conn, r.Buffered(), r)
+		return
+	}
+	newSession(s, conn.RemoteAddr().String()).serveStream(conn, r)
+}
+
+// fillHead reads until the head of a message is there or can't be one (which the
+// session then answers). It reports false when the connection is over.
+func (s *Server) fillHead(conn net.Conn, r *wire.Reader) bool {
+	s.idle(conn)
+	for n := 0; ; n++ {
+		if _, ok := r.Peek(); ok {
+			return true
+		}
+		if n > 0 {
+			if m, err := r.Next(); m != nil || err != nil {
+				return err != nil
+			}
+		}
+		if n == 1 {
+			_ = conn.SetReadDeadline(time.Now().Add(headTimeout))
+		}
+		if err := r.Fill(); err != nil {
+			var bad *wire.Error
+			return errors.As(err, &bad)
+		}
+	}
+}
+
+// idle sets the deadline for the next bytes of a connection.
+func (s *Server) idle(conn net.Conn) {
+	if d := s.opts.IdleTimeout; d > 0 {
+		_ = conn.SetReadDeadline(time.Now().Add(d))
+	} else {
+		_ = conn.SetReadDeadline(time.Time{})
+	}
+}
+
+// forHTTP decides from the head that the reader holds.
+func (s *Server) forHTTP(r *wire.Reader) bool {
+	if _, ok := r.Peek(); !ok {
+		return false // a bad frame: the session answers it
+	}
+	if v, ok := r.PeekField(wire.HeaderUpgrade); ok && strings.EqualFold(string(v), "websocket") {
+		return true
+	}
+	if _, ok := r.PeekField(wire.HeaderCmd); ok {
+		return false
+	}
+	if _, ok := r.PeekField(wire.HeaderHost); !ok {
+		return false
+	}
+	return !s.isVerbURL(string(r.PeekURL()))
+}
+
+// isVerbURL reports whether the first segment of a path is a command.
+func (s *Server) isVerbURL(url string) bool {
+	path, _, _ := strings.Cut(url, "?")
+	first, _, _ := strings.Cut(strings.TrimLeft(path, "/"), "/")
+	_, ok := s.verbs[strings.ToLower(first)]
+	return ok
+}
+
+// handOver gives a connection to the HTTP side, which first sees the bytes that
+// were read from it.
+func (s *Server) handOver(conn net.Conn, buffered []byte, r *wire.Reader) {
+	prefix := append([]byte(nil), buffered...)
+	r.Release()
+	_ = conn.SetDeadline(time.Time{})
+	s.handed.give(&prefixConn{Conn: conn, prefix: prefix})
+}
+
+// prefixConn is a connection some of whose bytes were read already.
+type prefixConn struct {
+	net.Conn
+	prefix []byte // owned by the goroutine that reads
+}
+
+func (c *prefixConn) Read(p []byte) (int, error) {
+	if len(c.prefix) > 0 {
+		n := copy(p, c.prefix)
+		if c.prefix = c.prefix[n:]; len(c.prefix) == 0 {
+			c.prefix = nil
+		}
+		return n, nil
+	}
+	return c.Conn.Read(p)
+}
+
+// CloseWrite ends what is sent and leaves what is received, where the
+// connection can do that.
+func (c *prefixConn) CloseWrite() error { return closeWrite(c.Conn) }
+
+func closeWrite(conn net.Conn) error {
+	if half, ok := conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// countedConn is one of the connections that the limit counts, until it is
+// closed by whoever serves it then.
+type countedConn struct {
+	net.Conn
+	count *atomic.Int64
+	once  sync.Once
+}
+
+// Close closes the connection.
+func (c *countedConn) Close() error {
+	c.once.Do(func() { c.count.Add(-1) })
+	return c.Conn.Close()
+}
+
+// CloseWrite is like that of prefixConn.
+func (c *countedConn) CloseWrite() error { return closeWrite(c.Conn) }
+
+// handover is the listener of the HTTP side: what it accepts was accepted and
+// looked at before.
+type handover struct {
+	conns chan net.Conn // unbuffered: a connection is somebody's at any time
+	done  chan struct{}
+	close *sync.Once
+}
+
+func newHandover() handover {
+	return handover{conns: make(chan net.Conn), done: make(chan struct{}), close: new(sync.Once)}
+}
+
+func (h handover) give(c net.Conn) {
+	select {
+	case h.conns <- c:
+	case <-h.done:
+		_ = c.Close()
+	}
+}
+
+// Accept returns the next connection handed over.
+func (h handover) Accept() (net.Conn, error) {
+	select {
+	case c := <-h.conns:
+		return c, nil
+	case <-h.done:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close ends Accept.
+func (h handover) Close() error {
+	h.close.Do(func() { close(h.done) })
+	return nil
+}
+
+// Addr is there because a net.Listener has one.
+func (h handover) Addr() net.Addr { return &net.TCPAddr{} }
+
+func isOutOfFiles(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ECONNABORTED)
+}

@@ -1,0 +1,180 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/wire"
+)
+
+// pushDelay gathers changes that come together into one push.
+const pushDelay = 20 * time.Millisecond
+
+// tracker tells subscribers about this server's topics and groups. Every server
+// is one.
+type tracker struct {
+	srv     *Server
+	dirty   chan struct{} // capacity 1: something changed since the last push
+	version atomic.Int64  // of the last info given out
+	changes atomic.Int64  // how often something changed
+
+	mu   sync.Mutex
+	subs map[*session]struct{} // guarded by mu
+}
+
+func newTracker(srv *Server) *tracker {
+	return &tracker{srv: srv, dirty: make(chan struct{}, 1), subs: make(map[*session]struct{})}
+}
+
+// nextVersion is larger than every one before, also of earlier runs as long as
+// the clock is not set back: clients ignore what is not newer. It counts
+// microseconds, because in a busy process a count of milliseconds runs ahead of
+// the clock, and the next process would begin below it.
+func (t *tracker) nextVersion() int64 {
+	for {
+		old := t.version.Load()
+		next := max(old+1, time.Now().UnixMicro())
+		if t.version.CompareAndSwap(old, next) {
+			return next
+		}
+	}
+}
+
+// serverInfo is this server with all its topics.
+func (t *tracker) serverInfo() serverInfo {
+	s := t.srv
+	info := serverInfo{
+		ServerAddress: s.address(), ServerVersion: s.opts.Version, InfoVersion: t.nextVersion(),
+		TrackerList: []serverAddress{}, TopicTable: map[string]topicInfoObject{},
+	}
+	for _, topic := range s.broker.Topics() {
+		info.TopicTable[topic.Name()] = s.topicInfo(topic, quickLag)
+	}
+	return info
+}
+
+// info is the table of all known servers.
+func (t *tracker) info() trackerInfo {
+	server := t.serverInfo()
+	key := server.ServerAddress.Address
+	if server.ServerAddress.SSLEnabled {
+		key = "[SSL]" + key
+	}
+	return trackerInfo{
+		ServerAddress: server.ServerAddress, ServerVersion: server.ServerVersion, InfoVersion: t.nextVersion(),
+		ServerTable: map[string]serverInfo{key: server},
+	}
+}
+
+func (t *tracker) changed() {
+	t.changes.Add(1)
+	select {
+	case t.dirty <- struct{}{}:
+	default:
+	}
+}
+
+// run pushes changes to the subscribers until ctx ends.
+func (t *tracker) run(ctx context.Context) {
+	for {
+		select {
+		case <-t.dirty:
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case <-time.After(pushDelay):
+		case <-ctx.Done():
+			return
+		}
+		t.push()
+	}
+}
+
+// push sends the present table to all subscribers; it is encoded once. A
+// subscriber that does not read gets no second one while the first waits.
+func (t *tracker) push() {
+	t.mu.Lock()
+	subs := make([]*session, 0, len(t.subs))
+	for s := range t.subs {
+		subs = append(subs, s)
+	}
+	t.mu.Unlock()
+	if len(subs) == 0 {
+		return
+	}
+	body, err := json.Marshal(t.info())
+	if err != nil {
+		t.srv.log.Error("tracker info not encoded", "err", err)
+		return
+	}
+	raw := pushed("", body)
+	for _, s := range subs {
+		if s.out.size() < queueBytes {
+			s.out.push(item{raw: raw})
+		}
+	}
+}
+
+// pushed encodes a table for a subscriber: id is that of its request, and empty
+// in later pushes.
+func pushed(id string, body []byte) []byte {
+	dst := wire.AppendStatus(make([]byte, 0, 160+len(body)), http.StatusOK)
+	if id != "" {
+		dst = wire.AppendField(dst, wire.HeaderID, id)
+	}
+	dst = wire.AppendField(dst, wire.HeaderCmd, wire.CmdTrackPub)
+	dst = wire.AppendField(dst, wire.HeaderContentType, "application/json")
+	return wire.AppendBody(dst, body)
+}
+
+func (t *tracker) subscribe(s *session) {
+	t.mu.Lock()
+	t.subs[s] = struct{}{}
+	t.mu.Unlock()
+}
+
+func (t *tracker) unsubscribe(s *session) {
+	t.mu.Lock()
+	delete(t.subs, s)
+	t.mu.Unlock()
+}
+
+// trackerInfo answers the tracker command.
+func (s *session) trackerInfo(m *wire.Message) {
+	s.sendJSON(m.Get(wire.HeaderID), s.srv.tracker.info())
+}
+
+// serverInfo answers the server command.
+func (s *session) serverInfo(m *wire.Message) {
+	s.sendJSON(m.Get(wire.HeaderID), s.srv.tracker.serverInfo())
+}
+
+// trackSub sends the table now and after every change. The reply goes before the
+// first push, so a change between the two is looked for.
+func (s *session) trackSub(m *wire.Message) {
+	id, t := m.Get(wire.HeaderID), s.srv.tracker
+	seen := t.changes.Load()
+	body, err := json.Marshal(t.info())
+	if err != nil {
+		s.fail(id, err)
+		return
+	}
+	s.out.push(item{raw: pushed(id, body), id: id})
+	t.subscribe(s)
+	if t.changes.Load() != seen {
+		t.changed()
+	}
+}
+
+// trackPub is how another server announces itself. This one keeps no table of
+// others, so it only confirms.
+func (s *session) trackPub(m *wire.Message) {
+	if isAck(m) {
+		s.send(http.StatusOK, m.Get(wire.HeaderID), now())
+	}
+}

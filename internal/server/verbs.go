@@ -1,0 +1,181 @@
+package server
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/wire"
+)
+
+// verb is one command of the protocol.
+type verb struct {
+	run func(*session, *wire.Message)
+	// path says that a URL names topic and group behind the command.
+	path bool
+	// quick commands do not wait for anything. The others run when everything
+	// that the connection asked for before is done, so a client that pipelines
+	// sees its own writes.
+	quick bool
+	// silent commands have no reply.
+	silent bool
+}
+
+// commands is the table of all commands.
+func (s *Server) commands() map[string]verb {
+	return map[string]verb{
+		wire.CmdProduce:   {run: (*session).produce, path: true, quick: true},
+		wire.CmdRPC:       {run: (*session).rpc, quick: true},
+		wire.CmdConsume:   {run: (*session).consume, path: true, quick: true},
+		wire.CmdUnconsume: {run: (*session).unconsume, path: true},
+		wire.CmdRoute:     {run: (*session).route, quick: true, silent: true},
+		wire.CmdAck:       {run: (*session).ack, path: true, quick: true},
+		wire.CmdNack:      {run: (*session).nack, path: true, quick: true},
+		wire.CmdDeclare:   {run: (*session).declare, path: true},
+		wire.CmdQuery:     {run: (*session).query, path: true},
+		wire.CmdRemove:    {run: (*session).remove, path: true},
+		wire.CmdEmpty:     {run: (*session).empty, path: true},
+		wire.CmdRelocate:  {run: (*session).relocate, path: true},
+		wire.CmdTracker:   {run: (*session).trackerInfo},
+		wire.CmdServer:    {run: (*session).serverInfo},
+		wire.CmdTrackSub:  {run: (*session).trackSub},
+		wire.CmdTrackPub:  {run: (*session).trackPub},
+		wire.CmdSSL:       {run: (*session).certificate},
+		wire.CmdPing:      {run: func(c *session, m *wire.Message) { c.send(http.StatusOK, m.Get(wire.HeaderID), "OK") }, quick: true},
+		wire.CmdHeartbeat: {run: func(*session, *wire.Message) {}, quick: true, silent: true},
+	}
+}
+
+// handle runs one request.
+func (s *session) handle(m *wire.Message) {
+	if m.Minor == 0 != s.http10.Load() {
+		s.http10.Store(m.Minor == 0)
+	}
+	last := closes(m) // a URL has no say in it
+	cmd := strings.ToLower(m.Get(wire.HeaderCmd))
+	if cmd == "" && !m.Malformed {
+		cmd = s.fromURL(m)
+	}
+	id := m.Get(wire.HeaderID)
+	if id == "" {
+		id = s.srv.ids.next()
+		m.Set(wire.HeaderID, id)
+	}
+	if last { // those before it have to be answered before it closes
+		s.flush()
+		s.inflight.wait(0)
+		s.stopAt.Store(&id)
+	}
+	if cmd == "" && m.Malformed {
+		s.send(http.StatusBadRequest, id, "Bad request line: must be METHOD URL HTTP/1.1, or there must be a cmd header")
+		return
+	}
+	v, ok := s.srv.verbs[cmd]
+	if !ok {
+		s.unknown(id, cmd, m)
+		return
+	}
+	if !v.quick {
+		s.flush()
+		s.inflight.wait(0)
+	}
+	v.run(s, m)
+	if v.silent && s.stopAt.Load() != nil {
+		s.out.close()
+	}
+}
+
+// unknown answers what is no command.
+func (s *session) unknown(id, cmd string, m *wire.Message) {
+	switch {
+	case cmd != "":
+		s.send(http.StatusBadRequest, id, "Bad format: command("+cmd+") not support")
+	case strings.Trim(m.URL, "/") == "" || strings.HasPrefix(m.URL, "/?"):
+		s.sendTyped(http.StatusOK, id, "text/html; charset=utf-8", []byte(homePage))
+	default:
+		s.send(http.StatusNotFound, id, "Not found: "+m.URL)
+	}
+}
+
+// param reads a decimal number from a header. It reports false, after answering,
+// when the header is there and is not a number from low to high.
+func (s *session) param(m *wire.Message, name string, low, high int64) (value *int64, ok bool) {
+	text := m.Get(name)
+	if text == "" || absent(text) {
+		return nil, true
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < low || n > high {
+		s.send(http.StatusBadRequest, m.Get(wire.HeaderID),
+			"Bad "+name+": "+strconv.Quote(clip(text))+" must be a number from "+
+				strconv.FormatInt(low, 10)+" to "+strconv.FormatInt(high, 10))
+		return nil, false
+	}
+	return &n, true
+}
+
+// absent recognises what some clients send for a value that they don't have.
+func absent(v string) bool { return v == "null" || v == "undefined" || v == "None" }
+
+func clip(s string) string {
+	if len(s) > 64 {
+		return s[:64] + "…"
+	}
+	return s
+}
+
+// topicOf finds the topic that a request names, answering when there is none.
+func (s *session) topicOf(m *wire.Message) *broker.Topic {
+	name := m.Get(wire.HeaderTopic)
+	if t := s.topics.get(name); t != nil {
+		return t
+	}
+	if name == "" {
+		s.send(http.StatusBadRequest, m.Get(wire.HeaderID), "Missing topic")
+		return nil
+	}
+	t, err := s.srv.broker.Topic(name)
+	if err != nil {
+		s.fail(m.Get(wire.HeaderID), err)
+		return nil
+	}
+	s.topics.put(name, t)
+	return t
+}
+
+// groupOf finds the topic and group that a request names, answering when there
+// is none.
+func (s *session) groupOf(m *wire.Message) *broker.Group {
+	t := s.topicOf(m)
+	if t == nil {
+		return nil
+	}
+	g, err := t.Group(m.Get(wire.HeaderConsumeGroup))
+	if err != nil {
+		s.fail(m.Get(wire.HeaderID), err)
+		return nil
+	}
+	return g
+}
+
+// topicCache remembers the last topic a session named. Owned by the reader.
+type topicCache struct {
+	name  string
+	topic *broker.Topic
+}
+
+func (c *topicCache) get(name string) *broker.Topic {
+	if c.topic != nil && c.name == name && !c.topic.Removed() {
+		return c.topic
+	}
+	return nil
+}
+
+func (c *topicCache) put(name string, t *broker.Topic) {
+	c.name, c.topic = strings.Clone(name), t
+}
+
+// now is the body of many replies: the server's time in milliseconds.
+func now() string { return strconv.FormatInt(time.Now().UnixMilli(), 10) }

@@ -1,0 +1,122 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/coder/websocket"
+
+	"github.com/rushmore/zbus-go/internal/wire"
+)
+
+// serveWebSocket runs a session in which every frame is one message. A page may
+// connect from this server's own origin only; a client that is no browser sends
+// no origin.
+func (s *Server) serveWebSocket(w http.ResponseWriter, req *http.Request) {
+	ws, err := websocket.Accept(w, req, &websocket.AcceptOptions{CompressionMode: websocket.CompressionDisabled})
+	if err != nil {
+		s.log.Debug("websocket refused", "remote", req.RemoteAddr, "err", err)
+		return // Accept has answered
+	}
+	limits := s.limits()
+	ws.SetReadLimit(limits.Body + int64(limits.Head))
+	c := newSession(s, req.RemoteAddr)
+	conn := &socket{ws: ws, life: c.life}
+	c.conn = conn
+	go c.write(conn)
+	if !s.addSession(c) {
+		c.finish()
+	}
+	code, reason := websocket.StatusNormalClosure, ""
+	if err := c.readFrames(conn, limits); err != nil {
+		code, reason = websocket.StatusInvalidFramePayloadData, clip(err.Error())
+	}
+	if c.finishing.Load() {
+		code, reason = websocket.StatusServiceRestart, "shutting down"
+	}
+	c.end()
+	_ = ws.Close(code, reason)
+}
+
+// readFrames runs the requests of a WebSocket until it ends, which is no error.
+func (s *session) readFrames(conn *socket, limits wire.Limits) error {
+	body := &countedReader{reserve: s.srv.reserve}
+	defer body.release()
+	for {
+		_, r, err := conn.ws.Reader(s.life)
+		if err != nil {
+			return nil
+		}
+		frame, err := body.readAll(r)
+		if errors.Is(err, errNoMemory) {
+			s.send(http.StatusServiceUnavailable, "", err.Error())
+			return err
+		}
+		if err != nil {
+			return nil
+		}
+		m, err := parseFrame(frame, limits)
+		if err != nil {
+			s.send(http.StatusBadRequest, "", err.Error())
+			return err
+		}
+		m.Del(wire.HeaderConnection)
+		s.handle(m)
+		s.flush()
+		body.release()
+		s.throttle()
+	}
+}
+
+// parseFrame reads a frame that has to be exactly one message.
+func parseFrame(frame []byte, limits wire.Limits) (*wire.Message, error) {
+	src := frameSource(frame)
+	r := wire.NewReader(&src, limits)
+	m, err := r.Read()
+	if err != nil {
+		return nil, fmt.Errorf("bad frame: %w", err)
+	}
+	if len(r.Buffered()) > 0 || len(src) > 0 {
+		return nil, fmt.Errorf("bad frame: %d bytes follow the message; a frame holds one message", len(r.Buffered())+len(src))
+	}
+	return m, nil
+}
+
+// frameSource reads the bytes of one frame.
+type frameSource []byte
+
+func (f *frameSource) Read(p []byte) (int, error) {
+	if len(*f) == 0 {
+		return 0, errShortFrame
+	}
+	n := copy(p, *f)
+	*f = (*f)[n:]
+	return n, nil
+}
+
+var errShortFrame = fmt.Errorf("the frame ends before the message does")
+
+// socket is the sending half of a WebSocket session.
+type socket struct {
+	ws   *websocket.Conn
+	life context.Context
+}
+
+func (c *socket) writeFrames(buf []byte, ends []int) error {
+	// Not the session's context: what is queued is still sent when it stops.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.life), writeTimeout)
+	defer cancel()
+	start := 0
+	for _, end := range ends {
+		if err := c.ws.Write(ctx, websocket.MessageBinary, buf[start:end]); err != nil {
+			return err
+		}
+		start = end
+	}
+	return nil
+}
+
+// Close cuts the connection; the closing handshake is the reader's.
+func (c *socket) Close() error { return c.ws.CloseNow() }

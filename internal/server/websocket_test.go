@@ -1,0 +1,178 @@
+package server_test
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/rushmore/zbus-go/internal/wire"
+)
+
+// socket is a WebSocket client.
+type socket struct {
+	t   testing.TB
+	ctx context.Context
+	ws  *websocket.Conn
+}
+
+func (b *instance) socket(t testing.TB, path string) *socket {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 3*patience)
+	t.Cleanup(cancel)
+	ws, _, err := websocket.Dial(ctx, "ws://"+b.addr+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ws.SetReadLimit(64 << 20)
+	t.Cleanup(func() { _ = ws.CloseNow() })
+	return &socket{t, ctx, ws}
+}
+
+func (s *socket) write(kind websocket.MessageType, frame string) {
+	s.t.Helper()
+	if err := s.ws.Write(s.ctx, kind, []byte(frame)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// recv waits for a frame, which has to be binary and exactly one message.
+func (s *socket) recv() answer {
+	s.t.Helper()
+	kind, frame, err := s.ws.Read(s.ctx)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if kind != websocket.MessageBinary {
+		s.t.Errorf("frame of type %v", kind)
+	}
+	r := wire.NewReader(bytes.NewReader(frame), wire.Limits{Head: 1 << 20, Body: 64 << 20})
+	if err := r.Fill(); err != nil {
+		s.t.Fatal(err)
+	}
+	head, ok := r.Peek()
+	a := answer{head: string(head)}
+	if a.Message, err = r.Read(); err != nil || !ok || len(r.Buffered()) > 0 {
+		s.t.Fatalf("a frame that is not one message: %v %q", err, frame)
+	}
+	checkHead(s.t, a)
+	return a
+}
+
+func TestWebSocketTakesTextAndBinaryOnAnyPathAndAnswersBinaryOneMessageAFrame(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	b.dial(t).ok("declare topic=T")
+	for _, path := range []string{"", "/", "/consume/T", "/any/path?x=y"} {
+		s := b.socket(t, path)
+		for _, kind := range []websocket.MessageType{websocket.MessageBinary, websocket.MessageText} {
+			s.write(kind, request("produce topic=T id=p", "\xff\x00body"))
+			s.recv().header(t, "id", "p")
+			s.write(kind, request("consume topic=T id=c", ""))
+			s.recv().want(t, 200, "\xff\x00body").header(t, "id", "c")
+		}
+		for range 3 {
+			s.write(websocket.MessageBinary, request("produce topic=T ack=0", "m"))
+		}
+		s.write(websocket.MessageBinary, request("consume topic=T id=w window=3", ""))
+		for _, left := range []string{"2", "1", "0"} {
+			s.recv().want(t, 200, "m").header(t, "id", "w", "window", left)
+		}
+	}
+}
+
+func TestWebSocketRefusesFramesThatAreNotOneMessage(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	whole := request("ping id=1", "")
+	for name, frame := range map[string]string{
+		"part of a head": whole[:20],
+		"part of a body": "GET / HTTP/1.1\r\ncmd: ping\r\ncontent-length: 5\r\n\r\nab",
+		"two messages":   whole + whole,
+		"one and a half": whole + whole[:9],
+		"garbage":        "{\"cmd\":\"ping\"}",
+		"nothing":        "",
+	} {
+		s := b.socket(t, "/")
+		s.write(websocket.MessageBinary, frame)
+		if a := s.recv(); a.Status != 400 {
+			t.Errorf("%s: %d %q", name, a.Status, a.Body)
+		}
+		if _, _, err := s.ws.Read(s.ctx); websocket.CloseStatus(err) != websocket.StatusInvalidFramePayloadData {
+			t.Errorf("%s: then %v", name, err)
+		}
+	}
+}
+
+func TestWebSocketAnswersPingsWhileAConsumeWaits(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	c := b.dial(t)
+	c.ok("declare topic=T")
+	s := b.socket(t, "/")
+	s.write(websocket.MessageText, request("consume topic=T id=1", ""))
+	got := make(chan answer, 1)
+	go func() { got <- s.recv() }()
+	if err := s.ws.Ping(s.ctx); err != nil {
+		t.Error(err)
+	}
+	c.ok("produce topic=T", "late")
+	(<-got).want(t, 200, "late").header(t, "id", "1")
+	if err := s.ws.Close(websocket.StatusNormalClosure, ""); err != nil {
+		t.Errorf("closing handshake: %v", err)
+	}
+	eventually(t, "the consumer is gone", func() bool {
+		return strings.Contains(string(c.ok("query topic=T").Body), `"consumerCount":0`)
+	})
+}
+
+func TestWebSocketAndStreamSessionsCallEachOther(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	service, caller := b.dial(t), b.socket(t, "/")
+	service.ok("declare topic=R topic_mask=3")
+	service.send("consume topic=R id=c")
+	service.ok("server")
+	caller.write(websocket.MessageBinary, request("produce topic=R ack=false id=call", "question"))
+	a := service.recv().want(t, 200, "question").header(t, "id", "c", "origin_id", "call")
+	service.send("route recver="+a.Get("sender")+" id=call origin_status=500", "answer")
+	caller.recv().want(t, 500, "answer").header(t, "id", "call")
+}
+
+func TestWebSocketOfAForeignPageIsRefused(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for origin, ok := range map[string]bool{"http://" + b.addr: true, "http://evil.example": false, "null": false} {
+		ws, _, err := websocket.Dial(ctx, "ws://"+b.addr, &websocket.DialOptions{HTTPHeader: http.Header{"Origin": {origin}}})
+		if (err == nil) != ok {
+			t.Errorf("origin %s: %v", origin, err)
+		}
+		if err == nil {
+			_ = ws.CloseNow()
+		}
+	}
+}
+
+func TestWebSocketIsClosedWithAReasonWhenTheBrokerStops(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	s := b.socket(t, "/")
+	s.write(websocket.MessageText, request("ping id=1", ""))
+	s.recv()
+	ended := make(chan error, 1)
+	go func() { _, _, err := s.ws.Read(s.ctx); ended <- err }()
+	began := time.Now()
+	b.stop(t)
+	if err := <-ended; websocket.CloseStatus(err) != websocket.StatusServiceRestart {
+		t.Errorf("ended with %v", err)
+	}
+	if took := time.Since(began); took > patience/2 {
+		t.Errorf("stopping took %v", took)
+	}
+}
