@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -166,6 +167,32 @@ func TestStuckConsumerGetsItsShareAndCostsOthersNothing(t *testing.T) {
 		}
 		if held := int64(len(list) * (size + recordOverhead)); r.b.Outbound() != held {
 			r.Errorf("%d bytes are under way, want %d", r.b.Outbound(), held)
+		}
+	})
+}
+
+// Many stuck consumers, each of which could hold a quarter of what all together
+// may, leave room for one that works.
+func TestCrowdOfStuckConsumersLeavesRoomForOthers(t *testing.T) {
+	const size, share = 1000, 64_000
+	inBubble(t, Options{PrefetchBytes: share, OutboundBytes: 4 * share}, func(r *rig) {
+		topic := r.topic("orders", 0, storage.Retention{})
+		for i := range 40 {
+			name := fmt.Sprint("stuck", i)
+			c := r.subscribe(r.group(GroupSpec{Topic: "orders", Name: name}), name)
+			c.sub.SetCredit("s", 100_000)
+		}
+		recs := make([]storage.Record, 500)
+		for i := range recs {
+			recs[i].Body = make([]byte, size)
+		}
+		r.publish(topic, recs...)
+		good := r.subscribe(r.group(GroupSpec{Topic: "orders", Name: "good", Start: Place{At: AtEarliest}}), "good")
+		good.eager = true
+		good.sub.SetCredit("g", 100_000)
+		synctest.Wait()
+		if list, _ := offsets(good.drain()); len(list) != len(recs) {
+			r.Errorf("the good consumer got %d messages of %d while %d bytes are under way", len(list), len(recs), r.b.Outbound())
 		}
 	})
 }

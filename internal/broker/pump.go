@@ -146,7 +146,7 @@ func (g *Group) expire(now int64, r *round) {
 func (g *Group) nextReady() *Subscription {
 	for len(g.ready) > 0 {
 		s := g.ready[0]
-		if !s.closed && s.credit > 0 && s.unwritten < g.b.opts.PrefetchBytes {
+		if !s.closed && s.credit > 0 && s.room() > 0 {
 			return s
 		}
 		s.queued = false
@@ -171,7 +171,7 @@ func (g *Group) fill(s *Subscription) *Batch {
 	share := (waiting + int64(len(g.ready)) - 1) / int64(len(g.ready))
 	n := int(min(s.credit, max(share, 1)))
 	b := &Batch{Sub: s, ID: s.id, Window: s.window, lo: g.next, hi: g.next, epoch: g.def.Epoch}
-	room := g.b.opts.PrefetchBytes - s.unwritten
+	room := max(s.room(), 1) // the first message goes whatever its size
 	for len(b.Items) < n && b.bytes < room {
 		recs := g.upcoming()
 		if len(recs) == 0 {

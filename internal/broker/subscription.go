@@ -137,10 +137,23 @@ func (s *Subscription) Withdraw(id string) bool {
 // enqueue puts a subscription among those that can be served. Called with g.mu
 // held.
 func (g *Group) enqueue(s *Subscription) {
-	if !s.queued && !s.closed && s.credit > 0 && s.unwritten < g.b.opts.PrefetchBytes {
+	if !s.queued && !s.closed && s.credit > 0 && s.room() > 0 {
 		s.queued = true
 		g.ready = append(g.ready, s)
 	}
+}
+
+// room is how many more bytes may be under way to the consumer. When all of them
+// together hold half of what they may, each gets little at a time: those who
+// take what they get go on with it, and it takes a crowd of stuck ones to fill
+// the other half. Called with g.mu held.
+func (s *Subscription) room() int64 {
+	o := &s.g.b.opts
+	share := o.PrefetchBytes
+	if s.g.b.outbound.Load() > o.OutboundBytes/2 {
+		share /= 64
+	}
+	return share - s.unwritten
 }
 
 // Close ends the subscription. What it holds unacked goes back to the group at
