@@ -78,7 +78,7 @@ func TestWhatIsNotAckedComesBack(t *testing.T) {
 	}{
 		{name: "nack", back: func(c *client, a answer) { c.ok("nack" + group + held(a)) }},
 		{name: "nack with a delay", least: 150 * time.Millisecond, back: func(c *client, a answer) { c.ok("nack delay=150" + group + held(a)) }},
-		{name: "ack timeout", least: 150 * time.Millisecond, back: func(*client, answer) {}},
+		{name: "ack timeout", least: 500 * time.Millisecond, back: func(*client, answer) {}},
 		{name: "connection lost", back: func(c *client, _ answer) { _ = c.conn.Close() }, closed: true},
 		{name: "unconsume", back: func(c *client, _ answer) { c.ok("unconsume" + group) }},
 	} {
@@ -87,7 +87,7 @@ func TestWhatIsNotAckedComesBack(t *testing.T) {
 			group = " consume_group=g topic=" + strings.ReplaceAll(how.name, " ", "-")
 			timeout := "60000"
 			if how.name == "ack timeout" {
-				timeout = "150"
+				timeout = "500"
 			}
 			admin.ok("declare group_mask=64 group_ack_timeout=" + timeout + group)
 			admin.ok("produce"+group, how.name)
