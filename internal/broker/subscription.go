@@ -313,26 +313,23 @@ func handle(token string, epoch, count int64) string {
 // Ack settles a delivered message for good. done is called once, after the new
 // place is on disk, or at once with the reason why not; it must not block.
 func (g *Group) Ack(offset int64, handle string, done func(error)) {
-	g.mu.Lock()
-	f, err := g.claim(offset, handle)
-	if err != nil {
-		g.mu.Unlock()
-		done(err)
-		return
-	}
-	g.flying.remove(f)
-	f.sub.held--
-	g.settle(offset, offset+1)
-	g.acks = append(g.acks, done)
-	g.mu.Unlock()
-	g.wakeUp()
-	g.b.saver.mark(g, true)
+	g.answered(offset, handle, done, func(*flight) { g.settle(offset, offset+1) })
 }
 
 // Nack gives a delivered message back, to be delivered again after delay
 // milliseconds. done is called once, after that is on disk, or at once with the
 // reason why not; it must not block.
 func (g *Group) Nack(offset int64, handle string, delay int64, cause string, done func(error)) {
+	due := int64(0)
+	if delay > 0 {
+		due = g.b.clock() + delay
+	}
+	g.answered(offset, handle, done, func(f *flight) { g.giveBack(f, due, cause) })
+}
+
+// answered takes the message that a handle stands for out of flight, lets
+// outcome say what becomes of it (with g.mu held), and has that saved.
+func (g *Group) answered(offset int64, handle string, done func(error), outcome func(*flight)) {
 	g.mu.Lock()
 	f, err := g.claim(offset, handle)
 	if err != nil {
@@ -342,11 +339,7 @@ func (g *Group) Nack(offset int64, handle string, delay int64, cause string, don
 	}
 	g.flying.remove(f)
 	f.sub.held--
-	due := int64(0)
-	if delay > 0 {
-		due = g.b.clock() + delay
-	}
-	g.giveBack(f, due, cause)
+	outcome(f)
 	g.acks = append(g.acks, done)
 	g.mu.Unlock()
 	g.wakeUp()

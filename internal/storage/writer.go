@@ -170,7 +170,10 @@ func (w *Writer) write(ctx context.Context) error {
 	upkeep := time.NewTicker(w.limits.Upkeep)
 	defer upkeep.Stop()
 	for {
-		batch := w.take()
+		var batch []*Ticket
+		if !w.ahead() {
+			batch = w.take()
+		}
 		if len(batch) == 0 {
 			select {
 			case <-w.wake:
@@ -200,6 +203,15 @@ func (w *Writer) drain() error {
 		}
 	}
 	return nil
+}
+
+// ahead reports whether a commit waits for the sync before its own to end. Until
+// then more can arrive for the next one: fewer, larger commits cost less, and
+// writing further ahead would make nobody's answer come sooner.
+func (w *Writer) ahead() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.committed) > 0
 }
 
 // take removes the next batch from the queue.
@@ -258,6 +270,7 @@ func (w *Writer) answer(done <-chan struct{}, stop func()) (err error) {
 		groups := w.committed
 		w.committed = nil
 		w.mu.Unlock()
+		signal(w.wake)
 		if err == nil {
 			if err = w.store.Sync(); err != nil {
 				err = unavailable(err)
