@@ -4,7 +4,7 @@ GOLANGCI := bin/golangci-lint-v2.15.0
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 FUZZTIME ?= 10s
 
-.PHONY: help build run test race lint fuzz bench check
+.PHONY: help build run test race lint fuzz bench faults check
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
 
@@ -15,7 +15,7 @@ run: build ## build it and serve from ./zbus-data
 	bin/zbus
 
 test: ## run all tests with the race detector
-	go test -race -timeout=4m ./...
+	go test -race -timeout=10m ./...
 
 race: ## repeat the tests with 1, 2 and 4 processors, to find what one order hides
 	go test -race -timeout=20m -count=2 -cpu=1,2,4 ./...
@@ -35,6 +35,12 @@ fuzz: ## run every fuzz target for FUZZTIME (10s)
 bench: ## run the benchmarks six times into bench/, for benchstat
 	@mkdir -p bench
 	go test -run='^$$' -bench=. -benchmem -count=6 ./... | tee bench/$(VERSION)-$(shell date +%Y%m%dT%H%M%S).txt
+
+ROUNDS ?= 100
+faults: ## kill and cut the power ROUNDS times a mode (as root); takes long, figures in docs/faults.md
+	for mode in fsync relaxed; do ZBUS_CRASH_ROUNDS=$(ROUNDS) ZBUS_CRASH_DURABILITY=$$mode \
+		go test ./internal/crashtest -run Promises -count=1 -timeout=60m -v || exit 1; done
+	ZBUS_POWERCUTS=$(ROUNDS) go test ./internal/storage/sqlite -run PowerCut -count=1 -timeout=60m -v
 
 check: ## everything a change must pass
 	@for step in 'go mod verify' '$(MAKE) lint' '$(MAKE) test' '$(MAKE) fuzz'; do echo "==> $$step"; $$step || exit 1; done

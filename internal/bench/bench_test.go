@@ -1,0 +1,124 @@
+package bench
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/config"
+	"github.com/rushmore/zbus-go/internal/daemon"
+)
+
+func TestQuantilesAreWithinTheirPrecision(t *testing.T) {
+	var h, other Histogram
+	var all []time.Duration
+	for i := range 20_000 {
+		d := time.Duration(rand.ExpFloat64() * float64(time.Millisecond))
+		all = append(all, d)
+		if i%2 == 0 {
+			h.Add(d)
+		} else {
+			other.Add(d)
+		}
+	}
+	h.Merge(&other)
+	slices.Sort(all)
+	if h.Count() != uint64(len(all)) {
+		t.Fatalf("counted %d of %d", h.Count(), len(all))
+	}
+	for _, q := range []float64{0, .5, .9, .99, .999, 1} {
+		want := all[int(q*float64(len(all)-1))]
+		if got := h.Quantile(q); got < want || float64(got) > float64(want)*1.016+1 {
+			t.Errorf("quantile %v is %v, want %v", q, got, want)
+		}
+	}
+	var none Histogram
+	if got := none.Quantile(.5); got != 0 {
+		t.Errorf("quantile of nothing is %v", got)
+	}
+}
+
+// broker runs a broker until the test ends and returns its address.
+func broker(t *testing.T) string {
+	t.Helper()
+	cfg := config.Default()
+	cfg.Listen = []string{"127.0.0.1:0"}
+	cfg.Data = t.TempDir()
+	ctx, stop := context.WithCancel(context.Background())
+	ready, done := make(chan string, 1), make(chan error, 1)
+	go func() {
+		done <- daemon.Run(ctx, cfg, "test", slog.New(slog.DiscardHandler), func(r daemon.Ready) { ready <- r.Addrs[0].String() })
+	}()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	select {
+	case address := <-ready:
+		return address
+	case err := <-done:
+		done <- nil
+		t.Fatal(err)
+		return ""
+	}
+}
+
+func TestEveryMeasurementCountsWhatWasDone(t *testing.T) {
+	o := Options{Server: broker(t), Topic: "bench", Connections: 3, InFlight: 8, Size: 100, Count: 1000}
+	last := int64(0)
+	o.Progress = func(done int64, _ time.Duration) { last = done }
+	for _, w := range []struct {
+		name string
+		run  func(context.Context, Options) (Result, error)
+	}{{"produce", Produce}, {"consume", Consume}, {"rpc", RPC}, {"latency", Latency}} {
+		t.Run(w.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			r, err := w.run(ctx, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Work != w.name || r.Messages != 1000 || last != 1000 || r.PerSecond <= 0 || r.Size != 100 {
+				t.Errorf("result %+v, last progress %d", r, last)
+			}
+			if answered := r.Latency != nil && r.Latency.Count() == 1000; answered == (w.name == "consume") {
+				t.Errorf("answers were measured: %v", answered)
+			}
+			if (w.name == "latency") != (r.EndToEnd != nil) {
+				t.Errorf("deliveries: %v", r.EndToEnd)
+			}
+			if _, err := json.Marshal(r); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestConsumeSaysWhenThereIsTooLittle(t *testing.T) {
+	o := Options{Server: broker(t), Topic: "bench", Connections: 2, InFlight: 4, Size: 10, Count: 10}
+	if _, err := Produce(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	o.Count = 11
+	if r, err := Consume(t.Context(), o); !errors.Is(err, errShort) || r.Messages != 10 {
+		t.Errorf("%d messages, %v", r.Messages, err)
+	}
+}
+
+func TestRefusalEndsAMeasurement(t *testing.T) {
+	o := Options{Server: broker(t), Topic: "no/such/name", Connections: 2, InFlight: 4, Size: 10, Count: 10}
+	if _, err := Produce(t.Context(), o); err == nil {
+		t.Error("a topic that can't be declared was measured")
+	}
+	o.Server, o.Topic = "127.0.0.1:1", "bench"
+	if _, err := Produce(t.Context(), o); err == nil {
+		t.Error("a broker that is not there was measured")
+	}
+}
