@@ -3,6 +3,7 @@ package config
 import (
 	"net"
 	"net/netip"
+	"path"
 	"strconv"
 	"strings"
 )
@@ -83,4 +84,10 @@ func splitAddress(s string) (host string, port uint16, ok bool) {
 		return "", 0, false
 	}
 	return host, uint16(n), true
+}
+
+// isOrigin accepts the pattern of a host, with a port or without.
+func isOrigin(s string) bool {
+	_, err := path.Match(s, "")
+	return s != "" && err == nil && !strings.ContainsAny(s, "/ \t")
 }

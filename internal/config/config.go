@@ -60,6 +60,11 @@ type Config struct {
 	IdleTimeout time.Duration
 	// TLSCert and TLSKey are PEM files; both or none. With them TLS is on.
 	TLSCert, TLSKey string
+	// AllowOrigin has patterns of hosts whose pages may connect by WebSocket,
+	// besides the broker's own; "*" is every page there is. Programs that are no
+	// browser are not concerned. Default: none, as nobody is asked who they are,
+	// and a page of any site can reach the loopback interface of its reader.
+	AllowOrigin []string
 	// MaxBody is the largest message body in bytes, 1KiB to 512MiB and at most
 	// MaxMemory. Default: 16MiB.
 	MaxBody int64

@@ -50,14 +50,14 @@ func everySetting() (map[string]string, Config) {
 	given := map[string]string{
 		"listen": "0.0.0.0:1,[::1]:0,broker-1.example:65535", "insecure": "true", "data": "/var/lib/zbus",
 		"durability": "relaxed", "sync-interval": "10ms", "advertise": "mq.example:443", "idle-timeout": "0",
-		"tls-cert": "c.pem", "tls-key": "k.pem", "max-body": "64KB", "max-head": "1MiB", "max-fields": "100",
+		"tls-cert": "c.pem", "tls-key": "k.pem", "allow-origin": "app.example,*.example:8443", "max-body": "64KB", "max-head": "1MiB", "max-fields": "100",
 		"max-memory": "1073741824", "tail-cache": "1gb", "max-inflight": "1", "max-connections": "1000",
 		"log-level": "debug", "log-format": "json", "pprof": "localhost:6060",
 	}
 	return given, Config{
 		Listen: []string{"0.0.0.0:1", "[::1]:0", "broker-1.example:65535"}, Insecure: true, Data: "/var/lib/zbus",
 		Durability: Relaxed, SyncInterval: 10 * time.Millisecond, Advertise: "mq.example:443", IdleTimeout: 0,
-		TLSCert: "c.pem", TLSKey: "k.pem", MaxBody: 64000, MaxHead: 1 << 20, MaxFields: 100,
+		TLSCert: "c.pem", TLSKey: "k.pem", AllowOrigin: []string{"app.example", "*.example:8443"}, MaxBody: 64000, MaxHead: 1 << 20, MaxFields: 100,
 		MaxMemory: 1 << 30, TailCache: 1e9, MaxInflight: 1, MaxConnections: 1000,
 		LogLevel: slog.LevelDebug, LogFormat: LogJSON, Pprof: "localhost:6060",
 	}
@@ -144,6 +144,8 @@ func TestBadValueIsOneLineThatSaysWhatWouldBeRight(t *testing.T) {
 		{"sync-interval", "0", `sync-interval "0": must be a duration from 10ms to 10s`},
 		{"idle-timeout", "999ms", `idle-timeout "999ms": must be a duration from 1s to 24h, or 0 for never`},
 		{"idle-timeout", "-1s", `idle-timeout "-1s": must be a duration from 1s to 24h, or 0 for never`},
+		{"allow-origin", "https://app.example", `allow-origin "https://app.example": must be host patterns such as app.example.com`},
+		{"allow-origin", "[a", `allow-origin "[a": must be host patterns`},
 		{"listen", "15555", `listen "15555": must be HOST:PORT, such as 127.0.0.1:15555; several have commas between and differ`},
 		{"listen", "", `listen "": must be HOST:PORT`},
 		{"listen", "localhost:65536", `listen "localhost:65536": must be HOST:PORT`},

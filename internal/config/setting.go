@@ -21,6 +21,7 @@ func settings(c *Config) []setting {
 		{"listen", "HOST:PORT", "where to accept connections; may be repeated", list{
 			&c.Listen, isAddress,
 			"HOST:PORT, such as 127.0.0.1:15555; several have commas between and differ",
+			false,
 		}},
 		{"insecure", "", "allow listening beyond the loopback interface without TLS", toggle{&c.Insecure}},
 		{"data", "DIR", "directory of the messages, created when missing", text{&c.Data, isGiven, "a directory"}},
@@ -42,6 +43,14 @@ func settings(c *Config) []setting {
 		},
 		{"tls-cert", "FILE", "certificate chain in PEM; needs --tls-key", text{&c.TLSCert, isAny, ""}},
 		{"tls-key", "FILE", "private key in PEM; needs --tls-cert", text{&c.TLSKey, isAny, ""}},
+		{
+			"allow-origin", "HOST", "pages of this host (* in it for anything) may connect by WebSocket; may be repeated",
+			list{
+				&c.AllowOrigin, isOrigin,
+				"host patterns such as app.example.com or *.example.com:8443, or * for any page; several have commas between and differ",
+				true,
+			},
+		},
 		// A row holds body and headers, and SQLite ends at a billion bytes.
 		{"max-body", "SIZE", "largest message body", size{&c.MaxBody, 1 << 10, 512 << 20}},
 		{"max-head", "SIZE", "largest header block", size{&c.MaxHead, 1 << 10, 1 << 20}},

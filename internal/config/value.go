@@ -36,11 +36,18 @@ type list struct {
 	p     *[]string
 	check func(string) bool
 	must  string
+	none  bool // the list may be empty
 }
 
-func (v list) set(s string) bool { *v.p = strings.Split(s, ","); return true }
-func (v list) want() string      { return v.must }
-func (v list) String() string    { return strings.Join(*v.p, ",") }
+func (v list) set(s string) bool {
+	if *v.p = strings.Split(s, ","); s == "" && v.none {
+		*v.p = nil
+	}
+	return true
+}
+
+func (v list) want() string   { return v.must }
+func (v list) String() string { return strings.Join(*v.p, ",") }
 
 func (v list) valid() bool {
 	for i, s := range *v.p {
@@ -51,7 +58,7 @@ func (v list) valid() bool {
 			return false
 		}
 	}
-	return len(*v.p) > 0
+	return v.none || len(*v.p) > 0
 }
 
 // choice is one of a few words.

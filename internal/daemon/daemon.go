@@ -86,7 +86,7 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 		Address: cfg.Advertised(listeners[0].Addr()), Version: string(version),
 		Limits:      wire.Limits{Head: int(cfg.MaxHead), Fields: cfg.MaxFields, Body: cfg.MaxBody},
 		MaxInflight: cfg.MaxInflight, MaxConnections: maxConnections(cfg), RequestBytes: memory.requests,
-		IdleTimeout: cfg.IdleTimeout, TLS: tlsConfig, CertPEM: certificate,
+		IdleTimeout: cfg.IdleTimeout, Origins: cfg.AllowOrigin, TLS: tlsConfig, CertPEM: certificate,
 	})
 	err = b.run(ctx, func() { ready(b.addresses()) })
 	if err := errors.Join(err, store.Close()); err != nil {

@@ -31,6 +31,10 @@ type Options struct {
 	RequestBytes   int64         // receive buffers of all connections; 128 MiB
 	IdleTimeout    time.Duration // a connection that sends nothing is closed; 0: never
 
+	// Origins are patterns of hosts whose pages may open a WebSocket, besides this
+	// server's own; "*" is any.
+	Origins []string
+
 	TLS     *tls.Config // nil: no TLS
 	CertPEM string      // what the ssl command hands out
 }

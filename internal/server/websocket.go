@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/coder/websocket"
 
@@ -12,10 +13,14 @@ import (
 )
 
 // serveWebSocket runs a session in which every frame is one message. A page may
-// connect from this server's own origin only; a client that is no browser sends
-// no origin.
+// connect from this server's own origin and from those that are allowed; a client
+// that is no browser sends no origin.
 func (s *Server) serveWebSocket(w http.ResponseWriter, req *http.Request) {
-	ws, err := websocket.Accept(w, req, &websocket.AcceptOptions{CompressionMode: websocket.CompressionDisabled})
+	ws, err := websocket.Accept(w, req, &websocket.AcceptOptions{
+		CompressionMode:    websocket.CompressionDisabled,
+		OriginPatterns:     s.opts.Origins,
+		InsecureSkipVerify: slices.Contains(s.opts.Origins, "*"),
+	})
 	if err != nil {
 		s.log.Debug("websocket refused", "remote", req.RemoteAddr, "err", err)
 		return // Accept has answered

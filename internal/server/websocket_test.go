@@ -10,6 +10,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/rushmore/zbus-go/internal/config"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
@@ -143,18 +144,36 @@ func TestWebSocketAndStreamSessionsCallEachOther(t *testing.T) {
 	caller.recv().want(t, 500, "answer").header(t, "id", "call")
 }
 
-func TestWebSocketOfAForeignPageIsRefused(t *testing.T) {
+func TestWebSocketOfAForeignPageNeedsItsOriginAllowed(t *testing.T) {
 	t.Parallel()
-	b := start(t)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	for origin, ok := range map[string]bool{"http://" + b.addr: true, "http://evil.example": false, "null": false} {
-		ws, _, err := websocket.Dial(ctx, "ws://"+b.addr, &websocket.DialOptions{HTTPHeader: http.Header{"Origin": {origin}}})
-		if (err == nil) != ok {
-			t.Errorf("origin %s: %v", origin, err)
+	for _, c := range []struct {
+		allow []string
+		good  []string // besides the broker's own
+		bad   []string
+	}{
+		{nil, nil, []string{"http://evil.example", "null"}},
+		{[]string{"*.example.com"}, []string{"https://app.example.com"}, []string{"http://evil.example", "null", "http://example.com"}},
+		{[]string{"*"}, []string{"http://evil.example", "null"}, nil},
+	} {
+		b := start(t, func(cfg *config.Config) { cfg.AllowOrigin = c.allow })
+		accepted := func(origin string) bool {
+			ws, _, err := websocket.Dial(ctx, "ws://"+b.addr, &websocket.DialOptions{HTTPHeader: http.Header{"Origin": {origin}}})
+			if err == nil {
+				_ = ws.CloseNow()
+			}
+			return err == nil
 		}
-		if err == nil {
-			_ = ws.CloseNow()
+		for _, origin := range append(c.good, "http://"+b.addr) {
+			if !accepted(origin) {
+				t.Errorf("allowed %q: %s is refused", c.allow, origin)
+			}
+		}
+		for _, origin := range c.bad {
+			if accepted(origin) {
+				t.Errorf("allowed %q: %s may connect", c.allow, origin)
+			}
 		}
 	}
 }
