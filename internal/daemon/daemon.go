@@ -67,7 +67,7 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 	b := parts{log: log, pprof: cfg.Pprof, listeners: listeners}
 	b.writer = storage.NewWriter(store, storage.WriterLimits{
 		PendingBytes: memory.pending,
-		Upkeep:       min(100*time.Millisecond, cfg.SyncInterval),
+		Upkeep:       min(100*time.Millisecond, cfg.SyncInterval/4),
 	})
 	changed := func() {
 		if b.server != nil {
