@@ -29,6 +29,7 @@
 //     deliveries in order.
 //   - The saver goroutine writes every group's place: within 20 ms of a change,
 //     at once for an ack that waits for its answer.
-//   - Commit callbacks run on the storage writer's goroutine. They only append to
-//     tails and wake pumps.
+//   - Commit callbacks run on the one goroutine of the storage writer that
+//     answers, when the commit is synced. They only append to tails and wake
+//     pumps.
 package broker

@@ -119,7 +119,7 @@ func (p *publishing) onlyMemory() bool {
 	return true
 }
 
-// committed is the ticket's Done: it runs on the writer's goroutine.
+// committed is the ticket's Done: the messages are stored and synced.
 func (p *publishing) committed(t *storage.Ticket) {
 	k := 0
 	for i, topic := range p.topics {

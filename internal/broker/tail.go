@@ -89,7 +89,7 @@ func (t *tail) trim(first int64) int64 {
 
 // tailBudget keeps the tails of all log topics under one byte limit: the oldest
 // chunk of all goes first. It is used by commit callbacks only, that is by the
-// storage writer's goroutine alone.
+// goroutine alone that answers for the storage writer.
 type tailBudget struct {
 	limit int64
 	used  int64

@@ -225,7 +225,7 @@ func writeEscape(b *strings.Builder, s string) int {
 	return 6
 }
 
-// escapedUnit reads \uXXXX.
+// escapedUnit reads \u and its four hex digits.
 func escapedUnit(s string) (rune, bool) {
 	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
 		return 0, false
