@@ -136,6 +136,10 @@ func (b *Broker) Run(ctx context.Context) error {
 // now is the wall clock in Unix milliseconds.
 func (b *Broker) now() int64 { return b.opts.Now().UnixMilli() }
 
+// after is the time on the clock when ms milliseconds have passed for sure: the
+// clock shows whole ones, and the present one is partly over.
+func (b *Broker) after(ms int64) int64 { return b.clock() + ms + 1 }
+
 // clock is like now, but does not jump when somebody sets the wall clock: it is
 // for timeouts and delays.
 func (b *Broker) clock() int64 { return b.began.Add(time.Since(b.began)).UnixMilli() }

@@ -328,7 +328,7 @@ func (m *model) nackOne(rt *rapid.T) {
 func (m *model) nack(g *modelGroup, offset int64, f *fate, delay int64) {
 	due := int64(0)
 	if delay > 0 {
-		due = nowMS() + delay
+		due = nowMS() + delay + 1
 	}
 	h := handle(f.holder.sub.token, f.batch.epoch, f.count)
 	g.giveBack(offset, due)

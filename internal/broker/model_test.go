@@ -197,7 +197,7 @@ func (g *modelGroup) delivered(d delivery, i int) {
 	}
 	f = g.set(offset, flying)
 	f.at, f.count, f.holder, f.batch = d.at, item.Count, d.to, d.b
-	f.due = d.at + *g.spec.AckTimeout
+	f.due = d.at + *g.spec.AckTimeout + 1 // the present millisecond is partly over
 }
 
 // fresh checks that a first delivery keeps the order and skips nothing.

@@ -252,7 +252,7 @@ func (g *Group) hand(b *Batch) {
 		b.Items[i].Credit = s.credit
 	}
 	if b.Auto = !g.explicit(); !b.Auto {
-		due := g.b.clock() + g.ackTimeout()
+		due := g.b.after(g.ackTimeout())
 		for i := range b.Items {
 			item := &b.Items[i]
 			g.flying.put(&flight{offset: item.Record.Offset, count: item.Count, due: due, sub: s})

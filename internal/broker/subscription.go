@@ -322,7 +322,7 @@ func (g *Group) Ack(offset int64, handle string, done func(error)) {
 func (g *Group) Nack(offset int64, handle string, delay int64, cause string, done func(error)) {
 	due := int64(0)
 	if delay > 0 {
-		due = g.b.clock() + delay
+		due = g.b.after(delay)
 	}
 	g.answered(offset, handle, done, func(f *flight) { g.giveBack(f, due, cause) })
 }
