@@ -291,6 +291,9 @@ func (m *model) writeFailed(rt *rapid.T) {
 	c.group.report(c, len(c.batches), 0)
 	if !first {
 		m.close1(c)
+		// What came back may have been given to the same client again, as long as
+		// it was not closed.
+		c.group.report(c, len(c.batches), 0)
 	}
 }
 
@@ -298,6 +301,7 @@ func (m *model) disconnect(rt *rapid.T) {
 	c := m.client(rt, false)
 	c.group.report(c, len(c.batches), -1)
 	m.close1(c)
+	c.group.report(c, len(c.batches), 0) // more may have come meanwhile
 }
 
 func (m *model) ackOne(rt *rapid.T) {
