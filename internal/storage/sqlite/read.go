@@ -138,27 +138,29 @@ func messageFrom(c *conn, lo, hi int64) (offset, time int64, ok bool, err error)
 // searchSpan is how many messages FindID looks through in one read transaction.
 const searchSpan = 4096
 
-// FindID implements [storage.Store].
+// FindID implements [storage.Store]. Between two spans the reader is free for
+// others: a search through a long log must not keep consumers waiting.
 func (s *Store) FindID(ctx context.Context, topic storage.TopicID, id string) (offset int64, err error) {
-	err = s.read(ctx, func(c *conn) error {
-		first, hi, err := bounds(c, topic)
-		if err != nil {
-			return err
+	var first, hi int64
+	err = s.read(ctx, func(c *conn) (err error) {
+		first, hi, err = bounds(c, topic)
+		return err
+	})
+	for found := false; err == nil && !found; {
+		if hi <= first {
+			return 0, fmt.Errorf("message %q of topic %d: %w", id, topic, storage.ErrNotFound)
 		}
-		for hi > first {
-			if err := context.Cause(ctx); err != nil {
-				return err
-			}
-			lo := max(first, hi-searchSpan)
+		lo := max(first, hi-searchSpan)
+		err = s.read(ctx, func(c *conn) error {
 			for row, err := range c.rows(selectID, keyOf(topic, lo), keyOf(topic, hi), id) {
 				if err == nil {
-					offset = offsetOf(integer(row[0]))
+					offset, found = offsetOf(integer(row[0])), true
 				}
 				return err
 			}
-			hi = lo
-		}
-		return fmt.Errorf("message %q of topic %d: %w", id, topic, storage.ErrNotFound)
-	})
+			return nil
+		})
+		hi = lo
+	}
 	return offset, err
 }
