@@ -116,14 +116,23 @@ func (b *Broker) alterTopic(ctx context.Context, t *Topic, spec TopicSpec) error
 // DeclareGroup makes sure that a group exists with the given properties, and
 // reports whether it was created. Its topic has to exist.
 func (b *Broker) DeclareGroup(ctx context.Context, spec GroupSpec) (*Group, bool, error) {
-	b.admin.Lock()
-	defer b.admin.Unlock()
 	t, err := b.Topic(spec.Topic)
 	if err != nil {
 		return nil, false, err
 	}
 	if spec.Name == "" {
 		spec.Name = t.name
+	}
+	// Before the lock: a search for a message id may take long.
+	start := int64(0)
+	unplaced := error(errorf(Conflict, "ConsumeGroup(%s) was removed meanwhile: declare it again", spec.Name))
+	if _, err := t.Group(spec.Name); err != nil {
+		start, unplaced = b.startOf(ctx, t, spec.Start)
+	}
+	b.admin.Lock()
+	defer b.admin.Unlock()
+	if t.Removed() {
+		return nil, false, topicNotFound(t.name)
 	}
 	if g, err := t.Group(spec.Name); err == nil {
 		return g, false, b.alterGroup(ctx, g, spec)
@@ -136,9 +145,8 @@ func (b *Broker) DeclareGroup(ctx context.Context, spec GroupSpec) (*Group, bool
 	if err := spec.set(&def); err != nil {
 		return nil, false, err
 	}
-	start, err := b.startOf(ctx, t, spec.Start)
-	if err != nil {
-		return nil, false, err
+	if unplaced != nil {
+		return nil, false, unplaced
 	}
 	if !t.memory { // places in a memory topic mean nothing to the next process
 		def.Progress = storage.Progress{Cursor: start, Read: start}

@@ -24,6 +24,9 @@
 //     subscriptions: Group.mu. Locks are taken in the order group, topic,
 //     broker, saver; none is held over I/O, a channel operation that can block,
 //     or a call into a Sink.
+//   - Broker.admin and Topic.trimming let one administrative change happen at a
+//     time. They alone are held while a commit is waited for; nobody who
+//     publishes, delivers or acks takes them.
 //   - A group's pump goroutine lives while the group has subscriptions. It alone
 //     reads the log for the group and calls its sinks, so a subscriber sees its
 //     deliveries in order.

@@ -133,12 +133,13 @@ type Move struct {
 // actor and reason.
 func (g *Group) Relocate(ctx context.Context, p Place, kind, actor, reason string) (Move, error) {
 	b := g.b
-	b.admin.Lock()
-	defer b.admin.Unlock()
+	// Before the lock: a search for a message id may take long.
 	to, err := b.Resolve(ctx, g.t, g, p)
 	if err != nil {
 		return Move{}, err
 	}
+	b.admin.Lock()
+	defer b.admin.Unlock()
 	g.mu.Lock()
 	if g.gone {
 		g.mu.Unlock()
