@@ -36,7 +36,7 @@ var rules = map[string]rule{
 	},
 	"internal/storage/sqlite": {
 		ours:    []string{"internal/storage", "migrations"},
-		modules: []string{"modernc.org/sqlite", "github.com/pressly/goose/v3", "golang.org/x/sys"},
+		modules: []string{"modernc.org/sqlite", "modernc.org/libc", "github.com/pressly/goose/v3", "golang.org/x/sys"},
 		never:   []string{"net", "net/http"},
 	},
 	"internal/storage/storetest": {ours: []string{"internal/storage"}, modules: []string{"pgregory.net/rapid"}},

@@ -3,7 +3,6 @@ package sqlite
 import (
 	"cmp"
 	"database/sql/driver"
-	"log/slog"
 	"slices"
 
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -21,35 +20,28 @@ type batch struct {
 	steps   []step
 	args    []driver.NamedValue // of steps
 	changed []*topic            // whose marks are to be stored
-	insert  []driver.NamedValue // of insert statements, numbered once
+	block   block               // the one being inserted
+	insert  []driver.NamedValue // of insertBlock
 	move    []driver.NamedValue // of moveTopic
-	log     *slog.Logger
 }
 
 type row struct {
-	key int64
+	key   int64
+	total int64 // see block
 	*storage.Record
 }
 
 // step is one statement to run.
 type step struct {
 	statement
-	lo, hi int            // its arguments in batch.args
-	want   int64          // how many rows it has to change, anyRows if that is open
-	purge  *storage.Purge // counts what it deletes
-	rows   int            // so many of batch.rows have to be there before; 0 if that is all the same
+	lo, hi int   // its arguments in batch.args
+	want   int64 // how many rows it has to change, anyRows if that is open
+	rows   int   // so many of batch.rows have to be there before; 0 if that is all the same
 }
 
-const (
-	anyRows   = -1
-	maxInsert = 64 // rows of the largest insert statement
-)
+const anyRows = -1
 
-func newBatch(p *picture, log *slog.Logger) *batch {
-	b := &batch{picture: p, log: log}
-	b.insert = number(nil, make([]driver.Value, maxInsert*messageWidth))
-	return b
-}
+func newBatch(p *picture) *batch { return &batch{picture: p} }
 
 // add queues a statement.
 func (b *batch) add(st statement, want int64, values ...driver.Value) *step {
@@ -63,6 +55,11 @@ func (b *batch) add(st statement, want int64, values ...driver.Value) *step {
 func (b *batch) touch(t *topic) {
 	before := t.marks
 	b.onUndo(func() { t.marks = before })
+}
+
+// store has the marks of a topic stored. Appending does not need it: what it
+// changes can be read off the last block.
+func (b *batch) store(t *topic) {
 	if !t.changed {
 		t.changed = true
 		b.changed = append(b.changed, t)
@@ -98,6 +95,17 @@ func (b *batch) empty() {
 	b.rows, b.steps, b.args, b.changed = b.rows[:0], b.steps[:0], b.args[:0], b.changed[:0]
 }
 
+// single reports whether the queue is one block and nothing else: one statement,
+// which needs no BEGIN and COMMIT around it.
+func (b *batch) single() bool {
+	n := len(b.rows)
+	if n == 0 || n > maxBlockRows || len(b.steps) > 0 || len(b.changed) > 0 || b.rows[n-1].key-b.rows[0].key != int64(n-1) {
+		return false
+	}
+	size := b.rows[n-1].total - b.rows[0].total + b.rows[0].Size()
+	return size+int64(n)*maxEntry <= maxBlockBytes
+}
+
 // run executes the queue and empties it.
 func (b *batch) run(c *conn) error {
 	defer b.empty()
@@ -114,10 +122,7 @@ func (b *batch) run(c *conn) error {
 		if err != nil {
 			return err
 		}
-		switch {
-		case s.purge != nil:
-			b.purged(s, n)
-		case s.want != anyRows && n != s.want:
+		if s.want != anyRows && n != s.want {
 			return errMismatch
 		}
 	}
@@ -127,21 +132,12 @@ func (b *batch) run(c *conn) error {
 	return b.storeMarks(c)
 }
 
-// purged counts rows that went. Fewer than there should have been are damage,
-// but nobody could read them any more: that must not keep the others from going.
-func (b *batch) purged(s *step, n int64) {
-	s.purge.Deleted += int(n)
-	if n != s.want {
-		b.log.Warn("dropped messages were missing", "key", b.args[s.lo].Value, "planned", s.want, "deleted", n)
-	}
-}
-
 func (b *batch) storeMarks(c *conn) error {
 	for _, t := range b.changed {
 		if b.topics[t.id] != t {
 			continue
 		}
-		b.move = number(b.move[:0], []driver.Value{int64(t.id), t.first, t.next, t.bytes, t.lastTime})
+		b.move = number(b.move[:0], []driver.Value{int64(t.id), t.first, t.dropped, t.next, t.total, t.lastTime})
 		n, err := c.exec(moveTopic, b.move)
 		if err != nil {
 			return err
@@ -153,55 +149,22 @@ func (b *batch) storeMarks(c *conn) error {
 	return nil
 }
 
-// insertRows inserts messages, as many with a statement as there are: with 64
-// rows a statement the driver's and SQLite's cost a statement is gone.
+// insertRows inserts messages, as blocks.
 func (b *batch) insertRows(c *conn, rows []row) error {
 	byKey := func(a, b row) int { return cmp.Compare(a.key, b.key) }
 	if !slices.IsSortedFunc(rows, byKey) {
-		slices.SortFunc(rows, byKey) // a topic's rows share their leaf pages
+		slices.SortFunc(rows, byKey)
 	}
 	for len(rows) > 0 {
-		st, n := insert1, 1
-		switch {
-		case len(rows) >= 64:
-			st, n = insert64, 64
-		case len(rows) >= 16:
-			st, n = insert16, 16
-		case len(rows) >= 4:
-			st, n = insert4, 4
-		}
-		args := b.insert[:n*messageWidth]
-		for i := range n {
-			bindMessage(args[i*messageWidth:(i+1)*messageWidth], &rows[i])
-		}
-		_, err := c.exec(st, args)
-		for i := range args {
-			args[i].Value = nil // bodies must not live on here
-		}
-		if err != nil {
+		rows = b.block.fill(rows)
+		k := &b.block
+		b.insert = number(b.insert[:0], []driver.Value{k.key, k.n, k.time, k.total, k.meta, k.body})
+		if _, err := c.exec(insertBlock, b.insert); err != nil {
 			return err
 		}
-		rows = rows[n:]
+	}
+	if cap(b.block.body) > maxBlockBytes*4 {
+		b.block.body = nil // a large message must not live on here
 	}
 	return nil
-}
-
-// bindMessage sets the arguments of one row. An empty value is NULL: that saves
-// the driver a copy of it.
-func bindMessage(args []driver.NamedValue, r *row) {
-	args[0].Value = r.key
-	args[1].Value = r.Time
-	if r.Tag != "" {
-		args[2].Value = r.Tag
-	}
-	if r.ID != "" {
-		args[3].Value = r.ID
-	}
-	if r.Headers != "" {
-		args[4].Value = r.Headers
-	}
-	args[5].Value = int64(r.CRC)
-	if len(r.Body) > 0 {
-		args[6].Value = r.Body
-	}
 }

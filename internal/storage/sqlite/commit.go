@@ -39,17 +39,11 @@ func (s *Store) Commit(ops []storage.Op) ([]error, error) {
 // queue is empty and the picture is as it was when the commit began; a failure
 // of COMMIT itself or of the disk leaves it open what is stored.
 func (s *Store) transaction(f func() error) error {
-	_, err := s.writer.exec(begin, nil)
-	if err == nil {
-		err = f()
-		if err == nil {
-			_, err = s.writer.exec(commit, nil)
-			err = final(err)
-		}
-		if err != nil {
-			// SQLite has rolled back already after some errors, and says so.
-			_, _ = s.writer.exec(rollback, nil)
-		}
+	var err error
+	if s.batch.single() {
+		err = f() // a transaction by itself
+	} else {
+		err = s.explicit(f)
 	}
 	if err != nil {
 		s.batch.empty()
@@ -58,6 +52,23 @@ func (s *Store) transaction(f func() error) error {
 	}
 	s.sync.commits.Add(1)
 	return nil
+}
+
+// explicit runs f between BEGIN and COMMIT.
+func (s *Store) explicit(f func() error) error {
+	_, err := s.writer.exec(begin, nil)
+	if err != nil {
+		return err
+	}
+	if err = f(); err == nil {
+		_, err = s.writer.exec(commit, nil)
+		err = final(err)
+	}
+	if err != nil {
+		// SQLite has rolled back already after some errors, and says so.
+		_, _ = s.writer.exec(rollback, nil)
+	}
+	return err
 }
 
 // oneByOne gives each op a savepoint of its own, so that one which fails leaves

@@ -59,7 +59,7 @@ func TestFlippedBitInABodyIsReportedAsDamaged(t *testing.T) {
 func TestStatementFailureHitsOnlyItsOwnOp(t *testing.T) {
 	s := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "zbus.db")})
 	good, bad := addTopic(t, s, "good"), addTopic(t, s, "bad")
-	inTheWay := fmt.Sprintf("INSERT INTO messages (key, time, crc) VALUES (%d, 1, 1)", keyOf(bad, 150))
+	inTheWay := fmt.Sprintf("INSERT INTO blocks (key, n, time, total, meta, bodies) VALUES (%d, 1, 1, 1, x'', x'')", keyOf(bad, maxBlockRows))
 	if err := s.writer.run(inTheWay); err != nil {
 		t.Fatal(err)
 	}
@@ -67,8 +67,8 @@ func TestStatementFailureHitsOnlyItsOwnOp(t *testing.T) {
 	g := &storage.Group{Topic: good, Name: "g"}
 	ops := []storage.Op{
 		&storage.Append{Topic: good, Records: messages(100, 10)},
-		&storage.Append{Topic: bad, Records: messages(100, 10)},
-		&storage.Append{Topic: bad, Records: messages(100, 10)}, // offsets 100 to 199
+		&storage.Append{Topic: bad, Records: messages(maxBlockRows, 10)},
+		&storage.Append{Topic: bad, Records: messages(100, 10)}, // a block of its own
 		&storage.Append{Topic: 99},
 		&storage.Atomic{Ops: []storage.Op{
 			&storage.CreateTopic{Topic: &storage.Topic{Name: "new"}},
@@ -77,13 +77,12 @@ func TestStatementFailureHitsOnlyItsOwnOp(t *testing.T) {
 		&storage.CreateGroup{Group: g},
 		&storage.Trim{Topic: good, First: 40},
 		purge,
-		&storage.Append{Topic: bad, Records: messages(50, 10)},
 	}
 	errs, err := s.Commit(ops)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []error{nil, nil, storage.ErrDamaged, storage.ErrNotFound, storage.ErrDamaged, nil, nil, nil, nil}
+	want := []error{nil, nil, storage.ErrDamaged, storage.ErrNotFound, storage.ErrDamaged, nil, nil, nil}
 	for i := range errs {
 		if !errors.Is(errs[i], want[i]) {
 			t.Errorf("op %d: %v, want %v", i, errs[i], want[i])
@@ -92,9 +91,12 @@ func TestStatementFailureHitsOnlyItsOwnOp(t *testing.T) {
 	if purge.Deleted != 40 || g.ID == 0 {
 		t.Errorf("purged %d, group %d", purge.Deleted, g.ID)
 	}
+	if err := s.writer.run(fmt.Sprintf("DELETE FROM blocks WHERE key = %d", keyOf(bad, maxBlockRows))); err != nil {
+		t.Fatal(err)
+	}
 	checkPicture(t, s)
 	state, err := s.Load(context.Background())
-	if err != nil || len(state.Topics) != 2 || state.Topics[0].Next != 100 || state.Topics[1].Next != 150 || len(state.Groups) != 1 {
+	if err != nil || len(state.Topics) != 2 || state.Topics[0].Next != 100 || state.Topics[1].Next != maxBlockRows || len(state.Groups) != 1 {
 		t.Fatalf("state %+v, %v", state, err)
 	}
 }

@@ -16,49 +16,82 @@ func (s *Store) Load(ctx context.Context) (state storage.State, err error) {
 			return err
 		}
 		defer func() { _ = c.run("ROLLBACK") }()
-		state, err = loadState(c)
+		state, _, err = loadState(c)
 		return err
 	})
 	return state, err
 }
 
-func loadState(c *conn) (state storage.State, err error) {
+// storedTopic is a topic with what only the store has to know.
+type storedTopic struct {
+	storage.Topic
+	total, dropped int64 // see marks
+}
+
+// follow moves a topic that was read from its row on to its last block.
+func (t *storedTopic) follow(c *conn) error {
+	b, found, err := blockAt(c, t.ID, storage.MaxOffset)
+	if err != nil {
+		return err
+	}
+	if found {
+		t.Next = max(t.Next, offsetOf(b.key)+b.n)
+		t.total = max(t.total, b.total)
+		var r storage.Record
+		for e := b.entries(); ; {
+			if _, _, ok := e.next(&r); !ok {
+				break
+			}
+			t.LastTime = max(t.LastTime, r.Time)
+		}
+	}
+	t.Bytes = t.total - t.dropped
+	return nil
+}
+
+func loadState(c *conn) (state storage.State, topics []storedTopic, err error) {
 	for row, err := range c.rows(selectTopics) {
 		if err != nil {
-			return state, err
+			return state, nil, err
 		}
-		state.Topics = append(state.Topics, topicFrom(row))
+		topics = append(topics, topicFrom(row))
+	}
+	for i := range topics {
+		if err := topics[i].follow(c); err != nil {
+			return state, nil, err
+		}
+		state.Topics = append(state.Topics, topics[i].Topic)
 	}
 	for row, err := range c.rows(selectGroups) {
 		if err != nil {
-			return state, err
+			return state, nil, err
 		}
 		g, err := groupFrom(row)
 		if err != nil {
-			return state, err
+			return state, nil, err
 		}
 		state.Groups = append(state.Groups, g)
 	}
 	for row, err := range c.rows(selectParked) {
 		if err != nil {
-			return state, err
+			return state, nil, err
 		}
 		state.Parked = append(state.Parked, storage.Parked{
 			Group: storage.GroupID(integer(row[0])), Offset: integer(row[1]),
 			Count: integer(row[2]), Due: integer(row[3]), Cause: text(row[4]),
 		})
 	}
-	return state, nil
+	return state, topics, nil
 }
 
-func topicFrom(row []driver.Value) storage.Topic {
-	return storage.Topic{
+func topicFrom(row []driver.Value) storedTopic {
+	return storedTopic{total: integer(row[9]), dropped: integer(row[7]), Topic: storage.Topic{
 		ID: storage.TopicID(integer(row[0])), Name: text(row[1]), Mask: integer(row[2]), Creator: text(row[3]),
 		Created: integer(row[4]), Updated: integer(row[5]),
-		First: integer(row[6]), Next: integer(row[7]), Bytes: integer(row[8]), LastTime: integer(row[9]),
-		Retention: storage.Retention{MaxAge: integer(row[10]), MaxCount: integer(row[11]), MaxBytes: integer(row[12])},
-		Memory:    integer(row[13]) != 0,
-	}
+		First: integer(row[6]), Next: integer(row[8]), LastTime: integer(row[10]),
+		Retention: storage.Retention{MaxAge: integer(row[11]), MaxCount: integer(row[12]), MaxBytes: integer(row[13])},
+		Memory:    integer(row[14]) != 0,
+	}}
 }
 
 func groupFrom(row []driver.Value) (storage.Group, error) {
@@ -85,7 +118,7 @@ func progressFrom(row []driver.Value) (storage.Progress, error) {
 // loadPicture reads what the writing goroutine has to know. Like Load it does
 // not look at messages.
 func loadPicture(c *conn) (*picture, error) {
-	state, err := loadState(c)
+	state, topics, err := loadState(c)
 	if err != nil {
 		return nil, err
 	}
@@ -95,10 +128,10 @@ func loadPicture(c *conn) (*picture, error) {
 		groups:  make(map[storage.GroupID]*group, len(state.Groups)),
 		dropped: map[int64]int64{},
 	}
-	for _, t := range state.Topics {
+	for _, t := range topics {
 		p.addTopic(&topic{
 			id: t.ID, name: fold(t.Name), groups: map[string]*group{},
-			marks: marks{first: t.First, next: t.Next, bytes: t.Bytes, lastTime: t.LastTime, rows: t.First},
+			marks: marks{first: t.First, next: t.Next, lastTime: t.LastTime, total: t.total, dropped: t.dropped, rows: t.First},
 		})
 	}
 	for _, g := range state.Groups {

@@ -70,10 +70,11 @@ type Store struct {
 	options Options
 
 	// Of the goroutine that calls Commit, Maintain and Close.
-	writer  *conn
-	picture *picture
-	batch   *batch
-	noRoom  bool // the last checkpoint found no space, and the log says so
+	writer   *conn
+	gatherer *gatherer // of writer
+	picture  *picture
+	batch    *batch
+	noRoom   bool // the last checkpoint found no space, and the log says so
 
 	failed atomic.Pointer[error] // why nothing more may be written; set once
 	sync   syncer
@@ -115,7 +116,12 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 // error is in s.
 func (s *Store) open() (err error) {
 	o := s.options
-	if s.writer, err = open(writerSetup(o)); err != nil {
+	if s.gatherer, err = newGatherer(); err != nil {
+		return err
+	}
+	w := writerSetup(o)
+	w.vfs = s.gatherer.name
+	if s.writer, err = open(w); err != nil {
 		return err
 	}
 	if s.copier.conn, err = open(copierSetup(o)); err != nil {
@@ -134,7 +140,7 @@ func (s *Store) open() (err error) {
 	if s.picture, err = loadPicture(s.writer); err != nil {
 		return translate(err)
 	}
-	s.batch = newBatch(s.picture, o.Log)
+	s.batch = newBatch(s.picture)
 	// A log that a killed process left may not be on disk yet. It has to be
 	// before anybody is shown what it holds.
 	if err := s.tolerateFull(s.checkpointHere(checkpointRestart, time.Now())); err != nil {
@@ -193,6 +199,9 @@ func (s *Store) release(idle []*conn) error {
 		if c != nil {
 			errs = append(errs, c.close())
 		}
+	}
+	if s.gatherer != nil {
+		s.gatherer.close()
 	}
 	if s.copier.file != nil {
 		// After the connections: closing any other handle of a file drops the

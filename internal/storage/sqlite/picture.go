@@ -36,13 +36,15 @@ type topic struct {
 	name   string // folded
 	groups map[string]*group
 	marks
-	changed bool // marks differ from the row; in batch.changed
+	changed bool // in batch.changed
 }
 
 // marks are the numbers of a topic that move with its messages.
 type marks struct {
-	first, next, bytes, lastTime int64
-	rows                         int64 // offset of the oldest message that still has a row, at most first
+	first, next, lastTime int64
+	total                 int64 // Record.Size of all messages below next, ever
+	dropped               int64 // of these, the ones below first
+	rows                  int64 // offset of the oldest message that still has a row, at most first
 }
 
 type group struct {

@@ -81,8 +81,8 @@ func (b *batch) append(op *storage.Append) error {
 		r.CRC = storage.Checksum(t.id, r)
 		t.next++
 		t.lastTime = r.Time
-		t.bytes += r.Size()
-		b.rows = append(b.rows, row{keyOf(t.id, r.Offset), r})
+		t.total += r.Size()
+		b.rows = append(b.rows, row{keyOf(t.id, r.Offset), t.total, r})
 	}
 	return nil
 }
@@ -102,7 +102,7 @@ func (b *batch) createTopic(n *storage.Topic) error {
 		marks: marks{first: n.First, next: n.Next, lastTime: n.LastTime, rows: n.First},
 	})
 	b.add(insertTopic, 1, int64(n.ID), n.Name, n.Mask, n.Creator, n.Created, n.Updated,
-		n.First, n.Next, n.Bytes, n.LastTime, n.Retention.MaxAge, n.Retention.MaxCount, n.Retention.MaxBytes, truth(n.Memory))
+		n.First, int64(0), n.Next, int64(0), n.LastTime, n.Retention.MaxAge, n.Retention.MaxCount, n.Retention.MaxBytes, truth(n.Memory))
 	return nil
 }
 
@@ -138,12 +138,13 @@ func (b *batch) trim(op *storage.Trim) error {
 	if first <= t.first {
 		return nil
 	}
-	if op.Bytes < 0 || op.Bytes > t.bytes {
-		return fmt.Errorf("trim of %d bytes out of %d: %w", op.Bytes, t.bytes, storage.ErrInvalid)
+	if bytes := t.total - t.dropped; op.Bytes < 0 || op.Bytes > bytes {
+		return fmt.Errorf("trim of %d bytes out of %d: %w", op.Bytes, bytes, storage.ErrInvalid)
 	}
 	b.touch(t)
+	b.store(t)
 	t.first = first
-	t.bytes -= op.Bytes
+	t.dropped += op.Bytes
 	b.drop(t, first)
 	return nil
 }
@@ -156,17 +157,18 @@ func (b *batch) drop(t *topic, hi int64) {
 	}
 }
 
-// purge deletes rows from the start of dropped spans. Spans have no holes, so
-// the keys say how many rows go, and never more than the limit.
+// purge works off the starts of dropped spans. Spans have no holes, so the keys
+// say how many messages go. A block goes with its last message.
 func (b *batch) purge(op *storage.Purge) error {
 	op.Deleted = 0
 	left := int64(op.Limit)
 	if left < 1 {
-		return fmt.Errorf("purge of %d rows: %w", op.Limit, storage.ErrInvalid)
+		return fmt.Errorf("purge of %d messages: %w", op.Limit, storage.ErrInvalid)
 	}
 	for lo, hi := range b.dropped {
 		end := min(hi, lo+left)
 		left -= end - lo
+		op.Deleted += int(end - lo)
 		b.setDropped(lo, lo)
 		b.add(deleteDropped, 1, lo)
 		if end < hi {
@@ -177,8 +179,8 @@ func (b *batch) purge(op *storage.Purge) error {
 			b.touch(t)
 			t.rows += end - lo
 		}
-		s := b.add(deleteMessages, end-lo, lo, end)
-		s.purge, s.rows = op, len(b.rows)
+		before := max(lo-maxBlockRows, lo&^storage.MaxOffset-1)
+		b.add(deleteBlocks, anyRows, lo, end, before).rows = len(b.rows)
 		if left == 0 {
 			break
 		}

@@ -32,9 +32,6 @@ func (s *Store) Read(ctx context.Context, topic storage.TopicID, from int64, pag
 	before := len(dst)
 	err := s.read(ctx, func(c *conn) (err error) {
 		dst, err = readPage(c, topic, from, page, dst)
-		if err == nil && len(dst) == before {
-			_, _, err = bounds(c, topic) // the end of the log, or no such topic
-		}
 		return err
 	})
 	if err != nil {
@@ -44,48 +41,55 @@ func (s *Store) Read(ctx context.Context, topic storage.TopicID, from int64, pag
 }
 
 func readPage(c *conn, topic storage.TopicID, from int64, page storage.Page, dst []storage.Record) ([]storage.Record, error) {
-	st := selectMessages
+	first, _, err := marksOf(c, topic)
+	if err != nil {
+		return dst, err
+	}
+	st := selectBlocks
 	if page.Brief {
 		st = selectBrief
 	}
-	from = min(max(from, 0), storage.MaxOffset+1)
-	var size int64
-	for row, err := range c.rows(st, int64(topic), keyOf(topic+1, 0), keyOf(topic, from), int64(max(page.Rows, 1))) {
+	from = min(max(from, first), storage.MaxOffset+1)
+	rows, size := max(page.Rows, 1), int64(0)
+	for row, err := range c.rows(st, int64(topic), keyOf(topic, from), keyOf(topic+1, 0)) {
 		if err != nil {
 			return dst, err
 		}
-		dst = append(dst, storage.Record{})
-		r := &dst[len(dst)-1]
-		scanRecord(row, r)
-		if page.Brief {
-			r.Omitted = int(integer(row[6]))
-		} else {
-			r.Body = blob(row[6])
-			if storage.Checksum(topic, r) != r.CRC {
-				r.Body, r.Headers, r.CRC = nil, "", 0
+		b := blockOf(row)
+		for e := b.entries(); ; {
+			var r storage.Record
+			if !e.record(topic, page.Brief, &r) {
+				break
 			}
-		}
-		size += r.Size()
-		if page.Bytes > 0 && size >= page.Bytes {
-			break
+			if r.Offset < from {
+				continue
+			}
+			dst = append(dst, r)
+			size += r.Size()
+			if rows--; rows == 0 || page.Bytes > 0 && size >= page.Bytes {
+				return dst, nil
+			}
 		}
 	}
 	return dst, nil
 }
 
-func scanRecord(row []driver.Value, r *storage.Record) {
-	r.Offset = offsetOf(integer(row[0]))
-	r.Time = integer(row[1])
-	r.Tag = text(row[2])
-	r.ID = text(row[3])
-	r.Headers = text(row[4])
-	r.CRC = uint32(integer(row[5]))
+// blockOf is the block of a row. It owns its memory.
+func blockOf(row []driver.Value) block {
+	b := block{
+		key: integer(row[0]), n: min(max(integer(row[1]), 0), maxBlockRows), time: integer(row[2]), total: integer(row[3]),
+		meta: blob(row[4]),
+	}
+	if len(row) > 5 {
+		b.body = blob(row[5])
+	}
+	return b
 }
 
-// bounds reads where the log of a topic starts and ends.
-func bounds(c *conn, topic storage.TopicID) (first, next int64, err error) {
+// marksOf reads what the row of a topic says about its log.
+func marksOf(c *conn, topic storage.TopicID) (first, next int64, err error) {
 	err = fmt.Errorf("topic %d: %w", topic, storage.ErrNotFound)
-	for row, e := range c.rows(selectBounds, int64(topic)) {
+	for row, e := range c.rows(selectMarks, int64(topic)) {
 		if e != nil {
 			return 0, 0, e
 		}
@@ -94,45 +98,71 @@ func bounds(c *conn, topic storage.TopicID) (first, next int64, err error) {
 	return first, next, err
 }
 
+// bounds reads where the log of a topic starts and ends.
+func bounds(c *conn, topic storage.TopicID) (first, next int64, err error) {
+	first, next, err = marksOf(c, topic)
+	if err != nil {
+		return 0, 0, err
+	}
+	last, found, err := blockAt(c, topic, storage.MaxOffset)
+	if found {
+		next = max(next, offsetOf(last.key)+last.n)
+	}
+	return first, next, err
+}
+
 // OffsetAt implements [storage.Store].
 func (s *Store) OffsetAt(ctx context.Context, topic storage.TopicID, time int64) (offset int64, err error) {
 	err = s.read(ctx, func(c *conn) error {
 		lo, hi, err := bounds(c, topic)
-		if err != nil {
-			return err
-		}
-		// All messages below lo are older, none from offset upwards is, and
-		// offset is the first of those found so far. The log may lose its
-		// beginning meanwhile; a probe takes the next message that is there.
-		offset = hi
-		for lo < hi {
+		// Blocks that start below lo start earlier than time; none from hi on does.
+		// The log may lose its beginning meanwhile, that changes nothing.
+		for err == nil && lo < hi {
 			mid := lo + (hi-lo)/2
-			at, t, ok, err := messageFrom(c, keyOf(topic, mid), keyOf(topic, hi))
-			switch {
-			case err != nil:
-				return err
-			case !ok:
-				hi = mid
-			case t >= time:
-				offset, hi = at, mid
+			b, found, e := blockAt(c, topic, mid)
+			switch err = e; {
+			case found && b.time >= time:
+				hi = offsetOf(b.key)
+			case found:
+				at := b.firstAt(time)
+				if lo = max(lo, at); at < offsetOf(b.key)+b.n {
+					hi = lo
+				} else {
+					lo = max(lo, mid+1)
+				}
 			default:
-				lo = at + 1
+				lo = mid + 1
 			}
 		}
-		return nil
+		offset = lo
+		return err
 	})
 	return offset, err
 }
 
-// messageFrom finds the first message with a key in [lo, hi).
-func messageFrom(c *conn, lo, hi int64) (offset, time int64, ok bool, err error) {
-	for row, err := range c.rows(selectTimeFrom, lo, hi) {
+// blockAt finds the block that holds an offset, or the last one below it.
+func blockAt(c *conn, topic storage.TopicID, offset int64) (b block, found bool, err error) {
+	for row, err := range c.rows(selectBlockAt, int64(topic), keyOf(topic, offset)) {
 		if err != nil {
-			return 0, 0, false, err
+			return b, false, err
 		}
-		offset, time, ok = offsetOf(integer(row[0])), integer(row[1]), true
+		b, found = blockOf(row), true
 	}
-	return offset, time, ok, nil
+	return b, found, nil
+}
+
+// firstAt is the offset of the first message not older than time, or the one
+// behind the block.
+func (b *block) firstAt(time int64) int64 {
+	var r storage.Record
+	for e := b.entries(); ; {
+		if _, _, ok := e.next(&r); !ok {
+			return offsetOf(b.key) + b.n
+		}
+		if r.Time >= time {
+			return r.Offset
+		}
+	}
 }
 
 // searchSpan is how many messages FindID looks through in one read transaction.
@@ -150,17 +180,35 @@ func (s *Store) FindID(ctx context.Context, topic storage.TopicID, id string) (o
 		if hi <= first {
 			return 0, fmt.Errorf("message %q of topic %d: %w", id, topic, storage.ErrNotFound)
 		}
-		lo := max(first, hi-searchSpan)
-		err = s.read(ctx, func(c *conn) error {
-			for row, err := range c.rows(selectID, keyOf(topic, lo), keyOf(topic, hi), id) {
-				if err == nil {
-					offset, found = offsetOf(integer(row[0])), true
-				}
-				return err
-			}
-			return nil
+		err = s.read(ctx, func(c *conn) (err error) {
+			offset, hi, found, err = findDown(c, topic, id, first, hi)
+			return err
 		})
-		hi = lo
 	}
 	return offset, err
+}
+
+// findDown looks for an id in about searchSpan messages from hi downwards, and
+// says below which offset to go on.
+func findDown(c *conn, topic storage.TopicID, id string, first, hi int64) (offset, rest int64, found bool, err error) {
+	stop := max(first, hi-searchSpan)
+	for row, err := range c.rows(selectBlocksDown, int64(topic), keyOf(topic, hi)) {
+		if err != nil {
+			return 0, hi, false, err
+		}
+		b := blockOf(row)
+		var r storage.Record
+		for e := b.entries(); ; {
+			if _, _, ok := e.next(&r); !ok {
+				break
+			}
+			if r.ID == id && r.Offset >= first {
+				offset, found = r.Offset, true
+			}
+		}
+		if hi = offsetOf(b.key); found || hi <= stop {
+			return offset, hi, found, nil
+		}
+	}
+	return 0, first, false, nil
 }

@@ -17,6 +17,7 @@ type setting struct {
 // setup is how to open a connection.
 type setup struct {
 	path     string
+	vfs      string // of SQLite; "" is the default one
 	readOnly bool
 	still    bool // nobody has the file open, and there is no log: leaves no trace
 	settings []setting
@@ -76,6 +77,9 @@ func (s setup) dsn() (string, error) {
 		mode = "ro"
 	}
 	query := url.Values{"mode": {mode}, "immutable": {flag(s.still)}, "_defensive": {"1"}, "_dqs": {"0"}, "_error_rc": {"1"}}
+	if s.vfs != "" {
+		query.Set("vfs", s.vfs)
+	}
 	for _, p := range s.settings {
 		query.Add("_pragma", p.name+"("+p.value+")")
 	}

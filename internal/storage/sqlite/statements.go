@@ -13,11 +13,8 @@ const (
 	release
 	rollbackTo
 
-	insert1 // messages; see insertSQL
-	insert4
-	insert16
-	insert64
-	deleteMessages
+	insertBlock
+	deleteBlocks
 
 	insertTopic
 	alterTopic
@@ -49,11 +46,11 @@ const (
 	selectParked
 	selectDropped
 	selectSequences
-	selectBounds
-	selectMessages
+	selectMarks
+	selectBlocks
 	selectBrief
-	selectTimeFrom
-	selectID
+	selectBlockAt
+	selectBlocksDown
 	selectJournal
 	selectAudit
 
@@ -61,9 +58,9 @@ const (
 )
 
 const (
-	messageColumns = "key, time, tag, id, headers, crc, body" // also the order of rows in queries
+	blockColumns = "key, n, time, total, meta" // also the order of rows in queries; bodies come behind
 
-	topicColumns = "id, name, mask, creator, created, updated, first, next, bytes, last_time, max_age, max_count, max_bytes, memory"
+	topicColumns = "id, name, mask, creator, created, updated, first, dropped, next, total, last_time, max_age, max_count, max_bytes, memory"
 
 	groupColumns = "id, topic_id, name, filter, mask, creator, created, updated, " +
 		"ack_timeout, ack_window, max_deliver, version, epoch, cursor, read, settled"
@@ -73,11 +70,10 @@ const (
 
 	auditColumns = "id, time, actor, action, target, detail"
 
-	// What a topic can reach from offset ?3 upwards: its span of keys starts at
-	// ?1·2⁴⁰ and ends before ?2. A topic that is not there has no first offset,
-	// and NULL lets nothing through.
-	fromOffset = " FROM messages WHERE key >= max(?3, (SELECT (?1 << 40) + first FROM topics WHERE id = ?1))" +
-		" AND key < ?2 ORDER BY key LIMIT ?4"
+	// The blocks of a topic from the one that holds key ?2 upwards. Its span of
+	// keys starts at ?1·2⁴⁰ and ends before ?3.
+	fromKey = " FROM blocks WHERE key >= ifnull((SELECT max(key) FROM blocks WHERE key >= (?1 << 40) AND key <= ?2), ?2)" +
+		" AND key < ?3 ORDER BY key"
 )
 
 var sqlText = [statements]string{
@@ -88,15 +84,14 @@ var sqlText = [statements]string{
 	release:    "RELEASE op",
 	rollbackTo: "ROLLBACK TO op",
 
-	insert1:        insertSQL(1),
-	insert4:        insertSQL(4),
-	insert16:       insertSQL(16),
-	insert64:       insertSQL(64),
-	deleteMessages: "DELETE FROM messages WHERE key >= ?1 AND key < ?2",
+	insertBlock: "INSERT INTO blocks (" + blockColumns + ", bodies) VALUES (" + slots(6) + ")",
+	// The blocks that end in a span of keys: so each is deleted by one step of a
+	// purge, whatever the steps. ?3 is below the first key that may begin such one.
+	deleteBlocks: "DELETE FROM blocks WHERE key > ?3 AND key < ?2 AND key + n > ?1 AND key + n <= ?2",
 
-	insertTopic:       "INSERT INTO topics (" + topicColumns + ") VALUES (" + slots(14) + ")",
+	insertTopic:       "INSERT INTO topics (" + topicColumns + ") VALUES (" + slots(15) + ")",
 	alterTopic:        "UPDATE topics SET mask = ?2, max_age = ?3, max_count = ?4, max_bytes = ?5, updated = ?6 WHERE id = ?1",
-	moveTopic:         "UPDATE topics SET first = ?2, next = ?3, bytes = ?4, last_time = ?5 WHERE id = ?1",
+	moveTopic:         "UPDATE topics SET first = ?2, dropped = ?3, next = ?4, total = ?5, last_time = ?6 WHERE id = ?1",
 	deleteTopic:       "DELETE FROM topics WHERE id = ?1",
 	deleteTopicParked: "DELETE FROM parked WHERE group_id IN (SELECT id FROM groups WHERE topic_id = ?1)",
 	deleteTopicGroups: "DELETE FROM groups WHERE topic_id = ?1",
@@ -121,28 +116,19 @@ var sqlText = [statements]string{
 	checkpointPassive: "PRAGMA wal_checkpoint(PASSIVE)",
 	checkpointRestart: "PRAGMA wal_checkpoint(RESTART)",
 
-	selectTopics:    "SELECT " + topicColumns + " FROM topics ORDER BY id",
-	selectGroups:    "SELECT " + groupColumns + " FROM groups ORDER BY id",
-	selectParked:    `SELECT group_id, "offset", count, due, cause FROM parked ORDER BY group_id, "offset"`,
-	selectDropped:   "SELECT lo, hi FROM dropped",
-	selectSequences: "SELECT name, seq FROM sqlite_sequence",
-	selectBounds:    "SELECT first, next FROM topics WHERE id = ?1",
-	selectMessages:  "SELECT " + messageColumns + fromOffset,
-	selectBrief:     "SELECT key, time, tag, id, headers, crc, ifnull(length(body), 0)" + fromOffset,
-	selectTimeFrom:  "SELECT key, time FROM messages WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT 1",
-	selectID:        "SELECT key FROM messages WHERE key >= ?1 AND key < ?2 AND id = ?3 ORDER BY key DESC LIMIT 1",
-	selectJournal:   "SELECT " + journalColumns + " FROM cursor_journal WHERE group_id = ?1 ORDER BY id DESC LIMIT ?2",
-	selectAudit:     "SELECT " + auditColumns + " FROM audit ORDER BY id DESC LIMIT ?1",
+	selectTopics:     "SELECT " + topicColumns + " FROM topics ORDER BY id",
+	selectGroups:     "SELECT " + groupColumns + " FROM groups ORDER BY id",
+	selectParked:     `SELECT group_id, "offset", count, due, cause FROM parked ORDER BY group_id, "offset"`,
+	selectDropped:    "SELECT lo, hi FROM dropped",
+	selectSequences:  "SELECT name, seq FROM sqlite_sequence",
+	selectMarks:      "SELECT first, next FROM topics WHERE id = ?1",
+	selectBlocks:     "SELECT " + blockColumns + ", bodies" + fromKey,
+	selectBrief:      "SELECT " + blockColumns + fromKey,
+	selectBlockAt:    "SELECT " + blockColumns + " FROM blocks WHERE key >= (?1 << 40) AND key <= ?2 ORDER BY key DESC LIMIT 1",
+	selectBlocksDown: "SELECT " + blockColumns + " FROM blocks WHERE key >= (?1 << 40) AND key < ?2 ORDER BY key DESC",
+	selectJournal:    "SELECT " + journalColumns + " FROM cursor_journal WHERE group_id = ?1 ORDER BY id DESC LIMIT ?2",
+	selectAudit:      "SELECT " + auditColumns + " FROM audit ORDER BY id DESC LIMIT ?1",
 }
-
-// insertSQL inserts n messages.
-func insertSQL(n int) string {
-	row := "(" + slots(messageWidth) + ")"
-	return "INSERT INTO messages (" + messageColumns + ") VALUES " + row + strings.Repeat(", "+row, n-1)
-}
-
-// messageWidth is how many columns a message has.
-const messageWidth = 7
 
 // slots is a list of n parameters.
 func slots(n int) string { return "?" + strings.Repeat(", ?", n-1) }
