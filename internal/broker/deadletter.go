@@ -55,11 +55,13 @@ func (s *saver) buryOne(g *Group, f *flight) error {
 	if letter.Headers, err = withOrigin(rec.Headers, g, f); err != nil {
 		return err
 	}
-	pubs := []Publication{{Topic: t, Record: letter}}
 	done := make(chan struct{})
-	s.b.Publish(pubs, func([]Publication) { close(done) })
+	p := s.b.NewPublishing(func() { close(done) })
+	p.Add(t, letter, false, 0)
+	p.Publish()
 	<-done
-	return pubs[0].Err
+	_, _, err = p.Result(0)
+	return err
 }
 
 // withOrigin adds to a message's headers where it died and why. Headers are a

@@ -1,6 +1,9 @@
 package broker
 
 import (
+	"strings"
+	"unsafe"
+
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -16,73 +19,142 @@ const (
 	memoryBytes = 64 << 20
 )
 
-// Publication is one message on its way into a topic.
-type Publication struct {
-	Topic  *Topic
-	Record storage.Record // Offset and Time are set when done is called without Err
-	Err    error          // why the message was not stored
-
-	app, rec int // which append the record is in, and where
+// Publishing is messages on their way into topics: added one by one, handed over
+// together, answered together. It can be used again and again. Its methods are for
+// one goroutine at a time; between Publish and done it is the broker's.
+type Publishing struct {
+	b      *Broker
+	done   func()
+	parts  []*part // one a topic; the first used ones are of this round
+	used   int
+	items  []published // one a message, in the order of Add
+	bytes  int64
+	ticket storage.Ticket
 }
 
-// publishing is one call of Publish until its commit.
-type publishing struct {
-	b       *Broker
-	pubs    []Publication
-	appends []*storage.Append // one a topic
-	topics  []*Topic          // of the appends
-	errs    []error           // of the appends
-	ticket  storage.Ticket
-	done    func([]Publication)
+// part is the messages for one topic.
+type part struct {
+	topic *Topic
+	op    storage.Append
+	err   error
+	mem   []byte // what the records point into; full pieces are let go
 }
 
-// Publish stores messages, each in its topic, in the order given. done is called
-// once, when the fate of all is known and on disk as far as the durability
-// setting goes; it may be called before Publish returns, and must not block.
-// Records must not be changed after the call.
-func (b *Broker) Publish(pubs []Publication, done func([]Publication)) {
-	p := &publishing{b: b, pubs: pubs, done: done}
-	now := b.now()
-	size := int64(0)
-	for i := range pubs {
-		pub := &pubs[i]
-		pub.Record.Time = now
-		pub.Err = check(pub)
-		if pub.Err == nil {
-			p.add(pub)
-			size += pub.Record.Size() + recordOverhead
-		}
-	}
-	if len(p.appends) == 0 {
-		done(pubs)
+// published is where a message is, or why it can't be stored.
+type published struct {
+	id        string
+	part, rec int
+	err       error
+}
+
+// NewPublishing makes an empty Publishing. done is called once for each Publish,
+// when the fate of all its messages is known and on disk as far as the durability
+// setting goes. It may be called before Publish returns, and must not block.
+func (b *Broker) NewPublishing(done func()) *Publishing {
+	p := &Publishing{b: b, done: done}
+	p.ticket.Done = p.committed
+	return p
+}
+
+// Len is how many messages were added.
+func (p *Publishing) Len() int { return len(p.items) }
+
+// Add takes a message for a topic: ID, Tag, Headers and Body of rec. They are
+// copied, but for a body that the caller gives away. more is how many bytes the
+// caller expects to add after it, which saves memory and time when it is right.
+func (p *Publishing) Add(t *Topic, rec storage.Record, giveAway bool, more int) {
+	if err := check(t, &rec); err != nil {
+		p.items = append(p.items, published{id: strings.Clone(rec.ID), err: err})
 		return
 	}
-	p.errs = make([]error, len(p.appends))
-	if p.onlyMemory() {
+	i := p.partOf(t)
+	q := p.parts[i]
+	size := int(rec.Size())
+	if giveAway {
+		size -= len(rec.Body)
+	}
+	if cap(q.mem)-len(q.mem) < size {
+		q.mem = make([]byte, 0, size+max(more, 0))
+	}
+	rec.ID, rec.Tag, rec.Headers = q.keep(rec.ID), q.keep(rec.Tag), q.keep(rec.Headers)
+	if !giveAway && len(rec.Body) > 0 {
+		start := len(q.mem)
+		q.mem = append(q.mem, rec.Body...)
+		rec.Body = q.mem[start:len(q.mem):len(q.mem)]
+	}
+	if q.op.Records == nil {
+		q.op.Records = make([]storage.Record, 0, min(1+max(more, 0)/(size+1), 256))
+	}
+	q.op.Records = append(q.op.Records, rec)
+	p.items = append(p.items, published{id: rec.ID, part: i, rec: len(q.op.Records) - 1})
+	p.bytes += rec.Size() + recordOverhead
+}
+
+// keep copies a string into memory that has room for it. That memory is never
+// written again, so it is right to call it a string.
+func (q *part) keep(s string) string {
+	start := len(q.mem)
+	q.mem = append(q.mem, s...)
+	return unsafe.String(unsafe.SliceData(q.mem[start:]), len(s))
+}
+
+// partOf finds or makes the part of a topic. A caller publishes to few topics at a
+// time, so they are searched from the last one used.
+func (p *Publishing) partOf(t *Topic) int {
+	for i := p.used - 1; i >= 0; i-- {
+		if p.parts[i].topic == t {
+			return i
+		}
+	}
+	if p.used == len(p.parts) {
+		p.parts = append(p.parts, new(part))
+	}
+	q := p.parts[p.used]
+	q.topic, q.op.Topic = t, t.id
+	p.used++
+	return p.used - 1
+}
+
+// Reset empties p for the next round.
+func (p *Publishing) Reset() {
+	for _, q := range p.parts[:p.used] {
+		*q = part{} // the records are the topic's now
+	}
+	clear(p.items)
+	clear(p.ticket.Ops)
+	p.used, p.items, p.bytes = 0, p.items[:0], 0
+	p.ticket.Ops, p.ticket.Errs = p.ticket.Ops[:0], nil
+}
+
+// Publish stores the messages, each in its topic, in the order of Add.
+func (p *Publishing) Publish() {
+	now := p.b.now()
+	for _, q := range p.parts[:p.used] {
+		for i := range q.op.Records {
+			q.op.Records[i].Time = now
+		}
+		if !q.topic.memory {
+			p.ticket.Ops = append(p.ticket.Ops, &q.op)
+		}
+	}
+	if len(p.ticket.Ops) == 0 {
 		p.finish()
 		return
 	}
-	ops := make([]storage.Op, 0, len(p.appends))
-	for i, a := range p.appends {
-		if !p.topics[i].memory {
-			ops = append(ops, a)
+	p.ticket.Bytes = p.bytes
+	if err := p.b.writer.Submit(&p.ticket); err != nil {
+		for _, q := range p.parts[:p.used] {
+			q.err = err
 		}
-	}
-	p.ticket = storage.Ticket{Ops: ops, Bytes: size, Done: p.committed}
-	if err := b.writer.Submit(&p.ticket); err != nil {
-		for i := range p.errs {
-			p.errs[i] = err
-		}
-		p.answer()
+		p.done()
 	}
 }
 
 // check refuses what no store would take.
-func check(pub *Publication) error {
-	r := &pub.Record
+func check(t *Topic, r *storage.Record) error {
 	switch {
-	case pub.Topic.gone.Load():
-		return topicNotFound(pub.Topic.name)
+	case t.gone.Load():
+		return topicNotFound(t.name)
 	case len(r.ID) > MaxMessageID:
 		return errorf(Invalid, "message id has %d bytes: at most %d are allowed", len(r.ID), MaxMessageID)
 	case len(r.Tag) > MaxTag:
@@ -91,41 +163,12 @@ func check(pub *Publication) error {
 	return nil
 }
 
-// add puts a publication into the append of its topic. A caller publishes to few
-// topics at a time, so they are searched from the last one used.
-func (p *publishing) add(pub *Publication) {
-	i := len(p.topics) - 1
-	for i >= 0 && p.topics[i] != pub.Topic {
-		i--
-	}
-	if i < 0 {
-		i = len(p.topics)
-		p.topics = append(p.topics, pub.Topic)
-		p.appends = append(p.appends, &storage.Append{
-			Topic: pub.Topic.id, Records: make([]storage.Record, 0, len(p.pubs)),
-		})
-	}
-	a := p.appends[i]
-	a.Records = append(a.Records, pub.Record)
-	pub.app, pub.rec = i, len(a.Records)-1
-}
-
-func (p *publishing) onlyMemory() bool {
-	for _, t := range p.topics {
-		if !t.memory {
-			return false
-		}
-	}
-	return true
-}
-
 // committed is the ticket's Done: the messages are stored and synced.
-func (p *publishing) committed(t *storage.Ticket) {
-	k := 0
-	for i, topic := range p.topics {
-		if !topic.memory {
-			p.errs[i] = t.Errs[k]
-			k++
+func (p *Publishing) committed(t *storage.Ticket) {
+	errs := t.Errs
+	for _, q := range p.parts[:p.used] {
+		if !q.topic.memory {
+			q.err, errs = errs[0], errs[1:]
 		}
 	}
 	p.finish()
@@ -133,36 +176,33 @@ func (p *publishing) committed(t *storage.Ticket) {
 
 // finish makes the messages visible to consumers and answers the publisher. The
 // records of log topics are on disk by now.
-func (p *publishing) finish() {
-	for i, t := range p.topics {
-		recs := p.appends[i].Records
+func (p *Publishing) finish() {
+	for _, q := range p.parts[:p.used] {
+		recs := q.op.Records
 		switch {
-		case p.errs[i] != nil:
-		case t.memory:
-			p.errs[i] = t.remember(recs)
+		case q.err != nil:
+		case q.topic.memory:
+			q.err = q.topic.remember(recs)
 		default:
-			p.b.tails.push(t, recs)
-			t.extend(recs)
+			p.b.tails.push(q.topic, recs)
+			q.topic.extend(recs)
 		}
-		if p.errs[i] == nil {
-			t.wake()
+		if q.err == nil {
+			q.topic.wake()
 		}
 	}
-	p.answer()
+	p.done()
 }
 
-func (p *publishing) answer() {
-	for i := range p.pubs {
-		pub := &p.pubs[i]
-		if pub.Err != nil {
-			continue
-		}
-		if pub.Err = p.errs[pub.app]; pub.Err == nil {
-			r := &p.appends[pub.app].Records[pub.rec]
-			pub.Record.Offset, pub.Record.Time = r.Offset, r.Time
-		}
+// Result is what became of message i: its id and its time, or why it was not
+// stored.
+func (p *Publishing) Result(i int) (id string, time int64, err error) {
+	it := &p.items[i]
+	if it.err != nil {
+		return it.id, 0, it.err
 	}
-	p.done(p.pubs)
+	q := p.parts[it.part]
+	return it.id, q.op.Records[it.rec].Time, q.err
 }
 
 // extend moves the head over records that were committed.

@@ -121,19 +121,31 @@ func (r *rig) group(spec GroupSpec) *Group {
 }
 
 // publish stores messages and waits until nothing moves any more.
-func (r *rig) publish(t *Topic, recs ...storage.Record) []Publication {
+func (r *rig) publish(t *Topic, recs ...storage.Record) []publication {
 	r.Helper()
-	pubs := make([]Publication, len(recs))
-	for i := range recs {
-		pubs[i] = Publication{Topic: t, Record: recs[i]}
+	answered := false
+	p := r.b.NewPublishing(func() { answered = true })
+	for _, rec := range recs {
+		p.Add(t, rec, false, 0)
 	}
-	var answer []Publication
-	r.b.Publish(pubs, func(p []Publication) { answer = p })
+	p.Publish()
 	synctest.Wait()
-	if answer == nil {
+	if !answered {
 		r.Fatal("a publish was not answered")
 	}
+	answer := make([]publication, len(recs))
+	for i := range recs {
+		if _, _, answer[i].Err = p.Result(i); answer[i].Err == nil {
+			answer[i].Record = p.parts[0].op.Records[p.items[i].rec]
+		}
+	}
 	return answer
+}
+
+// publication is what became of one message.
+type publication struct {
+	Record storage.Record
+	Err    error
 }
 
 // mustPublish stores messages with the given tags.

@@ -44,6 +44,9 @@ type Batch struct {
 	bytes  int64
 }
 
+// Bytes is about how much memory the batch holds.
+func (b *Batch) Bytes() int64 { return b.bytes }
+
 // Subscription is one consumer in a group. Its methods may be called by any
 // number of goroutines.
 type Subscription struct {

@@ -18,7 +18,9 @@ func TestNothingIsDeliveredBeforeTheSync(t *testing.T) {
 		r.mustPublish(topic, "first")
 		release := r.store.HoldSync()
 		answered := false
-		r.b.Publish([]Publication{{Topic: topic}}, func([]Publication) { answered = true })
+		p := r.b.NewPublishing(func() { answered = true })
+		p.Add(topic, storage.Record{}, false, 0)
+		p.Publish()
 		synctest.Wait()
 		c := r.subscribe(g, "c")
 		if list, _ := offsets(c.take(10)); !slices.Equal(list, []int64{0}) {

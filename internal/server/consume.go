@@ -3,6 +3,7 @@ package server
 import (
 	"math"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -29,7 +30,7 @@ func (s *session) consume(m *wire.Message) {
 	if !ok {
 		return
 	}
-	s.flush() // what this client published before is on its way
+	s.publishPending() // what this client published before is on its way
 	c, err := s.subscribe(g)
 	if err != nil {
 		s.fail(id, err)
@@ -196,7 +197,9 @@ func (s *session) route(m *wire.Message) {
 			dst = wire.AppendField(dst, f.Name, f.Value)
 		}
 	}
-	target.out.push(item{raw: wire.AppendBody(dst, m.Body), id: id})
+	if target.out.put(item{raw: wire.AppendBody(dst, m.Body), id: id}) && !slices.Contains(s.touched, target) {
+		s.touched = append(s.touched, target)
+	}
 }
 
 func statusText(status int) string { return strconv.Itoa(status) }

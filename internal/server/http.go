@@ -128,7 +128,7 @@ func statusOfBody(err error) int {
 func (s *session) answerHTTP(w http.ResponseWriter, req *http.Request) {
 	defer s.returnBatches()
 	for life := s.life.Done(); ; {
-		items, closed := s.out.take(nil)
+		items, closed := s.out.take()
 		if len(items) > 0 {
 			writeHTTP(w, items)
 			return
@@ -156,7 +156,7 @@ func (s *session) answerHTTP(w http.ResponseWriter, req *http.Request) {
 // returnBatches gives back what was delivered too late for the response.
 func (s *session) returnBatches() {
 	s.out.close()
-	items, _ := s.out.take(nil)
+	items, _ := s.out.take()
 	for _, it := range items {
 		if it.batch != nil {
 			it.batch.Done(0)
@@ -191,7 +191,8 @@ func (s *Server) messageOf(w http.ResponseWriter, req *http.Request, counted *co
 // writeHTTP sends the first message of the items as the response. Deliveries
 // beyond it go back to their group.
 func writeHTTP(w http.ResponseWriter, items []item) {
-	e := newEncoder()
+	var e encoder
+	e.init()
 	e.add(&items[0])
 	err := copyResponse(w, e.buf[:e.ends[0]])
 	for i := range items {

@@ -3,6 +3,7 @@ package server
 import (
 	"net/http"
 	"strings"
+	"unsafe"
 
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -12,10 +13,10 @@ import (
 // produced is the publishes of one read of a session: handed to the broker
 // together, answered together.
 type produced struct {
-	s       *session
-	pubs    []broker.Publication
-	replies []pubReply // one a publication
-	bytes   int64      // what it keeps in memory
+	*broker.Publishing
+	s     *session
+	acks  []bool // one a message; false: only a failure is answered
+	bytes int64  // what it keeps in memory
 }
 
 // newProduced takes one that was answered before, or makes one.
@@ -23,6 +24,7 @@ func (s *Server) newProduced(c *session) *produced {
 	p, ok := s.answered.Get().(*produced)
 	if !ok {
 		p = new(produced)
+		p.Publishing = s.broker.NewPublishing(p.done)
 	}
 	p.s = c
 	return p
@@ -31,20 +33,17 @@ func (s *Server) newProduced(c *session) *produced {
 // release keeps p, without what it holds, for later batches.
 func (p *produced) release() {
 	pool := &p.s.srv.answered
-	clear(p.pubs)
-	clear(p.replies)
-	*p = produced{pubs: p.pubs[:0], replies: p.replies[:0]}
+	p.Reset()
+	p.s, p.acks, p.bytes = nil, p.acks[:0], 0
 	pool.Put(p)
 }
 
 // publicationOverhead is what a publication costs beyond its content, in bytes.
 const publicationOverhead = 512
 
-// pubReply is how a publish is to be answered.
-type pubReply struct {
-	id  string
-	ack bool // false: only a failure is answered
-}
+// ownBody is the size from which a body that the session owns is kept as it is:
+// copying it would cost more than the rest of the request that it keeps alive.
+const ownBody = 16 << 10
 
 // produce stores a message.
 func (s *session) produce(m *wire.Message) { s.publish(m, isAck(m)) }
@@ -59,10 +58,9 @@ func (s *session) publish(m *wire.Message, ack bool) {
 	if t == nil {
 		return
 	}
-	id := m.Get(wire.HeaderID)
-	answered := t.Calls()
-	ack = ack && !answered
-	rec := storage.Record{ID: id, Body: m.Body}
+	calls := t.Calls()
+	ack = ack && !calls
+	rec := storage.Record{ID: m.Get(wire.HeaderID), Body: m.Body}
 	if tag := m.Get(wire.HeaderTag); !absent(tag) {
 		rec.Tag = tag
 	}
@@ -71,10 +69,10 @@ func (s *session) publish(m *wire.Message, ack bool) {
 		s.pending = s.srv.newProduced(s)
 	}
 	p := s.pending
-	p.pubs = append(p.pubs, broker.Publication{Topic: t, Record: rec})
-	p.replies = append(p.replies, pubReply{id, ack})
+	p.Add(t, rec, !s.borrowed && len(rec.Body) >= ownBody, s.more)
+	p.acks = append(p.acks, ack)
 	p.bytes += rec.Size() + publicationOverhead
-	if !ack && !answered && s.stopAt.Load() != nil {
+	if !ack && !calls && s.stopAt.Load() != nil {
 		s.out.close()
 	}
 }
@@ -89,7 +87,8 @@ func isAck(m *wire.Message) bool {
 // storedHeaders is what of a request's head goes with the message, as JSON:
 // everything but what belongs to this request alone, to columns of their own, or
 // to the connection, and what must never be replayed to somebody else. A start
-// line that says something becomes origin headers.
+// line that says something becomes origin headers. The string is good until the
+// next call.
 func (s *session) storedHeaders(m *wire.Message, t *broker.Topic) string {
 	fields := append(s.scratch[:0], wire.Field{Name: wire.HeaderSender, Value: s.id})
 	for _, f := range m.Fields {
@@ -109,7 +108,7 @@ func (s *session) storedHeaders(m *wire.Message, t *broker.Topic) string {
 	}
 	s.scratch = fields
 	s.json = wire.AppendJSON(s.json[:0], fields)
-	return string(s.json)
+	return unsafe.String(unsafe.SliceData(s.json), len(s.json))
 }
 
 // dropped reports whether a request header is not stored with the message.
@@ -139,47 +138,68 @@ func dropped(name string) bool {
 
 func hasPrefix(s, prefix string) bool { return strings.HasPrefix(s, prefix) }
 
-// flush hands the pending publishes to the broker.
+// flush hands the pending publishes to the broker, and sends what was queued for
+// others meanwhile.
 func (s *session) flush() {
+	s.publishPending()
+	for i, target := range s.touched {
+		target.sendNow()
+		s.touched[i] = nil
+	}
+	s.touched = s.touched[:0]
+}
+
+func (s *session) publishPending() {
 	p := s.pending
 	if p == nil {
 		return
 	}
 	s.pending = nil
-	s.inflight.add(int64(len(p.pubs)))
-	s.srv.broker.Publish(p.pubs, p.done)
+	s.inflight.add(int64(p.Len()))
+	p.Publish()
 }
 
 // done is called when the fate of the batch is known.
-func (p *produced) done([]broker.Publication) {
-	c, n := p.s, int64(len(p.pubs))
-	silent := true
-	for i := range p.pubs {
-		silent = silent && !p.replies[i].ack && p.pubs[i].Err == nil
-	}
-	if silent || !c.out.push(item{produced: p}) {
+func (p *produced) done() {
+	c, n := p.s, int64(p.Len())
+	if p.silent() || !c.out.put(item{produced: p}) {
 		p.release()
+	} else {
+		c.sendNow()
 	}
 	c.inflight.add(-n)
 }
 
+// silent reports whether nothing is to be answered.
+func (p *produced) silent() bool {
+	for i, ack := range p.acks {
+		if ack {
+			return false
+		}
+		if _, _, err := p.Result(i); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
 // encode writes the replies: the time of storing, or what went wrong.
 func (p *produced) encode(e *encoder) {
-	for i := range p.pubs {
-		pub, r := &p.pubs[i], &p.replies[i]
-		if pub.Err == nil && !r.ack {
+	for i, ack := range p.acks {
+		id, time, err := p.Result(i)
+		if err == nil && !ack {
 			continue
 		}
-		if pub.Err == nil {
+		if err == nil {
 			e.start(http.StatusOK)
-			e.buf = wire.AppendField(e.buf, wire.HeaderID, r.id)
-			e.buf = appendTime(e.buf, pub.Record.Time)
+			e.buf = wire.AppendField(e.buf, wire.HeaderID, id)
+			e.buf = appendTime(e.buf, time)
 		} else {
-			e.start(statusOf(pub.Err))
-			e.buf = wire.AppendField(e.buf, wire.HeaderID, r.id)
-			e.buf = wire.AppendBody(e.buf, []byte(textOf(pub.Err)))
+			e.start(statusOf(err))
+			e.buf = wire.AppendField(e.buf, wire.HeaderID, id)
+			e.buf = wire.AppendBody(e.buf, []byte(textOf(err)))
 		}
-		e.end(r.id)
+		e.end(id)
 	}
 	p.release()
 }

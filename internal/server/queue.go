@@ -9,15 +9,20 @@ import (
 )
 
 // queue is what a session still has to send. Anybody may add to it, without
-// waiting; the session's writer takes it all at once.
+// waiting. One goroutine at a time sends: it takes everything there is with begin,
+// and ends with end. That is the session's writer, or whoever has a lone message for
+// it; see session.sendNow.
 type queue struct {
-	wake chan struct{} // capacity 1: one token says "not empty" or "closed"
+	wake chan struct{} // capacity 1: one token tells the writer to look
 
 	mu     sync.Mutex
 	items  []item // guarded by mu
-	spare  []item // guarded by mu: the writer's last slice, to be used again
+	spare  []item // guarded by mu: the slice taken before, to be used again
 	bytes  int64  // guarded by mu: what items keep in memory, deliveries aside: they have credit
-	closed bool   // guarded by mu: nothing more is taken
+	many   bool   // guarded by mu: what is there is not one lone message
+	busy   bool   // guarded by mu: somebody sends what was taken
+	handed bool   // guarded by mu: the writer has to go on with what was taken
+	closed bool   // guarded by mu: nothing more is taken in
 }
 
 // item is one thing to send: some message already encoded, the replies to a
@@ -29,13 +34,31 @@ type item struct {
 	batch    *broker.Batch
 }
 
+// loneBytes is the size up to which a message that is alone is sent by others
+// than the writer: waking that costs about as much as encoding and sending so
+// much. Where several messages wait, the time until the writer runs is well spent,
+// since it sends those that come meanwhile, too.
+const loneBytes = 4 << 10
+
+// lone reports whether the item is one message, and a small one.
+func (it *item) lone() bool {
+	switch {
+	case it.produced != nil:
+		return it.produced.Len() == 1
+	case it.batch != nil:
+		return len(it.batch.Items) == 1 && it.batch.Bytes() <= loneBytes
+	}
+	return len(it.raw) <= loneBytes
+}
+
 func (q *queue) init() { q.wake = make(chan struct{}, 1) }
 
-// push adds an item and reports false if the queue is closed.
-func (q *queue) push(it item) bool {
+// put adds an item and reports false if the queue is closed. Somebody has to see
+// to it that it is sent.
+func (q *queue) put(it item) bool {
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	if q.closed {
-		q.mu.Unlock()
 		return false
 	}
 	q.items = append(q.items, it)
@@ -43,9 +66,17 @@ func (q *queue) push(it item) bool {
 	if it.produced != nil {
 		q.bytes += it.produced.bytes
 	}
-	q.mu.Unlock()
-	q.signal()
+	q.many = len(q.items) > 1 || !it.lone()
 	return true
+}
+
+// push is put, and leaves the sending to the writer.
+func (q *queue) push(it item) bool {
+	ok := q.put(it)
+	if ok {
+		q.signal()
+	}
+	return ok
 }
 
 // close lets the writer send what is there and end.
@@ -63,16 +94,69 @@ func (q *queue) signal() {
 	}
 }
 
-// take gives everything queued to the writer. The slice of the call before is
-// used again.
-func (q *queue) take(last []item) (items []item, closed bool) {
-	clear(last)
+// begin gives the writer what is queued, if nobody else sends. It reports false,
+// false when there is nothing to do, and over when there never will be.
+func (q *queue) begin() (items []item, ok, over bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	items = q.items
-	q.items, q.spare = q.spare[:0], last[:0]
-	q.bytes = 0
-	return items, q.closed
+	switch {
+	case q.busy && !q.handed:
+		return nil, false, false
+	case !q.handed && len(q.items) == 0:
+		return nil, false, q.closed
+	}
+	q.busy, q.handed = true, false
+	return q.takeLocked(), true, false
+}
+
+// beginLone is begin for others than the writer, to whom more than a lone message
+// is left.
+func (q *queue) beginLone() (items []item, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.busy || len(q.items) == 0 {
+		return nil, false // who is busy looks again
+	}
+	if q.many {
+		q.signal()
+		return nil, false
+	}
+	q.busy = true
+	return q.takeLocked(), true
+}
+
+func (q *queue) takeLocked() []item {
+	items := q.items
+	q.items, q.spare = q.spare[:0], nil
+	q.bytes, q.many = 0, false
+	return items
+}
+
+// end is called when what begin gave is sent.
+func (q *queue) end(items []item) {
+	clear(items)
+	q.mu.Lock()
+	q.busy, q.spare = false, items[:0]
+	more := len(q.items) > 0 || q.closed
+	q.mu.Unlock()
+	if more {
+		q.signal()
+	}
+}
+
+// handOver leaves it to the writer to go on.
+func (q *queue) handOver() {
+	q.mu.Lock()
+	q.handed = true
+	q.mu.Unlock()
+	q.signal()
+}
+
+// take gives everything that is queued to somebody who does not send it.
+func (q *queue) take() (items []item, closed bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.takeLocked(), q.closed
 }
 
 // size is how many bytes replies that wait keep in memory.
@@ -101,11 +185,7 @@ type encoder struct {
 	header     func(name, value string) bool
 }
 
-func newEncoder() *encoder {
-	e := &encoder{}
-	e.header = e.storedHeader
-	return e
-}
+func (e *encoder) init() { e.header = e.storedHeader }
 
 // storedHeader encodes one header that was stored with a message.
 func (e *encoder) storedHeader(name, value string) bool {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -44,10 +45,14 @@ type session struct {
 	counted bool
 
 	// Owned by the reader.
-	topics  topicCache
-	pending *produced // publishes of the current read, not yet handed over
-	scratch []wire.Field
-	json    []byte
+	topics   topicCache
+	pending  *produced // publishes of the current read, not yet handed over
+	touched  []*session
+	borrowed bool // the message at hand is the reader's, to be copied from
+	more     int  // bytes read and not yet handled behind that message
+	scratch  []wire.Field
+	json     []byte
+	renewed  time.Time // when the idle deadline was set; zero when another one is
 
 	inflight  gate          // publishes and acks handed to the broker and not answered
 	room      chan struct{} // capacity 1: the writer has sent something
@@ -55,6 +60,12 @@ type session struct {
 	finishing atomic.Bool
 	http10    atomic.Bool
 	stopAt    atomic.Pointer[string] // reply to this request, then close
+
+	// Owned by whoever sends; see queue.
+	enc    encoder
+	direct *direct // nil when only the writer can write
+	rest   []byte  // what the connection did not take at once
+	owed   []item  // whose end rest is
 
 	mu   sync.Mutex
 	subs map[*broker.Group]*consumer // guarded by mu
@@ -81,6 +92,7 @@ func newSession(srv *Server, remote string) *session {
 		subs: make(map[*broker.Group]*consumer),
 	}
 	s.out.init()
+	s.enc.init()
 	s.inflight.init()
 	s.life, s.stop = context.WithCancel(context.Background())
 	return s
@@ -94,9 +106,11 @@ func (s *session) Session() string { return s.id }
 
 // Deliver is part of broker.Sink.
 func (s *session) Deliver(b *broker.Batch) {
-	if !s.out.push(item{batch: b}) {
+	if !s.out.put(item{batch: b}) {
 		b.Done(0)
+		return
 	}
+	s.sendNow()
 }
 
 // Ended is part of broker.Sink: a consume that still waits for a message of the
@@ -140,7 +154,7 @@ func (s *session) fail(id string, err error) {
 
 // serveStream runs a session on a byte stream until it ends.
 func (s *session) serveStream(conn net.Conn, r *wire.Reader) {
-	s.conn = conn
+	s.conn, s.direct = conn, newDirect(conn)
 	go s.write(&streamWriter{conn})
 	var buffered []byte
 	var err error
@@ -228,7 +242,7 @@ func (s *session) abort() {
 // for a session it returns the unread bytes, beginning with that request.
 func (s *session) read(conn net.Conn, r *wire.Reader) (buffered []byte, err error) {
 	for {
-		m, err := r.Next()
+		m, err := s.next(r)
 		if err != nil {
 			s.flush()
 			return nil, err
@@ -264,6 +278,26 @@ func (s *session) read(conn net.Conn, r *wire.Reader) (buffered []byte, err erro
 	}
 }
 
+// next is the next message, if all of it is there. A publish is borrowed from the
+// reader, since it is copied anyway.
+func (s *session) next(r *wire.Reader) (m *wire.Message, err error) {
+	if !publishes(r) {
+		s.borrowed = false
+		return r.Next()
+	}
+	m, given, err := r.Borrow()
+	s.borrowed, s.more = !given, len(r.Buffered())
+	return m, err
+}
+
+// publishes reports whether the next message is a publish.
+func publishes(r *wire.Reader) bool {
+	if cmd, ok := r.PeekField(wire.HeaderCmd); ok {
+		return string(cmd) == wire.CmdProduce
+	}
+	return bytes.HasPrefix(r.PeekURL(), []byte("/"+wire.CmdProduce+"/"))
+}
+
 // stopWaiting answers the consumes that still wait as if their time was over: a
 // reply to them can't follow on a connection that somebody else writes to.
 func (s *session) stopWaiting() {
@@ -279,14 +313,32 @@ func (s *session) stopWaiting() {
 // deadline says how long the next bytes may take.
 func (s *session) deadline(conn net.Conn, r *wire.Reader) {
 	if len(r.Buffered()) == 0 {
-		s.srv.idle(conn)
+		s.idle(conn)
 	} else if _, ok := r.Peek(); ok {
+		s.renewed = time.Time{}
 		_ = conn.SetReadDeadline(time.Now().Add(bodyTimeout))
 	} else {
+		s.renewed = time.Time{}
 		_ = conn.SetReadDeadline(time.Now().Add(headTimeout))
 	}
 	if s.finishing.Load() { // set between the last check and the deadline above
 		_ = conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// idle renews the deadline for a connection that has nothing to say. It is not
+// renewed for every message: some time more is added to it instead.
+func (s *session) idle(conn net.Conn) {
+	d := s.srv.opts.IdleTimeout
+	now := time.Now()
+	if !s.renewed.IsZero() && (d == 0 || now.Sub(s.renewed) < d/16) {
+		return
+	}
+	s.renewed = now
+	if d == 0 {
+		_ = conn.SetReadDeadline(time.Time{})
+	} else {
+		_ = conn.SetReadDeadline(now.Add(d + d/16))
 	}
 }
 

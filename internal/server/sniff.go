@@ -139,6 +139,16 @@ func (c *prefixConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
+// SyscallConn gives access to the socket, where there is one.
+func (c *prefixConn) SyscallConn() (syscall.RawConn, error) { return rawConn(c.Conn) }
+
+func rawConn(conn net.Conn) (syscall.RawConn, error) {
+	if c, ok := conn.(syscall.Conn); ok {
+		return c.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
+}
+
 // CloseWrite ends what is sent and leaves what is received, where the
 // connection can do that.
 func (c *prefixConn) CloseWrite() error { return closeWrite(c.Conn) }
@@ -163,6 +173,9 @@ func (c *countedConn) Close() error {
 	c.once.Do(func() { c.count.Add(-1) })
 	return c.Conn.Close()
 }
+
+// SyscallConn is like that of prefixConn.
+func (c *countedConn) SyscallConn() (syscall.RawConn, error) { return rawConn(c.Conn) }
 
 // CloseWrite is like that of prefixConn.
 func (c *countedConn) CloseWrite() error { return closeWrite(c.Conn) }

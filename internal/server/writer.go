@@ -21,59 +21,74 @@ func (w *streamWriter) writeFrames(buf []byte, _ []int) error {
 	return err
 }
 
-// write sends what is queued until the queue is closed and empty, or the
-// connection fails. It ends with every batch reported to the broker.
+// write is the session's writer: it sends what is queued until the queue is closed
+// and empty, or the connection fails. It ends with every batch reported to the
+// broker.
 func (s *session) write(w frames) {
 	defer close(s.written)
-	e := newEncoder()
-	var items []item
-	var closed bool
 	for {
-		items, closed = s.out.take(items)
-		if len(items) == 0 {
-			if closed {
-				if s.stopAt.Load() != nil { // a last request without a reply
-					_ = w.Close()
-				}
-				return
+		items, ok, over := s.out.begin()
+		if over {
+			if s.stopAt.Load() != nil { // a last request without a reply
+				_ = w.Close()
 			}
+			return
+		}
+		if !ok {
 			<-s.out.wake
 			continue
 		}
-		if err := s.writeItems(w, e, items); err != nil {
-			break
+		err := s.goOn(w)
+		if err != nil {
+			reportAll(items, false)
+		} else if err = s.writeItems(w, items); err == nil && !s.enc.stopped {
+			s.out.end(items)
+			s.roomier()
+			continue
 		}
-		s.roomier()
-		if e.stopped {
-			break
-		}
-		if cap(e.buf) > keepBytes {
-			e.buf = nil
-		}
+		break
 	}
 	// Failed or finished: nothing more can be sent. Closing the connection ends
 	// the reader, too.
 	s.out.close()
 	s.stop()
 	_ = w.Close()
-	for closed = false; !closed || len(items) > 0; {
-		items, closed = s.out.take(items)
-		for i := range items {
-			if b := items[i].batch; b != nil {
-				b.Done(0)
-			}
-		}
+	for closed := false; !closed; {
+		var items []item
+		items, closed = s.out.take()
+		reportAll(items, false)
 	}
 	s.roomier()
 }
 
+// goOn sends what sendNow could not.
+func (s *session) goOn(w frames) error {
+	if len(s.rest) == 0 {
+		return nil
+	}
+	err := w.writeFrames(s.rest, nil)
+	reportAll(s.owed, err == nil)
+	s.rest, s.owed = nil, nil
+	return err
+}
+
+// reportAll tells the broker whether deliveries were written.
+func reportAll(items []item, written bool) {
+	for i := range items {
+		if b := items[i].batch; b != nil && written {
+			b.Done(len(b.Items))
+		} else if b != nil {
+			b.Done(0)
+		}
+	}
+}
+
 // writeItems encodes items and sends them in pieces of about flushBytes.
-func (s *session) writeItems(w frames, e *encoder, items []item) error {
-	e.http10 = s.http10.Load()
+func (s *session) writeItems(w frames, items []item) error {
+	e := s.encoder()
 	if id := s.stopAt.Load(); id != nil {
 		e.stopAt = *id
 	}
-	e.reset()
 	first := 0
 	for i := range items {
 		e.add(&items[i])
@@ -81,23 +96,49 @@ func (s *session) writeItems(w frames, e *encoder, items []item) error {
 			continue
 		}
 		err := w.writeFrames(e.buf, e.ends)
-		for _, it := range items[first : i+1] {
-			if it.batch != nil && err == nil {
-				it.batch.Done(len(it.batch.Items))
-			} else if it.batch != nil {
-				it.batch.Done(0)
-			}
-		}
+		reportAll(items[first:i+1], err == nil)
 		first = i + 1
 		e.reset()
 		if err != nil || e.stopped {
-			for _, it := range items[first:] {
-				if it.batch != nil {
-					it.batch.Done(0)
-				}
-			}
+			reportAll(items[first:], false)
 			return err
 		}
 	}
 	return nil
+}
+
+// encoder is the session's, empty. It belongs to whoever sends.
+func (s *session) encoder() *encoder {
+	e := &s.enc
+	if cap(e.buf) > keepBytes {
+		e.buf = nil
+	}
+	e.http10 = s.http10.Load()
+	e.reset()
+	return e
+}
+
+// sendNow has sent what is queued: a lone message at once, as far as the connection
+// takes it, everything else by the writer. It does not wait.
+func (s *session) sendNow() {
+	if s.direct == nil || s.stopAt.Load() != nil {
+		s.out.signal()
+		return
+	}
+	items, ok := s.out.beginLone()
+	if !ok {
+		return
+	}
+	e := s.encoder()
+	for i := range items {
+		e.add(&items[i])
+	}
+	if n := s.direct.write(e.buf); n < len(e.buf) {
+		s.rest, s.owed = append([]byte(nil), e.buf[n:]...), items
+		s.out.handOver()
+		return
+	}
+	reportAll(items, true)
+	s.out.end(items)
+	s.roomier()
 }

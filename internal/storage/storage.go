@@ -185,6 +185,10 @@ type Store interface {
 	// as fatal as Commit's.
 	Sync() error
 
+	// SyncDue reports whether what Commit has returned for may be answered only
+	// after a Sync. It is asked by the goroutine that commits, after each commit.
+	SyncDue() bool
+
 	// Maintain does what has to be done between commits, such as a checkpoint. It
 	// is called after each commit, and now and then while there are none. An error
 	// is as fatal as Commit's.

@@ -436,13 +436,22 @@ func TestNothingIsAnsweredBeforeTheSync(t *testing.T) {
 		synctest.Wait()
 		b.answered() // committed, not synced
 		b.stored("first")
-		b.submit("second") // is written while the first one is synced
+		b.submit("second") // waits for more, as the disk is busy
 		synctest.Wait()
-		b.stored("first", "second")
+		b.stored("first")
+		third := b.appends("third", b.topic)
+		third.Bytes = 1 << 20
+		if err := b.writer.Submit(third); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		b.stored("first", "second", "third") // that is worth writing while the first one is synced
+		b.submit("fourth")
+		synctest.Wait()
 		b.answered()
 		close(release)
 		synctest.Wait()
-		b.answered("first", "second")
+		b.answered("first", "second", "third", "fourth")
 	})
 }
 

@@ -46,7 +46,7 @@ func (e *Error) Unwrap() error { return e.cause }
 
 // Reader takes messages off a stream of bytes. It is for one goroutine.
 //
-// Next, Peek and WantsContinue look at what is buffered and never wait; only
+// Next, Borrow, Peek and WantsContinue look at what is buffered and never wait; only
 // Fill and Read wait. After an *Error the stream is dead and every method that
 // returns an error returns that one again. Errors of the source itself, a
 // deadline for example, are not remembered.
@@ -87,6 +87,24 @@ func (r *Reader) Next() (*Message, error) {
 		return nil, err
 	}
 	return r.take(), nil
+}
+
+// Borrow is like Next, but saves the copy: the message lies in the Reader's buffer
+// and is valid until the next call of a method of the Reader. A message that has
+// filled most of a large buffer is not borrowed but given, and given is true: it
+// belongs to the caller like one of Next.
+func (r *Reader) Borrow() (m *Message, given bool, err error) {
+	whole, err := r.scan()
+	if err != nil || !whole {
+		return nil, false, err
+	}
+	if len(r.buf) > maxBuffer {
+		return r.take(), true, nil
+	}
+	size, next := r.extent()
+	frame := r.buf[r.start : r.start+size : r.start+size]
+	r.start += next
+	return r.message(frame), false, nil
 }
 
 // Read returns the next message and waits for it. It returns io.EOF at the end
@@ -174,17 +192,25 @@ func (r *Reader) scan() (bool, error) {
 
 // take removes the frame at the front of the buffer, which is whole, and
 // returns it as a message.
-func (r *Reader) take() *Message {
-	size := r.head.size + int(r.head.length)
-	next := size
+func (r *Reader) take() *Message { return r.message(r.detach(r.extent())) }
+
+// extent is how long the message at the front of the buffer is, and how much of
+// the buffer is consumed with it.
+func (r *Reader) extent() (size, next int) {
 	if r.head.chunked {
-		size, next = r.chunks.body, r.chunks.next
+		return r.chunks.body, r.chunks.next
 	}
+	size = r.head.size + int(r.head.length)
+	return size, size
+}
+
+// message makes a message of the frame that was scanned.
+func (r *Reader) message(frame []byte) *Message {
 	m := r.spare
 	if r.spare = nil; m == nil {
 		m = new(Message)
 	}
-	r.head.message(m, r.detach(size, next))
+	r.head.message(m, frame)
 	r.head = head{fields: r.head.fields[:0]}
 	r.chunks = chunks{}
 	r.continued = false

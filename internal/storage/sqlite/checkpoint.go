@@ -31,17 +31,27 @@ type checkpointer struct {
 	conn  *conn    // of the goroutine
 	file  *os.File // the database, held open for fsync; of the goroutine
 	start chan struct{}
-	done  chan error // capacity 1: the goroutine never waits for the writer
+	done  chan copied // capacity 1: the goroutine never waits for the writer
 
-	running bool      // one was started and not collected; of the writing goroutine
-	last    time.Time // when the last checkpoint began; of the writing goroutine
+	// Of the writing goroutine.
+	running bool      // one was started and not collected
+	last    time.Time // when the last checkpoint began
+	round   int64     // of the log, when it began
+	frames  int64     // of that round's log, already in the database
+}
+
+// copied is the outcome of a background copy.
+type copied struct {
+	wal
+	err error
 }
 
 // run copies whenever it is told to, until start is closed. Then it closes done.
 func (c *checkpointer) run() {
 	defer close(c.done)
 	for range c.start {
-		c.done <- c.copy()
+		w, err := c.copy()
+		c.done <- copied{w, err}
 	}
 }
 
@@ -49,14 +59,15 @@ func (c *checkpointer) run() {
 // only when it reached the end of the log, which does not happen under load;
 // without the sync here the writer's own short checkpoint would have to wait
 // for all these pages.
-func (c *checkpointer) copy() error {
-	if _, err := checkpoint(c.conn, checkpointPassive); err != nil {
-		return err
+func (c *checkpointer) copy() (wal, error) {
+	w, err := checkpoint(c.conn, checkpointPassive)
+	if err != nil {
+		return w, err
 	}
 	if err := c.file.Sync(); err != nil {
-		return fmt.Errorf("sync database: %w: %w", storage.ErrUnavailable, err)
+		return w, fmt.Errorf("sync database: %w: %w", storage.ErrUnavailable, err)
 	}
-	return nil
+	return w, nil
 }
 
 // wal is the state of the log.
@@ -107,10 +118,7 @@ func (s *Store) maintain() error {
 	if err := s.collect(false); err != nil {
 		return err
 	}
-	w, err := checkpoint(s.writer, checkpointLook)
-	if err != nil {
-		return err
-	}
+	w := s.logState()
 	now := time.Now()
 	switch {
 	case w.left() == 0, s.noRoom && now.Sub(s.copier.last) < restAfter:
@@ -121,9 +129,30 @@ func (s *Store) maintain() error {
 	case s.copier.running:
 	case w.left() >= startFrames, w.frames >= turnFrames, now.Sub(s.copier.last) >= restAfter:
 		s.copier.running, s.copier.last = true, now
+		if _, round := s.gatherer.logged(); round != s.copier.round {
+			s.copier.round, s.copier.frames = round, 0
+		}
 		s.copier.start <- struct{}{}
 	}
 	return nil
+}
+
+// logState is what is known of the log without asking SQLite, which would take
+// locks: nobody else writes to it or starts it again.
+func (s *Store) logState() wal {
+	frames, round := s.gatherer.logged()
+	if round != s.copier.round {
+		return wal{frames: frames}
+	}
+	return wal{frames: frames, copied: min(s.copier.frames, frames)}
+}
+
+// noteCopied remembers the outcome of a checkpoint.
+func (s *Store) noteCopied(w wal, round int64) {
+	if _, now := s.gatherer.logged(); now == round {
+		s.copier.round, s.copier.frames = round, w.copied
+	}
+	s.noRoom = false
 }
 
 // collect takes the result of a running background copy. It waits for it only
@@ -133,11 +162,11 @@ func (s *Store) collect(wait bool) error {
 		return nil
 	}
 	s.copier.running = false
-	err := <-s.copier.done
-	if err == nil {
-		s.noRoom = false
+	c := <-s.copier.done
+	if c.err == nil {
+		s.noteCopied(c.wal, s.copier.round)
 	}
-	return err
+	return c.err
 }
 
 // checkpointHere copies the rest of the log on the writing connection.
@@ -146,9 +175,11 @@ func (s *Store) checkpointHere(mode statement, now time.Time) error {
 		return err
 	}
 	s.copier.last = now
-	if _, err := checkpoint(s.writer, mode); err != nil {
+	_, round := s.gatherer.logged()
+	w, err := checkpoint(s.writer, mode)
+	if err != nil {
 		return err
 	}
-	s.noRoom = false
+	s.noteCopied(w, round)
 	return nil
 }

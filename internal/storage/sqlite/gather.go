@@ -30,8 +30,11 @@ type gatherer struct {
 	vfs  uintptr // *lib.Tsqlite3_vfs, in memory of libc
 
 	// What libc's memory points to has to be held here.
-	open  xOpen
-	files map[uintptr]*logFile // by *lib.Tsqlite3_file
+	open xOpen
+	log  *logFile // nil before the connection has opened it
+	lock xLock    // of the database
+
+	tables []uintptr // *lib.Tsqlite3_io_methods, in memory of libc
 }
 
 // The C functions that are replaced.
@@ -41,10 +44,12 @@ type (
 	xMove  = func(tls *libc.TLS, file, buf uintptr, n int32, offset int64) int32 // xRead, xWrite
 	xCut   = func(tls *libc.TLS, file uintptr, size int64) int32                 // xTruncate
 	xSync  = func(tls *libc.TLS, file uintptr, flags int32) int32
-	xSize  = func(tls *libc.TLS, file, size uintptr) int32 // xFileSize
+	xSize  = func(tls *libc.TLS, file, size uintptr) int32                 // xFileSize
+	xLock  = func(tls *libc.TLS, file uintptr, slot, n, flags int32) int32 // xShmLock
 )
 
 const (
+	logHead   = 32 // bytes at the beginning of the log
 	frameHead = 24 // bytes before each page in the log
 
 	// gatherBytes is how much is gathered before it is written: a commit that has
@@ -67,7 +72,7 @@ func function[F any](p uintptr) F { return *(*F)(unsafe.Pointer(&p)) }
 
 // newGatherer registers a VFS under a name of its own.
 func newGatherer() (*gatherer, error) {
-	g := &gatherer{tls: libc.NewTLS(), files: make(map[uintptr]*logFile)}
+	g := &gatherer{tls: libc.NewTLS()}
 	g.name = fmt.Sprintf("zbus-%p", g)
 	system := lib.Xsqlite3_vfs_find(g.tls, 0)
 	name, err := libc.CString(g.name)
@@ -80,8 +85,12 @@ func newGatherer() (*gatherer, error) {
 	openSystem := function[xOpen](v.FxOpen)
 	g.open = func(tls *libc.TLS, _, name, file uintptr, flags int32, outFlags uintptr) int32 {
 		rc := openSystem(tls, system, name, file, flags, outFlags)
-		if rc == lib.SQLITE_OK && flags&lib.SQLITE_OPEN_WAL != 0 {
+		switch {
+		case rc != lib.SQLITE_OK:
+		case flags&lib.SQLITE_OPEN_WAL != 0:
 			g.gather(tls, file)
+		case flags&lib.SQLITE_OPEN_MAIN_DB != 0:
+			g.keepLock(tls, file)
 		}
 		return rc
 	}
@@ -95,6 +104,9 @@ func newGatherer() (*gatherer, error) {
 // close takes the VFS back, after the connection is closed.
 func (g *gatherer) close() {
 	lib.Xsqlite3_vfs_unregister(g.tls, g.vfs)
+	for _, t := range g.tables {
+		libc.Xfree(g.tls, t)
+	}
 	libc.Xfree(g.tls, at[lib.Tsqlite3_vfs](g.vfs).FzName)
 	libc.Xfree(g.tls, g.vfs)
 	g.tls.Close()
@@ -103,7 +115,6 @@ func (g *gatherer) close() {
 // logFile is the open log.
 type logFile struct {
 	file  uintptr // *lib.Tsqlite3_file
-	table uintptr // *lib.Tsqlite3_io_methods in its place, in memory of libc
 	write xMove   // the system's
 
 	buf   []byte // what is gathered: frames, and perhaps the head of one more
@@ -112,17 +123,58 @@ type logFile struct {
 	open  bool   // buf ends with a head whose page is still to come
 	last  bool   // that page ends a transaction
 
+	page  int64 // bytes of a page; 0 before the first one was written
+	round int64 // how often the log has started again
+
 	held []any // the functions in table
+}
+
+// logged is how many frames the log has, as far as they were written by this
+// connection, and how often it has started again.
+func (g *gatherer) logged() (frames, round int64) {
+	f := g.log
+	if f == nil || f.page == 0 {
+		return 0, 0
+	}
+	return (f.next - logHead) / (frameHead + f.page), f.round
+}
+
+// methods gives a file a table of functions of its own, to be changed, and
+// returns it with the system's one.
+func (g *gatherer) methods(tls *libc.TLS, file uintptr) (table, system *lib.Tsqlite3_io_methods) {
+	place := &at[lib.Tsqlite3_file](file).FpMethods
+	size := libc.Tsize_t(unsafe.Sizeof(lib.Tsqlite3_io_methods{}))
+	own := libc.Xmalloc(tls, size)
+	libc.Xmemcpy(tls, own, *place, size)
+	table, system = at[lib.Tsqlite3_io_methods](own), at[lib.Tsqlite3_io_methods](*place)
+	*place = own
+	g.tables = append(g.tables, own)
+	return table, system
+}
+
+// keepLock has the connection keep the lock on writing once it has it. It is the
+// only one that ever writes, and taking and giving back the lock are two system
+// calls a commit. What somebody else's program asks for meanwhile is refused.
+func (g *gatherer) keepLock(tls *libc.TLS, file uintptr) {
+	table, system := g.methods(tls, file)
+	held := false
+	lock := function[xLock](system.FxShmLock)
+	g.lock = func(tls *libc.TLS, file uintptr, slot, n, flags int32) int32 {
+		writing := slot == 0 && n == 1 && flags&lib.SQLITE_SHM_EXCLUSIVE != 0
+		if writing && held {
+			return lib.SQLITE_OK
+		}
+		rc := lock(tls, file, slot, n, flags)
+		held = held || writing && flags&lib.SQLITE_SHM_LOCK != 0 && rc == lib.SQLITE_OK
+		return rc
+	}
+	table.FxShmLock = pointer(g.lock)
 }
 
 // gather puts our functions in the place of the system's.
 func (g *gatherer) gather(tls *libc.TLS, file uintptr) {
-	methods := &at[lib.Tsqlite3_file](file).FpMethods
-	system := at[lib.Tsqlite3_io_methods](*methods)
+	table, system := g.methods(tls, file)
 	f := &logFile{file: file, write: function[xMove](system.FxWrite), buf: make([]byte, 0, gatherBytes+1<<16+frameHead)}
-	f.table = libc.Xmalloc(tls, libc.Tsize_t(unsafe.Sizeof(lib.Tsqlite3_io_methods{})))
-	libc.Xmemcpy(tls, f.table, *methods, libc.Tsize_t(unsafe.Sizeof(lib.Tsqlite3_io_methods{})))
-	table := at[lib.Tsqlite3_io_methods](f.table)
 	hold := func(place *uintptr, p uintptr, fn any) {
 		*place = p
 		f.held = append(f.held, fn)
@@ -159,16 +211,13 @@ func (g *gatherer) gather(tls *libc.TLS, file uintptr) {
 	hold(&table.FxFileSize, pointer(size), size)
 	end := xClose(func(tls *libc.TLS, file uintptr) int32 {
 		rc := f.flush(tls)
-		delete(g.files, file)
 		if rc2 := function[xClose](system.FxClose)(tls, file); rc == lib.SQLITE_OK {
 			rc = rc2
 		}
-		libc.Xfree(tls, f.table)
 		return rc
 	})
 	hold(&table.FxClose, pointer(end), end)
-	*methods = f.table
-	g.files[file] = f
+	g.log = f
 }
 
 // add is the log's xWrite.
@@ -185,18 +234,23 @@ func (f *logFile) add(tls *libc.TLS, file, buf uintptr, n int32, offset int64) i
 		return lib.SQLITE_OK
 	case f.open && offset == end && n > frameHead:
 		f.buf = append(f.buf, data...)
-		f.open, f.next = false, offset+int64(n)
+		f.open, f.next, f.page = false, offset+int64(n), int64(n)
 		if f.last || len(f.buf) >= gatherBytes {
 			return f.flush(tls)
 		}
 		return lib.SQLITE_OK
 	}
-	// The log's own head, a frame that is written again, or the first after
-	// something else was written: these are rare.
+	// The log's own head, a frame that is written again, or the first one after the
+	// log was opened: these are rare.
 	if rc := f.flush(tls); rc != lib.SQLITE_OK {
 		return rc
 	}
 	f.next = offset + int64(n)
+	if offset == 0 && n == logHead {
+		f.round++
+	} else if n > logHead {
+		f.page = int64(n)
+	}
 	return f.write(tls, file, buf, n, offset)
 }
 

@@ -100,7 +100,7 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 	}
 	s := &Store{
 		options: options,
-		copier:  &checkpointer{start: make(chan struct{}, 1), done: make(chan error, 1)},
+		copier:  &checkpointer{start: make(chan struct{}, 1), done: make(chan copied, 1)},
 		readers: make(chan *conn, readers),
 		closed:  make(chan struct{}),
 	}
@@ -159,9 +159,9 @@ func (s *Store) Close() error {
 		close(s.closed)
 	}
 	close(s.copier.start)
-	for err := range s.copier.done {
-		if err != nil && s.failed.Load() == nil {
-			_ = s.fail(err)
+	for c := range s.copier.done {
+		if c.err != nil && s.failed.Load() == nil {
+			_ = s.fail(c.err)
 		}
 	}
 	idle := s.takeReaders(readers)

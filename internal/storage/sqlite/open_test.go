@@ -95,7 +95,7 @@ func TestUncleanFileIsCheckedAndComplete(t *testing.T) {
 	if !strings.Contains(log.String(), "checking it") {
 		t.Errorf("not checked; log: %s", &log)
 	}
-	if w, err := checkpoint(s.writer, checkpointLook); err != nil || w.left() != 0 {
+	if w, err := checkpoint(s.writer, checkpointPassive); err != nil || w.left() != 0 {
 		t.Errorf("the log is not copied: %+v, %v", w, err)
 	}
 	rs, err := s.Read(context.Background(), 1, 0, storage.Page{Rows: 5000}, nil)

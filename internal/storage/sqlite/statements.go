@@ -37,7 +37,6 @@ const (
 	insertJournal
 	insertAudit
 
-	checkpointLook
 	checkpointPassive
 	checkpointRestart
 
@@ -112,7 +111,6 @@ var sqlText = [statements]string{
 	insertJournal: "INSERT INTO cursor_journal (" + journalColumns + ") VALUES (" + slots(13) + ")",
 	insertAudit:   "INSERT INTO audit (" + auditColumns + ") VALUES (" + slots(6) + ")",
 
-	checkpointLook:    "PRAGMA wal_checkpoint(NOOP)",
 	checkpointPassive: "PRAGMA wal_checkpoint(PASSIVE)",
 	checkpointRestart: "PRAGMA wal_checkpoint(RESTART)",
 

@@ -16,9 +16,9 @@ type syncer struct {
 	every   time.Duration // 0: every Sync syncs
 	commits atomic.Int64  // transactions committed
 
-	// Of the goroutine that calls Sync.
-	synced int64     // transactions known to be on disk
-	last   time.Time // of the last sync
+	last atomic.Int64 // when the last sync began, in Unix nanoseconds
+
+	synced int64 // transactions known to be on disk; of the goroutine that calls Sync
 }
 
 func (y *syncer) open(o Options) (err error) {
@@ -37,6 +37,13 @@ func (y *syncer) close() error {
 	return y.log.Close()
 }
 
+// due reports whether it is time for the next sync.
+func (y *syncer) due() bool { return time.Now().UnixNano()-y.last.Load() >= int64(y.every) }
+
+// SyncDue implements [storage.Store]. When durability is relaxed, only what comes
+// after most of SyncInterval has to wait for a sync.
+func (s *Store) SyncDue() bool { return s.sync.due() }
+
 // Sync implements [storage.Store]. When durability is relaxed it syncs only if
 // the last time is most of SyncInterval ago, so it has to be called four times in
 // that time while nothing is committed, too.
@@ -46,12 +53,14 @@ func (s *Store) Sync() error {
 	}
 	y := &s.sync
 	commits := y.commits.Load()
-	if commits == y.synced || y.every > 0 && time.Since(y.last) < y.every {
+	if commits == y.synced || !y.due() {
 		return nil
 	}
+	began := time.Now().UnixNano()
 	if err := syncData(y.log); err != nil {
 		return s.fail(fmt.Errorf("sync %s: %w", y.log.Name(), err))
 	}
-	y.synced, y.last = commits, time.Now()
+	y.synced = commits
+	y.last.Store(began)
 	return nil
 }

@@ -96,6 +96,15 @@ func (f *Faulty) Sync() error {
 	return f.failed(err)
 }
 
+// SyncDue implements [storage.Store]. It is true once Sync was told to wait or to
+// fail.
+func (f *Faulty) SyncDue() bool {
+	f.mu.Lock()
+	told := f.hold != nil || f.sync != nil
+	f.mu.Unlock()
+	return told || f.Store.SyncDue()
+}
+
 // Commits lists the ops of every commit begun so far.
 func (f *Faulty) Commits() [][]storage.Op {
 	f.mu.Lock()

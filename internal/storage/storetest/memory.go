@@ -88,6 +88,9 @@ func (m *Memory) commit(op storage.Op) error {
 // Sync implements [storage.Store].
 func (m *Memory) Sync() error { return nil }
 
+// SyncDue implements [storage.Store].
+func (m *Memory) SyncDue() bool { return true }
+
 // Maintain implements [storage.Store].
 func (m *Memory) Maintain() error { return nil }
 
