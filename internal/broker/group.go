@@ -19,6 +19,7 @@ type Group struct {
 	name string // as first declared
 
 	wake chan struct{} // capacity 1: one token says "there may be something to deliver"
+	turn sync.Mutex    // held by who looks and delivers; taken before mu
 
 	// settledTo is the cursor, readable without the lock.
 	settledTo atomic.Int64

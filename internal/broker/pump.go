@@ -8,12 +8,12 @@ import (
 
 // How the pump reads the log of a group that lags behind the tail.
 const (
-	pageRows  = 256
-	pageBytes = 1 << 20
+	pageRows  = 1024
+	pageBytes = 192 << 10
 )
 
-// pump serves the group while it has subscriptions. It is the only goroutine
-// that reads the log for the group and calls its sinks.
+// pump serves the group while it has subscriptions. It alone reads the log for the
+// group. It calls the group's sinks, and so does serve.
 func (g *Group) pump() {
 	defer g.b.pumps.Done()
 	timer := time.NewTimer(time.Hour)
@@ -47,6 +47,8 @@ type round struct {
 // dispatch delivers until there is nothing to deliver or nobody to take it. It
 // reports when to look again, and false when the pump has to end.
 func (g *Group) dispatch() (wait time.Duration, alive bool) {
+	g.turn.Lock()
+	defer g.turn.Unlock()
 	for g.b.run.Err() == nil {
 		g.mu.Lock()
 		if len(g.subs) == 0 {
@@ -57,12 +59,7 @@ func (g *Group) dispatch() (wait time.Duration, alive bool) {
 		}
 		r := g.look()
 		g.mu.Unlock()
-		for _, b := range r.batches {
-			b.Sub.sink.Deliver(b)
-		}
-		if r.moved {
-			g.b.saver.mark(g, false)
-		}
+		g.deliver(r)
 		switch {
 		case r.retry != nil:
 			g.redeliver(r)
@@ -75,6 +72,34 @@ func (g *Group) dispatch() (wait time.Duration, alive bool) {
 		}
 	}
 	return 0, false
+}
+
+func (g *Group) deliver(r round) {
+	for _, b := range r.batches {
+		b.Sub.sink.Deliver(b)
+	}
+	if r.moved {
+		g.b.saver.mark(g, false)
+	}
+}
+
+// serve delivers what is in memory, on the goroutine of a consumer that has just
+// given credit: one message at a time would cost a wake-up of the pump each. What
+// takes longer, and what comes later, is the pump's.
+func (g *Group) serve() {
+	if g.b.run.Err() != nil || !g.turn.TryLock() {
+		g.wakeUp()
+		return
+	}
+	g.mu.Lock()
+	r := g.look()
+	g.mu.Unlock()
+	g.deliver(r)
+	g.turn.Unlock()
+	timed := len(r.batches) > 0 && !r.batches[0].Auto // it has to look at the time for these
+	if r.retry != nil || r.load || timed || r.wait < time.Hour {
+		g.wakeUp()
+	}
 }
 
 // look decides what comes next and takes it: messages given to a batch are in

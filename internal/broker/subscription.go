@@ -112,7 +112,7 @@ func (s *Subscription) SetCredit(id string, n int64) bool {
 	s.id, s.credit, s.window = id, n, n
 	g.enqueue(s)
 	g.mu.Unlock()
-	g.wakeUp()
+	g.serve()
 	return true
 }
 
@@ -227,8 +227,11 @@ func (b *Batch) Done(n int) {
 			g.sent(b, n)
 		}
 	}
+	more := len(g.ready) > 0 && (g.next < g.t.Next() || g.returned.len() > 0)
 	g.mu.Unlock()
-	g.wakeUp()
+	if more {
+		g.wakeUp()
+	}
 	g.b.saver.mark(g, false)
 }
 

@@ -278,10 +278,10 @@ func (s *session) read(conn net.Conn, r *wire.Reader) (buffered []byte, err erro
 	}
 }
 
-// next is the next message, if all of it is there. A publish is borrowed from the
-// reader, since it is copied anyway.
+// next is the next message, if all of it is there. A publish or an answer is
+// borrowed from the reader, since it is copied anyway.
 func (s *session) next(r *wire.Reader) (m *wire.Message, err error) {
-	if !publishes(r) {
+	if !copied(r) {
 		s.borrowed = false
 		return r.Next()
 	}
@@ -290,10 +290,10 @@ func (s *session) next(r *wire.Reader) (m *wire.Message, err error) {
 	return m, err
 }
 
-// publishes reports whether the next message is a publish.
-func publishes(r *wire.Reader) bool {
+// copied reports whether the next message is one of which nothing is kept.
+func copied(r *wire.Reader) bool {
 	if cmd, ok := r.PeekField(wire.HeaderCmd); ok {
-		return string(cmd) == wire.CmdProduce
+		return string(cmd) == wire.CmdProduce || string(cmd) == wire.CmdRoute
 	}
 	return bytes.HasPrefix(r.PeekURL(), []byte("/"+wire.CmdProduce+"/"))
 }
