@@ -16,7 +16,7 @@ import (
 // Options are the limits and surroundings of a Broker. A zero field takes its
 // default.
 type Options struct {
-	TailBytes     int64 // recent messages of all log topics kept in memory; 64 MiB
+	TailBytes     int64 // recent messages of all log topics kept in memory; 32 MiB
 	MemoryBytes   int64 // messages of all memory topics; 128 MiB
 	OutboundBytes int64 // delivered but not yet written to sockets, all consumers; 64 MiB
 	PrefetchBytes int64 // the same for one subscription; 1 MiB
@@ -36,7 +36,7 @@ func (o Options) withDefaults() Options {
 			*p = v
 		}
 	}
-	set(&o.TailBytes, 64<<20)
+	set(&o.TailBytes, 32<<20)
 	set(&o.MemoryBytes, 128<<20)
 	set(&o.OutboundBytes, 64<<20)
 	set(&o.PrefetchBytes, 1<<20)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -33,6 +34,7 @@ type Topic struct {
 	first  atomic.Int64 // oldest offset that counts; grows only
 	gone   atomic.Bool  // removed; set once
 	subs   atomic.Int32 // subscriptions over all groups
+	born   atomic.Int64 // Broker.clock when it was declared; 0: before the start
 	bits   atomic.Int64 // the present mask
 	memory bool         // messages live in the tail only
 
@@ -101,6 +103,33 @@ func (t *Topic) Removed() bool { return t.gone.Load() }
 // Calls reports whether the topic's messages are requests that a consumer
 // answers to their sender (RPC and proxy topics).
 func (t *Topic) Calls() bool { return t.bits.Load()&(MaskRPC|MaskProxy) != 0 }
+
+// A topic for calls that was declared so short a time ago has its first provider
+// on the way: calls may wait for it.
+const (
+	youngTopic   = 1000 // ms
+	providerWait = 100 * time.Millisecond
+)
+
+// AwaitProvider waits a moment for the first consumer of a topic for calls that
+// was declared just now. Otherwise it returns at once.
+func (t *Topic) AwaitProvider(ctx context.Context) {
+	if t.subs.Load() > 0 || t.b.clock()-t.born.Load() > youngTopic {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, providerWait)
+	defer cancel()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for t.subs.Load() == 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.born.Store(0) // whoever was waited for is not coming
+			return
+		}
+	}
+}
 
 // Group finds a group by name without regard to case; "" means the default
 // group, which is named like the topic.

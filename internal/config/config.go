@@ -104,7 +104,7 @@ func Default() Config {
 		MaxHead:      32 << 10,
 		MaxFields:    64,
 		MaxMemory:    512 << 20,
-		TailCache:    64 << 20,
+		TailCache:    32 << 20,
 		MaxInflight:  4096,
 		LogLevel:     slog.LevelInfo,
 		LogFormat:    LogText,

@@ -173,7 +173,7 @@ func TestBadValueIsOneLineThatSaysWhatWouldBeRight(t *testing.T) {
 		{"max-fields", "15", `max-fields "15": must be a number from 16 to 1024`},
 		{"max-fields", "many", `max-fields "many": must be a number from 16 to 1024`},
 		{"max-memory", "1MB", `max-memory "1MB": must be a size from 16MiB to 1TiB`},
-		{"max-memory", "64MiB", `tail-cache "64MiB": must be less than max-memory, which is 64MiB`},
+		{"max-memory", "32MiB", `tail-cache "32MiB": must be less than max-memory, which is 32MiB`},
 		{"tail-cache", "512MiB", `tail-cache "512MiB": must be less than max-memory, which is 512MiB`},
 		{"max-inflight", "0", `max-inflight "0": must be a number from 1 to 1048576`},
 		{"max-connections", "-1", `max-connections "-1": must be a number from 1 to 1048576, or 0 for what the limit on open files leaves`},

@@ -59,6 +59,9 @@ func (s *session) publish(m *wire.Message, ack bool) {
 		return
 	}
 	calls := t.Calls()
+	if calls {
+		t.AwaitProvider(s.life)
+	}
 	ack = ack && !calls
 	rec := storage.Record{ID: m.Get(wire.HeaderID), Body: m.Body}
 	if tag := m.Get(wire.HeaderTag); !absent(tag) {
