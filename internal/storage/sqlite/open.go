@@ -91,8 +91,8 @@ var _ storage.Store = (*Store)(nil)
 //
 // A file that is damaged is refused with [storage.ErrDamaged]; one that is not
 // ours, or was written by a newer version, with [storage.ErrInvalid]. Refused
-// files are not changed. After an unclean stop the whole file is checked, which
-// takes time in proportion to its size.
+// files are not changed. After an unclean stop the file is checked first, a large
+// one but for its messages.
 func Open(ctx context.Context, options Options) (*Store, error) {
 	options = options.withDefaults()
 	if err := prepare(ctx, options); err != nil {
