@@ -68,6 +68,9 @@ func benchWork(name, short string, run func(context.Context, bench.Options) (ben
 	f.SortFlags = false
 	f.StringVar(&o.Server, "server", "127.0.0.1:15555", "`HOST:PORT` of the broker")
 	f.StringVar(&o.Topic, "topic", o.Topic, "topic to use; made if it is not there")
+	if name == "produce" {
+		f.IntVar(&o.Topics, "topics", 1, "topics to publish to in turn, 1 to 100000: more than one are named TOPIC-1 and so on")
+	}
 	f.IntVar(&o.Connections, "connections", 4, "connections, 1 to 10000")
 	f.IntVar(&o.InFlight, "in-flight", 64, "unanswered requests of one connection, 1 to 10000")
 	f.IntVar(&o.Size, "size", 256, "bytes of a message's body")
@@ -90,6 +93,7 @@ func checkBench(o *bench.Options) error {
 		value          int
 		least, highest int
 	}{
+		{"topics", o.Topics, 0, 100_000},
 		{"connections", o.Connections, 1, 10_000},
 		{"in-flight", o.InFlight, 1, 10_000},
 		{"size", o.Size, 0, 512 << 20},

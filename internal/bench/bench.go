@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,7 @@ type Options struct {
 	TLS         bool   // encrypt
 	Insecure    bool   // with TLS: take any certificate
 	Topic       string // made if it is not there
+	Topics      int    // of Produce: this many, named Topic-1 and so on, in turn; 0 is the same as 1: Topic itself
 	Connections int
 	InFlight    int // requests (or window) of one connection
 	Size        int // bytes of a body
@@ -44,12 +46,13 @@ type Result struct {
 // run is one measurement under way.
 type run struct {
 	Options
-	body  []byte
-	conns []*conn
-	done  atomic.Int64
-	stop  context.CancelCauseFunc
-	mu    sync.Mutex
-	delay Histogram // guarded by mu
+	topics []string
+	body   []byte
+	conns  []*conn
+	done   atomic.Int64
+	stop   context.CancelCauseFunc
+	mu     sync.Mutex
+	delay  Histogram // guarded by mu
 }
 
 // measure calls work on every connection with its share of the messages, and
@@ -57,7 +60,7 @@ type run struct {
 func measure(ctx context.Context, name string, o Options, work func(ctx context.Context, r *run, c *conn, share int) error) (Result, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	r := &run{Options: o, body: []byte(rand.Text()), stop: stop}
+	r := &run{Options: o, topics: o.names(), body: []byte(rand.Text()), stop: stop}
 	for len(r.body) < o.Size {
 		r.body = append(r.body, r.body...)
 	}
@@ -142,15 +145,32 @@ func (r *run) addDelays(h *Histogram) {
 	r.mu.Unlock()
 }
 
-// prepare makes sure that the topic exists.
+// names are the topics to publish to.
+func (o *Options) names() []string {
+	if o.Topics <= 1 {
+		return []string{o.Topic}
+	}
+	names := make([]string, o.Topics)
+	for i := range names {
+		names[i] = o.Topic + "-" + strconv.Itoa(i+1)
+	}
+	return names
+}
+
+// prepare makes sure that the topics exist.
 func prepare(ctx context.Context, o Options, fields ...string) error {
 	c, err := dial(ctx, &o)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	_, err = c.ask(append([]string{wire.HeaderCmd, wire.CmdDeclare, wire.HeaderTopic, o.Topic, wire.HeaderID, "1"}, fields...)...)
-	return err
+	for _, topic := range o.names() {
+		request := []string{wire.HeaderCmd, wire.CmdDeclare, wire.HeaderTopic, topic, wire.HeaderID, "1"}
+		if _, err := c.ask(append(request, fields...)...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // errShort says that the expected messages did not come.

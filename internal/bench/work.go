@@ -20,14 +20,14 @@ func Produce(ctx context.Context, o Options) (Result, error) {
 		return Result{}, err
 	}
 	return measure(ctx, "produce", o, func(_ context.Context, r *run, c *conn, share int) error {
-		return r.exchange(c, share, wire.HeaderCmd, wire.CmdProduce, wire.HeaderTopic, r.Topic)
+		return r.exchange(c, share, wire.HeaderCmd, wire.CmdProduce)
 	})
 }
 
 // RPC calls an echo service through the broker, which as many connections serve
 // as call.
 func RPC(ctx context.Context, o Options) (Result, error) {
-	o.Topic += "-rpc"
+	o.Topic, o.Topics = o.Topic+"-rpc", 1
 	if err := prepare(ctx, o, wire.HeaderTopicMask, "2"); err != nil {
 		return Result{}, err
 	}
@@ -47,7 +47,7 @@ func RPC(ctx context.Context, o Options) (Result, error) {
 		}
 	}
 	return measure(ctx, "rpc", o, func(_ context.Context, r *run, c *conn, share int) error {
-		return r.exchange(c, share, wire.HeaderCmd, wire.CmdProduce, wire.HeaderTopic, r.Topic, wire.HeaderAck, "false")
+		return r.exchange(c, share, wire.HeaderCmd, wire.CmdProduce, wire.HeaderAck, "false")
 	})
 }
 
@@ -95,11 +95,11 @@ func (r *run) exchange(c *conn, share int, fields ...string) error {
 	return nil
 }
 
-// sendAll sends share requests, each as soon as an id is free. What is buffered
-// goes out when it has to wait for one.
+// sendAll sends share requests to the topics in turn, each as soon as an id is
+// free. What is buffered goes out when it has to wait for one.
 func (r *run) sendAll(c *conn, share int, slots <-chan int, started []time.Time, mu *sync.Mutex, fields []string) error {
-	fields = append(append([]string(nil), fields...), wire.HeaderID, "")
-	for range share {
+	fields = append(append([]string(nil), fields...), wire.HeaderTopic, "", wire.HeaderID, "")
+	for i := range share {
 		var id int
 		var ok bool
 		select {
@@ -113,7 +113,7 @@ func (r *run) sendAll(c *conn, share int, slots <-chan int, started []time.Time,
 		if !ok {
 			return nil // the receiver has failed and says why
 		}
-		fields[len(fields)-1] = strconv.Itoa(id)
+		fields[len(fields)-3], fields[len(fields)-1] = r.topics[i%len(r.topics)], strconv.Itoa(id)
 		mu.Lock()
 		started[id] = time.Now()
 		mu.Unlock()
@@ -163,6 +163,7 @@ const quiet = 3 * time.Second
 // Consume takes Count messages that are in the topic already, with a window of
 // InFlight on each connection.
 func Consume(ctx context.Context, o Options) (Result, error) {
+	o.Topics = 1
 	if err := prepare(ctx, o); err != nil {
 		return Result{}, err
 	}
@@ -238,7 +239,7 @@ func (r *run) drain(c *conn) (last time.Time, err error) {
 // them on another: how long an answer takes, and how long a message is under
 // way.
 func Latency(ctx context.Context, o Options) (Result, error) {
-	o.Connections, o.InFlight = 1, 1
+	o.Connections, o.InFlight, o.Topics = 1, 1, 1
 	if err := prepare(ctx, o); err != nil {
 		return Result{}, err
 	}
