@@ -38,6 +38,7 @@ type part struct {
 	op    storage.Append
 	err   error
 	mem   []byte // what the records point into; full pieces are let go
+	kept  int    // bytes of all pieces
 }
 
 // published is where a message is, or why it can't be stored.
@@ -74,16 +75,16 @@ func (p *Publishing) Add(t *Topic, rec storage.Record, giveAway bool, more int) 
 		size -= len(rec.Body)
 	}
 	if cap(q.mem)-len(q.mem) < size {
-		q.mem = make([]byte, 0, size+max(more, 0))
+		// What is expected may be for other topics, and memory that a topic does not
+		// use is not counted: no more of it than is used, or than is next to nothing.
+		q.mem = make([]byte, 0, size+min(max(more, 0), max(q.kept, 512)))
 	}
+	q.kept += size
 	rec.ID, rec.Tag, rec.Headers = q.keep(rec.ID), q.keep(rec.Tag), q.keep(rec.Headers)
 	if !giveAway && len(rec.Body) > 0 {
 		start := len(q.mem)
 		q.mem = append(q.mem, rec.Body...)
 		rec.Body = q.mem[start:len(q.mem):len(q.mem)]
-	}
-	if q.op.Records == nil {
-		q.op.Records = make([]storage.Record, 0, min(1+max(more, 0)/(size+1), 256))
 	}
 	q.op.Records = append(q.op.Records, rec)
 	p.items = append(p.items, published{id: rec.ID, part: i, rec: len(q.op.Records) - 1})

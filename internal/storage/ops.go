@@ -23,7 +23,7 @@ type AlterTopic struct {
 }
 
 // RemoveTopic removes a topic with its groups. Its messages become unreachable
-// at once; their rows are deleted by later Purge ops. The name is free again.
+// at once; they are deleted by later Purge ops. The name is free again.
 type RemoveTopic struct{ Topic TopicID }
 
 // Trim raises Topic.First to First (at most to Next) and subtracts Bytes, the
@@ -34,9 +34,10 @@ type Trim struct {
 	Bytes int64
 }
 
-// Purge deletes at most Limit rows of messages that are no longer reachable
-// (below their topic's First, or of a removed topic), whichever topic they
-// belong to. Deleted is how many went; fewer than Limit means none are left.
+// Purge gives up at most Limit messages that are no longer reachable (below their
+// topic's First, or of a removed topic), whichever topic they belong to. Deleted
+// is how many went; fewer than Limit means none are left. A store may keep the
+// bytes of some until it can let go of their neighbours, too.
 type Purge struct {
 	Limit   int
 	Deleted int

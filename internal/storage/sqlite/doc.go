@@ -18,7 +18,15 @@
 //
 // # Messages
 //
-// A message's key is its topic's id times 2⁴⁰ plus its offset, so that a topic
-// is one span of the table and there is no second index. What nobody can reach
-// any more is noted as a span of keys in the table "dropped" and deleted later.
+// A row of the table "blocks" holds the messages that one commit appended to a
+// topic: see block. Its key is the topic's id times 2⁴⁰ plus the offset of the
+// first of them, so that a topic is one span of the table and there is no second
+// index. Where a topic stands is what its last block says. What nobody can reach
+// any more is noted as a span of keys in the table "dropped"; its blocks are
+// deleted later.
+//
+// # The log
+//
+// The writing connection has a VFS of its own, which writes the frames of a
+// transaction in one go: see gatherer.
 package sqlite

@@ -43,7 +43,7 @@ type Options struct {
 	// SyncInterval is how much of the past Relaxed puts at risk. Default 200 ms.
 	SyncInterval time.Duration
 	// CacheBytes is the page cache of the writing connection. Each reader has
-	// a quarter of it. Default 16 MiB.
+	// a quarter of it. Default 8 MiB.
 	CacheBytes int64
 	// Log takes warnings. By default they are dropped.
 	Log *slog.Logger
@@ -54,7 +54,7 @@ func (o Options) withDefaults() Options {
 		o.SyncInterval = 200 * time.Millisecond
 	}
 	if o.CacheBytes == 0 {
-		o.CacheBytes = 16 << 20
+		o.CacheBytes = 8 << 20
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
