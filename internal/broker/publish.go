@@ -76,8 +76,8 @@ func (p *Publishing) Add(t *Topic, rec storage.Record, giveAway bool, more int) 
 	}
 	if cap(q.mem)-len(q.mem) < size {
 		// What is expected may be for other topics, and memory that a topic does not
-		// use is not counted: no more of it than is used, or than is next to nothing.
-		q.mem = make([]byte, 0, size+min(max(more, 0), max(q.kept, 512)))
+		// use is not counted: no more of it than twice what is used, or 1 KiB.
+		q.mem = make([]byte, 0, size+min(max(more, 0), max(2*q.kept, 1<<10)))
 	}
 	q.kept += size
 	rec.ID, rec.Tag, rec.Headers = q.keep(rec.ID), q.keep(rec.Tag), q.keep(rec.Headers)

@@ -64,7 +64,7 @@ func (c *checkpointer) copy() (wal, error) {
 	if err != nil {
 		return w, err
 	}
-	if err := c.file.Sync(); err != nil {
+	if err := syncData(c.file); err != nil {
 		return w, fmt.Errorf("sync database: %w: %w", storage.ErrUnavailable, err)
 	}
 	return w, nil
