@@ -157,3 +157,45 @@ func BenchmarkOffsetAt(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkWriter has tickets of 16 messages go through the group-commit writer,
+// so many unanswered at a time as the name says.
+func BenchmarkWriter(b *testing.B) {
+	for _, d := range []Durability{Fsync, Relaxed} {
+		for _, open := range []int{1, 16} {
+			b.Run(fmt.Sprintf("%v/open=%d", d, open), func(b *testing.B) { benchmarkWriter(b, d, open) })
+		}
+	}
+}
+
+func benchmarkWriter(b *testing.B, d Durability, open int) {
+	const rows = 16
+	s, topic := openBench(b, d)
+	w := storage.NewWriter(s, storage.WriterLimits{})
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }()
+	free := make(chan *storage.Ticket, open)
+	for range open {
+		free <- &storage.Ticket{
+			Ops:  []storage.Op{&storage.Append{Topic: topic, Records: messages(rows, 256)}},
+			Done: func(t *storage.Ticket) { free <- t }, Bytes: rows * 300,
+		}
+	}
+	n := 0
+	for b.Loop() {
+		t := <-free
+		if err := w.Submit(t); err != nil {
+			b.Fatal(err)
+		}
+		n += rows
+	}
+	for range open {
+		<-free
+	}
+	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "rows/s")
+	stop()
+	if err := <-ended; err != nil {
+		b.Fatal(err)
+	}
+}
