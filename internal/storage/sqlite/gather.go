@@ -62,7 +62,7 @@ const (
 // the address for a number where it copies from there, and fail.
 //
 //go:noinline
-func at[T any](p uintptr) *T { return (*T)(unsafe.Add(nil, p)) }
+func at[T any](p uintptr) *T { return *(**T)(unsafe.Pointer(&p)) }
 
 // pointer is a Go function as C code calls it. Somebody has to hold f as long.
 func pointer[F any](f F) uintptr { return *(*uintptr)(unsafe.Pointer(&f)) }
