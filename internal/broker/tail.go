@@ -88,8 +88,8 @@ func (t *tail) trim(first int64) int64 {
 }
 
 // tailBudget keeps the tails of all log topics under one byte limit: the oldest
-// chunk of all goes first. It is used by commit callbacks only, that is by the
-// goroutine alone that answers for the storage writer.
+// chunk of all goes first. It is used by commit callbacks only, of which the
+// storage writer makes one at a time.
 type tailBudget struct {
 	limit int64
 	used  int64
