@@ -244,6 +244,11 @@ func TestRefusedFilesStayAsTheyAre(t *testing.T) {
 			edit(t, path, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1)")
 			return path
 		}},
+		{"schema without blocks", storage.ErrInvalid, func(t *testing.T) string {
+			path := cleanFile(t)
+			edit(t, path, "DROP TABLE blocks")
+			return path
+		}},
 		{"no schema version", storage.ErrDamaged, func(t *testing.T) string {
 			path := cleanFile(t)
 			edit(t, path, "DROP TABLE goose_db_version")

@@ -148,6 +148,13 @@ func inspect(o Options) (version int64, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("schema version: %w: %w", storage.ErrDamaged, err)
 	}
+	blocks, err := c.value("SELECT count(*) FROM sqlite_schema WHERE name = 'blocks'")
+	if err == nil && blocks == int64(0) {
+		err = fmt.Errorf("made by a build older than the first release, which this one can't read: use a new directory: %w", storage.ErrInvalid)
+	}
+	if err != nil {
+		return 0, err
+	}
 	return integer(v), nil
 }
 
