@@ -74,6 +74,7 @@ func (g *Group) dispatch() (wait time.Duration, alive bool) {
 	return 0, false
 }
 
+// deliver hands out what a look has put in flight. Called with g.turn held.
 func (g *Group) deliver(r round) {
 	for _, b := range r.batches {
 		b.Sub.sink.Deliver(b)

@@ -282,7 +282,7 @@ func (s *session) read(conn net.Conn, r *wire.Reader) (buffered []byte, err erro
 // borrowed from the reader, since it is copied anyway.
 func (s *session) next(r *wire.Reader) (m *wire.Message, err error) {
 	if !copied(r) {
-		s.borrowed = false
+		s.borrowed, s.more = false, 0
 		return r.Next()
 	}
 	m, given, err := r.Borrow()

@@ -53,11 +53,8 @@ func (s *session) write(w frames) {
 	s.out.close()
 	s.stop()
 	_ = w.Close()
-	for closed := false; !closed; {
-		var items []item
-		items, closed = s.out.take()
-		reportAll(items, false)
-	}
+	items, _ := s.out.take() // nothing comes after close
+	reportAll(items, false)
 	s.roomier()
 }
 

@@ -163,8 +163,9 @@ func (b *batch) insertRows(c *conn, rows []row) error {
 			return err
 		}
 	}
+	clear(b.insert) // a large message must not live on here
 	if cap(b.block.body) > maxBlockBytes*4 {
-		b.block.body = nil // a large message must not live on here
+		b.block.body = nil
 	}
 	return nil
 }
