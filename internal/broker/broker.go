@@ -21,6 +21,9 @@ type Options struct {
 	OutboundBytes int64 // delivered but not yet written to sockets, all consumers; 64 MiB
 	PrefetchBytes int64 // the same for one subscription; 1 MiB
 
+	// DedupWindow is how long ids are known, see [Broker.Store]; 0: not at all.
+	DedupWindow time.Duration
+
 	// Now is the wall clock; time.Now. It stamps messages and ages them, it
 	// never decides order.
 	Now func() time.Time
@@ -60,6 +63,8 @@ type Broker struct {
 	store  storage.Store
 	writer *storage.Writer
 	saver  saver
+	plans  plans
+	ids    knownIDs
 	tails  tailBudget // used by commit callbacks only
 
 	memory   atomic.Int64 // bytes held by memory topics
@@ -89,6 +94,7 @@ func Open(ctx context.Context, store storage.Store, writer *storage.Writer, opts
 		topics: make(map[string]*Topic, len(state.Topics)),
 	}
 	b.saver.init(b)
+	b.ids.init(b, opts.DedupWindow.Milliseconds())
 	b.run, b.stop = context.WithCancel(context.WithoutCancel(ctx))
 	byID := make(map[storage.TopicID]*Topic, len(state.Topics))
 	for _, def := range state.Topics {
@@ -125,12 +131,34 @@ func (b *Broker) Run(ctx context.Context) error {
 	saving, saved := context.WithCancel(context.WithoutCancel(ctx))
 	var g sync.WaitGroup
 	g.Go(func() { b.saver.run(saving) })
+	b.removeLeftovers(ctx)
 	b.retain(ctx)
 	b.stop()
 	b.pumps.Wait()
 	saved()
 	g.Wait()
 	return nil
+}
+
+// Ephemeral begins the names of groups that are made for one consumer and go with
+// it. Those of a process that was killed are removed by the next one.
+const Ephemeral = "~"
+
+// removeLeftovers removes ephemeral groups of an earlier process.
+func (b *Broker) removeLeftovers(ctx context.Context) {
+	for _, t := range b.Topics() {
+		for _, g := range t.Groups() {
+			g.mu.Lock()
+			left := len(g.subs) == 0 && !g.gone && g.def.Mask&MaskDeleteOnExit != 0 && strings.HasPrefix(g.name, Ephemeral) && g.def.Created < b.began.UnixMilli()
+			g.mu.Unlock()
+			if !left || ctx.Err() != nil {
+				continue
+			}
+			if err := b.RemoveGroup(ctx, t.name, g.name, "", "broker"); err != nil && CodeOf(err) != NotFound {
+				b.log.Warn("group of an earlier run not removed", "topic", t.name, "group", g.name, "err", err)
+			}
+		}
+	}
 }
 
 // now is the wall clock in Unix milliseconds.

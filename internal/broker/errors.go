@@ -17,7 +17,8 @@ const (
 	Invalid                  // the request can never succeed as it stands
 	NotFound                 // no such topic, group or message
 	Exists                   // the name is taken
-	Conflict                 // the thing changed since the caller looked
+	Conflict                 // the thing is not as the request needs it
+	Stale                    // it changed since the caller looked
 	Unauthorized             // not allowed without (other) credentials, or an exclusive group
 	Forbidden                // not allowed at all
 	TooLarge                 // over a size limit

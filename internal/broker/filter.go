@@ -68,6 +68,41 @@ func (f *Filter) Match(tag string) bool {
 	return len(f.include) == 0
 }
 
+// Mismatch says why a message with this tag does not pass: the pattern that came
+// closest and the part of the tag, from 1, where it gave up; or the exclusion that
+// matched, and part 0. It reports false when the message passes.
+func (f *Filter) Mismatch(tag string) (pattern string, part int, ok bool) {
+	if f.Match(tag) {
+		return "", 0, false
+	}
+	for _, p := range f.exclude {
+		if matchParts(p, tag, tag != "") {
+			return "!" + strings.Join(p, "."), 0, true
+		}
+	}
+	for _, p := range f.include {
+		if n := reach(p, tag); n > part {
+			pattern, part = strings.Join(p, "."), n
+		}
+	}
+	return pattern, part, true
+}
+
+// reach is the part, from 1, at which a tag first differs from a pattern that does
+// not match it. Behind a "#" any part may be the one, so that counts as the part.
+func reach(pattern []string, tag string) int {
+	parts := strings.Split(tag, ".")
+	if tag == "" {
+		return 1
+	}
+	for i, want := range pattern {
+		if want == "#" || i >= len(parts) || want != "+" && want != "*" && want != parts[i] {
+			return i + 1
+		}
+	}
+	return len(pattern) + 1
+}
+
 // matchParts compares a pattern with a tag; more says whether the tag has a part
 // left (a part may be empty, so the text alone cannot tell). Only the last "#"
 // met is ever tried again, with one part more: what an earlier one could take,

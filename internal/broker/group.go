@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -23,6 +22,7 @@ type Group struct {
 
 	// settledTo is the cursor, readable without the lock.
 	settledTo atomic.Int64
+	counters  groupCounters
 
 	mu     sync.Mutex
 	def    storage.Group // guarded by mu; its Progress is what was last saved
@@ -45,6 +45,28 @@ type Group struct {
 	subs    []*Subscription // all, in the order they came
 	ready   []*Subscription // those with credit, first come first served
 	pumping bool            // a pump goroutine lives
+}
+
+// groupCounters count what happened since the broker started.
+type groupCounters struct {
+	delivered, redelivered, dead, timeouts atomic.Int64
+}
+
+// GroupCounts are totals of a group since the broker started.
+type GroupCounts struct {
+	Delivered   int64 // deliveries, repeated ones included
+	Redelivered int64 // of these, the repeated ones
+	Dead        int64 // messages given up after too many deliveries
+	Timeouts    int64 // deliveries that were not acked in time
+}
+
+// Counts are the group's totals.
+func (g *Group) Counts() GroupCounts {
+	c := &g.counters
+	return GroupCounts{
+		Delivered: c.delivered.Load(), Redelivered: c.redelivered.Load(),
+		Dead: c.dead.Load(), Timeouts: c.timeouts.Load(),
+	}
 }
 
 func newGroup(t *Topic, def storage.Group) (*Group, error) {
@@ -163,6 +185,7 @@ func (g *Group) giveBack(f *flight, due int64, cause string) {
 	f.sub, f.due, f.cause = nil, due, cause
 	if g.def.MaxDeliver > 0 && f.count >= g.def.MaxDeliver {
 		g.dead = append(g.dead, f)
+		g.counters.dead.Add(1)
 		return
 	}
 	g.returned.put(f)
@@ -193,10 +216,11 @@ func (g *Group) returnedBelow(first int64) *flight {
 	return nil
 }
 
-// saveOp is what has to be stored of the group's place now, or nil. Called with
-// g.mu held by the saver, which alone stores places.
-func (g *Group) saveOp() *storage.SaveProgress {
-	op := &storage.SaveProgress{Group: g.id, Epoch: g.def.Epoch, Place: g.progress()}
+// saveOp is what has to be stored to have the group at a place, or nil when that
+// is stored. Called with g.mu held by the saver, which alone stores places, or while
+// g.moving keeps it from doing so.
+func (g *Group) saveOp(place storage.Progress) *storage.SaveProgress {
+	op := &storage.SaveProgress{Group: g.id, Epoch: g.def.Epoch, Place: place}
 	for _, f := range g.returned.queue {
 		if f.count > 0 && g.parked[f.offset] != f.count {
 			op.Park = append(op.Park, storage.Parked{
@@ -205,7 +229,7 @@ func (g *Group) saveOp() *storage.SaveProgress {
 		}
 	}
 	for offset := range g.parked {
-		if offset < g.cursor || g.settled.has(offset) {
+		if offset < place.Cursor || ranges(place.Settled).has(offset) {
 			op.Unpark = append(op.Unpark, offset)
 		}
 	}
@@ -239,9 +263,9 @@ func (g *Group) saved(op *storage.SaveProgress) {
 // apply puts the group at a new place after a relocation was committed. Messages
 // under way are void: their handles name an epoch that is over. Called with g.mu
 // held.
-func (g *Group) apply(to int64) {
+func (g *Group) apply(to storage.Progress) {
 	g.def.Epoch++
-	g.def.Progress = storage.Progress{Cursor: to, Read: to}
+	g.def.Progress = to
 	g.place(g.def.Progress)
 	for _, f := range g.flying.queue {
 		f.sub.held--
@@ -250,47 +274,4 @@ func (g *Group) apply(to int64) {
 	g.returned.clear()
 	g.dead = nil
 	g.parked = make(map[int64]int64)
-}
-
-// Lag is how many messages the group still has to settle. With a filter the log
-// has to be read: at most budget rows are, and when that is not enough the rest
-// is estimated from what was seen and exact is false.
-func (g *Group) Lag(budget int) (n int64, exact bool) {
-	g.mu.Lock()
-	filter := g.filter
-	from, to := max(g.cursor, g.t.First()), g.t.Next()
-	settled := slices.Clone(g.settled)
-	g.mu.Unlock()
-	from = settled.advance(from) // what the topic dropped counts no more
-	if filter.All() {
-		return max(0, to-from-settled.count()), true
-	}
-	matched, scanned := int64(0), int64(0)
-	for at := from; at < to; {
-		if scanned >= int64(budget) {
-			return estimate(matched, scanned, to-from), false
-		}
-		rows := min(512, budget-int(scanned))
-		recs, err := g.t.load(g.b.run, at, storage.Page{Rows: rows, Brief: true})
-		if err != nil || len(recs) == 0 {
-			return estimate(matched, scanned, to-from), err == nil && g.t.memory
-		}
-		for i := range recs {
-			r := &recs[i]
-			if r.Offset < to && filter.Match(r.Tag) && !settled.has(r.Offset) {
-				matched++
-			}
-		}
-		scanned += int64(len(recs))
-		at = recs[len(recs)-1].Offset + 1
-	}
-	return matched, true
-}
-
-// estimate scales what was counted in a part up to the whole.
-func estimate(matched, scanned, total int64) int64 {
-	if scanned == 0 {
-		return total
-	}
-	return int64(math.Round(float64(matched) * float64(total) / float64(scanned)))
 }

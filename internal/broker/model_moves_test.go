@@ -100,7 +100,7 @@ func (m *model) changeRetention(rt *rapid.T) {
 // remove removes a group with its consumers.
 func (m *model) remove(rt *rapid.T) {
 	g := m.one(rt)
-	if err := m.b.RemoveGroup(context.Background(), m.topicName(), g.name(), "model"); err != nil {
+	if err := m.b.RemoveGroup(context.Background(), m.topicName(), g.name(), "", "model"); err != nil {
 		m.Fatal(err)
 	}
 	m.groups = slices.DeleteFunc(m.groups, func(x *modelGroup) bool { return x == g })
@@ -125,7 +125,7 @@ func (m *model) ended(g *modelGroup) {
 // startAnew removes the topic and declares it again.
 func (m *model) startAnew(*rapid.T) {
 	old := m.topic
-	if err := m.b.RemoveTopic(context.Background(), m.topicName(), "model"); err != nil {
+	if err := m.b.RemoveTopic(context.Background(), m.topicName(), "", "model"); err != nil {
 		m.Fatal(err)
 	}
 	for _, g := range m.groups {

@@ -30,6 +30,9 @@ type Publishing struct {
 	items  []published // one a message, in the order of Add
 	bytes  int64
 	ticket storage.Ticket
+	atomic bool // all of it, and extra, happens in one commit or nothing does
+	extra  []storage.Op
+	err    error // of an atomic one
 }
 
 // part is the messages for one topic.
@@ -138,15 +141,16 @@ func (p *Publishing) Publish() {
 			p.ticket.Ops = append(p.ticket.Ops, &q.op)
 		}
 	}
+	if p.atomic && len(p.ticket.Ops)+len(p.extra) > 0 {
+		p.ticket.Ops = []storage.Op{&storage.Atomic{Ops: append(p.ticket.Ops, p.extra...)}}
+	}
 	if len(p.ticket.Ops) == 0 {
 		p.finish()
 		return
 	}
 	p.ticket.Bytes = p.bytes
 	if err := p.b.writer.Submit(&p.ticket); err != nil {
-		for _, q := range p.parts[:p.used] {
-			q.err = err
-		}
+		p.fail(err)
 		p.done()
 	}
 }
@@ -167,12 +171,25 @@ func check(t *Topic, r *storage.Record) error {
 // committed is the ticket's Done: the messages are stored and synced.
 func (p *Publishing) committed(t *storage.Ticket) {
 	errs := t.Errs
+	if p.atomic {
+		p.fail(errs[0])
+		p.finish()
+		return
+	}
 	for _, q := range p.parts[:p.used] {
 		if !q.topic.memory {
 			q.err, errs = errs[0], errs[1:]
 		}
 	}
 	p.finish()
+}
+
+// fail gives all messages the same outcome.
+func (p *Publishing) fail(err error) {
+	p.err = err
+	for _, q := range p.parts[:p.used] {
+		q.err = err
+	}
 }
 
 // finish makes the messages visible to consumers and answers the publisher. The
@@ -206,6 +223,16 @@ func (p *Publishing) Result(i int) (id string, time int64, err error) {
 	return it.id, q.op.Records[it.rec].Time, q.err
 }
 
+// record is message i as it was stored, or why it was not.
+func (p *Publishing) record(i int) (*storage.Record, error) {
+	it := &p.items[i]
+	if it.err != nil {
+		return nil, it.err
+	}
+	q := p.parts[it.part]
+	return &q.op.Records[it.rec], q.err
+}
+
 // extend moves the head over records that were committed.
 func (t *Topic) extend(recs []storage.Record) {
 	size := int64(0)
@@ -215,6 +242,7 @@ func (t *Topic) extend(recs []storage.Record) {
 	last := &recs[len(recs)-1]
 	t.mu.Lock()
 	t.def.Bytes += size
+	t.published.Add(int64(len(recs)))
 	t.def.LastTime = last.Time
 	t.next.Store(last.Offset + 1)
 	t.mu.Unlock()
@@ -257,6 +285,7 @@ func (t *Topic) remember(recs []storage.Record) error {
 	}
 	t.def.LastTime = recs[len(recs)-1].Time
 	t.tail.push(recs)
+	t.published.Add(int64(len(recs)))
 	t.next.Store(next + int64(len(recs)))
 	return nil
 }

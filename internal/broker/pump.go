@@ -109,7 +109,7 @@ func (g *Group) look() round {
 	r := round{epoch: g.def.Epoch, wait: time.Hour}
 	now := g.b.clock()
 	g.expire(now, &r)
-	if g.moving || g.gone || g.def.Mask&MaskPause != 0 {
+	if g.moving || g.gone || g.def.Mask&MaskPause != 0 || g.t.paused.Load() {
 		return r
 	}
 	r.moved = g.skipTrimmed() || r.moved
@@ -163,6 +163,7 @@ func (g *Group) expire(now int64, r *round) {
 		}
 		g.flying.remove(f)
 		f.sub.held--
+		g.counters.timeouts.Add(1)
 		g.giveBack(f, 0, "ack timeout")
 		r.moved = true
 	}
@@ -276,7 +277,11 @@ func (g *Group) hand(b *Batch) {
 	for i := range b.Items {
 		s.credit--
 		b.Items[i].Credit = s.credit
+		if b.Items[i].Count > 1 {
+			g.counters.redelivered.Add(1)
+		}
 	}
+	g.counters.delivered.Add(int64(len(b.Items)))
 	if b.Auto = !g.explicit(); !b.Auto {
 		due := g.b.after(g.ackTimeout())
 		for i := range b.Items {

@@ -123,8 +123,18 @@ func (t *Topic) findID(ctx context.Context, id string) (int64, error) {
 
 // Move describes a relocation that was done.
 type Move struct {
-	From storage.Progress
-	To   int64
+	From  storage.Progress
+	To    int64
+	Entry storage.JournalEntry
+}
+
+// relocation is a move that has been decided on.
+type relocation struct {
+	to                  storage.Progress
+	kind, actor, reason string
+	// still says whether the move may happen, with g.mu held, when nobody else can
+	// change the group any more. Nil: it may.
+	still func() error
 }
 
 // Relocate moves a group's cursor. Consumers stay connected and go on from the
@@ -132,49 +142,142 @@ type Move struct {
 // delivered again or skipped as the new place says. The move is journalled with
 // actor and reason.
 func (g *Group) Relocate(ctx context.Context, p Place, kind, actor, reason string) (Move, error) {
-	b := g.b
 	// Before the lock: a search for a message id may take long.
-	to, err := b.Resolve(ctx, g.t, g, p)
+	to, err := g.b.Resolve(ctx, g.t, g, p)
 	if err != nil {
 		return Move{}, err
 	}
+	return g.move(ctx, relocation{to: storage.At(to), kind: kind, actor: actor, reason: reason})
+}
+
+// move commits a relocation and puts the group at its new place.
+func (g *Group) move(ctx context.Context, r relocation) (Move, error) {
+	b := g.b
 	b.admin.Lock()
 	defer b.admin.Unlock()
-	g.mu.Lock()
-	if g.gone {
-		g.mu.Unlock()
-		return Move{}, groupNotFound(g.name)
+	move, op, err := g.prepare(r)
+	if err != nil {
+		return Move{}, err
 	}
-	// From here until the commit nothing is delivered, and the saver leaves the
-	// group alone: what it would store belongs to the place that is left.
-	g.moving = true
-	move := Move{From: g.progress(), To: to}
-	epoch, stored := g.def.Epoch, to
-	g.mu.Unlock()
-	if g.t.memory {
-		stored = 0 // places in a memory topic mean nothing to the next process
-	}
-
 	err = b.writer.Do(context.WithoutCancel(ctx), &storage.Atomic{Ops: []storage.Op{
-		&storage.Relocate{Group: g.id, Epoch: epoch, To: stored, Entry: &storage.JournalEntry{
-			Topic: g.t.id, Group: g.id, Time: b.now(), Kind: kind, Actor: actor, Reason: reason,
-			From: move.From, To: to,
-		}},
-		b.audit(actor, "group."+kind, g.t.name+"/"+g.name),
+		op, b.audit(r.actor, "group."+r.kind, g.t.name+"/"+g.name),
 	}})
-
 	g.mu.Lock()
 	g.moving = false
 	if err == nil {
-		g.apply(to)
+		g.apply(r.to)
 	}
 	g.mu.Unlock()
 	g.wakeUp()
 	b.saver.mark(g, true)
-	return move, err
+	if err != nil {
+		return Move{}, err
+	}
+	move.Entry = *op.Entry
+	return move, nil
 }
 
-// Journal lists the group's relocations and filter changes, newest first.
-func (g *Group) Journal(ctx context.Context, limit int) ([]storage.JournalEntry, error) {
-	return g.b.store.Journal(ctx, g.id, limit)
+// prepare makes a relocation the group's next change: from here until g.moving is
+// cleared nothing is delivered, and the saver leaves the group alone, as what it
+// would store belongs to the place that is left. Called with b.admin held.
+func (g *Group) prepare(r relocation) (Move, *storage.Relocate, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.gone {
+		return Move{}, nil, groupNotFound(g.name)
+	}
+	if r.still != nil {
+		if err := r.still(); err != nil {
+			return Move{}, nil, err
+		}
+	}
+	g.moving = true
+	move := Move{From: g.progress(), To: r.to.Cursor}
+	stored := r.to
+	if g.t.memory {
+		stored = storage.Progress{} // places in a memory topic mean nothing to the next process
+	}
+	return move, &storage.Relocate{Group: g.id, Epoch: g.def.Epoch, Place: stored, Entry: &storage.JournalEntry{
+		Topic: g.t.id, Group: g.id, Time: g.b.now(), Kind: r.kind, Actor: r.actor, Reason: r.reason,
+		From: move.From, To: r.to.Cursor, FilterFrom: g.def.Filter, FilterTo: g.def.Filter,
+	}}, nil
+}
+
+// Journal lists the group's entries with an id below before (0: all), newest
+// first, at most limit of them.
+func (g *Group) Journal(ctx context.Context, before int64, limit int) ([]storage.JournalEntry, error) {
+	return g.b.store.Journal(ctx, g.id, before, limit)
+}
+
+// Audit lists administrative actions with an id below before (0: all), newest
+// first, at most limit of them.
+func (b *Broker) Audit(ctx context.Context, before int64, limit int) ([]storage.AuditEntry, error) {
+	return b.store.Audit(ctx, before, limit)
+}
+
+// Revert undoes a journal entry: it puts the group's place, or its filter, back to
+// what the entry changed. Of the place only what retention dropped since is lost.
+// The revert is journalled, too.
+func (b *Broker) Revert(ctx context.Context, entry int64, actor, reason string) (*Group, storage.JournalEntry, error) {
+	e, err := b.store.Entry(ctx, entry)
+	if err != nil {
+		return nil, e, orNotFound(err, "no journal entry %d", entry)
+	}
+	g := b.groupByID(e.Topic, e.Group)
+	if g == nil {
+		return nil, e, errorf(NotFound, "the group of journal entry %d was removed", entry)
+	}
+	if e.Kind == "create" {
+		return nil, e, errorf(Invalid, "journal entry %d says how the group began: that can't be undone, remove the group instead", entry)
+	}
+	if e.FilterFrom != e.FilterTo {
+		var done storage.JournalEntry
+		_, _, err := b.DeclareGroup(ctx, GroupSpec{
+			Topic: g.t.name, Name: g.name, Filter: &e.FilterFrom, Actor: actor, Reason: reason,
+			kind: "revert", entry: &done,
+		})
+		if err == nil && done.ID == 0 {
+			err = errorf(Conflict, "the filter of ConsumeGroup(%s) is %q already", g.name, e.FilterFrom)
+		}
+		return g, done, err
+	}
+	move, err := g.move(ctx, relocation{to: g.clip(e.From), kind: "revert", actor: actor, reason: reason})
+	return g, move.Entry, err
+}
+
+// clip fits a place from the past into the log as it is now.
+func (g *Group) clip(p storage.Progress) storage.Progress {
+	first, next := g.t.First(), g.t.Next()
+	fit := func(offset int64) int64 { return min(max(offset, first), next) }
+	to := storage.Progress{Cursor: fit(p.Cursor), Read: fit(p.Read)}
+	var settled ranges
+	for _, r := range p.Settled {
+		settled.add(fit(r.Lo), fit(r.Hi))
+	}
+	to.Cursor = settled.advance(to.Cursor)
+	to.Settled, to.Read = settled, max(to.Read, to.Cursor)
+	return to
+}
+
+// groupByID finds a group that exists by its numbers, or nil.
+func (b *Broker) groupByID(topic storage.TopicID, group storage.GroupID) *Group {
+	for _, t := range b.Topics() {
+		if t.id != topic {
+			continue
+		}
+		for _, g := range t.Groups() {
+			if g.id == group {
+				return g
+			}
+		}
+	}
+	return nil
+}
+
+// orNotFound gives a NotFound of the store a text for people.
+func orNotFound(err error, format string, args ...any) error {
+	if CodeOf(err) == NotFound {
+		return errorf(NotFound, format, args...)
+	}
+	return err
 }

@@ -142,7 +142,7 @@ func (s *saver) prepare(g *Group) (saving, bool) {
 	case g.gone:
 		p.err = groupNotFound(g.name)
 	case !g.t.memory:
-		p.op = g.saveOp()
+		p.op = g.saveOp(g.progress())
 	}
 	return p, true
 }
@@ -192,7 +192,7 @@ func (s *saver) sweep() {
 		if !empty {
 			continue
 		}
-		if err := s.b.RemoveGroup(s.b.run, g.t.name, g.name, "broker"); err != nil && CodeOf(err) != NotFound {
+		if err := s.b.RemoveGroup(s.b.run, g.t.name, g.name, "", "broker"); err != nil && CodeOf(err) != NotFound {
 			s.b.log.Error("group not removed on exit", "topic", g.t.name, "group", g.name, "err", err)
 		}
 	}

@@ -62,6 +62,7 @@ type Subscription struct {
 	held      int   // messages in flight (explicit groups)
 	queued    bool  // is in g.ready
 	closed    bool
+	left      bool // closed, and what it holds stays in flight
 }
 
 // Subscribe adds a consumer to the group. It gets nothing until it gives credit.
@@ -162,13 +163,20 @@ func (s *Subscription) room() int64 {
 // Close ends the subscription. What it holds unacked goes back to the group at
 // once; batches not yet reported are returned by their Done. A group that is
 // deleted on exit goes with its last subscription.
-func (s *Subscription) Close() {
+func (s *Subscription) Close() { s.close(false) }
+
+// Leave ends the subscription of a consumer that settles what it was given later,
+// by its handles: that stays in flight until then or until the ack timeout.
+func (s *Subscription) Leave() { s.close(true) }
+
+func (s *Subscription) close(left bool) {
 	g := s.g
 	g.mu.Lock()
 	if s.closed {
 		g.mu.Unlock()
 		return
 	}
+	s.left = left
 	g.drop(s)
 	last := len(g.subs) == 0
 	remove := last && g.def.Mask&MaskDeleteOnExit != 0 && !g.gone
@@ -189,7 +197,7 @@ func (g *Group) drop(s *Subscription) {
 		g.ready = without(g.ready, s)
 	}
 	g.t.subs.Add(-1)
-	if s.held == 0 {
+	if s.held == 0 || s.left {
 		return
 	}
 	for _, f := range append(flightHeap(nil), g.flying.queue...) {
@@ -257,7 +265,7 @@ func (g *Group) sent(b *Batch, n int) {
 		if f == nil || f.sub != b.Sub || f.count != item.Count {
 			continue // answered or timed out already
 		}
-		if i < n && !b.Sub.closed {
+		if i < n && (!b.Sub.closed || b.Sub.left) {
 			f.sent = true
 			continue
 		}
@@ -331,6 +339,18 @@ func (g *Group) Nack(offset int64, handle string, delay int64, cause string, don
 		due = g.b.after(delay)
 	}
 	g.answered(offset, handle, done, func(f *flight) { g.giveBack(f, due, cause) })
+}
+
+// Extend gives a delivered message its whole ack timeout once more.
+func (g *Group) Extend(offset int64, handle string) error {
+	g.mu.Lock()
+	f, err := g.claim(offset, handle)
+	if err == nil {
+		f.due = g.b.after(g.ackTimeout())
+		g.flying.put(f)
+	}
+	g.mu.Unlock()
+	return err
 }
 
 // answered takes the message that a handle stands for out of flight, lets

@@ -36,9 +36,16 @@ type Topic struct {
 	subs   atomic.Int32 // subscriptions over all groups
 	born   atomic.Int64 // Broker.clock when it was declared; 0: before the start
 	bits   atomic.Int64 // the present mask
-	memory bool         // messages live in the tail only
+	paused atomic.Bool  // nothing is delivered
+
+	published atomic.Int64 // messages since the broker started
+	memory    bool         // messages live in the tail only
 
 	trimming sync.Mutex // serialises trims, which read and wait for commits
+
+	openedAt  int64       // next when the broker was opened
+	recalling sync.Mutex  // serialises the search for ids of an earlier process
+	recalled  atomic.Bool // that search is done
 
 	// active holds the groups that have a pump. It is replaced as a whole (under
 	// mu), so that a commit callback can walk it without a lock.
@@ -64,7 +71,9 @@ func newTopic(b *Broker, def storage.Topic) *Topic {
 	}
 	t.first.Store(def.First)
 	t.next.Store(def.Next)
+	t.openedAt = def.Next
 	t.bits.Store(def.Mask)
+	t.paused.Store(def.Paused)
 	t.active.Store(new([]*Group))
 	return t
 }
@@ -86,6 +95,9 @@ func (t *Topic) Next() int64 { return t.next.Load() }
 
 // Subscriptions is how many consumers the topic has over all groups.
 func (t *Topic) Subscriptions() int { return int(t.subs.Load()) }
+
+// Published is how many messages were stored since the broker started.
+func (t *Topic) Published() int64 { return t.published.Load() }
 
 // Definition is a copy of the topic's definition and figures.
 func (t *Topic) Definition() storage.Topic {

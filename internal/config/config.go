@@ -52,6 +52,10 @@ type Config struct {
 	// SyncInterval is the longest time that Relaxed leaves answered publishes
 	// unsynced, 10ms to 10s. Fsync ignores it. Default: 200ms.
 	SyncInterval time.Duration
+	// DedupWindow is how long a message id that a client of the HTTP API gave is
+	// known, so that publishing it again stores nothing: 1s to 24h, 0 for not at
+	// all. Default: 10m.
+	DedupWindow time.Duration
 	// Advertise is the HOST:PORT that clients and other servers are told.
 	// Empty: derived from the bound address, see [Config.Advertised].
 	Advertise string
@@ -99,6 +103,7 @@ func Default() Config {
 		Data:         "./zbus-data",
 		Durability:   Fsync,
 		SyncInterval: 200 * time.Millisecond,
+		DedupWindow:  10 * time.Minute,
 		IdleTimeout:  180 * time.Second,
 		MaxBody:      16 << 20,
 		MaxHead:      32 << 10,

@@ -34,6 +34,10 @@ func settings(c *Config) []setting {
 			duration{&c.SyncInterval, 10 * time.Millisecond, 10 * time.Second, ""},
 		},
 		{
+			"dedup-window", "DURATION", "how long the ids of messages published over HTTP are known; 0 for not at all",
+			duration{&c.DedupWindow, time.Second, 24 * time.Hour, "not at all"},
+		},
+		{
 			"advertise", "HOST:PORT", "what clients and other servers are told to connect to (default: where it listens)",
 			text{&c.Advertise, orEmpty(isDialable), "HOST:PORT that others can connect to, or empty"},
 		},

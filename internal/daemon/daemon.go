@@ -77,7 +77,7 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 	}
 	b.broker, err = broker.Open(ctx, store, b.writer, broker.Options{
 		TailBytes: cfg.TailCache, MemoryBytes: memory.topics, OutboundBytes: memory.outbound,
-		Changed: changed, Log: log,
+		DedupWindow: cfg.DedupWindow, Changed: changed, Log: log,
 	})
 	if err != nil {
 		return errors.Join(err, store.Close())

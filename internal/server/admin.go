@@ -185,9 +185,9 @@ func (s *session) remove(m *wire.Message) {
 		s.send(http.StatusBadRequest, id, "Missing topic")
 		return
 	case group == "":
-		err = s.srv.broker.RemoveTopic(s.admin(), topic, s.remote)
+		err = s.srv.broker.RemoveTopic(s.admin(), topic, "", s.remote)
 	default:
-		err = s.srv.broker.RemoveGroup(s.admin(), topic, group, s.remote)
+		err = s.srv.broker.RemoveGroup(s.admin(), topic, group, "", s.remote)
 	}
 	s.finished(id, err)
 }

@@ -13,7 +13,7 @@ func statusOf(err error) int {
 		return 400
 	case broker.NotFound:
 		return 404
-	case broker.Exists, broker.Conflict:
+	case broker.Exists, broker.Conflict, broker.Stale:
 		return 409
 	case broker.Unauthorized:
 		return 401

@@ -14,11 +14,12 @@ type Append struct {
 // are, so a topic can start anywhere. Fails with ErrExists.
 type CreateTopic struct{ Topic *Topic }
 
-// AlterTopic sets Mask, Retention and Updated of an existing topic.
+// AlterTopic sets Mask, Retention, Paused and Updated of an existing topic.
 type AlterTopic struct {
 	Topic     TopicID
 	Mask      int64
 	Retention Retention
+	Paused    bool
 	Updated   int64
 }
 
@@ -43,9 +44,13 @@ type Purge struct {
 	Deleted int
 }
 
-// CreateGroup adds a group and gives Group.ID. Fails with ErrExists, or
-// ErrNotFound when the topic is not there.
-type CreateGroup struct{ Group *Group }
+// CreateGroup adds a group and gives Group.ID. Entry, unless nil, goes to the
+// journal with that id. Fails with ErrExists, or ErrNotFound when the topic is not
+// there.
+type CreateGroup struct {
+	Group *Group
+	Entry *JournalEntry
+}
 
 // AlterGroup sets the definition of an existing group: Filter, Mask,
 // AckTimeout, AckWindow, MaxDeliver, Version and Updated. Its place is left
@@ -69,13 +74,13 @@ type SaveProgress struct {
 	Unpark []int64
 }
 
-// Relocate puts a group's cursor at To: Cursor and Read become To, nothing is
-// settled, nothing parked, Epoch is raised by one. Entry goes to the journal.
-// Fails with ErrConflict when Epoch is not the group's.
+// Relocate puts a group at a place. Nothing is parked then, and Epoch is raised by
+// one. Entry goes to the journal. Fails with ErrConflict when Epoch is not the
+// group's.
 type Relocate struct {
 	Group GroupID
 	Epoch int64
-	To    int64
+	Place Progress
 	Entry *JournalEntry
 }
 

@@ -73,9 +73,10 @@ type Topic struct {
 	Name      string // unique without regard to case; this spelling is kept
 	Mask      int64  // as declared, unknown bits included
 	Memory    bool   // the messages are never given to the Store; fixed at creation
+	Paused    bool   // nothing is delivered
 	Creator   string
 	Created   int64 // Unix milliseconds
-	Updated   int64 // Unix milliseconds, last change of mask or retention
+	Updated   int64 // Unix milliseconds, last change of mask, retention or pause
 	First     int64 // oldest offset that still counts
 	Next      int64 // offset of the next message
 	Bytes     int64 // Record.Size of the messages in [First, Next)
@@ -111,6 +112,10 @@ type Group struct {
 	Progress
 }
 
+// At is the place of a group that is to go on at an offset, with nothing settled
+// beyond it.
+func At(offset int64) Progress { return Progress{Cursor: offset, Read: offset} }
+
 // Parked is a message that was delivered, came back and waits to be delivered
 // again.
 type Parked struct {
@@ -127,12 +132,12 @@ type JournalEntry struct {
 	Topic  TopicID
 	Group  GroupID
 	Time   int64  // Unix milliseconds
-	Kind   string // "relocate", "filter", "empty", "revert"
+	Kind   string // "create", "relocate", "filter", "empty", "revert"
 	Actor  string
 	Reason string
-	From   Progress // the place before; To the place after. Equal when Kind is "filter".
-	To     int64
-	// FilterFrom and FilterTo are equal unless Kind is "filter".
+	From   Progress // the place before
+	To     int64    // the cursor after
+	// FilterFrom and FilterTo differ when the filter changed.
 	FilterFrom, FilterTo string
 }
 
@@ -209,15 +214,24 @@ type Store interface {
 	// grows with the logarithm of the topic's depth.
 	OffsetAt(ctx context.Context, topic TopicID, time int64) (int64, error)
 
+	// BytesFrom is the Record.Size of the messages from an offset to the end of the
+	// log. Its cost does not grow with their number.
+	BytesFrom(ctx context.Context, topic TopicID, offset int64) (int64, error)
+
 	// FindID finds the newest message with the given id, looking from the end
 	// of the log, or returns ErrNotFound. Its cost grows with the distance.
 	FindID(ctx context.Context, topic TopicID, id string) (int64, error)
 
-	// Journal lists a group's journal, newest first, at most limit entries.
-	Journal(ctx context.Context, group GroupID, limit int) ([]JournalEntry, error)
+	// Journal lists a group's entries with an id below before (0: all), newest
+	// first, at most limit of them.
+	Journal(ctx context.Context, group GroupID, before int64, limit int) ([]JournalEntry, error)
 
-	// Audit lists administrative actions, newest first, at most limit entries.
-	Audit(ctx context.Context, limit int) ([]AuditEntry, error)
+	// Entry reads one journal entry by its id, or returns ErrNotFound.
+	Entry(ctx context.Context, id int64) (JournalEntry, error)
+
+	// Audit lists administrative actions with an id below before (0: all), newest
+	// first, at most limit of them.
+	Audit(ctx context.Context, before int64, limit int) ([]AuditEntry, error)
 
 	// Close checkpoints and releases the store.
 	Close() error

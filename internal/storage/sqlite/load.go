@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
+	"math"
 
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -90,7 +91,7 @@ func topicFrom(row []driver.Value) storedTopic {
 		Created: integer(row[4]), Updated: integer(row[5]),
 		First: integer(row[6]), Next: integer(row[8]), LastTime: integer(row[10]),
 		Retention: storage.Retention{MaxAge: integer(row[11]), MaxCount: integer(row[12]), MaxBytes: integer(row[13])},
-		Memory:    integer(row[14]) != 0,
+		Memory:    integer(row[14]) != 0, Paused: integer(row[15]) != 0,
 	}}
 }
 
@@ -172,31 +173,63 @@ func loadIDs(c *conn, p *picture) error {
 }
 
 // Journal implements [storage.Store].
-func (s *Store) Journal(ctx context.Context, group storage.GroupID, limit int) (list []storage.JournalEntry, err error) {
+func (s *Store) Journal(ctx context.Context, group storage.GroupID, before int64, limit int) (list []storage.JournalEntry, err error) {
 	err = s.read(ctx, func(c *conn) error {
-		for row, err := range c.rows(selectJournal, int64(group), int64(max(limit, 0))) {
+		for row, err := range c.rows(selectJournal, int64(group), below(before), int64(max(limit, 0))) {
 			if err != nil {
 				return err
 			}
-			from, err := progressFrom(row[7:10])
+			e, err := entryFrom(row)
 			if err != nil {
-				return fmt.Errorf("journal entry %d: %w", integer(row[0]), err)
+				return err
 			}
-			list = append(list, storage.JournalEntry{
-				ID: integer(row[0]), Topic: storage.TopicID(integer(row[1])), Group: storage.GroupID(integer(row[2])),
-				Time: integer(row[3]), Kind: text(row[4]), Actor: text(row[5]), Reason: text(row[6]),
-				From: from, To: integer(row[10]), FilterFrom: text(row[11]), FilterTo: text(row[12]),
-			})
+			list = append(list, e)
 		}
 		return nil
 	})
 	return list, err
 }
 
-// Audit implements [storage.Store].
-func (s *Store) Audit(ctx context.Context, limit int) (list []storage.AuditEntry, err error) {
+// below is the bound of ids that a list begins under.
+func below(id int64) int64 {
+	if id <= 0 {
+		return math.MaxInt64
+	}
+	return id
+}
+
+// Entry implements [storage.Store].
+func (s *Store) Entry(ctx context.Context, id int64) (e storage.JournalEntry, err error) {
 	err = s.read(ctx, func(c *conn) error {
-		for row, err := range c.rows(selectAudit, int64(max(limit, 0))) {
+		found := fmt.Errorf("journal entry %d: %w", id, storage.ErrNotFound)
+		for row, err := range c.rows(selectEntry, id) {
+			if err != nil {
+				return err
+			}
+			e, found = entryFrom(row)
+		}
+		return found
+	})
+	return e, err
+}
+
+func entryFrom(row []driver.Value) (storage.JournalEntry, error) {
+	e := storage.JournalEntry{
+		ID: integer(row[0]), Topic: storage.TopicID(integer(row[1])), Group: storage.GroupID(integer(row[2])),
+		Time: integer(row[3]), Kind: text(row[4]), Actor: text(row[5]), Reason: text(row[6]),
+		To: integer(row[10]), FilterFrom: text(row[11]), FilterTo: text(row[12]),
+	}
+	var err error
+	if e.From, err = progressFrom(row[7:10]); err != nil {
+		return e, fmt.Errorf("journal entry %d: %w", e.ID, err)
+	}
+	return e, nil
+}
+
+// Audit implements [storage.Store].
+func (s *Store) Audit(ctx context.Context, before int64, limit int) (list []storage.AuditEntry, err error) {
+	err = s.read(ctx, func(c *conn) error {
+		for row, err := range c.rows(selectAudit, below(before), int64(max(limit, 0))) {
 			if err != nil {
 				return err
 			}

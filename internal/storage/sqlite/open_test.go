@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"database/sql"
 	"errors"
 	"io/fs"
 	"log/slog"
@@ -12,7 +13,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pressly/goose/v3"
+
 	"github.com/rushmore/zbus-go/internal/storage"
+	"github.com/rushmore/zbus-go/migrations"
 )
 
 func TestSettingsTakeEffect(t *testing.T) {
@@ -315,5 +319,39 @@ func TestViewsShowWhatCounts(t *testing.T) {
 		if got, err := reader.value(sql); err != nil || got != want {
 			t.Errorf("%s: %v, %v; want %v", sql, got, err, want)
 		}
+	}
+}
+
+// A database of the first schema is brought up to date, with what is in it.
+func TestOlderSchemaIsMigrated(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "zbus.db")
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := fs.Sub(migrations.SQLite, "sqlite")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.UpTo(context.Background(), 1); err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.Exec(`INSERT INTO topics (name, mask, memory, creator, created, updated, first, dropped, next, total, last_time, max_age, max_count, max_bytes)
+		VALUES ('orders', 0, 0, 'ann', 1, 2, 7, 0, 7, 0, 0, 0, 0, 0)`)
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(context.Background(), Options{Path: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	state, err := s.Load(context.Background())
+	if err != nil || len(state.Topics) != 1 || state.Topics[0].Name != "orders" || state.Topics[0].Next != 7 || state.Topics[0].Paused {
+		t.Fatalf("loaded %+v, %v", state.Topics, err)
 	}
 }

@@ -44,7 +44,7 @@ func (b *batch) planOne(op storage.Op) error {
 	case *storage.Purge:
 		return b.purge(op)
 	case *storage.CreateGroup:
-		return b.createGroup(op.Group)
+		return b.createGroup(op)
 	case *storage.AlterGroup:
 		return b.alterGroup(op)
 	case *storage.RemoveGroup:
@@ -102,7 +102,8 @@ func (b *batch) createTopic(n *storage.Topic) error {
 		marks: marks{first: n.First, next: n.Next, lastTime: n.LastTime, rows: n.First},
 	})
 	b.add(insertTopic, 1, int64(n.ID), n.Name, n.Mask, n.Creator, n.Created, n.Updated,
-		n.First, int64(0), n.Next, int64(0), n.LastTime, n.Retention.MaxAge, n.Retention.MaxCount, n.Retention.MaxBytes, truth(n.Memory))
+		n.First, int64(0), n.Next, int64(0), n.LastTime, n.Retention.MaxAge, n.Retention.MaxCount, n.Retention.MaxBytes,
+		truth(n.Memory), truth(n.Paused))
 	return nil
 }
 
@@ -111,7 +112,7 @@ func (b *batch) alterTopic(op *storage.AlterTopic) error {
 		return err
 	}
 	r := op.Retention
-	b.add(alterTopic, 1, int64(op.Topic), op.Mask, r.MaxAge, r.MaxCount, r.MaxBytes, op.Updated)
+	b.add(alterTopic, 1, int64(op.Topic), op.Mask, r.MaxAge, r.MaxCount, r.MaxBytes, op.Updated, truth(op.Paused))
 	return nil
 }
 

@@ -6,7 +6,8 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
-func (b *batch) createGroup(n *storage.Group) error {
+func (b *batch) createGroup(op *storage.CreateGroup) error {
+	n := op.Group
 	if n == nil || n.Name == "" {
 		return fmt.Errorf("definition of group: %w", storage.ErrInvalid)
 	}
@@ -24,6 +25,10 @@ func (b *batch) createGroup(n *storage.Group) error {
 	b.addGroup(&group{id: n.ID, topic: t, name: fold(n.Name), epoch: n.Epoch})
 	b.add(insertGroup, 1, int64(n.ID), int64(n.Topic), n.Name, n.Filter, n.Mask, n.Creator, n.Created, n.Updated,
 		n.AckTimeout, n.AckWindow, n.MaxDeliver, n.Version, n.Epoch, n.Cursor, n.Read, storage.FormatRanges(n.Settled))
+	if op.Entry != nil {
+		op.Entry.Group = n.ID
+	}
+	b.journal(op.Entry)
 	return nil
 }
 
@@ -80,8 +85,8 @@ func (b *batch) relocate(op *storage.Relocate) error {
 	if err != nil {
 		return err
 	}
-	if op.To < 0 || op.To > g.topic.next {
-		return fmt.Errorf("offset %d beyond the end: %w", op.To, storage.ErrInvalid)
+	if err := checkProgress(&op.Place, g.topic.next); err != nil {
+		return err
 	}
 	b.raiseEpoch(g)
 	var now int64
@@ -89,7 +94,7 @@ func (b *batch) relocate(op *storage.Relocate) error {
 		now = op.Entry.Time
 	}
 	b.add(deleteGroupParked, anyRows, int64(op.Group))
-	b.add(relocateGroup, 1, int64(op.Group), op.To, g.epoch, now)
+	b.add(relocateGroup, 1, int64(op.Group), op.Place.Cursor, g.epoch, now, op.Place.Read, storage.FormatRanges(op.Place.Settled))
 	b.journal(op.Entry)
 	return nil
 }

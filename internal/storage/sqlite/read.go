@@ -140,6 +140,33 @@ func (s *Store) OffsetAt(ctx context.Context, topic storage.TopicID, time int64)
 	return offset, err
 }
 
+// BytesFrom implements [storage.Store].
+func (s *Store) BytesFrom(ctx context.Context, topic storage.TopicID, offset int64) (size int64, err error) {
+	err = s.read(ctx, func(c *conn) error {
+		first, next, err := bounds(c, topic)
+		if err != nil || offset >= next || first == next {
+			return err
+		}
+		b, found, err := blockAt(c, topic, max(offset, first))
+		if err != nil || !found {
+			return err
+		}
+		last, _, err := blockAt(c, topic, storage.MaxOffset)
+		size = last.total - b.total
+		var r storage.Record
+		for e := b.entries(); ; {
+			_, body, ok := e.next(&r)
+			if !ok {
+				return err
+			}
+			if r.Offset >= max(offset, first) {
+				size += r.Size() + body
+			}
+		}
+	})
+	return size, err
+}
+
 // blockAt finds the block that holds an offset, or the last one below it.
 func blockAt(c *conn, topic storage.TopicID, offset int64) (b block, found bool, err error) {
 	for row, err := range c.rows(selectBlockAt, int64(topic), keyOf(topic, offset)) {

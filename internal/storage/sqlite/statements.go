@@ -51,6 +51,7 @@ const (
 	selectBlockAt
 	selectBlocksDown
 	selectJournal
+	selectEntry
 	selectAudit
 
 	statements // how many there are
@@ -59,7 +60,7 @@ const (
 const (
 	blockColumns = "key, n, time, total, meta" // also the order of rows in queries; bodies come behind
 
-	topicColumns = "id, name, mask, creator, created, updated, first, dropped, next, total, last_time, max_age, max_count, max_bytes, memory"
+	topicColumns = "id, name, mask, creator, created, updated, first, dropped, next, total, last_time, max_age, max_count, max_bytes, memory, paused"
 
 	groupColumns = "id, topic_id, name, filter, mask, creator, created, updated, " +
 		"ack_timeout, ack_window, max_deliver, version, epoch, cursor, read, settled"
@@ -88,8 +89,8 @@ var sqlText = [statements]string{
 	// purge, whatever the steps. ?3 is below the first key that may begin such one.
 	deleteBlocks: "DELETE FROM blocks WHERE key > ?3 AND key < ?2 AND key + n > ?1 AND key + n <= ?2",
 
-	insertTopic:       "INSERT INTO topics (" + topicColumns + ") VALUES (" + slots(15) + ")",
-	alterTopic:        "UPDATE topics SET mask = ?2, max_age = ?3, max_count = ?4, max_bytes = ?5, updated = ?6 WHERE id = ?1",
+	insertTopic:       "INSERT INTO topics (" + topicColumns + ") VALUES (" + slots(16) + ")",
+	alterTopic:        "UPDATE topics SET mask = ?2, max_age = ?3, max_count = ?4, max_bytes = ?5, updated = ?6, paused = ?7 WHERE id = ?1",
 	moveTopic:         "UPDATE topics SET first = ?2, dropped = ?3, next = ?4, total = ?5, last_time = ?6 WHERE id = ?1",
 	deleteTopic:       "DELETE FROM topics WHERE id = ?1",
 	deleteTopicParked: "DELETE FROM parked WHERE group_id IN (SELECT id FROM groups WHERE topic_id = ?1)",
@@ -99,7 +100,7 @@ var sqlText = [statements]string{
 	alterGroup: "UPDATE groups SET filter = ?2, mask = ?3, ack_timeout = ?4, ack_window = ?5, max_deliver = ?6," +
 		" version = ?7, updated = ?8 WHERE id = ?1",
 	moveGroup: "UPDATE groups SET cursor = ?2, read = ?3, settled = ?4 WHERE id = ?1",
-	relocateGroup: "UPDATE groups SET cursor = ?2, read = ?2, settled = '', epoch = ?3, updated = max(updated, ?4)" +
+	relocateGroup: "UPDATE groups SET cursor = ?2, read = ?5, settled = ?6, epoch = ?3, updated = max(updated, ?4)" +
 		" WHERE id = ?1",
 	deleteGroup:       "DELETE FROM groups WHERE id = ?1",
 	deleteGroupParked: "DELETE FROM parked WHERE group_id = ?1",
@@ -124,8 +125,9 @@ var sqlText = [statements]string{
 	selectBrief:      "SELECT " + blockColumns + fromKey,
 	selectBlockAt:    "SELECT " + blockColumns + " FROM blocks WHERE key >= (?1 << 40) AND key <= ?2 ORDER BY key DESC LIMIT 1",
 	selectBlocksDown: "SELECT " + blockColumns + " FROM blocks WHERE key >= (?1 << 40) AND key < ?2 ORDER BY key DESC",
-	selectJournal:    "SELECT " + journalColumns + " FROM cursor_journal WHERE group_id = ?1 ORDER BY id DESC LIMIT ?2",
-	selectAudit:      "SELECT " + auditColumns + " FROM audit ORDER BY id DESC LIMIT ?1",
+	selectJournal:    "SELECT " + journalColumns + " FROM cursor_journal WHERE group_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3",
+	selectEntry:      "SELECT " + journalColumns + " FROM cursor_journal WHERE id = ?1",
+	selectAudit:      "SELECT " + auditColumns + " FROM audit WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
 }
 
 // slots is a list of n parameters.

@@ -50,7 +50,7 @@ func commitAtomic(h *harness) {
 			&storage.SaveProgress{Group: g, Epoch: 7, Place: storage.Progress{Cursor: 73, Read: 73}, Park: []storage.Parked{{Offset: 1, Count: 1}}},
 			&storage.CreateTopic{Topic: &storage.Topic{Name: "dead"}},
 			&storage.CreateGroup{Group: &storage.Group{Topic: topic, Name: "g2"}},
-			&storage.Relocate{Group: g, Epoch: 7, To: 2, Entry: &storage.JournalEntry{Group: g}},
+			&storage.Relocate{Group: g, Epoch: 7, Place: storage.At(2), Entry: &storage.JournalEntry{Group: g}},
 			&storage.Trim{Topic: topic, First: 1, Bytes: 1},
 			&storage.Purge{Limit: 10},
 			&storage.AlterTopic{Topic: topic, Mask: 5},
@@ -126,7 +126,7 @@ func commitAudit(h *harness) {
 		h.same(i+1, e.ID)
 	}
 	h.reopen()
-	list, err := h.Audit(context.Background(), 2)
+	list, err := h.Audit(context.Background(), 0, 2)
 	want := []storage.AuditEntry{
 		{ID: 5, Time: 5, Actor: "ann", Action: "topic.create", Target: "t4", Detail: "d"},
 		{ID: 4, Time: 6, Actor: "ann", Action: "topic.create", Target: "t3", Detail: "d"},
@@ -135,6 +135,10 @@ func commitAudit(h *harness) {
 		h.Fatal(err)
 	}
 	h.same(want, list)
+	list, err = h.Audit(context.Background(), 2, 10)
+	if err != nil || len(list) != 1 || list[0].ID != 1 {
+		h.Fatalf("audit before 2: %+v, %v", list, err)
+	}
 }
 
 func commitReopen(h *harness) {

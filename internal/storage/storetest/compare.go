@@ -123,7 +123,7 @@ func drawSimple(r *rapid.T) maker {
 		func() storage.Op { return &storage.Append{Topic: topic, Records: records(int(a))} },
 		func() storage.Op { return &storage.CreateTopic{Topic: &storage.Topic{Name: name, First: a, Next: a}} },
 		func() storage.Op { return &storage.CreateTopic{Topic: &storage.Topic{Name: name, Created: b}} },
-		func() storage.Op { return &storage.AlterTopic{Topic: topic, Mask: a, Updated: b} },
+		func() storage.Op { return &storage.AlterTopic{Topic: topic, Mask: a, Paused: a%2 == 0, Updated: b} },
 		func() storage.Op { return &storage.RemoveTopic{Topic: topic} },
 		func() storage.Op { return &storage.Trim{Topic: topic, First: c, Bytes: a} },
 		func() storage.Op { return &storage.Purge{Limit: int(c)} },
@@ -139,7 +139,11 @@ func drawSimple(r *rapid.T) maker {
 			}
 		},
 		func() storage.Op {
-			return &storage.Relocate{Group: group, Epoch: a % 3, To: b, Entry: &storage.JournalEntry{Group: group, Time: c, To: b}}
+			return &storage.Relocate{Group: group, Epoch: a % 3, Place: storage.At(b), Entry: &storage.JournalEntry{Group: group, Time: c, To: b}}
+		},
+		func() storage.Op {
+			place := storage.Progress{Cursor: b, Read: b + 6, Settled: []storage.Range{{Lo: b + 2, Hi: b + 4}}}
+			return &storage.Relocate{Group: group, Epoch: a % 3, Place: place}
 		},
 		func() storage.Op { return &storage.Audit{Entry: &storage.AuditEntry{Time: a, Action: name}} },
 	}

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"errors"
 
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -16,6 +17,7 @@ func groupTests() []test {
 		{"impossible progress is refused", groupProgressInvalid},
 		{"progress of another epoch is a conflict", groupEpoch},
 		{"relocating empties the group and raises the epoch", groupRelocate},
+		{"relocating can restore what is settled", groupRestore},
 		{"a removed group takes its parked messages along, not its journal", groupRemove},
 		{"a removed topic takes its groups along", groupRemoveTopic},
 		{"the journal lists newest first, by group", groupJournal},
@@ -92,7 +94,7 @@ func groupAlter(h *harness) {
 
 func (h *harness) journal(g storage.GroupID, limit int) []storage.JournalEntry {
 	h.Helper()
-	list, err := h.Journal(context.Background(), g, limit)
+	list, err := h.Journal(context.Background(), g, 0, limit)
 	if err != nil {
 		h.Fatalf("journal of group %d: %v", g, err)
 	}
@@ -167,7 +169,7 @@ func groupEpoch(h *harness) {
 	h.refuse(storage.ErrConflict, save(8))
 	h.refuse(storage.ErrConflict, &storage.Relocate{Group: g, Epoch: 6})
 	h.ok(save(7))
-	h.ok(&storage.Relocate{Group: g, Epoch: 7, To: 1})
+	h.ok(&storage.Relocate{Group: g, Epoch: 7, Place: storage.At(1)})
 	h.refuse(storage.ErrConflict, save(7))
 	h.refuse(storage.ErrConflict, &storage.Relocate{Group: g, Epoch: 7})
 	h.reopen()
@@ -175,7 +177,7 @@ func groupEpoch(h *harness) {
 	h.ok(save(8))
 
 	// Both in one batch: the second of two relocations comes too late.
-	errs := h.commit(&storage.Relocate{Group: g, Epoch: 8, To: 3}, &storage.Relocate{Group: g, Epoch: 8, To: 4}, save(9))
+	errs := h.commit(&storage.Relocate{Group: g, Epoch: 8, Place: storage.At(3)}, &storage.Relocate{Group: g, Epoch: 8, Place: storage.At(4)}, save(9))
 	if errs[0] != nil || errs[1] == nil || errs[2] != nil {
 		h.Fatalf("errors %v", errs)
 	}
@@ -187,12 +189,12 @@ func groupRelocate(h *harness) {
 	g := h.group(topic, "g").ID
 	place := storage.Progress{Cursor: 3, Read: 12, Settled: []storage.Range{{Lo: 5, Hi: 6}}}
 	h.ok(&storage.SaveProgress{Group: g, Epoch: 7, Place: place, Park: []storage.Parked{{Offset: 4, Count: 1}}})
-	h.refuse(storage.ErrInvalid, &storage.Relocate{Group: g, Epoch: 7, To: 21})
-	h.refuse(storage.ErrInvalid, &storage.Relocate{Group: g, Epoch: 7, To: -1})
+	h.refuse(storage.ErrInvalid, &storage.Relocate{Group: g, Epoch: 7, Place: storage.At(21)})
+	h.refuse(storage.ErrInvalid, &storage.Relocate{Group: g, Epoch: 7, Place: storage.At(-1)})
 	want := h.groupState(g)
 	want.Progress, want.Epoch, want.Updated = storage.Progress{Cursor: 20, Read: 20}, 8, 500
 	entry := &storage.JournalEntry{Topic: topic, Group: g, Time: 500, Kind: "relocate", From: place, To: 20}
-	h.ok(&storage.Relocate{Group: g, Epoch: 7, To: 20, Entry: entry})
+	h.ok(&storage.Relocate{Group: g, Epoch: 7, Place: storage.At(20), Entry: entry})
 	check := func() {
 		h.Helper()
 		h.same(want, h.groupState(g))
@@ -202,6 +204,19 @@ func groupRelocate(h *harness) {
 	check()
 	h.reopen()
 	check()
+}
+
+func groupRestore(h *harness) {
+	topic := h.topic("t")
+	h.fill(topic, 20)
+	g := h.group(topic, "g").ID
+	place := storage.Progress{Cursor: 3, Read: 12, Settled: []storage.Range{{Lo: 5, Hi: 6}, {Lo: 8, Hi: 11}}}
+	beyond := storage.Progress{Cursor: 3, Read: 12, Settled: []storage.Range{{Lo: 5, Hi: 13}}}
+	h.refuse(storage.ErrInvalid, &storage.Relocate{Group: g, Epoch: 7, Place: beyond})
+	h.ok(&storage.Relocate{Group: g, Epoch: 7, Place: place})
+	h.same(place, h.groupState(g).Progress)
+	h.reopen()
+	h.same(place, h.groupState(g).Progress)
 }
 
 func groupRemove(h *harness) {
@@ -245,11 +260,11 @@ func groupJournal(h *harness) {
 	h.fill(topic, 10)
 	a, b := h.group(topic, "a").ID, h.group(topic, "b").ID
 	for i := range int64(5) {
-		h.ok(&storage.Relocate{Group: a, Epoch: 7 + i, To: i, Entry: &storage.JournalEntry{
+		h.ok(&storage.Relocate{Group: a, Epoch: 7 + i, Place: storage.At(i), Entry: &storage.JournalEntry{
 			Group: a, Topic: topic, Time: 10 - i, Kind: "relocate", Actor: "x", To: i,
 			From: storage.Progress{Cursor: i, Read: 9, Settled: []storage.Range{{Lo: i + 1, Hi: i + 2}}},
 		}})
-		h.ok(&storage.Relocate{Group: b, Epoch: 7 + i, To: i, Entry: &storage.JournalEntry{Group: b, Kind: "empty"}})
+		h.ok(&storage.Relocate{Group: b, Epoch: 7 + i, Place: storage.At(i), Entry: &storage.JournalEntry{Group: b, Kind: "empty"}})
 	}
 	h.reopen()
 	list := h.journal(a, 3)
@@ -257,5 +272,21 @@ func groupJournal(h *harness) {
 		h.Fatalf("journal %+v", list)
 	}
 	h.same(5, len(h.journal(b, 100)))
+	rest, err := h.Journal(context.Background(), a, list[2].ID, 100)
+	if err != nil || len(rest) != 2 || rest[0].To != 1 {
+		h.Fatalf("journal before %d: %+v, %v", list[2].ID, rest, err)
+	}
+	one, err := h.Entry(context.Background(), list[1].ID)
+	if err != nil {
+		h.Fatal(err)
+	}
+	h.same(list[1], one)
+	if _, err := h.Entry(context.Background(), 99); !errors.Is(err, storage.ErrNotFound) {
+		h.Fatalf("entry 99: %v", err)
+	}
+	entry := &storage.JournalEntry{Topic: topic, Kind: "create", To: 4}
+	c := &storage.Group{Topic: topic, Name: "c", Progress: storage.At(4)}
+	h.ok(&storage.CreateGroup{Group: c, Entry: entry})
+	h.same([]storage.JournalEntry{*entry}, h.journal(c.ID, 5))
 	h.same(0, len(h.journal(99, 100)))
 }

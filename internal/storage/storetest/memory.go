@@ -154,6 +154,22 @@ func (m *Memory) OffsetAt(_ context.Context, topic storage.TopicID, time int64) 
 	return t.First + int64(i), nil
 }
 
+// BytesFrom implements [storage.Store].
+func (m *Memory) BytesFrom(_ context.Context, topic storage.TopicID, offset int64) (size int64, err error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	t, ok := m.state.topics[topic]
+	if !ok {
+		return 0, fmt.Errorf("topic %d: %w", topic, storage.ErrNotFound)
+	}
+	for i := range t.records {
+		if t.records[i].Offset >= offset {
+			size += t.records[i].Size()
+		}
+	}
+	return size, nil
+}
+
 // FindID implements [storage.Store].
 func (m *Memory) FindID(_ context.Context, topic storage.TopicID, id string) (int64, error) {
 	m.mu.RLock()
@@ -167,23 +183,35 @@ func (m *Memory) FindID(_ context.Context, topic storage.TopicID, id string) (in
 }
 
 // Journal implements [storage.Store].
-func (m *Memory) Journal(_ context.Context, group storage.GroupID, limit int) (list []storage.JournalEntry, err error) {
+func (m *Memory) Journal(_ context.Context, group storage.GroupID, before int64, limit int) (list []storage.JournalEntry, err error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	for _, e := range slices.Backward(m.state.journal) {
-		if e.Group == group && len(list) < limit {
+		if e.Group == group && (before <= 0 || e.ID < before) && len(list) < limit {
 			list = append(list, e)
 		}
 	}
 	return list, nil
 }
 
+// Entry implements [storage.Store].
+func (m *Memory) Entry(_ context.Context, id int64) (storage.JournalEntry, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for _, e := range m.state.journal {
+		if e.ID == id {
+			return e, nil
+		}
+	}
+	return storage.JournalEntry{}, storage.ErrNotFound
+}
+
 // Audit implements [storage.Store].
-func (m *Memory) Audit(_ context.Context, limit int) (list []storage.AuditEntry, err error) {
+func (m *Memory) Audit(_ context.Context, before int64, limit int) (list []storage.AuditEntry, err error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	for _, e := range slices.Backward(m.state.audit) {
-		if len(list) < limit {
+		if (before <= 0 || e.ID < before) && len(list) < limit {
 			list = append(list, e)
 		}
 	}

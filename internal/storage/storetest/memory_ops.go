@@ -17,7 +17,7 @@ func (s *memoryState) apply(op storage.Op) error {
 		return s.createTopic(op.Topic)
 	case *storage.AlterTopic:
 		return s.changeTopic(op.Topic, func(t *memoryTopic) error {
-			t.Mask, t.Retention, t.Updated = op.Mask, op.Retention, op.Updated
+			t.Mask, t.Retention, t.Paused, t.Updated = op.Mask, op.Retention, op.Paused, op.Updated
 			return nil
 		})
 	case *storage.RemoveTopic:
@@ -27,7 +27,7 @@ func (s *memoryState) apply(op storage.Op) error {
 	case *storage.Purge:
 		return s.purge(op)
 	case *storage.CreateGroup:
-		return s.createGroup(op.Group)
+		return s.createGroup(op)
 	case *storage.AlterGroup:
 		return s.alterGroup(op)
 	case *storage.RemoveGroup:
@@ -140,7 +140,8 @@ func (s *memoryState) purge(op *storage.Purge) error {
 	return nil
 }
 
-func (s *memoryState) createGroup(g *storage.Group) error {
+func (s *memoryState) createGroup(op *storage.CreateGroup) error {
+	g := op.Group
 	if g == nil || g.Name == "" {
 		return storage.ErrInvalid
 	}
@@ -161,6 +162,10 @@ func (s *memoryState) createGroup(g *storage.Group) error {
 	stored := memoryGroup{Group: *g}
 	stored.Settled = slices.Clone(g.Settled)
 	s.groups[g.ID] = stored
+	if op.Entry != nil {
+		op.Entry.Group = g.ID
+	}
+	s.note(op.Entry)
 	return nil
 }
 
@@ -210,10 +215,11 @@ func (s *memoryState) relocate(op *storage.Relocate) error {
 		if g.Epoch != op.Epoch {
 			return storage.ErrConflict
 		}
-		if op.To < 0 || op.To > s.topics[g.Topic].Next {
+		if !possible(op.Place, s.topics[g.Topic].Next) {
 			return storage.ErrInvalid
 		}
-		g.Progress = storage.Progress{Cursor: op.To, Read: op.To}
+		g.Progress = op.Place
+		g.Settled = slices.Clone(op.Place.Settled)
 		g.Epoch++
 		g.parked = nil
 		if op.Entry != nil {

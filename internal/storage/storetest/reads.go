@@ -19,6 +19,7 @@ func readTests() []test {
 		{"reading what is not there", readMissing},
 		{"OffsetAt finds the first message that is not older", readOffsetAt},
 		{"OffsetAt after trimming", readOffsetAtTrimmed},
+		{"BytesFrom is the sum of the sizes", readBytesFrom},
 		{"FindID finds the newest", readFindID},
 		{"readers see whole commits only", readWhileCommitting},
 	}
@@ -153,6 +154,38 @@ func readOffsetAt(h *harness) {
 			}
 		}
 		h.offsetAt(topic, time, want)
+	}
+}
+
+func readBytesFrom(h *harness) {
+	topic, other := h.topic("t"), h.topic("u")
+	check := func() {
+		h.Helper()
+		all := h.all(topic)
+		for from := int64(0); from <= 2002; from++ {
+			want := int64(0)
+			for i := range all {
+				if all[i].Offset >= from {
+					want += all[i].Size()
+				}
+			}
+			if got, err := h.BytesFrom(context.Background(), topic, from); err != nil || got != want {
+				h.Fatalf("from %d: %d, %v; want %d", from, got, err, want)
+			}
+		}
+	}
+	check()
+	h.fill(topic, 1500)
+	h.fill(other, 3)
+	h.fill(topic, 1)
+	h.fill(topic, 499)
+	check()
+	h.ok(&storage.Trim{Topic: topic, First: 700, Bytes: 1})
+	check()
+	h.reopen()
+	check()
+	if _, err := h.BytesFrom(context.Background(), 99, 0); !errors.Is(err, storage.ErrNotFound) {
+		h.Fatalf("topic 99: %v", err)
 	}
 }
 

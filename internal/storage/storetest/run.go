@@ -214,7 +214,7 @@ func dumpOf(s storage.Store) (d dump, err error) {
 	}
 	d.Journal = map[storage.GroupID][]storage.JournalEntry{}
 	for id := range storage.GroupID(32) {
-		list, err := s.Journal(ctx, id, 1000)
+		list, err := s.Journal(ctx, id, 0, 1000)
 		if err != nil {
 			return d, err
 		}
@@ -222,7 +222,7 @@ func dumpOf(s storage.Store) (d dump, err error) {
 			d.Journal[id] = list
 		}
 	}
-	d.Audit, err = s.Audit(ctx, 1000)
+	d.Audit, err = s.Audit(ctx, 0, 1000)
 	return d, err
 }
 

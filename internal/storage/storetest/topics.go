@@ -11,7 +11,7 @@ func topicTests() []test {
 		{"a topic comes back as it was created", topicRoundTrip},
 		{"topic names are unique without regard to ASCII case", topicNames},
 		{"impossible topics are refused", topicInvalid},
-		{"altering a topic sets mask and retention only", topicAlter},
+		{"altering a topic sets mask, retention and pause only", topicAlter},
 		{"ops on a topic that is not there find nothing", topicMissing},
 		{"offsets go on after trimming to empty and reopening", topicOffsetsGoOn},
 		{"a topic can start at any offset and ends at the largest", topicStart},
@@ -68,8 +68,8 @@ func topicAlter(h *harness) {
 	id := h.topic("t")
 	h.fill(id, 3)
 	want := h.topicState(id)
-	want.Mask, want.Updated, want.Retention = 9, 77, storage.Retention{MaxAge: 4, MaxCount: 5, MaxBytes: 6}
-	h.ok(&storage.AlterTopic{Topic: id, Mask: 9, Updated: 77, Retention: want.Retention})
+	want.Mask, want.Paused, want.Updated, want.Retention = 9, true, 77, storage.Retention{MaxAge: 4, MaxCount: 5, MaxBytes: 6}
+	h.ok(&storage.AlterTopic{Topic: id, Mask: 9, Paused: true, Updated: 77, Retention: want.Retention})
 	h.same(want, h.topicState(id))
 	h.reopen()
 	h.same(want, h.topicState(id))

@@ -1,0 +1,240 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"strconv"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// GroupSpec says what a group should be. A nil field leaves an existing group's
+// value alone and means the default for a new one.
+type GroupSpec struct {
+	Topic, Name string
+	Filter      *string
+	Mask        *int64
+	Set, Clear  int64  // bits of the mask, after Mask
+	AckTimeout  *int64 // milliseconds
+	AckWindow   *int64
+	MaxDeliver  *int64
+	Start       Place  // of a new group; ignored for an existing one
+	New         bool   // an existing group is refused with Exists
+	Version     string // unless "", an existing group must have this one, see [Group.Version]
+	Actor       string
+	Reason      string // for the journal, when the filter changes
+
+	kind  string                // of the journal entry when the filter changes; "filter" unless set
+	entry *storage.JournalEntry // unless nil: becomes that entry
+}
+
+// DeclareGroup makes sure that a group exists with the given properties, and
+// reports whether it was created. Its topic has to exist.
+func (b *Broker) DeclareGroup(ctx context.Context, spec GroupSpec) (*Group, bool, error) {
+	t, err := b.Topic(spec.Topic)
+	if err != nil {
+		return nil, false, err
+	}
+	if spec.Name == "" {
+		spec.Name = t.name
+	}
+	// Before the lock: a search for a message id may take long.
+	start := int64(0)
+	unplaced := error(errorf(Conflict, "ConsumeGroup(%s) was removed meanwhile: declare it again", spec.Name))
+	if _, err := t.Group(spec.Name); err != nil {
+		start, unplaced = b.startOf(ctx, t, spec.Start)
+	}
+	b.admin.Lock()
+	defer b.admin.Unlock()
+	if t.Removed() {
+		return nil, false, topicNotFound(t.name)
+	}
+	if g, err := t.Group(spec.Name); err == nil {
+		if spec.New {
+			return nil, false, errorf(Exists, "ConsumeGroup(%s) exists already", g.name)
+		}
+		return g, false, b.alterGroup(ctx, g, spec)
+	}
+	if err := CheckName("group", spec.Name); err != nil {
+		return nil, false, err
+	}
+	now := b.now()
+	def := storage.Group{Topic: t.id, Name: spec.Name, Creator: spec.Actor, Created: now, Updated: now, Version: 1}
+	if err := spec.set(&def); err != nil {
+		return nil, false, err
+	}
+	if unplaced != nil {
+		return nil, false, unplaced
+	}
+	if !t.memory { // places in a memory topic mean nothing to the next process
+		def.Progress = storage.Progress{Cursor: start, Read: start}
+	}
+	err = b.writer.Do(ctx, &storage.Atomic{Ops: []storage.Op{
+		&storage.CreateGroup{Group: &def, Entry: &storage.JournalEntry{
+			Topic: t.id, Time: now, Kind: "create", Actor: spec.Actor, Reason: spec.Reason,
+			From: storage.At(start), To: start, FilterFrom: def.Filter, FilterTo: def.Filter,
+		}},
+		b.audit(spec.Actor, "group.create", t.name+"/"+spec.Name),
+	}})
+	if err != nil {
+		return nil, false, err
+	}
+	g, err := newGroup(t, def)
+	if err != nil {
+		return nil, false, err
+	}
+	if t.memory {
+		g.place(storage.Progress{Cursor: start, Read: start})
+	}
+	t.mu.Lock()
+	t.groups[fold(def.Name)] = g
+	t.mu.Unlock()
+	b.opts.Changed()
+	return g, true, nil
+}
+
+// set applies the spec to a definition, after checking it.
+func (spec *GroupSpec) set(def *storage.Group) error {
+	for _, f := range []struct {
+		name     string
+		from     *int64
+		to       *int64
+		min, max int64
+	}{
+		{"group_mask", spec.Mask, &def.Mask, 0, 1<<31 - 1},
+		{"group_ack_timeout", spec.AckTimeout, &def.AckTimeout, 0, 24 * 3600 * 1000},
+		{"group_ack_window", spec.AckWindow, &def.AckWindow, 0, maxAckWindow},
+		{"max_deliver", spec.MaxDeliver, &def.MaxDeliver, 0, 1 << 20},
+	} {
+		if f.from == nil {
+			continue
+		}
+		if *f.from < f.min || *f.from > f.max {
+			return errorf(Invalid, "%s %d: must be %d to %d", f.name, *f.from, f.min, f.max)
+		}
+		*f.to = *f.from
+	}
+	def.Mask = def.Mask&^spec.Clear | spec.Set
+	if spec.Filter != nil {
+		if _, err := ParseFilter(*spec.Filter); err != nil {
+			return err
+		}
+		def.Filter = *spec.Filter
+	}
+	return nil
+}
+
+// alterGroup changes what the spec names; consumers stay connected. A change of
+// the filter is journalled.
+func (b *Broker) alterGroup(ctx context.Context, g *Group, spec GroupSpec) error {
+	g.mu.Lock()
+	old, place := g.def, g.progress()
+	g.mu.Unlock()
+	if err := g.expect(spec.Version); err != nil {
+		return err
+	}
+	def := old
+	if err := spec.set(&def); err != nil {
+		return err
+	}
+	if def.Filter == old.Filter && def.Mask == old.Mask && def.AckTimeout == old.AckTimeout &&
+		def.AckWindow == old.AckWindow && def.MaxDeliver == old.MaxDeliver {
+		return nil
+	}
+	def.Version++
+	def.Updated = b.now()
+	alter := &storage.AlterGroup{Group: &def}
+	if def.Filter != old.Filter {
+		alter.Entry = &storage.JournalEntry{
+			Topic: g.t.id, Group: g.id, Time: def.Updated, Kind: cmp.Or(spec.kind, "filter"), Actor: spec.Actor, Reason: spec.Reason,
+			From: place, To: place.Cursor, FilterFrom: old.Filter, FilterTo: def.Filter,
+		}
+	}
+	err := b.writer.Do(ctx, &storage.Atomic{Ops: []storage.Op{
+		alter, b.audit(spec.Actor, "group.alter", g.t.name+"/"+g.name),
+	}})
+	if err != nil {
+		return err
+	}
+	if spec.entry != nil && alter.Entry != nil {
+		*spec.entry = *alter.Entry
+	}
+	filter, err := ParseFilter(def.Filter)
+	if err != nil {
+		return err
+	}
+	g.mu.Lock()
+	g.filter = filter
+	g.def.Filter, g.def.Mask, g.def.Version, g.def.Updated = def.Filter, def.Mask, def.Version, def.Updated
+	g.def.AckTimeout, g.def.AckWindow, g.def.MaxDeliver = def.AckTimeout, def.AckWindow, def.MaxDeliver
+	g.mu.Unlock()
+	g.wakeUp()
+	b.opts.Changed()
+	return nil
+}
+
+// Version changes with the group's definition and with every relocation.
+func (g *Group) Version() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.version()
+}
+
+// version is Version. Called with g.mu held.
+func (g *Group) version() string {
+	return strconv.FormatInt(g.def.Version, 10) + "-" + strconv.FormatInt(g.def.Epoch, 10)
+}
+
+// expect refuses to go on when the group has another version than the caller saw.
+func (g *Group) expect(version string) error {
+	if now := g.Version(); version != "" && version != now {
+		return errorf(Stale, "ConsumeGroup(%s) changed meanwhile: its version is %s, not %s", g.name, now, version)
+	}
+	return nil
+}
+
+// RemoveGroup removes a group. Its consumers are told that it is gone. Unless
+// version is "", the group must have it.
+func (b *Broker) RemoveGroup(ctx context.Context, topic, name, version, actor string) error {
+	b.admin.Lock()
+	defer b.admin.Unlock()
+	g, err := b.Group(topic, name)
+	if err == nil {
+		err = g.expect(version)
+	}
+	if err != nil {
+		return err
+	}
+	err = b.writer.Do(ctx, &storage.Atomic{Ops: []storage.Op{
+		&storage.RemoveGroup{Group: g.id}, b.audit(actor, "group.remove", g.t.name+"/"+g.name),
+	}})
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return err
+	}
+	g.t.mu.Lock()
+	delete(g.t.groups, fold(g.name))
+	g.t.mu.Unlock()
+	g.end()
+	b.opts.Changed()
+	return nil
+}
+
+// end closes a removed group's subscriptions.
+func (g *Group) end() {
+	g.mu.Lock()
+	g.gone = true
+	subs := append([]*Subscription(nil), g.subs...)
+	for _, s := range subs {
+		g.drop(s)
+	}
+	g.flying.clear()
+	g.returned.clear()
+	g.dead = nil
+	g.mu.Unlock()
+	for _, s := range subs {
+		s.sink.Ended(s)
+	}
+	g.wakeUp()
+	g.b.saver.mark(g, true) // acks that wait get their answer
+}

@@ -1,0 +1,94 @@
+package broker
+
+import (
+	"context"
+	"math"
+	"slices"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// Lag is how many messages the group still has to settle. With a filter the log
+// has to be read: at most budget rows are, and when that is not enough the rest
+// is estimated from what was seen and exact is false.
+func (g *Group) Lag(budget int) (n int64, exact bool) {
+	g.mu.Lock()
+	filter := g.filter
+	from, to := max(g.cursor, g.t.First()), g.t.Next()
+	settled := slices.Clone(g.settled)
+	g.mu.Unlock()
+	from = settled.advance(from) // what the topic dropped counts no more
+	if filter.All() {
+		return max(0, to-from-settled.count()), true
+	}
+	matched, scanned := int64(0), int64(0)
+	for at := from; at < to; {
+		if scanned >= int64(budget) {
+			return estimate(matched, scanned, to-from), false
+		}
+		rows := min(512, budget-int(scanned))
+		recs, err := g.t.load(g.b.run, at, storage.Page{Rows: rows, Brief: true})
+		if err != nil || len(recs) == 0 {
+			return estimate(matched, scanned, to-from), err == nil && g.t.memory
+		}
+		for i := range recs {
+			r := &recs[i]
+			if r.Offset < to && filter.Match(r.Tag) && !settled.has(r.Offset) {
+				matched++
+			}
+		}
+		scanned += int64(len(recs))
+		at = recs[len(recs)-1].Offset + 1
+	}
+	return matched, true
+}
+
+// estimate scales what was counted in a part up to the whole.
+func estimate(matched, scanned, total int64) int64 {
+	if scanned == 0 {
+		return total
+	}
+	return int64(math.Round(float64(matched) * float64(total) / float64(scanned)))
+}
+
+// LagBytes is the size of the messages from the group's cursor to the end of the
+// log, whatever the filter says of them.
+func (g *Group) LagBytes(ctx context.Context) (int64, error) {
+	t := g.t
+	from := max(g.settledTo.Load(), t.First())
+	if from >= t.Next() {
+		return 0, nil
+	}
+	if !t.memory {
+		return t.b.store.BytesFrom(ctx, t.id, from)
+	}
+	size := int64(0)
+	_, _, err := t.Scan(ctx, Scan{From: from, To: t.Next()}, func(r *storage.Record) bool {
+		size += r.Size()
+		return true
+	})
+	return size, err
+}
+
+// nextRows is how many messages are looked at to find the next one of a group.
+const nextRows = 256
+
+// Waiting is the time of the next message that the group has to settle, in Unix
+// milliseconds, or 0 when there is none. When messages that the filter shuts out lie
+// before it, it may be a little too early, by how many are not looked at.
+func (g *Group) Waiting(ctx context.Context) (int64, error) {
+	g.mu.Lock()
+	filter, settled := g.filter, slices.Clone(g.settled)
+	g.mu.Unlock()
+	t, seen, found := g.t, int64(0), false
+	from := settled.advance(max(g.settledTo.Load(), t.First()))
+	_, next, err := t.Scan(ctx, Scan{From: from, To: t.Next(), Brief: true, Rows: nextRows}, func(r *storage.Record) bool {
+		seen = r.Time
+		found = filter.Match(r.Tag) && !settled.has(r.Offset)
+		return !found
+	})
+	if err != nil || !found && next >= t.Next() {
+		return 0, err
+	}
+	return seen, nil
+}

@@ -1,0 +1,280 @@
+package broker
+
+import (
+	"context"
+	"crypto/rand"
+	"strings"
+	"sync"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// MaxKnownIDs is how many ids are known at a time, over all topics; the oldest are
+// forgotten first.
+const MaxKnownIDs = 1 << 18
+
+// Input is a message that a client gives to a topic.
+type Input struct {
+	Topic *Topic
+	storage.Record
+	// Given says that the client named the id, so that it counts for
+	// deduplication. Otherwise one is made up.
+	Given bool
+}
+
+// Stored is what became of an Input.
+type Stored struct {
+	ID        string
+	Offset    int64
+	Time      int64 // Unix milliseconds
+	Duplicate bool  // the id was known: nothing was stored, this is the first message
+}
+
+// Store stores messages in one commit: all of them or, with an error, none. It
+// returns when they are on disk as far as the durability setting goes. A message
+// with a given id that its topic was given within the window is not stored again.
+// When ctx ends earlier nobody knows: asking again with the same ids tells.
+//
+// What the native protocol brings is neither looked at nor known by its ids: there
+// an id is a request's.
+func (b *Broker) Store(ctx context.Context, inputs []Input) ([]Stored, error) {
+	return b.storeWith(ctx, inputs, nil)
+}
+
+// storeWith is Store, with further ops in the same commit.
+func (b *Broker) storeWith(ctx context.Context, inputs []Input, extra []storage.Op) ([]Stored, error) {
+	for i := range inputs {
+		in := &inputs[i]
+		if err := in.check(); err != nil {
+			return nil, err
+		}
+		if err := b.ids.recall(ctx, in.Topic); err != nil {
+			return nil, err
+		}
+		if !in.Given {
+			in.ID = strings.ToLower(rand.Text())
+		}
+	}
+	for {
+		c, busy := b.ids.claim(inputs)
+		if busy == nil {
+			return b.storeClaimed(ctx, inputs, c, extra)
+		}
+		select {
+		case <-busy:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// check refuses what can't be stored.
+func (in *Input) check() error {
+	t := in.Topic
+	if t.Calls() {
+		return errorf(Invalid, "Topic(%s) is for calls: a message in it would have nobody to answer to", t.name)
+	}
+	return check(t, &in.Record)
+}
+
+// storeClaimed stores the inputs whose ids were not known.
+func (b *Broker) storeClaimed(ctx context.Context, inputs []Input, c *claim, extra []storage.Op) ([]Stored, error) {
+	done := make(chan struct{})
+	var p *Publishing
+	p = b.NewPublishing(func() {
+		b.ids.resolve(c, p)
+		close(done)
+	})
+	p.atomic, p.extra = true, extra
+	left := 0
+	for i := range inputs {
+		left += int(inputs[i].Size())
+	}
+	for i := range inputs {
+		left -= int(inputs[i].Size())
+		if c.known[i] == nil {
+			p.Add(inputs[i].Topic, inputs[i].Record, true, left)
+		}
+	}
+	p.Publish()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	answer := make([]Stored, len(inputs))
+	next := 0
+	for i := range inputs {
+		answer[i].ID = inputs[i].ID
+		if k := c.known[i]; k != nil {
+			answer[i].Offset, answer[i].Time, answer[i].Duplicate = k.offset, k.time, true
+			continue
+		}
+		rec, err := p.record(next)
+		if err != nil {
+			return nil, err
+		}
+		answer[i].Offset, answer[i].Time = rec.Offset, rec.Time
+		next++
+	}
+	return answer, p.err
+}
+
+// knownIDs are the ids that clients gave to messages within the window.
+type knownIDs struct {
+	b      *Broker
+	window int64 // milliseconds; 0: nothing is deduplicated
+	until  int64 // on Broker.clock: when all ids of the window are of this process
+
+	mu    sync.Mutex
+	byKey map[idKey]*knownID // guarded by mu
+	queue []*knownID         // guarded by mu: those that are stored, oldest first
+}
+
+type idKey struct {
+	topic storage.TopicID
+	id    string
+}
+
+// knownID is an id that was stored, or is about to be. All but done is set once,
+// before done is closed.
+type knownID struct {
+	key          idKey
+	offset, time int64
+	at           int64         // on Broker.clock
+	done         chan struct{} // closed when its fate is known
+	stored       bool          // guarded by knownIDs.mu
+}
+
+// claim is one caller's inputs: those whose ids are known, and the ids that are
+// its own to store.
+type claim struct {
+	known []*knownID // one an input; nil: it is to be stored
+	fresh []*knownID // one a message to be stored; nil when its id was made up
+	done  chan struct{}
+}
+
+func (k *knownIDs) init(b *Broker, window int64) {
+	k.b, k.window = b, window
+	k.until = b.clock() + window
+	k.byKey = make(map[idKey]*knownID)
+}
+
+// claim takes the ids that are not known. If one is just being stored by somebody
+// else, it takes none and returns what is closed when that is over: a second
+// caller that waited while holding ids of its own could wait for ever.
+func (k *knownIDs) claim(inputs []Input) (c *claim, busy chan struct{}) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.expire()
+	for i := range inputs {
+		if e := k.byKey[inputs[i].key()]; inputs[i].Given && e != nil && !e.stored {
+			return nil, e.done
+		}
+	}
+	c = &claim{known: make([]*knownID, len(inputs)), done: make(chan struct{})}
+	for i := range inputs {
+		in := &inputs[i]
+		if !in.Given || k.window == 0 {
+			c.fresh = append(c.fresh, nil)
+			continue
+		}
+		key := in.key()
+		if e := k.byKey[key]; e != nil { // of an earlier call, or of this one
+			c.known[i] = e
+			continue
+		}
+		e := &knownID{key: key, done: c.done}
+		k.byKey[key] = e
+		c.fresh = append(c.fresh, e)
+	}
+	return c, nil
+}
+
+func (in *Input) key() idKey { return idKey{in.Topic.id, in.ID} }
+
+// resolve notes what became of a claim. It is called from a commit callback.
+func (k *knownIDs) resolve(c *claim, p *Publishing) {
+	k.mu.Lock()
+	now := k.b.clock()
+	for i, e := range c.fresh {
+		if e == nil {
+			continue
+		}
+		rec, err := p.record(i)
+		if err != nil {
+			delete(k.byKey, e.key)
+			continue
+		}
+		e.offset, e.time, e.at, e.stored = rec.Offset, rec.Time, now, true
+		k.queue = append(k.queue, e)
+	}
+	k.mu.Unlock()
+	close(c.done)
+}
+
+// expire forgets what is older than the window, or too much. Called with k.mu
+// held.
+func (k *knownIDs) expire() {
+	n := max(0, len(k.queue)-MaxKnownIDs)
+	for limit := k.b.clock() - k.window; n < len(k.queue) && k.queue[n].at < limit; n++ {
+	}
+	for _, e := range k.queue[:n] {
+		delete(k.byKey, e.key)
+	}
+	clear(k.queue[:n])
+	if k.queue = k.queue[n:]; len(k.queue) == 0 {
+		k.queue = nil
+	}
+}
+
+// nativeHeaders begin the headers of every message that the native protocol
+// brought: its sender comes first.
+const nativeHeaders = `{"sender":`
+
+// recall reads the ids that an earlier process was given within the window, once
+// for each topic, and only while the window reaches back so far.
+func (k *knownIDs) recall(ctx context.Context, t *Topic) error {
+	if t.memory || t.recalled.Load() {
+		return nil
+	}
+	t.recalling.Lock()
+	defer t.recalling.Unlock()
+	if t.recalled.Load() {
+		return nil
+	}
+	if now := k.b.clock(); now < k.until {
+		from, err := t.offsetAt(ctx, k.b.now()-k.window)
+		if err != nil {
+			return err
+		}
+		_, _, err = t.Scan(ctx, Scan{From: from, To: t.openedAt, Brief: true}, func(r *storage.Record) bool {
+			if r.ID != "" && !strings.HasPrefix(r.Headers, nativeHeaders) {
+				k.remember(t, r, now)
+			}
+			return true
+		})
+		if err != nil {
+			return err
+		}
+	}
+	t.recalled.Store(true)
+	return nil
+}
+
+// remember notes an id of an earlier process. Of several messages with one id the
+// first one counts.
+func (k *knownIDs) remember(t *Topic, r *storage.Record, now int64) {
+	e := &knownID{
+		key: idKey{t.id, strings.Clone(r.ID)}, offset: r.Offset, time: r.Time, at: now - max(0, k.b.now()-r.Time), stored: true,
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.byKey[e.key] != nil {
+		return
+	}
+	k.byKey[e.key] = e
+	if k.queue = append(k.queue, e); len(k.queue) > MaxKnownIDs+1024 {
+		k.expire()
+	}
+}

@@ -1,0 +1,267 @@
+package broker
+
+import (
+	"context"
+	"crypto/rand"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// How long and how many plans are kept, and how much is looked at for one.
+const (
+	planLife     = 10 * time.Minute
+	maxPlans     = 1024
+	planRows     = 2_000_000 // messages looked at to count those that match
+	exampleRows  = 20_000    // messages looked at for examples
+	minTolerance = 1000
+)
+
+// Plan says what a relocation would do. It changed nothing. Its fields are set
+// when it is made.
+type Plan struct {
+	ID    string
+	Group *Group
+	Place Place // as asked for
+	From  storage.Progress
+	To    int64
+
+	Again    int64 // settled messages that pass again
+	Skipped  int64 // messages not settled that are passed over
+	Matching int64 // of both, those that the filter lets through
+	Bytes    int64 // of these
+	Exact    bool  // false: Matching and Bytes are scaled up from what was looked at
+	InFlight int
+	Pending  int64 // about how many there would be to deliver
+	First    []storage.Record
+	Last     []storage.Record
+
+	Consumers int
+	Version   string
+	Tolerance int64
+	Examples  int
+	Created   int64 // Unix milliseconds, as Expires
+	Expires   int64
+
+	filter *Filter
+}
+
+// plans are those that can still be applied.
+type plans struct {
+	mu   sync.Mutex
+	byID map[string]*Plan // guarded by mu
+	old  []string         // guarded by mu: ids, oldest first
+}
+
+func (p *plans) keep(n *Plan) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.byID == nil {
+		p.byID = make(map[string]*Plan)
+	}
+	p.byID[n.ID] = n
+	p.old = append(p.old, n.ID)
+	for len(p.old) > maxPlans {
+		delete(p.byID, p.old[0])
+		p.old = p.old[1:]
+	}
+}
+
+func (p *plans) get(id string) *Plan {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.byID[id]
+}
+
+func (p *plans) drop(id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.byID, id)
+	if i := slices.Index(p.old, id); i >= 0 {
+		p.old = slices.Delete(p.old, i, i+1)
+	}
+}
+
+// PlanOptions say how a plan is made.
+type PlanOptions struct {
+	Tolerance int64   // how far the cursor may move until the plan is applied; negative: as is usual
+	Rate      float64 // deliveries of the group a second, for the usual tolerance
+	Examples  int     // most messages in Plan.First and Plan.Last
+}
+
+// Plan works out what moving the group would do. Its cost grows with the messages
+// between the present place and the new one, up to a limit.
+func (g *Group) Plan(ctx context.Context, place Place, opts PlanOptions) (*Plan, error) {
+	to, err := g.b.Resolve(ctx, g.t, g, place)
+	if err != nil {
+		return nil, err
+	}
+	p := &Plan{
+		ID: "p-" + rand.Text(), Group: g, Place: place, To: to,
+		Tolerance: opts.Tolerance, Examples: opts.Examples, Created: g.b.now(),
+	}
+	p.Expires = p.Created + planLife.Milliseconds()
+	g.mu.Lock()
+	if g.gone {
+		g.mu.Unlock()
+		return nil, groupNotFound(g.name)
+	}
+	p.From, p.filter, p.Version = g.progress(), g.filter, g.version()
+	p.InFlight, p.Consumers = g.flying.len(), len(g.subs)
+	g.mu.Unlock()
+	p.From.Cursor = max(p.From.Cursor, g.t.First())
+	if p.Tolerance < 0 {
+		way := max(p.To-p.From.Cursor, p.From.Cursor-p.To)
+		p.Tolerance = max(minTolerance, way/10, int64(10*opts.Rate))
+	}
+	if err := p.count(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.examples(ctx); err != nil {
+		return nil, err
+	}
+	g.b.plans.keep(p)
+	return p, nil
+}
+
+// count finds what passes again and what is skipped, and how much of it matches.
+// Numbers of messages come from the places alone; the filter needs the messages.
+func (p *Plan) count(ctx context.Context) error {
+	settled := ranges(p.From.Settled)
+	isSettled := func(offset int64) bool { return offset < p.From.Cursor || settled.has(offset) }
+	lo, hi := min(p.From.Cursor, p.To), max(p.From.Cursor, p.To)
+	if n := len(settled); n > 0 {
+		hi = max(hi, settled[n-1].Hi)
+	}
+	p.Again = max(0, p.From.Cursor-p.To)
+	p.Skipped = max(0, p.To-p.From.Cursor)
+	for _, r := range settled {
+		p.Again += max(0, r.Hi-max(r.Lo, p.To))
+		p.Skipped -= max(0, min(r.Hi, p.To)-r.Lo)
+	}
+	affected, looked := p.Again+p.Skipped, int64(0)
+	t := p.Group.t
+	_, _, err := t.Scan(ctx, Scan{From: lo, To: hi, Brief: true, Rows: planRows}, func(r *storage.Record) bool {
+		if isSettled(r.Offset) != (r.Offset >= p.To) {
+			return true // it is neither delivered again nor skipped
+		}
+		looked++
+		if p.filter.Match(r.Tag) {
+			p.Matching++
+			p.Bytes += r.Size()
+		}
+		return true
+	})
+	p.Exact = looked == affected
+	if looked > 0 && looked < affected {
+		p.Matching = estimate(p.Matching, looked, affected)
+		p.Bytes = estimate(p.Bytes, looked, affected)
+	}
+	p.Pending = t.Next() - p.To
+	return err
+}
+
+// examples finds the first and the last messages of what would come next, and how
+// much of it there is about.
+func (p *Plan) examples(ctx context.Context) error {
+	t := p.Group.t
+	next := t.Next()
+	matched := int64(0)
+	visit := func(list *[]storage.Record) func(r *storage.Record) bool {
+		return func(r *storage.Record) bool {
+			if p.filter.Match(r.Tag) && !r.Damaged() {
+				if matched++; len(*list) < p.Examples {
+					*list = append(*list, preview(r))
+				}
+			}
+			return len(*list) < p.Examples || p.Examples == 0
+		}
+	}
+	scanned, _, err := t.Scan(ctx, Scan{From: p.To, To: next, Rows: exampleRows, Bytes: planBytes}, visit(&p.First))
+	if err != nil {
+		return err
+	}
+	if !p.filter.All() {
+		p.Pending = estimate(matched, scanned, next-p.To)
+	}
+	if p.Examples == 0 {
+		return nil
+	}
+	_, _, err = t.Scan(ctx, Scan{From: next - 1, To: p.To - 1, Back: true, Rows: exampleRows, Bytes: planBytes}, visit(&p.Last))
+	slices.Reverse(p.Last)
+	return err
+}
+
+const (
+	planBytes    = 64 << 20 // looked at for examples
+	previewBytes = 1 << 10  // of a body in an example
+)
+
+// preview is a copy of a message with the beginning of its body.
+func preview(r *storage.Record) storage.Record {
+	c := *r
+	if len(c.Body) > previewBytes {
+		c.Omitted = len(c.Body) - previewBytes
+		c.Body = slices.Clone(c.Body[:previewBytes])
+	}
+	return c
+}
+
+// FindPlan finds a plan that was made since the broker started and has neither
+// expired nor been applied, and whose group is still there.
+func (b *Broker) FindPlan(id string) (*Plan, error) {
+	p := b.plans.get(id)
+	if p == nil || p.Expires < b.now() || p.Group.removed() {
+		b.plans.drop(id)
+		return nil, errorf(NotFound, "no plan %q: it was applied, expired or its group was removed; make a new one", id)
+	}
+	return p, nil
+}
+
+func (g *Group) removed() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.gone
+}
+
+// Apply does what a plan says. When the group is not any more as the plan found it
+// nothing happens, the error is a Conflict, and fresh is a new plan for the same
+// place.
+func (b *Broker) Apply(ctx context.Context, p *Plan, actor, reason string) (move Move, fresh *Plan, err error) {
+	g := p.Group
+	move, err = g.move(ctx, relocation{
+		to: storage.At(p.To), kind: "relocate", actor: actor, reason: reason, still: p.still,
+	})
+	switch CodeOf(err) {
+	case Conflict:
+		b.plans.drop(p.ID)
+		again, planErr := g.Plan(ctx, p.Place, PlanOptions{Tolerance: p.Tolerance, Examples: p.Examples})
+		if planErr != nil {
+			return move, nil, planErr
+		}
+		return move, again, err
+	case NotFound:
+		b.plans.drop(p.ID)
+	}
+	if err == nil {
+		b.plans.drop(p.ID)
+	}
+	return move, nil, err
+}
+
+// still refuses a plan that the group has outgrown. Called with g.mu held.
+func (p *Plan) still() error {
+	g := p.Group
+	moved := g.cursor - p.From.Cursor
+	switch version := g.version(); {
+	case version != p.Version:
+		return errorf(Conflict, "ConsumeGroup(%s) was moved or changed since the plan was made: its version is %s, not %s", g.name, version, p.Version)
+	case moved > p.Tolerance || -moved > p.Tolerance:
+		return errorf(Conflict, "the cursor of ConsumeGroup(%s) has moved by %d messages since the plan was made, more than its tolerance of %d", g.name, moved, p.Tolerance)
+	case p.To < g.t.First():
+		return errorf(Conflict, "retention has dropped offset %d since the plan was made", p.To)
+	}
+	return nil
+}

@@ -1,0 +1,212 @@
+package broker
+
+import (
+	"context"
+	"slices"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// Transaction is some changes that happen in one commit, all or nothing.
+type Transaction struct {
+	Messages []Input
+	Acks     []Acks
+	Moves    []GroupMove
+	Actor    string
+}
+
+// Acks settles deliveries of one explicit group.
+type Acks struct {
+	Group   *Group
+	Handles []DeliveryHandle
+}
+
+// DeliveryHandle names a delivery, see [Batch.Handle].
+type DeliveryHandle struct {
+	Offset int64
+	Handle string
+}
+
+// GroupMove relocates one group.
+type GroupMove struct {
+	Group  *Group
+	Place  Place
+	Reason string
+}
+
+// part of a transaction that concerns a group: what has to be stored, and what
+// has to be done in memory when that is known to have happened, or not.
+type groupPart struct {
+	group *Group
+	op    storage.Op // nil when nothing has to be stored
+	end   func(committed bool)
+}
+
+// Transact does all of a transaction or, with an error, nothing of it. A message
+// whose id is known is not stored again; the rest happens all the same. The groups
+// in it deliver nothing while it is being committed.
+func (b *Broker) Transact(ctx context.Context, tx Transaction) ([]Stored, []storage.JournalEntry, error) {
+	if err := tx.check(); err != nil {
+		return nil, nil, err
+	}
+	places := make([]int64, len(tx.Moves))
+	for i, m := range tx.Moves { // before the lock: a search for a message id may take long
+		to, err := b.Resolve(ctx, m.Group.t, m.Group, m.Place)
+		if err != nil {
+			return nil, nil, err
+		}
+		places[i] = to
+	}
+	b.admin.Lock()
+	defer b.admin.Unlock()
+	parts, entries, err := tx.prepare(b, places)
+	var stored []Stored
+	if err == nil {
+		var ops []storage.Op
+		for _, p := range parts {
+			if p.op != nil {
+				ops = append(ops, p.op)
+			}
+		}
+		for _, m := range tx.Moves {
+			ops = append(ops, b.audit(tx.Actor, "group.relocate", m.Group.t.name+"/"+m.Group.name))
+		}
+		stored, err = b.storeWith(context.WithoutCancel(ctx), tx.Messages, ops)
+	}
+	for _, p := range parts {
+		p.end(err == nil)
+		p.group.wakeUp()
+		b.saver.mark(p.group, true)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	done := make([]storage.JournalEntry, len(entries))
+	for i, e := range entries {
+		done[i] = *e
+	}
+	return stored, done, nil
+}
+
+// check refuses what can't be one commit.
+func (tx *Transaction) check() error {
+	if len(tx.Messages)+len(tx.Acks)+len(tx.Moves) == 0 {
+		return errorf(Invalid, "the transaction is empty: it needs messages, acks or relocations")
+	}
+	for i := range tx.Messages {
+		if t := tx.Messages[i].Topic; t.memory {
+			return errorf(Invalid, "Topic(%s) is in memory: a transaction can only publish to topics on disk", t.name)
+		}
+	}
+	var seen []*Group
+	note := func(g *Group) error {
+		if slices.Contains(seen, g) {
+			return errorf(Invalid, "ConsumeGroup(%s) of Topic(%s) is there twice: name each group once", g.name, g.t.name)
+		}
+		seen = append(seen, g)
+		return nil
+	}
+	for _, a := range tx.Acks {
+		if err := note(a.Group); err != nil {
+			return err
+		}
+	}
+	for _, m := range tx.Moves {
+		if err := note(m.Group); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prepare takes the groups' parts out of the hands of others. The parts that are
+// returned have to be ended, also with an error. Called with b.admin held.
+func (tx *Transaction) prepare(b *Broker, places []int64) (parts []groupPart, entries []*storage.JournalEntry, err error) {
+	for _, a := range tx.Acks {
+		p, err := a.prepare()
+		if err != nil {
+			return parts, nil, err
+		}
+		parts = append(parts, p)
+	}
+	for i, m := range tx.Moves {
+		g, to := m.Group, storage.At(places[i])
+		_, op, err := g.prepare(relocation{to: to, kind: "relocate", actor: tx.Actor, reason: m.Reason})
+		if err != nil {
+			return parts, nil, err
+		}
+		entries = append(entries, op.Entry)
+		parts = append(parts, groupPart{group: g, op: op, end: func(committed bool) {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			g.moving = false
+			if committed {
+				g.apply(to)
+			}
+		}})
+	}
+	return parts, entries, nil
+}
+
+// prepare takes deliveries out of flight and says what has to be stored to settle
+// them.
+func (a *Acks) prepare() (groupPart, error) {
+	g := a.Group
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.gone {
+		return groupPart{}, groupNotFound(g.name)
+	}
+	var taken []*flight
+	back := func() {
+		for _, f := range taken {
+			if f.sub.closed && !f.sub.left {
+				g.giveBack(f, 0, "connection lost")
+				continue
+			}
+			f.sub.held++
+			g.flying.put(f)
+		}
+	}
+	place := g.progress()
+	settled := ranges(place.Settled)
+	for _, h := range a.Handles {
+		f, err := g.claim(h.Offset, h.Handle)
+		if err != nil {
+			back()
+			return groupPart{}, err
+		}
+		g.flying.remove(f)
+		f.sub.held--
+		taken = append(taken, f)
+		if h.Offset >= place.Cursor {
+			settled.add(h.Offset, h.Offset+1)
+		}
+	}
+	place.Cursor = settled.advance(place.Cursor)
+	place.Settled = settled
+	p := groupPart{group: g}
+	var op *storage.SaveProgress
+	if !g.t.memory {
+		if op = g.saveOp(place); op != nil {
+			p.op = op
+		}
+	}
+	g.moving = true
+	p.end = func(committed bool) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.moving = false
+		if !committed {
+			back()
+			return
+		}
+		for _, f := range taken {
+			g.settle(f.offset, f.offset+1)
+		}
+		if op != nil {
+			g.saved(op)
+		}
+	}
+	return p, nil
+}
