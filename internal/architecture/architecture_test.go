@@ -55,9 +55,18 @@ var rules = map[string]rule{
 		modules: []string{"github.com/coder/websocket", "github.com/go-chi/chi/v5", "github.com/prometheus/client_golang"},
 		never:   []string{"database/sql"},
 	},
+	// Rates are sampled once for all who show them.
+	"internal/stats": {ours: []string{"internal/broker"}, never: []string{"net", "net/http", "database/sql"}},
+	"internal/metrics": {
+		ours:    []string{"internal/broker", "internal/stats"},
+		modules: []string{"github.com/prometheus/client_golang"},
+		never:   []string{"database/sql"},
+	},
 	"internal/api": {
-		ours:    []string{"internal/broker", "internal/rpc", "internal/auth", "internal/storage"},
-		modules: []string{"github.com/coder/websocket", "github.com/go-chi/chi/v5", "github.com/oapi-codegen/runtime"},
+		ours: []string{
+			"", "internal/broker", "internal/rpc", "internal/auth", "internal/stats", "internal/storage", "internal/wire",
+		},
+		modules: []string{"github.com/go-chi/chi/v5", "github.com/oapi-codegen/runtime", "go.yaml.in/yaml/v3"},
 		never:   []string{"database/sql"},
 	},
 	"internal/tracker": {
@@ -66,6 +75,14 @@ var rules = map[string]rule{
 		never:   []string{"database/sql"},
 	},
 	"webui": {},
+	// JSON over a WebSocket: subscriptions and live figures, in the words of the API.
+	"internal/live": {
+		ours: []string{
+			"internal/api", "internal/broker", "internal/stats", "internal/storage", "internal/wire",
+		},
+		modules: []string{"github.com/coder/websocket"},
+		never:   []string{"database/sql"},
+	},
 
 	// A client by itself, so that it measures what every client gets.
 	"internal/bench": {ours: []string{"internal/wire"}},

@@ -148,6 +148,20 @@ func (g *Group) ackTimeout() int64 {
 	return defaultAckTimeout
 }
 
+// AckTimeout is how long a delivery may stay unanswered, in milliseconds.
+func (g *Group) AckTimeout() int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.ackTimeout()
+}
+
+// AckWindow is the most messages that may be in flight.
+func (g *Group) AckWindow() int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return int64(g.ackWindow())
+}
+
 const (
 	defaultAckTimeout = 10_000 // ms
 	defaultAckWindow  = 1_000

@@ -51,6 +51,25 @@ func estimate(matched, scanned, total int64) int64 {
 	return int64(math.Round(float64(matched) * float64(total) / float64(scanned)))
 }
 
+// Behind is how many messages lie between the group's cursor and the end of the log,
+// whatever the filter says of them and what is settled among them.
+func (g *Group) Behind() int64 {
+	return max(0, g.t.Next()-max(g.settledTo.Load(), g.t.First()))
+}
+
+// TimeAt is the time of the message at an offset, in Unix milliseconds, or 0 when
+// there is none.
+func (t *Topic) TimeAt(ctx context.Context, offset int64) (int64, error) {
+	if offset < t.First() || offset >= t.Next() {
+		return 0, nil
+	}
+	recs, err := t.load(ctx, offset, storage.Page{Rows: 1, Brief: true})
+	if err != nil || len(recs) == 0 {
+		return 0, err
+	}
+	return recs[0].Time, nil
+}
+
 // LagBytes is the size of the messages from the group's cursor to the end of the
 // log, whatever the filter says of them.
 func (g *Group) LagBytes(ctx context.Context) (int64, error) {

@@ -193,7 +193,7 @@ func (s *session) route(m *wire.Message) {
 		dst = append(dst, "connection: keep-alive\r\n"...)
 	}
 	for _, f := range m.Fields {
-		if f.Name == wire.HeaderTopic || f.Name == wire.HeaderTag || !dropped(f.Name) {
+		if f.Name == wire.HeaderTopic || f.Name == wire.HeaderTag || !wire.Private(f.Name) {
 			dst = wire.AppendField(dst, f.Name, f.Value)
 		}
 	}

@@ -95,7 +95,7 @@ func isAck(m *wire.Message) bool {
 func (s *session) storedHeaders(m *wire.Message, t *broker.Topic) string {
 	fields := append(s.scratch[:0], wire.Field{Name: wire.HeaderSender, Value: s.id})
 	for _, f := range m.Fields {
-		if f.Name == wire.HeaderTopic && f.Value != t.Name() || !dropped(f.Name) {
+		if f.Name == wire.HeaderTopic && f.Value != t.Name() || !wire.Private(f.Name) {
 			fields = append(fields, f)
 		}
 	}
@@ -113,33 +113,6 @@ func (s *session) storedHeaders(m *wire.Message, t *broker.Topic) string {
 	s.json = wire.AppendJSON(s.json[:0], fields)
 	return unsafe.String(unsafe.SliceData(s.json), len(s.json))
 }
-
-// dropped reports whether a request header is not stored with the message.
-func dropped(name string) bool {
-	switch name {
-	case // the request itself, and columns of their own
-		wire.HeaderCmd, wire.HeaderTopic, wire.HeaderID, wire.HeaderTag, wire.HeaderAck, wire.HeaderToken,
-		wire.HeaderSender, wire.HeaderRecver, wire.HeaderHost, wire.HeaderRemoteAddr,
-		wire.HeaderConsumeGroup, wire.HeaderBody,
-		// what a delivery adds; clients send a received message's headers again
-		wire.HeaderOriginID, wire.HeaderOriginURL, wire.HeaderOriginStatus, wire.HeaderOriginMethod,
-		wire.HeaderOffset, wire.HeaderTimestamp, wire.HeaderDeliveryCount, wire.HeaderHandle,
-		wire.HeaderWindow, wire.HeaderConsumeWindow, wire.HeaderTimeout,
-		// the connection, and who asks
-		wire.HeaderConnection, "keep-alive", "proxy-connection", "te", "trailer", wire.HeaderUpgrade, wire.HeaderExpect,
-		"user-agent", "accept", "accept-encoding", "accept-language", "accept-charset", "referer", "origin",
-		"cache-control", "pragma", "dnt", "priority", "forwarded", "via", "x-real-ip", "true-client-ip",
-		// secrets, and what would steer somebody else's browser or proxy
-		"authorization", "cookie", "set-cookie", "set-cookie2", "location", "refresh", "clear-site-data",
-		"content-security-policy", "strict-transport-security", "x-content-type-options", "x-frame-options",
-		"x-sendfile", "alt-svc", "service-worker-allowed", "www-authenticate", "link":
-		return true
-	}
-	return hasPrefix(name, "proxy-") || hasPrefix(name, "sec-") || hasPrefix(name, "x-forwarded-") ||
-		hasPrefix(name, "access-control-") || hasPrefix(name, "x-accel-") || hasPrefix(name, "cross-origin-")
-}
-
-func hasPrefix(s, prefix string) bool { return strings.HasPrefix(s, prefix) }
 
 // flush hands the pending publishes to the broker, and sends what was queued for
 // others meanwhile.

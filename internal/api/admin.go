@@ -1,0 +1,172 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/stats"
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// ServerOf describes this server.
+func ServerOf(info ServerInfo, b *broker.Broker, s *stats.Sampler) Server {
+	d := Server{
+		Address: info.Address, Tls: &info.TLS, Version: info.Version, Durability: ServerDurability(info.Durability),
+		Started: info.Started.UTC().Truncate(time.Millisecond), Uptime: time.Since(info.Started).Milliseconds(), Live: true,
+		Connections: int(info.Connections), Database: count(info.Database), Memory: count(info.Memory),
+	}
+	if info.DiskFree >= 0 {
+		d.DiskFree = optional(count(info.DiskFree))
+	}
+	messages, bytes := int64(0), int64(0)
+	for _, t := range b.Topics() {
+		def := t.Definition()
+		d.Topics++
+		d.Groups += len(t.Groups())
+		messages += def.Next - def.First
+		bytes += def.Bytes
+	}
+	d.Messages, d.Bytes = count(messages), count(bytes)
+	total, _, _ := s.Total()
+	d.Rates = Rates{In: total.In, Out: total.Out}
+	return d
+}
+
+// GetServer describes this server.
+func (h *handler) GetServer(context.Context, GetServerRequestObject) (GetServerResponseObject, error) {
+	return GetServer200JSONResponse(ServerOf(h.Server(), h.broker, h.stats)), nil
+}
+
+// ListServers lists the servers that are known: each knows itself.
+func (h *handler) ListServers(context.Context, ListServersRequestObject) (ListServersResponseObject, error) {
+	return ListServers200JSONResponse{Servers: []Server{ServerOf(h.Server(), h.broker, h.stats)}}, nil
+}
+
+// GetStats gives the rates of the recent past.
+func (h *handler) GetStats(_ context.Context, r GetStatsRequestObject) (GetStatsResponseObject, error) {
+	answer := GetStats200JSONResponse{Range: StatsRange(or(r.Params.Range, "15m")), Points: []StatsPoint{}}
+	points, step := h.stats.Fine(), stats.Interval
+	switch answer.Range {
+	case "15m":
+	case "24h":
+		points, step = h.stats.Rough(), stats.RoughInterval
+	default:
+		return nil, invalid("range %q: must be 15m or 24h", clip(string(answer.Range)))
+	}
+	answer.Step = step.Milliseconds()
+	for _, p := range points {
+		answer.Points = append(answer.Points, StatsPoint{
+			Time: p.Time.UTC().Truncate(time.Millisecond), In: p.In, Out: p.Out, Calls: p.Calls, Lag: count(p.Lag),
+			Connections: int(p.Connections), Backlog: count(p.Backlog),
+		})
+	}
+	return answer, nil
+}
+
+// SessionOf describes a connection.
+func SessionOf(s SessionInfo) Session {
+	d := Session{
+		Id: s.ID, Remote: s.Remote, Protocol: Protocol(s.Protocol), Since: s.Since.UTC().Truncate(time.Millisecond),
+		Idle: max(0, time.Since(s.Active).Milliseconds()), In: count(s.In), Out: count(s.Out),
+	}
+	d.Subscriptions = make([]Subscription, 0, len(s.Subscriptions))
+	for _, sub := range s.Subscriptions {
+		d.Subscriptions = append(d.Subscriptions, Subscription{
+			Topic: sub.Topic, Group: sub.Group, Credit: count(sub.Credit), InFlight: count(sub.InFlight),
+		})
+	}
+	return d
+}
+
+// sessions lists the connections that fulfil some conditions, by id.
+func (h *handler) sessions(id, topic *string, protocol *Protocol) []SessionInfo {
+	all := slices.DeleteFunc(h.Sessions(), func(s SessionInfo) bool {
+		return id != nil && s.ID != *id || protocol != nil && s.Protocol != string(*protocol) ||
+			topic != nil && !slices.ContainsFunc(s.Subscriptions, func(x SubscriptionInfo) bool { return strings.EqualFold(x.Topic, *topic) })
+	})
+	slices.SortFunc(all, func(x, y SessionInfo) int { return cmp.Compare(x.ID, y.ID) })
+	return all
+}
+
+// ListSessions lists connections.
+func (h *handler) ListSessions(_ context.Context, r ListSessionsRequestObject) (ListSessionsResponseObject, error) {
+	all := h.sessions(nil, r.Params.Topic, r.Params.Protocol)
+	some, next := page(all, func(s SessionInfo) string { return s.ID }, r.Params.After, r.Params.Limit)
+	answer := ListSessions200JSONResponse{Sessions: make([]Session, 0, len(some)), Total: len(all), Next: next}
+	for _, s := range some {
+		answer.Sessions = append(answer.Sessions, SessionOf(s))
+	}
+	return answer, nil
+}
+
+// CloseSessions ends connections that fulfil some conditions.
+func (h *handler) CloseSessions(_ context.Context, r CloseSessionsRequestObject) (CloseSessionsResponseObject, error) {
+	p := r.Params
+	if p.Id == nil && p.Topic == nil && p.Protocol == nil {
+		return nil, invalid("give at least one of id, topic and protocol: without any, every client would be disconnected")
+	}
+	var answer CloseSessions200JSONResponse
+	for _, s := range h.sessions(p.Id, p.Topic, p.Protocol) {
+		if h.Disconnect(s.ID, or(p.Reason, "")) {
+			answer.Closed++
+		}
+	}
+	return answer, nil
+}
+
+// CloseSession ends one connection.
+func (h *handler) CloseSession(_ context.Context, r CloseSessionRequestObject) (CloseSessionResponseObject, error) {
+	if !h.Disconnect(r.Session, or(r.Params.Reason, "")) {
+		return nil, &broker.Error{Code: broker.NotFound, Text: "there is no session " + strconv.Quote(clip(r.Session))}
+	}
+	return CloseSession204Response{}, nil
+}
+
+// AuditOf describes an administrative action.
+func AuditOf(e storage.AuditEntry) AuditEntry {
+	return AuditEntry{
+		Id: strconv.FormatInt(e.ID, 10), Time: at(e.Time), Actor: e.Actor, Action: e.Action, Target: e.Target, Detail: e.Detail,
+	}
+}
+
+// auditScan is how many entries one call looks at to find those that are asked for.
+const auditScan = 20_000
+
+// ListAudit lists administrative actions.
+func (h *handler) ListAudit(ctx context.Context, r ListAuditRequestObject) (ListAuditResponseObject, error) {
+	before, limit, err := backwards(r.Params.After, r.Params.Limit)
+	if err != nil {
+		return nil, err
+	}
+	action, target := or(r.Params.Action, ""), or(r.Params.Target, "")
+	answer := ListAudit200JSONResponse{Entries: []AuditEntry{}}
+	const step = 1000
+	for scanned := 0; ; scanned += step {
+		entries, err := h.broker.Audit(ctx, before, step)
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range entries {
+			if len(answer.Entries) == limit {
+				answer.Next = optional(strconv.FormatInt(before, 10))
+				return answer, nil
+			}
+			before = e.ID
+			if strings.HasPrefix(e.Action, action) && (target == "" || strings.EqualFold(e.Target, target)) {
+				answer.Entries = append(answer.Entries, AuditOf(e))
+			}
+		}
+		if len(entries) < step {
+			return answer, nil
+		}
+		if scanned >= auditScan {
+			answer.Next = optional(strconv.FormatInt(before, 10))
+			return answer, nil
+		}
+	}
+}

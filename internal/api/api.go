@@ -1,0 +1,180 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/stats"
+)
+
+// Base is the path below which the API is.
+const Base = "/api/v1"
+
+// Options are what the API needs. All are required unless said otherwise.
+type Options struct {
+	Broker *broker.Broker
+	Stats  *stats.Sampler
+	Log    *slog.Logger
+	// Contract is the text of openapi.yaml, Channels that of asyncapi.yaml.
+	Contract, Channels string
+	// Live serves the WebSocket of the API.
+	Live http.Handler
+
+	// Server describes this server, apart from what the broker knows. It may read
+	// files, and is called once a request.
+	Server func() ServerInfo
+	// Sessions lists the connections there are, and Disconnect ends one: it reports
+	// false when there is none with that id.
+	Sessions   func() []SessionInfo
+	Disconnect func(id, reason string) bool
+
+	// Hosts are names under which this server is reached, besides IP addresses and
+	// localhost. Nil: any, which is right where clients are authenticated or the
+	// network is trusted.
+	Hosts []string
+	// Origins are patterns of hosts whose pages may change things, besides this
+	// server's own; "*" is any.
+	Origins []string
+}
+
+// ServerInfo is what the broker does not know about the server.
+type ServerInfo struct {
+	Address     string
+	TLS         bool
+	Version     string
+	Durability  string
+	Started     time.Time
+	Connections int64
+	Database    int64 // bytes of the database's files
+	DiskFree    int64 // bytes; negative when not known
+	Memory      int64 // resident bytes; 0 when not known
+}
+
+// SessionInfo describes one connection.
+type SessionInfo struct {
+	ID, Remote    string
+	Protocol      string // see the contract
+	Since, Active time.Time
+	In, Out       int64
+	Subscriptions []SubscriptionInfo
+}
+
+// SubscriptionInfo describes one subscription of a connection.
+type SubscriptionInfo struct {
+	Topic, Group     string
+	Credit, InFlight int64
+}
+
+// handler implements the generated StrictServerInterface. Its methods may be called
+// by any number of goroutines.
+type handler struct {
+	Options
+	broker *broker.Broker
+	stats  *stats.Sampler
+}
+
+// New makes the handler of everything below /api.
+func New(opts Options) http.Handler {
+	h := &handler{Options: opts, broker: opts.Broker, stats: opts.Stats}
+	r := chi.NewRouter()
+	r.Use(h.guard, verbs, forms)
+	r.NotFound(func(w http.ResponseWriter, req *http.Request) {
+		h.problem(w, req, &broker.Error{Code: broker.NotFound, Text: "no such path: " + req.URL.Path + "; see " + Base + "/openapi.yaml"})
+	})
+	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
+		h.problem(w, req, &wrongMethod{req.Method + " is not possible here: see " + Base + "/openapi.yaml"})
+	})
+	r.Get(Base+"/openapi.yaml", text("application/yaml", opts.Contract))
+	r.Get(Base+"/asyncapi.yaml", text("application/yaml", opts.Channels))
+	h.docs(r)
+	if opts.Live != nil {
+		r.Handle(Base+"/ws", opts.Live)
+	}
+	strict := NewStrictHandlerWithOptions(h, nil, StrictHTTPServerOptions{
+		RequestErrorHandlerFunc:  h.badRequest,
+		ResponseErrorHandlerFunc: h.problem,
+	})
+	return HandlerWithOptions(strict, ChiServerOptions{BaseURL: Base, BaseRouter: r, ErrorHandlerFunc: h.badRequest})
+}
+
+// text serves a text that does not change.
+func text(kind, content string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", kind)
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		_, _ = w.Write([]byte(content))
+	}
+}
+
+// actorKey finds in a request's context who asks.
+type actorKey struct{}
+
+// actor is who asks, for the journal and the audit trail: the remote address.
+func actor(ctx context.Context) string {
+	who, _ := ctx.Value(actorKey{}).(string)
+	return who
+}
+
+// guard keeps pages of other sites out: those that talk to a name which they had
+// pointed to this server, and those that change something without being asked in.
+func (h *handler) guard(next http.Handler) http.Handler {
+	cross := http.NewCrossOriginProtection()
+	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		h.problem(w, req, &broker.Error{Code: broker.Forbidden, Text: "this page is of another origin: start the broker with --allow-origin to let it in"})
+	}))
+	protected := cross.Handler(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if !h.knownHost(req.Host) {
+			h.problem(w, req, &misdirected{"this server does not go by the name " + req.Host + ": use its address, or start it with --advertise"})
+			return
+		}
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Cache-Control", "no-store")
+		req = req.WithContext(context.WithValue(req.Context(), actorKey{}, req.RemoteAddr))
+		if allowedOrigin(req.Header.Get("Origin"), h.Origins) {
+			next.ServeHTTP(w, req)
+			return
+		}
+		protected.ServeHTTP(w, req)
+	})
+}
+
+// actions are the words behind a colon at the end of a path.
+var actions = map[string]bool{
+	"empty": true, "pause": true, "resume": true, "pull": true, "ack": true, "nack": true, "extend": true,
+	"apply": true, "revert": true, "test": true, "transaction": true,
+}
+
+// verbs tells the colons in names from the one before an action, which is the last
+// one of a POST: the router must not see the others.
+func verbs(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		path := req.URL.EscapedPath()
+		end := len(path)
+		if i := strings.LastIndexByte(path, ':'); req.Method == http.MethodPost && i >= 0 && actions[path[i+1:]] {
+			end = i
+		}
+		if strings.IndexByte(path[:end], ':') >= 0 || req.URL.RawPath != "" {
+			// The generated code unescapes what the router found.
+			chi.RouteContext(req.Context()).RoutePath = strings.ReplaceAll(path[:end], ":", "%3A") + path[end:]
+		}
+		next.ServeHTTP(w, req)
+	})
+}
+
+// forms lets curl -d be used without naming the type of the body, which it then
+// calls a form.
+func forms(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if kind := req.Header.Get("Content-Type"); kind == "" || kind == "application/x-www-form-urlencoded" {
+			req.Header.Set("Content-Type", "application/json")
+		}
+		next.ServeHTTP(w, req)
+	})
+}

@@ -1,0 +1,158 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/broker"
+)
+
+// How server-sent events are delivered.
+const (
+	eventWindow   = 256
+	eventBeat     = 15 * time.Second // a comment, so that the connection is seen to live
+	eventDeadline = 30 * time.Second // for one write
+)
+
+func newID() string { return strings.ToLower(rand.Text()) }
+
+// StreamEvents sends a topic's messages until the client goes away.
+func (h *handler) StreamEvents(ctx context.Context, r StreamEventsRequestObject) (StreamEventsResponseObject, error) {
+	t, err := h.broker.Topic(r.Topic)
+	if err != nil {
+		return nil, err
+	}
+	g, err := h.eventGroup(ctx, t, &r.Params)
+	if err != nil {
+		return nil, err
+	}
+	if g.Info().Mask&broker.MaskAck != 0 {
+		return nil, invalid("ConsumeGroup(%s) is explicit: events have no way to ack, use :pull or the WebSocket", g.Name())
+	}
+	e := &events{ctx: ctx, inbox: newInbox(ctx)}
+	if e.sub, err = g.Subscribe(e); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+// eventGroup is the group to consume in: the named one, or one of the caller's own.
+func (h *handler) eventGroup(ctx context.Context, t *broker.Topic, p *StreamEventsParams) (*broker.Group, error) {
+	if p.Group != nil {
+		if p.Filter != nil {
+			return nil, invalid("filter goes with a group of the caller's own: leave out group, or filter")
+		}
+		return t.Group(*p.Group)
+	}
+	start := broker.Place{At: broker.AtLatest}
+	if p.LastEventID != nil {
+		last, err := parseCount("Last-Event-ID", *p.LastEventID)
+		if err != nil {
+			return nil, err
+		}
+		start = broker.Place{At: broker.AtOffset, Offset: last + 1}
+	}
+	return EphemeralGroup(ctx, h.broker, t, broker.GroupSpec{Filter: p.Filter, Start: start, Actor: actor(ctx)})
+}
+
+// EphemeralGroup makes a group that lasts as long as its one consumer.
+func EphemeralGroup(ctx context.Context, b *broker.Broker, t *broker.Topic, spec broker.GroupSpec) (*broker.Group, error) {
+	spec.Topic, spec.Name, spec.New = t.Name(), broker.Ephemeral+newID(), true
+	spec.Set |= broker.MaskDeleteOnExit | broker.MaskExclusive
+	g, _, err := b.DeclareGroup(context.WithoutCancel(ctx), spec)
+	return g, err
+}
+
+// events is a consumer, and the answer that streams what it gets.
+type events struct {
+	*inbox
+	ctx context.Context
+	sub *broker.Subscription
+}
+
+// VisitStreamEventsResponse streams until the client or the group is gone.
+func (e *events) VisitStreamEventsResponse(w http.ResponseWriter) error {
+	defer e.close()
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.WriteHeader(http.StatusOK)
+	out := http.NewResponseController(w)
+	if !e.write(w, out, ": connected\n\n") {
+		return nil
+	}
+	beat := time.NewTicker(eventBeat)
+	defer beat.Stop()
+	for credit := 0; ; {
+		if credit == 0 {
+			credit = eventWindow
+			e.sub.SetCredit(e.id, eventWindow)
+		}
+		select {
+		case <-e.wake:
+			n, ok := e.writeAll(w, out)
+			if credit -= n; !ok {
+				return nil
+			}
+		case <-beat.C:
+			if !e.write(w, out, ": beat\n\n") {
+				return nil
+			}
+		case <-e.ended:
+			e.write(w, out, "event: end\ndata: the group was removed\n\n")
+			return nil
+		case <-e.ctx.Done():
+			return nil
+		}
+	}
+}
+
+// writeAll writes what has come, and says how many messages that were. What could
+// not be written goes back.
+func (e *events) writeAll(w http.ResponseWriter, out *http.ResponseController) (n int, ok bool) {
+	ok = true
+	for _, b := range e.take(false) {
+		written := 0
+		if ok {
+			written = e.writeBatch(w, out, b)
+		}
+		b.Done(written)
+		n += len(b.Items)
+		ok = ok && written == len(b.Items)
+	}
+	return n, ok
+}
+
+// writeBatch writes messages and says how many of them went out.
+func (e *events) writeBatch(w http.ResponseWriter, out *http.ResponseController, b *broker.Batch) int {
+	var text []byte
+	for i := range b.Items {
+		m := MessageOf(b.Items[i].Record, -1)
+		data, err := json.Marshal(m)
+		if err != nil {
+			return 0
+		}
+		text = append(text, "id: "+m.Offset+"\ndata: "...)
+		text = append(append(text, data...), "\n\n"...)
+	}
+	if !e.write(w, out, string(text)) {
+		return 0
+	}
+	return len(b.Items)
+}
+
+func (e *events) write(w http.ResponseWriter, out *http.ResponseController, text string) bool {
+	_ = out.SetWriteDeadline(time.Now().Add(eventDeadline)) // the next write fails, if this does
+	_, err := w.Write([]byte(text))
+	return err == nil && out.Flush() == nil
+}
+
+// close gives back what was not written.
+func (e *events) close() {
+	for _, b := range e.take(true) {
+		b.Done(0)
+	}
+	e.sub.Close()
+}

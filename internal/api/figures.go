@@ -1,0 +1,197 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"slices"
+
+	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// histogramRows is how many messages are looked at, over all buckets, to tell how
+// many pass a filter.
+const histogramRows = 200_000
+
+// GetHistogram says how messages are spread over the log.
+func (h *handler) GetHistogram(ctx context.Context, r GetHistogramRequestObject) (GetHistogramResponseObject, error) {
+	t, err := h.broker.Topic(r.Topic)
+	if err != nil {
+		return nil, err
+	}
+	n := or(r.Params.Buckets, 100)
+	if n < 1 || n > 500 {
+		return nil, invalid("buckets %d: must be 1 to 500", n)
+	}
+	lo, hi, err := span(t, r.Params.From, r.Params.To)
+	if err != nil {
+		return nil, err
+	}
+	axis := GetHistogram200JSONResponseBodyAxis(or(r.Params.Axis, "offset"))
+	var bounds []int64
+	switch axis {
+	case "offset":
+		bounds = evenly(lo, hi, n)
+	case "time":
+		bounds, err = h.timeBounds(ctx, t, lo, hi, n)
+	default:
+		return nil, invalid("axis %q: must be offset or time", clip(string(axis)))
+	}
+	if err != nil {
+		return nil, err
+	}
+	answer := GetHistogram200JSONResponse{Axis: axis, Buckets: []Bucket{}}
+	for i := range max(len(bounds)-1, 0) {
+		b, err := bucket(ctx, t, bounds[i], bounds[i+1])
+		if err != nil {
+			return nil, err
+		}
+		answer.Buckets = append(answer.Buckets, b)
+	}
+	if r.Params.Filter != nil {
+		err = match(ctx, t, answer.Buckets, bounds, *r.Params.Filter)
+	}
+	return answer, err
+}
+
+// span is the part of a log between two offsets that may not be given.
+func span(t *broker.Topic, from, to *Count) (lo, hi int64, err error) {
+	lo, hi = t.First(), t.Next()
+	if from != nil {
+		n, err := parseCount("from", *from)
+		if err != nil {
+			return 0, 0, err
+		}
+		lo = min(max(lo, n), hi)
+	}
+	if to != nil {
+		n, err := parseCount("to", *to)
+		if err != nil {
+			return 0, 0, err
+		}
+		hi = max(min(hi, n), lo)
+	}
+	return lo, hi, nil
+}
+
+// evenly divides a span of numbers into at most n parts, and gives their bounds.
+func evenly(lo, hi int64, n int) []int64 {
+	if lo == hi {
+		return nil
+	}
+	parts := min(int64(n), hi-lo)
+	bounds := make([]int64, 0, parts+1)
+	for i := range parts + 1 {
+		// Without an overflow: a span has up to 2⁴⁰ messages, n is small.
+		bounds = append(bounds, lo+(hi-lo)*i/parts)
+	}
+	return bounds
+}
+
+// timeBounds divides a part of a log into n parts of the same time.
+func (h *handler) timeBounds(ctx context.Context, t *broker.Topic, lo, hi int64, n int) ([]int64, error) {
+	if lo == hi {
+		return nil, nil
+	}
+	first, err := t.TimeAt(ctx, lo)
+	if err != nil {
+		return nil, err
+	}
+	last, err := t.TimeAt(ctx, hi-1)
+	if err != nil {
+		return nil, err
+	}
+	bounds := []int64{lo}
+	for _, ms := range evenly(first, last+1, n)[1:] {
+		at, err := h.broker.Resolve(ctx, t, nil, broker.Place{At: broker.AtTime, Time: ms})
+		if err != nil {
+			return nil, err
+		}
+		bounds = append(bounds, min(max(at, bounds[len(bounds)-1]), hi))
+	}
+	bounds[len(bounds)-1] = hi
+	return bounds, nil
+}
+
+func bucket(ctx context.Context, t *broker.Topic, lo, hi int64) (Bucket, error) {
+	b := Bucket{From: count(lo), To: count(hi), Count: count(hi - lo)}
+	ms, err := t.TimeAt(ctx, lo)
+	if ms > 0 {
+		when := at(ms)
+		b.Time = &when
+	}
+	return b, err
+}
+
+// match counts what passes a filter in each bucket, or in the beginning of it.
+func match(ctx context.Context, t *broker.Topic, buckets []Bucket, bounds []int64, text string) error {
+	filter, err := broker.ParseFilter(text)
+	if err != nil || len(buckets) == 0 {
+		return err
+	}
+	rows := int64(max(histogramRows/len(buckets), 1))
+	for i := range buckets {
+		matched := int64(0)
+		scan := broker.Scan{From: bounds[i], To: bounds[i+1], Brief: true, Rows: rows}
+		scanned, _, err := t.Scan(ctx, scan, func(r *storage.Record) bool {
+			if filter.Match(r.Tag) {
+				matched++
+			}
+			return true
+		})
+		if err != nil {
+			return err
+		}
+		size := bounds[i+1] - bounds[i]
+		exact := scanned >= size
+		if !exact && scanned > 0 {
+			matched = matched * size / scanned
+		}
+		buckets[i].Matched, buckets[i].Exact = optional(count(matched)), &exact
+	}
+	return nil
+}
+
+// tagCounts counts tags.
+type tagCounts map[string]int64
+
+// top lists them, most frequent first, at most listTags of them.
+func (c tagCounts) top() []TagCount {
+	tags := sorted(c)
+	slices.SortStableFunc(tags, func(x, y string) int { return cmp.Compare(c[y], c[x]) })
+	list := make([]TagCount, 0, min(len(tags), listTags))
+	for _, tag := range tags[:min(len(tags), listTags)] {
+		list = append(list, TagCount{Tag: tag, Count: count(c[tag])})
+	}
+	return list
+}
+
+const listTags = 1000
+
+// lastScan is a walk over the last messages of a log.
+func lastScan(t *broker.Topic, last *int) (broker.Scan, error) {
+	n := or(last, 10_000)
+	if n < 1 || n > 100_000 {
+		return broker.Scan{}, invalid("last %d: must be 1 to 100000", n)
+	}
+	next := t.Next()
+	return broker.Scan{From: max(t.First(), next-int64(n)), To: next, Brief: true}, nil
+}
+
+// GetTags counts the tags of the last messages.
+func (h *handler) GetTags(ctx context.Context, r GetTagsRequestObject) (GetTagsResponseObject, error) {
+	t, err := h.broker.Topic(r.Topic)
+	if err != nil {
+		return nil, err
+	}
+	scan, err := lastScan(t, r.Params.Last)
+	if err != nil {
+		return nil, err
+	}
+	counts := tagCounts{}
+	scanned, _, err := t.Scan(ctx, scan, func(rec *storage.Record) bool {
+		counts[rec.Tag]++
+		return true
+	})
+	return GetTags200JSONResponse{Scanned: count(scanned), Distinct: len(counts), Tags: counts.top()}, err
+}

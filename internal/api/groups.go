@@ -1,0 +1,201 @@
+package api
+
+import (
+	"context"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/broker"
+)
+
+// groupOf describes a group.
+func (h *handler) groupOf(ctx context.Context, g *broker.Group, lagBudget int) (Group, error) {
+	return GroupOf(ctx, g, h.stats.Group(g), h.stats.Topic(g.Topic()).In, lagBudget)
+}
+
+// GroupOf describes a group. rate is how many messages a second are delivered to
+// it, incoming how many its topic gets. To count the lag of a filtered group at
+// most lagBudget messages are looked at.
+func GroupOf(ctx context.Context, g *broker.Group, rate, incoming float64, lagBudget int) (Group, error) {
+	info := g.Info()
+	lag, exact := g.Lag(lagBudget)
+	d := Group{
+		Topic: g.Topic().Name(), Name: info.Name, Filter: info.Filter, Settle: "auto",
+		Paused:    info.Mask&broker.MaskPause != 0,
+		Exclusive: info.Mask&broker.MaskExclusive != 0,
+		Ephemeral: info.Mask&broker.MaskDeleteOnExit != 0,
+		Cursor:    count(info.Cursor), Lag: count(lag), LagExact: exact,
+		InFlight: count(info.InFlight), Returned: count(info.Returned), Consumers: info.Consumers,
+		AckTimeout: g.AckTimeout(), AckWindow: g.AckWindow(), MaxDeliver: info.MaxDeliver,
+		Version: g.Version(), Rate: rate,
+		Created: at(info.Created), Updated: at(info.Updated), Creator: info.Creator,
+	}
+	if info.Mask&broker.MaskAck != 0 {
+		d.Settle = "explicit"
+	}
+	bytes, err := g.LagBytes(ctx)
+	if err != nil {
+		return d, err
+	}
+	d.LagBytes = optional(count(bytes))
+	seconds, since := 0.0, int64(0)
+	if lag > 0 {
+		if since, err = g.Waiting(ctx); err != nil {
+			return d, err
+		}
+	}
+	if since > 0 {
+		seconds = max(0, float64(time.Now().UnixMilli()-since)/1000)
+	}
+	d.LagSeconds = &seconds
+	d.Drain = drain(lag, rate, incoming, info.Filter == "")
+	return d, nil
+}
+
+// drain is the time until a lag is worked off, in milliseconds, or nil when it never
+// will be at these rates. Of what comes in, a filter may shut out any part; that is
+// not known, so it is taken not to.
+func drain(lag int64, rate, incoming float64, all bool) *int64 {
+	if !all {
+		incoming = 0
+	}
+	net := rate - incoming
+	switch {
+	case lag == 0:
+		return new(int64)
+	case net <= 0:
+		return nil
+	}
+	ms := int64(float64(lag) / net * 1000)
+	return &ms
+}
+
+// masks are the bits that a request sets and clears.
+func masks(settle *SettleMode, exclusive, paused *bool) (set, clear int64, err error) {
+	bit := func(on *bool, mask int64) {
+		switch {
+		case on == nil:
+		case *on:
+			set |= mask
+		default:
+			clear |= mask
+		}
+	}
+	if settle != nil {
+		if *settle != "auto" && *settle != "explicit" {
+			return 0, 0, invalid("settle %q: must be auto or explicit", clip(string(*settle)))
+		}
+		explicit := *settle == "explicit"
+		bit(&explicit, broker.MaskAck)
+	}
+	bit(exclusive, broker.MaskExclusive)
+	bit(paused, broker.MaskPause)
+	return set, clear, nil
+}
+
+// positive refuses limits that the contract does not allow, as 0 means the default
+// further inside.
+func positive(name string, v *int64) error {
+	if v != nil && *v < 1 {
+		return invalid("%s %d: must be at least 1", name, *v)
+	}
+	return nil
+}
+
+func (h *handler) ListGroups(ctx context.Context, r ListGroupsRequestObject) (ListGroupsResponseObject, error) {
+	t, err := h.broker.Topic(r.Topic)
+	if err != nil {
+		return nil, err
+	}
+	all := slices.DeleteFunc(t.Groups(), func(g *broker.Group) bool { return !contains(g.Name(), r.Params.Name) })
+	some, next := page(all, (*broker.Group).Name, r.Params.After, r.Params.Limit)
+	answer := ListGroups200JSONResponse{Groups: make([]Group, 0, len(some)), Total: len(all), Next: next}
+	for _, g := range some {
+		d, err := h.groupOf(ctx, g, listLag)
+		if err != nil {
+			return nil, err
+		}
+		answer.Groups = append(answer.Groups, d)
+	}
+	return answer, nil
+}
+
+func (h *handler) CreateGroup(ctx context.Context, r CreateGroupRequestObject) (CreateGroupResponseObject, error) {
+	b := r.Body
+	if b.Name == "" || strings.HasPrefix(b.Name, broker.Ephemeral) {
+		return nil, invalid("group name %q: must not be empty nor begin with %s", clip(b.Name), broker.Ephemeral)
+	}
+	spec := broker.GroupSpec{
+		Topic: r.Topic, Name: b.Name, Filter: b.Filter, AckTimeout: b.AckTimeout, AckWindow: b.AckWindow,
+		MaxDeliver: b.MaxDeliver, New: true, Actor: actor(ctx),
+	}
+	var err error
+	if spec.Set, spec.Clear, err = masks(b.Settle, b.Exclusive, b.Paused); err != nil {
+		return nil, err
+	}
+	if err := checkLimits(b.AckTimeout, b.AckWindow); err != nil {
+		return nil, err
+	}
+	if b.Start != nil {
+		if spec.Start, err = PlaceOf("start", *b.Start); err != nil {
+			return nil, err
+		}
+	}
+	g, _, err := h.broker.DeclareGroup(context.WithoutCancel(ctx), spec)
+	if err != nil {
+		return nil, err
+	}
+	d, err := h.groupOf(ctx, g, oneLag)
+	return CreateGroup201JSONResponse{Body: d, Headers: CreateGroup201ResponseHeaders{
+		ETag:     etag(g.Version()),
+		Location: Base + "/topics/" + url.PathEscape(g.Topic().Name()) + "/groups/" + url.PathEscape(g.Name()),
+	}}, err
+}
+
+func checkLimits(ackTimeout, ackWindow *int64) error {
+	if err := positive("ackTimeout", ackTimeout); err != nil {
+		return err
+	}
+	return positive("ackWindow", ackWindow)
+}
+
+func (h *handler) GetGroup(ctx context.Context, r GetGroupRequestObject) (GetGroupResponseObject, error) {
+	g, err := h.broker.Group(r.Topic, r.Group)
+	if err != nil {
+		return nil, err
+	}
+	tag := etag(g.Version())
+	d, err := h.groupOf(ctx, g, oneLag)
+	return GetGroup200JSONResponse{Body: d, Headers: GetGroup200ResponseHeaders{ETag: tag}}, err
+}
+
+func (h *handler) UpdateGroup(ctx context.Context, r UpdateGroupRequestObject) (UpdateGroupResponseObject, error) {
+	g, err := h.broker.Group(r.Topic, r.Group)
+	if err != nil {
+		return nil, err
+	}
+	b := r.Body
+	spec := broker.GroupSpec{
+		Topic: g.Topic().Name(), Name: g.Name(), Filter: b.Filter, AckTimeout: b.AckTimeout, AckWindow: b.AckWindow,
+		MaxDeliver: b.MaxDeliver, Version: ifMatch(r.Params.IfMatch), Actor: actor(ctx), Reason: or(b.Reason, ""),
+	}
+	if spec.Set, spec.Clear, err = masks(b.Settle, b.Exclusive, b.Paused); err != nil {
+		return nil, err
+	}
+	if err := checkLimits(b.AckTimeout, b.AckWindow); err != nil {
+		return nil, err
+	}
+	if g, _, err = h.broker.DeclareGroup(context.WithoutCancel(ctx), spec); err != nil {
+		return nil, err
+	}
+	tag := etag(g.Version())
+	d, err := h.groupOf(ctx, g, oneLag)
+	return UpdateGroup200JSONResponse{Body: d, Headers: UpdateGroup200ResponseHeaders{ETag: tag}}, err
+}
+
+func (h *handler) DeleteGroup(ctx context.Context, r DeleteGroupRequestObject) (DeleteGroupResponseObject, error) {
+	err := h.broker.RemoveGroup(context.WithoutCancel(ctx), r.Topic, r.Group, ifMatch(r.Params.IfMatch), actor(ctx))
+	return DeleteGroup204Response{}, err
+}

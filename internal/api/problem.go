@@ -1,0 +1,177 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/rushmore/zbus-go/internal/broker"
+)
+
+// kinds is the table from the broker's error codes to this transport's.
+var kinds = map[broker.Code]struct {
+	code   ProblemCode
+	status int
+}{
+	broker.Internal:     {"internal", http.StatusInternalServerError},
+	broker.Invalid:      {"invalid", http.StatusBadRequest},
+	broker.NotFound:     {"not_found", http.StatusNotFound},
+	broker.Exists:       {"exists", http.StatusConflict},
+	broker.Conflict:     {"conflict", http.StatusConflict},
+	broker.Stale:        {"precondition_failed", http.StatusPreconditionFailed},
+	broker.Unauthorized: {"unauthorized", http.StatusUnauthorized},
+	broker.Forbidden:    {"forbidden", http.StatusForbidden},
+	broker.TooLarge:     {"too_large", http.StatusRequestEntityTooLarge},
+	broker.Quota:        {"quota", http.StatusTooManyRequests},
+	broker.Unavailable:  {"unavailable", http.StatusServiceUnavailable},
+	broker.Timeout:      {"timeout", http.StatusGatewayTimeout},
+	broker.Full:         {"full", http.StatusInsufficientStorage},
+}
+
+// invalid is an error of the request, with a text for the client.
+func invalid(format string, args ...any) error {
+	return &broker.Error{Code: broker.Invalid, Text: fmt.Sprintf(format, args...)}
+}
+
+// wrongMethod and misdirected have statuses of their own.
+type (
+	wrongMethod struct{ text string }
+	misdirected struct{ text string }
+)
+
+func (e *wrongMethod) Error() string { return e.text }
+func (e *misdirected) Error() string { return e.text }
+
+// detailed is an error whose problem has more than a code and a text.
+type detailed struct {
+	error
+	stored *Count
+	failed []HandleFailure
+	plan   *Plan
+}
+
+func (d *detailed) Unwrap() error { return d.error }
+
+// ProblemOf is the problem document for an error. It says nothing of what is inside
+// the broker.
+func ProblemOf(err error) Problem {
+	kind := kinds[broker.CodeOf(err)]
+	var method *wrongMethod
+	var host *misdirected
+	detail := textOf(err)
+	switch {
+	case errors.As(err, &method):
+		kind.code, kind.status, detail = "invalid", http.StatusMethodNotAllowed, method.text
+	case errors.As(err, &host):
+		kind.code, kind.status, detail = "forbidden", http.StatusMisdirectedRequest, host.text
+	}
+	p := Problem{Type: "about:blank", Title: http.StatusText(kind.status), Status: kind.status, Code: kind.code, Detail: &detail}
+	var d *detailed
+	if errors.As(err, &d) {
+		p.Stored, p.Plan = d.stored, d.plan
+		if len(d.failed) > 0 {
+			p.Failed = &d.failed
+		}
+	}
+	return p
+}
+
+// textOf is what a client gets to read: the text of our own errors, and nothing of
+// what is inside for the others.
+func textOf(err error) string {
+	var e *broker.Error
+	if errors.As(err, &e) && e.Code != broker.Internal {
+		return e.Text
+	}
+	switch broker.CodeOf(err) {
+	case broker.NotFound:
+		return "it is not there"
+	case broker.Unavailable:
+		return "not stored: the broker is overloaded or shutting down, try again later"
+	case broker.Full:
+		return "not stored: there is no room on the broker's disk"
+	case broker.Timeout:
+		return "not in time: whether it was stored is not known, ask again with the same ids"
+	case broker.Conflict, broker.Exists, broker.Stale:
+		return "it changed meanwhile: look again"
+	case broker.Invalid:
+		return "the request can't be understood"
+	}
+	return "a fault of the broker; its log says more"
+}
+
+// problem answers a request with a problem document.
+func (h *handler) problem(w http.ResponseWriter, req *http.Request, err error) {
+	p := ProblemOf(err)
+	if p.Status == http.StatusInternalServerError && req.Context().Err() == nil {
+		h.Log.Error("request failed", "method", req.Method, "path", req.URL.Path, "remote", req.RemoteAddr, "err", err)
+	}
+	body, err := json.Marshal(p)
+	if err != nil {
+		http.Error(w, "Internal error", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(p.Status)
+	_, _ = w.Write(append(body, '\n'))
+}
+
+// badRequest answers what could not be decoded.
+func (h *handler) badRequest(w http.ResponseWriter, req *http.Request, err error) {
+	h.problem(w, req, explain(err))
+}
+
+// explain says what is wrong with a body or a parameter.
+func explain(err error) error {
+	var e *broker.Error
+	tooLong := (*http.MaxBytesError)(nil)
+	wrong := (*json.UnmarshalTypeError)(nil)
+	syntax := (*json.SyntaxError)(nil)
+	param := (*InvalidParamFormatError)(nil)
+	missing := (*RequiredParamError)(nil)
+	switch {
+	case errors.As(err, &e):
+		return err
+	case errors.As(err, &tooLong):
+		return &broker.Error{Code: broker.TooLarge, Text: fmt.Sprintf("the body is larger than %d bytes", tooLong.Limit)}
+	case errors.As(err, &wrong):
+		where := "the body"
+		if wrong.Field != "" {
+			where = "the member " + wrong.Field
+		}
+		return invalid("%s can't be a JSON %s", where, wrong.Value)
+	case errors.As(err, &syntax):
+		return invalid("the body is not JSON: %s at byte %d", syntax.Error(), syntax.Offset)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return invalid("the body is not JSON: it ends in the middle")
+	case errors.Is(err, io.EOF):
+		return invalid("the body is empty: it must be a JSON document")
+	case errors.As(err, &param):
+		return invalid("the parameter %s is not as it should be: %v", param.ParamName, param.Err)
+	case errors.As(err, &missing):
+		return invalid("the parameter %s is missing", missing.ParamName)
+	}
+	if _, name, ok := strings.Cut(err.Error(), "unknown field "); ok {
+		return invalid("the member %s is not known here", name)
+	}
+	return invalid("%v", err)
+}
+
+// decodeBody decodes a JSON body that must hold one value with no members that the
+// contract does not have. It returns io.EOF for an empty one.
+func decodeBody(req *http.Request, v any) error { return decode(req.Body, v) }
+
+func decode(r io.Reader, v any) error {
+	d := json.NewDecoder(r)
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return invalid("the body goes on behind its JSON document")
+	}
+	return nil
+}

@@ -1,0 +1,153 @@
+package api
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// planOf describes a plan.
+func (h *handler) planOf(ctx context.Context, p *broker.Plan) Plan {
+	g := p.Group
+	d := Plan{
+		Id: p.ID, Topic: g.Topic().Name(), Group: g.Name(), From: count(p.From.Cursor), To: count(p.To),
+		Again: count(p.Again), Skipped: count(p.Skipped), Matching: count(p.Matching), Exact: p.Exact, Bytes: count(p.Bytes),
+		InFlight: count(p.InFlight), Consumers: p.Consumers, First: messagesOf(p.First), Last: messagesOf(p.Last),
+		Pending: optional(count(p.Pending)), Drain: drain(p.Pending, h.stats.Group(g), 0, true),
+		Version: p.Version, Tolerance: count(p.Tolerance), Created: at(p.Created), Expires: at(p.Expires),
+	}
+	if ms, err := g.Topic().TimeAt(ctx, p.To); err == nil && ms > 0 {
+		when := at(ms)
+		d.ToTime = &when
+	}
+	return d
+}
+
+// PlanRelocation says what a relocation would do.
+func (h *handler) PlanRelocation(ctx context.Context, r PlanRelocationRequestObject) (PlanRelocationResponseObject, error) {
+	g, err := h.broker.Group(r.Topic, r.Group)
+	if err != nil {
+		return nil, err
+	}
+	place, err := PlaceOf("to", r.Body.To)
+	if err != nil {
+		return nil, err
+	}
+	opts := broker.PlanOptions{Tolerance: -1, Rate: h.stats.Group(g), Examples: or(r.Body.Examples, 20)}
+	if opts.Examples < 0 || opts.Examples > 100 {
+		return nil, invalid("examples %d: must be 0 to 100", opts.Examples)
+	}
+	if r.Body.Tolerance != nil {
+		if opts.Tolerance, err = parseCount("tolerance", *r.Body.Tolerance); err != nil {
+			return nil, err
+		}
+	}
+	p, err := g.Plan(ctx, place, opts)
+	if err != nil {
+		return nil, err
+	}
+	return PlanRelocation201JSONResponse(h.planOf(ctx, p)), nil
+}
+
+// GetPlan shows a plan again.
+func (h *handler) GetPlan(ctx context.Context, r GetPlanRequestObject) (GetPlanResponseObject, error) {
+	p, err := h.broker.FindPlan(r.Plan)
+	if err != nil {
+		return nil, err
+	}
+	return GetPlan200JSONResponse(h.planOf(ctx, p)), nil
+}
+
+// ApplyPlan does what a plan says.
+func (h *handler) ApplyPlan(ctx context.Context, r ApplyPlanRequestObject) (ApplyPlanResponseObject, error) {
+	p, err := h.broker.FindPlan(r.Plan)
+	if err != nil {
+		return nil, err
+	}
+	reason := ""
+	if r.Body != nil {
+		reason = or(r.Body.Reason, "")
+	}
+	move, fresh, err := h.broker.Apply(ctx, p, actor(ctx), reason)
+	if fresh != nil {
+		again := h.planOf(ctx, fresh)
+		return nil, &detailed{error: err, plan: &again}
+	}
+	if err != nil {
+		return nil, err
+	}
+	d, err := h.groupOf(ctx, p.Group, oneLag)
+	return ApplyPlan200JSONResponse{Group: d, Entry: EntryOf(move.Entry, retained(p.Group, move.Entry))}, err
+}
+
+// EntryOf describes a journal entry.
+func EntryOf(e storage.JournalEntry, retained bool) JournalEntry {
+	d := JournalEntry{
+		Id: strconv.FormatInt(e.ID, 10), Time: at(e.Time), Kind: JournalEntryKind(e.Kind), Actor: e.Actor, Reason: e.Reason,
+		From: count(e.From.Cursor), To: count(e.To), Retained: &retained,
+	}
+	if e.FilterFrom != e.FilterTo {
+		d.FilterFrom, d.FilterTo = &e.FilterFrom, &e.FilterTo
+	}
+	return d
+}
+
+// retained reports whether all is there that the cursor had before it.
+func retained(g *broker.Group, e storage.JournalEntry) bool {
+	return e.From.Cursor >= g.Topic().First()
+}
+
+// ListJournal lists what happened to a group.
+func (h *handler) ListJournal(ctx context.Context, r ListJournalRequestObject) (ListJournalResponseObject, error) {
+	g, err := h.broker.Group(r.Topic, r.Group)
+	if err != nil {
+		return nil, err
+	}
+	before, limit, err := backwards(r.Params.After, r.Params.Limit)
+	if err != nil {
+		return nil, err
+	}
+	entries, err := g.Journal(ctx, before, limit+1)
+	if err != nil {
+		return nil, err
+	}
+	answer := ListJournal200JSONResponse{Entries: []JournalEntry{}}
+	for i, e := range entries {
+		if i == limit {
+			answer.Next = optional(strconv.FormatInt(entries[i-1].ID, 10))
+			break
+		}
+		answer.Entries = append(answer.Entries, EntryOf(e, retained(g, e)))
+	}
+	return answer, nil
+}
+
+// backwards reads where a list of numbered entries, newest first, goes on.
+func backwards(after *After, limit *Limit) (before int64, n int, err error) {
+	if after != nil {
+		if before, err = strconv.ParseInt(*after, 10, 64); err != nil || before < 1 {
+			return 0, 0, invalid("after %q: must be what the page before gave as next", clip(*after))
+		}
+	}
+	return before, min(max(or(limit, 100), 1), 1000), nil
+}
+
+// Revert undoes a journal entry.
+func (h *handler) Revert(ctx context.Context, r RevertRequestObject) (RevertResponseObject, error) {
+	id, err := strconv.ParseInt(r.Entry, 10, 64)
+	if err != nil {
+		return nil, invalid("%q is not the id of a journal entry", clip(r.Entry))
+	}
+	reason := ""
+	if r.Body != nil {
+		reason = or(r.Body.Reason, "")
+	}
+	g, entry, err := h.broker.Revert(context.WithoutCancel(ctx), id, actor(ctx), reason)
+	if err != nil {
+		return nil, err
+	}
+	d, err := h.groupOf(ctx, g, oneLag)
+	return Revert200JSONResponse{Group: d, Entry: EntryOf(entry, retained(g, entry))}, err
+}

@@ -1,0 +1,248 @@
+package api
+
+import (
+	"context"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// How many messages are looked at to count the lag of a filtered group.
+const (
+	oneLag  = 20_000 // when one group or topic is asked for
+	listLag = 512    // in lists
+)
+
+// kindOf names what a topic's mask says.
+func kindOf(t *broker.Topic) TopicKind {
+	switch {
+	case t.Calls():
+		return "rpc"
+	case t.Memory():
+		return "memory"
+	}
+	return "log"
+}
+
+// topicOf describes a topic.
+func (h *handler) topicOf(ctx context.Context, t *broker.Topic, lagBudget int) (Topic, error) {
+	def := t.Definition()
+	rates := h.stats.Topic(t)
+	d := Topic{
+		Name: def.Name, Kind: kindOf(t), Paused: def.Paused, Retention: retentionOf(def.Retention),
+		Depth: count(def.Next - def.First), FirstOffset: count(def.First), NextOffset: count(def.Next), Bytes: count(def.Bytes),
+		Created: at(def.Created), Updated: at(def.Updated), Creator: def.Creator,
+		Consumers: t.Subscriptions(), Rates: Rates{In: rates.In, Out: rates.Out}, Groups: []Group{},
+	}
+	if def.LastTime > 0 {
+		last := at(def.LastTime)
+		d.LastTime = &last
+	}
+	if first, err := t.TimeAt(ctx, def.First); err == nil && first > 0 {
+		oldest := at(first)
+		d.FirstTime = &oldest
+	}
+	for _, g := range t.Groups() {
+		group, err := h.groupOf(ctx, g, lagBudget)
+		if err != nil {
+			return d, err
+		}
+		d.Groups = append(d.Groups, group)
+	}
+	return d, nil
+}
+
+func retentionOf(r storage.Retention) Retention {
+	var d Retention
+	d.MaxAge = optional(r.MaxAge)
+	if r.MaxCount > 0 {
+		d.MaxCount = optional(count(r.MaxCount))
+	}
+	if r.MaxBytes > 0 {
+		d.MaxBytes = optional(count(r.MaxBytes))
+	}
+	return d
+}
+
+// limits applies what a request says to a topic's retention.
+func limits(r storage.Retention, d *Retention) (*storage.Retention, error) {
+	if d == nil {
+		return nil, nil
+	}
+	r.MaxAge = or(d.MaxAge, r.MaxAge)
+	if r.MaxAge < 0 || r.MaxAge > 1<<53-1 {
+		return nil, invalid("retention.maxAge must be milliseconds from 0 to %d", int64(1<<53-1))
+	}
+	for _, m := range []struct {
+		name string
+		from *Count
+		to   *int64
+	}{{"retention.maxCount", d.MaxCount, &r.MaxCount}, {"retention.maxBytes", d.MaxBytes, &r.MaxBytes}} {
+		if m.from == nil {
+			continue
+		}
+		n, err := parseCount(m.name, *m.from)
+		if err != nil {
+			return nil, err
+		}
+		*m.to = n
+	}
+	return &r, nil
+}
+
+// etag quotes a version. The one that is quoted in If-Match is what a client saw.
+func etag(version string) string { return `"` + version + `"` }
+
+// ifMatch reads the version that a change is meant for; "" is any.
+func ifMatch(v *IfMatch) string {
+	if v == nil || *v == "*" {
+		return ""
+	}
+	return strings.Trim(strings.TrimPrefix(strings.TrimSpace(*v), "W/"), `"`)
+}
+
+// page cuts one page out of a sorted list of names. after is the last name of the
+// page before. It returns the page and the name to go on after.
+func page[T any](all []T, name func(T) string, after *string, limit *int) ([]T, *Next) {
+	n := min(max(or(limit, 100), 1), 1000)
+	if after != nil {
+		i := slices.IndexFunc(all, func(x T) bool { return name(x) > *after })
+		if i < 0 {
+			return nil, nil
+		}
+		all = all[i:]
+	}
+	if len(all) <= n {
+		return all, nil
+	}
+	next := name(all[n-1])
+	return all[:n], &next
+}
+
+// contains compares without regard to case.
+func contains(name string, part *string) bool {
+	return part == nil || strings.Contains(lower(name), lower(*part))
+}
+
+func (h *handler) ListTopics(ctx context.Context, r ListTopicsRequestObject) (ListTopicsResponseObject, error) {
+	if k := r.Params.Kind; k != nil && !slices.Contains([]TopicKind{"log", "memory", "rpc"}, *k) {
+		return nil, invalid("kind %q: must be log, memory or rpc", clip(string(*k)))
+	}
+	all := slices.DeleteFunc(h.broker.Topics(), func(t *broker.Topic) bool {
+		return !contains(t.Name(), r.Params.Name) || r.Params.Kind != nil && kindOf(t) != *r.Params.Kind
+	})
+	some, next := page(all, (*broker.Topic).Name, r.Params.After, r.Params.Limit)
+	answer := ListTopics200JSONResponse{Topics: make([]Topic, 0, len(some)), Total: len(all), Next: next}
+	for _, t := range some {
+		d, err := h.topicOf(ctx, t, listLag)
+		if err != nil {
+			return nil, err
+		}
+		answer.Topics = append(answer.Topics, d)
+	}
+	return answer, nil
+}
+
+func (h *handler) CreateTopic(ctx context.Context, r CreateTopicRequestObject) (CreateTopicResponseObject, error) {
+	if strings.HasPrefix(r.Body.Name, broker.Ephemeral) {
+		return nil, invalid("topic name %q: must not begin with %s", clip(r.Body.Name), broker.Ephemeral)
+	}
+	mask := int64(0)
+	switch kind := or(r.Body.Kind, "log"); kind {
+	case "log":
+	case "memory":
+		mask = broker.MaskMemory
+	case "rpc":
+		mask = broker.MaskRPC
+	default:
+		return nil, invalid("kind %q: must be log, memory or rpc", clip(string(kind)))
+	}
+	retention, err := limits(storage.Retention{}, r.Body.Retention)
+	if err != nil {
+		return nil, err
+	}
+	t, _, err := h.broker.DeclareTopic(context.WithoutCancel(ctx), broker.TopicSpec{
+		Name: r.Body.Name, Mask: &mask, Retention: retention, New: true, Actor: actor(ctx),
+	})
+	if err != nil {
+		return nil, err
+	}
+	d, err := h.topicOf(ctx, t, oneLag)
+	return CreateTopic201JSONResponse{Body: d, Headers: CreateTopic201ResponseHeaders{
+		ETag: etag(t.Version()), Location: Base + "/topics/" + url.PathEscape(t.Name()),
+	}}, err
+}
+
+func (h *handler) GetTopic(ctx context.Context, r GetTopicRequestObject) (GetTopicResponseObject, error) {
+	t, err := h.broker.Topic(r.Topic)
+	if err != nil {
+		return nil, err
+	}
+	tag := etag(t.Version())
+	d, err := h.topicOf(ctx, t, oneLag)
+	return GetTopic200JSONResponse{Body: d, Headers: GetTopic200ResponseHeaders{ETag: tag}}, err
+}
+
+func (h *handler) UpdateTopic(ctx context.Context, r UpdateTopicRequestObject) (UpdateTopicResponseObject, error) {
+	t, err := h.broker.Topic(r.Topic)
+	if err != nil {
+		return nil, err
+	}
+	retention, err := limits(t.Definition().Retention, r.Body.Retention)
+	if err != nil {
+		return nil, err
+	}
+	now, err := h.alterTopic(ctx, broker.TopicSpec{Name: t.Name(), Retention: retention, Version: ifMatch(r.Params.IfMatch)})
+	return UpdateTopic200JSONResponse{Body: now.Body, Headers: UpdateTopic200ResponseHeaders(now.Headers)}, err
+}
+
+// alterTopic changes a topic that exists.
+func (h *handler) alterTopic(ctx context.Context, spec broker.TopicSpec) (now TopicNowJSONResponse, err error) {
+	if _, err := h.broker.Topic(spec.Name); err != nil {
+		return now, err
+	}
+	spec.Actor = actor(ctx)
+	t, _, err := h.broker.DeclareTopic(context.WithoutCancel(ctx), spec)
+	if err != nil {
+		return now, err
+	}
+	return h.topicNow(ctx, t)
+}
+
+func (h *handler) topicNow(ctx context.Context, t *broker.Topic) (TopicNowJSONResponse, error) {
+	tag := etag(t.Version())
+	d, err := h.topicOf(ctx, t, oneLag)
+	return TopicNowJSONResponse{Body: d, Headers: TopicNowResponseHeaders{ETag: tag}}, err
+}
+
+func (h *handler) DeleteTopic(ctx context.Context, r DeleteTopicRequestObject) (DeleteTopicResponseObject, error) {
+	err := h.broker.RemoveTopic(context.WithoutCancel(ctx), r.Topic, ifMatch(r.Params.IfMatch), actor(ctx))
+	return DeleteTopic204Response{}, err
+}
+
+func (h *handler) EmptyTopic(ctx context.Context, r EmptyTopicRequestObject) (EmptyTopicResponseObject, error) {
+	if err := h.broker.EmptyTopic(context.WithoutCancel(ctx), r.Topic, actor(ctx)); err != nil {
+		return nil, err
+	}
+	t, err := h.broker.Topic(r.Topic)
+	if err != nil {
+		return nil, err
+	}
+	now, err := h.topicNow(ctx, t)
+	return EmptyTopic200JSONResponse{now}, err
+}
+
+func (h *handler) PauseTopic(ctx context.Context, r PauseTopicRequestObject) (PauseTopicResponseObject, error) {
+	on := true
+	now, err := h.alterTopic(ctx, broker.TopicSpec{Name: r.Topic, Paused: &on})
+	return PauseTopic200JSONResponse{now}, err
+}
+
+func (h *handler) ResumeTopic(ctx context.Context, r ResumeTopicRequestObject) (ResumeTopicResponseObject, error) {
+	off := false
+	now, err := h.alterTopic(ctx, broker.TopicSpec{Name: r.Topic, Paused: &off})
+	return ResumeTopic200JSONResponse{now}, err
+}

@@ -1,0 +1,9 @@
+package zbus
+
+import _ "embed" // for the contracts
+
+//go:embed openapi.yaml
+var openAPI string
+
+// OpenAPI is the contract of the HTTP API, as YAML.
+func OpenAPI() string { return openAPI }
