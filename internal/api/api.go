@@ -34,6 +34,9 @@ type Options struct {
 	Sessions   func() []SessionInfo
 	Disconnect func(id, reason string) bool
 
+	// Stopping is closed when requests that wait for messages have to end.
+	Stopping <-chan struct{}
+
 	// Hosts are names under which this server is reached, besides IP addresses and
 	// localhost. Nil: any, which is right where clients are authenticated or the
 	// network is trusted.

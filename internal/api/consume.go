@@ -86,7 +86,7 @@ func (h *handler) Pull(ctx context.Context, r PullRequestObject) (PullResponseOb
 		return nil, err
 	}
 	sub.SetCredit(p.id, int64(most))
-	batches, err := p.gather(ctx, most, time.Duration(wait)*time.Millisecond)
+	batches, err := p.gather(ctx, h.Stopping, most, time.Duration(wait)*time.Millisecond)
 	sub.Withdraw(p.id)
 	answer := &pulled{sub: sub, batches: append(batches, p.take(true)...)}
 	if err != nil {
@@ -97,7 +97,7 @@ func (h *handler) Pull(ctx context.Context, r PullRequestObject) (PullResponseOb
 }
 
 // gather waits for the first messages and then for those that come with them.
-func (p *inbox) gather(ctx context.Context, most int, wait time.Duration) (batches []*broker.Batch, err error) {
+func (p *inbox) gather(ctx context.Context, stopping <-chan struct{}, most int, wait time.Duration) (batches []*broker.Batch, err error) {
 	n := 0
 	timer := time.NewTimer(max(wait, pullGather))
 	defer timer.Stop()
@@ -113,6 +113,8 @@ func (p *inbox) gather(ctx context.Context, most int, wait time.Duration) (batch
 			return batches, nil
 		case <-p.ended:
 			return batches, &broker.Error{Code: broker.NotFound, Text: "the group was removed"}
+		case <-stopping:
+			return batches, nil
 		case <-ctx.Done():
 			return batches, ctx.Err()
 		}

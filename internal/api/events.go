@@ -33,7 +33,7 @@ func (h *handler) StreamEvents(ctx context.Context, r StreamEventsRequestObject)
 	if g.Info().Mask&broker.MaskAck != 0 {
 		return nil, invalid("ConsumeGroup(%s) is explicit: events have no way to ack, use :pull or the WebSocket", g.Name())
 	}
-	e := &events{ctx: ctx, inbox: newInbox(ctx)}
+	e := &events{ctx: ctx, stopping: h.Stopping, inbox: newInbox(ctx)}
 	if e.sub, err = g.Subscribe(e); err != nil {
 		return nil, err
 	}
@@ -70,8 +70,9 @@ func EphemeralGroup(ctx context.Context, b *broker.Broker, t *broker.Topic, spec
 // events is a consumer, and the answer that streams what it gets.
 type events struct {
 	*inbox
-	ctx context.Context
-	sub *broker.Subscription
+	ctx      context.Context
+	stopping <-chan struct{}
+	sub      *broker.Subscription
 }
 
 // VisitStreamEventsResponse streams until the client or the group is gone.
@@ -102,6 +103,8 @@ func (e *events) VisitStreamEventsResponse(w http.ResponseWriter) error {
 			}
 		case <-e.ended:
 			e.write(w, out, "event: end\ndata: the group was removed\n\n")
+			return nil
+		case <-e.stopping:
 			return nil
 		case <-e.ctx.Done():
 			return nil

@@ -99,14 +99,18 @@ func publishedAnswer(stored []broker.Stored, total int, known bool) PublishRespo
 	return Publish201JSONResponse(p)
 }
 
-// linesCommit is how many lines go into one commit.
-const linesCommit = 1000
+// How many lines go into one commit, and about how many bytes of them.
+const (
+	linesCommit = 1000
+	linesBytes  = 4 << 20
+)
 
 // publishLines stores newline-delimited messages as they are read.
 func (h *handler) publishLines(ctx context.Context, t *broker.Topic, body io.Reader) (PublishResponseObject, error) {
 	lines := bufio.NewReaderSize(body, 64<<10)
 	var last []broker.Stored
 	stored, known := 0, true
+	accounted, _ := body.(interface{ Handled() })
 	for end := false; !end; {
 		var messages []NewMessage
 		var err error
@@ -119,6 +123,9 @@ func (h *handler) publishLines(ctx context.Context, t *broker.Topic, body io.Rea
 			stored += len(some)
 			known = known && allKnown(some)
 			last = some
+		}
+		if accounted != nil {
+			accounted.Handled()
 		}
 		if err != nil {
 			n := count(stored)
@@ -134,8 +141,9 @@ func (h *handler) publishLines(ctx context.Context, t *broker.Topic, body io.Rea
 // readLines reads the messages of one commit. end says that no more follow. An
 // error is about the line behind those it returns.
 func readLines(lines *bufio.Reader, before int) (list []NewMessage, end bool, err error) {
-	for len(list) < linesCommit {
+	for size := 0; len(list) < linesCommit && size < linesBytes; {
 		line, err := lines.ReadBytes('\n')
+		size += len(line)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return list, true, err
 		}

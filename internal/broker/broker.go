@@ -20,6 +20,7 @@ type Options struct {
 	MemoryBytes   int64 // messages of all memory topics; 128 MiB
 	OutboundBytes int64 // delivered but not yet written to sockets, all consumers; 64 MiB
 	PrefetchBytes int64 // the same for one subscription; 1 MiB
+	MaxBody       int64 // of a message given to Store; no limit
 
 	// DedupWindow is how long ids are known, see [Broker.Store]; 0: not at all.
 	DedupWindow time.Duration
@@ -216,6 +217,15 @@ func (b *Broker) Group(topic, group string) (*Group, error) {
 
 // Backlog is how many bytes wait for the storage writer.
 func (b *Broker) Backlog() int64 { return b.writer.Backlog() }
+
+// Writer says what the storage writer has done so far.
+func (b *Broker) Writer() storage.WriterTotals { return b.writer.Totals() }
+
+// Stopped says why nothing can be stored any more, or returns nil.
+func (b *Broker) Stopped() error { return b.writer.Stopped() }
+
+// InMemory is how many bytes the messages of memory topics hold.
+func (b *Broker) InMemory() int64 { return b.memory.Load() }
 
 // Outbound is how many bytes were delivered and are not yet written to a socket.
 func (b *Broker) Outbound() int64 { return b.outbound.Load() }

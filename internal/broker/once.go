@@ -74,6 +74,9 @@ func (in *Input) check() error {
 	if t.Calls() {
 		return errorf(Invalid, "Topic(%s) is for calls: a message in it would have nobody to answer to", t.name)
 	}
+	if limit := t.b.opts.MaxBody; limit > 0 && int64(len(in.Body)) > limit {
+		return errorf(TooLarge, "the body of a message has %d bytes: at most %d are allowed", len(in.Body), limit)
+	}
 	return check(t, &in.Record)
 }
 

@@ -125,6 +125,14 @@ func (s *Subscription) Waiting() (id string, ok bool) {
 	return s.id, s.credit > 0
 }
 
+// Load is how many messages the subscription still takes, and how many it holds
+// unacked.
+func (s *Subscription) Load() (credit, inFlight int64) {
+	s.g.mu.Lock()
+	defer s.g.mu.Unlock()
+	return s.credit, int64(s.held)
+}
+
 // Withdraw takes the credit back if it is still that of the given consume
 // request and unused, and reports whether it did. After true, nothing is
 // delivered for that request.

@@ -15,10 +15,14 @@ import (
 	"github.com/rushmore/zbus-go/internal/config"
 	"github.com/rushmore/zbus-go/internal/datadir"
 	"github.com/rushmore/zbus-go/internal/server"
+	"github.com/rushmore/zbus-go/internal/stats"
 	"github.com/rushmore/zbus-go/internal/storage"
 	"github.com/rushmore/zbus-go/internal/storage/sqlite"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
+
+// databaseFile is the name of the database in the data directory.
+const databaseFile = "zbus.db"
 
 // drainTime is how long clients get to take their last answers at shutdown.
 const drainTime = 5 * time.Second
@@ -58,7 +62,7 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 		durability = sqlite.Relaxed
 	}
 	store, err := sqlite.Open(ctx, sqlite.Options{
-		Path:       filepath.Join(cfg.Data, "zbus.db"),
+		Path:       filepath.Join(cfg.Data, databaseFile),
 		Durability: durability, SyncInterval: cfg.SyncInterval, Log: log,
 	})
 	if err != nil {
@@ -66,6 +70,8 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 	}
 	memory := divide(cfg)
 	b := parts{log: log, pprof: cfg.Pprof, listeners: listeners}
+	b.stopping, b.stop = context.WithCancel(context.WithoutCancel(ctx))
+	defer b.stop()
 	b.writer = storage.NewWriter(store, storage.WriterLimits{
 		PendingBytes: memory.pending,
 		Upkeep:       min(100*time.Millisecond, cfg.SyncInterval/4),
@@ -77,13 +83,17 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 	}
 	b.broker, err = broker.Open(ctx, store, b.writer, broker.Options{
 		TailBytes: cfg.TailCache, MemoryBytes: memory.topics, OutboundBytes: memory.outbound,
-		DedupWindow: cfg.DedupWindow, Changed: changed, Log: log,
+		MaxBody: cfg.MaxBody, DedupWindow: cfg.DedupWindow, Changed: changed, Log: log,
 	})
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
+	handlers, err := b.handlers(cfg, version, b.stopping)
+	if err != nil {
+		return errors.Join(err, store.Close())
+	}
 	b.server = server.New(server.Options{
-		Broker: b.broker, Log: log,
+		Broker: b.broker, Log: log, Handlers: handlers, Ready: b.broker.Stopped,
 		Address: cfg.Advertised(listeners[0].Addr()), Version: string(version),
 		Limits:      wire.Limits{Head: int(cfg.MaxHead), Fields: cfg.MaxFields, Body: cfg.MaxBody},
 		MaxInflight: cfg.MaxInflight, MaxConnections: maxConnections(cfg), RequestBytes: memory.requests,
@@ -112,6 +122,11 @@ type parts struct {
 	writer    *storage.Writer
 	broker    *broker.Broker
 	server    *server.Server
+	stats     *stats.Sampler
+
+	// stopping ends when requests that wait for messages have to.
+	stopping context.Context
+	stop     context.CancelFunc
 }
 
 func (p *parts) addresses() Ready {
@@ -132,6 +147,7 @@ func (p *parts) run(ctx context.Context, ready func()) error {
 	brokerage := start(base, p.broker.Run)
 	served := start(serving, func(ctx context.Context) error { return p.server.Serve(ctx, p.listeners, drainTime) })
 	profiling := start(serving, func(ctx context.Context) error { return serveProfiles(ctx, p.pprof) })
+	sampling := start(serving, p.stats.Run)
 	ready()
 
 	var err error
@@ -146,9 +162,11 @@ func (p *parts) run(ctx context.Context, ready func()) error {
 			<-ctx.Done()
 		}
 	}
+	p.stop()
 	stopServing()
 	<-served.done
 	<-profiling.done
+	<-sampling.done
 	for _, part := range []*part{brokerage, writer} {
 		part.stop()
 		<-part.done

@@ -1,6 +1,12 @@
 package daemon
 
-import "golang.org/x/sys/unix"
+import (
+	"bytes"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
 
 // openFiles is how many files this process may have open.
 func openFiles() uint64 {
@@ -9,4 +15,32 @@ func openFiles() uint64 {
 		return 0
 	}
 	return limit.Cur
+}
+
+// diskFree is how many bytes can still be written where a directory is, -1 when
+// the system does not say.
+func diskFree(dir string) int64 {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil {
+		return -1
+	}
+	return int64(fs.Bavail) * int64(fs.Bsize)
+}
+
+// residentMemory is how many bytes of this process are in memory, 0 where the system
+// does not say so in a file.
+func residentMemory() int64 {
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0
+	}
+	fields := bytes.Fields(text)
+	if len(fields) < 2 {
+		return 0
+	}
+	pages, err := strconv.ParseInt(string(fields[1]), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return pages * int64(os.Getpagesize())
 }

@@ -43,6 +43,13 @@ func (s *Server) newHTTP() *http.Server {
 		}
 		_, _ = io.WriteString(w, "ok\n")
 	})
+	r.Get("/readyz", s.ready)
+	for path, h := range s.opts.Handlers {
+		if strings.HasSuffix(path, "/") {
+			path += "*"
+		}
+		r.Handle(path, s.accounted(h))
+	}
 	for name := range s.verbs {
 		r.HandleFunc("/"+name, s.command)
 		r.HandleFunc("/"+name+"/*", s.command)
@@ -55,6 +62,57 @@ func (s *Server) newHTTP() *http.Server {
 		MaxHeaderBytes:    s.limits().Head,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
+}
+
+// ready tells whoever sends work here whether to do so.
+func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
+	switch {
+	case s.draining.Load():
+		http.Error(w, "shutting down", http.StatusServiceUnavailable)
+	case s.opts.Ready != nil && s.opts.Ready() != nil:
+		http.Error(w, s.opts.Ready().Error(), http.StatusServiceUnavailable)
+	default:
+		_, _ = io.WriteString(w, "ok\n")
+	}
+}
+
+// elsewhere reports whether one of the handlers serves a path, so that nothing in
+// the request makes it one of the protocol's.
+func (s *Server) elsewhere(path string) bool {
+	for p := range s.opts.Handlers {
+		if path == p || strings.HasSuffix(p, "/") && strings.HasPrefix(path, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// accounted limits the body of a request, and accounts for it as long as the
+// handler may keep it.
+func (s *Server) accounted(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.Body != nil && req.Body != http.NoBody {
+			body := http.MaxBytesReader(w, req.Body, s.bodyLimit(req))
+			counted := &countedBody{countedReader: countedReader{reserve: s.reserve, src: body}, Closer: body, out: http.NewResponseController(w)}
+			defer counted.release()
+			req.Body = counted
+		}
+		next.ServeHTTP(w, req)
+	})
+}
+
+// linesFactor is how much larger a body may be whose lines are handled while it is
+// read.
+const linesFactor = 64
+
+// bodyLimit is the largest body of a request. In JSON a message takes more room
+// than by itself.
+func (s *Server) bodyLimit(req *http.Request) int64 {
+	limit := 2 * s.limits().Body
+	if strings.HasPrefix(req.Header.Get("Content-Type"), "application/x-ndjson") {
+		limit *= linesFactor
+	}
+	return limit
 }
 
 // limits are the configured limits with the defaults of package wire filled in.
@@ -72,7 +130,7 @@ func (s *Server) limits() wire.Limits {
 // upgrades turns WebSocket requests, whatever their path, into sessions.
 func (s *Server) upgrades(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if strings.EqualFold(req.Header.Get("Upgrade"), "websocket") {
+		if strings.EqualFold(req.Header.Get("Upgrade"), "websocket") && !s.elsewhere(req.URL.Path) {
 			s.serveWebSocket(w, req)
 			return
 		}
@@ -83,7 +141,7 @@ func (s *Server) upgrades(next http.Handler) http.Handler {
 // commanded serves what has a cmd header, whatever its path is.
 func (s *Server) commanded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if req.Header.Values(wire.HeaderCmd) != nil {
+		if req.Header.Values(wire.HeaderCmd) != nil && !s.elsewhere(req.URL.Path) {
 			s.command(w, req)
 			return
 		}

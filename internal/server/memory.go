@@ -1,11 +1,14 @@
 package server
 
 import (
-	"errors"
 	"io"
+	"net/http"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/broker"
 )
 
-var errNoMemory = errors.New("receive buffers are at their limit: try again later")
+var errNoMemory error = &broker.Error{Code: broker.Unavailable, Text: "receive buffers are at their limit: try again later"}
 
 // reserve accounts for receive buffers. It is a wire.Reader's Reserve.
 func (s *Server) reserve(delta int) error {
@@ -39,6 +42,28 @@ func (c *countedReader) readAll(src io.Reader) ([]byte, error) {
 	c.src = src
 	return io.ReadAll(c)
 }
+
+// countedBody is the body of a request that a handler reads as it likes. Each read
+// has its time.
+type countedBody struct {
+	countedReader
+	io.Closer
+	out *http.ResponseController
+}
+
+// Read reads from the body.
+func (c *countedBody) Read(p []byte) (int, error) {
+	_ = c.out.SetReadDeadline(time.Now().Add(bodyTimeout)) // without it the read just takes longer
+	n, err := c.countedReader.Read(p)
+	if err != nil {
+		_ = c.out.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+// Handled says that what was read so far is kept no longer, or accounted for by
+// somebody else.
+func (c *countedBody) Handled() { c.release() }
 
 // release gives back what was accounted for: the bytes are somebody else's now.
 func (c *countedReader) release() {

@@ -35,6 +35,14 @@ type Options struct {
 	// server's own; "*" is any.
 	Origins []string
 
+	// Handlers serve what is not the protocol's, by path: a path that ends in a
+	// slash is everything below it. Bodies are limited and accounted for. A handler
+	// may serve WebSockets.
+	Handlers map[string]http.Handler
+	// Ready reports why the server can't take work, apart from stopping; nil: it
+	// can.
+	Ready func() error
+
 	TLS     *tls.Config // nil: no TLS
 	CertPEM string      // what the ssl command hands out
 }

@@ -54,6 +54,7 @@ type session struct {
 	json     []byte
 	renewed  time.Time // when the idle deadline was set; zero when another one is
 
+	activity  activity
 	inflight  gate          // publishes and acks handed to the broker and not answered
 	room      chan struct{} // capacity 1: the writer has sent something
 	written   chan struct{} // closed when the writer has ended
@@ -94,6 +95,8 @@ func newSession(srv *Server, remote string) *session {
 	s.out.init()
 	s.enc.init()
 	s.inflight.init()
+	s.activity.since = time.Now()
+	s.activity.heard()
 	s.life, s.stop = context.WithCancel(context.Background())
 	return s
 }
@@ -260,6 +263,7 @@ func (s *session) read(conn net.Conn, r *wire.Reader) (buffered []byte, err erro
 			if err := r.Fill(); err != nil {
 				return nil, err
 			}
+			s.activity.heard()
 			continue
 		}
 		if !s.mine(m) {

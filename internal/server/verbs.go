@@ -50,6 +50,7 @@ func (s *Server) commands() map[string]verb {
 
 // handle runs one request.
 func (s *session) handle(m *wire.Message) {
+	s.activity.in.Add(1)
 	if m.Minor == 0 != s.http10.Load() {
 		s.http10.Store(m.Minor == 0)
 	}

@@ -92,6 +92,7 @@ func (s *session) writeItems(w frames, items []item) error {
 		if len(e.buf) < flushBytes && i < len(items)-1 && !e.stopped {
 			continue
 		}
+		s.activity.out.Add(int64(len(e.ends)))
 		err := w.writeFrames(e.buf, e.ends)
 		reportAll(items[first:i+1], err == nil)
 		first = i + 1
@@ -130,6 +131,7 @@ func (s *session) sendNow() {
 	for i := range items {
 		e.add(&items[i])
 	}
+	s.activity.out.Add(int64(len(e.ends)))
 	if n := s.direct.write(e.buf); n < len(e.buf) {
 		s.rest, s.owed = append([]byte(nil), e.buf[n:]...), items
 		s.out.handOver()

@@ -141,7 +141,10 @@ func (w *Writer) commit(batch []*Ticket) error {
 		}
 	}
 	g := group{tickets: batch}
+	began := time.Now()
 	g.errs, g.err = w.store.Commit(ops)
+	w.commits.Add(1)
+	w.commitTime.Add(int64(time.Since(began)))
 	fatal := g.err != nil && !errors.Is(g.err, ErrFull)
 	if fatal {
 		g.err = unavailable(g.err)
@@ -181,7 +184,10 @@ func (w *Writer) sync(done <-chan struct{}, stop func()) {
 		}
 		for groups, ok := w.beginSync(last); ok; groups, ok = w.beginSync(last) {
 			if err == nil {
+				began := time.Now()
 				err = w.store.Sync()
+				w.syncs.Add(1)
+				w.syncTime.Add(int64(time.Since(began)))
 			}
 			w.endSync(groups, err, stop)
 		}

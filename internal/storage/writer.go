@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -76,6 +77,35 @@ type Writer struct {
 	waiting int64      // guarded by mu: Bytes of pending
 	closed  error      // guarded by mu: why nothing more is taken
 	pipeline
+	totals
+}
+
+// totals are written by the goroutines that commit and sync, and read by anybody.
+type totals struct {
+	commits, commitTime, syncs, syncTime atomic.Int64 // times in nanoseconds
+}
+
+// WriterTotals are what the Writer has done since it was made.
+type WriterTotals struct {
+	Commits    int64
+	CommitTime time.Duration // spent in Store.Commit
+	Syncs      int64
+	SyncTime   time.Duration // spent in Store.Sync
+}
+
+// Totals says what the Writer has done so far.
+func (w *Writer) Totals() WriterTotals {
+	return WriterTotals{
+		Commits: w.commits.Load(), CommitTime: time.Duration(w.commitTime.Load()),
+		Syncs: w.syncs.Load(), SyncTime: time.Duration(w.syncTime.Load()),
+	}
+}
+
+// Stopped says why the Writer takes nothing any more, or returns nil.
+func (w *Writer) Stopped() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.closed
 }
 
 // NewWriter makes a Writer for a store. Nothing is written until Run is called.

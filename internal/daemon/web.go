@@ -1,0 +1,102 @@
+package daemon
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	zbus "github.com/rushmore/zbus-go"
+	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/config"
+	"github.com/rushmore/zbus-go/internal/metrics"
+	"github.com/rushmore/zbus-go/internal/stats"
+)
+
+// handlers makes what is served besides the protocol. It is called before the
+// server is made, and asks for it only when a request comes.
+func (p *parts) handlers(cfg config.Config, version Version, stopping context.Context) (map[string]http.Handler, error) {
+	info := p.info(cfg, version)
+	connections := func() int64 { return p.server.Connections() }
+	p.stats = stats.New(p.broker, connections)
+	numbers, err := metrics.New(metrics.Options{
+		Broker: p.broker, Version: string(version), Connections: connections, Log: p.log,
+		Database: func() int64 { return databaseSize(cfg.Data) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	return map[string]http.Handler{
+		"/metrics": numbers,
+		"/api/": api.New(api.Options{
+			Broker: p.broker, Stats: p.stats, Log: p.log, Contract: zbus.OpenAPI(),
+			Server: info, Sessions: p.sessions, Disconnect: p.disconnect, Stopping: stopping.Done(),
+			Hosts: hosts(cfg), Origins: cfg.AllowOrigin,
+		}),
+	}, nil
+}
+
+// info describes this server. The number of files it looks at is small.
+func (p *parts) info(cfg config.Config, version Version) func() api.ServerInfo {
+	started := time.Now()
+	address := cfg.Advertised(p.listeners[0].Addr())
+	return func() api.ServerInfo {
+		return api.ServerInfo{
+			Address: address, TLS: cfg.TLS(), Version: string(version), Durability: string(cfg.Durability),
+			Started: started, Connections: p.server.Connections(),
+			Database: databaseSize(cfg.Data), DiskFree: diskFree(cfg.Data), Memory: residentMemory(),
+		}
+	}
+}
+
+// databaseSize is the size of the database and its log.
+func databaseSize(dir string) (total int64) {
+	for _, suffix := range []string{"", "-wal"} {
+		if info, err := os.Stat(filepath.Join(dir, databaseFile+suffix)); err == nil {
+			total += info.Size()
+		}
+	}
+	return total
+}
+
+// sessions lists all connections.
+func (p *parts) sessions() []api.SessionInfo {
+	native := p.server.Sessions()
+	all := make([]api.SessionInfo, 0, len(native))
+	for _, s := range native {
+		info := api.SessionInfo{
+			ID: s.ID, Remote: s.Remote, Protocol: s.Protocol, Since: s.Since, Active: s.Active, In: s.In, Out: s.Out,
+		}
+		for _, sub := range s.Subscriptions {
+			info.Subscriptions = append(info.Subscriptions, api.SubscriptionInfo(sub))
+		}
+		all = append(all, info)
+	}
+	return all
+}
+
+// disconnect ends one of them.
+func (p *parts) disconnect(id, reason string) bool { return p.server.Disconnect(id, reason) }
+
+// hosts are the names under which the API may be asked for when only this machine
+// can reach it; nil, for any, when others can, under names that nobody knows here.
+func hosts(cfg config.Config) []string {
+	for _, address := range cfg.Listen {
+		if host, _, err := net.SplitHostPort(address); err != nil || !isLoopback(host) {
+			return nil
+		}
+	}
+	names := []string{}
+	if host, _, err := net.SplitHostPort(cfg.Advertise); err == nil {
+		names = append(names, strings.ToLower(host))
+	}
+	return names
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

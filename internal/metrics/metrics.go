@@ -1,0 +1,151 @@
+// Package metrics shows the broker's counters to Prometheus. They are read when
+// somebody asks, so they cost nothing otherwise; labels are the names of topics and
+// groups, and a topic or group that is removed takes its series along.
+package metrics
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/rushmore/zbus-go/internal/broker"
+)
+
+// Options are what is shown besides what the broker knows.
+type Options struct {
+	Broker      *broker.Broker
+	Version     string
+	Connections func() int64
+	Database    func() int64 // bytes of the database's files
+	Log         *slog.Logger
+}
+
+// New makes the handler of /metrics.
+func New(opts Options) (http.Handler, error) {
+	r := prometheus.NewRegistry()
+	for _, c := range []prometheus.Collector{
+		newCollector(opts),
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	} {
+		if err := r.Register(c); err != nil {
+			return nil, fmt.Errorf("metrics: %w", err)
+		}
+	}
+	return promhttp.HandlerFor(r, promhttp.HandlerOpts{
+		ErrorLog: slog.NewLogLogger(opts.Log.Handler(), slog.LevelError),
+	}), nil
+}
+
+// figure is one series of the broker as a whole.
+type figure struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	read func() float64
+}
+
+// perTopic and perGroup are series with a value for each.
+type (
+	perTopic struct {
+		desc *prometheus.Desc
+		kind prometheus.ValueType
+		read func(*broker.Topic) float64
+	}
+	perGroup struct {
+		desc *prometheus.Desc
+		kind prometheus.ValueType
+		read func(*groupFigures) float64
+	}
+)
+
+// groupFigures are read once for all series of a group.
+type groupFigures struct {
+	broker.GroupInfo
+	broker.GroupCounts
+	behind int64
+}
+
+// collector reads the broker when it is asked to.
+type collector struct {
+	broker *broker.Broker
+	build  prometheus.Metric
+	all    []figure
+	topics []perTopic
+	groups []perGroup
+}
+
+func newCollector(o Options) *collector {
+	b := o.Broker
+	const counter, gauge = prometheus.CounterValue, prometheus.GaugeValue
+	info := prometheus.NewDesc("zbus_build_info", "The version that runs; always 1.", []string{"version"}, nil)
+	c := &collector{broker: b, build: prometheus.MustNewConstMetric(info, gauge, 1, o.Version)}
+	all := func(kind prometheus.ValueType, name, help string, read func() float64) {
+		c.all = append(c.all, figure{prometheus.NewDesc(name, help, nil, nil), kind, read})
+	}
+	topic := func(kind prometheus.ValueType, name, help string, read func(*broker.Topic) float64) {
+		c.topics = append(c.topics, perTopic{prometheus.NewDesc(name, help, []string{"topic"}, nil), kind, read})
+	}
+	group := func(kind prometheus.ValueType, name, help string, read func(*groupFigures) float64) {
+		c.groups = append(c.groups, perGroup{prometheus.NewDesc(name, help, []string{"topic", "group"}, nil), kind, read})
+	}
+	all(gauge, "zbus_connections", "Open connections.", func() float64 { return float64(o.Connections()) })
+	all(gauge, "zbus_database_size_bytes", "Size of the database's files.", func() float64 { return float64(o.Database()) })
+	all(gauge, "zbus_storage_backlog_bytes", "Bytes that wait to be stored.", func() float64 { return float64(b.Backlog()) })
+	all(gauge, "zbus_outbound_bytes", "Bytes delivered and not yet written to sockets.", func() float64 { return float64(b.Outbound()) })
+	all(gauge, "zbus_memory_topics_bytes", "Bytes that memory topics hold.", func() float64 { return float64(b.InMemory()) })
+	all(counter, "zbus_storage_commits_total", "Transactions committed.", func() float64 { return float64(b.Writer().Commits) })
+	all(counter, "zbus_storage_commit_seconds_total", "Time spent committing.", func() float64 { return b.Writer().CommitTime.Seconds() })
+	all(counter, "zbus_storage_syncs_total", "Times the log was synced.", func() float64 { return float64(b.Writer().Syncs) })
+	all(counter, "zbus_storage_sync_seconds_total", "Time spent syncing.", func() float64 { return b.Writer().SyncTime.Seconds() })
+
+	topic(counter, "zbus_topic_published_messages_total", "Messages published.", func(t *broker.Topic) float64 { return float64(t.Published()) })
+	topic(gauge, "zbus_topic_messages", "Messages that are there.", func(t *broker.Topic) float64 { return float64(t.Next() - t.First()) })
+	topic(gauge, "zbus_topic_size_bytes", "Size of these.", func(t *broker.Topic) float64 { return float64(t.Definition().Bytes) })
+	topic(gauge, "zbus_topic_consumers", "Consumers over all groups.", func(t *broker.Topic) float64 { return float64(t.Subscriptions()) })
+
+	group(counter, "zbus_group_delivered_messages_total", "Deliveries, repeated ones included.", func(g *groupFigures) float64 { return float64(g.Delivered) })
+	group(counter, "zbus_group_redelivered_messages_total", "Deliveries that were repeated.", func(g *groupFigures) float64 { return float64(g.Redelivered) })
+	group(counter, "zbus_group_dead_messages_total", "Messages given up after too many deliveries.", func(g *groupFigures) float64 { return float64(g.Dead) })
+	group(counter, "zbus_group_ack_timeouts_total", "Deliveries that were not acked in time.", func(g *groupFigures) float64 { return float64(g.Timeouts) })
+	group(gauge, "zbus_group_lag_messages", "Messages from the cursor to the end of the log, whatever the filter says of them.", func(g *groupFigures) float64 { return float64(g.behind) })
+	group(gauge, "zbus_group_in_flight_messages", "Deliveries that wait for their ack.", func(g *groupFigures) float64 { return float64(g.InFlight) })
+	group(gauge, "zbus_group_consumers", "Consumers.", func(g *groupFigures) float64 { return float64(len(g.Consumers)) })
+	return c
+}
+
+// Describe is part of prometheus.Collector.
+func (c *collector) Describe(out chan<- *prometheus.Desc) {
+	out <- c.build.Desc()
+	for _, f := range c.all {
+		out <- f.desc
+	}
+	for _, f := range c.topics {
+		out <- f.desc
+	}
+	for _, f := range c.groups {
+		out <- f.desc
+	}
+}
+
+// Collect is part of prometheus.Collector.
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	out <- c.build
+	for _, f := range c.all {
+		out <- prometheus.MustNewConstMetric(f.desc, f.kind, f.read())
+	}
+	for _, t := range c.broker.Topics() {
+		for _, f := range c.topics {
+			out <- prometheus.MustNewConstMetric(f.desc, f.kind, f.read(t), t.Name())
+		}
+		for _, g := range t.Groups() {
+			figures := &groupFigures{GroupInfo: g.Info(), GroupCounts: g.Counts(), behind: g.Behind()}
+			for _, f := range c.groups {
+				out <- prometheus.MustNewConstMetric(f.desc, f.kind, f.read(figures), t.Name(), g.Name())
+			}
+		}
+	}
+}
