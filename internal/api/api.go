@@ -163,9 +163,13 @@ func verbs(next http.Handler) http.Handler {
 		if i := strings.LastIndexByte(path, ':'); req.Method == http.MethodPost && i >= 0 && actions[path[i+1:]] {
 			end = i
 		}
-		if strings.IndexByte(path[:end], ':') >= 0 || req.URL.RawPath != "" {
-			// The generated code unescapes what the router found.
-			chi.RouteContext(req.Context()).RoutePath = strings.ReplaceAll(path[:end], ":", "%3A") + path[end:]
+		if strings.IndexByte(path[:end], ':') >= 0 {
+			// The router goes by the raw path if there is one, and what it finds there
+			// is unescaped.
+			u := *req.URL
+			u.RawPath = strings.ReplaceAll(path[:end], ":", "%3A") + path[end:]
+			req = req.Clone(req.Context())
+			req.URL = &u
 		}
 		next.ServeHTTP(w, req)
 	})

@@ -28,12 +28,12 @@ func (h *handler) GetHistogram(ctx context.Context, r GetHistogramRequestObject)
 		return nil, err
 	}
 	axis := GetHistogram200JSONResponseBodyAxis(or(r.Params.Axis, "offset"))
-	var bounds []int64
+	var bounds, times []int64
 	switch axis {
 	case "offset":
 		bounds = evenly(lo, hi, n)
 	case "time":
-		bounds, err = h.timeBounds(ctx, t, lo, hi, n)
+		bounds, times, err = h.timeBounds(ctx, t, lo, hi, n)
 	default:
 		return nil, invalid("axis %q: must be offset or time", clip(string(axis)))
 	}
@@ -45,6 +45,10 @@ func (h *handler) GetHistogram(ctx context.Context, r GetHistogramRequestObject)
 		b, err := bucket(ctx, t, bounds[i], bounds[i+1])
 		if err != nil {
 			return nil, err
+		}
+		if times != nil {
+			when := at(times[i])
+			b.Time = &when
 		}
 		answer.Buckets = append(answer.Buckets, b)
 	}
@@ -88,29 +92,30 @@ func evenly(lo, hi int64, n int) []int64 {
 	return bounds
 }
 
-// timeBounds divides a part of a log into n parts of the same time.
-func (h *handler) timeBounds(ctx context.Context, t *broker.Topic, lo, hi int64, n int) ([]int64, error) {
+// timeBounds divides a part of a log into at most n parts of the same time, and
+// gives where and when they begin.
+func (h *handler) timeBounds(ctx context.Context, t *broker.Topic, lo, hi int64, n int) (bounds, times []int64, err error) {
 	if lo == hi {
-		return nil, nil
+		return nil, nil, nil
 	}
 	first, err := t.TimeAt(ctx, lo)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	last, err := t.TimeAt(ctx, hi-1)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	bounds := []int64{lo}
-	for _, ms := range evenly(first, last+1, n)[1:] {
+	bounds, times = []int64{lo}, evenly(first, max(last, first)+1, n)
+	for _, ms := range times[1:] {
 		at, err := h.broker.Resolve(ctx, t, nil, broker.Place{At: broker.AtTime, Time: ms})
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		bounds = append(bounds, min(max(at, bounds[len(bounds)-1]), hi))
 	}
 	bounds[len(bounds)-1] = hi
-	return bounds, nil
+	return bounds, times, nil
 }
 
 func bucket(ctx context.Context, t *broker.Topic, lo, hi int64) (Bucket, error) {

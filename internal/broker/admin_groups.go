@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -70,13 +71,11 @@ func (b *Broker) DeclareGroup(ctx context.Context, spec GroupSpec) (*Group, bool
 	if !t.memory { // places in a memory topic mean nothing to the next process
 		def.Progress = storage.Progress{Cursor: start, Read: start}
 	}
-	err = b.writer.Do(ctx, &storage.Atomic{Ops: []storage.Op{
+	err = b.writer.Do(ctx, audited(b.audit(spec.Actor, "group.create", t.name+"/"+spec.Name), spec.Name,
 		&storage.CreateGroup{Group: &def, Entry: &storage.JournalEntry{
 			Topic: t.id, Time: now, Kind: "create", Actor: spec.Actor, Reason: spec.Reason,
 			From: storage.At(start), To: start, FilterFrom: def.Filter, FilterTo: def.Filter,
-		}},
-		b.audit(spec.Actor, "group.create", t.name+"/"+spec.Name),
-	}})
+		}}))
 	if err != nil {
 		return nil, false, err
 	}
@@ -206,9 +205,7 @@ func (b *Broker) RemoveGroup(ctx context.Context, topic, name, version, actor st
 	if err != nil {
 		return err
 	}
-	err = b.writer.Do(ctx, &storage.Atomic{Ops: []storage.Op{
-		&storage.RemoveGroup{Group: g.id}, b.audit(actor, "group.remove", g.t.name+"/"+g.name),
-	}})
+	err = b.writer.Do(ctx, audited(b.audit(actor, "group.remove", g.t.name+"/"+g.name), g.name, &storage.RemoveGroup{Group: g.id}))
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return err
 	}
@@ -237,4 +234,13 @@ func (g *Group) end() {
 	}
 	g.wakeUp()
 	g.b.saver.mark(g, true) // acks that wait get their answer
+}
+
+// audited is an op together with its entry in the audit trail. Groups that come and
+// go with their one consumer are not worth one.
+func audited(entry *storage.Audit, group string, op storage.Op) storage.Op {
+	if strings.HasPrefix(group, Ephemeral) {
+		return op
+	}
+	return &storage.Atomic{Ops: []storage.Op{op, entry}}
 }
