@@ -18,6 +18,27 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for ChangeAction.
+const (
+	ChangeActionCreate ChangeAction = "create"
+	ChangeActionDelete ChangeAction = "delete"
+	ChangeActionUpdate ChangeAction = "update"
+)
+
+// Valid indicates whether the value is a known member of the ChangeAction enum.
+func (e ChangeAction) Valid() bool {
+	switch e {
+	case ChangeActionCreate:
+		return true
+	case ChangeActionDelete:
+		return true
+	case ChangeActionUpdate:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for FateFate.
 const (
 	FateFateBeforeCursor FateFate = "beforeCursor"
@@ -50,25 +71,25 @@ func (e FateFate) Valid() bool {
 
 // Defines values for JournalEntryKind.
 const (
-	Create   JournalEntryKind = "create"
-	Empty    JournalEntryKind = "empty"
-	Filter   JournalEntryKind = "filter"
-	Relocate JournalEntryKind = "relocate"
-	Revert   JournalEntryKind = "revert"
+	JournalEntryKindCreate   JournalEntryKind = "create"
+	JournalEntryKindEmpty    JournalEntryKind = "empty"
+	JournalEntryKindFilter   JournalEntryKind = "filter"
+	JournalEntryKindRelocate JournalEntryKind = "relocate"
+	JournalEntryKindRevert   JournalEntryKind = "revert"
 )
 
 // Valid indicates whether the value is a known member of the JournalEntryKind enum.
 func (e JournalEntryKind) Valid() bool {
 	switch e {
-	case Create:
+	case JournalEntryKindCreate:
 		return true
-	case Empty:
+	case JournalEntryKindEmpty:
 		return true
-	case Filter:
+	case JournalEntryKindFilter:
 		return true
-	case Relocate:
+	case JournalEntryKindRelocate:
 		return true
-	case Revert:
+	case JournalEntryKindRevert:
 		return true
 	default:
 		return false
@@ -393,10 +414,35 @@ type Bucket struct {
 	To Count `json:"to"`
 }
 
+// Change defines model for Change.
+type Change struct {
+	Action      ChangeAction `json:"action"`
+	Differences []Difference `json:"differences"`
+
+	// Messages Of a topic that is deleted: how many messages go with it.
+	//
+	// Examples: 1204551
+	Messages *Count `json:"messages,omitempty"`
+
+	// Target A topic (`orders`) or a group (`orders/billing`).
+	Target string `json:"target"`
+}
+
+// ChangeAction defines model for Change.Action.
+type ChangeAction string
+
 // Count A number of messages or bytes, or an offset, in decimal digits.
 //
 // Examples: 1204551
 type Count = string
+
+// Definitions defines model for Definitions.
+type Definitions struct {
+	Topics []TopicDefinition `json:"topics"`
+
+	// Version Of the broker that exported them; not looked at.
+	Version *string `json:"version,omitempty"`
+}
 
 // DelayedHandles defines model for DelayedHandles.
 type DelayedHandles struct {
@@ -438,6 +484,14 @@ type Delivery struct {
 
 	// Truncated True when only the beginning of the body is here, as in lists: get the message by its offset.
 	Truncated *bool `json:"truncated,omitempty"`
+}
+
+// Difference defines model for Difference.
+type Difference struct {
+	// From As JSON.
+	From   string `json:"from"`
+	Member string `json:"member"`
+	To     string `json:"to"`
 }
 
 // Fate defines model for Fate.
@@ -608,6 +662,20 @@ type Group struct {
 	Version string `json:"version"`
 }
 
+// GroupDefinition defines model for GroupDefinition.
+type GroupDefinition struct {
+	AckTimeout *int64  `json:"ackTimeout,omitempty"`
+	AckWindow  *int64  `json:"ackWindow,omitempty"`
+	Exclusive  *bool   `json:"exclusive,omitempty"`
+	Filter     *string `json:"filter,omitempty"`
+	MaxDeliver *int64  `json:"maxDeliver,omitempty"`
+	Name       string  `json:"name"`
+	Paused     *bool   `json:"paused,omitempty"`
+
+	// Settle `auto`: a message is settled when it was written to the consumer. `explicit`: when the consumer acked it.
+	Settle *SettleMode `json:"settle,omitempty"`
+}
+
 // GroupPatch defines model for GroupPatch.
 type GroupPatch struct {
 	AckTimeout *int64  `json:"ackTimeout,omitempty"`
@@ -634,6 +702,16 @@ type HandleFailure struct {
 // Handles defines model for Handles.
 type Handles struct {
 	Handles []string `json:"handles"`
+}
+
+// ImportReport defines model for ImportReport.
+type ImportReport struct {
+	// Changes In the order in which they are made.
+	Changes []Change `json:"changes"`
+	DryRun  bool     `json:"dryRun"`
+
+	// Unchanged Topics and groups that are as described.
+	Unchanged int `json:"unchanged"`
 }
 
 // JournalEntry defines model for JournalEntry.
@@ -1199,6 +1277,19 @@ type Topic struct {
 	Updated   time.Time `json:"updated"`
 }
 
+// TopicDefinition A limit or member that is left out has its default.
+type TopicDefinition struct {
+	Groups *[]GroupDefinition `json:"groups,omitempty"`
+
+	// Kind `log` is on disk; `memory` is lost with the process; `rpc` holds calls until a provider answers them.
+	Kind   *TopicKind `json:"kind,omitempty"`
+	Name   string     `json:"name"`
+	Paused *bool      `json:"paused,omitempty"`
+
+	// Retention Limits of a topic's log. One that is 0 or left out is none.
+	Retention *Retention `json:"retention,omitempty"`
+}
+
 // TopicKind `log` is on disk; `memory` is lost with the process; `rpc` holds calls until a provider answers them.
 type TopicKind string
 
@@ -1298,6 +1389,12 @@ type ListAuditParams struct {
 	// After `next` of the page before.
 	After *After `form:"after,omitempty" json:"after,omitempty"`
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ImportDefinitionsParams defines parameters for ImportDefinitions.
+type ImportDefinitionsParams struct {
+	DryRun *bool `form:"dryRun,omitempty" json:"dryRun,omitempty"`
+	Prune  *bool `form:"prune,omitempty" json:"prune,omitempty"`
 }
 
 // CloseSessionsParams defines parameters for CloseSessions.
@@ -1455,6 +1552,9 @@ type GetTagsParams struct {
 	// Last How many of the newest messages to look at.
 	Last *Last `form:"last,omitempty" json:"last,omitempty"`
 }
+
+// ImportDefinitionsJSONRequestBody defines body for ImportDefinitions for application/json ContentType.
+type ImportDefinitionsJSONRequestBody = Definitions
 
 // RevertJSONRequestBody defines body for Revert for application/json ContentType.
 type RevertJSONRequestBody = Because
@@ -1813,6 +1913,12 @@ type ServerInterface interface {
 	// ListAudit Administrative actions, newest first
 	// (GET /audit)
 	ListAudit(w http.ResponseWriter, r *http.Request, params ListAuditParams)
+	// ExportDefinitions All topics and groups, without their messages and places
+	// (GET /definitions)
+	ExportDefinitions(w http.ResponseWriter, r *http.Request)
+	// ImportDefinitions Make topics and groups as described
+	// (POST /definitions)
+	ImportDefinitions(w http.ResponseWriter, r *http.Request, params ImportDefinitionsParams)
 	// Revert Undo a journal entry
 	// (POST /journal/{entry}:revert)
 	Revert(w http.ResponseWriter, r *http.Request, entry string)
@@ -1930,6 +2036,18 @@ type Unimplemented struct{}
 // ListAudit Administrative actions, newest first
 // (GET /audit)
 func (_ Unimplemented) ListAudit(w http.ResponseWriter, r *http.Request, params ListAuditParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ExportDefinitions All topics and groups, without their messages and places
+// (GET /definitions)
+func (_ Unimplemented) ExportDefinitions(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ImportDefinitions Make topics and groups as described
+// (POST /definitions)
+func (_ Unimplemented) ImportDefinitions(w http.ResponseWriter, r *http.Request, params ImportDefinitionsParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2221,6 +2339,66 @@ func (siw *ServerInterfaceWrapper) ListAudit(w http.ResponseWriter, r *http.Requ
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListAudit(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ExportDefinitions operation middleware
+func (siw *ServerInterfaceWrapper) ExportDefinitions(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ExportDefinitions(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ImportDefinitions operation middleware
+func (siw *ServerInterfaceWrapper) ImportDefinitions(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ImportDefinitionsParams
+
+	// ------------- Optional query parameter "dryRun" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "dryRun", r.URL.Query(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "dryRun"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "dryRun", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "prune" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "prune", r.URL.Query(), &params.Prune, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "prune"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "prune", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ImportDefinitions(w, r, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4027,6 +4205,12 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/audit", wrapper.ListAudit)
 	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/definitions", wrapper.ExportDefinitions)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/definitions", wrapper.ImportDefinitions)
+	})
 
 	return r
 }
@@ -4080,6 +4264,84 @@ type ListAuditdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListAuditdefaultApplicationProblemPlusJSONResponse) VisitListAuditResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportDefinitionsRequestObject struct {
+}
+
+type ExportDefinitionsResponseObject interface {
+	VisitExportDefinitionsResponse(w http.ResponseWriter) error
+}
+
+type ExportDefinitions200JSONResponse Definitions
+
+func (response ExportDefinitions200JSONResponse) VisitExportDefinitionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ExportDefinitionsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ExportDefinitionsdefaultApplicationProblemPlusJSONResponse) VisitExportDefinitionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportDefinitionsRequestObject struct {
+	Params ImportDefinitionsParams
+	Body   *ImportDefinitionsJSONRequestBody
+}
+
+type ImportDefinitionsResponseObject interface {
+	VisitImportDefinitionsResponse(w http.ResponseWriter) error
+}
+
+type ImportDefinitions200JSONResponse ImportReport
+
+func (response ImportDefinitions200JSONResponse) VisitImportDefinitionsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ImportDefinitionsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ImportDefinitionsdefaultApplicationProblemPlusJSONResponse) VisitImportDefinitionsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5691,6 +5953,12 @@ type StrictServerInterface interface {
 	// ListAudit Administrative actions, newest first
 	// (GET /audit)
 	ListAudit(ctx context.Context, request ListAuditRequestObject) (ListAuditResponseObject, error)
+	// ExportDefinitions All topics and groups, without their messages and places
+	// (GET /definitions)
+	ExportDefinitions(ctx context.Context, request ExportDefinitionsRequestObject) (ExportDefinitionsResponseObject, error)
+	// ImportDefinitions Make topics and groups as described
+	// (POST /definitions)
+	ImportDefinitions(ctx context.Context, request ImportDefinitionsRequestObject) (ImportDefinitionsResponseObject, error)
 	// Revert Undo a journal entry
 	// (POST /journal/{entry}:revert)
 	Revert(ctx context.Context, request RevertRequestObject) (RevertResponseObject, error)
@@ -5859,6 +6127,63 @@ func (sh *strictHandler) ListAudit(w http.ResponseWriter, r *http.Request, param
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ListAuditResponseObject); ok {
 		if err := validResponse.VisitListAuditResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ExportDefinitions operation middleware
+func (sh *strictHandler) ExportDefinitions(w http.ResponseWriter, r *http.Request) {
+	var request ExportDefinitionsRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ExportDefinitions(ctx, request.(ExportDefinitionsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ExportDefinitions")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ExportDefinitionsResponseObject); ok {
+		if err := validResponse.VisitExportDefinitionsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ImportDefinitions operation middleware
+func (sh *strictHandler) ImportDefinitions(w http.ResponseWriter, r *http.Request, params ImportDefinitionsParams) {
+	var request ImportDefinitionsRequestObject
+
+	request.Params = params
+
+	var body ImportDefinitionsJSONRequestBody
+	if err := decodeBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ImportDefinitions(ctx, request.(ImportDefinitionsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ImportDefinitions")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ImportDefinitionsResponseObject); ok {
+		if err := validResponse.VisitImportDefinitionsResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -137,7 +137,7 @@ func (g *Group) ackWindow() int {
 	if g.def.AckWindow > 0 {
 		return int(min(g.def.AckWindow, maxAckWindow))
 	}
-	return defaultAckWindow
+	return DefaultAckWindow
 }
 
 // ackTimeout is in milliseconds. Called with g.mu held.
@@ -145,7 +145,7 @@ func (g *Group) ackTimeout() int64 {
 	if g.def.AckTimeout > 0 {
 		return g.def.AckTimeout
 	}
-	return defaultAckTimeout
+	return DefaultAckTimeout
 }
 
 // AckTimeout is how long a delivery may stay unanswered, in milliseconds.
@@ -162,11 +162,13 @@ func (g *Group) AckWindow() int64 {
 	return int64(g.ackWindow())
 }
 
+// What a group has that does not say.
 const (
-	defaultAckTimeout = 10_000 // ms
-	defaultAckWindow  = 1_000
-	maxAckWindow      = 10_000
+	DefaultAckTimeout = 10_000 // milliseconds
+	DefaultAckWindow  = 1_000
 )
+
+const maxAckWindow = 10_000
 
 // wakeUp tells the pump, if there is one, to look for work.
 func (g *Group) wakeUp() {

@@ -135,7 +135,7 @@ func TestTimedOutMessageIsBuriedWithoutFurtherEvents(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
 		g := r.explicitGroup(1, 1)
 		r.subscribe(g, "a").take(1)[0].Done(1)
-		time.Sleep(defaultAckTimeout*time.Millisecond + time.Second)
+		time.Sleep(DefaultAckTimeout*time.Millisecond + time.Second)
 		synctest.Wait()
 		dead, err := r.b.Topic("orders" + deadSuffix)
 		if err != nil || dead.Next() != 1 {

@@ -1,0 +1,245 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// definitionOf describes a topic without its messages.
+func definitionOf(t *broker.Topic) TopicDefinition {
+	def := t.Definition()
+	kind, retention := kindOf(t), retentionOf(def.Retention)
+	d := TopicDefinition{Name: def.Name, Kind: &kind, Retention: &retention, Paused: &def.Paused}
+	groups := []GroupDefinition{}
+	for _, g := range t.Groups() {
+		if !strings.HasPrefix(g.Name(), broker.Ephemeral) {
+			groups = append(groups, groupDefinitionOf(g))
+		}
+	}
+	d.Groups = &groups
+	return d
+}
+
+func groupDefinitionOf(g *broker.Group) GroupDefinition {
+	info := g.Info()
+	settle := SettleMode("auto")
+	if info.Mask&broker.MaskAck != 0 {
+		settle = "explicit"
+	}
+	timeout, window := g.AckTimeout(), g.AckWindow()
+	exclusive, paused := info.Mask&broker.MaskExclusive != 0, info.Mask&broker.MaskPause != 0
+	return GroupDefinition{
+		Name: info.Name, Filter: &info.Filter, Settle: &settle, AckTimeout: &timeout, AckWindow: &window,
+		MaxDeliver: &info.MaxDeliver, Exclusive: &exclusive, Paused: &paused,
+	}
+}
+
+// ExportDefinitions lists all topics and groups.
+func (h *handler) ExportDefinitions(context.Context, ExportDefinitionsRequestObject) (ExportDefinitionsResponseObject, error) {
+	version := h.Server().Version
+	d := Definitions{Version: &version, Topics: []TopicDefinition{}}
+	for _, t := range h.broker.Topics() {
+		d.Topics = append(d.Topics, definitionOf(t))
+	}
+	return ExportDefinitions200JSONResponse(d), nil
+}
+
+// change is one step of an import.
+type change struct {
+	Change
+	apply func(context.Context) error
+}
+
+// imports collects the steps. What is checked while they are collected is checked
+// for a dry run, too.
+type imports struct {
+	*handler
+	ctx       context.Context
+	steps     []change
+	unchanged int
+}
+
+// ImportDefinitions makes topics and groups as described.
+func (h *handler) ImportDefinitions(ctx context.Context, r ImportDefinitionsRequestObject) (ImportDefinitionsResponseObject, error) {
+	im := &imports{handler: h, ctx: ctx}
+	for i := range r.Body.Topics {
+		if err := im.topic(&r.Body.Topics[i]); err != nil {
+			return nil, err
+		}
+	}
+	if or(r.Params.Prune, false) {
+		im.prune(r.Body)
+	}
+	answer := ImportDefinitions200JSONResponse{
+		DryRun: or(r.Params.DryRun, false), Unchanged: im.unchanged, Changes: []Change{},
+	}
+	for _, s := range im.steps {
+		if !answer.DryRun {
+			if err := s.apply(context.WithoutCancel(ctx)); err != nil {
+				return nil, err
+			}
+		}
+		answer.Changes = append(answer.Changes, s.Change)
+	}
+	return answer, nil
+}
+
+// topic adds what it takes to have a topic and its groups as described.
+func (im *imports) topic(d *TopicDefinition) error {
+	kind := or(d.Kind, "log")
+	masks := map[TopicKind]int64{"log": 0, "memory": broker.MaskMemory, "rpc": broker.MaskRPC}
+	mask, known := masks[kind]
+	switch {
+	case !known:
+		return invalid("kind %q of topic %s: must be log, memory or rpc", clip(string(kind)), clip(d.Name))
+	case strings.HasPrefix(d.Name, broker.Ephemeral):
+		return invalid("topic name %q: must not begin with %s", clip(d.Name), broker.Ephemeral)
+	}
+	if err := broker.CheckName("topic", d.Name); err != nil {
+		return err
+	}
+	retention, err := limits(storage.Retention{}, d.Retention)
+	if err != nil {
+		return err
+	}
+	if retention == nil {
+		retention = &storage.Retention{}
+	}
+	paused := or(d.Paused, false)
+	spec := broker.TopicSpec{Name: d.Name, Retention: retention, Paused: &paused, Actor: actor(im.ctx)}
+	want := TopicDefinition{Name: d.Name, Kind: &kind, Retention: ref(retentionOf(*retention)), Paused: &paused}
+	t, err := im.broker.Topic(d.Name)
+	if err == nil {
+		now := definitionOf(t)
+		if *now.Kind != kind {
+			return invalid("topic %s is of kind %s and can't become %s: delete it first", t.Name(), *now.Kind, kind)
+		}
+		now.Groups, now.Name = nil, d.Name
+		im.add("update", t.Name(), now, want, declareTopic(im.broker, spec))
+	} else {
+		t, spec.Mask = nil, &mask
+		im.add("create", d.Name, TopicDefinition{}, want, declareTopic(im.broker, spec))
+	}
+	for _, g := range or(d.Groups, nil) {
+		if err := im.group(t, d.Name, g); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func declareTopic(b *broker.Broker, spec broker.TopicSpec) func(context.Context) error {
+	return func(ctx context.Context) error {
+		_, _, err := b.DeclareTopic(ctx, spec)
+		return err
+	}
+}
+
+// group adds what it takes to have a group as described. t is nil when its topic is
+// about to be made.
+func (im *imports) group(t *broker.Topic, topic string, d GroupDefinition) error {
+	if err := broker.CheckName("group", d.Name); err != nil {
+		return err
+	}
+	filter, settle := or(d.Filter, ""), or(d.Settle, "auto")
+	if _, err := broker.ParseFilter(filter); err != nil {
+		return err
+	}
+	timeout, window, most := or(d.AckTimeout, broker.DefaultAckTimeout), or(d.AckWindow, broker.DefaultAckWindow), or(d.MaxDeliver, 0)
+	exclusive, paused := or(d.Exclusive, false), or(d.Paused, false)
+	if err := checkLimits(&timeout, &window); err != nil {
+		return err
+	}
+	set, clear, err := masks(&settle, &exclusive, &paused)
+	if err != nil {
+		return err
+	}
+	want := GroupDefinition{
+		Name: d.Name, Filter: &filter, Settle: &settle, AckTimeout: &timeout, AckWindow: &window, MaxDeliver: &most,
+		Exclusive: &exclusive, Paused: &paused,
+	}
+	spec := broker.GroupSpec{
+		Topic: topic, Name: d.Name, Filter: &filter, Set: set, Clear: clear, AckTimeout: &timeout, AckWindow: &window,
+		MaxDeliver: &most, Actor: actor(im.ctx), Reason: "definitions imported",
+	}
+	apply := func(ctx context.Context) error {
+		_, _, err := im.broker.DeclareGroup(ctx, spec)
+		return err
+	}
+	if t != nil {
+		if g, err := t.Group(d.Name); err == nil {
+			now := groupDefinitionOf(g)
+			now.Name = d.Name
+			im.add("update", t.Name()+"/"+g.Name(), now, want, apply)
+			return nil
+		}
+	}
+	im.add("create", topic+"/"+d.Name, GroupDefinition{}, want, apply)
+	return nil
+}
+
+// add notes a step, or that none is needed.
+func (im *imports) add(action ChangeAction, target string, from, to any, apply func(context.Context) error) {
+	d := differences(from, to)
+	if action == "update" && len(d) == 0 {
+		im.unchanged++
+		return
+	}
+	im.steps = append(im.steps, change{Change{Action: action, Target: target, Differences: d}, apply})
+}
+
+// prune adds the deletion of what is not mentioned.
+func (im *imports) prune(d *Definitions) {
+	for _, t := range im.broker.Topics() {
+		i := slices.IndexFunc(d.Topics, func(x TopicDefinition) bool { return strings.EqualFold(x.Name, t.Name()) })
+		if i < 0 {
+			messages := count(t.Next() - t.First())
+			im.steps = append(im.steps, change{
+				Change{Action: "delete", Target: t.Name(), Differences: []Difference{}, Messages: &messages},
+				func(ctx context.Context) error { return im.broker.RemoveTopic(ctx, t.Name(), "", actor(im.ctx)) },
+			})
+			continue
+		}
+		for _, g := range t.Groups() {
+			mentioned := slices.ContainsFunc(or(d.Topics[i].Groups, nil), func(x GroupDefinition) bool { return strings.EqualFold(x.Name, g.Name()) })
+			if mentioned || strings.HasPrefix(g.Name(), broker.Ephemeral) {
+				continue
+			}
+			im.steps = append(im.steps, change{
+				Change{Action: "delete", Target: t.Name() + "/" + g.Name(), Differences: []Difference{}},
+				func(ctx context.Context) error {
+					return im.broker.RemoveGroup(ctx, t.Name(), g.Name(), "", actor(im.ctx))
+				},
+			})
+		}
+	}
+}
+
+// differences compares two definitions member by member, as JSON.
+func differences(from, to any) []Difference {
+	a, b := members(from), members(to)
+	list := []Difference{}
+	for _, name := range sorted(b) {
+		if was := a[name]; string(was) != string(b[name]) && name != "name" {
+			list = append(list, Difference{Member: name, From: string(was), To: string(b[name])})
+		}
+	}
+	return list
+}
+
+// members takes a definition apart. Definitions are plain data, which can always be
+// encoded.
+func members(v any) (m map[string]json.RawMessage) {
+	raw, err := json.Marshal(v)
+	if err != nil || json.Unmarshal(raw, &m) != nil {
+		return nil
+	}
+	return m
+}
+
+func ref[T any](v T) *T { return &v }
