@@ -89,15 +89,22 @@ func (f *Filter) Mismatch(tag string) (pattern string, part int, ok bool) {
 }
 
 // reach is the part, from 1, at which a tag first differs from a pattern that does
-// not match it. Behind a "#" any part may be the one, so that counts as the part.
+// not match it. What follows a "#" is held against the end of the tag.
 func reach(pattern []string, tag string) int {
 	parts := strings.Split(tag, ".")
 	if tag == "" {
 		return 1
 	}
+	shift := 0
 	for i, want := range pattern {
-		if want == "#" || i >= len(parts) || want != "+" && want != "*" && want != parts[i] {
-			return i + 1
+		if want == "#" {
+			if shift = len(parts) - len(pattern); shift < -1 {
+				return len(parts) + 1 // it is too short
+			}
+			continue
+		}
+		if at := i + shift; at >= len(parts) || want != "+" && want != "*" && want != parts[at] {
+			return at + 1
 		}
 	}
 	return len(pattern) + 1
