@@ -41,15 +41,43 @@ func (b *Broker) Store(ctx context.Context, inputs []Input) ([]Stored, error) {
 	return b.storeWith(ctx, inputs, nil)
 }
 
+// StoreThen is Store for those who do not wait for the disk: done is called once
+// with what Store would return, from a commit callback or before StoreThen returns,
+// and must not block. Until then inputs belong to the broker. Messages of one caller
+// are stored in the order of its calls. StoreThen waits, until ctx ends, only where
+// another caller is just storing one of the ids, or ids of an earlier process have
+// to be read.
+func (b *Broker) StoreThen(ctx context.Context, inputs []Input, done func([]Stored, error)) {
+	b.storeThen(ctx, inputs, nil, done)
+}
+
 // storeWith is Store, with further ops in the same commit.
-func (b *Broker) storeWith(ctx context.Context, inputs []Input, extra []storage.Op) ([]Stored, error) {
+func (b *Broker) storeWith(ctx context.Context, inputs []Input, extra []storage.Op) (stored []Stored, err error) {
+	var answer []Stored
+	var failed error
+	done := make(chan struct{})
+	b.storeThen(ctx, inputs, extra, func(s []Stored, e error) {
+		answer, failed = s, e
+		close(done)
+	})
+	select {
+	case <-done:
+		return answer, failed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (b *Broker) storeThen(ctx context.Context, inputs []Input, extra []storage.Op, done func([]Stored, error)) {
 	for i := range inputs {
 		in := &inputs[i]
 		if err := in.check(); err != nil {
-			return nil, err
+			done(nil, err)
+			return
 		}
 		if err := b.ids.recall(ctx, in.Topic); err != nil {
-			return nil, err
+			done(nil, err)
+			return
 		}
 		if !in.Given {
 			in.ID = strings.ToLower(rand.Text())
@@ -58,12 +86,14 @@ func (b *Broker) storeWith(ctx context.Context, inputs []Input, extra []storage.
 	for {
 		c, busy := b.ids.claim(inputs)
 		if busy == nil {
-			return b.storeClaimed(ctx, inputs, c, extra)
+			b.storeClaimed(inputs, c, extra, done)
+			return
 		}
 		select {
 		case <-busy:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			done(nil, ctx.Err())
+			return
 		}
 	}
 }
@@ -81,12 +111,11 @@ func (in *Input) check() error {
 }
 
 // storeClaimed stores the inputs whose ids were not known.
-func (b *Broker) storeClaimed(ctx context.Context, inputs []Input, c *claim, extra []storage.Op) ([]Stored, error) {
-	done := make(chan struct{})
+func (b *Broker) storeClaimed(inputs []Input, c *claim, extra []storage.Op, done func([]Stored, error)) {
 	var p *Publishing
 	p = b.NewPublishing(func() {
 		b.ids.resolve(c, p)
-		close(done)
+		done(c.answer(inputs, p))
 	})
 	p.atomic, p.extra = true, extra
 	left := 0
@@ -100,11 +129,10 @@ func (b *Broker) storeClaimed(ctx context.Context, inputs []Input, c *claim, ext
 		}
 	}
 	p.Publish()
-	select {
-	case <-done:
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+}
+
+// answer is what became of the inputs, once p is committed.
+func (c *claim) answer(inputs []Input, p *Publishing) ([]Stored, error) {
 	answer := make([]Stored, len(inputs))
 	next := 0
 	for i := range inputs {
