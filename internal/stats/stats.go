@@ -168,6 +168,16 @@ func (s *Sampler) Fine() []Point {
 	return s.fine.last(fineKept)
 }
 
+// Newest is the point of the last sample; ok is false before the first one.
+func (s *Sampler) Newest() (p Point, ok bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if last := s.fine.last(1); len(last) > 0 {
+		return last[0], true
+	}
+	return Point{}, false
+}
+
 // Rough are the points of the last 24 hours, one every 15 seconds, oldest first.
 func (s *Sampler) Rough() []Point {
 	s.mu.RLock()
