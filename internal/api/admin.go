@@ -60,12 +60,17 @@ func (h *handler) GetStats(_ context.Context, r GetStatsRequestObject) (GetStats
 	}
 	answer.Step = step.Milliseconds()
 	for _, p := range points {
-		answer.Points = append(answer.Points, StatsPoint{
-			Time: p.Time.UTC().Truncate(time.Millisecond), In: p.In, Out: p.Out, Calls: p.Calls, Lag: count(p.Lag),
-			Connections: int(p.Connections), Backlog: count(p.Backlog),
-		})
+		answer.Points = append(answer.Points, PointOf(p))
 	}
 	return answer, nil
+}
+
+// PointOf describes what happened in one interval.
+func PointOf(p stats.Point) StatsPoint {
+	return StatsPoint{
+		Time: p.Time.UTC().Truncate(time.Millisecond), In: p.In, Out: p.Out, Calls: p.Calls, Lag: count(p.Lag),
+		Connections: int(p.Connections), Backlog: count(p.Backlog),
+	}
 }
 
 // SessionOf describes a connection.

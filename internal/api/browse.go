@@ -175,7 +175,7 @@ func (h *handler) fates(ctx context.Context, t *broker.Topic, m *Matcher, group 
 
 // messageWith describes a message for a list, with its fates if any are given.
 func messageWith(rec *storage.Record, fates []*broker.Fates) Message {
-	d := MessageOf(rec, listBody)
+	d := MessageOf(rec, ListBody)
 	if len(fates) > 0 {
 		list := make([]Fate, len(fates))
 		for i, f := range fates {

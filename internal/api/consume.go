@@ -163,6 +163,9 @@ func (p *pulled) end(written bool) {
 	p.sub.Leave()
 }
 
+// MaxDelay is the longest delay of a nack, in milliseconds: a week.
+const MaxDelay = 7 * 24 * 3600 * 1000
+
 // settling is what is done with each of some deliveries.
 type settling func(d broker.DeliveryHandle, done func(error))
 
@@ -170,8 +173,8 @@ type settling func(d broker.DeliveryHandle, done func(error))
 // Those that failed are named in the error.
 func (h *handler) settle(ctx context.Context, handles []string, f settling) (SettledJSONResponse, error) {
 	var none SettledJSONResponse
-	if len(handles) == 0 || len(handles) > maxBatch {
-		return none, invalid("handles: there must be 1 to %d", maxBatch)
+	if len(handles) == 0 || len(handles) > MaxBatch {
+		return none, invalid("handles: there must be 1 to %d", MaxBatch)
 	}
 	parsed := make([]broker.DeliveryHandle, len(handles))
 	for i, text := range handles {
@@ -237,7 +240,7 @@ func (h *handler) Nack(ctx context.Context, r NackRequestObject) (NackResponseOb
 		return nil, err
 	}
 	delay := or(r.Body.Delay, 0)
-	if delay < 0 || delay > 7*24*3600*1000 {
+	if delay < 0 || delay > MaxDelay {
 		return nil, invalid("delay %d: must be milliseconds from 0 to a week", delay)
 	}
 	answer, err := h.settle(ctx, r.Body.Handles, func(d broker.DeliveryHandle, done func(error)) {

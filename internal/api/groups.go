@@ -50,14 +50,14 @@ func GroupOf(ctx context.Context, g *broker.Group, rate, incoming float64, lagBu
 		seconds = max(0, float64(time.Now().UnixMilli()-since)/1000)
 	}
 	d.LagSeconds = &seconds
-	d.Drain = drain(lag, rate, incoming, info.Filter == "")
+	d.Drain = Drain(lag, rate, incoming, info.Filter == "")
 	return d, nil
 }
 
-// drain is the time until a lag is worked off, in milliseconds, or nil when it never
+// Drain is the time until a lag is worked off, in milliseconds, or nil when it never
 // will be at these rates. Of what comes in, a filter may shut out any part; that is
-// not known, so it is taken not to.
-func drain(lag int64, rate, incoming float64, all bool) *int64 {
+// not known, so it is taken not to; all says that there is no filter.
+func Drain(lag int64, rate, incoming float64, all bool) *int64 {
 	if !all {
 		incoming = 0
 	}

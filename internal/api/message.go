@@ -102,13 +102,13 @@ func trim(body []byte, n int) []byte {
 func messagesOf(recs []storage.Record) []Message {
 	list := make([]Message, len(recs))
 	for i := range recs {
-		list[i] = MessageOf(&recs[i], listBody)
+		list[i] = MessageOf(&recs[i], ListBody)
 	}
 	return list
 }
 
-// listBody is how much of a body is in a list.
-const listBody = 4 << 10
+// ListBody is how many bytes of a body are in a list.
+const ListBody = 4 << 10
 
 // DeliveryOf describes message i of a batch with its handle.
 func DeliveryOf(b *broker.Batch, i int) Delivery {
@@ -197,8 +197,8 @@ const (
 	maxHeaderBytes = 16 << 10
 )
 
-// resultOf describes what became of a message.
-func resultOf(s broker.Stored) PublishResult {
+// ResultOf describes what became of a message.
+func ResultOf(s broker.Stored) PublishResult {
 	return PublishResult{Id: s.ID, Offset: count(s.Offset), Time: at(s.Time), Duplicate: optional(s.Duplicate)}
 }
 

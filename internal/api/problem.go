@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -124,8 +125,23 @@ func (h *handler) badRequest(w http.ResponseWriter, req *http.Request, err error
 	h.problem(w, req, explain(err))
 }
 
+// Decode reads a JSON document that must hold one value, with no members that the
+// contract does not have. An error says what is wrong and is for the client; what is
+// the document's name in it, such as "the body".
+func Decode(what string, raw []byte, v any) error {
+	err := decode(bytes.NewReader(raw), v)
+	if err == nil {
+		return nil
+	}
+	return Explain(what, err)
+}
+
 // explain says what is wrong with a body or a parameter.
-func explain(err error) error {
+func explain(err error) error { return Explain("the body", err) }
+
+// Explain says, in the words of a client, what is wrong with a JSON document that
+// could not be decoded. what is the document's name.
+func Explain(what string, err error) error {
 	var e *broker.Error
 	tooLong := (*http.MaxBytesError)(nil)
 	wrong := (*json.UnmarshalTypeError)(nil)
@@ -136,19 +152,21 @@ func explain(err error) error {
 	case errors.As(err, &e):
 		return err
 	case errors.As(err, &tooLong):
-		return &broker.Error{Code: broker.TooLarge, Text: fmt.Sprintf("the body is larger than %d bytes", tooLong.Limit)}
+		return &broker.Error{Code: broker.TooLarge, Text: fmt.Sprintf("%s is larger than %d bytes", what, tooLong.Limit)}
 	case errors.As(err, &wrong):
-		where := "the body"
+		where := what
 		if wrong.Field != "" {
 			where = "the member " + wrong.Field
 		}
 		return invalid("%s can't be a JSON %s", where, wrong.Value)
 	case errors.As(err, &syntax):
-		return invalid("the body is not JSON: %s at byte %d", syntax.Error(), syntax.Offset)
+		return invalid("%s is not JSON: %s at byte %d", what, syntax.Error(), syntax.Offset)
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return invalid("the body is not JSON: it ends in the middle")
+		return invalid("%s is not JSON: it ends in the middle", what)
 	case errors.Is(err, io.EOF):
-		return invalid("the body is empty: it must be a JSON document")
+		return invalid("%s is empty: it must be a JSON document", what)
+	case errors.Is(err, errTrailing):
+		return invalid("%s goes on behind its JSON document", what)
 	case errors.As(err, &param):
 		return invalid("the parameter %s is not as it should be: %v", param.ParamName, param.Err)
 	case errors.As(err, &missing):
@@ -164,6 +182,9 @@ func explain(err error) error {
 // contract does not have. It returns io.EOF for an empty one.
 func decodeBody(req *http.Request, v any) error { return decode(req.Body, v) }
 
+// errTrailing is of a document behind which more follows.
+var errTrailing = errors.New("it goes on behind its JSON document")
+
 func decode(r io.Reader, v any) error {
 	d := json.NewDecoder(r)
 	d.DisallowUnknownFields()
@@ -171,7 +192,7 @@ func decode(r io.Reader, v any) error {
 		return err
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return invalid("the body goes on behind its JSON document")
+		return errTrailing
 	}
 	return nil
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/rushmore/zbus-go/internal/broker"
 )
 
-// maxBatch is the most messages of one request that is not newline-delimited.
-const maxBatch = 10_000
+// MaxBatch is the most messages of one request that is not newline-delimited.
+const MaxBatch = 10_000
 
 // Publish stores messages.
 func (h *handler) Publish(ctx context.Context, r PublishRequestObject) (PublishResponseObject, error) {
@@ -53,8 +53,8 @@ func newMessages(raw []byte) (list []NewMessage, err error) {
 		return nil, explain(err)
 	case len(list) == 0:
 		return nil, invalid("the array is empty: it must have at least one message")
-	case len(list) > maxBatch:
-		return nil, invalid("the array has %d messages: at most %d go into one commit", len(list), maxBatch)
+	case len(list) > MaxBatch:
+		return nil, invalid("the array has %d messages: at most %d go into one commit", len(list), MaxBatch)
 	}
 	return list, nil
 }
@@ -88,7 +88,7 @@ func allKnown(stored []broker.Stored) bool {
 func publishedAnswer(stored []broker.Stored, total int, known bool) PublishResponseObject {
 	p := Published{Results: make([]PublishResult, len(stored)), Count: optional(count(total))}
 	for i, s := range stored {
-		p.Results[i] = resultOf(s)
+		p.Results[i] = ResultOf(s)
 	}
 	if len(stored) > 0 {
 		p.Offset, p.Duplicate = &p.Results[0].Offset, p.Results[0].Duplicate
@@ -206,8 +206,8 @@ func (h *handler) Transact(ctx context.Context, r TransactRequestObject) (Transa
 		}
 		tx.Moves = append(tx.Moves, broker.GroupMove{Group: g, Place: place, Reason: or(m.Reason, "")})
 	}
-	if len(tx.Messages) > maxBatch {
-		return nil, invalid("%d messages: at most %d go into one commit", len(tx.Messages), maxBatch)
+	if len(tx.Messages) > MaxBatch {
+		return nil, invalid("%d messages: at most %d go into one commit", len(tx.Messages), MaxBatch)
 	}
 	stored, entries, err := h.broker.Transact(ctx, tx)
 	if err != nil {
@@ -215,7 +215,7 @@ func (h *handler) Transact(ctx context.Context, r TransactRequestObject) (Transa
 	}
 	answer := Transact200JSONResponse{Messages: []PublishResult{}, Acks: acked, Relocations: []JournalEntry{}}
 	for _, s := range stored {
-		answer.Messages = append(answer.Messages, resultOf(s))
+		answer.Messages = append(answer.Messages, ResultOf(s))
 	}
 	for _, e := range entries {
 		answer.Relocations = append(answer.Relocations, EntryOf(e, true))

@@ -16,8 +16,8 @@ const (
 	listLag = 512    // in lists
 )
 
-// kindOf names what a topic's mask says.
-func kindOf(t *broker.Topic) TopicKind {
+// KindOf names what a topic's mask says.
+func KindOf(t *broker.Topic) TopicKind {
 	switch {
 	case t.Calls():
 		return "rpc"
@@ -32,7 +32,7 @@ func (h *handler) topicOf(ctx context.Context, t *broker.Topic, lagBudget int) (
 	def := t.Definition()
 	rates := h.stats.Topic(t)
 	d := Topic{
-		Name: def.Name, Kind: kindOf(t), Paused: def.Paused, Retention: retentionOf(def.Retention),
+		Name: def.Name, Kind: KindOf(t), Paused: def.Paused, Retention: retentionOf(def.Retention),
 		Depth: count(def.Next - def.First), FirstOffset: count(def.First), NextOffset: count(def.Next), Bytes: count(def.Bytes),
 		Created: at(def.Created), Updated: at(def.Updated), Creator: def.Creator,
 		Consumers: t.Subscriptions(), Rates: Rates{In: rates.In, Out: rates.Out}, Groups: []Group{},
@@ -132,7 +132,7 @@ func (h *handler) ListTopics(ctx context.Context, r ListTopicsRequestObject) (Li
 		return nil, invalid("kind %q: must be log, memory or rpc", clip(string(*k)))
 	}
 	all := slices.DeleteFunc(h.broker.Topics(), func(t *broker.Topic) bool {
-		return !contains(t.Name(), r.Params.Name) || r.Params.Kind != nil && kindOf(t) != *r.Params.Kind
+		return !contains(t.Name(), r.Params.Name) || r.Params.Kind != nil && KindOf(t) != *r.Params.Kind
 	})
 	some, next := page(all, (*broker.Topic).Name, r.Params.After, r.Params.Limit)
 	answer := ListTopics200JSONResponse{Topics: make([]Topic, 0, len(some)), Total: len(all), Next: next}
