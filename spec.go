@@ -7,3 +7,9 @@ var openAPI string
 
 // OpenAPI is the contract of the HTTP API, as YAML.
 func OpenAPI() string { return openAPI }
+
+//go:embed asyncapi.yaml
+var asyncAPI string
+
+// AsyncAPI is the contract of the API's WebSocket, as YAML.
+func AsyncAPI() string { return asyncAPI }
