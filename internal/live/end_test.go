@@ -1,0 +1,110 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/rushmore/zbus-go/internal/broker"
+)
+
+func TestStopEndsAllSocketsAndLetsNoneIn(t *testing.T) {
+	r := start(t, func(o *Options) { o.DrainTime = 300 * time.Millisecond })
+	topic := r.topic("orders")
+	r.group(broker.GroupSpec{Topic: "orders", Name: "g", Set: broker.MaskAck})
+	r.publish(topic, "a")
+	idle, busy, stuck := r.dial(nil), r.dial(nil), r.dialSlow()
+	busy.call(`{"op":"subscribe","topic":"orders","group":"g","window":5}`, "subscribed")
+	busy.offsets(1)
+	busy.call(`{"op":"watch","channel":"server"}`, "watching")
+	busy.await("figures")
+	for range 2000 { // answers that nobody takes
+		stuck.send(`{"op":"` + strings.Repeat("x", 60) + `"}`)
+	}
+	stopped := make(chan struct{})
+	go func() { r.end(); close(stopped) }()
+	if code := idle.closed(); code != websocket.StatusServiceRestart {
+		t.Errorf("an idle socket was closed with status %d", code)
+	}
+	if code := busy.closed(); code != websocket.StatusServiceRestart {
+		t.Errorf("a busy socket was closed with status %d", code)
+	}
+	select {
+	case <-stopped:
+	case <-time.After(patience):
+		t.Fatal("it does not stop")
+	}
+	if n := len(r.hub.Sessions()); n != 0 || r.hub.held.Load() != 0 {
+		t.Errorf("%d sockets and %d bytes are left", n, r.hub.held.Load())
+	}
+	_, resp, err := websocket.Dial(context.Background(), r.url(), nil)
+	if err == nil || resp == nil || resp.StatusCode != http.StatusServiceUnavailable {
+		t.Fatalf("got %v, %v", resp, err)
+	}
+	resp.Body.Close()
+}
+
+func TestStopAnswersWhatWasTakenOn(t *testing.T) {
+	r := start(t)
+	r.topic("orders")
+	c := r.dial(nil)
+	const n = 200
+	for i := range n {
+		c.send(fmt.Sprintf(`{"op":"publish","ref":"%d","topic":"orders","messages":[{"body":"x"}]}`, i))
+	}
+	go r.end()
+	answered := int64(0)
+	for {
+		g, err := c.read()
+		if err != nil {
+			break
+		}
+		g.is(t, "published")
+		answered++
+	}
+	r.end()
+	topic, _ := r.b.Topic("orders")
+	if topic.Next() != answered {
+		t.Errorf("%d publishes were answered and %d stored", answered, topic.Next())
+	}
+}
+
+func TestClientThatTakesNothingIsNotReadFromAndThenCut(t *testing.T) {
+	r := start(t, func(o *Options) { o.WriteTimeout = 200 * time.Millisecond })
+	c := r.dialSlow()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	frame := []byte(`{"op":"` + strings.Repeat("x", 60) + `","ref":"` + strings.Repeat("r", 60) + `"}`)
+	sent := 0
+	for c.ws.Write(ctx, websocket.MessageText, frame) == nil {
+		sent++
+	}
+	if ctx.Err() != nil {
+		t.Fatalf("the client sent %d frames and is still there", sent)
+	}
+	eventually(t, "the socket is gone", func() bool { return len(r.hub.Sessions()) == 0 })
+}
+
+func TestClientThatAnswersNoPingIsCut(t *testing.T) {
+	r := start(t, func(o *Options) { o.PingInterval, o.PingTimeout = 20*time.Millisecond, 2*time.Second })
+	dead := r.dial(nil) // answers pings only while it reads
+	alive := r.dial(nil)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _, _ = alive.ws.Read(context.Background())
+	}()
+	eventually(t, "one of two is left", func() bool { return len(r.hub.Sessions()) == 1 })
+	if err := alive.ws.Write(context.Background(), websocket.MessageText, []byte(`{"op":"ping"}`)); err != nil {
+		t.Error(err)
+	}
+	<-done // the answer
+	if code := dead.closed(); code == websocket.StatusNormalClosure {
+		t.Errorf("closed with status %d", code)
+	}
+}

@@ -1,0 +1,317 @@
+package live
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/stats"
+)
+
+// Options are what a Hub needs. Broker, Stats, Log, Server and Sessions are required;
+// a zero field of the others takes its default.
+type Options struct {
+	Broker *broker.Broker
+	Stats  *stats.Sampler
+	Log    *slog.Logger
+
+	// Server describes this server, see [api.Options]. It is called once a second
+	// while somebody watches it.
+	Server func() api.ServerInfo
+	// Sessions lists all connections of this server, the Hub's own included. It is
+	// called once a second while somebody watches them.
+	Sessions func() []api.SessionInfo
+
+	// Origins are patterns of hosts whose pages may connect, besides this server's
+	// own; "*" is any. A client that is no browser sends no origin.
+	Origins []string
+
+	ReadLimit  int64 // bytes of a frame; 16 MiB
+	FrameBytes int64 // of all frames being read or published; 64 MiB, and at least ReadLimit
+	MaxSockets int   // 1000
+
+	WriteTimeout time.Duration // for one frame; 1 minute
+	StallTimeout time.Duration // for the rest of a frame that has begun; 30 seconds
+	PingInterval time.Duration // between pings to a client that says nothing; 30 seconds
+	PingTimeout  time.Duration // until the answer to one; 20 seconds
+	DrainTime    time.Duration // to take the last answers when a socket is ended; 5 seconds
+}
+
+// What one socket may have.
+const (
+	maxSubscriptions = 100
+	maxWatches       = 50
+	maxWindow        = 10_000
+)
+
+func (o Options) withDefaults() Options {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	set(&o.WriteTimeout, time.Minute)
+	set(&o.StallTimeout, 30*time.Second)
+	set(&o.PingInterval, 30*time.Second)
+	set(&o.PingTimeout, 20*time.Second)
+	set(&o.DrainTime, 5*time.Second)
+	if o.ReadLimit == 0 {
+		o.ReadLimit = 16 << 20
+	}
+	if o.FrameBytes == 0 {
+		o.FrameBytes = 64 << 20
+	}
+	o.FrameBytes = max(o.FrameBytes, o.ReadLimit)
+	if o.MaxSockets == 0 {
+		o.MaxSockets = 1000
+	}
+	return o
+}
+
+// Hub holds the sockets and makes figures for them. Its methods may be called by any
+// number of goroutines.
+type Hub struct {
+	opts Options
+
+	held    atomic.Int64  // bytes of frames being read or published
+	made    atomic.Int64  // figures encoded so far
+	fresh   chan struct{} // capacity 1: a channel has no figures yet
+	tailing chan struct{} // capacity 1: somebody tails a log
+
+	mu       sync.Mutex
+	closing  bool                      // guarded by mu: no more sockets
+	count    int                       // guarded by mu: sockets, and those being accepted
+	sockets  map[string]*socket        // guarded by mu; key is the id
+	channels map[channelKey]*channel   // guarded by mu: those that are watched
+	tails    map[*broker.Topic]*tailed // guarded by mu: those that are tailed
+	conns    sync.WaitGroup            // sockets and pings; added to under mu, while not closing
+}
+
+// New makes a Hub. It serves at once; figures come when Run runs.
+func New(opts Options) *Hub {
+	return &Hub{
+		opts:  opts.withDefaults(),
+		fresh: make(chan struct{}, 1), tailing: make(chan struct{}, 1),
+		sockets: map[string]*socket{}, channels: map[channelKey]*channel{}, tails: map[*broker.Topic]*tailed{},
+	}
+}
+
+// Run makes figures until ctx ends, and then ends all sockets as Close does. The
+// broker has to be running until it returns.
+func (h *Hub) Run(ctx context.Context) error {
+	var parts sync.WaitGroup
+	parts.Go(func() { h.followTails(ctx) })
+	parts.Go(func() { h.pingIdle(ctx) })
+	f := newFigures(h)
+	next := h.opts.Stats.Next()
+	for ctx.Err() == nil {
+		select {
+		case <-next:
+			next = h.opts.Stats.Next()
+			f.round(ctx)
+		case <-h.fresh:
+			f.begin(ctx)
+		case <-ctx.Done():
+		}
+	}
+	h.Close()
+	parts.Wait()
+	return nil
+}
+
+// Close ends all sockets, with status 1012 (service restart), and lets no more in. It
+// returns when all are gone: those that take their last answers too slowly are cut
+// after the drain time.
+func (h *Hub) Close() {
+	h.mu.Lock()
+	h.closing = true
+	h.mu.Unlock()
+	for _, s := range h.all() {
+		s.end(websocket.StatusServiceRestart, "the server is stopping")
+	}
+	h.conns.Wait()
+}
+
+// all lists the sockets there are.
+func (h *Hub) all() []*socket {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := make([]*socket, 0, len(h.sockets))
+	for _, s := range h.sockets {
+		all = append(all, s)
+	}
+	return all
+}
+
+// Sessions describes the sockets, in no order.
+func (h *Hub) Sessions() []api.SessionInfo {
+	all := h.all()
+	list := make([]api.SessionInfo, len(all))
+	for i, s := range all {
+		list[i] = s.info()
+	}
+	return list
+}
+
+// Disconnect ends the socket with an id: it reports false when there is none. It does
+// not wait for the client. The reason is for the client; about 120 bytes of it fit.
+func (h *Hub) Disconnect(id, reason string) bool {
+	h.mu.Lock()
+	s := h.sockets[id]
+	h.mu.Unlock()
+	if s == nil {
+		return false
+	}
+	if reason == "" {
+		reason = "disconnected by an administrator"
+	}
+	s.end(websocket.StatusPolicyViolation, reason)
+	return true
+}
+
+// ServeHTTP runs a socket until it ends.
+func (h *Hub) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if err := h.admit(); err != nil {
+		refuse(w, err)
+		return
+	}
+	defer h.leave()
+	taken := &takenConn{ResponseWriter: w}
+	ws, err := websocket.Accept(taken, req, &websocket.AcceptOptions{
+		CompressionMode:    websocket.CompressionDisabled,
+		OriginPatterns:     h.opts.Origins,
+		InsecureSkipVerify: slices.Contains(h.opts.Origins, "*"),
+	})
+	if err != nil {
+		h.opts.Log.Debug("websocket refused", "remote", req.RemoteAddr, "err", err)
+		return // Accept has answered
+	}
+	ws.SetReadLimit(h.opts.ReadLimit)
+	newSocket(h, ws, taken.conn, req.RemoteAddr).serve()
+}
+
+// takenConn keeps the connection that the WebSocket takes over, to cut it: the
+// closing handshake may take longer than there is time.
+type takenConn struct {
+	http.ResponseWriter
+	conn net.Conn
+}
+
+// Hijack is part of http.Hijacker.
+func (t *takenConn) Hijack() (conn net.Conn, rw *bufio.ReadWriter, err error) {
+	conn, rw, err = http.NewResponseController(t.ResponseWriter).Hijack()
+	t.conn = conn
+	return conn, rw, err
+}
+
+// refuse answers a request that is not let in.
+func refuse(w http.ResponseWriter, err error) {
+	p := api.ProblemOf(err)
+	body, err := json.Marshal(p)
+	if err != nil {
+		http.Error(w, p.Title, p.Status)
+		return
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(p.Status)
+	_, _ = w.Write(append(body, '\n'))
+}
+
+// admit counts a socket that is about to be accepted.
+func (h *Hub) admit() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.closing:
+		return fail(broker.Unavailable, "the server is stopping")
+	case h.count >= h.opts.MaxSockets:
+		return fail(broker.Unavailable, "%d clients are connected, which is the most: try again later", h.count)
+	}
+	h.count++
+	h.conns.Add(1)
+	return nil
+}
+
+func (h *Hub) leave() {
+	h.mu.Lock()
+	h.count--
+	h.mu.Unlock()
+	h.conns.Done()
+}
+
+// add takes a socket in, and reports false when the server is stopping.
+func (h *Hub) add(s *socket) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.closing {
+		h.sockets[s.id] = s
+	}
+	return !h.closing
+}
+
+func (h *Hub) remove(s *socket) {
+	h.mu.Lock()
+	delete(h.sockets, s.id)
+	h.mu.Unlock()
+}
+
+// reserve accounts for bytes of frames, and reports false when there are too many.
+func (h *Hub) reserve(n int64) bool {
+	if h.held.Add(n) <= h.opts.FrameBytes {
+		return true
+	}
+	h.held.Add(-n)
+	return false
+}
+
+func (h *Hub) release(n int64) { h.held.Add(-n) }
+
+// pingIdle finds out about clients that are gone without a word, and keeps proxies
+// from ending connections that say nothing.
+func (h *Hub) pingIdle(ctx context.Context) {
+	tick := time.NewTicker(h.opts.PingInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		since := time.Now().Add(-h.opts.PingInterval).UnixMilli()
+		for _, s := range h.all() {
+			if s.active.Load() > since || !s.pinging.CompareAndSwap(false, true) {
+				continue
+			}
+			h.mu.Lock()
+			if !h.closing {
+				h.conns.Go(s.ping) // lasts until the answer is there
+			}
+			h.mu.Unlock()
+		}
+	}
+}
+
+// signal puts a token into a channel of capacity 1.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// fail is an error with a text for the client.
+func fail(code broker.Code, format string, args ...any) error {
+	return &broker.Error{Code: code, Text: fmt.Sprintf(format, args...)}
+}

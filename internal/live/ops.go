@@ -1,0 +1,137 @@
+package live
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+
+	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/broker"
+)
+
+// maxRef is the most bytes of a ref.
+const maxRef = 64
+
+// head is what the frames of all ops have.
+type head struct {
+	Op  string `json:"op"`
+	Ref string `json:"ref"`
+}
+
+// call is one frame of a client.
+type call struct {
+	head
+	*frame
+}
+
+// decode reads the members of the frame; those that the op does not have are refused.
+func (c *call) decode(v any) error { return api.Decode("the frame", c.data, v) }
+
+// keep is called by an op that is answered from a callback: the frame stays accounted
+// for until the answer is queued.
+func (c *call) keep() (held int64) {
+	held, c.held = c.held, 0
+	return held
+}
+
+// ops are what a client can ask for. An error is answered as a problem.
+var ops = map[string]func(*socket, *call) error{
+	"subscribe":   (*socket).subscribe,
+	"unsubscribe": (*socket).unsubscribe,
+	"credit":      (*socket).credit,
+	"ack":         (*socket).ack,
+	"nack":        (*socket).nack,
+	"extend":      (*socket).extend,
+	"publish":     (*socket).publish,
+	"watch":       (*socket).watch,
+	"unwatch":     (*socket).unwatch,
+	"ping":        (*socket).pong,
+}
+
+// handle does what a frame says.
+func (s *socket) handle(f *frame) {
+	defer f.release()
+	c := &call{frame: f}
+	if err := c.run(s); err != nil {
+		s.problem(c.Ref, err)
+	}
+}
+
+func (c *call) run(s *socket) error {
+	if !c.text {
+		return fail(broker.Invalid, "a binary frame: frames are text, one JSON object each")
+	}
+	if err := json.Unmarshal(c.data, &c.head); err != nil {
+		return api.Explain("the frame", err)
+	}
+	if len(c.Ref) > maxRef {
+		c.Ref = ""
+		return fail(broker.Invalid, "the ref has more than %d bytes", maxRef)
+	}
+	op := ops[c.Op]
+	if op == nil {
+		return fail(broker.Invalid, "the op %q is not known here: use one of %q", clip(c.Op), slices.Sorted(maps.Keys(ops)))
+	}
+	return op(s, c)
+}
+
+func clip(s string) string {
+	if len(s) > 64 {
+		return s[:64] + "…"
+	}
+	return s
+}
+
+// okFrame answers what has no other answer.
+type okFrame struct {
+	Type string `json:"type"`
+	Ref  string `json:"ref,omitempty"`
+}
+
+// problemFrame answers an op that failed.
+type problemFrame struct {
+	Type   string              `json:"type"`
+	Ref    string              `json:"ref,omitempty"`
+	Code   api.ProblemCode     `json:"code"`
+	Detail string              `json:"detail"`
+	Failed []api.HandleFailure `json:"failed,omitempty"`
+}
+
+// say queues an answer.
+func (s *socket) say(v any) {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		s.hub.opts.Log.Error("answer can't be encoded", "remote", s.remote, "err", err)
+		return
+	}
+	s.out.put(item{raw: raw, cost: int64(len(raw))})
+}
+
+func (s *socket) ok(ref string) { s.say(okFrame{"ok", ref}) }
+
+// problem queues the answer to an op that failed.
+func (s *socket) problem(ref string, err error) { s.say(s.problemOf(ref, err)) }
+
+func (s *socket) problemOf(ref string, err error) problemFrame {
+	if broker.CodeOf(err) == broker.Internal {
+		s.hub.opts.Log.Error("request failed", "remote", s.remote, "err", err)
+	}
+	p := api.ProblemOf(err)
+	return problemFrame{Type: "problem", Ref: ref, Code: p.Code, Detail: *p.Detail}
+}
+
+func (s *socket) pong(c *call) error {
+	if err := c.decode(&head{}); err != nil {
+		return err
+	}
+	s.ok(c.Ref)
+	return nil
+}
+
+// needed refuses a frame without a member.
+func needed(name, value string) error {
+	if value == "" {
+		return fail(broker.Invalid, "the member %q is missing or empty", name)
+	}
+	return nil
+}

@@ -1,0 +1,87 @@
+package live
+
+import (
+	"fmt"
+
+	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/broker"
+)
+
+type publishOp struct {
+	head
+	Topic    string           `json:"topic"`
+	Messages []api.NewMessage `json:"messages"`
+}
+
+// publish stores messages in one commit. The answer follows when they are on disk.
+func (s *socket) publish(c *call) error {
+	inputs, err := s.inputs(c)
+	if err != nil {
+		return err
+	}
+	held := c.keep()
+	s.out.expect(held)
+	s.hub.opts.Broker.StoreThen(s.life, inputs, func(stored []broker.Stored, err error) {
+		s.hub.release(held)
+		s.out.arrive(&published{socket: s, ref: c.Ref, stored: stored, err: err}, held)
+	})
+	return nil
+}
+
+// inputs are the messages of a publish. The frame is not needed any more.
+func (s *socket) inputs(c *call) ([]broker.Input, error) {
+	var op publishOp
+	if err := c.decode(&op); err != nil {
+		return nil, err
+	}
+	c.data = nil
+	if err := needed("topic", op.Topic); err != nil {
+		return nil, err
+	}
+	t, err := s.hub.opts.Broker.Topic(op.Topic)
+	if err != nil {
+		return nil, err
+	}
+	if len(op.Messages) == 0 || len(op.Messages) > api.MaxBatch {
+		return nil, fail(broker.Invalid, "messages: there must be 1 to %d", api.MaxBatch)
+	}
+	inputs := make([]broker.Input, len(op.Messages))
+	for i, m := range op.Messages {
+		where := "the message"
+		if len(op.Messages) > 1 {
+			where = fmt.Sprintf("message %d", i+1)
+		}
+		if inputs[i], err = api.InputOf(t, m, where); err != nil {
+			return nil, err
+		}
+	}
+	return inputs, nil
+}
+
+// published is what became of a publish. It is an answer.
+type published struct {
+	socket *socket
+	ref    string
+	stored []broker.Stored
+	err    error
+}
+
+// publishedFrame is its frame.
+type publishedFrame struct {
+	Type    string              `json:"type"`
+	Ref     string              `json:"ref,omitempty"`
+	Results []api.PublishResult `json:"results"`
+}
+
+func (p *published) cost() int64 { return int64(len(p.stored))*128 + 128 }
+
+func (p *published) frame() any {
+	if p.err != nil {
+		return p.socket.problemOf(p.ref, p.err)
+	}
+	results := make([]api.PublishResult, len(p.stored))
+	for i, x := range p.stored {
+		results[i] = api.ResultOf(x)
+	}
+	return publishedFrame{"published", p.ref, results}
+}

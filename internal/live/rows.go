@@ -1,0 +1,155 @@
+package live
+
+import (
+	"context"
+	"math"
+
+	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/broker"
+)
+
+// topicFigures are what is shown of a topic. Groups is their number, or the groups.
+type topicFigures struct {
+	Name            string        `json:"name"`
+	Kind            api.TopicKind `json:"kind"`
+	Paused          bool          `json:"paused"`
+	Depth           api.Count     `json:"depth"`
+	FirstOffset     api.Count     `json:"firstOffset"`
+	NextOffset      api.Count     `json:"nextOffset"`
+	Bytes           api.Count     `json:"bytes"`
+	In              float64       `json:"in"`
+	Out             float64       `json:"out"`
+	Consumers       int           `json:"consumers"`
+	Groups          any           `json:"groups"`
+	WorstLag        api.Count     `json:"worstLag"`
+	WorstLagGroup   string        `json:"worstLagGroup,omitempty"`
+	WorstLagSeconds float64       `json:"worstLagSeconds"`
+	worst           int64
+}
+
+// groupFigures are what is shown of a group.
+type groupFigures struct {
+	Topic      string         `json:"topic,omitempty"` // where it isn't known from around it
+	Name       string         `json:"name"`
+	Filter     string         `json:"filter"`
+	Paused     bool           `json:"paused"`
+	Settle     api.SettleMode `json:"settle"`
+	Cursor     api.Count      `json:"cursor"`
+	Lag        api.Count      `json:"lag"`
+	LagExact   bool           `json:"lagExact"`
+	LagSeconds float64        `json:"lagSeconds"`
+	Rate       float64        `json:"rate"`
+	Drain      *int64         `json:"drain,omitempty"`
+	InFlight   api.Count      `json:"inFlight"`
+	Returned   api.Count      `json:"returned"`
+	Consumers  int            `json:"consumers"`
+	Version    string         `json:"version"`
+}
+
+// topicList and groupList are the figures of topics and groups.
+type (
+	topicList struct {
+		Topics []topicFigures `json:"topics"`
+	}
+	groupList struct {
+		Groups []groupFigures `json:"groups"`
+	}
+)
+
+// round1 and round2 leave digits out that mean nothing and would make every figure a
+// new one.
+func round1(x float64) float64 { return math.Round(x*10) / 10 }
+func round2(x float64) float64 { return math.Round(x*100) / 100 }
+
+// topicRow makes the figures of a topic, but for its groups.
+func (f *figures) topicRow(t *broker.Topic) topicFigures {
+	def, rates := t.Definition(), f.hub.opts.Stats.Topic(t)
+	return topicFigures{
+		Name: def.Name, Kind: api.KindOf(t), Paused: def.Paused,
+		Depth: decimal(def.Next - def.First), FirstOffset: decimal(def.First), NextOffset: decimal(def.Next),
+		Bytes: decimal(def.Bytes), In: round2(rates.In), Out: round2(rates.Out), Consumers: t.Subscriptions(),
+		WorstLag: "0",
+	}
+}
+
+// lagsMost notes a group that is further behind than those before.
+func (d *topicFigures) lagsMost(l *lagging) bool {
+	if l.lag <= d.worst {
+		return false
+	}
+	d.worst, d.WorstLag, d.WorstLagGroup = l.lag, decimal(l.lag), l.group.Name()
+	return true
+}
+
+// topics makes the figures of all topics.
+func (f *figures) topics(ctx context.Context, _ channelKey) (data, same any, err error) {
+	all := f.hub.opts.Broker.Topics()
+	list := make([]topicFigures, len(all))
+	for i, t := range all {
+		d := f.topicRow(t)
+		groups := t.Groups()
+		d.Groups = len(groups)
+		var worst *lagging
+		for _, g := range groups {
+			if l := f.lags.of(g); d.lagsMost(l) {
+				worst = l
+			}
+		}
+		if worst != nil {
+			d.WorstLagSeconds = round1(f.lags.seconds(ctx, worst))
+		}
+		list[i] = d
+	}
+	return topicList{list}, nil, nil
+}
+
+// topic makes the figures of one topic with its groups.
+func (f *figures) topic(ctx context.Context, key channelKey) (data, same any, err error) {
+	d := f.topicRow(key.topic)
+	list := []groupFigures{}
+	for _, g := range key.topic.Groups() {
+		l := f.lags.of(g)
+		row := f.groupRow(ctx, l)
+		if d.lagsMost(l) {
+			d.WorstLagSeconds = row.LagSeconds
+		}
+		if len(list) < maxGroups {
+			list = append(list, row)
+		}
+	}
+	d.Groups = list
+	return d, nil, nil
+}
+
+// groups makes the figures of all groups.
+func (f *figures) groups(ctx context.Context, _ channelKey) (data, same any, err error) {
+	list := []groupFigures{}
+	for _, t := range f.hub.opts.Broker.Topics() {
+		for _, g := range t.Groups() {
+			if len(list) == maxGroups {
+				return groupList{list}, nil, nil
+			}
+			row := f.groupRow(ctx, f.lags.of(g))
+			row.Topic = t.Name()
+			list = append(list, row)
+		}
+	}
+	return groupList{list}, nil, nil
+}
+
+func (f *figures) groupRow(ctx context.Context, l *lagging) groupFigures {
+	g, info := l.group, &l.info
+	rate, incoming := f.hub.opts.Stats.Group(g), f.hub.opts.Stats.Topic(g.Topic()).In
+	d := groupFigures{
+		Name: info.Name, Filter: info.Filter, Paused: info.Mask&broker.MaskPause != 0, Settle: "auto",
+		Cursor: decimal(info.Cursor), Lag: decimal(l.lag), LagExact: l.exact,
+		LagSeconds: round1(f.lags.seconds(ctx, l)),
+		Rate:       round2(rate), Drain: api.Drain(l.lag, rate, incoming, info.Filter == ""),
+		InFlight: decimal(int64(info.InFlight)), Returned: decimal(int64(info.Returned)),
+		Consumers: len(info.Consumers), Version: g.Version(),
+	}
+	if info.Mask&broker.MaskAck != 0 {
+		d.Settle = "explicit"
+	}
+	return d
+}

@@ -1,0 +1,255 @@
+package live
+
+import (
+	"strconv"
+	"sync/atomic"
+
+	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/broker"
+)
+
+// subscription is one of a socket's. It is a broker.Sink.
+type subscription struct {
+	socket *socket
+	name   string
+	sub    *broker.Subscription // set before the subscription is known to anybody else
+	over   atomic.Bool          // nothing more is written for it
+
+	announced bool // guarded by socket.mu: the client was told its name
+	gone      bool // guarded by socket.mu: its group was removed
+}
+
+// Name is part of broker.Sink.
+func (x *subscription) Name() string { return x.socket.remote }
+
+// Session is part of broker.Sink.
+func (x *subscription) Session() string { return x.socket.id }
+
+// Deliver is part of broker.Sink.
+func (x *subscription) Deliver(b *broker.Batch) {
+	if x.over.Load() || !x.socket.out.put(item{batch: b, sub: x}) {
+		b.Done(0)
+	}
+}
+
+// Ended is part of broker.Sink: the group was removed.
+func (x *subscription) Ended(*broker.Subscription) {
+	x.over.Store(true)
+	s := x.socket
+	s.mu.Lock()
+	delete(s.subs, x.name)
+	x.gone = true
+	announced := x.announced
+	s.mu.Unlock()
+	if announced {
+		x.sayEnded()
+	}
+}
+
+// close ends the subscription: what it holds and what is not written goes back.
+func (x *subscription) close() {
+	x.over.Store(true)
+	x.sub.Close()
+}
+
+// endedFrame says that a subscription or a watch is over.
+type endedFrame struct {
+	Type   string          `json:"type"`
+	Sub    string          `json:"sub,omitempty"`
+	Watch  string          `json:"watch,omitempty"`
+	Code   api.ProblemCode `json:"code"`
+	Detail string          `json:"detail"`
+}
+
+func (x *subscription) sayEnded() {
+	g := x.sub.Group()
+	detail := "ConsumeGroup(" + g.Name() + ") was removed"
+	if g.Topic().Removed() {
+		detail = "Topic(" + g.Topic().Name() + ") was removed"
+	}
+	x.socket.say(endedFrame{Type: "ended", Sub: x.name, Code: "not_found", Detail: detail})
+}
+
+type subscribeOp struct {
+	head
+	Topic  string          `json:"topic"`
+	Group  *string         `json:"group"`
+	Filter *string         `json:"filter"`
+	Settle *api.SettleMode `json:"settle"`
+	Start  *api.Place      `json:"start"`
+	Window int64           `json:"window"`
+}
+
+// subscribedFrame answers it.
+type subscribedFrame struct {
+	Type   string         `json:"type"`
+	Ref    string         `json:"ref,omitempty"`
+	Sub    string         `json:"sub"`
+	Topic  string         `json:"topic"`
+	Group  string         `json:"group"`
+	Settle api.SettleMode `json:"settle"`
+}
+
+func (s *socket) subscribe(c *call) error {
+	var op subscribeOp
+	if err := c.decode(&op); err != nil {
+		return err
+	}
+	if err := needed("topic", op.Topic); err != nil {
+		return err
+	}
+	if err := checkWindow("window", op.Window); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	n := len(s.subs)
+	s.mu.Unlock()
+	if n >= maxSubscriptions {
+		return fail(broker.Quota, "this socket has %d subscriptions, which is the most: end one, or use another socket", n)
+	}
+	g, err := s.group(&op)
+	if err != nil {
+		return err
+	}
+	return s.consume(g, c.Ref, op.Window)
+}
+
+// consume subscribes to a group. The client learns the subscription's name before
+// anything else of it.
+func (s *socket) consume(g *broker.Group, ref string, window int64) (err error) {
+	s.subNames++
+	x := &subscription{socket: s, name: strconv.Itoa(s.subNames)}
+	if x.sub, err = g.Subscribe(x); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	ended := s.ended
+	if !ended && !x.gone {
+		s.subs[x.name] = x
+	}
+	s.mu.Unlock()
+	if ended {
+		x.close()
+		return nil
+	}
+	settle := api.SettleMode("auto")
+	if g.Info().Mask&broker.MaskAck != 0 {
+		settle = "explicit"
+	}
+	s.say(subscribedFrame{"subscribed", ref, x.name, g.Topic().Name(), g.Name(), settle})
+	s.mu.Lock()
+	x.announced = true
+	gone := x.gone
+	s.mu.Unlock()
+	if gone {
+		x.sayEnded()
+	} else if window > 0 {
+		x.sub.SetCredit(x.name, window)
+	}
+	return nil
+}
+
+func checkWindow(name string, n int64) error {
+	if n < 0 || n > maxWindow {
+		return fail(broker.Invalid, "%s %d: must be 0 to %d", name, n, maxWindow)
+	}
+	return nil
+}
+
+// group is the group to consume in: the named one, or one of the subscription's own.
+func (s *socket) group(op *subscribeOp) (*broker.Group, error) {
+	t, err := s.hub.opts.Broker.Topic(op.Topic)
+	if err != nil {
+		return nil, err
+	}
+	if op.Group != nil {
+		if op.Filter != nil || op.Settle != nil || op.Start != nil {
+			return nil, fail(broker.Invalid, "filter, settle and start go with a group of the subscription's own: leave out group, or these")
+		}
+		return t.Group(*op.Group)
+	}
+	spec := broker.GroupSpec{Filter: op.Filter, Start: broker.Place{At: broker.AtLatest}, Actor: s.remote}
+	if op.Start != nil {
+		if spec.Start, err = api.PlaceOf("start", *op.Start); err != nil {
+			return nil, err
+		}
+	}
+	if op.Settle != nil {
+		switch *op.Settle {
+		case "auto":
+		case "explicit":
+			spec.Set = broker.MaskAck
+		default:
+			return nil, fail(broker.Invalid, "settle %q: must be auto or explicit", clip(string(*op.Settle)))
+		}
+	}
+	return api.EphemeralGroup(s.life, s.hub.opts.Broker, t, spec)
+}
+
+// sub finds a subscription by its name.
+func (s *socket) sub(name string) (*subscription, error) {
+	if err := needed("sub", name); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	x := s.subs[name]
+	s.mu.Unlock()
+	if x == nil {
+		return nil, noSubscription(name)
+	}
+	return x, nil
+}
+
+func noSubscription(name string) error {
+	return fail(broker.NotFound, "this socket has no subscription %q, or it has ended", clip(name))
+}
+
+type unsubscribeOp struct {
+	head
+	Sub string `json:"sub"`
+}
+
+func (s *socket) unsubscribe(c *call) error {
+	var op unsubscribeOp
+	if err := c.decode(&op); err != nil {
+		return err
+	}
+	x, err := s.sub(op.Sub)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	delete(s.subs, x.name)
+	s.mu.Unlock()
+	x.close()
+	s.ok(c.Ref)
+	return nil
+}
+
+type creditOp struct {
+	head
+	Sub    string `json:"sub"`
+	Credit *int64 `json:"credit"`
+}
+
+func (s *socket) credit(c *call) error {
+	var op creditOp
+	if err := c.decode(&op); err != nil {
+		return err
+	}
+	x, err := s.sub(op.Sub)
+	if err != nil {
+		return err
+	}
+	if op.Credit == nil {
+		return fail(broker.Invalid, `the member "credit" is missing`)
+	}
+	if err := checkWindow("credit", *op.Credit); err != nil {
+		return err
+	}
+	if c.Ref != "" {
+		s.ok(c.Ref)
+	}
+	x.sub.SetCredit(x.name, *op.Credit) // if it has just ended, the client is told
+	return nil
+}
