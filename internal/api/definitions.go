@@ -13,7 +13,7 @@ import (
 // definitionOf describes a topic without its messages.
 func definitionOf(t *broker.Topic) TopicDefinition {
 	def := t.Definition()
-	kind, retention := kindOf(t), retentionOf(def.Retention)
+	kind, retention := KindOf(t), retentionOf(def.Retention)
 	d := TopicDefinition{Name: def.Name, Kind: &kind, Retention: &retention, Paused: &def.Paused}
 	groups := []GroupDefinition{}
 	for _, g := range t.Groups() {

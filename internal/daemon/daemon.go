@@ -14,6 +14,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/config"
 	"github.com/rushmore/zbus-go/internal/datadir"
+	"github.com/rushmore/zbus-go/internal/live"
 	"github.com/rushmore/zbus-go/internal/server"
 	"github.com/rushmore/zbus-go/internal/stats"
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -88,7 +89,7 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
-	handlers, err := b.handlers(cfg, version, b.stopping)
+	handlers, err := b.handlers(cfg, version, memory)
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
@@ -123,6 +124,7 @@ type parts struct {
 	broker    *broker.Broker
 	server    *server.Server
 	stats     *stats.Sampler
+	live      *live.Hub
 
 	// stopping ends when requests that wait for messages have to.
 	stopping context.Context
@@ -148,6 +150,7 @@ func (p *parts) run(ctx context.Context, ready func()) error {
 	served := start(serving, func(ctx context.Context) error { return p.server.Serve(ctx, p.listeners, drainTime) })
 	profiling := start(serving, func(ctx context.Context) error { return serveProfiles(ctx, p.pprof) })
 	sampling := start(serving, p.stats.Run)
+	showing := start(serving, p.live.Run)
 	ready()
 
 	var err error
@@ -167,6 +170,7 @@ func (p *parts) run(ctx context.Context, ready func()) error {
 	<-served.done
 	<-profiling.done
 	<-sampling.done
+	<-showing.done
 	for _, part := range []*part{brokerage, writer} {
 		part.stop()
 		<-part.done

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"context"
 	"net"
 	"net/http"
 	"os"
@@ -12,13 +11,14 @@ import (
 	zbus "github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/api"
 	"github.com/rushmore/zbus-go/internal/config"
+	"github.com/rushmore/zbus-go/internal/live"
 	"github.com/rushmore/zbus-go/internal/metrics"
 	"github.com/rushmore/zbus-go/internal/stats"
 )
 
 // handlers makes what is served besides the protocol. It is called before the
 // server is made, and asks for it only when a request comes.
-func (p *parts) handlers(cfg config.Config, version Version, stopping context.Context) (map[string]http.Handler, error) {
+func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map[string]http.Handler, error) {
 	info := p.info(cfg, version)
 	connections := func() int64 { return p.server.Connections() }
 	p.stats = stats.New(p.broker, connections)
@@ -29,11 +29,15 @@ func (p *parts) handlers(cfg config.Config, version Version, stopping context.Co
 	if err != nil {
 		return nil, err
 	}
+	p.live = live.New(live.Options{
+		Broker: p.broker, Stats: p.stats, Log: p.log, Server: info, Sessions: p.sessions, Origins: cfg.AllowOrigin,
+		ReadLimit: 2 * cfg.MaxBody, FrameBytes: memory.requests / 2,
+	})
 	return map[string]http.Handler{
 		"/metrics": numbers,
 		"/api/": api.New(api.Options{
-			Broker: p.broker, Stats: p.stats, Log: p.log, Contract: zbus.OpenAPI(),
-			Server: info, Sessions: p.sessions, Disconnect: p.disconnect, Stopping: stopping.Done(),
+			Broker: p.broker, Stats: p.stats, Log: p.log, Contract: zbus.OpenAPI(), Channels: zbus.AsyncAPI(), Live: p.live,
+			Server: info, Sessions: p.sessions, Disconnect: p.disconnect, Stopping: p.stopping.Done(),
 			Hosts: hosts(cfg), Origins: cfg.AllowOrigin,
 		}),
 	}, nil
@@ -75,11 +79,13 @@ func (p *parts) sessions() []api.SessionInfo {
 		}
 		all = append(all, info)
 	}
-	return all
+	return append(all, p.live.Sessions()...)
 }
 
 // disconnect ends one of them.
-func (p *parts) disconnect(id, reason string) bool { return p.server.Disconnect(id, reason) }
+func (p *parts) disconnect(id, reason string) bool {
+	return p.server.Disconnect(id, reason) || p.live.Disconnect(id, reason)
+}
 
 // hosts are the names under which the API may be asked for when only this machine
 // can reach it; nil, for any, when others can, under names that nobody knows here.
