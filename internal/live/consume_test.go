@@ -204,6 +204,10 @@ func TestWhatIsNotWrittenGoesToAnotherConsumer(t *testing.T) {
 		t.Fatalf("the log ends at %d", next)
 	}
 	eventually(t, "the stuck client holds what may be under way", func() bool { return r.b.Outbound() > 512<<10 })
+	r.group(broker.GroupSpec{Topic: "orders", Name: "queued"})
+	before := r.b.Outbound()
+	stuck.send(`{"op":"subscribe","topic":"orders","group":"queued","window":10}`)
+	eventually(t, "more is queued behind it", func() bool { return r.b.Outbound() > before })
 	_ = stuck.ws.CloseNow()
 	eventually(t, "all of it is given back", func() bool { return r.b.Outbound() == 0 })
 	c := r.dial(nil)

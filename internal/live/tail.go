@@ -41,7 +41,7 @@ func (h *Hub) watchTail(w *watch) {
 func (h *Hub) followTails(ctx context.Context) {
 	tick := time.NewTicker(tailTick)
 	defer tick.Stop()
-	for n := int64(0); ctx.Err() == nil; n++ {
+	for n := int64(1); ctx.Err() == nil; n++ {
 		news, any := h.grown()
 		for _, x := range news {
 			x.look(ctx, h, n)
@@ -141,7 +141,7 @@ func (w *watch) allowance(tick int64) int {
 	} else {
 		w.tokens = min(float64(w.limit), w.tokens+perTick*float64(tick-w.tick))
 	}
-	w.tick = max(tick, 1)
+	w.tick = tick
 	return int(w.tokens)
 }
 
