@@ -130,6 +130,17 @@ func (g *Group) progress() storage.Progress {
 	return storage.Progress{Cursor: g.cursor, Read: max(g.next, g.seen), Settled: slices.Clone(g.settled)}
 }
 
+// standing is the group's place in the log as it is now: what the topic dropped
+// needs no settling any more, whether somebody is there to do it or not. Called with
+// g.mu held.
+func (g *Group) standing() storage.Progress {
+	p := g.progress()
+	settled := ranges(p.Settled)
+	p.Cursor = settled.advance(max(p.Cursor, g.t.First()))
+	p.Settled, p.Read = settled, max(p.Read, p.Cursor)
+	return p
+}
+
 func (g *Group) explicit() bool { return g.def.Mask&MaskAck != 0 }
 
 // ackWindow is how many messages may be in flight. Called with g.mu held.
@@ -233,8 +244,7 @@ func (g *Group) returnedBelow(first int64) *flight {
 }
 
 // saveOp is what has to be stored to have the group at a place, or nil when that
-// is stored. Called with g.mu held by the saver, which alone stores places, or while
-// g.moving keeps it from doing so.
+// is stored. Called with g.mu and saver.turn held.
 func (g *Group) saveOp(place storage.Progress) *storage.SaveProgress {
 	op := &storage.SaveProgress{Group: g.id, Epoch: g.def.Epoch, Place: place}
 	for _, f := range g.returned.queue {

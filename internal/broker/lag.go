@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"math"
-	"slices"
 
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -13,11 +12,9 @@ import (
 // is estimated from what was seen and exact is false.
 func (g *Group) Lag(budget int) (n int64, exact bool) {
 	g.mu.Lock()
-	filter := g.filter
-	from, to := max(g.cursor, g.t.First()), g.t.Next()
-	settled := slices.Clone(g.settled)
+	filter, place := g.filter, g.standing()
 	g.mu.Unlock()
-	from = settled.advance(from) // what the topic dropped counts no more
+	from, to, settled := place.Cursor, g.t.Next(), ranges(place.Settled)
 	if filter.All() {
 		return max(0, to-from-settled.count()), true
 	}
@@ -97,13 +94,12 @@ const nextRows = 256
 // before it, it may be a little too early, by how many are not looked at.
 func (g *Group) Waiting(ctx context.Context) (int64, error) {
 	g.mu.Lock()
-	filter, settled := g.filter, slices.Clone(g.settled)
+	filter, place := g.filter, g.standing()
 	g.mu.Unlock()
 	t, seen, found := g.t, int64(0), false
-	from := settled.advance(max(g.settledTo.Load(), t.First()))
-	_, next, err := t.Scan(ctx, Scan{From: from, To: t.Next(), Brief: true, Rows: nextRows}, func(r *storage.Record) bool {
+	_, next, err := t.Scan(ctx, Scan{From: place.Cursor, To: t.Next(), Brief: true, Rows: nextRows}, func(r *storage.Record) bool {
 		seen = r.Time
-		found = filter.Match(r.Tag) && !settled.has(r.Offset)
+		found = filter.Match(r.Tag) && !ranges(place.Settled).has(r.Offset)
 		return !found
 	})
 	if err != nil || !found && next >= t.Next() {

@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"os"
 	"strconv"
@@ -46,12 +45,7 @@ type hidden struct{ *testing.T }
 const modelChecks = "15"
 
 func TestBrokerDoesWhatTheModelSays(t *testing.T) {
-	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
-		if err := f.Value.Set(modelChecks); err != nil {
-			t.Fatal(err)
-		}
-		defer func() { _ = f.Value.Set(f.DefValue) }()
-	}
+	fewChecks(t, modelChecks)
 	synctest.Test(t, func(t *testing.T) {
 		rapid.Check(hidden{t}, func(rt *rapid.T) {
 			dir, err := os.MkdirTemp(t.TempDir(), "")

@@ -108,10 +108,9 @@ func (g *Group) Plan(ctx context.Context, place Place, opts PlanOptions) (*Plan,
 		g.mu.Unlock()
 		return nil, groupNotFound(g.name)
 	}
-	p.From, p.filter, p.Version = g.progress(), g.filter, g.version()
+	p.From, p.filter, p.Version = g.standing(), g.filter, g.version()
 	p.InFlight, p.Consumers = g.flying.len(), len(g.subs)
 	g.mu.Unlock()
-	p.From.Cursor = max(p.From.Cursor, g.t.First())
 	if p.Tolerance < 0 {
 		way := max(p.To-p.From.Cursor, p.From.Cursor-p.To)
 		p.Tolerance = max(minTolerance, way/10, int64(10*opts.Rate))
@@ -159,7 +158,6 @@ func (p *Plan) count(ctx context.Context) error {
 		p.Matching = estimate(p.Matching, looked, affected)
 		p.Bytes = estimate(p.Bytes, looked, affected)
 	}
-	p.Pending = t.Next() - p.To
 	return err
 }
 
@@ -168,28 +166,35 @@ func (p *Plan) count(ctx context.Context) error {
 func (p *Plan) examples(ctx context.Context) error {
 	t := p.Group.t
 	next := t.Next()
-	matched := int64(0)
-	visit := func(list *[]storage.Record) func(r *storage.Record) bool {
+	if p.Pending = next - p.To; !p.filter.All() {
+		matched := int64(0)
+		scanned, _, err := t.Scan(ctx, Scan{From: p.To, To: next, Brief: true, Rows: exampleRows}, func(r *storage.Record) bool {
+			if p.filter.Match(r.Tag) {
+				matched++
+			}
+			return true
+		})
+		if err != nil {
+			return err
+		}
+		p.Pending = estimate(matched, scanned, p.Pending)
+	}
+	if p.Examples <= 0 {
+		return nil
+	}
+	collect := func(list *[]storage.Record) func(r *storage.Record) bool {
 		return func(r *storage.Record) bool {
 			if p.filter.Match(r.Tag) && !r.Damaged() {
-				if matched++; len(*list) < p.Examples {
-					*list = append(*list, preview(r))
-				}
+				*list = append(*list, preview(r))
 			}
-			return len(*list) < p.Examples || p.Examples == 0
+			return len(*list) < p.Examples
 		}
 	}
-	scanned, _, err := t.Scan(ctx, Scan{From: p.To, To: next, Rows: exampleRows, Bytes: planBytes}, visit(&p.First))
+	_, _, err := t.Scan(ctx, Scan{From: p.To, To: next, Rows: exampleRows, Bytes: planBytes}, collect(&p.First))
 	if err != nil {
 		return err
 	}
-	if !p.filter.All() {
-		p.Pending = estimate(matched, scanned, next-p.To)
-	}
-	if p.Examples == 0 {
-		return nil
-	}
-	_, _, err = t.Scan(ctx, Scan{From: next - 1, To: p.To - 1, Back: true, Rows: exampleRows, Bytes: planBytes}, visit(&p.Last))
+	_, _, err = t.Scan(ctx, Scan{From: next - 1, To: p.To - 1, Back: true, Rows: exampleRows, Bytes: planBytes}, collect(&p.Last))
 	slices.Reverse(p.Last)
 	return err
 }
@@ -254,7 +259,7 @@ func (b *Broker) Apply(ctx context.Context, p *Plan, actor, reason string) (move
 // still refuses a plan that the group has outgrown. Called with g.mu held.
 func (p *Plan) still() error {
 	g := p.Group
-	moved := g.cursor - p.From.Cursor
+	moved := g.standing().Cursor - p.From.Cursor
 	switch version := g.version(); {
 	case version != p.Version:
 		return errorf(Conflict, "ConsumeGroup(%s) was moved or changed since the plan was made: its version is %s, not %s", g.name, version, p.Version)

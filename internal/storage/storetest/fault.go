@@ -31,6 +31,7 @@ type Faulty struct {
 
 	mu      sync.Mutex     // not held while a commit runs or waits
 	faults  map[int]Fault  // guarded by mu; by number of commit, the first is 1
+	next    *Fault         // guarded by mu: how the next commit goes, unless nil
 	commits [][]storage.Op // guarded by mu: what every commit was asked, in order
 	upkeeps int            // guarded by mu: calls of Maintain
 	upkeep  error          // guarded by mu: what Maintain returns
@@ -54,6 +55,13 @@ func (f *Faulty) Break(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.broken, f.upkeep = err, err
+}
+
+// FailNext says how the next commit goes wrong.
+func (f *Faulty) FailNext(fault Fault) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.next = &fault
 }
 
 // FailUpkeep makes Maintain fail from now on.
@@ -157,6 +165,9 @@ func (f *Faulty) begin(ops []storage.Op) (Fault, error) {
 	}
 	f.commits = append(f.commits, append([]storage.Op(nil), ops...))
 	fault := f.faults[len(f.commits)]
+	if f.next != nil {
+		fault, f.next = *f.next, nil
+	}
 	if f.broken != nil {
 		fault.Before = f.broken
 	}

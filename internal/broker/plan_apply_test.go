@@ -1,0 +1,236 @@
+package broker
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+	"github.com/rushmore/zbus-go/internal/storage/storetest"
+)
+
+// planned is a group of 20 messages, 10 of them consumed, and a plan to go back to
+// the beginning.
+func (r *rig) planned(tolerance int64) (g *Group, c *consumer, p *Plan) {
+	r.Helper()
+	topic := r.topic("orders", 0, storage.Retention{})
+	g = r.group(GroupSpec{Topic: "orders"})
+	r.mustPublish(topic, make([]string, 20)...)
+	c = r.subscribe(g, "c")
+	c.eager = true
+	c.take(10)
+	p = r.plan(g, at(0), PlanOptions{Tolerance: tolerance, Examples: 1})
+	if found, err := r.b.FindPlan(p.ID); err != nil || found != p {
+		r.Fatalf("the plan is not found: %v", err)
+	}
+	return g, c, p
+}
+
+// refused applies a plan that must not work, and gives the one to use instead.
+func (r *rig) refused(p *Plan) *Plan {
+	r.Helper()
+	before := p.Group.Info()
+	_, fresh, err := r.b.Apply(context.Background(), p, "ann", "")
+	if CodeOf(err) != Conflict || err == nil || fresh == nil {
+		r.Fatalf("apply: %v and the fresh plan %v, want a conflict with one", err, fresh)
+	}
+	after := p.Group.Info()
+	if after.Cursor != before.Cursor || after.Epoch != before.Epoch {
+		r.Fatalf("refused, and the group went from %d to %d", before.Cursor, after.Cursor)
+	}
+	if _, err := r.b.FindPlan(p.ID); CodeOf(err) != NotFound || err == nil {
+		r.Fatalf("the refused plan is still there: %v", err)
+	}
+	if found, err := r.b.FindPlan(fresh.ID); err != nil || found != fresh || fresh.ID == p.ID {
+		r.Fatalf("the fresh plan is not found: %v", err)
+	}
+	if fresh.Place != p.Place || fresh.Tolerance != p.Tolerance || fresh.Examples != p.Examples {
+		r.Fatalf("the fresh plan is %+v, made from %+v", fresh, p)
+	}
+	return fresh
+}
+
+func TestFirstOfTwoPlansWins(t *testing.T) {
+	inBubble(t, Options{}, func(r *rig) {
+		g, _, first := r.planned(100)
+		second := r.plan(g, at(20), PlanOptions{Tolerance: 100, Examples: 1})
+		r.apply(first)
+		if _, err := r.b.FindPlan(first.ID); CodeOf(err) != NotFound || err == nil {
+			r.Errorf("an applied plan is still there: %v", err)
+		}
+		fresh := r.refused(second)
+		if fresh.From.Cursor != 0 || fresh.Skipped != 20 || fresh.To != 20 {
+			r.Errorf("the fresh plan goes from %d to %d and skips %d, want 0, 20 and 20", fresh.From.Cursor, fresh.To, fresh.Skipped)
+		}
+		r.apply(fresh)
+		if at := g.Info().Cursor; at != 20 {
+			r.Errorf("cursor %d, want 20", at)
+		}
+	})
+}
+
+func TestPlanAppliedTwiceAtOnceIsDoneOnce(t *testing.T) {
+	inBubble(t, Options{}, func(r *rig) {
+		g, _, p := r.planned(100)
+		release := r.store.HoldSync()
+		errs := make(chan error, 2)
+		apply := func() {
+			_, _, err := r.b.Apply(context.Background(), p, "ann", "")
+			errs <- err
+		}
+		go apply()
+		synctest.Wait() // it is being committed
+		go apply()
+		close(release)
+		codes := []bool{<-errs == nil, <-errs == nil}
+		if codes[0] == codes[1] {
+			r.Errorf("success of the two: %t", codes)
+		}
+		if e := g.Info().Epoch; e != 1 {
+			r.Errorf("the group was moved %d times", e)
+		}
+	})
+}
+
+func TestCursorMayMoveWithinTheToleranceOfAPlan(t *testing.T) {
+	for _, c := range []struct {
+		tolerance, consumed int64
+		ok                  bool
+	}{{3, 3, true}, {3, 4, false}, {0, 0, true}, {0, 1, false}} {
+		inBubble(t, Options{}, func(r *rig) {
+			g, consumer, p := r.planned(c.tolerance)
+			consumer.take(c.consumed)
+			if c.ok {
+				r.apply(p)
+				return
+			}
+			if fresh := r.refused(p); fresh.From.Cursor != 10+c.consumed || fresh.Again != 10+c.consumed {
+				r.Errorf("the fresh plan is from %d with %d again", fresh.From.Cursor, fresh.Again)
+			}
+			if list, _ := offsets(consumer.take(1)); !slices.Equal(list, []int64{10 + c.consumed}) {
+				r.Errorf("then %s delivers %d", g.Name(), list)
+			}
+		})
+	}
+}
+
+func TestChangedGroupMakesAPlanConflict(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		change func(r *rig, g *Group)
+	}{
+		{"filter", func(r *rig, _ *Group) { r.group(GroupSpec{Topic: "orders", Filter: ptr("a")}) }},
+		{"mask", func(r *rig, _ *Group) { r.group(GroupSpec{Topic: "orders", Set: MaskPause}) }},
+		{"moved to where it was", func(r *rig, g *Group) {
+			if _, err := g.Relocate(context.Background(), at(10), "relocate", "bob", ""); err != nil {
+				r.Fatal(err)
+			}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, Options{}, func(r *rig) {
+				g, _, p := r.planned(100)
+				c.change(r, g)
+				if fresh := r.refused(p); fresh.Version != g.Version() {
+					r.Errorf("the fresh plan is for version %s, the group has %s", fresh.Version, g.Version())
+				}
+			})
+		})
+	}
+}
+
+func TestPlanWhosePlaceWasDroppedConflicts(t *testing.T) {
+	inBubble(t, Options{}, func(r *rig) {
+		_, _, p := r.planned(100)
+		r.topic("orders", 0, storage.Retention{MaxCount: 15})
+		time.Sleep(2 * retentionInterval)
+		if fresh := r.refused(p); fresh.To != 5 || fresh.Again != 5 {
+			r.Errorf("the fresh plan goes to %d with %d again, want 5 and 5", fresh.To, fresh.Again)
+		}
+	})
+}
+
+func TestPlanGoesWithItsGroup(t *testing.T) {
+	inBubble(t, Options{}, func(r *rig) {
+		g, _, p := r.planned(100)
+		if err := r.b.RemoveGroup(context.Background(), "orders", "", "", "ann"); err != nil {
+			r.Fatal(err)
+		}
+		if _, err := r.b.FindPlan(p.ID); CodeOf(err) != NotFound || err == nil {
+			r.Errorf("plan of a removed group: %v, want not found", err)
+		}
+		r.group(GroupSpec{Topic: "orders", Start: Place{At: AtEarliest}}) // another one of that name
+		if _, err := r.b.FindPlan(p.ID); CodeOf(err) != NotFound || err == nil {
+			r.Errorf("plan of a removed group: %v, want not found", err)
+		}
+		if _, _, err := r.b.Apply(context.Background(), p, "ann", ""); CodeOf(err) != NotFound || err == nil {
+			r.Errorf("apply for a removed group: %v, want not found", err)
+		}
+		if _, err := g.Plan(context.Background(), at(0), PlanOptions{}); CodeOf(err) != NotFound || err == nil {
+			r.Errorf("new plan for a removed group: %v, want not found", err)
+		}
+	})
+}
+
+func TestPlanDoesNotOutliveItsProcess(t *testing.T) {
+	inBubble(t, Options{}, func(r *rig) {
+		_, _, p := r.planned(100)
+		r.crash()
+		if _, err := r.b.FindPlan(p.ID); CodeOf(err) != NotFound || err == nil {
+			r.Errorf("plan of an earlier process: %v, want not found", err)
+		}
+	})
+}
+
+func TestPlanExpires(t *testing.T) {
+	inBubble(t, Options{}, func(r *rig) {
+		_, _, p := r.planned(100)
+		time.Sleep(planLife)
+		if _, err := r.b.FindPlan(p.ID); err != nil {
+			r.Errorf("plan in its last millisecond: %v", err)
+		}
+		time.Sleep(time.Millisecond)
+		if _, err := r.b.FindPlan(p.ID); CodeOf(err) != NotFound || err == nil {
+			r.Errorf("expired plan: %v, want not found", err)
+		}
+	})
+}
+
+func TestOldestPlanGoesWhenThereAreTooMany(t *testing.T) {
+	inBubble(t, Options{}, func(r *rig) {
+		g, _, first := r.planned(100)
+		var last *Plan
+		for range maxPlans {
+			last = r.plan(g, at(0), PlanOptions{})
+		}
+		if _, err := r.b.FindPlan(first.ID); CodeOf(err) != NotFound || err == nil {
+			r.Errorf("the oldest plan: %v, want not found", err)
+		}
+		if _, err := r.b.FindPlan(last.ID); err != nil {
+			r.Errorf("the newest plan: %v", err)
+		}
+		if n := len(r.b.plans.byID); n != maxPlans {
+			r.Errorf("%d plans are kept", n)
+		}
+	})
+}
+
+func TestFailedCommitLeavesThePlanAndTheGroup(t *testing.T) {
+	inBubble(t, Options{}, func(r *rig) {
+		g, _, p := r.planned(100)
+		r.store.FailNext(storetest.Fault{Before: storage.ErrFull})
+		if _, fresh, err := r.b.Apply(context.Background(), p, "ann", ""); CodeOf(err) != Full || fresh != nil {
+			r.Fatalf("apply on a full disk: %v and plan %v", err, fresh)
+		}
+		if at := g.Info().Cursor; at != 10 {
+			r.Errorf("cursor %d after a failed move, want 10", at)
+		}
+		r.apply(p)
+		synctest.Wait()
+		if entries := r.entries(g); len(entries) != 2 { // with that of its beginning
+			r.Errorf("%d journal entries, want 2", len(entries))
+		}
+	})
+}
