@@ -28,17 +28,16 @@ type Scan struct {
 // retention drops meanwhile is passed over. visit must not keep the record when
 // Brief is set and must not change it.
 func (t *Topic) Scan(ctx context.Context, s Scan, visit func(*storage.Record) bool) (scanned, next int64, err error) {
-	first, end := t.First(), t.Next()
+	end := t.Next()
 	at, size := min(s.From, end), int64(0)
 	if s.Back {
 		at = min(s.From, end-1)
 	}
-	at = max(at, first)
 	for ctx.Err() == nil {
 		var page []storage.Record
 		if s.Back {
 			page, err = t.pageUpTo(ctx, at, max(s.To+1, t.First()), s.Brief)
-		} else if at < min(s.To, end) {
+		} else if at = max(at, t.First()); at < min(s.To, end) {
 			page, err = t.load(ctx, at, storage.Page{Rows: scanRows, Bytes: scanBytes, Brief: s.Brief})
 		}
 		if err != nil || len(page) == 0 {
