@@ -42,6 +42,7 @@ type Fates struct {
 type consumed struct {
 	lo, hi  int64
 	settled ranges // beyond hi
+	kept    ranges // of all these, what was settled before
 	filter  *Filter
 }
 
@@ -76,22 +77,23 @@ func counts(f *flights) map[int64]int64 {
 // replay goes through a journal, newest entry first as it is listed.
 func (f *Fates) replay(journal []storage.JournalEntry) {
 	at := int64(0) // where the group began, as far as the journal says
+	var kept ranges
 	filter := f.filter
 	if n := len(journal); n > 0 {
 		filter, _ = ParseFilter(journal[n-1].FilterFrom)
 	}
 	for _, e := range slices.Backward(journal) {
-		if e.Kind == "create" {
-			at = e.To
-		} else {
-			f.past = append(f.past, consumed{at, e.From.Cursor, e.From.Settled, filter})
-			at = e.To
+		if e.Kind != "create" {
+			f.past = append(f.past, consumed{at, e.From.Cursor, e.From.Settled, kept, filter})
+		}
+		if at, kept = e.To, nil; e.FilterFrom != e.FilterTo {
+			kept = e.From.Settled // the group stays where it is
 		}
 		if now, err := ParseFilter(e.FilterTo); err == nil {
 			filter = now
 		}
 	}
-	f.past = append(f.past, consumed{at, f.cursor, f.settled, f.filter})
+	f.past = append(f.past, consumed{at, f.cursor, f.settled, kept, f.filter})
 }
 
 // Of tells what became of a message of the group's topic.
@@ -110,7 +112,7 @@ func (f *Fates) Of(r *storage.Record) Fate {
 	if r.Offset < f.cursor || f.settled.has(r.Offset) {
 		fate.Fate = FateBeforeCursor
 		for _, c := range slices.Backward(f.past) {
-			if c.lo <= r.Offset && r.Offset < c.hi || c.settled.has(r.Offset) {
+			if (c.lo <= r.Offset && r.Offset < c.hi || c.settled.has(r.Offset)) && !c.kept.has(r.Offset) {
 				fate.Fate, filter = FateSettled, c.filter
 				break
 			}

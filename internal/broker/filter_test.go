@@ -1,8 +1,11 @@
 package broker
 
 import (
+	"slices"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 func TestFilterMatches(t *testing.T) {
@@ -94,4 +97,63 @@ func TestHardFilterIsQuick(t *testing.T) {
 	if f.Match(strings.Repeat("a.", MaxTag/2) + "c") {
 		t.Error("matches")
 	}
+}
+
+func TestFilterSaysWhyItDoesNotMatch(t *testing.T) {
+	for _, c := range []struct {
+		filter, tag, pattern string
+		part                 int
+	}{
+		{"a.b.c", "a.x.c", "a.b.c", 2},
+		{"a.b.c", "x", "a.b.c", 1},
+		{"a.b.c", "a.b", "a.b.c", 3},   // it ends too early
+		{"a.b", "a.b.c", "a.b", 3},     // it goes on
+		{"a.*", "a", "a.*", 2},         // a part is missing
+		{"+.b", "a.c", "+.b", 2},       //
+		{"x.y;a.b", "a.c", "a.b", 2},   // the one that came closest
+		{"a.c;a.d", "a.b", "a.c", 2},   // the first of equals
+		{"a.#.z", "a.b.c", "a.#.z", 2}, // behind # any part may be the one
+		{"a", "", "a", 1},              // no tag
+		{"a.*;!a.x", "a.x", "!a.x", 0}, // shut out
+		{"!a.#", "a.x", "!a.#", 0},     //
+		{"a;!b", "c", "a", 1},          // not let in, rather than shut out
+		{"#;!#", "", "!#", 0},
+	} {
+		f, err := ParseFilter(c.filter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if pattern, part, ok := f.Mismatch(c.tag); pattern != c.pattern || part != c.part || !ok {
+			t.Errorf("filter %q, tag %q: %q at %d (%t), want %q at %d", c.filter, c.tag, pattern, part, ok, c.pattern, c.part)
+		}
+	}
+}
+
+func TestMismatchIsTheContraryOfMatch(t *testing.T) {
+	words := rapid.SampledFrom([]string{"a", "b", "+", "*", "#", "", "!a"})
+	joined := func(sep string) *rapid.Generator[string] {
+		return rapid.Map(rapid.SliceOfN(words, 1, 4), func(w []string) string { return strings.Join(w, sep) })
+	}
+	texts := rapid.Map(rapid.SliceOfN(joined("."), 1, 3), func(p []string) string { return strings.Join(p, ";") })
+	rapid.Check(t, func(t *rapid.T) {
+		f, err := ParseFilter(texts.Draw(t, "filter"))
+		if err != nil {
+			t.Skip(err)
+		}
+		tag := joined(".").Draw(t, "tag")
+		pattern, part, ok := f.Mismatch(tag)
+		if ok == f.Match(tag) {
+			t.Fatalf("filter %q, tag %q: matches %t, does not: %t", f, tag, f.Match(tag), ok)
+		}
+		if !ok {
+			return
+		}
+		shuts, err := ParseFilter(pattern)
+		if err != nil || shuts.Match(tag) || !slices.Contains(strings.Split(f.String(), ";"), pattern) {
+			t.Fatalf("filter %q, tag %q: it is said to be %q", f, tag, pattern)
+		}
+		if excluded := strings.HasPrefix(pattern, "!"); excluded != (part == 0) || part < 0 || part > strings.Count(tag, ".")+2 {
+			t.Fatalf("filter %q, tag %q: %q at part %d", f, tag, pattern, part)
+		}
+	})
 }

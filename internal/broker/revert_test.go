@@ -1,0 +1,181 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// revert undoes a journal entry.
+func (r *rig) revert(e storage.JournalEntry) storage.JournalEntry {
+	r.Helper()
+	g, done, err := r.b.Revert(context.Background(), e.ID, "ann", "a mistake")
+	if err != nil {
+		r.Fatalf("revert of %+v: %v", e, err)
+	}
+	if newest := r.entries(g)[0]; fmt.Sprint(newest) != fmt.Sprint(done) || done.Kind != "revert" || done.Actor != "ann" || done.Reason != "a mistake" {
+		r.Fatalf("the revert gives %+v, journalled is %+v", done, newest)
+	}
+	return done
+}
+
+// restored compares the place of a group with that it had before, of which retention
+// may have dropped the beginning since.
+func (h *past) restored(want storage.Progress) {
+	h.Helper()
+	got := h.g.Info().Progress
+	first, cursor := h.topic.First(), max(want.Cursor, h.topic.First())
+	for cursor < h.topic.Next() && isSettled(&want, cursor) {
+		cursor++
+	}
+	same := got.Cursor == want.Cursor && got.Read == want.Read && slices.Equal(got.Settled, want.Settled)
+	if first <= want.Cursor && !same {
+		h.Fatalf("the group is at %+v, want %+v", got, want)
+	}
+	if got.Cursor != cursor || got.Read != max(want.Read, cursor) {
+		h.Fatalf("cursor %d and read %d, want %d and %d; the log begins at %d, the group was at %+v",
+			got.Cursor, got.Read, cursor, max(want.Read, cursor), first, want)
+	}
+	h.each(func(m *storage.Record) {
+		if isSettled(&got, m.Offset) != isSettled(&want, m.Offset) {
+			h.Fatalf("the group is at %+v, was at %+v: another fate of %d", got, want, m.Offset)
+		}
+	})
+}
+
+func TestRevertPutsThePlaceBack(t *testing.T) {
+	inBubbles(t, "15", func(r *rig, rt *rapid.T) {
+		h := newPast(r, rt, 0)
+		place := func() Place { return at(int64(rapid.IntRange(0, len(h.recs)).Draw(rt, "to"))) }
+		before := h.g.Info().Progress
+		moved, err := h.g.Relocate(context.Background(), place(), "relocate", "bob", "")
+		if err != nil {
+			r.Fatal(err)
+		}
+		h.consume(rt)
+		h.publish(rt, 0)
+		h.drop(rt)
+		there := h.g.Info().Progress
+		undone := r.revert(moved.Entry)
+		h.restored(before)
+		if rapid.Bool().Draw(rt, "crash") {
+			h.reopen()
+			h.restored(before)
+		}
+		r.revert(undone)
+		h.restored(there)
+		h.reopen()
+		h.restored(there)
+
+		c := r.subscribe(h.g, "then")
+		c.eager = true
+		got, _ := offsets(c.take(1000))
+		want := slices.DeleteFunc(h.matching(0), func(o int64) bool { return isSettled(&there, o) })
+		if !slices.Equal(got, want) {
+			r.Fatalf("delivered %d, want %d from the place %+v", got, want, there)
+		}
+	})
+}
+
+// reopen is a crash.
+func (h *past) reopen() {
+	h.Helper()
+	h.crash()
+	h.g = h.again()
+	h.topic = h.g.Topic()
+}
+
+func TestRevertOfAPlaceThatWasDroppedInPart(t *testing.T) {
+	inBubble(t, Options{}, func(r *rig) {
+		g := r.explicitGroup(10, 0)
+		b := r.subscribe(g, "a").take(9)[0]
+		for _, o := range []int64{2, 3, 5, 7} {
+			if err := g.ackNow(o, b.Handle(int(o))); err != nil {
+				r.Fatal(err)
+			}
+		}
+		moved, err := g.Relocate(context.Background(), at(10), "relocate", "bob", "")
+		if err != nil {
+			r.Fatal(err)
+		}
+		r.topic("orders", 0, storage.Retention{MaxCount: 5})
+		time.Sleep(2 * retentionInterval)
+		r.revert(moved.Entry)
+		want := storage.Progress{Cursor: 6, Read: 9, Settled: []storage.Range{{Lo: 7, Hi: 8}}}
+		if got := g.Info().Progress; !reflect.DeepEqual(got, want) {
+			r.Errorf("the group is at %+v, want %+v", got, want)
+		}
+		if list, counts := offsets(r.subscribe(g, "b").take(9)); !slices.Equal(list, []int64{6, 8, 9}) || !slices.Equal(counts, []int64{2, 2, 1}) {
+			r.Errorf("delivered %d with counts %d", list, counts)
+		}
+	})
+}
+
+func TestRevertOfAFilter(t *testing.T) {
+	inBubble(t, Options{}, func(r *rig) {
+		topic := r.topic("orders", 0, storage.Retention{})
+		g := r.group(GroupSpec{Topic: "orders", Filter: ptr("a")})
+		r.mustPublish(topic, "a", "b")
+		r.group(GroupSpec{Topic: "orders", Filter: ptr("b"), Actor: "bob", Reason: "more b"})
+		change := r.entries(g)[0]
+		if change.Kind != "filter" || change.Reason != "more b" || change.FilterFrom != "a" || change.FilterTo != "b" {
+			r.Fatalf("journalled %+v", change)
+		}
+		if done := r.revert(change); done.FilterFrom != "b" || done.FilterTo != "a" || done.To != 0 {
+			r.Errorf("the revert is %+v", done)
+		}
+		if _, _, err := r.b.Revert(context.Background(), change.ID, "ann", ""); CodeOf(err) != Conflict || err == nil {
+			r.Errorf("the same revert again: %v, want a conflict", err)
+		}
+		r.crash()
+		g = r.again()
+		if list, _ := offsets(r.subscribe(g, "c").take(5)); !slices.Equal(list, []int64{0}) || g.Info().Filter != "a" {
+			r.Errorf("delivered %d with the filter %q", list, g.Info().Filter)
+		}
+		r.revert(r.entries(g)[0])
+		if f := g.Info().Filter; f != "b" {
+			r.Errorf("filter %q after the revert of the revert", f)
+		}
+	})
+}
+
+func TestRevertThatCannotBe(t *testing.T) {
+	inBubble(t, Options{}, func(r *rig) {
+		topic := r.topic("orders", 0, storage.Retention{})
+		r.mustPublish(topic, "", "", "")
+		gone := r.group(GroupSpec{Topic: "orders", Name: "gone"})
+		move, err := gone.Relocate(context.Background(), at(3), "relocate", "bob", "")
+		if err != nil {
+			r.Fatal(err)
+		}
+		if err := r.b.RemoveGroup(context.Background(), "orders", "gone", "", "bob"); err != nil {
+			r.Fatal(err)
+		}
+		again := r.group(GroupSpec{Topic: "orders", Name: "gone", Start: at(1)})
+		for _, c := range []struct {
+			what  string
+			entry int64
+			want  Code
+		}{
+			{"no entry", 999, NotFound},
+			{"of a removed group", move.Entry.ID, NotFound},
+			{"the beginning", r.entries(again)[0].ID, Invalid},
+		} {
+			if _, _, err := r.b.Revert(context.Background(), c.entry, "ann", ""); CodeOf(err) != c.want || err == nil {
+				r.Errorf("%s: %v, want code %d", c.what, err, c.want)
+			}
+		}
+		synctest.Wait()
+		if info := again.Info(); info.Cursor != 1 || info.Epoch != 0 || len(r.entries(again)) != 1 {
+			r.Errorf("the new group of that name was moved: %+v", info)
+		}
+	})
+}
