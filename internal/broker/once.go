@@ -1,8 +1,10 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
+	"slices"
 	"strings"
 	"sync"
 
@@ -154,12 +156,14 @@ func (c *claim) answer(inputs []Input, p *Publishing) ([]Stored, error) {
 // knownIDs are the ids that clients gave to messages within the window.
 type knownIDs struct {
 	b      *Broker
+	most   int   // MaxKnownIDs
 	window int64 // milliseconds; 0: nothing is deduplicated
 	until  int64 // on Broker.clock: when all ids of the window are of this process
 
 	mu    sync.Mutex
 	byKey map[idKey]*knownID // guarded by mu
-	queue []*knownID         // guarded by mu: those that are stored, oldest first
+	queue []*knownID         // guarded by mu: those that are stored, oldest first unless
+	mixed bool               // guarded by mu: some of an earlier process are behind newer ones
 }
 
 type idKey struct {
@@ -186,7 +190,7 @@ type claim struct {
 }
 
 func (k *knownIDs) init(b *Broker, window int64) {
-	k.b, k.window = b, window
+	k.b, k.most, k.window = b, MaxKnownIDs, window
 	k.until = b.clock() + window
 	k.byKey = make(map[idKey]*knownID)
 }
@@ -247,7 +251,13 @@ func (k *knownIDs) resolve(c *claim, p *Publishing) {
 // expire forgets what is older than the window, or too much. Called with k.mu
 // held.
 func (k *knownIDs) expire() {
-	n := max(0, len(k.queue)-MaxKnownIDs)
+	if k.mixed {
+		slices.SortStableFunc(k.queue, func(x, y *knownID) int {
+			return cmp.Or(cmp.Compare(x.at, y.at), cmp.Compare(x.offset, y.offset))
+		})
+		k.mixed = false
+	}
+	n := max(0, len(k.queue)-k.most)
 	for limit := k.b.clock() - k.window; n < len(k.queue) && k.queue[n].at < limit; n++ {
 	}
 	for _, e := range k.queue[:n] {
@@ -294,18 +304,19 @@ func (k *knownIDs) recall(ctx context.Context, t *Topic) error {
 }
 
 // remember notes an id of an earlier process. Of several messages with one id the
-// first one counts.
+// last one counts: the others were forgotten when it was stored.
 func (k *knownIDs) remember(t *Topic, r *storage.Record, now int64) {
-	e := &knownID{
-		key: idKey{t.id, strings.Clone(r.ID)}, offset: r.Offset, time: r.Time, at: now - max(0, k.b.now()-r.Time), stored: true,
-	}
+	key := idKey{t.id, strings.Clone(r.ID)}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.byKey[e.key] != nil {
-		return
+	e := k.byKey[key]
+	if e == nil {
+		e = &knownID{key: key, stored: true}
+		k.byKey[key] = e
+		k.queue = append(k.queue, e)
 	}
-	k.byKey[e.key] = e
-	if k.queue = append(k.queue, e); len(k.queue) > MaxKnownIDs+1024 {
+	e.offset, e.time, e.at = r.Offset, r.Time, now-max(0, k.b.now()-r.Time)
+	if k.mixed = true; len(k.queue) > k.most+k.most/4 {
 		k.expire()
 	}
 }

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slices"
 	"strings"
 	"unsafe"
 
@@ -132,6 +133,12 @@ func (p *Publishing) Reset() {
 
 // Publish stores the messages, each in its topic, in the order of Add.
 func (p *Publishing) Publish() {
+	refused := slices.IndexFunc(p.items, func(it published) bool { return it.err != nil })
+	if p.atomic && refused >= 0 {
+		p.fail(p.items[refused].err)
+		p.done()
+		return
+	}
 	now := p.b.now()
 	for _, q := range p.parts[:p.used] {
 		for i := range q.op.Records {
