@@ -21,6 +21,10 @@ type saver struct {
 	wake   chan struct{} // capacity 1: some group is dirty
 	urgent chan struct{} // capacity 1: somebody waits for the save
 
+	// turn is held from where places are looked at until they are on disk, so that
+	// none is overtaken by a later one. It is taken after Broker.admin.
+	turn sync.Mutex
+
 	mu      sync.Mutex
 	dirty   map[*Group]struct{} // guarded by mu
 	removed []*Group            // guarded by mu: delete-on-exit groups without sessions
@@ -101,10 +105,14 @@ func (s *saver) save() {
 	dirty := s.dirty
 	s.dirty = make(map[*Group]struct{}, len(dirty))
 	s.mu.Unlock()
+	for g := range dirty {
+		s.bury(g)
+	}
+	s.turn.Lock()
+	defer s.turn.Unlock()
 	all := make([]saving, 0, len(dirty))
 	var ops []storage.Op
 	for g := range dirty {
-		s.bury(g)
 		p, ok := s.prepare(g)
 		if !ok {
 			continue

@@ -59,7 +59,9 @@ func (b *Broker) Transact(ctx context.Context, tx Transaction) ([]Stored, []stor
 	}
 	b.admin.Lock()
 	defer b.admin.Unlock()
+	b.saver.turn.Lock() // a save under way has the places from before
 	parts, entries, err := tx.prepare(b, places)
+	b.saver.turn.Unlock()
 	var stored []Stored
 	if err == nil {
 		var ops []storage.Op
@@ -178,6 +180,7 @@ func (a *Acks) prepare() (groupPart, error) {
 		}
 		g.flying.remove(f)
 		f.sub.held--
+		f.sent = true // whoever has its handle got it
 		taken = append(taken, f)
 		if h.Offset >= place.Cursor {
 			settled.add(h.Offset, h.Offset+1)
