@@ -112,7 +112,8 @@ func TestFilterSaysWhyItDoesNotMatch(t *testing.T) {
 		{"+.b", "a.c", "+.b", 2},       //
 		{"x.y;a.b", "a.c", "a.b", 2},   // the one that came closest
 		{"a.c;a.d", "a.b", "a.c", 2},   // the first of equals
-		{"a.#.z", "a.b.c", "a.#.z", 2}, // behind # any part may be the one
+		{"a.#.z", "a.b.c", "a.#.z", 3}, // what follows # is held against the end
+		{"#.z.y", "a", "#.z.y", 2},     // which may be too near
 		{"a", "", "a", 1},              // no tag
 		{"a.*;!a.x", "a.x", "!a.x", 0}, // shut out
 		{"!a.#", "a.x", "!a.#", 0},     //

@@ -24,7 +24,7 @@ func TestLeftDeliveryStaysInFlight(t *testing.T) {
 		if err := g.ackNow(0, b.Handle(0)); err != nil {
 			r.Errorf("ack by who left: %v", err)
 		}
-		time.Sleep((defaultAckTimeout - 1) * time.Millisecond)
+		time.Sleep((DefaultAckTimeout - 1) * time.Millisecond)
 		synctest.Wait()
 		if list, _ := offsets(other.drain()); len(list) > 0 {
 			r.Errorf("delivered %d before the timeout", list)
@@ -62,7 +62,7 @@ func TestDeliveryOfTheLastOneToLeave(t *testing.T) {
 		if err := g.ackNow(1, again[0].Handle(0)); err != nil {
 			r.Fatal(err)
 		}
-		time.Sleep((defaultAckTimeout + 1) * time.Millisecond)
+		time.Sleep((DefaultAckTimeout + 1) * time.Millisecond)
 		if list, counts := offsets(r.subscribe(g, "c").take(1)); !slices.Equal(list, []int64{0}) || counts[0] != 2 {
 			r.Errorf("delivered %d with counts %d, want 0 after its timeout", list, counts)
 		}
