@@ -4,7 +4,7 @@ GOLANGCI := bin/golangci-lint-v2.15.0
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 FUZZTIME ?= 10s
 
-.PHONY: help build run test race lint fuzz bench faults check generate
+.PHONY: help build run test race lint fuzz bench faults check generate generated
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
 
@@ -33,6 +33,12 @@ lint: $(GOLANGCI) ## format check and linters
 generate: ## generate code from openapi.yaml
 	@go tool -modfile=tools/go.mod oapi-codegen -config internal/api/oapi.yaml openapi.yaml
 	@sed -i 's/runtime\.BindJSONBody(/decodeBody(/' internal/api/api.gen.go
+	@go tool -modfile=tools/go.mod oapi-codegen -config internal/contract/client/oapi.yaml openapi.yaml
+
+GENERATED := internal/api/api.gen.go internal/contract/client/client.gen.go
+generated: ## fail when generated code is not what openapi.yaml says, after bringing it up to date
+	@before=$$(cksum $(GENERATED)); $(MAKE) --no-print-directory generate; \
+	[ "$$before" = "$$(cksum $(GENERATED))" ] || { echo "$(GENERATED): were out of date; see what changed" >&2; exit 1; }
 
 fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | while IFS=: read -r file target; do \
@@ -49,4 +55,4 @@ faults: ## kill and cut the power ROUNDS times a mode (as root); takes long, fig
 	ZBUS_POWERCUTS=$(ROUNDS) go test ./internal/storage/sqlite -run PowerCut -count=1 -timeout=60m -v
 
 check: ## everything a change must pass
-	@for step in 'go mod verify' '$(MAKE) lint' '$(MAKE) test' '$(MAKE) fuzz'; do echo "==> $$step"; $$step || exit 1; done
+	@for step in 'go mod verify' '$(MAKE) generated' '$(MAKE) lint' '$(MAKE) test' '$(MAKE) fuzz'; do echo "==> $$step"; $$step || exit 1; done

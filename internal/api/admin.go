@@ -89,19 +89,28 @@ func SessionOf(s SessionInfo) Session {
 }
 
 // sessions lists the connections that fulfil some conditions, by id.
-func (h *handler) sessions(id, topic *string, protocol *Protocol) []SessionInfo {
+func (h *handler) sessions(id, topic *string, protocol *Protocol) ([]SessionInfo, error) {
+	if protocol != nil && !protocol.Valid() {
+		return nil, invalid("protocol %q: must be tcp, http, websocket or api", clip(string(*protocol)))
+	}
 	all := slices.DeleteFunc(h.Sessions(), func(s SessionInfo) bool {
 		return id != nil && s.ID != *id || protocol != nil && s.Protocol != string(*protocol) ||
 			topic != nil && !slices.ContainsFunc(s.Subscriptions, func(x SubscriptionInfo) bool { return strings.EqualFold(x.Topic, *topic) })
 	})
 	slices.SortFunc(all, func(x, y SessionInfo) int { return cmp.Compare(x.ID, y.ID) })
-	return all
+	return all, nil
 }
 
 // ListSessions lists connections.
 func (h *handler) ListSessions(_ context.Context, r ListSessionsRequestObject) (ListSessionsResponseObject, error) {
-	all := h.sessions(nil, r.Params.Topic, r.Params.Protocol)
-	some, next := page(all, func(s SessionInfo) string { return s.ID }, r.Params.After, r.Params.Limit)
+	all, err := h.sessions(nil, r.Params.Topic, r.Params.Protocol)
+	if err != nil {
+		return nil, err
+	}
+	some, next, err := page(all, func(s SessionInfo) string { return s.ID }, r.Params.After, r.Params.Limit)
+	if err != nil {
+		return nil, err
+	}
 	answer := ListSessions200JSONResponse{Sessions: make([]Session, 0, len(some)), Total: len(all), Next: next}
 	for _, s := range some {
 		answer.Sessions = append(answer.Sessions, SessionOf(s))
@@ -115,9 +124,17 @@ func (h *handler) CloseSessions(_ context.Context, r CloseSessionsRequestObject)
 	if p.Id == nil && p.Topic == nil && p.Protocol == nil {
 		return nil, invalid("give at least one of id, topic and protocol: without any, every client would be disconnected")
 	}
+	reason, err := reasonOf(p.Reason)
+	if err != nil {
+		return nil, err
+	}
+	all, err := h.sessions(p.Id, p.Topic, p.Protocol)
+	if err != nil {
+		return nil, err
+	}
 	var answer CloseSessions200JSONResponse
-	for _, s := range h.sessions(p.Id, p.Topic, p.Protocol) {
-		if h.Disconnect(s.ID, or(p.Reason, "")) {
+	for _, s := range all {
+		if h.Disconnect(s.ID, reason) {
 			answer.Closed++
 		}
 	}
@@ -126,7 +143,11 @@ func (h *handler) CloseSessions(_ context.Context, r CloseSessionsRequestObject)
 
 // CloseSession ends one connection.
 func (h *handler) CloseSession(_ context.Context, r CloseSessionRequestObject) (CloseSessionResponseObject, error) {
-	if !h.Disconnect(r.Session, or(r.Params.Reason, "")) {
+	reason, err := reasonOf(r.Params.Reason)
+	if err != nil {
+		return nil, err
+	}
+	if !h.Disconnect(r.Session, reason) {
 		return nil, &broker.Error{Code: broker.NotFound, Text: "there is no session " + strconv.Quote(clip(r.Session))}
 	}
 	return CloseSession204Response{}, nil

@@ -811,11 +811,13 @@ type NewMessage struct {
 	// Headers Names are tokens of HTTP; those of connections, cookies and credentials are refused.
 	Headers *map[string]string `json:"headers,omitempty"`
 
-	// Id Made up unless given.
+	// Id Made up unless given. At most 128 bytes.
 	Id *string `json:"id,omitempty"`
 
-	// Key What the message is about, for consumers; kept as the header `key`.
+	// Key What the message is about, for consumers; kept as the header `key`. At most 256 bytes.
 	Key *string `json:"key,omitempty"`
+
+	// Tag At most 127 bytes.
 	Tag *string `json:"tag,omitempty"`
 }
 
@@ -914,7 +916,7 @@ type Plan struct {
 	// Examples: 1204551
 	Again Count `json:"again"`
 
-	// Bytes Size of these.
+	// Bytes Size of these, as in `bytes` of a topic.
 	//
 	// Examples: 1204551
 	Bytes     Count     `json:"bytes"`
@@ -951,7 +953,7 @@ type Plan struct {
 	// Examples: 1204551
 	Matching Count `json:"matching"`
 
-	// Pending What the group would have to deliver from the new place on.
+	// Pending About how many messages the group would have to deliver from the new place on; exactly, when it has no filter.
 	//
 	// Examples: 1204551
 	Pending *Count `json:"pending,omitempty"`
@@ -1234,7 +1236,7 @@ type TagCount struct {
 
 // Topic defines model for Topic.
 type Topic struct {
-	// Bytes A number of messages or bytes, or an offset, in decimal digits.
+	// Bytes Size of ids, tags, headers and bodies.
 	//
 	// Examples: 1204551
 	Bytes     Count     `json:"bytes"`

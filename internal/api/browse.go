@@ -86,9 +86,9 @@ func (h *handler) BrowseMessages(ctx context.Context, r BrowseMessagesRequestObj
 	if scan.From, err = h.browseFrom(ctx, t, &p, scan.Back); err != nil {
 		return nil, err
 	}
-	limit := or(p.Limit, 100)
-	if limit < 1 || limit > 1000 {
-		return nil, invalid("limit %d: must be 1 to 1000", limit)
+	limit, err := pageSize(p.Limit)
+	if err != nil {
+		return nil, err
 	}
 	list := []Message{}
 	scanned, next, err := t.Scan(ctx, scan, func(rec *storage.Record) bool {

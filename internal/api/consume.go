@@ -173,15 +173,9 @@ type settling func(d broker.DeliveryHandle, done func(error))
 // Those that failed are named in the error.
 func (h *handler) settle(ctx context.Context, handles []string, f settling) (SettledJSONResponse, error) {
 	var none SettledJSONResponse
-	if len(handles) == 0 || len(handles) > MaxBatch {
-		return none, invalid("handles: there must be 1 to %d", MaxBatch)
-	}
-	parsed := make([]broker.DeliveryHandle, len(handles))
-	for i, text := range handles {
-		var err error
-		if parsed[i], err = ParseHandle(text); err != nil {
-			return none, err
-		}
+	parsed, err := parseHandles(handles)
+	if err != nil {
+		return none, err
 	}
 	errs := make([]error, len(parsed))
 	var all sync.WaitGroup

@@ -152,7 +152,7 @@ func (im *imports) group(t *broker.Topic, topic string, d GroupDefinition) error
 	}
 	timeout, window, most := or(d.AckTimeout, broker.DefaultAckTimeout), or(d.AckWindow, broker.DefaultAckWindow), or(d.MaxDeliver, 0)
 	exclusive, paused := or(d.Exclusive, false), or(d.Paused, false)
-	if err := checkLimits(&timeout, &window); err != nil {
+	if err := checkLimits(&timeout, &window, &most); err != nil {
 		return err
 	}
 	set, clear, err := masks(&settle, &exclusive, &paused)

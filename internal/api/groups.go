@@ -95,22 +95,16 @@ func masks(settle *SettleMode, exclusive, paused *bool) (set, clear int64, err e
 	return set, clear, nil
 }
 
-// positive refuses limits that the contract does not allow, as 0 means the default
-// further inside.
-func positive(name string, v *int64) error {
-	if v != nil && *v < 1 {
-		return invalid("%s %d: must be at least 1", name, *v)
-	}
-	return nil
-}
-
 func (h *handler) ListGroups(ctx context.Context, r ListGroupsRequestObject) (ListGroupsResponseObject, error) {
 	t, err := h.broker.Topic(r.Topic)
 	if err != nil {
 		return nil, err
 	}
 	all := slices.DeleteFunc(t.Groups(), func(g *broker.Group) bool { return !contains(g.Name(), r.Params.Name) })
-	some, next := page(all, (*broker.Group).Name, r.Params.After, r.Params.Limit)
+	some, next, err := page(all, (*broker.Group).Name, r.Params.After, r.Params.Limit)
+	if err != nil {
+		return nil, err
+	}
 	answer := ListGroups200JSONResponse{Groups: make([]Group, 0, len(some)), Total: len(all), Next: next}
 	for _, g := range some {
 		d, err := h.groupOf(ctx, g, listLag)
@@ -135,7 +129,7 @@ func (h *handler) CreateGroup(ctx context.Context, r CreateGroupRequestObject) (
 	if spec.Set, spec.Clear, err = masks(b.Settle, b.Exclusive, b.Paused); err != nil {
 		return nil, err
 	}
-	if err := checkLimits(b.AckTimeout, b.AckWindow); err != nil {
+	if err := checkLimits(b.AckTimeout, b.AckWindow, b.MaxDeliver); err != nil {
 		return nil, err
 	}
 	if b.Start != nil {
@@ -154,11 +148,19 @@ func (h *handler) CreateGroup(ctx context.Context, r CreateGroupRequestObject) (
 	}}, err
 }
 
-func checkLimits(ackTimeout, ackWindow *int64) error {
-	if err := positive("ackTimeout", ackTimeout); err != nil {
-		return err
+// checkLimits refuses what the contract does not allow. Further inside some of it
+// has a meaning of its own: 0 is the default there.
+func checkLimits(ackTimeout, ackWindow, maxDeliver *int64) error {
+	for _, l := range []struct {
+		name     string
+		v        *int64
+		min, max int64
+	}{{"ackTimeout", ackTimeout, 1, 86_400_000}, {"ackWindow", ackWindow, 1, 10_000}, {"maxDeliver", maxDeliver, 0, 1_048_576}} {
+		if l.v != nil && (*l.v < l.min || *l.v > l.max) {
+			return invalid("%s %d: must be %d to %d", l.name, *l.v, l.min, l.max)
+		}
 	}
-	return positive("ackWindow", ackWindow)
+	return nil
 }
 
 func (h *handler) GetGroup(ctx context.Context, r GetGroupRequestObject) (GetGroupResponseObject, error) {
@@ -179,12 +181,15 @@ func (h *handler) UpdateGroup(ctx context.Context, r UpdateGroupRequestObject) (
 	b := r.Body
 	spec := broker.GroupSpec{
 		Topic: g.Topic().Name(), Name: g.Name(), Filter: b.Filter, AckTimeout: b.AckTimeout, AckWindow: b.AckWindow,
-		MaxDeliver: b.MaxDeliver, Version: ifMatch(r.Params.IfMatch), Actor: actor(ctx), Reason: or(b.Reason, ""),
+		MaxDeliver: b.MaxDeliver, Version: ifMatch(r.Params.IfMatch), Actor: actor(ctx),
+	}
+	if spec.Reason, err = reasonOf(b.Reason); err != nil {
+		return nil, err
 	}
 	if spec.Set, spec.Clear, err = masks(b.Settle, b.Exclusive, b.Paused); err != nil {
 		return nil, err
 	}
-	if err := checkLimits(b.AckTimeout, b.AckWindow); err != nil {
+	if err := checkLimits(b.AckTimeout, b.AckWindow, b.MaxDeliver); err != nil {
 		return nil, err
 	}
 	if g, _, err = h.broker.DeclareGroup(context.WithoutCancel(ctx), spec); err != nil {

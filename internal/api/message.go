@@ -14,13 +14,16 @@ import (
 // keyHeader is the header under which a message's key is kept.
 const keyHeader = "key"
 
+// maxKey is the longest key, in bytes.
+const maxKey = 256
+
 // count writes a number of messages or bytes, or an offset.
 func count[T ~int | ~int64 | ~uint64](n T) Count { return strconv.FormatInt(int64(n), 10) }
 
 // parseCount reads one; name is the member or parameter it is from.
 func parseCount(name, text string) (int64, error) {
 	n, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || n < 0 {
+	if err != nil || n < 0 || text[0] < '0' || len(text) > 19 {
 		return 0, invalid("%s %q: must be a number of decimal digits", name, clip(text))
 	}
 	return n, nil
@@ -153,8 +156,8 @@ func InputOf(t *broker.Topic, m NewMessage, where string) (broker.Input, error) 
 			return in, invalid("%s: id, tag and key must have no line breaks or NUL", where)
 		}
 	}
-	if len(in.ID) > broker.MaxMessageID || len(in.Tag) > broker.MaxTag {
-		return in, invalid("%s: an id has at most %d bytes and a tag %d", where, broker.MaxMessageID, broker.MaxTag)
+	if len(in.ID) > broker.MaxMessageID || len(in.Tag) > broker.MaxTag || len(or(m.Key, "")) > maxKey {
+		return in, invalid("%s: an id has at most %d bytes, a tag %d and a key %d", where, broker.MaxMessageID, broker.MaxTag, maxKey)
 	}
 	var err error
 	in.Headers, err = headersOf(m, where)
@@ -215,6 +218,33 @@ func ParseHandle(handle string) (broker.DeliveryHandle, error) {
 		break
 	}
 	return broker.DeliveryHandle{}, invalid("the handle %q is not one that a delivery carried", clip(handle))
+}
+
+// parseHandles takes the handles of a request apart.
+func parseHandles(handles []string) ([]broker.DeliveryHandle, error) {
+	if len(handles) == 0 || len(handles) > MaxBatch {
+		return nil, invalid("handles: there must be 1 to %d", MaxBatch)
+	}
+	parsed := make([]broker.DeliveryHandle, len(handles))
+	for i, text := range handles {
+		var err error
+		if parsed[i], err = ParseHandle(text); err != nil {
+			return nil, err
+		}
+	}
+	return parsed, nil
+}
+
+// maxReason is the longest text for the journal, in characters.
+const maxReason = 500
+
+// reasonOf reads such a text.
+func reasonOf(text *string) (string, error) {
+	reason := or(text, "")
+	if utf8.RuneCountInString(reason) > maxReason {
+		return "", invalid("reason: at most %d characters", maxReason)
+	}
+	return reason, nil
 }
 
 // numbered names a message of a list in errors.

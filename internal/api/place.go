@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -52,7 +51,7 @@ func parsePlace(name string, raw []byte) (broker.Place, error) {
 		return none, invalid("%s: %s", name, placeHelp)
 	}
 	var o placeJSON
-	if err := decode(bytes.NewReader(raw), &o); err != nil {
+	if err := decode(raw, &o); err != nil {
 		return none, explain(err)
 	}
 	return o.place(name)
@@ -91,7 +90,11 @@ func (o *placeJSON) place(name string) (p broker.Place, err error) {
 
 // integer reads a JSON number or string of digits.
 func integer(raw json.RawMessage) (int64, error) {
-	return strconv.ParseInt(strings.Trim(string(raw), `"`), 10, 64)
+	text := strings.Trim(string(raw), `"`)
+	if strings.HasPrefix(text, "+") {
+		return 0, strconv.ErrSyntax
+	}
+	return strconv.ParseInt(text, 10, 64)
 }
 
 // parseTime reads RFC 3339 or Unix milliseconds, and gives the latter.

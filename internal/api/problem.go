@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"strings"
 
 	"github.com/rushmore/zbus-go/internal/broker"
@@ -129,7 +130,12 @@ func (h *handler) badRequest(w http.ResponseWriter, req *http.Request, err error
 // contract does not have. An error says what is wrong and is for the client; what is
 // the document's name in it, such as "the body".
 func Decode(what string, raw []byte, v any) error {
-	err := decode(bytes.NewReader(raw), v)
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	err := d.Decode(v)
+	if err == nil && d.More() {
+		err = invalid("%s goes on behind its JSON document", what)
+	}
 	if err == nil {
 		return nil
 	}
@@ -165,8 +171,6 @@ func Explain(what string, err error) error {
 		return invalid("%s is not JSON: it ends in the middle", what)
 	case errors.Is(err, io.EOF):
 		return invalid("%s is empty: it must be a JSON document", what)
-	case errors.Is(err, errTrailing):
-		return invalid("%s goes on behind its JSON document", what)
 	case errors.As(err, &param):
 		return invalid("the parameter %s is not as it should be: %v", param.ParamName, param.Err)
 	case errors.As(err, &missing):
@@ -178,21 +182,22 @@ func Explain(what string, err error) error {
 	return invalid("%v", err)
 }
 
-// decodeBody decodes a JSON body that must hold one value with no members that the
-// contract does not have. It returns io.EOF for an empty one.
-func decodeBody(req *http.Request, v any) error { return decode(req.Body, v) }
-
-// errTrailing is of a document behind which more follows.
-var errTrailing = errors.New("it goes on behind its JSON document")
-
-func decode(r io.Reader, v any) error {
-	d := json.NewDecoder(r)
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
+// decodeBody decodes a JSON body that must be one value with the members that the
+// contract gives it. It returns io.EOF for an empty one.
+func decodeBody(req *http.Request, v any) error {
+	raw, err := io.ReadAll(req.Body)
+	if err != nil {
 		return err
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errTrailing
+	if len(bytes.TrimSpace(raw)) == 0 {
+		return io.EOF
 	}
-	return nil
+	return decode(raw, v)
+}
+
+func decode(raw []byte, v any) error {
+	if err := json.Unmarshal(raw, v); err != nil {
+		return err
+	}
+	return conforms(raw, reflect.TypeOf(v).Elem())
 }

@@ -13,6 +13,9 @@ import (
 // MaxBatch is the most messages of one request that is not newline-delimited.
 const MaxBatch = 10_000
 
+// maxGroups is the most groups that a transaction settles or moves messages of.
+const maxGroups = 1_000
+
 // Publish stores messages.
 func (h *handler) Publish(ctx context.Context, r PublishRequestObject) (PublishResponseObject, error) {
 	t, err := h.broker.Topic(r.Topic)
@@ -44,9 +47,9 @@ func (h *handler) Publish(ctx context.Context, r PublishRequestObject) (PublishR
 func newMessages(raw []byte) (list []NewMessage, err error) {
 	if raw = bytes.TrimSpace(raw); len(raw) > 0 && raw[0] != '[' {
 		list = make([]NewMessage, 1)
-		err = decode(bytes.NewReader(raw), &list[0])
+		err = decode(raw, &list[0])
 	} else {
-		err = decode(bytes.NewReader(raw), &list)
+		err = decode(raw, &list)
 	}
 	switch {
 	case err != nil:
@@ -149,7 +152,7 @@ func readLines(lines *bufio.Reader, before int) (list []NewMessage, end bool, er
 		}
 		if line := bytes.TrimSpace(line); len(line) > 0 {
 			var m NewMessage
-			if bad := decode(bytes.NewReader(line), &m); bad != nil {
+			if bad := decode(line, &m); bad != nil {
 				return list, true, invalid("line %d: %s", before+len(list)+1, textOf(explain(bad)))
 			}
 			list = append(list, m)
@@ -163,52 +166,11 @@ func readLines(lines *bufio.Reader, before int) (list []NewMessage, end bool, er
 
 // Transact publishes, settles and moves in one commit.
 func (h *handler) Transact(ctx context.Context, r TransactRequestObject) (TransactResponseObject, error) {
-	tx := broker.Transaction{Actor: actor(ctx)}
-	messages := or(r.Body.Messages, nil)
-	for i, m := range messages {
-		t, err := h.broker.Topic(m.Topic)
-		if err != nil {
-			return nil, err
-		}
-		in, err := InputOf(t, NewMessage{
-			Id: m.Id, Tag: m.Tag, Headers: m.Headers, Body: m.Body, BodyBase64: m.BodyBase64, Key: m.Key,
-		}, numbered(i, len(messages)))
-		if err != nil {
-			return nil, err
-		}
-		tx.Messages = append(tx.Messages, in)
+	tx, acked, err := h.transaction(r.Body)
+	if err != nil {
+		return nil, err
 	}
-	acked := 0
-	for _, a := range or(r.Body.Acks, nil) {
-		g, err := h.broker.Group(a.Topic, a.Group)
-		if err != nil {
-			return nil, err
-		}
-		acks := broker.Acks{Group: g}
-		for _, text := range a.Handles {
-			handle, err := ParseHandle(text)
-			if err != nil {
-				return nil, err
-			}
-			acks.Handles = append(acks.Handles, handle)
-		}
-		acked += len(acks.Handles)
-		tx.Acks = append(tx.Acks, acks)
-	}
-	for _, m := range or(r.Body.Relocations, nil) {
-		g, err := h.broker.Group(m.Topic, m.Group)
-		if err != nil {
-			return nil, err
-		}
-		place, err := PlaceOf("to", m.To)
-		if err != nil {
-			return nil, err
-		}
-		tx.Moves = append(tx.Moves, broker.GroupMove{Group: g, Place: place, Reason: or(m.Reason, "")})
-	}
-	if len(tx.Messages) > MaxBatch {
-		return nil, invalid("%d messages: at most %d go into one commit", len(tx.Messages), MaxBatch)
-	}
+	tx.Actor = actor(ctx)
 	stored, entries, err := h.broker.Transact(ctx, tx)
 	if err != nil {
 		return nil, err
@@ -221,4 +183,56 @@ func (h *handler) Transact(ctx context.Context, r TransactRequestObject) (Transa
 		answer.Relocations = append(answer.Relocations, EntryOf(e, true))
 	}
 	return answer, nil
+}
+
+// transaction is what a request asks for, and how many deliveries it settles.
+func (h *handler) transaction(r *Transaction) (tx broker.Transaction, acked int, err error) {
+	messages, acks, moves := or(r.Messages, nil), or(r.Acks, nil), or(r.Relocations, nil)
+	if len(messages) > MaxBatch || len(acks) > maxGroups || len(moves) > maxGroups {
+		return tx, 0, invalid("at most %d messages, %d acks and %d relocations go into one commit", MaxBatch, maxGroups, maxGroups)
+	}
+	for i, m := range messages {
+		t, err := h.broker.Topic(m.Topic)
+		if err != nil {
+			return tx, 0, err
+		}
+		in, err := InputOf(t, NewMessage{
+			Id: m.Id, Tag: m.Tag, Headers: m.Headers, Body: m.Body, BodyBase64: m.BodyBase64, Key: m.Key,
+		}, numbered(i, len(messages)))
+		if err != nil {
+			return tx, 0, err
+		}
+		tx.Messages = append(tx.Messages, in)
+	}
+	for _, a := range acks {
+		g, err := h.broker.Group(a.Topic, a.Group)
+		if err != nil {
+			return tx, 0, err
+		}
+		handles, err := parseHandles(a.Handles)
+		if err != nil {
+			return tx, 0, err
+		}
+		acked += len(handles)
+		tx.Acks = append(tx.Acks, broker.Acks{Group: g, Handles: handles})
+	}
+	for _, m := range moves {
+		move, err := h.moveOf(m)
+		if err != nil {
+			return tx, 0, err
+		}
+		tx.Moves = append(tx.Moves, move)
+	}
+	return tx, acked, nil
+}
+
+func (h *handler) moveOf(m TransactionMove) (move broker.GroupMove, err error) {
+	if move.Group, err = h.broker.Group(m.Topic, m.Group); err != nil {
+		return move, err
+	}
+	if move.Place, err = PlaceOf("to", m.To); err != nil {
+		return move, err
+	}
+	move.Reason, err = reasonOf(m.Reason)
+	return move, err
 }

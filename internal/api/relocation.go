@@ -62,13 +62,13 @@ func (h *handler) GetPlan(ctx context.Context, r GetPlanRequestObject) (GetPlanR
 
 // ApplyPlan does what a plan says.
 func (h *handler) ApplyPlan(ctx context.Context, r ApplyPlanRequestObject) (ApplyPlanResponseObject, error) {
-	p, err := h.broker.FindPlan(r.Plan)
+	reason, err := because(r.Body)
 	if err != nil {
 		return nil, err
 	}
-	reason := ""
-	if r.Body != nil {
-		reason = or(r.Body.Reason, "")
+	p, err := h.broker.FindPlan(r.Plan)
+	if err != nil {
+		return nil, err
 	}
 	move, fresh, err := h.broker.Apply(ctx, p, actor(ctx), reason)
 	if fresh != nil {
@@ -80,6 +80,14 @@ func (h *handler) ApplyPlan(ctx context.Context, r ApplyPlanRequestObject) (Appl
 	}
 	d, err := h.groupOf(ctx, p.Group, oneLag)
 	return ApplyPlan200JSONResponse{Group: d, Entry: EntryOf(move.Entry, retained(p.Group, move.Entry))}, err
+}
+
+// because is the reason that a body may give, if there is one.
+func because(body *Because) (string, error) {
+	if body == nil {
+		return "", nil
+	}
+	return reasonOf(body.Reason)
 }
 
 // EntryOf describes a journal entry.
@@ -131,7 +139,8 @@ func backwards(after *After, limit *Limit) (before int64, n int, err error) {
 			return 0, 0, invalid("after %q: must be what the page before gave as next", clip(*after))
 		}
 	}
-	return before, min(max(or(limit, 100), 1), 1000), nil
+	n, err = pageSize(limit)
+	return before, n, err
 }
 
 // Revert undoes a journal entry.
@@ -140,9 +149,9 @@ func (h *handler) Revert(ctx context.Context, r RevertRequestObject) (RevertResp
 	if err != nil {
 		return nil, invalid("%q is not the id of a journal entry", clip(r.Entry))
 	}
-	reason := ""
-	if r.Body != nil {
-		reason = or(r.Body.Reason, "")
+	reason, err := because(r.Body)
+	if err != nil {
+		return nil, err
 	}
 	g, entry, err := h.broker.Revert(context.WithoutCancel(ctx), id, actor(ctx), reason)
 	if err != nil {

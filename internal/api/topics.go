@@ -106,20 +106,32 @@ func ifMatch(v *IfMatch) string {
 
 // page cuts one page out of a sorted list of names. after is the last name of the
 // page before. It returns the page and the name to go on after.
-func page[T any](all []T, name func(T) string, after *string, limit *int) ([]T, *Next) {
-	n := min(max(or(limit, 100), 1), 1000)
+func page[T any](all []T, name func(T) string, after *string, limit *int) ([]T, *Next, error) {
+	n, err := pageSize(limit)
+	if err != nil {
+		return nil, nil, err
+	}
 	if after != nil {
 		i := slices.IndexFunc(all, func(x T) bool { return name(x) > *after })
 		if i < 0 {
-			return nil, nil
+			return nil, nil, nil
 		}
 		all = all[i:]
 	}
 	if len(all) <= n {
-		return all, nil
+		return all, nil, nil
 	}
 	next := name(all[n-1])
-	return all[:n], &next
+	return all[:n], &next, nil
+}
+
+// pageSize is how much of a list a request asks for.
+func pageSize(limit *int) (int, error) {
+	n := or(limit, 100)
+	if n < 1 || n > 1000 {
+		return 0, invalid("limit %d: must be 1 to 1000", n)
+	}
+	return n, nil
 }
 
 // contains compares without regard to case.
@@ -134,7 +146,10 @@ func (h *handler) ListTopics(ctx context.Context, r ListTopicsRequestObject) (Li
 	all := slices.DeleteFunc(h.broker.Topics(), func(t *broker.Topic) bool {
 		return !contains(t.Name(), r.Params.Name) || r.Params.Kind != nil && KindOf(t) != *r.Params.Kind
 	})
-	some, next := page(all, (*broker.Topic).Name, r.Params.After, r.Params.Limit)
+	some, next, err := page(all, (*broker.Topic).Name, r.Params.After, r.Params.Limit)
+	if err != nil {
+		return nil, err
+	}
 	answer := ListTopics200JSONResponse{Topics: make([]Topic, 0, len(some)), Total: len(all), Next: next}
 	for _, t := range some {
 		d, err := h.topicOf(ctx, t, listLag)

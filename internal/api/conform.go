@@ -1,0 +1,166 @@
+package api
+
+import (
+	"encoding/json"
+	"math/bits"
+	"reflect"
+	"strings"
+	"sync"
+)
+
+// conforms checks what encoding/json does not: that the members are those of the
+// contract, in the same case, that those it requires are there, and that none is
+// null, which would be taken for left out.
+// It goes by the generated types, where a member that may be left out is a pointer.
+// raw is JSON that was decoded into a value of type t without an error.
+func conforms(raw []byte, t reflect.Type) error {
+	w := walk{raw: raw}
+	return w.value(t, "")
+}
+
+// shape is what the contract says of the members of an object.
+type shape struct {
+	members  map[string]memberShape
+	required []string // a member's bit is 1 << its index
+}
+
+type memberShape struct {
+	of  reflect.Type
+	bit uint64 // 0 when it may be left out
+}
+
+// shapes are made at first use and never change: they come from the types alone.
+var shapes sync.Map // reflect.Type → *shape
+
+func shapeOf(t reflect.Type) *shape {
+	if s, ok := shapes.Load(t); ok {
+		return s.(*shape)
+	}
+	s := &shape{members: make(map[string]memberShape)}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		m := memberShape{of: f.Type}
+		if f.Type.Kind() != reflect.Pointer {
+			m.bit = 1 << len(s.required)
+			s.required = append(s.required, name)
+		}
+		s.members[name] = m
+	}
+	shapes.Store(t, s)
+	return s
+}
+
+// walk goes through JSON that is known to be well-formed.
+type walk struct {
+	raw []byte
+	at  int
+}
+
+// next goes to the next byte that is not white space, and gives it.
+func (w *walk) next() byte {
+	for strings.IndexByte(" \t\r\n", w.raw[w.at]) >= 0 {
+		w.at++
+	}
+	return w.raw[w.at]
+}
+
+// value walks over a value that is to be of a type; nil is any. name is the member
+// that it is of, "" for the body itself.
+func (w *walk) value(t reflect.Type, name string) error {
+	for t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	c := w.next()
+	if c == 'n' && t != nil {
+		return invalid("%s can't be a JSON null", memberText(name))
+	}
+	if t != nil && reflect.PointerTo(t).Implements(unmarshaler) {
+		t = nil // it is decoded by itself, and checked then
+	}
+	switch c {
+	case '{':
+		return w.object(t)
+	case '[':
+		return w.array(t, name)
+	case '"':
+		w.text()
+	default:
+		for w.at < len(w.raw) && strings.IndexByte(",]} \t\r\n", w.raw[w.at]) < 0 {
+			w.at++
+		}
+	}
+	return nil
+}
+
+var unmarshaler = reflect.TypeFor[json.Unmarshaler]()
+
+func memberText(name string) string {
+	if name == "" {
+		return "the body"
+	}
+	return "the member " + name
+}
+
+// text walks over a string and gives it with its quotes.
+func (w *walk) text() []byte {
+	start := w.at
+	for w.at++; w.raw[w.at] != '"'; w.at++ {
+		if w.raw[w.at] == '\\' {
+			w.at++
+		}
+	}
+	w.at++
+	return w.raw[start:w.at]
+}
+
+func (w *walk) array(t reflect.Type, name string) error {
+	if t != nil {
+		t = t.Elem()
+	}
+	for w.at++; w.next() != ']'; {
+		if err := w.value(t, name); err != nil {
+			return err
+		}
+		if w.next() == ',' {
+			w.at++
+		}
+	}
+	w.at++
+	return nil
+}
+
+func (w *walk) object(t reflect.Type) error {
+	s := &shape{} // of an object that may have any members
+	if t != nil && t.Kind() == reflect.Struct {
+		s = shapeOf(t)
+	}
+	missing := uint64(1)<<len(s.required) - 1
+	for w.at++; w.next() != '}'; {
+		var name string
+		if err := json.Unmarshal(w.text(), &name); err != nil {
+			return err
+		}
+		w.next()
+		w.at++ // the colon
+		m, known := s.members[name]
+		switch {
+		case !known && s.members != nil:
+			return invalid("the member %q is not known here", name)
+		case t != nil && t.Kind() == reflect.Map:
+			m.of = t.Elem()
+		}
+		missing &^= m.bit
+		if err := w.value(m.of, name); err != nil {
+			return err
+		}
+		if w.next() == ',' {
+			w.at++
+		}
+	}
+	w.at++
+	if missing != 0 {
+		return invalid("the member %s is missing", s.required[bits.TrailingZeros64(missing)])
+	}
+	return nil
+}

@@ -1,0 +1,74 @@
+package contract
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+func TestServerDescribesItself(t *testing.T) {
+	c := startClient(t)
+	explicitGroup(c, 2)
+	c.get("/server").is("version", "test", "durability", "fsync", "live", true, "topics", 1, "groups", 1, "messages", 2, "address", c.addr)
+	c.get("/servers").is("servers.0.address", c.addr, "servers.0.messages", 2, "servers.1", nil)
+	c.get("/stats").is("range", "15m", "step", 1000)
+	c.get("/stats?range=24h").is("range", "24h", "step", 15_000)
+	eventually(t, "the lag is in the figures", func() bool {
+		now := c.get("/stats")
+		n := len(now.list("points"))
+		return n > 0 && now.num("points."+strconv.Itoa(n-1)+".lag") == 2
+	})
+}
+
+func TestAuditTellsWhoDidWhat(t *testing.T) {
+	c := startClient(t)
+	explicitGroup(c, 1)
+	c.do("PATCH", "/topics/T/groups/g", object{"paused": true}).want(200)
+	c.post("/topics/T:empty").want(200)
+	c.do("DELETE", "/topics/T").want(204)
+	r := c.get("/audit")
+	got := r.each("entries", "action")
+	slices.Reverse(got)
+	want := []string{"topic.create", "group.create", "group.alter", "topic.empty", "topic.remove"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if who := r.str("entries.0.actor"); !strings.HasPrefix(who, "127.0.0.1:") {
+		t.Errorf("actor %q", who)
+	}
+	if got := c.get("/audit?action=group.&target=t/g").each("entries", "action"); len(got) != 2 {
+		t.Errorf("of the group: %q", got)
+	}
+}
+
+func TestDisconnectedConsumersMessageGoesToAnother(t *testing.T) {
+	b := start(t)
+	c := b.client(t)
+	explicitGroup(c, 0)
+	holder := b.native(t)
+	holder.send("consume id=c topic=T consume_group=g window=5")
+	c.post("/topics/T/messages", object{"body": "one"}).want(201)
+	holder.delivered(0)
+
+	sessions := c.get("/sessions?topic=t&protocol=tcp")
+	sessions.is("total", 1, "sessions.0.protocol", "tcp", "sessions.0.remote", holder.LocalAddr().String(), "sessions.0.in", 1, "sessions.0.out", 1,
+		"sessions.0.subscriptions.0.topic", "T", "sessions.0.subscriptions.0.group", "g",
+		"sessions.0.subscriptions.0.credit", 4, "sessions.0.subscriptions.0.inFlight", 1)
+	c.get("/sessions?topic=other").is("total", 0)
+	other := b.native(t)
+	other.send("consume id=c topic=T consume_group=g window=5")
+	eventually(t, "both consume", func() bool { return c.get("/sessions?topic=T").num("total") == 2 })
+
+	id := sessions.str("sessions.0.id")
+	c.do("DELETE", "/sessions/"+id+query("reason", "holds too long")).want(204)
+	holder.cut()
+	if m := other.delivered(0); m.Get("delivery-count") != "2" || string(m.Body) != "one" {
+		t.Errorf("got %q, delivery %s", m.Body, m.Get("delivery-count"))
+	}
+	eventually(t, "its session is gone", func() bool { return c.get("/sessions?topic=T").num("total") == 1 })
+	c.do("DELETE", "/sessions/"+id).refused(404, "not_found", id)
+	c.do("DELETE", "/sessions?topic=none").want(200).is("closed", 0)
+	c.do("DELETE", "/sessions?protocol=tcp&topic=T").want(200).is("closed", 1)
+	other.cut()
+}

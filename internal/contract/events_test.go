@@ -1,0 +1,162 @@
+package contract
+
+import (
+	"bufio"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// stream is a stream of server-sent events that is being read.
+type stream struct {
+	t      testing.TB
+	resp   *http.Response
+	events chan event // closed at its end
+}
+
+// event is one of them.
+type event struct{ kind, id, data string }
+
+// listen opens a stream, and closes it when the test ends.
+func (c *client) listen(path string, args ...any) *stream {
+	c.t.Helper()
+	req, err := c.request("GET", base+path, args...)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if kind := resp.Header.Get("Content-Type"); resp.StatusCode != 200 || kind != "text/event-stream" {
+		c.t.Fatalf("%s: %d of type %q", path, resp.StatusCode, kind)
+	}
+	s := &stream{c.t, resp, make(chan event, 100)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer close(s.events)
+		s.read()
+	}()
+	c.t.Cleanup(func() { s.close(); <-done })
+	return s
+}
+
+func (s *stream) close() { s.resp.Body.Close() }
+
+// read reads events until the stream ends. Lines that begin with a colon only show
+// that it lives.
+func (s *stream) read() {
+	var e event
+	for in := bufio.NewScanner(s.resp.Body); in.Scan(); {
+		name, value, _ := strings.Cut(in.Text(), ": ")
+		switch name {
+		case "id":
+			e.id = value
+		case "event":
+			e.kind = value
+		case "data":
+			e.data += value
+		case "":
+			if e != (event{}) {
+				s.events <- e
+			}
+			e = event{}
+		}
+	}
+}
+
+// next waits for the next event; false says that the stream is over.
+func (s *stream) next() (event, bool) {
+	s.t.Helper()
+	select {
+	case e, ok := <-s.events:
+		return e, ok
+	case <-time.After(patience):
+		s.t.Fatal("no event comes, nor an end")
+	}
+	return event{}, false
+}
+
+// bodies waits for messages and checks their bodies and ids.
+func (s *stream) bodies(want ...string) (last event) {
+	s.t.Helper()
+	for _, body := range want {
+		e, ok := s.next()
+		if !ok {
+			s.t.Fatalf("the stream ended before %q", body)
+		}
+		var m struct{ Offset, Body string }
+		if err := json.Unmarshal([]byte(e.data), &m); err != nil || m.Body != body || m.Offset != e.id {
+			s.t.Fatalf("got %+v %v, want the message %q", e, err, body)
+		}
+		last = e
+	}
+	return last
+}
+
+func TestEventsBringWhatIsPublished(t *testing.T) {
+	b := start(t)
+	c := b.client(t)
+	c.post("/topics", object{"name": "T"}).want(201)
+	c.post("/topics/T/messages", object{"body": "before"}).want(201)
+	all, some := c.listen("/topics/T/events"), c.listen("/topics/T/events?filter=a")
+	c.post("/topics/T/messages", list{object{"body": "1", "tag": "a"}, object{"body": "2"}, object{"body": "3\n", "tag": "a"}}).want(201)
+	last := all.bodies("1", "2", "3\n")
+	some.bodies("1", "3\n")
+	all.close()
+
+	// Whoever comes back gets what it has missed.
+	c.post("/topics/T/messages", object{"body": "4"}).want(201)
+	again := c.listen("/topics/T/events", header{"Last-Event-ID", last.id})
+	again.bodies("4")
+	first := c.listen("/topics/T/events", header{"Last-Event-ID", "0"})
+	first.bodies("1", "2", "3\n", "4")
+	c.do("GET", "/topics/T/events", header{"Last-Event-ID", "x"}).refused(400, "invalid", "Last-Event-ID")
+	first.close()
+	again.close()
+	some.close()
+	eventually(t, "the groups of the callers are gone", func() bool { return len(c.get("/topics/T").list("groups")) == 0 })
+}
+
+func TestEventsOfAGroupConsumeInIt(t *testing.T) {
+	c := startClient(t)
+	explicitGroup(c, 0, object{"settle": "auto", "filter": "a"})
+	c.post("/topics/T/messages", list{object{"body": "1", "tag": "a"}, object{"body": "2"}, object{"body": "3", "tag": "a"}}).want(201)
+	s := c.listen("/topics/T/events?group=g")
+	s.bodies("1", "3")
+	cursorIs(c, 3)
+	s.close()
+	c.post("/topics/T/messages", object{"body": "4", "tag": "a"}).want(201)
+	s = c.listen("/topics/T/events?group=g")
+	s.bodies("4")
+	c.do("DELETE", "/topics/T/groups/g").want(204)
+	if e, ok := s.next(); !ok || e.kind != "end" {
+		t.Errorf("got %+v, want an event that says that this is the end", e)
+	}
+	if e, ok := s.next(); ok {
+		t.Errorf("got %+v behind the end", e)
+	}
+}
+
+func TestEventsEndAtShutdown(t *testing.T) {
+	b := start(t)
+	c := b.client(t)
+	explicitGroup(c, 0, object{"settle": "auto"})
+	own, group := c.listen("/topics/T/events"), c.listen("/topics/T/events?group=g")
+	c.post("/topics/T/messages", object{"body": "1"}).want(201)
+	own.bodies("1")
+	group.bodies("1")
+	began := time.Now()
+	b.stop(t)
+	for _, s := range []*stream{own, group} {
+		if e, ok := s.next(); ok {
+			t.Errorf("got %+v, want the end", e)
+		}
+	}
+	if took := time.Since(began); took > 4*time.Second {
+		t.Errorf("the broker waited %s for streams that have no end of their own", took)
+	}
+}

@@ -1,0 +1,117 @@
+package contract
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rushmore/zbus-go/internal/config"
+)
+
+func TestPagesListEverythingOnce(t *testing.T) {
+	b := start(t)
+	c := b.client(t)
+	explicitGroup(c, 0)
+	for i := range 10 {
+		c.post("/topics", object{"name": "t" + strconv.Itoa(i)}).want(201)
+		c.post("/topics/T/groups", object{"name": "h" + strconv.Itoa(i)}).want(201)
+		c.do("PATCH", "/topics/T/groups/g", object{"filter": strconv.Itoa(i)}).want(200)
+		n := b.native(t)
+		n.send("server id=1")
+		n.next()
+	}
+	for _, x := range []struct {
+		path, list, id string
+		want           int
+	}{
+		{"/topics?", "topics", "name", 11},
+		{"/topics?name=T&kind=log&", "topics", "name", 11},
+		{"/topics?name=9&", "topics", "name", 1},
+		{"/topics?kind=rpc&", "topics", "name", 0},
+		{"/topics/T/groups?", "groups", "name", 11},
+		{"/topics/T/groups?name=h&", "groups", "name", 10},
+		{"/topics/T/groups/g/journal?", "entries", "id", 11},
+		{"/sessions?protocol=tcp&", "sessions", "id", 10},
+		{"/audit?action=topic.create&", "entries", "id", 11},
+		{"/audit?target=t/H3&", "entries", "id", 1},
+	} {
+		for _, limit := range []string{"1", "4", "5", "1000"} {
+			var all []string
+			for next, more := "", true; more; {
+				r := c.get(x.path + "limit=" + limit + next)
+				page := r.each(x.list, x.id)
+				if all = append(all, page...); len(page) > atoi(limit) {
+					t.Errorf("%slimit=%s: %d at once", x.path, limit, len(page))
+				}
+				if total := r.at("total"); total != nil {
+					r.is("total", x.want)
+				}
+				if more = r.at("next") != nil; more {
+					next = "&after=" + r.str("next")
+				}
+			}
+			seen := map[string]bool{}
+			for _, id := range all {
+				seen[id] = true
+			}
+			if len(all) != x.want || len(seen) != x.want {
+				t.Errorf("%slimit=%s: got %q, want %d different ones", x.path, limit, all, x.want)
+			}
+		}
+	}
+	c.do("GET", "/topics?after=zzz").want(200).is("total", 11, "topics.0", nil)
+}
+
+func TestETagGuardsAgainstLostUpdates(t *testing.T) {
+	c := startClient(t)
+	made := c.post("/topics", object{"name": "T"}).want(201)
+	group := c.post("/topics/T/groups", object{"name": "g"}).want(201)
+	for path, x := range map[string]struct {
+		first *reply
+		patch object
+	}{
+		"/topics/T":          {made, object{"retention": object{"maxCount": "9"}}},
+		"/topics/T/groups/g": {group, object{"paused": true}},
+	} {
+		old := x.first.header.Get("ETag")
+		if got := c.get(path).header.Get("ETag"); got != old {
+			t.Errorf("%s: the ETag is %s and was %s when it was made", path, got, old)
+		}
+		c.post("/topics/T/messages", object{}).want(201) // not a change of the definition
+		now := c.do("PATCH", path, x.patch, header{"If-Match", old}).want(200).header.Get("ETag")
+		if now == old || now != c.get(path).header.Get("ETag") {
+			t.Errorf("%s: the ETag was %s and is %s", path, old, now)
+		}
+		c.do("PATCH", path, x.patch, header{"If-Match", old}).refused(412, "precondition_failed")
+		c.do("DELETE", path, header{"If-Match", old}).refused(412, "precondition_failed")
+		c.do("PATCH", path, x.patch, header{"If-Match", now}).want(200)
+		c.do("PATCH", path, x.patch, header{"If-Match", "*"}).want(200)
+	}
+	plan := c.post("/topics/T/groups/g/plans", object{"to": "earliest"}).want(201)
+	seen := c.get("/topics/T/groups/g").header.Get("ETag")
+	c.post("/plans/" + plan.str("id") + ":apply").want(200)
+	c.do("DELETE", "/topics/T/groups/g", header{"If-Match", seen}).refused(412, "precondition_failed")
+	c.do("DELETE", "/topics/T/groups/g", header{"If-Match", c.get("/topics/T/groups/g").header.Get("ETag")}).want(204)
+	c.do("DELETE", "/topics/T", header{"If-Match", c.get("/topics/T").header.Get("ETag")}).want(204)
+}
+
+func TestBodiesOverTheLimitAreRefused(t *testing.T) {
+	c := start(t, func(cfg *config.Config) { cfg.MaxBody = 4 << 10 }).client(t)
+	c.post("/topics", object{"name": "T"}).want(201)
+	c.post("/topics/T/messages", object{"body": text(4 << 10)}).want(201)
+	c.post("/topics/T/messages", object{"body": text(4<<10 + 1)}).refused(413, "too_large")
+	c.post("/topics/T/messages", object{"body": text(9 << 10)}).refused(413, "too_large", "8192")
+	c.post("/topics/T/groups", object{"name": "g"}).want(201)
+	many := object{"handles": make([]string, 5000)}
+	c.post("/topics/T/groups/g:ack", many).refused(413, "too_large")
+	var bulk lines
+	for range 200 {
+		bulk += lines(`{"body":"` + text(4<<10) + `"}` + "\n")
+	}
+	c.post("/topics/T/messages", bulk).refused(413, "too_large")
+	c.post("/topics/T/messages", bulk[:len(bulk)/2+1]).refused(400, "invalid") // a line that ends in the middle
+	c.get("/topics/T").is("groups.0.name", "g")
+}
+
+// text is n bytes of it.
+func text(n int) string { return strings.Repeat("x", n) }

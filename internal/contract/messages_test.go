@@ -1,0 +1,197 @@
+package contract
+
+import (
+	"encoding/base64"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestPublishedMessageComesBackAsItWasGiven(t *testing.T) {
+	c := startClient(t)
+	c.post("/topics", object{"name": "T"}).want(201)
+	one := c.post("/topics/T/messages", object{
+		"id": "m-1", "tag": "a.b", "key": "k", "headers": object{"Trace": "7"}, "body": "text",
+	}).want(201)
+	one.is("offset", 0, "count", 1, "duplicate", nil, "results.0.id", "m-1", "results.0.offset", 0)
+	c.get("/topics/T/messages/0").is(
+		"id", "m-1", "tag", "a.b", "key", "k", "headers.trace", "7", "body", "text", "size", 4, "bodyBase64", nil, "truncated", nil)
+
+	raw := base64.StdEncoding.EncodeToString([]byte{0xff, 0, 0xfe})
+	c.post("/topics/T/messages", object{"bodyBase64": raw}).want(201).is("offset", 1)
+	c.get("/topics/T/messages/1").is("bodyBase64", raw, "body", nil, "tag", nil, "key", nil, "size", 3)
+}
+
+func TestKnownIdIsNotStoredAgain(t *testing.T) {
+	c := startClient(t)
+	c.post("/topics", object{"name": "T"}).want(201)
+	first := c.post("/topics/T/messages", object{"id": "x", "body": "1"}).want(201)
+	again := c.post("/topics/T/messages", object{"id": "x", "body": "2"}).want(200)
+	again.is("duplicate", true, "offset", 0, "results.0.time", first.str("results.0.time"))
+	c.post("/topics/T/messages", list{object{"id": "x"}, object{"id": "y"}}).want(201).
+		is("results.0.duplicate", true, "results.0.offset", 0, "results.1.duplicate", nil, "results.1.offset", 1, "count", 2)
+	c.get("/topics/T").is("nextOffset", 2)
+}
+
+func TestArrayIsStoredAllOrNothing(t *testing.T) {
+	c := startClient(t)
+	c.post("/topics", object{"name": "T"}).want(201)
+	c.post("/topics/T/messages", list{object{"body": "a"}, object{"body": "b", "bodyBase64": "Yg=="}}).
+		refused(400, "invalid", "message 2", "bodyBase64")
+	c.get("/topics/T").is("nextOffset", 0)
+	c.post("/topics/T/messages", list{object{"body": "a"}, object{"body": "b"}}).want(201).is("results.1.offset", 1)
+}
+
+func TestLinesAreStoredAndAWrongOneIsNamed(t *testing.T) {
+	c := startClient(t)
+	c.post("/topics", object{"name": "T"}).want(201)
+	many := strings.Repeat(`{"body":"x"}`+"\n", 2500)
+	c.post("/topics/T/messages", lines(many)).want(201).is("count", 2500, "offset", 2499-499)
+	c.get("/topics/T").is("nextOffset", 2500)
+
+	bad := c.post("/topics/T/messages", lines(`{"body":"1"}`+"\n\n"+`{"body":"2"}`+"\n"+`{"bdy":"3"}`+"\n"+`{"body":"4"}`))
+	bad.refused(400, "invalid", "line 3", `"bdy"`).is("stored", 2)
+	c.post("/topics/T/messages", lines(many+`{"tag":5}`)).refused(400, "invalid", "line 2501", "tag").is("stored", 2500)
+	c.get("/topics/T").is("nextOffset", 5002)
+	c.post("/topics/T/messages", lines(`{"id":"a"}`)).want(201)
+	c.post("/topics/T/messages", lines(`{"id":"a"}`)).want(200).is("duplicate", true, "offset", 5002)
+	c.post("/topics/T/messages", lines(`{"id":""}`)).refused(400, "invalid", "line 1").is("stored", 0)
+}
+
+func TestBrowsingShowsMessagesByEveryCondition(t *testing.T) {
+	c := startClient(t)
+	c.post("/topics", object{"name": "T"}).want(201)
+	c.post("/topics/T/groups", object{"name": "g", "filter": "a.*", "start": "earliest"}).want(201)
+	stored := c.post("/topics/T/messages", list{
+		object{"id": "m0", "tag": "a.x", "body": "red"},
+		object{"id": "m1", "tag": "b.x", "body": "green", "headers": object{"h": "1"}},
+		object{"id": "m2", "tag": "a.y", "body": "blue", "headers": object{"h": "2"}},
+		object{"id": "m3", "body": "grey"},
+	}).want(201)
+	for _, x := range []struct{ query, want string }{
+		{"", "m0 m1 m2 m3"},
+		{query("from", "2"), "m2 m3"},
+		{query("dir", "prev"), "m3 m2 m1 m0"},
+		{query("dir", "prev", "from", "1"), "m1 m0"},
+		{query("id", "m2"), "m2 m3"},
+		{query("time", stored.str("results.0.time")), "m0 m1 m2 m3"},
+		{query("time", "1"), "m0 m1 m2 m3"},
+		{query("tag", "a.*;b.*"), "m0 m1 m2"},
+		{query("text", "gre"), "m1 m3"},
+		{query("header", "h"), "m1 m2"},
+		{query("header", "h=2"), "m2"},
+		{query("group", "g"), "m0 m2"},
+		{query("limit", "2"), "m0 m1"},
+		{query("from", "99"), ""},
+	} {
+		r := c.get("/topics/T/messages" + x.query)
+		if got := strings.Join(r.each("messages", "id"), " "); got != x.want {
+			t.Errorf("%s: got %s, want %s", x.query, got, x.want)
+		}
+		r.is("firstOffset", 0, "nextOffset", 4)
+	}
+	c.get("/topics/T/messages"+query("limit", "2")).is("more", true, "scannedTo", 2, "scanned", 2)
+	c.get("/topics/T/messages"+query("from", "2")).is("more", false, "scannedTo", 4)
+	c.get("/topics/T/messages"+query("fates", "true")).is("messages.0.fates.0.fate", "pending", "messages.1.fates.0.fate", "filtered")
+}
+
+func TestMessageTellsItsFateInEveryGroup(t *testing.T) {
+	c := startClient(t)
+	c.post("/topics", object{"name": "T"}).want(201)
+	c.post("/topics/T/messages", list{object{"tag": "a.x"}, object{"tag": "a.y"}, object{"tag": "b"}, object{"tag": "a.z"}}).want(201)
+	c.post("/topics/T/groups", object{"name": "e", "settle": "explicit", "filter": "a.*", "start": "earliest"}).want(201)
+	c.post("/topics/T/groups", object{"name": "late", "start": "latest"}).want(201)
+	taken := c.post("/topics/T/groups/e:pull", object{"max": 2, "timeout": 5000}).want(200)
+	c.post("/topics/T/groups/e:ack", object{"handles": list{taken.str("deliveries.0.handle")}}).want(200)
+	for offset, want := range map[string]string{"0": "settled", "1": "inFlight", "2": "filtered", "3": "pending"} {
+		r := c.get("/topics/T/messages/" + offset)
+		r.is("fates.0.group", "e", "fates.0.fate", want, "fates.1.group", "late", "fates.1.fate", "beforeCursor")
+		if want == "filtered" {
+			r.is("fates.0.part", 1, "fates.0.pattern", "a.*")
+		}
+	}
+	c.post("/topics/T/groups/e:nack", object{"handles": list{taken.str("deliveries.1.handle")}, "delay": 60_000}).want(200)
+	c.get("/topics/T/messages/1").is("fates.0.fate", "returned", "fates.0.deliveries", 1)
+}
+
+func TestHistogramAndTagsCountTheLog(t *testing.T) {
+	c := startClient(t)
+	c.post("/topics", object{"name": "T"}).want(201)
+	c.get("/topics/T/histogram").is("axis", "offset")
+	var some list
+	for i := range 30 {
+		some = append(some, object{"tag": []string{"a", "b", ""}[i%3]})
+	}
+	c.post("/topics/T/messages", some).want(201)
+	for _, axis := range []string{"offset", "time"} {
+		h := c.get("/topics/T/histogram" + query("axis", axis, "buckets", "7", "filter", "a", "from", "3", "to", "27"))
+		total, matched := int64(0), int64(0)
+		for i := range h.list("buckets") {
+			at := "buckets." + string(rune('0'+i)) + "."
+			total += h.num(at + "count")
+			if h.at(at+"matched") != nil {
+				matched += h.num(at + "matched")
+			}
+		}
+		if total != 24 || matched != 8 {
+			t.Errorf("%s: %d messages, %d matched; want 24 and 8: %s", axis, total, matched, h.raw)
+		}
+	}
+	tags := c.get("/topics/T/tags" + query("last", "29"))
+	tags.is("scanned", 29, "distinct", 3)
+	names := tags.each("tags", "tag")
+	slices.Sort(names)
+	if !slices.Equal(names, []string{"", "a", "b"}) {
+		t.Errorf("tags %q", names)
+	}
+}
+
+func TestLargeBodiesAreCutInListsOnly(t *testing.T) {
+	c := startClient(t)
+	c.post("/topics", object{"name": "T"}).want(201)
+	long := strings.Repeat("é", 5000)
+	c.post("/topics/T/messages", object{"body": long}).want(201)
+	brief := c.get("/topics/T/messages")
+	brief.is("messages.0.truncated", true, "messages.0.size", 10_000)
+	if got := brief.str("messages.0.body"); !strings.HasPrefix(long, got) || len(got) < 1000 {
+		t.Errorf("a body of %d bytes in the list", len(got))
+	}
+	c.get("/topics/T/messages/0").is("body", long, "truncated", nil)
+}
+
+func TestTransactionDoesAllOrNothing(t *testing.T) {
+	c := startClient(t)
+	for _, name := range []string{"in", "out"} {
+		c.post("/topics", object{"name": name}).want(201)
+	}
+	c.post("/topics/in/messages", list{object{}, object{}, object{}}).want(201)
+	c.post("/topics/in/groups", object{"name": "w", "settle": "explicit", "start": "earliest"}).want(201)
+	c.post("/topics/in/groups", object{"name": "r", "start": "latest"}).want(201)
+	handle := c.post("/topics/in/groups/w:pull", object{"timeout": 5000}).want(200).str("deliveries.0.handle")
+	move := object{"topic": "in", "group": "r", "to": object{"offset": "1"}, "reason": "again"}
+	ack := object{"topic": "in", "group": "w", "handles": list{handle}}
+	message := object{"topic": "out", "id": "o-1", "body": "done"}
+
+	c.post("/messages:transaction", object{
+		"messages": list{message}, "acks": list{object{"topic": "in", "group": "w", "handles": list{"0.0.0"}}}, "relocations": list{move},
+	}).refused(400, "invalid", "handle")
+	c.get("/topics/out").is("nextOffset", 0)
+	c.get("/topics/in/groups/r").is("cursor", 3)
+
+	done := c.post("/messages:transaction", object{"messages": list{message}, "acks": list{ack}, "relocations": list{move}}).want(200)
+	done.is("messages.0.id", "o-1", "messages.0.offset", 0, "acks", 1, "relocations.0.kind", "relocate",
+		"relocations.0.from", 3, "relocations.0.to", 1, "relocations.0.reason", "again")
+	c.get("/topics/out/messages/0").is("body", "done")
+	c.get("/topics/in/groups/w").is("cursor", 1, "inFlight", 0)
+	c.get("/topics/in/groups/r").is("cursor", 1)
+}
+
+func TestBodyOfAFormsTypeIsJSON(t *testing.T) {
+	c := startClient(t)
+	c.post("/topics", object{"name": "T"}).want(201)
+	// As curl -d sends it. The contract has no forms.
+	form := header{"Content-Type", "application/x-www-form-urlencoded"}
+	c.post("/topics/T/messages", object{"body": "x"}, form, anyway).want(201)
+	c.get("/topics/T/messages/0").is("body", "x")
+	c.post("/topics/T/messages", object{"body": "x"}, header{"Content-Type", "text/xml"}, anyway).refused(400, "invalid", "application/json")
+}

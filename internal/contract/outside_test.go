@@ -1,0 +1,143 @@
+package contract
+
+import (
+	"html"
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
+	zbus "github.com/rushmore/zbus-go"
+)
+
+// outside asks for something that is not part of the document.
+func outside(c *client, path string) (*http.Response, string) {
+	c.t.Helper()
+	req, err := c.request("GET", path, anyway)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != 200 {
+		c.t.Fatalf("%s: %d %v %s", path, resp.StatusCode, err, body)
+	}
+	return resp, string(body)
+}
+
+func TestPrometheusTakesTheMetrics(t *testing.T) {
+	c := startClient(t)
+	explicitGroup(c, 3)
+	c.post("/topics/T/groups/g:pull", object{"max": 2, "timeout": 5000}).want(200)
+	_, body := outside(c, "/metrics")
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	problems, err := promlint.New(strings.NewReader(body)).Lint()
+	if err != nil || len(problems) > 0 {
+		t.Errorf("promlint: %v %v", problems, err)
+	}
+	for name, want := range map[string]float64{
+		"zbus_topic_published_messages_total": 3, "zbus_topic_messages": 3,
+		"zbus_group_delivered_messages_total": 2, "zbus_group_in_flight_messages": 2, "zbus_group_lag_messages": 3,
+	} {
+		f := families[name]
+		if f == nil || len(f.GetMetric()) != 1 {
+			t.Errorf("%s: got %v, want one series", name, f)
+			continue
+		}
+		m := f.GetMetric()[0]
+		if got := m.GetCounter().GetValue() + m.GetGauge().GetValue(); got != want || m.GetLabel()[len(m.GetLabel())-1].GetValue() != "T" {
+			t.Errorf("%s: got %v %v, want %v", name, m.GetLabel(), got, want)
+		}
+	}
+	for name := range families {
+		if !strings.HasPrefix(name, "zbus_") && !strings.HasPrefix(name, "go_") && !strings.HasPrefix(name, "process_") {
+			t.Errorf("%s has no prefix of ours", name)
+		}
+	}
+}
+
+func TestHealthAndReadinessAreAnswered(t *testing.T) {
+	c := startClient(t)
+	for _, path := range []string{"/healthz", "/readyz"} {
+		if _, body := outside(c, path); body != "ok\n" {
+			t.Errorf("%s: %q", path, body)
+		}
+	}
+}
+
+func TestDocumentIsValidAndServedAsItIs(t *testing.T) {
+	if _, errs := theContract().validator.ValidateDocument(); len(errs) > 0 {
+		t.Error(complaint(&operation{id: "openapi.yaml"}, "it", errs))
+	}
+	c := startClient(t)
+	resp, body := outside(c, base+"/openapi.yaml")
+	if kind := resp.Header.Get("Content-Type"); kind != "application/yaml" || body != zbus.OpenAPI() {
+		t.Errorf("type %q, %d bytes; the file has %d", kind, len(body), len(zbus.OpenAPI()))
+	}
+}
+
+func TestWhatIsNotInTheDocumentIsAProblem(t *testing.T) {
+	c := startClient(t)
+	for _, x := range []struct {
+		method, path string
+		status       int
+		code         string
+	}{
+		{"PUT", "/topics", 405, "invalid"},
+		{"POST", "/server", 405, "invalid"},
+		{"GET", "/topic", 404, "not_found"},
+		{"POST", "/topics/T:flush", 405, "invalid"},
+		{"GET", "", 404, "not_found"},
+	} {
+		c.do(x.method, x.path, anyway).refused(x.status, x.code, "openapi.yaml")
+	}
+}
+
+// links finds what a page would load or go to.
+var links = regexp.MustCompile(`<[a-z]+[^>]*\s(?:src|href|action|srcset|data)="([^"]*)"`)
+
+func TestDocumentationIsAPageThatLoadsNothingFromElsewhere(t *testing.T) {
+	c := startClient(t)
+	resp, page := outside(c, "/api/docs")
+	if kind := resp.Header.Get("Content-Type"); !strings.HasPrefix(kind, "text/html") {
+		t.Errorf("type %q", kind)
+	}
+	for _, o := range theContract().operations {
+		if !strings.Contains(page, o.id) {
+			t.Errorf("operation %s is not mentioned", o.id)
+		}
+	}
+	loaded := map[string]bool{}
+	for _, link := range links.FindAllStringSubmatch(page, -1) {
+		where, err := resp.Request.URL.Parse(html.UnescapeString(link[1]))
+		if err != nil || where.Host != c.addr {
+			t.Errorf("the page has a link to %q: %v", link[1], err)
+		} else if where.Path != "/api/docs" {
+			loaded[where.Path] = true
+		}
+	}
+	if !loaded["/api/docs.css"] || !loaded[base+"/openapi.yaml"] {
+		t.Errorf("the page has links to %v: the test does not see all of them", loaded)
+	}
+	for path := range loaded {
+		if _, text := outside(c, path); strings.HasSuffix(path, ".css") && strings.Contains(text, "url(") || strings.Contains(text, "@import") {
+			t.Errorf("%s loads more", path)
+		}
+	}
+	if strings.Contains(page, "<script") || strings.Contains(page, "<style") || strings.Contains(page, " style=") {
+		t.Error("the page has parts that its own policy would not let work")
+	}
+}

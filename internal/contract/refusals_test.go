@@ -1,0 +1,97 @@
+package contract
+
+import (
+	"strings"
+	"testing"
+)
+
+// refusal is a request that the contract allows and the broker has to refuse.
+type refusal struct {
+	method, path string
+	body         any // nil: none
+	status       int
+	code         string
+	word         string // in the detail
+}
+
+func TestEveryOperationRefusesWithAProblem(t *testing.T) {
+	c := startClient(t)
+	explicitGroup(c, 1)
+	group := object{"name": "g"}
+	handles := object{"handles": list{"0.x"}}
+	for _, x := range []refusal{
+		{"POST", "/topics", object{"name": "T"}, 409, "exists", "T"},
+		{"POST", "/topics", object{"name": "t"}, 409, "exists", "T"},
+		{"POST", "/topics", object{"name": "a b"}, 400, "invalid", "a b"},
+		{"POST", "/topics", object{"name": ""}, 400, "invalid", "name"},
+		{"POST", "/topics", object{"name": "a..b"}, 400, "invalid", "a..b"},
+		{"POST", "/topics", object{"name": "~a"}, 400, "invalid", "~"},
+		{"POST", "/topics", object{"name": strings.Repeat("n", 201)}, 400, "invalid", "name"},
+		{"GET", "/topics/no", nil, 404, "not_found", "no"},
+		{"PATCH", "/topics/no", object{}, 404, "not_found", "no"},
+		{"DELETE", "/topics/no", nil, 404, "not_found", "no"},
+		{"POST", "/topics/no:empty", nil, 404, "not_found", "no"},
+		{"POST", "/topics/no:pause", nil, 404, "not_found", "no"},
+		{"POST", "/topics/no:resume", nil, 404, "not_found", "no"},
+		{"POST", "/topics/no/messages", object{}, 404, "not_found", "no"},
+		{"POST", "/topics/T/messages", object{"id": ""}, 400, "invalid", "id"},
+		{"POST", "/topics/T/messages", object{"id": "a\nb"}, 400, "invalid", "id"},
+		{"POST", "/topics/T/messages", object{"body": "a", "bodyBase64": "YQ=="}, 400, "invalid", "bodyBase64"},
+		{"POST", "/topics/T/messages", object{"bodyBase64": "%"}, 400, "invalid", "base64"},
+		{"POST", "/topics/T/messages", object{"headers": object{"Cookie": "c"}}, 400, "invalid", "cookie"},
+		{"POST", "/topics/T/messages", object{"headers": object{"a b": "c"}}, 400, "invalid", "a b"},
+		{"POST", "/topics/T/messages", object{"headers": object{"key": "c"}}, 400, "invalid", "key"},
+		{"GET", "/topics/no/messages", nil, 404, "not_found", "no"},
+		{"GET", "/topics/T/messages?from=1&time=1", nil, 400, "invalid", "one of them"},
+		{"GET", "/topics/T/messages?time=noon", nil, 400, "invalid", "noon"},
+		{"GET", "/topics/T/messages?id=none", nil, 404, "not_found", "none"},
+		{"GET", "/topics/T/messages?group=no", nil, 404, "not_found", "no"},
+		{"GET", "/topics/T/messages?tag=!", nil, 400, "invalid", "!"},
+		{"GET", "/topics/T/messages/1", nil, 404, "not_found", "1"},
+		{"GET", "/topics/T/messages/9999999999999999999", nil, 400, "invalid", "offset"},
+		{"GET", "/topics/no/histogram", nil, 404, "not_found", "no"},
+		{"GET", "/topics/no/tags", nil, 404, "not_found", "no"},
+		{"POST", "/topics/no/filters:test", object{"filter": "a"}, 404, "not_found", "no"},
+		{"POST", "/topics/T/filters:test", object{"filter": "!"}, 400, "invalid", "!"},
+		{"POST", "/topics/T/filters:test", object{"filter": "a", "group": "no"}, 404, "not_found", "no"},
+		{"GET", "/topics/no/events", nil, 404, "not_found", "no"},
+		{"GET", "/topics/T/events?group=g", nil, 400, "invalid", "explicit"},
+		{"GET", "/topics/T/events?group=g&filter=a", nil, 400, "invalid", "filter"},
+		{"GET", "/topics/no/groups", nil, 404, "not_found", "no"},
+		{"POST", "/topics/no/groups", group, 404, "not_found", "no"},
+		{"POST", "/topics/T/groups", group, 409, "exists", "g"},
+		{"POST", "/topics/T/groups", object{"name": ""}, 400, "invalid", "name"},
+		{"POST", "/topics/T/groups", object{"name": "~g"}, 400, "invalid", "~"},
+		{"POST", "/topics/T/groups", object{"name": "h", "filter": "!"}, 400, "invalid", "!"},
+		{"GET", "/topics/T/groups/no", nil, 404, "not_found", "no"},
+		{"PATCH", "/topics/T/groups/no", object{}, 404, "not_found", "no"},
+		{"DELETE", "/topics/T/groups/no", nil, 404, "not_found", "no"},
+		{"POST", "/topics/T/groups/no:pull", nil, 404, "not_found", "no"},
+		{"POST", "/topics/T/groups/no:ack", handles, 404, "not_found", "no"},
+		{"POST", "/topics/T/groups/g:ack", handles, 400, "invalid", "handle"},
+		{"POST", "/topics/T/groups/no:nack", handles, 404, "not_found", "no"},
+		{"POST", "/topics/T/groups/no:extend", handles, 404, "not_found", "no"},
+		{"POST", "/topics/T/groups/no/plans", object{"to": "latest"}, 404, "not_found", "no"},
+		{"POST", "/topics/T/groups/g/plans", object{"to": object{"messageId": "none"}}, 404, "not_found", "none"},
+		{"POST", "/topics/T/groups/g/plans", object{"to": object{"time": "noon"}}, 400, "invalid", "RFC 3339"},
+		{"GET", "/plans/p-none", nil, 404, "not_found", "p-none"},
+		{"POST", "/plans/p-none:apply", nil, 404, "not_found", "p-none"},
+		{"GET", "/topics/T/groups/no/journal", nil, 404, "not_found", "no"},
+		{"GET", "/topics/T/groups/g/journal?after=x", nil, 400, "invalid", "after"},
+		{"POST", "/journal/999:revert", nil, 404, "not_found", "999"},
+		{"POST", "/journal/x:revert", nil, 400, "invalid", "x"},
+		{"POST", "/messages:transaction", object{}, 400, "invalid", ""},
+		{"POST", "/messages:transaction", object{"messages": list{object{"topic": "no"}}}, 404, "not_found", "no"},
+		{"DELETE", "/sessions", nil, 400, "invalid", "at least one"},
+		{"DELETE", "/sessions/none", nil, 404, "not_found", "none"},
+		{"GET", "/audit?after=x", nil, 400, "invalid", "after"},
+		{"POST", "/definitions", object{"topics": list{object{"name": "a b"}}}, 400, "invalid", "a b"},
+		{"POST", "/definitions", object{"topics": list{object{"name": "T", "kind": "rpc"}}}, 400, "invalid", "rpc"},
+	} {
+		var args []any
+		if x.body != nil {
+			args = append(args, x.body)
+		}
+		c.do(x.method, x.path, args...).refused(x.status, x.code, x.word)
+	}
+}
