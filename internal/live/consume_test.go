@@ -217,8 +217,8 @@ func TestWhatIsNotWrittenGoesToAnotherConsumer(t *testing.T) {
 	for c.next().is(t, "message").Message.Offset != fmt.Sprint(n) {
 		seen++
 	}
-	if seen < n/4 {
-		t.Errorf("%d of %d came, although the first client read nothing", seen, n)
+	if seen < n-20 { // some lie in buffers of the system
+		t.Errorf("%d of %d came, although the first client took few", seen, n)
 	}
 }
 

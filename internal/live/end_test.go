@@ -74,19 +74,42 @@ func TestStopAnswersWhatWasTakenOn(t *testing.T) {
 	}
 }
 
-func TestClientThatTakesNothingIsNotReadFromAndThenCut(t *testing.T) {
-	r := start(t, func(o *Options) { o.WriteTimeout = 200 * time.Millisecond })
-	c := r.dialSlow()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
+// chatter sends frames until the connection ends, and reads nothing.
+func (c *client) chatter() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
 	frame := []byte(`{"op":"` + strings.Repeat("x", 60) + `","ref":"` + strings.Repeat("r", 60) + `"}`)
-	sent := 0
-	for c.ws.Write(ctx, websocket.MessageText, frame) == nil {
-		sent++
+	go func() {
+		defer close(done)
+		for c.ws.Write(ctx, websocket.MessageText, frame) == nil {
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
+func TestClientThatTakesNoAnswersIsNotReadFrom(t *testing.T) {
+	r := start(t, func(o *Options) { o.DrainTime = 100 * time.Millisecond })
+	c := r.dial(nil)
+	c.call(`{"op":"ping"}`, "ok")
+	defer c.chatter()()
+	s := r.hub.all()[0]
+	waiting := func() int64 {
+		s.out.mu.Lock()
+		defer s.out.mu.Unlock()
+		return s.out.bytes
 	}
-	if ctx.Err() != nil {
-		t.Fatalf("the client sent %d frames and is still there", sent)
+	eventually(t, "it has enough answers", func() bool { return waiting() > answerBytes })
+	r.sample()
+	if n := waiting(); n > answerBytes+1000 {
+		t.Errorf("%d bytes of answers wait", n)
 	}
+}
+
+func TestClientThatTakesNothingIsCut(t *testing.T) {
+	r := start(t, func(o *Options) { o.WriteTimeout = 200 * time.Millisecond })
+	c := r.dial(nil)
+	c.call(`{"op":"ping"}`, "ok")
+	defer c.chatter()()
 	eventually(t, "the socket is gone", func() bool { return len(r.hub.Sessions()) == 0 })
 }
 
@@ -94,6 +117,8 @@ func TestClientThatAnswersNoPingIsCut(t *testing.T) {
 	r := start(t, func(o *Options) { o.PingInterval, o.PingTimeout = 20*time.Millisecond, 2*time.Second })
 	dead := r.dial(nil) // answers pings only while it reads
 	alive := r.dial(nil)
+	dead.call(`{"op":"ping"}`, "ok")
+	alive.call(`{"op":"ping"}`, "ok")
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -222,27 +222,28 @@ func (c *client) read() (got, error) {
 // next takes the next frame that is no beat.
 func (c *client) next() got {
 	c.t.Helper()
-	for {
-		g, err := c.read()
-		if err != nil {
-			c.t.Fatalf("no frame: %v", err)
-		}
-		if g.Type != "beat" {
-			return g
-		}
-	}
+	return c.until("frame", func(g got) bool { return g.Type != "beat" })
 }
 
 // await takes frames until one of a type comes.
 func (c *client) await(kind string) got {
 	c.t.Helper()
-	for {
+	return c.until(kind, func(g got) bool { return g.Type == kind })
+}
+
+// until takes frames until one comes that is right. Beats come all the time, so that
+// it is not enough that some frame comes.
+func (c *client) until(what string, right func(got) bool) got {
+	c.t.Helper()
+	for end := time.Now().Add(2 * patience); ; {
 		g, err := c.read()
-		if err != nil {
-			c.t.Fatalf("no %s: %v", kind, err)
-		}
-		if g.Type == kind {
+		switch {
+		case err != nil:
+			c.t.Fatalf("no %s: %v", what, err)
+		case right(g):
 			return g
+		case time.Now().After(end):
+			c.t.Fatalf("no %s came, but %s", what, g.raw)
 		}
 	}
 }

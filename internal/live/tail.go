@@ -26,7 +26,6 @@ type tailed struct {
 
 func (h *Hub) watchTail(w *watch) {
 	h.mu.Lock()
-	w.from = w.topic.Next()
 	t := h.tails[w.topic]
 	if t == nil {
 		t = &tailed{viewers: map[*watch]struct{}{}, at: w.from}
@@ -90,8 +89,9 @@ func (h *Hub) grown() (news []growth, any bool) {
 // picked is what one viewer is shown of a look.
 type picked struct {
 	*watch
-	room int // so many may be shown
-	seen int64
+	lo   int64 // the first offset that may be new to the viewer
+	room int   // so many may be shown
+	seen int64 // messages that were not missed
 	recs []*storage.Record
 }
 
@@ -109,7 +109,11 @@ func (g *growth) look(ctx context.Context, h *Hub, tick int64) {
 	rows := 0
 	picks := make([]picked, len(g.viewers))
 	for i, w := range g.viewers {
-		picks[i] = picked{watch: w, room: w.allowance(tick)}
+		picks[i] = picked{watch: w, lo: max(begin, w.from)}
+		if w.tick == 0 { // what was looked at before it came is missed
+			picks[i].lo = w.from
+		}
+		picks[i].room = w.allowance(tick)
 		rows = max(rows, picks[i].rows())
 	}
 	if rows > 0 {
@@ -127,7 +131,7 @@ func (g *growth) look(ctx context.Context, h *Hub, tick int64) {
 	encoded := map[int64][]byte{}
 	for i := range picks {
 		p := &picks[i]
-		missed := max(0, end-max(begin, p.from)) - p.seen
+		missed := max(0, end-p.lo) - p.seen
 		p.socket.out.offerTail(p.watch, p.encode(encoded), missed)
 	}
 }

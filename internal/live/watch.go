@@ -152,6 +152,7 @@ func (s *socket) newWatch(op *watchOp) (*watch, error) {
 		return nil, fail(broker.Invalid, "limit %d: must be 1 to %d messages a second", w.limit, maxTailRate)
 	}
 	w.topic = w.channel.topic
+	w.from = w.topic.Next() // before the client knows that it watches
 	return w, w.match(op)
 }
 

@@ -228,16 +228,13 @@ func TestSlowViewerHoldsUpNobody(t *testing.T) {
 	// When it reads at last, each watch has the newest figures and none in between.
 	newest := map[string]int64{}
 	frames := 0
-	for len(newest) < watches || newest["w20"] < last.Seq {
-		f, err := slow.read()
-		if err != nil {
-			t.Fatal(err)
-		}
+	slow.until("newest figures", func(f got) bool {
 		if f.Type == "figures" {
 			newest[f.Watch] = f.Seq
 			frames++
 		}
-	}
+		return len(newest) == watches && newest["w20"] >= last.Seq
+	})
 	if frames > 2*watches+5 {
 		t.Errorf("the slow viewer got %d frames", frames)
 	}
