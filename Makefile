@@ -4,7 +4,7 @@ GOLANGCI := bin/golangci-lint-v2.15.0
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 FUZZTIME ?= 10s
 
-.PHONY: help build run test race lint fuzz bench faults check generate generated
+.PHONY: help build run test race lint fuzz bench faults web check generate generated
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
 
@@ -54,5 +54,11 @@ faults: ## kill and cut the power ROUNDS times a mode (as root); takes long, fig
 		go test ./internal/crashtest -run Promises -count=1 -timeout=60m -v || exit 1; done
 	ZBUS_POWERCUTS=$(ROUNDS) go test ./internal/storage/sqlite -run PowerCut -count=1 -timeout=60m -v
 
+# Node is needed for this alone: what npm run build makes is committed.
+web: ## check, test and build the console (needs Node 20 and, end to end, Chromium)
+	@command -v npm >/dev/null || { echo 'NOT TESTED: the console: no npm'; test -z "$$CI"; exit; }; \
+		cd webui && for step in 'npm ci --ignore-scripts' 'npm run -s schema' 'npm run -s check' 'npm run -s test' 'npm run -s build' \
+		'git diff --exit-code --stat -- dist dist.sum src/api' 'npm run -s size' 'npm run -s e2e'; do echo "==> $$step"; $$step || exit 1; done
+
 check: ## everything a change must pass
-	@for step in 'go mod verify' '$(MAKE) generated' '$(MAKE) lint' '$(MAKE) test' '$(MAKE) fuzz'; do echo "==> $$step"; $$step || exit 1; done
+	@for step in 'go mod verify' '$(MAKE) generated' '$(MAKE) lint' '$(MAKE) test' '$(MAKE) web' '$(MAKE) fuzz'; do echo "==> $$step"; $$step || exit 1; done

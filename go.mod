@@ -2,6 +2,9 @@ module github.com/rushmore/zbus-go
 
 go 1.26.0
 
+// npm packages are no Go code.
+ignore ./webui/node_modules
+
 require (
 	github.com/coder/websocket v1.8.15
 	github.com/go-chi/chi/v5 v5.5.0

@@ -94,7 +94,7 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 		return errors.Join(err, store.Close())
 	}
 	b.server = server.New(server.Options{
-		Broker: b.broker, Log: log, Handlers: handlers, Ready: b.broker.Stopped,
+		Broker: b.broker, Log: log, Handlers: handlers, Home: "ui/", Ready: b.broker.Stopped,
 		Address: cfg.Advertised(listeners[0].Addr()), Version: string(version),
 		Limits:      wire.Limits{Head: int(cfg.MaxHead), Fields: cfg.MaxFields, Body: cfg.MaxBody},
 		MaxInflight: cfg.MaxInflight, MaxConnections: maxConnections(cfg), RequestBytes: memory.requests,

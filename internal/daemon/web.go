@@ -14,6 +14,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/live"
 	"github.com/rushmore/zbus-go/internal/metrics"
 	"github.com/rushmore/zbus-go/internal/stats"
+	"github.com/rushmore/zbus-go/webui"
 )
 
 // handlers makes what is served besides the protocol. It is called before the
@@ -29,11 +30,16 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 	if err != nil {
 		return nil, err
 	}
+	console, err := webui.Handler()
+	if err != nil {
+		return nil, err
+	}
 	p.live = live.New(live.Options{
 		Broker: p.broker, Stats: p.stats, Log: p.log, Server: info, Sessions: p.sessions, Origins: cfg.AllowOrigin,
 		ReadLimit: 2 * cfg.MaxBody, FrameBytes: memory.requests / 2,
 	})
 	return map[string]http.Handler{
+		"/ui": console, "/ui/": console,
 		"/metrics": numbers,
 		"/api/": api.New(api.Options{
 			Broker: p.broker, Stats: p.stats, Log: p.log, Contract: zbus.OpenAPI(), Channels: zbus.AsyncAPI(), Live: p.live,

@@ -33,6 +33,12 @@ func (s *Server) newHTTP() *http.Server {
 			s.command(w, req)
 			return
 		}
+		w.Header().Set("Vary", "Accept")
+		if s.opts.Home != "" && strings.Contains(req.Header.Get("Accept"), "text/html") {
+			w.Header().Set("Location", s.opts.Home)
+			w.WriteHeader(http.StatusFound)
+			return
+		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		_, _ = io.WriteString(w, homePage)
 	})

@@ -39,6 +39,8 @@ type Options struct {
 	// slash is everything below it. Bodies are limited and accounted for. A handler
 	// may serve WebSockets.
 	Handlers map[string]http.Handler
+	// Home is where GET / brings browsers, relative to it; "": to a short page.
+	Home string
 	// Ready reports why the server can't take work, apart from stopping; nil: it
 	// can.
 	Ready func() error

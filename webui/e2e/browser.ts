@@ -1,0 +1,85 @@
+// Chromium with the gates that each test has to pass: nothing that the policy forbids,
+// no error in the console, no request to another host, nothing serious that axe finds.
+import { existsSync, readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
+import { expect } from 'vitest';
+
+const path = process.env.CHROMIUM ?? '/usr/bin/chromium';
+
+/** Whether there is a browser. In CI its absence is an error, elsewhere it is said. */
+export const there = existsSync(path);
+if (!there) {
+  if (process.env.CI) throw new Error(`no Chromium at ${path}: apt-get install -y chromium`);
+  console.error(`NOT TESTED: no Chromium at ${path}`);
+}
+
+export interface View {
+  page: Page;
+  context: BrowserContext;
+  /** Call it last: it fails when something was seen that must not be. */
+  clean(): void;
+}
+
+export interface Look {
+  width?: number;
+  height?: number;
+  theme?: 'light' | 'dark';
+  /** Errors that a test brings about, such as those of a broker that is stopped. */
+  allow?: RegExp;
+  language?: string;
+}
+
+export async function launch(): Promise<Browser> {
+  return chromium.launch({ executablePath: path, args: ['--no-sandbox', '--disable-gpu', '--force-color-profile=srgb', '--hide-scrollbars'] });
+}
+
+export async function open(browser: Browser, origin: string, look: Look = {}): Promise<View> {
+  const context = await browser.newContext({
+    viewport: { width: look.width ?? 1280, height: look.height ?? 800 },
+    colorScheme: look.theme ?? 'light',
+    locale: look.language ?? 'en-GB',
+    timezoneId: 'Europe/Berlin',
+    reducedMotion: 'reduce',
+  });
+  const page = await context.newPage();
+  page.setDefaultTimeout(15_000);
+  const seen: string[] = [];
+  const report = (what: string) => {
+    if (!look.allow?.test(what)) seen.push(what);
+  };
+  page.on('console', (m) => m.type() === 'error' && report(`console: ${m.text()}`));
+  page.on('pageerror', (e) => report(`error: ${e.message}`));
+  page.on('request', (r) => {
+    if (!r.url().startsWith(origin) && !/^(data|blob):/.test(r.url())) report(`another host: ${r.url()}`);
+  });
+  await page.exposeFunction('reportViolation', (text: string) => report(`policy: ${text}`));
+  await page.addInitScript(() => {
+    addEventListener('securitypolicyviolation', (e) => {
+      (window as unknown as { reportViolation(t: string): void }).reportViolation(`${e.violatedDirective} ${e.blockedURI} ${e.sourceFile}:${e.lineNumber}`);
+    });
+  });
+  return { page, context, clean: () => expect(seen).toEqual([]) };
+}
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+/** accessible fails on what axe finds serious or critical. */
+export async function accessible(page: Page, where: string) {
+  // By the debugger's way in, which the page's policy does not concern.
+  if (!(await page.evaluate(() => 'axe' in window))) await page.evaluate(axe);
+  const found = await page.evaluate(async () => {
+    type Result = { violations: { id: string; impact: string; help: string; nodes: { target: string[]; failureSummary: string }[] }[] };
+    const run = (window as unknown as { axe: { run(o: object): Promise<Result> } }).axe.run({ resultTypes: ['violations'] });
+    return (await run).violations
+      .filter((v) => v.impact === 'serious' || v.impact === 'critical')
+      .map((v) => `${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map((n) => `${n.target.join(' ')} (${n.failureSummary.split('\n')[1]?.trim()})`).join('; ')}`);
+  });
+  expect(found, where).toEqual([]);
+}
+
+/** go opens an address of the console and waits until figures are live. */
+export async function go(page: Page, url: string, hash: string) {
+  await page.goto(`${url}/ui/${hash}`);
+  await page.locator('[data-state="live"], [data-state="polling"]').waitFor();
+}

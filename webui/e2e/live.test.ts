@@ -1,0 +1,153 @@
+// What is live: figures without reload, pause, loss and return, tail, sessions, keys.
+import { connect } from 'node:net';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { Broker } from './broker';
+import { accessible, go, launch, open, there, type View } from './browser';
+
+describe.skipIf(!there)('live', () => {
+  const broker = new Broker();
+  let browser: Browser;
+  let view: View;
+  let page: Page;
+
+  beforeAll(async () => {
+    await broker.start();
+    await broker.call('POST', '/topics', { name: 'orders' });
+    await broker.call('POST', '/topics/orders/groups', { name: 'billing', start: 'earliest' });
+    await broker.call('POST', '/topics', { name: 'audit' });
+    browser = await launch();
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await broker.close();
+  });
+  beforeEach(async () => {
+    view = await open(browser, broker.url, { allow: /WebSocket|ERR_CONNECTION_REFUSED/ });
+    page = view.page;
+  });
+  const done = async () => {
+    view.clean();
+    await view.context.close();
+  };
+  const row = (name: string) => page.getByRole('row').filter({ has: page.getByRole('link', { name, exact: true }) });
+
+  it('figures move without a reload, over one socket and no requests', async () => {
+    await go(page, broker.url, '#/topics');
+    await page.locator('[data-state="live"]').waitFor();
+    await row('orders').waitFor();
+    const requests: string[] = [];
+    page.on('request', (r) => requests.push(r.url()));
+    await broker.publish('orders', Array.from({ length: 123 }, () => ({ body: 'x' })));
+    await row('orders').getByText('123', { exact: true }).first().waitFor();
+    expect(requests).toEqual([]);
+    await done();
+  });
+
+  it('nothing comes by itself while paused, and it goes on after that', async () => {
+    await go(page, broker.url, '#/topics');
+    await row('orders').waitFor();
+    await page.keyboard.press('p');
+    await page.locator('[data-state="paused"]').waitFor();
+    const requests: string[] = [];
+    page.on('request', (r) => requests.push(r.url()));
+    page.on('websocket', (s) => requests.push(s.url()));
+    const shown = await row('orders').textContent();
+    await broker.publish('orders', [{ body: 'y' }, { body: 'z' }]);
+    await page.waitForTimeout(6500); // longer than any interval there is
+    expect(requests).toEqual([]);
+    expect(await row('orders').textContent()).toBe(shown);
+    await page.keyboard.press('p');
+    await row('orders').getByText('125', { exact: true }).first().waitFor();
+    await done();
+  });
+
+  it('says when the broker is gone, and comes back by itself', async () => {
+    await go(page, broker.url, '#/topics');
+    await row('orders').waitFor();
+    await broker.stop();
+    await page.locator('[data-state="lost"]').waitFor();
+    await row('orders').waitFor(); // what was known stays
+    await broker.start();
+    await page.locator('[data-state="live"]').waitFor({ timeout: 40_000 });
+    await broker.publish('orders', [{ body: 'again' }]);
+    await row('orders').getByText('126', { exact: true }).first().waitFor();
+    await done();
+  });
+
+  it('tail shows what comes, and says how much a burst did not show', async () => {
+    await go(page, broker.url, '#/topics/audit/messages?tail=1');
+    await page.getByText('Waiting for the next message…').waitFor();
+    await page.locator('[data-state="live"]').waitFor();
+    await page.waitForTimeout(500); // the watch is set
+    await broker.publish('audit', [{ tag: 'login', body: 'first of all' }]);
+    await page.getByText('first of all').waitFor();
+    await page.getByRole('button', { name: 'Hold' }).click();
+    await broker.publish('audit', [{ tag: 'login', body: 'while held' }]);
+    await page.getByText('1 new since').waitFor();
+    expect(await page.getByText('while held').count()).toBe(0);
+    await page.getByRole('button', { name: 'Go on', exact: true }).last().click();
+    await page.getByText('while held').waitFor();
+    await broker.publish('audit', Array.from({ length: 10_000 }, (_, i) => ({ body: `burst ${i}` })));
+    await page.getByText(/not shown \(view only\)/).waitFor();
+    await done();
+  });
+
+  it('disconnects a client, which is gone from the list then', async () => {
+    const socket = connect(Number(new URL(broker.url).port), '127.0.0.1');
+    const closed = new Promise((gone) => socket.once('close', gone));
+    socket.write('GET / HTTP/1.1\r\ncmd: consume\r\ntopic: orders\r\nconsume_group: billing\r\nwindow: 1\r\nid: 1\r\n\r\n');
+    socket.resume();
+    await go(page, broker.url, '#/sessions');
+    const mine = page.getByRole('row').filter({ hasText: 'orders/billing' });
+    await mine.getByRole('button', { name: 'Disconnect…' }).click();
+    await page.getByLabel('Reason').fill('test of the console');
+    await page.getByRole('button', { name: 'Disconnect', exact: true }).click();
+    await closed;
+    await mine.waitFor({ state: 'detached' });
+    await done();
+  });
+
+  it('is used with the keyboard alone', async () => {
+    await go(page, broker.url, '#/');
+    await page.keyboard.press('Tab');
+    expect(await page.evaluate(() => document.activeElement?.textContent)).toBe('Skip to the page');
+    await page.keyboard.press('g');
+    await page.keyboard.press('t');
+    await row('audit').waitFor();
+    await page.keyboard.press('j');
+    await page.keyboard.press('j');
+    await page.keyboard.press('k');
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: 'audit' }).waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByRole('heading', { name: 'Topics' }).waitFor();
+    await page.keyboard.press('/');
+    await page.keyboard.type('ord');
+    await page.getByText('1 of 2').waitFor();
+    await page.keyboard.press('Escape');
+    await page.keyboard.press('?');
+    await page.getByRole('dialog', { name: 'Keys and about' }).waitFor();
+    await accessible(page, 'help');
+    await page.keyboard.press('Escape');
+    await page.keyboard.press('Control+k');
+    await page.keyboard.type('orders#5');
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: '#5', exact: true }).waitFor();
+    await done();
+  });
+
+  it('shows times in UTC or here, and remembers which', async () => {
+    await go(page, broker.url, '#/topics/orders/messages?from=0&at=0');
+    const time = page.locator('.inspector dd').first();
+    await time.waitFor();
+    const local = await time.textContent();
+    await page.getByRole('button', { name: 'Local' }).click();
+    const utc = (await time.textContent())!;
+    expect(Date.parse(`${local!.replace(' ', 'T')}Z`) - Date.parse(`${utc.replace(' ', 'T')}Z`)).toBe(3_600_000); // Berlin in winter
+    await page.reload();
+    await page.getByRole('button', { name: 'UTC' }).waitFor();
+    expect(await time.textContent()).toBe(utc);
+    await done();
+  });
+});

@@ -1,0 +1,107 @@
+// Each screen, light and dark, wide and narrow: axe finds nothing serious, nothing
+// overflows, and a picture of it is kept for people to look at.
+import { mkdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Broker } from './broker';
+import { accessible, go, launch, open, there, type View } from './browser';
+import { clients, consume, fill, traffic } from './seed';
+
+const shots = fileURLToPath(new URL('../../docs/screenshots/', import.meta.url));
+
+interface Screen {
+  name: string;
+  hash: string;
+  ready: string;
+  prepare?: (page: Page) => Promise<void>;
+  /** Something lies over the page, which then is no longer than the window. */
+  over?: true;
+}
+
+const screens: Screen[] = [
+  { name: 'overview', hash: '#/', ready: 'td a', prepare: (p) => p.waitForTimeout(5000) },
+  { name: 'topics', hash: '#/topics', ready: '[role=grid] a', prepare: (p) => p.waitForTimeout(4000) },
+  { name: 'new-topic', hash: '#/topics?new=1', ready: 'dialog[open]', over: true, prepare: (p) => p.getByLabel('Name', { exact: true }).fill('returns') },
+  { name: 'messages', hash: '#/topics/orders/messages?tag=eu.*&at=30100', ready: '.inspector pre', over: true },
+  { name: 'tail', hash: '#/topics/orders/messages?tail=1', ready: '[role=row][id]' },
+  { name: 'publish', hash: '#/topics/orders/messages', ready: '[role=row][id]', prepare: publishDialog, over: true },
+  { name: 'topic-groups', hash: '#/topics/orders/groups', ready: '[role=grid] a' },
+  { name: 'topic-settings', hash: '#/topics/orders/settings', ready: '.tags .num' },
+  { name: 'groups', hash: '#/groups', ready: '[role=grid] a' },
+  { name: 'group-place', hash: '#/topics/orders/groups/billing?to=6000', ready: '[data-plan]' },
+  { name: 'group-filter', hash: '#/topics/orders/groups/billing/filter?filter=eu.%2B.paid', ready: '.diff' },
+  { name: 'group-journal', hash: '#/topics/orders/groups/billing/journal', ready: 'tbody button' },
+  { name: 'group-settings', hash: '#/topics/orders/groups/billing/settings', ready: 'dl.facts dd' },
+  { name: 'servers', hash: '#/servers', ready: '.cards dl' },
+  { name: 'sessions', hash: '#/sessions', ready: '[role=row][id]' },
+  { name: 'audit', hash: '#/audit', ready: '[role=row][id]' },
+  { name: 'palette', hash: '#/', ready: 'td a', prepare: palette, over: true },
+];
+
+async function publishDialog(page: Page) {
+  await page.getByRole('button', { name: 'Publish', exact: true }).click();
+  await page.getByLabel('Tag', { exact: true }).fill('eu.de.paid');
+  await page.getByLabel('Body', { exact: true }).fill('{\n  "order": {{n}},\n  "account": 9007199254740993,\n  "amount": 129.90\n}');
+}
+async function palette(page: Page) {
+  await page.keyboard.press('Control+k');
+  await page.getByRole('combobox').fill('orders');
+  await page.getByRole('option').nth(4).waitFor();
+}
+
+describe.skipIf(!there)('screens', () => {
+  const broker = new Broker();
+  let browser: Browser;
+  let end = async () => {};
+  beforeAll(async () => {
+    mkdirSync(shots, { recursive: true });
+    await broker.start();
+    await fill(broker);
+    await consume(broker);
+    await broker.stop(); // the figures begin anew, without the burst of filling it
+    await broker.start();
+    const leave = clients(broker);
+    const still = traffic(broker);
+    end = async () => {
+      leave();
+      await still();
+    };
+    browser = await launch();
+    await new Promise((r) => setTimeout(r, Number(process.env.WARM ?? 20_000)));
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await end();
+    await broker.close();
+  });
+
+  const only = process.env.SCREENS ? process.env.SCREENS.split(',') : undefined;
+  for (const width of [1280, 390]) {
+    for (const theme of ['light', 'dark'] as const) {
+      describe(`${theme}, ${width} px`, () => {
+        let view: View;
+        beforeAll(async () => {
+          view = await open(browser, broker.url, { theme, width, height: width === 390 ? 844 : 800 });
+          await go(view.page, broker.url, '#/');
+        });
+        afterAll(() => view.context.close());
+        for (const screen of screens.filter((s) => !only || only.includes(s.name))) {
+          it(screen.name, async () => {
+            const { page } = view;
+            await go(page, broker.url, screen.hash);
+            await page.locator(screen.ready).first().waitFor();
+            await screen.prepare?.(page);
+            await page.waitForTimeout(400); // the last figures
+            await page.screenshot({ path: `${shots}${screen.name}-${theme}-${width}.png`, fullPage: !screen.over });
+            const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+            expect(wide, 'pixels that hang over the side').toBeLessThanOrEqual(0);
+            await accessible(page, `${screen.name} ${theme} ${width}`);
+            if (screen.over) await page.keyboard.press('Escape');
+            view.clean();
+          });
+        }
+      });
+    }
+  }
+});

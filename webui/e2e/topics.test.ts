@@ -1,0 +1,143 @@
+// Topics and messages: create, publish, look, and what must never run or round.
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { Broker } from './broker';
+import { go, launch, open, there, type View } from './browser';
+
+describe.skipIf(!there)('topics and messages', () => {
+  const broker = new Broker();
+  let browser: Browser;
+  let view: View;
+  let page: Page;
+
+  beforeAll(async () => {
+    await broker.start();
+    browser = await launch();
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await broker.close();
+  });
+  beforeEach(async () => {
+    view = await open(browser, broker.url, { allow: /status of 4\d\d/ });
+    page = view.page;
+  });
+  const done = async () => {
+    view.clean();
+    await view.context.close();
+  };
+  const depth = async (topic: string) => (await broker.call<{ depth: string }>('GET', `/topics/${topic}`)).depth;
+
+  it('brings a browser from / to the console, and curl to what it always got', async () => {
+    await page.goto(broker.url);
+    await page.waitForURL(/\/ui\//);
+    await page.getByText('There are no topics yet.').waitFor();
+    const plain = await fetch(broker.url, { redirect: 'manual', headers: { Accept: '*/*' } });
+    expect(plain.status).toBe(200);
+    await done();
+  });
+
+  it('creates, publishes and looks, and looking moves no cursor', async () => {
+    await go(page, broker.url, '#/topics');
+    await page.getByRole('button', { name: 'New topic' }).click();
+    await page.getByLabel('Name', { exact: true }).fill('a b');
+    await page.getByText('Only letters, digits').waitFor();
+    await page.getByLabel('Name', { exact: true }).fill('shop.orders');
+    await page.getByLabel('Age', { exact: true }).fill('7d');
+    await page.getByText('The same with curl').click();
+    expect(await page.locator('dialog pre').textContent()).toContain(`--data-binary '{"name":"shop.orders","kind":"log","retention":{"maxAge":604800000}}'`);
+    await page.getByRole('button', { name: 'Create topic' }).click();
+    await page.getByText('Nothing was published yet.').waitFor();
+    await broker.call('POST', '/topics/shop.orders/groups', { name: 'g', start: 'earliest' });
+
+    await page.getByRole('button', { name: 'Publish', exact: true }).click();
+    await page.getByLabel('Tag', { exact: true }).fill('eu.de');
+    await page.getByLabel('Body', { exact: true }).fill('{"amount":12345678901234567890,"n":{{n}}}');
+    await page.getByLabel('How many, in one commit').fill('3');
+    await page.getByRole('button', { name: 'Publish 3' }).click();
+    await page.getByRole('link', { name: '#0 – #2' }).click();
+    const body = page.getByRole('group', { name: 'Body', exact: true });
+    await body.waitFor();
+    expect(await body.textContent()).toContain('"amount": 12345678901234567890');
+    expect((await broker.group('shop.orders', 'g')).cursor).toBe('0');
+    expect((await broker.pull('shop.orders', 'g', 10)).map((d) => d.body)).toEqual([1, 2, 3].map((n) => `{"amount":12345678901234567890,"n":${n}}`));
+    await done();
+  });
+
+  it('runs nothing that is in a message', async () => {
+    const nasty = `<img src=x onerror="document.title='owned'"><script>document.title='owned'</script>`;
+    await broker.call('POST', '/topics', { name: 'nasty' });
+    await broker.publish('nasty', [{ tag: '<b>tag</b>', id: "'\"><svg/onload=alert(1)>", headers: { 'x-h': nasty }, body: nasty }]);
+    await go(page, broker.url, '#/topics/nasty/messages?at=0');
+    const body = page.getByRole('group', { name: 'Body', exact: true });
+    await body.waitFor();
+    expect(await body.textContent()).toContain(nasty);
+    expect(await page.title()).not.toContain('owned');
+    expect(await page.locator('main img, main script').count()).toBe(0);
+    await done();
+  });
+
+  it('shows bytes as they are, and finds by tag, text and header what a count by hand finds', async () => {
+    await broker.call('POST', '/topics', { name: 'mixed' });
+    const all = Array.from({ length: 3000 }, (_, i) => ({ tag: ['a.x', 'a.y', 'b.x'][i % 3], headers: { lot: String(i % 7) }, body: i % 50 === 0 ? `needle ${i}` : `hay ${i}` }));
+    await broker.publish('mixed', all);
+    await broker.publish('mixed', [{ bodyBase64: Buffer.from([0, 255, 1, 65]).toString('base64') }]);
+    await go(page, broker.url, '#/topics/mixed/messages?at=3000');
+    await page.getByText('00000000  00 ff 01 41').waitFor();
+    await go(page, broker.url, '#/topics/mixed/messages?tag=a.*&text=needle&header=lot%3D3&dir=next');
+    const want = all.filter((m, i) => m.tag!.startsWith('a.') && i % 50 === 0 && i % 7 === 3).length;
+    await page.getByText(`scanned 3,001 of 3,001 · ${want} hits`).waitFor();
+    expect(await page.getByRole('row').count()).toBe(want + 1);
+    await done();
+  });
+
+  it('reopens a view from its address, with fates as seen by a group', async () => {
+    await broker.call('POST', '/topics', { name: 'seen' });
+    await broker.call('POST', '/topics/seen/groups', { name: 'g', filter: 'a.*', start: 'earliest' });
+    await broker.publish('seen', Array.from({ length: 20 }, (_, i) => ({ tag: i % 2 ? 'a.x' : 'b.x', body: 'x' })));
+    await broker.pull('seen', 'g', 4);
+    await go(page, broker.url, '#/topics/seen/messages?group=g&from=5&at=7');
+    await page.getByText('8 messages').or(page.getByText('8 hits')).first().waitFor();
+    const fates = page.locator('.fates');
+    await fates.getByText('settled').waitFor();
+    await page.getByRole('button', { name: 'Newer message' }).click();
+    await fates.getByText('filtered out by a.* at part 1').waitFor();
+    expect(await page.evaluate(() => location.hash)).toBe('#/topics/seen/messages?group=g&from=5&at=8');
+    await done();
+  });
+
+  it('pauses, resumes, empties and deletes, the last two only by name', async () => {
+    await broker.call('POST', '/topics', { name: 'doomed' });
+    await broker.publish('doomed', [{ body: 'a' }, { body: 'b' }]);
+    await go(page, broker.url, '#/topics/doomed/messages');
+    await page.getByRole('button', { name: 'Pause', exact: true }).click();
+    await page.getByRole('button', { name: 'Resume', exact: true }).click();
+    await page.getByRole('button', { name: 'Pause', exact: true }).waitFor();
+    await page.getByRole('button', { name: 'Empty…' }).click();
+    const dialog = page.getByRole('dialog');
+    await dialog.getByText('2 messages').waitFor();
+    expect(await dialog.getByRole('button', { name: 'Drop the messages' }).isDisabled()).toBe(true);
+    await dialog.getByLabel('Type doomed to confirm').fill('doomed');
+    await dialog.getByRole('button', { name: 'Drop the messages' }).click();
+    await page.getByText('all messages were dropped').waitFor();
+    expect(await depth('doomed')).toBe('0');
+    await page.getByRole('button', { name: 'Delete…' }).click();
+    await dialog.getByLabel('Type doomed to confirm').fill('doomed');
+    await dialog.getByRole('button', { name: 'Delete', exact: true }).click();
+    await page.getByRole('heading', { name: 'Topics' }).waitFor();
+    await expect(depth('doomed')).rejects.toThrow('404');
+    await done();
+  });
+
+  it('says when somebody changed a topic meanwhile', async () => {
+    await broker.call('POST', '/topics', { name: 'shared' });
+    await go(page, broker.url, '#/topics/shared/settings');
+    await page.getByLabel('Messages', { exact: true }).fill('1,000');
+    await broker.call('PATCH', '/topics/shared', { retention: { maxCount: '7' } });
+    await page.getByRole('button', { name: 'Change retention' }).click();
+    await page.getByText('Somebody changed this topic meanwhile').waitFor();
+    const now = await broker.call<{ retention: { maxCount: string } }>('GET', '/topics/shared');
+    expect(now.retention.maxCount).toBe('7');
+    await done();
+  });
+});

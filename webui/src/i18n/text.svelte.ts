@@ -1,0 +1,22 @@
+// Texts are written in English where they are used; another language is a table from
+// these texts to its own, loaded when it is chosen. A test holds the tables complete.
+
+import { settings } from '../lib/settings.svelte';
+
+let table = $state.raw<Record<string, string>>({});
+
+/** t is a text in the chosen language, with {names} filled in. */
+export function t(text: string, values: Record<string, string | number | bigint> = {}): string {
+  return (table[text] ?? text).replace(/\{(\w+)\}/g, (all, name: string) => String(values[name] ?? all));
+}
+
+/** n is one of two texts, by a number that {n} shows. */
+export function n(value: number | bigint, one: string, many: string, shown?: string): string {
+  return t(BigInt(value) === 1n ? one : many, { n: shown ?? String(value) });
+}
+
+/** useLanguage loads what the settings say. */
+export async function useLanguage() {
+  document.documentElement.lang = settings.language === 'zh' ? 'zh-CN' : 'en';
+  table = settings.language === 'zh' ? (await import('./zh')).zh : {};
+}

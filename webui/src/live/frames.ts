@@ -1,0 +1,72 @@
+// What the socket of live figures says.
+
+import type { Message, Schemas } from '../api/client';
+
+export type ServerFigures = Schemas['Server'] & { calls: number; lag: string; backlog: string; point?: Schemas['StatsPoint'] };
+
+export interface TopicFigures {
+  name: string;
+  kind: Schemas['TopicKind'];
+  paused: boolean;
+  depth: string;
+  firstOffset: string;
+  nextOffset: string;
+  bytes: string;
+  in: number;
+  out: number;
+  consumers: number;
+  groups: number;
+  worstLag: string;
+  worstLagGroup?: string;
+  worstLagSeconds: number;
+}
+
+export interface GroupFigures {
+  name: string;
+  filter: string;
+  paused: boolean;
+  settle: Schemas['SettleMode'];
+  cursor: string;
+  lag: string;
+  lagExact: boolean;
+  lagSeconds?: number;
+  rate: number;
+  drain?: number;
+  inFlight: string;
+  returned: string;
+  consumers: number;
+  version: string;
+}
+
+export interface Figures {
+  server: ServerFigures;
+  topics: { topics: TopicFigures[] };
+  groups: { groups: (GroupFigures & { topic: string })[] };
+  topic: Omit<TopicFigures, 'groups'> & { groups: GroupFigures[] };
+  sessions: { sessions: Schemas['Session'][]; total?: number };
+  audit: { entries: Schemas['AuditEntry'][] };
+}
+
+export type Channel = keyof Figures;
+
+export interface TailFrame {
+  messages: Message[];
+  missed: string;
+}
+
+export interface TailQuery {
+  topic: string;
+  filter?: string;
+  text?: string;
+  header?: string;
+  limit?: number;
+}
+
+export type ServerFrame =
+  | { type: 'watching'; ref?: string; watch: string; channel: string }
+  | { type: 'figures'; watch: string; channel: string; seq: number; time: string; data: unknown }
+  | { type: 'beat'; time: string }
+  | { type: 'tail'; watch: string; messages: Message[]; missed?: string }
+  | { type: 'problem'; ref?: string; watch?: string; code: string; detail: string }
+  | { type: 'ended'; watch?: string; sub?: string; code: string; detail: string }
+  | { type: 'ok'; ref?: string };

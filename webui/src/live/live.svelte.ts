@@ -1,0 +1,184 @@
+// The one connection for live figures: what pages watch, how fresh it is, and the
+// pause that stops all of it. Without a WebSocket it asks every five seconds.
+
+import { socketURL } from '../api/client';
+import type { Channel, Figures, ServerFrame, TailFrame, TailQuery } from './frames';
+import { poll } from './poll';
+import { apply, backoff, type Wish } from './reducer';
+
+export type State = 'connecting' | 'live' | 'polling' | 'paused' | 'lost';
+
+interface Watch extends Wish {
+  take(data: unknown, time: number): void;
+  refused(detail: string, code: string): void;
+  tail: boolean;
+}
+
+const pollEvery = 5000;
+const quiet = 4000; // no frame for so long: the connection is taken for lost
+const hiddenFor = 5000;
+
+class Live {
+  state = $state<State>('connecting');
+  /** When the last frame came, by this computer's clock. */
+  fresh = $state(0);
+  now = $state(Date.now());
+  detail = $state('');
+
+  #watches: Watch[] = [];
+  #socket: WebSocket | undefined;
+  #refs = 0;
+  #attempt = 0;
+  #opened = false; // whether a socket ever worked here
+  #retry: ReturnType<typeof setTimeout> | undefined;
+  #hide: ReturnType<typeof setTimeout> | undefined;
+  #polled = 0;
+  #hidden = false;
+
+  start() {
+    setInterval(() => this.#tick(), 500);
+    document.addEventListener('visibilitychange', () => this.#visibility());
+    this.#connect();
+  }
+
+  get paused() {
+    return this.state === 'paused';
+  }
+
+  get age() {
+    return this.fresh ? Math.max(0, this.now - this.fresh) : undefined;
+  }
+
+  /** pause stops everything that comes by itself; again is to go on. */
+  pause(on = !this.paused) {
+    if (on === this.paused) return;
+    if (on) {
+      this.#disconnect();
+      this.state = 'paused';
+    } else {
+      this.state = 'connecting';
+      this.#attempt = 0;
+      this.#connect();
+    }
+  }
+
+  /** watch hands on figures until the returned function is called. */
+  watch<C extends Channel>(
+    channel: C,
+    args: Record<string, string>,
+    take: (data: Figures[C], time: number) => void,
+    refused: (detail: string, code: string) => void = () => {},
+  ): () => void {
+    return this.#add({ channel, ...args }, take as Watch['take'], refused, false);
+  }
+
+  tail(query: TailQuery, take: (frame: TailFrame) => void, refused: (detail: string) => void): () => void {
+    return this.#add({ channel: 'tail', ...query }, take as unknown as Watch['take'], refused, true);
+  }
+
+  #add(op: Record<string, unknown>, take: Watch['take'], refused: Watch['refused'], tail: boolean) {
+    const watch: Watch = { ref: String(++this.#refs), op, watch: undefined, seq: -1, take, refused, tail };
+    this.#watches.push(watch);
+    this.#ask(watch);
+    if (this.state === 'polling') this.#polled = 0;
+    return () => {
+      this.#watches = this.#watches.filter((w) => w !== watch);
+      if (watch.watch) this.#send({ op: 'unwatch', watch: watch.watch });
+    };
+  }
+
+  #ask(watch: Watch) {
+    this.#send({ op: 'watch', ref: watch.ref, ...watch.op });
+  }
+
+  #send(frame: object) {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(frame));
+  }
+
+  #connect() {
+    clearTimeout(this.#retry);
+    const socket = new WebSocket(socketURL());
+    this.#socket = socket;
+    socket.onopen = () => {
+      this.#attempt = 0;
+      this.#opened = true;
+      this.fresh = this.now = Date.now();
+      this.state = 'live';
+      for (const w of this.#watches) this.#ask(w);
+    };
+    socket.onmessage = (e: MessageEvent<string>) => this.#frame(e.data);
+    socket.onclose = () => {
+      if (this.#socket === socket) this.#lost();
+    };
+  }
+
+  #disconnect() {
+    clearTimeout(this.#retry);
+    const socket = this.#socket;
+    this.#socket = undefined;
+    socket?.close();
+    for (const w of this.#watches) w.watch = undefined;
+  }
+
+  #lost() {
+    this.#disconnect();
+    if (this.paused || this.#hidden) return;
+    this.#attempt++;
+    // A proxy that lets no WebSocket through is known by the first attempts failing.
+    this.state = !this.#opened && this.#attempt >= 2 ? 'polling' : this.state === 'polling' ? 'polling' : 'lost';
+    const wait = this.state === 'polling' ? 30_000 : backoff(this.#attempt);
+    this.#retry = setTimeout(() => this.#connect(), wait);
+  }
+
+  #frame(text: string) {
+    let frame: ServerFrame;
+    try {
+      frame = JSON.parse(text) as ServerFrame;
+    } catch {
+      return;
+    }
+    this.fresh = this.now = Date.now();
+    const effect = apply(this.#watches, frame);
+    if (effect.kind === 'figures') (effect.wish as Watch).take(effect.data, Date.parse(effect.time));
+    else if (effect.kind === 'tail') {
+      const { messages, missed } = effect.frame;
+      (effect.wish as Watch).take({ messages, missed: missed ?? '0' }, this.now);
+    } else if (effect.kind === 'refused') (effect.wish as Watch).refused(effect.detail, effect.code);
+  }
+
+  #tick() {
+    if (this.#hidden) return;
+    this.now = Date.now();
+    if (this.state === 'live' && this.now - this.fresh > quiet && this.#watches.length > 0) this.#lost();
+    if (this.state === 'polling' && this.now - this.#polled >= pollEvery) {
+      this.#polled = this.now;
+      for (const w of this.#watches) if (!w.tail) void this.#pollOne(w);
+    }
+  }
+
+  async #pollOne(w: Watch) {
+    try {
+      const data = await poll(w.op);
+      if (!this.#watches.includes(w) || this.state !== 'polling') return;
+      this.fresh = this.now = Date.now();
+      w.take(data, this.fresh);
+    } catch {
+      // The badge shows the age of what is there; the next round asks again.
+    }
+  }
+
+  #visibility() {
+    clearTimeout(this.#hide);
+    if (document.hidden) {
+      this.#hide = setTimeout(() => {
+        this.#hidden = true;
+        if (!this.paused) this.#disconnect();
+      }, hiddenFor);
+    } else if (this.#hidden) {
+      this.#hidden = false;
+      if (!this.paused) this.#connect();
+    }
+  }
+}
+
+export const live = new Live();

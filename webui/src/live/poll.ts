@@ -1,0 +1,66 @@
+// The figures of the socket by plain requests, for networks that let none through.
+
+import { call, type Group, type Topic } from '../api/client';
+import { big } from '../lib/format';
+import type { Figures, GroupFigures, TopicFigures } from './frames';
+
+export function topicFigures(t: Topic): TopicFigures {
+  let worst: Group | undefined;
+  for (const g of t.groups) if (!worst || big(g.lag) > big(worst.lag)) worst = g;
+  return {
+    name: t.name,
+    kind: t.kind,
+    paused: t.paused,
+    depth: t.depth,
+    firstOffset: t.firstOffset,
+    nextOffset: t.nextOffset,
+    bytes: t.bytes,
+    in: t.rates.in,
+    out: t.rates.out,
+    consumers: t.consumers,
+    groups: t.groups.length,
+    worstLag: worst?.lag ?? '0',
+    worstLagGroup: worst?.name,
+    worstLagSeconds: worst?.lagSeconds ?? 0,
+  };
+}
+
+export function groupFigures(g: Group): GroupFigures {
+  return { ...g, consumers: g.consumers.length };
+}
+
+export async function poll(op: Record<string, unknown>): Promise<Figures[keyof Figures]> {
+  const topic = String(op.topic ?? '');
+  switch (op.channel) {
+    case 'server': {
+      const [server, stats] = await Promise.all([
+        call('get', '/server', {}).send(),
+        call('get', '/stats', { params: { query: { range: '15m' } } }).send(),
+      ]);
+      const last = stats.data.points.at(-1);
+      return { ...server.data, calls: last?.calls ?? 0, lag: last?.lag ?? '0', backlog: last?.backlog ?? '0', point: last };
+    }
+    case 'topics': {
+      const { data } = await call('get', '/topics', { params: { query: { limit: 1000 } } }).send();
+      return { topics: data.topics.map(topicFigures) };
+    }
+    case 'groups': {
+      const groups: Figures['groups']['groups'] = [];
+      let after: string | undefined;
+      do {
+        const { data } = await call('get', '/topics', { params: { query: { limit: 1000, after } } }).send();
+        for (const t of data.topics) groups.push(...t.groups.map((g) => ({ ...groupFigures(g), topic: t.name })));
+        after = data.next;
+      } while (after);
+      return { groups };
+    }
+    case 'topic': {
+      const { data } = await call('get', '/topics/{topic}', { params: { path: { topic } } }).send();
+      return { ...topicFigures(data), groups: data.groups.map(groupFigures) };
+    }
+    case 'sessions':
+      return (await call('get', '/sessions', { params: { query: { limit: 1000 } } }).send()).data;
+    default:
+      return (await call('get', '/audit', { params: { query: { limit: 100 } } }).send()).data;
+  }
+}

@@ -1,0 +1,68 @@
+import { svelte } from '@sveltejs/vite-plugin-svelte';
+import { defineConfig } from 'vitest/config';
+
+// A few chunks: what every page needs, and three that come with their pages.
+const groups = [
+  {
+    name: 'base',
+    test: /node_modules|src\/(api|i18n\/text|live\/(live|reducer|poll|past|server|topics)\.|lib\/(format|route|router|settings|toasts)\.|ui\/(Icon|Spark|grid\.ts))/,
+    priority: 4,
+  },
+  {
+    name: 'topics',
+    test: /src\/(topics\/|messages\/|groups\/(GroupTable|NewGroup|words)|pages\/Topics?\.svelte|live\/topic\.|lib\/(body|json|filter|window|clipboard)\.|ui\/(Grid|Dialog|Copy|Curl|Confirm))/,
+    priority: 3,
+  },
+  { name: 'groups', test: /src\/(groups\/|lib\/strip\.)/, priority: 2 },
+  { name: 'admin', test: /src\/pages\/(Groups|Servers|Sessions|Audit|Help|Palette|palette)/, priority: 1 },
+];
+
+// The build is committed, so it has to come out the same everywhere: names without
+// hashes, no source maps, and style scopes that depend on the style alone.
+export default defineConfig({
+  base: './',
+  plugins: [
+    svelte({
+      compilerOptions: { cssHash: ({ css, hash }) => 'z' + hash(css) },
+    }),
+  ],
+  build: {
+    target: ['chrome123', 'firefox128', 'safari17.5'],
+    outDir: 'dist',
+    emptyOutDir: true,
+    assetsInlineLimit: 0,
+    modulePreload: { polyfill: false },
+    reportCompressedSize: false,
+    rolldownOptions: {
+      output: {
+        entryFileNames: 'assets/[name].js',
+        chunkFileNames: 'assets/[name].js',
+        assetFileNames: 'assets/[name][extname]',
+        codeSplitting: { groups },
+      },
+    },
+  },
+  server: {
+    proxy: { '/api': { target: process.env.ZBUS ?? 'http://127.0.0.1:15555', ws: true } },
+  },
+  test: {
+    projects: [
+      {
+        extends: true,
+        resolve: { conditions: ['browser'] },
+        test: { name: 'unit', include: ['tests/**/*.test.ts'], environment: 'happy-dom' },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'e2e',
+          include: ['e2e/**/*.test.ts'],
+          environment: 'node',
+          testTimeout: 90_000,
+          hookTimeout: 180_000,
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+});
