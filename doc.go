@@ -1,10 +1,68 @@
-// Package zbus is the client of zbus, a message queue and RPC broker in one
+// Package zbus is the Go client of zbus, a message queue and RPC broker in one
 // binary on one port, with its messages in SQLite.
 //
-// A broker is layers that import one way: sockets and HTTP (internal/server)
-// speak frames (internal/wire) and call topics and consume groups
-// (internal/broker), which keep what they know in a store (internal/storage).
-// Nothing points back: news travels up through values handed in, and only
-// internal/daemon knows everybody. An answer is given after the commit that it
-// promises, never before.
+// # Connecting
+//
+// [Dial] connects to a server. A [Client] is one connection that any number of
+// goroutines share; when it is lost it is made again, with its subscriptions, and what
+// was waiting to be sent is sent then. Close it, or end it in order with
+// [Client.Drain].
+//
+//	client, err := zbus.Dial(ctx, "127.0.0.1:15555", zbus.Options{})
+//	if err != nil {
+//		return err
+//	}
+//	defer client.Close()
+//
+// [Options] have the token, TLS, and how patient the client is; a zero is a default.
+// [DialBroker] connects to several servers, chooses one for each request and goes on
+// with the others when one is lost.
+//
+// # Topics and groups
+//
+// A topic is a log of messages. A consume group is a cursor into it: consumers of one
+// group share its messages, each group has all of them. [Client.DeclareTopic] and
+// [Client.DeclareGroup] make sure that they are there, with a filter, a start, acks;
+// [Client.Relocate] moves a group while its consumers are connected.
+//
+// # Publishing
+//
+// [Client.Publish] returns nil when the message is stored. [Client.PublishBatch] sends
+// many without waiting in between, and [Client.PublishAsync] tells later. Everything
+// has exactly one outcome. An error says that the message is not stored, but for one:
+// [ErrUnknownOutcome] means that the connection was lost, or ctx ended, between sending
+// the message and its answer.
+//
+// # Consuming
+//
+// [Client.Subscribe] calls a function for each message, [Client.Messages] is a loop
+// over them. Both take a window of messages in advance, and never more: a consumer that
+// is slow is not sent what it can't handle. What a message's end is depends on the
+// group:
+//
+//   - In an explicit group ([GroupSpec].Explicit) a message is done when it was acked.
+//     A handler's nil acks it, an error gives it back for another attempt. What was not
+//     acked when a connection is lost comes again, so a message may be handled more
+//     often than once.
+//   - In the others it is done when it has left the server, so it is handled once at
+//     most.
+//
+// # Calls
+//
+// A topic of kind RPC carries calls. A [Service] answers them, with methods that
+// [Handle] makes of functions; [Client.Call] makes them. [Client.Request] is the same
+// with bodies of any kind. A call is never run twice by the client or the server.
+// Clients of zbus in other languages, and URLs, can call a Service and be called.
+//
+// # Errors
+//
+// The errors of this package ([ErrNotFound], [ErrUnavailable], …) work with errors.Is,
+// whoever decided on them. Most are an [*Error] with the status and the words of the
+// server. The end of a context is context.Canceled or context.DeadlineExceeded as well.
+//
+// # Other servers
+//
+// The client speaks the protocol of the original zbus 0.8 and 0.9 and works with their
+// servers as far as they go: they do not know acks, offsets, or moving a group, and
+// answer what they do not know with [ErrInvalid].
 package zbus

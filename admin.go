@@ -1,0 +1,266 @@
+package zbus
+
+import (
+	"context"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/wire"
+)
+
+// TopicSpec says what a topic should be. What is zero is left as it is, or as usual
+// for a new topic.
+type TopicSpec struct {
+	Name   string // 1 to 200 letters, digits, . _ ~ : and -
+	Memory bool   // keeps its messages in memory only
+	RPC    bool   // carries calls: see Service
+	// The oldest messages are removed beyond any of these limits. All three are set
+	// if one is; 0 is no limit.
+	MaxAge   time.Duration
+	MaxCount int64
+	MaxBytes int64
+}
+
+func (t *TopicSpec) fields() []field {
+	all := []field{{Name: wire.HeaderTopic, Value: t.Name}}
+	mask := int64(0)
+	if t.Memory {
+		mask |= maskMemory
+	}
+	if t.RPC {
+		mask |= maskMemory | maskRPC
+	}
+	all = appendInt(all, wire.HeaderTopicMask, mask)
+	all = appendInt(all, wire.HeaderTopicMaxAge, t.MaxAge.Milliseconds())
+	all = appendInt(all, wire.HeaderTopicMaxCount, t.MaxCount)
+	return appendInt(all, wire.HeaderTopicMaxBytes, t.MaxBytes)
+}
+
+// GroupSpec says what a consume group should be. What is zero is left as it is, or
+// as usual for a new group.
+type GroupSpec struct {
+	Name string // "" is the default group, named like the topic
+	// Filter selects messages by their tags, part by part: + is one part, * at the end
+	// one or more, # any number; ; separates alternatives, ! excludes. At most 127 bytes.
+	Filter string
+	// NoFilter takes the filter of a group away.
+	NoFilter bool
+	// Explicit makes it a group whose messages have to be acked. What is not acked in
+	// time, or nacked, is delivered again.
+	Explicit bool
+	// AckTimeout is how long a consumer has for a message, up to a day. Default: 10s.
+	AckTimeout time.Duration
+	// AckWindow is how many messages may be unacked in the group, up to 10,000.
+	AckWindow int
+	// MaxDeliver is after how many deliveries a message goes to the topic <topic>.dead.
+	MaxDeliver int
+	Exclusive  bool // for one connection at a time
+	Temporary  bool // removed when its last consumer leaves
+	// Start is where a new group begins. The zero Place is where the most advanced
+	// group of the topic is, or the earliest message if there is none.
+	Start Place
+	// Topic is what the topic should be if it has to be made. Its Name is not used.
+	Topic TopicSpec
+}
+
+func (g *GroupSpec) fields(topic, name string) []field {
+	spec := g.Topic
+	spec.Name = topic
+	all := append(spec.fields(), field{Name: wire.HeaderConsumeGroup, Value: name})
+	if g.Filter != "" || g.NoFilter {
+		all = append(all, field{Name: wire.HeaderGroupFilter, Value: g.Filter})
+	}
+	mask := int64(0)
+	for bit, set := range map[int64]bool{maskExplicit: g.Explicit, maskExclusive: g.Exclusive, maskTemporary: g.Temporary} {
+		if set {
+			mask |= bit
+		}
+	}
+	all = appendInt(all, wire.HeaderGroupMask, mask)
+	all = appendInt(all, wire.HeaderGroupAckTimeout, g.AckTimeout.Milliseconds())
+	all = appendInt(all, wire.HeaderGroupAckWindow, int64(g.AckWindow))
+	all = appendInt(all, wire.HeaderMaxDeliver, int64(g.MaxDeliver))
+	return append(all, g.Start.start...)
+}
+
+func appendInt(all []field, name string, v int64) []field {
+	if v == 0 {
+		return all
+	}
+	return append(all, field{Name: name, Value: strconv.FormatInt(v, 10)})
+}
+
+// Place is a position in a topic's log. The zero Place is none.
+type Place struct {
+	start []field // as the start of a new group
+	move  []field // as where to move a group
+}
+
+func place(start, move, value string) Place {
+	return Place{start: []field{{Name: start, Value: value}}, move: []field{{Name: move, Value: value}}}
+}
+
+// Earliest is the oldest message.
+func Earliest() Place {
+	p := AtOffset(0)
+	p.move = []field{{Name: "to", Value: "earliest"}}
+	return p
+}
+
+// Latest is behind the newest message.
+func Latest() Place {
+	p := AtOffset(math.MaxInt64)
+	p.move = []field{{Name: "to", Value: "latest"}}
+	return p
+}
+
+// AtOffset is the message with an offset, or the end of the log nearest to it.
+func AtOffset(offset int64) Place {
+	return place(wire.HeaderGroupStartOffset, wire.HeaderOffset, strconv.FormatInt(offset, 10))
+}
+
+// AtTime is the first message that is not older.
+func AtTime(t time.Time) Place {
+	return place(wire.HeaderGroupStartTime, wire.HeaderTimestamp, strconv.FormatInt(max(t.UnixMilli(), 0), 10))
+}
+
+// AtMessage is the newest message with an ID.
+func AtMessage(id string) Place { return place(wire.HeaderGroupStartMsgID, "msgid", id) }
+
+// AtGroup is where another group of the topic is.
+func AtGroup(name string) Place { return place(wire.HeaderGroupStartCopy, "from_group", name) }
+
+// DeclareTopic makes sure of a topic and its default group, and changes the topic to
+// what the specification says. It may be called for a topic that exists: ErrExists
+// says that it can't become that.
+func (c *Client) DeclareTopic(ctx context.Context, t TopicSpec) (TopicInfo, error) {
+	reply, err := c.ask(ctx, lossResend, "declare", t.Name, wire.CmdDeclare, t.fields()...)
+	if err != nil {
+		return TopicInfo{}, err
+	}
+	j, err := decode[topicJSON]("declare", t.Name, reply.Body)
+	if err != nil {
+		return TopicInfo{}, err
+	}
+	return j.info(), nil
+}
+
+// DeclareGroup makes sure of a topic and a group of it, and changes the group to what
+// the specification says. Start has no effect on a group that exists: see Relocate.
+func (c *Client) DeclareGroup(ctx context.Context, topic string, g GroupSpec) (GroupInfo, error) {
+	if g.Name == "" {
+		g.Name = topic
+	}
+	target := topic + "/" + g.Name
+	return c.group(ctx, lossResend, "declare", target, wire.CmdDeclare, g.fields(topic, g.Name)...)
+}
+
+// group makes a request that is answered with a group.
+func (c *Client) group(ctx context.Context, l loss, op, target, cmd string, fields ...field) (GroupInfo, error) {
+	reply, err := c.ask(ctx, l, op, target, cmd, fields...)
+	if err != nil {
+		return GroupInfo{}, err
+	}
+	j, err := decode[groupJSON](op, target, reply.Body)
+	if err != nil {
+		return GroupInfo{}, err
+	}
+	return j.info(), nil
+}
+
+// QueryTopic describes a topic and its groups.
+func (c *Client) QueryTopic(ctx context.Context, topic string) (TopicInfo, error) {
+	reply, err := c.ask(ctx, lossResend, "query", topic, wire.CmdQuery, named(topic, "")...)
+	if err != nil {
+		return TopicInfo{}, err
+	}
+	j, err := decode[topicJSON]("query", topic, reply.Body)
+	if err != nil {
+		return TopicInfo{}, err
+	}
+	return j.info(), nil
+}
+
+// QueryGroup describes a group; "" is the topic's default group.
+func (c *Client) QueryGroup(ctx context.Context, topic, group string) (GroupInfo, error) {
+	if group == "" {
+		group = topic
+	}
+	return c.group(ctx, lossResend, "query", topic+"/"+group, wire.CmdQuery, named(topic, group)...)
+}
+
+// QueryServer describes the server and all its topics. The lags of filtered groups
+// are estimates in it.
+func (c *Client) QueryServer(ctx context.Context) (ServerInfo, error) {
+	reply, err := c.ask(ctx, lossResend, "query", "", wire.CmdServer)
+	if err != nil {
+		return ServerInfo{}, err
+	}
+	j, err := decode[serverJSON]("query", "", reply.Body)
+	if err != nil {
+		return ServerInfo{}, err
+	}
+	return j.info(), nil
+}
+
+// RemoveTopic removes a topic with its messages and groups.
+func (c *Client) RemoveTopic(ctx context.Context, topic string) error {
+	_, err := c.ask(ctx, lossUnknown, "remove", topic, wire.CmdRemove, named(topic, "")...)
+	return err
+}
+
+// RemoveGroup removes a group; "" is the topic's default group.
+func (c *Client) RemoveGroup(ctx context.Context, topic, group string) error {
+	return c.groupCommand(ctx, "remove", wire.CmdRemove, topic, group)
+}
+
+// EmptyTopic removes all messages of a topic.
+func (c *Client) EmptyTopic(ctx context.Context, topic string) error {
+	_, err := c.ask(ctx, lossUnknown, "empty", topic, wire.CmdEmpty, named(topic, "")...)
+	return err
+}
+
+// EmptyGroup moves a group behind the newest message.
+func (c *Client) EmptyGroup(ctx context.Context, topic, group string) error {
+	return c.groupCommand(ctx, "empty", wire.CmdEmpty, topic, group)
+}
+
+func (c *Client) groupCommand(ctx context.Context, op, cmd, topic, group string) error {
+	if group == "" {
+		group = topic
+	}
+	_, err := c.ask(ctx, lossUnknown, op, topic+"/"+group, cmd, named(topic, group)...)
+	return err
+}
+
+// Relocate moves a group, while its consumers stay connected and go on from there.
+// What they hold unsettled is not theirs any more. The reason, which may be empty,
+// goes to the server's journal.
+func (c *Client) Relocate(ctx context.Context, topic, group string, to Place, reason string) (GroupInfo, error) {
+	if group == "" {
+		group = topic
+	}
+	target := topic + "/" + group
+	if to.move == nil {
+		return GroupInfo{}, invalid("relocate", target, "no place to move to")
+	}
+	fields := append(named(topic, group), to.move...)
+	if reason != "" {
+		fields = append(fields, field{Name: "reason", Value: reason})
+	}
+	return c.group(ctx, lossUnknown, "relocate", target, wire.CmdRelocate, fields...)
+}
+
+// named is how a request names a topic and a group of it.
+func named(topic, group string) []field {
+	all := []field{{Name: wire.HeaderTopic, Value: topic}}
+	if group != "" {
+		all = append(all, field{Name: wire.HeaderConsumeGroup, Value: group})
+	}
+	return all
+}
+
+// Ping returns when the server has answered everything that it was asked before on
+// this connection.
+func (c *Client) Ping(ctx context.Context) error { return c.barrier(ctx) }

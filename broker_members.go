@@ -1,0 +1,278 @@
+package zbus
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+)
+
+// MostConsumers is the [Selector] that prefers the server on which the topic has the
+// most consumers. Servers that are as good take turns; those that do not have the
+// topic, as far as is known, come last.
+func MostConsumers(topic string, servers []ServerInfo) []string {
+	sorted := slices.Clone(servers)
+	rank := func(s ServerInfo) int {
+		if t, ok := s.Topics[topic]; ok {
+			return t.Consumers
+		}
+		return -1
+	}
+	slices.SortStableFunc(sorted, func(a, b ServerInfo) int { return cmp.Compare(rank(b), rank(a)) })
+	addresses := make([]string, len(sorted))
+	for i, s := range sorted {
+		addresses[i] = s.Address
+	}
+	return addresses
+}
+
+// choose is which servers to try, and a channel that is closed when there may be
+// others.
+func (b *Broker) choose(topic string) ([]*Client, <-chan struct{}) {
+	b.mu.Lock()
+	changed := b.changed
+	connected := make(map[string]*Client, len(b.members))
+	var servers []ServerInfo
+	for address, m := range b.members {
+		if m.c.Address() != "" {
+			connected[address] = m.c
+			servers = append(servers, m.info)
+		}
+	}
+	b.turn++
+	turn := b.turn
+	b.mu.Unlock()
+	slices.SortFunc(servers, func(x, y ServerInfo) int { return cmp.Compare(x.Address, y.Address) })
+	if n := uint64(len(servers)); n > 1 {
+		servers = slices.Concat(servers[turn%n:], servers[:turn%n])
+	}
+	var clients []*Client
+	for _, address := range b.opts.Select(topic, servers) {
+		if c := connected[address]; c != nil {
+			clients = append(clients, c)
+		}
+	}
+	return clients, changed
+}
+
+// touch tells those who wait that something has changed. Called with b.mu held.
+func (b *Broker) touch() {
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+// trackerState hears of a tracker's connection.
+func (b *Broker) trackerState(t *tracker, s State) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t.tried = true
+	if s.Connected {
+		t.revision = 0 // it may be another run of it
+	}
+	b.touch()
+}
+
+// told takes what a tracker says of its servers.
+func (b *Broker) told(t *tracker, body []byte) {
+	var table trackerJSON
+	if err := json.Unmarshal(body, &table); err != nil {
+		b.opts.Log.Warn("zbus tracker not understood", "address", t.text, "err", err)
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed || table.InfoVersion != 0 && table.InfoVersion <= t.revision {
+		return
+	}
+	t.revision, t.own, t.table = table.InfoVersion, table.ServerAddress.Address, table.ServerTable
+	b.arrange()
+	b.touch()
+}
+
+// arrange makes members those servers that any tracker tells of. Called with b.mu
+// held.
+func (b *Broker) arrange() {
+	wanted := make(map[string]serverJSON)
+	for _, t := range b.trackers {
+		for _, s := range t.table {
+			address := s.ServerAddress.Address
+			if old, ok := wanted[address]; !ok || s.InfoVersion > old.InfoVersion {
+				wanted[address] = s
+			}
+		}
+	}
+	for address, m := range b.members {
+		if _, ok := wanted[address]; !ok {
+			delete(b.members, address)
+			m.gone()
+			if !m.tracker {
+				b.all.Go(func() { _ = m.c.Close() }) // always nil
+			}
+		}
+	}
+	for address, s := range wanted {
+		m := b.members[address]
+		if m == nil {
+			if m = b.join(address, s.ServerAddress.SSLEnabled); m == nil {
+				continue
+			}
+		}
+		m.info = s.info()
+	}
+}
+
+// join adds a server. One that is a tracker has a connection already, by an address
+// that is known to be good. Called with b.mu held.
+func (b *Broker) join(name string, secure bool) *member {
+	m := new(member)
+	for _, t := range b.trackers {
+		if t.own == name {
+			m.c, m.tracker = t.c, true
+		}
+	}
+	if m.c == nil {
+		a, err := parseAddress(name, secure)
+		if err != nil {
+			b.opts.Log.Warn("zbus server left out", "address", name, "err", err)
+			return nil
+		}
+		m.c = newClient([]address{a}, b.memberOptions(func(State) {
+			b.mu.Lock()
+			b.touch()
+			b.mu.Unlock()
+		}))
+		go m.c.run(nil, 0, nil)
+	}
+	m.life, m.gone = context.WithCancel(b.life)
+	b.members[name] = m
+	for s := range b.subs {
+		s.follow(m)
+	}
+	return m
+}
+
+// BrokerSubscription is a consumer of a group on every server of a set, from
+// [Broker.Subscribe] until its context ends or it is closed.
+type BrokerSubscription struct {
+	b       *Broker
+	topic   string
+	group   string
+	opts    SubscribeOptions
+	handler Handler
+	life    context.Context
+	cancel  context.CancelFunc
+	first   chan error    // of each server, how the first attempt went, while somebody listens
+	heard   chan struct{} // closed when nobody does
+	done    chan struct{}
+	running int // guarded by b.mu: goroutines
+}
+
+// Subscribe has messages of a group handled from all servers of the set, and from
+// those that come to it later, as [Client.Subscribe] does for one. The window and the
+// concurrency are those of each server. It returns an error if it works for none.
+func (b *Broker) Subscribe(ctx context.Context, topic, group string, opts SubscribeOptions, handler Handler) (*BrokerSubscription, error) {
+	if handler == nil {
+		return nil, invalid("subscribe", topic+"/"+group, "no handler")
+	}
+	s := &BrokerSubscription{
+		b: b, topic: topic, group: group, opts: opts, handler: handler,
+		first: make(chan error), heard: make(chan struct{}), done: make(chan struct{}),
+	}
+	s.life, s.cancel = context.WithCancel(ctx)
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		s.cancel()
+		return nil, (&failure{text: "the broker is closed", kinds: []error{ErrClosed}}).error("subscribe", topic+"/"+group)
+	}
+	b.subs[s] = struct{}{}
+	n := len(b.members)
+	s.running++ // ends with life
+	b.all.Go(s.keep)
+	for _, m := range b.members {
+		s.follow(m)
+	}
+	b.mu.Unlock()
+	err, good := error(nil), n == 0
+	for range n {
+		e := <-s.first
+		if e == nil {
+			good = true
+		} else if err == nil {
+			err = e
+		}
+	}
+	close(s.heard)
+	if !good {
+		s.cancel()
+		<-s.done
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close ends the subscription in order and returns when it is over, on all servers:
+// see [Subscription.Close].
+func (s *BrokerSubscription) Close() error {
+	s.cancel()
+	<-s.done
+	return nil
+}
+
+// Done is closed when the subscription is over.
+func (s *BrokerSubscription) Done() <-chan struct{} { return s.done }
+
+// keep waits for the end.
+func (s *BrokerSubscription) keep() {
+	select {
+	case <-s.life.Done():
+	case <-s.b.life.Done():
+		s.cancel()
+	}
+	s.b.mu.Lock()
+	delete(s.b.subs, s)
+	s.b.mu.Unlock()
+	s.left()
+}
+
+func (s *BrokerSubscription) left() {
+	s.b.mu.Lock()
+	defer s.b.mu.Unlock()
+	if s.running--; s.running == 0 {
+		close(s.done)
+	}
+}
+
+// follow subscribes on one server. Called with b.mu held.
+func (s *BrokerSubscription) follow(m *member) {
+	s.running++
+	s.b.all.Go(func() {
+		defer s.left()
+		ctx, cancel := context.WithCancel(s.life)
+		defer cancel()
+		defer context.AfterFunc(m.life, cancel)()
+		for first := true; ; first = false {
+			s.b.mu.Lock()
+			changed := s.b.changed
+			s.b.mu.Unlock()
+			sub, err := m.c.Subscribe(ctx, s.topic, s.group, s.opts, s.handler)
+			if first {
+				select {
+				case s.first <- err:
+				case <-s.heard:
+				}
+			}
+			if err == nil {
+				<-sub.Done()
+			}
+			if ctx.Err() != nil {
+				return
+			}
+			select {
+			case <-changed: // the topic may have come, or the connection
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+}

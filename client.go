@@ -1,0 +1,203 @@
+package zbus
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+
+	"github.com/rushmore/zbus-go/internal/wire"
+)
+
+// Client is one connection to one server, which is made again when it is lost. All
+// of its methods may be called by any number of goroutines: their requests share the
+// connection and are answered in any order.
+type Client struct {
+	opts   Options // with defaults
+	log    *slog.Logger
+	addrs  []address
+	prefix string // of all ids that this client makes
+
+	life     context.Context // ends with Close
+	end      context.CancelFunc
+	ended    chan struct{} // closed when no goroutine of the client is left
+	wake     chan struct{} // capacity 1: the writer looks at out
+	requests sync.Pool
+	handlers sync.WaitGroup // goroutines of subscriptions; added to with mu held and closed false
+	pushed   func([]byte)   // takes the tables of a tracker, on the reader; set before the start, nil: not a tracker
+
+	mu        sync.Mutex
+	out       outbox
+	encoder   frameWriter              // of what goes to out
+	waiting   map[uint64]*request      // sent or queued, by number
+	named     map[string]*request      // those whose id the caller chose
+	subs      map[uint64]*Subscription // by key
+	number    uint64                   // of the last request
+	keys      uint64                   // of the last subscription
+	epoch     uint64                   // of the connection, counted from 1
+	connected bool                     // there is one
+	address   string                   // of it
+	lastErr   error                    // why there is none
+	woken     bool                     // a token for the writer is in wake
+	closed    bool                     // by Close
+	room      chan struct{}            // closed when there is room; nil if nobody waits for it
+	quiet     chan struct{}            // closed when no request waits; nil if nobody asks
+}
+
+// Dial connects to the first of the addresses that can be reached, and goes on
+// with the others when the connection is lost. They are meant to lead to the same
+// server, or to servers that may stand in for each other; for servers that work side
+// by side there is [Broker]. An address is host:port, or host for port 15555, or a
+// URL: zbus://host:port, zbuss://host:port for TLS, ws:// and wss:// for a WebSocket.
+// Several are separated by commas.
+//
+// The context bounds only the first connection. If it can't be made the error
+// wraps ErrUnavailable and the reason. Call Close when done.
+func Dial(ctx context.Context, addresses string, opts Options) (*Client, error) {
+	addrs, err := parseAddresses(addresses, opts.TLS != nil)
+	if err != nil {
+		return nil, err
+	}
+	c := newClient(addrs, opts)
+	t, at, err := c.dialAny(ctx, 0)
+	if err != nil {
+		f := failure{text: "no server reached", kinds: []error{ErrUnavailable}, cause: err}
+		return nil, f.error("dial", addresses)
+	}
+	started := make(chan struct{})
+	go c.run(t, at, started)
+	<-started
+	return c, nil
+}
+
+func newClient(addrs []address, opts Options) *Client {
+	c := &Client{
+		opts: opts.withDefaults(), addrs: addrs, prefix: strings.ToLower(rand.Text()[:12]),
+		ended: make(chan struct{}), wake: make(chan struct{}, 1),
+		waiting: make(map[uint64]*request), named: make(map[string]*request),
+		subs: make(map[uint64]*Subscription),
+	}
+	c.log, c.encoder.token = c.opts.Log, opts.Token
+	c.life, c.end = context.WithCancel(context.Background())
+	return c
+}
+
+// Address returns the address of the server that the client is connected to, as it
+// was given to Dial; "" while there is no connection.
+func (c *Client) Address() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.connected {
+		return ""
+	}
+	return c.address
+}
+
+// Close ends the client at once. Requests that wait fail: with ErrClosed those that
+// were not sent, with ErrUnknownOutcome those that were. The contexts of handlers
+// end, and Close returns when the handlers have; it must not be called by one. For an
+// end in order call [Client.Drain]. Close may be called again. It returns nil.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.end()
+	<-c.ended
+	return nil
+}
+
+// Drain ends the client in order: subscriptions get no more messages, what they
+// have got is handled and settled, publishes and calls under way are answered; then
+// the client is closed. When ctx ends first, the client is closed at once and the
+// error is that of ctx.
+func (c *Client) Drain(ctx context.Context) error {
+	c.mu.Lock()
+	subs := make([]*Subscription, 0, len(c.subs))
+	for _, s := range c.subs {
+		subs = append(subs, s)
+	}
+	c.mu.Unlock()
+	for _, s := range subs {
+		s.stop()
+	}
+	err := func() error {
+		for _, s := range subs {
+			select {
+			case <-s.done:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return c.flush(ctx)
+	}()
+	return errors.Join(err, c.Close())
+}
+
+// flush waits until the server has read everything that was sent before, and every
+// request has its outcome.
+func (c *Client) flush(ctx context.Context) error {
+	if err := c.barrier(ctx); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	quiet := make(chan struct{})
+	if len(c.waiting)+len(c.named) == 0 {
+		close(quiet)
+	} else if c.quiet == nil {
+		c.quiet = quiet
+	} else {
+		quiet = c.quiet
+	}
+	c.mu.Unlock()
+	select {
+	case <-quiet:
+		return nil
+	case <-c.ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// barrier waits until the server has read everything that was sent before. It asks
+// for a topic that nobody can have: any answer will do, and servers of every
+// generation give one.
+func (c *Client) barrier(ctx context.Context) error {
+	_, err := c.ask(ctx, lossResend, "query", "", wire.CmdQuery, field{Name: wire.HeaderTopic, Value: "/"})
+	if e := (*Error)(nil); errors.As(err, &e) && e.Status != 0 {
+		return nil
+	}
+	return err
+}
+
+// wakeLocked reports whether the caller has to put a token into wake, after it has
+// unlocked. Called with c.mu held.
+func (c *Client) wakeLocked() bool {
+	if c.woken || !c.connected {
+		return false
+	}
+	c.woken = true
+	return true
+}
+
+// post queues a frame that has no answer. encode is called with c.mu held, as post
+// is. The caller then calls nudge without it.
+func (c *Client) post(cmd string, epoch uint64, encode func(*frameWriter)) {
+	w := &c.encoder
+	w.dst = c.out.buf
+	w.start(cmd)
+	encode(w)
+	c.out.add(w.dst, nil, epoch)
+}
+
+// nudge lets the writer look at what was posted. Called without c.mu.
+func (c *Client) nudge() {
+	c.mu.Lock()
+	wake := len(c.out.frames) > 0 && c.wakeLocked()
+	c.mu.Unlock()
+	if wake {
+		c.wake <- struct{}{}
+	}
+}

@@ -1,0 +1,254 @@
+package zbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/wire"
+)
+
+// firstBackoff is the longest first pause between two attempts to connect.
+const firstBackoff = 50 * time.Millisecond
+
+// run keeps the client connected until it is closed. at is the index of the address
+// that t leads to; with nil there is no connection yet. started is closed when
+// requests are taken, if it is not nil.
+func (c *Client) run(t transport, at int, started chan struct{}) {
+	defer close(c.ended)
+	backoff := firstBackoff
+	if t == nil {
+		t, at = c.reconnect(at, &backoff)
+	}
+	for t != nil {
+		heard, err := c.serve(t, c.addrs[at], started)
+		started = nil
+		c.disconnected(err)
+		if c.life.Err() != nil {
+			break
+		}
+		c.log.Warn("zbus connection lost", "address", c.addrs[at].text, "err", err)
+		c.tell(State{Address: c.addrs[at].text, Err: err})
+		if heard {
+			backoff = firstBackoff
+		} else if !c.pause(&backoff) { // somebody accepts and says nothing
+			break
+		}
+		t, at = c.reconnect(at, &backoff)
+	}
+	c.finish()
+	c.handlers.Wait()
+}
+
+func (c *Client) tell(s State) {
+	if c.opts.OnState != nil {
+		c.opts.OnState(s)
+	}
+}
+
+// dialAny tries each address once, from the given one on.
+func (c *Client) dialAny(ctx context.Context, from int) (t transport, at int, err error) {
+	var errs []error
+	for i := range c.addrs {
+		at = (from + i) % len(c.addrs)
+		t, err := c.dialAddress(ctx, c.addrs[at])
+		if err == nil {
+			return t, at, nil
+		}
+		errs = append(errs, fmt.Errorf("%s: %w", c.addrs[at].text, err))
+	}
+	return nil, 0, errors.Join(errs...)
+}
+
+// reconnect tries until there is a connection, or the client is closed: then it
+// returns nil. The address that was lost is tried first, since it may be back.
+func (c *Client) reconnect(last int, backoff *time.Duration) (transport, int) {
+	for {
+		t, at, err := c.dialAny(c.life, last)
+		if err == nil {
+			return t, at
+		}
+		if c.life.Err() != nil {
+			return nil, 0
+		}
+		c.log.Debug("zbus not reached", "err", err)
+		c.tell(State{Address: c.addrs[last].text, Err: err})
+		c.expire(err)
+		if !c.pause(backoff) {
+			return nil, 0
+		}
+	}
+}
+
+// pause waits before the next attempt, a random time since other clients may have
+// lost the same server, and reports false when the client is closed.
+func (c *Client) pause(backoff *time.Duration) bool {
+	timer := time.NewTimer(rand.N(*backoff) + time.Millisecond)
+	defer timer.Stop()
+	*backoff = min(2**backoff, c.opts.MaxBackoff)
+	select {
+	case <-timer.C:
+		return true
+	case <-c.life.Done():
+		return false
+	}
+}
+
+// serve uses one connection until it is lost, and returns why, and whether the
+// server has said anything.
+func (c *Client) serve(t transport, a address, started chan struct{}) (heard bool, err error) {
+	l := &link{c: c, t: t, r: wire.NewReader(t, c.opts.limits()), lost: make(chan struct{})}
+	begin := time.Now().UnixNano()
+	l.heard.Store(begin)
+	release := context.AfterFunc(c.life, func() { l.fail(ErrClosed) })
+	defer release()
+	c.mu.Lock()
+	c.epoch++
+	l.epoch = c.epoch
+	c.connected, c.address, c.lastErr = true, a.text, nil
+	c.restore()
+	c.mu.Unlock()
+	if started != nil {
+		close(started)
+	}
+	c.tell(State{Connected: true, Address: a.text})
+	var writer sync.WaitGroup
+	writer.Go(l.write)
+	l.fail(l.read())
+	writer.Wait()
+	l.r.Release()
+	return l.heard.Load() > begin, l.err
+}
+
+// restore puts what a new connection needs to know before everything that waits to
+// be sent. Called with c.mu held.
+func (c *Client) restore() {
+	waiting := c.out
+	c.out = outbox{}
+	if c.pushed != nil {
+		c.number++
+		c.post(wire.CmdTrackSub, c.epoch, func(w *frameWriter) {
+			w.id(c.prefix, classRequest, c.number)
+			w.body(nil)
+		})
+	}
+	keys := make([]uint64, 0, len(c.subs))
+	for key := range c.subs {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		c.subs[key].restore()
+	}
+	start := 0
+	for _, f := range waiting.frames {
+		buf := append(c.out.buf, waiting.buf[start:f.end]...)
+		start = f.end
+		c.out.add(buf, f.r, f.epoch)
+	}
+	c.out.dropped = waiting.dropped
+}
+
+// disconnected settles what was lost with a connection: see loss.
+func (c *Client) disconnected(err error) {
+	c.mu.Lock()
+	c.connected, c.lastErr = false, err
+	now := time.Now()
+	var over, again []*request
+	for r := range c.all() {
+		switch {
+		case r.loss == lossBound:
+			r.fail = connectionGone
+		case r.state == queued:
+			r.since = now
+			continue
+		case r.loss == lossResend:
+			again = append(again, r)
+			continue
+		default:
+			r.fail = &failure{text: "connection lost before the answer", kinds: []error{ErrUnknownOutcome}, cause: err}
+		}
+		over = append(over, r)
+	}
+	for _, r := range over {
+		c.settle(r)
+	}
+	c.out.keep(func(f frame) bool { return f.epoch == 0 })
+	slices.SortFunc(again, func(a, b *request) int { return int(int64(a.n) - int64(b.n)) })
+	for _, r := range again {
+		r.state, r.since = queued, now
+		c.out.add(append(c.out.buf, r.frame...), r, 0)
+	}
+	c.roomier()
+	c.mu.Unlock()
+	for _, r := range over {
+		r.finish()
+	}
+	c.expire(err)
+}
+
+// all ranges over the requests without an outcome. Called with c.mu held.
+func (c *Client) all() func(func(*request) bool) {
+	return func(yield func(*request) bool) {
+		for _, r := range c.waiting {
+			if !yield(r) {
+				return
+			}
+		}
+		for _, r := range c.named {
+			if !yield(r) {
+				return
+			}
+		}
+	}
+}
+
+// expire gives up the requests that have waited too long for a connection.
+func (c *Client) expire(err error) {
+	before := time.Now().Add(-max(c.opts.MaxWait, 0))
+	c.giveUp(&failure{text: "no connection", kinds: []error{ErrUnavailable}, cause: err},
+		func(r *request) bool { return !r.since.After(before) })
+}
+
+// finish settles everything when the client is closed.
+func (c *Client) finish() {
+	c.mu.Lock()
+	c.closed = true
+	for _, s := range c.subs {
+		s.cancel()
+		s.finish((&failure{text: "the client was closed", kinds: []error{ErrClosed}}).error("subscribe", s.target()))
+	}
+	if c.room != nil {
+		close(c.room) // full is not asked again when it is closed
+		c.room = nil
+	}
+	c.mu.Unlock()
+	c.giveUp(&failure{text: "the client was closed", kinds: []error{ErrClosed}}, func(*request) bool { return true })
+}
+
+// giveUp settles those requests that which chooses.
+func (c *Client) giveUp(f *failure, which func(*request) bool) {
+	c.mu.Lock()
+	var over []*request
+	for r := range c.all() {
+		if which(r) {
+			over = append(over, r)
+		}
+	}
+	for _, r := range over {
+		r.fail = f
+		c.settle(r)
+	}
+	if len(over) > 0 {
+		c.out.keep(func(frame) bool { return true })
+	}
+	c.roomier()
+	c.mu.Unlock()
+	for _, r := range over {
+		r.finish()
+	}
+}

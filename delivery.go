@@ -1,0 +1,154 @@
+package zbus
+
+import (
+	"context"
+	"iter"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/wire"
+)
+
+// Delivery is a message that a subscription has got. Its fields may be read by any
+// number of goroutines; Body is the delivery's own.
+type Delivery struct {
+	Topic  string // as the producer wrote it
+	Group  string
+	ID     string
+	Tag    string
+	Body   []byte
+	Offset int64     // of the message in its topic; -1 if the server does not say
+	Time   time.Time // when the message was stored; zero if the server does not say
+	// Attempt counts the deliveries of the message to the group, from 1.
+	Attempt int
+	// Sender identifies the connection that published the message, on the server.
+	Sender string
+
+	m      wire.Message // by reference only
+	s      *Subscription
+	epoch  uint64 // of the connection that it came by
+	credit int    // the subscription had left after it
+	handle string // proves to the server whose delivery it is
+	done   atomic.Bool
+}
+
+// read takes what a delivery is from its message, which has come.
+func (d *Delivery) read() {
+	d.Body, d.Offset, d.Attempt = d.m.Body, -1, 1
+	for i := range d.m.Fields {
+		f := &d.m.Fields[i]
+		switch f.Name {
+		case wire.HeaderTopic:
+			d.Topic = f.Value
+		case wire.HeaderOriginID:
+			d.ID = f.Value
+		case wire.HeaderTag:
+			d.Tag = f.Value
+		case wire.HeaderSender:
+			d.Sender = f.Value
+		case wire.HeaderHandle:
+			d.handle = f.Value
+		case wire.HeaderOffset:
+			d.Offset = number(f.Value, -1)
+		case wire.HeaderTimestamp:
+			if ms := number(f.Value, -1); ms >= 0 {
+				d.Time = time.UnixMilli(ms)
+			}
+		case wire.HeaderDeliveryCount:
+			d.Attempt = int(number(f.Value, 1))
+		case wire.HeaderRetry: // of older servers: how often it came before
+			d.Attempt = int(number(f.Value, 0)) + 1
+		case wire.HeaderWindow:
+			d.credit = int(number(f.Value, 0))
+		}
+	}
+}
+
+func number(text string, otherwise int64) int64 {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return otherwise
+	}
+	return n
+}
+
+// Header returns the value of a header that was published with the message, or "".
+// The name is in lower case.
+func (d *Delivery) Header(name string) string { return d.m.Get(name) }
+
+// Headers ranges over the headers that were published with the message, without
+// those of the delivery.
+func (d *Delivery) Headers() iter.Seq2[string, string] {
+	return func(yield func(string, string) bool) {
+		for _, f := range d.m.Fields {
+			if !wire.Private(f.Name) && !yield(f.Name, f.Value) {
+				return
+			}
+		}
+	}
+}
+
+// Explicit reports whether the message has to be settled: its group is an explicit
+// one. In the others a message is consumed by being delivered, and Ack and Nack do
+// nothing.
+func (d *Delivery) Explicit() bool { return d.s.explicit }
+
+// Ack settles the message for good and returns when that is stored. Of several
+// calls of Ack and Nack only the first counts; the others return nil at once. An error
+// that is ErrConflict says that the delivery is not this one's any more: the
+// connection was lost, it took longer than the group's ack timeout, or the group was
+// moved. The message comes again then, perhaps to others.
+func (d *Delivery) Ack(ctx context.Context) error {
+	return d.settle(ctx, "ack", wire.CmdAck, 0)
+}
+
+// Nack gives the message back, to be delivered again after the delay, at most a week.
+// For the rest it is like Ack.
+func (d *Delivery) Nack(ctx context.Context, delay time.Duration) error {
+	return d.settle(ctx, "nack", wire.CmdNack, delay)
+}
+
+func (d *Delivery) settle(ctx context.Context, op, cmd string, delay time.Duration) error {
+	if !d.Explicit() || d.done.Swap(true) {
+		return nil
+	}
+	c := d.s.c
+	r := c.newRequest(classRequest, lossBound)
+	r.epoch = d.epoch
+	c.do(ctx, r, cmd, func(w *frameWriter) { d.encode(w, delay) })
+	err := r.err(op, d.s.target())
+	c.recycle(r)
+	return err
+}
+
+// settleLater is settle without an answer: one comes only if the message is not the
+// subscription's any more, and is logged. Called with Client.mu held.
+func (d *Delivery) settleLater(cmd string, delay time.Duration) {
+	if !d.Explicit() || d.done.Swap(true) {
+		return
+	}
+	c := d.s.c
+	if !c.connected || d.epoch != c.epoch {
+		return // it comes again
+	}
+	c.number++
+	c.post(cmd, c.epoch, func(w *frameWriter) {
+		w.id(c.prefix, classSettle, c.number)
+		w.dst = append(w.dst, "ack: false\r\n"...)
+		d.encode(w, delay)
+	})
+}
+
+func (d *Delivery) encode(w *frameWriter, delay time.Duration) {
+	w.field(wire.HeaderTopic, d.s.topic)
+	w.field(wire.HeaderConsumeGroup, d.s.group)
+	w.int(wire.HeaderOffset, d.Offset)
+	if d.handle != "" {
+		w.field(wire.HeaderHandle, d.handle)
+	}
+	if delay > 0 {
+		w.int(wire.HeaderDelay, max(1, delay.Milliseconds()))
+	}
+	w.body(nil)
+}

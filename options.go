@@ -1,0 +1,156 @@
+package zbus
+
+import (
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/wire"
+)
+
+// Options say how a client connects. The zero value is good.
+type Options struct {
+	// Token proves who the client is. It goes with every request.
+	Token string
+	// TLS is the configuration for addresses that ask for TLS, and makes host:port
+	// ask for it. Nil is Go's default; an empty ServerName is the address's host.
+	TLS *tls.Config
+	// DialTimeout bounds one attempt to connect, with TLS. Default: 10s.
+	DialTimeout time.Duration
+	// Heartbeat is how long the connection may be silent before the client asks
+	// whether the server is there, 100ms at least. Default: 30s.
+	Heartbeat time.Duration
+	// Patience is how long the server may take to say anything after that, or to take
+	// bytes in, before the connection is given up. Default: 10s.
+	Patience time.Duration
+	// MaxWait is how long a request waits for a connection, if its context lets it,
+	// before it fails with ErrUnavailable; it is checked once an attempt to connect.
+	// Default: 30s. Negative: a request fails if there is no connection.
+	MaxWait time.Duration
+	// MaxBackoff is the longest pause between two attempts to connect. Pauses begin
+	// at 50ms and double; each is a random part of that. Default: 5s.
+	MaxBackoff time.Duration
+	// MaxPending is the number of requests that may wait for their answers; more
+	// wait for their turn. Default: 4096, which is also what a server reads ahead.
+	MaxPending int
+	// MaxBody is the largest body that is accepted, in bytes. Default: 512 MiB, which
+	// no server exceeds.
+	MaxBody int64
+	// Log gets what nobody is told otherwise, such as lost connections. Default: none.
+	Log *slog.Logger
+	// OnState, if not nil, is told of connections made, lost, and not made after a
+	// loss. The calls come one at a time and hold up reconnecting, so it must return
+	// soon.
+	OnState func(State)
+}
+
+// State is news of a client's connection.
+type State struct {
+	Connected bool
+	Address   string // of the server, as it was given to Dial
+	Err       error  // why the connection was lost, or could not be made
+}
+
+func (o Options) withDefaults() Options {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	def(&o.DialTimeout, 10*time.Second)
+	def(&o.Heartbeat, 30*time.Second)
+	def(&o.Patience, 10*time.Second)
+	def(&o.MaxWait, 30*time.Second)
+	def(&o.MaxBackoff, 5*time.Second)
+	o.Heartbeat = max(o.Heartbeat, 100*time.Millisecond)
+	o.MaxBackoff = max(o.MaxBackoff, firstBackoff)
+	if o.MaxPending <= 0 {
+		o.MaxPending = 4096
+	}
+	if o.MaxBody <= 0 {
+		o.MaxBody = 512 << 20
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o
+}
+
+func (o *Options) limits() wire.Limits {
+	return wire.Limits{Head: 2 << 20, Fields: 2048, Body: o.MaxBody}
+}
+
+// address is one place to connect to.
+type address struct {
+	text      string // as it was given
+	host      string // host:port
+	secure    bool   // TLS
+	websocket string // the URL if it is to be a WebSocket, else ""
+}
+
+// addressSeparators may stand between the addresses of a list.
+const addressSeparators = ",; \t\n"
+
+// parseAddresses reads a list of addresses: see Dial.
+func parseAddresses(list string, secure bool) ([]address, error) {
+	var all []address
+	for _, text := range strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune(addressSeparators, r) }) {
+		a, err := parseAddress(text, secure)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, a)
+	}
+	if len(all) == 0 {
+		return nil, invalid("dial", list, "no address; give host:port, or several with commas between")
+	}
+	return all, nil
+}
+
+func parseAddress(text string, secure bool) (address, error) {
+	a := address{text: text, host: text, secure: secure}
+	if rest, ok := strings.CutPrefix(text, "[SSL]"); ok { // as trackers write it
+		a.host, a.secure = rest, true
+	} else if scheme, rest, ok := strings.Cut(text, "://"); ok {
+		u, err := url.Parse(text)
+		if err != nil || u.Host == "" {
+			return a, invalid("dial", text, "not an address; write %s://host:port", scheme)
+		}
+		a.host = u.Host
+		switch strings.ToLower(scheme) {
+		case "zbus", "tcp":
+		case "zbuss", "tls":
+			a.secure = true
+		case "ws":
+			a.websocket = text
+		case "wss":
+			a.websocket, a.secure = text, true
+		default:
+			return a, invalid("dial", text, "unknown scheme; use zbus, zbuss (TLS), ws or wss")
+		}
+		if a.websocket == "" && strings.TrimSuffix(rest, "/") != u.Host {
+			return a, invalid("dial", text, "not an address; write %s://host:port and no more", scheme)
+		}
+	}
+	if a.websocket != "" {
+		return a, nil
+	}
+	if _, _, err := net.SplitHostPort(a.host); err != nil {
+		if a.host = net.JoinHostPort(strings.Trim(a.host, "[]"), defaultPort); strings.Count(a.host, ":") > 1 && !strings.Contains(a.host, "[") {
+			return a, invalid("dial", text, "not an address: %v", err)
+		}
+	}
+	return a, nil
+}
+
+// defaultPort is where servers listen unless told otherwise.
+const defaultPort = "15555"
+
+// String returns the address as it was given.
+func (a address) String() string { return a.text }
+
+var _ fmt.Stringer = address{}

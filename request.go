@@ -1,0 +1,272 @@
+package zbus
+
+import (
+	"context"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/wire"
+)
+
+// Classes of requests. One byte in a request's id says what its reply is.
+const (
+	classPublish  = '-' // a short text that is only looked at when it is not a 200
+	classRequest  = '.' // a reply that is kept
+	classDelivery = '_' // a message of a subscription
+	classSettle   = '~' // nothing, unless a message could not be settled
+)
+
+// loss says what becomes of a request that was sent and whose connection was lost.
+type loss uint8
+
+const (
+	lossUnknown loss = iota // nobody knows whether it was done
+	lossResend              // it changes nothing the second time, and is sent again
+	lossBound               // it means nothing on another connection
+)
+
+// progress of a request.
+type progress uint8
+
+const (
+	queued  progress = iota // not yet given to a connection
+	sent                    // given to one, perhaps in part
+	settled                 // has its outcome
+)
+
+// request is a frame that has one answer. Its first fields are set by whoever makes
+// it, the others are guarded by Client.mu until it is settled; then it is its
+// sink's.
+type request struct {
+	class  byte
+	loss   loss
+	id     string      // chosen by the caller; "" is the usual
+	index  int         // for the sink
+	sink   sink        // nil: report is called
+	async  *Client     // with report, who has to recycle it
+	topic  string      // with report
+	report func(error) // nil: ready is signalled
+	ready  chan struct{}
+
+	n     uint64 // part of the id, when id is ""
+	state progress
+	epoch uint64    // of the connection it is bound to, with lossBound
+	since time.Time // when it began to wait for a connection
+	frame []byte    // encoded, with lossResend
+
+	// The outcome.
+	status int // 0: fail says why there is none
+	text   string
+	reply  *wire.Message // with classRequest
+	fail   *failure
+}
+
+// sink takes the outcome of a request. It is called once, without locks, by the
+// client's reader among others, and must not block.
+type sink interface{ settled(*request) }
+
+// err is the outcome as an error, nil for a 200.
+func (r *request) err(op, target string) error {
+	switch {
+	case r.fail != nil:
+		return r.fail.error(op, target)
+	case r.status == 200:
+		return nil
+	case r.reply != nil:
+		return answered(op, target, r.status, string(r.reply.Body))
+	}
+	return answered(op, target, r.status, r.text)
+}
+
+// finish tells whoever waits. Called without locks.
+func (r *request) finish() {
+	switch {
+	case r.sink != nil:
+		r.sink.settled(r)
+	case r.report != nil:
+		report, err := r.report, r.err("publish", r.topic)
+		r.async.recycle(r)
+		report(err)
+	default:
+		r.ready <- struct{}{} // never blocks: capacity 1, and one outcome
+	}
+}
+
+// newRequest makes one for a caller that waits, or takes one that is done with.
+func (c *Client) newRequest(class byte, l loss) *request {
+	r, ok := c.requests.Get().(*request)
+	if !ok {
+		r = &request{ready: make(chan struct{}, 1)}
+	}
+	r.class, r.loss = class, l
+	return r
+}
+
+// recycle keeps a request that was answered. One that was given up may still be in
+// the queue.
+func (c *Client) recycle(r *request) {
+	if r.fail != nil {
+		return
+	}
+	*r = request{ready: r.ready}
+	c.requests.Put(r)
+}
+
+// submit puts a request into the queue, after waiting for room. encode writes its
+// frame but for the id, and is called with c.mu held.
+func (c *Client) submit(ctx context.Context, r *request, cmd string, encode func(*frameWriter)) *failure {
+	c.mu.Lock()
+	for c.full() && !c.closed {
+		if c.room == nil {
+			c.room = make(chan struct{})
+		}
+		room := c.room
+		c.mu.Unlock()
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return stopped(ctx, false)
+		}
+		c.mu.Lock()
+	}
+	if f := c.admit(r); f != nil {
+		c.mu.Unlock()
+		return f
+	}
+	start := len(c.out.buf)
+	w := &c.encoder
+	w.dst = c.out.buf
+	w.start(cmd)
+	if r.id != "" {
+		w.field(wire.HeaderID, r.id)
+	} else {
+		w.id(c.prefix, r.class, r.n)
+	}
+	encode(w)
+	c.out.add(w.dst, r, r.epoch)
+	if r.loss == lossResend {
+		r.frame = append([]byte(nil), w.dst[start:]...)
+	}
+	wake := c.wakeLocked()
+	c.mu.Unlock()
+	if wake {
+		c.wake <- struct{}{}
+	}
+	return nil
+}
+
+// admit registers a request, or says why it can't be taken. Called with c.mu held.
+func (c *Client) admit(r *request) *failure {
+	switch {
+	case c.closed:
+		return &failure{text: "the client is closed", kinds: []error{ErrClosed}}
+	case r.epoch != 0 && (r.epoch != c.epoch || !c.connected):
+		return connectionGone
+	case !c.connected && c.opts.MaxWait < 0:
+		return &failure{text: "no connection", kinds: []error{ErrUnavailable}, cause: c.lastErr}
+	}
+	if !c.connected {
+		r.since = time.Now()
+	}
+	if r.id == "" {
+		c.number++
+		r.n = c.number
+		c.waiting[r.n] = r
+		return nil
+	}
+	if _, ok := c.named[r.id]; ok {
+		return &failure{text: "a message with the id " + r.id + " is being published", kinds: []error{ErrConflict}}
+	}
+	c.named[r.id] = r
+	return nil
+}
+
+// connectionGone is the outcome of a request that is bound to a lost connection.
+var connectionGone = &failure{
+	text: "the connection that got the message was lost; it will be delivered again", kinds: []error{ErrConflict},
+}
+
+// full reports whether a request has to wait for its turn. Called with c.mu held.
+func (c *Client) full() bool {
+	return len(c.waiting)+len(c.named) >= c.opts.MaxPending || len(c.out.buf) >= queueBytes
+}
+
+// roomier lets those go on who wait for room. Called with c.mu held.
+func (c *Client) roomier() {
+	if c.room != nil && !c.full() {
+		close(c.room)
+		c.room = nil
+	}
+}
+
+// settle takes a request out of the tables. Called with c.mu held; the caller calls
+// its finish without.
+func (c *Client) settle(r *request) {
+	if r.id != "" {
+		delete(c.named, r.id)
+	} else {
+		delete(c.waiting, r.n)
+	}
+	if r.state == queued {
+		c.out.dropped++
+	}
+	r.state = settled
+	if c.quiet != nil && len(c.waiting)+len(c.named) == 0 {
+		close(c.quiet)
+		c.quiet = nil
+	}
+}
+
+// abandon gives a request up whose context has ended. It reports false if the
+// outcome is there already, or will be at once.
+func (c *Client) abandon(ctx context.Context, r *request) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r.state == settled {
+		return false
+	}
+	r.fail = stopped(ctx, r.state == sent && r.loss != lossResend)
+	c.settle(r)
+	c.roomier()
+	return true
+}
+
+// do sends a request and waits for its outcome, which it leaves in r.
+func (c *Client) do(ctx context.Context, r *request, cmd string, encode func(*frameWriter)) {
+	if ctx.Err() != nil {
+		r.fail = stopped(ctx, false)
+		return
+	}
+	if f := c.submit(ctx, r, cmd, encode); f != nil {
+		r.fail = f // otherwise r is not ours any more
+		return
+	}
+	select {
+	case <-r.ready:
+	case <-ctx.Done():
+		if !c.abandon(ctx, r) {
+			<-r.ready
+		}
+	}
+}
+
+// ask sends a request whose reply is kept, and returns the reply if it is a 200.
+func (c *Client) ask(ctx context.Context, l loss, op, target, cmd string, fields ...field) (*wire.Message, error) {
+	for _, f := range fields {
+		if !wire.ValidValue(f.Value) {
+			return nil, invalid(op, target, "control character in %s", f.Name)
+		}
+	}
+	r := c.newRequest(classRequest, l)
+	c.do(ctx, r, cmd, func(w *frameWriter) {
+		for _, f := range fields {
+			w.field(f.Name, f.Value)
+		}
+		w.body(nil)
+	})
+	reply, err := r.reply, r.err(op, target)
+	c.recycle(r)
+	if err != nil {
+		return nil, err
+	}
+	return reply, nil
+}

@@ -1,0 +1,214 @@
+package zbus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/rushmore/zbus-go/internal/wire"
+)
+
+// Method answers one kind of call. params are those of the call, an array of JSON
+// values unless the caller sent something else. The result becomes JSON; an error goes
+// to the caller as its text.
+type Method func(ctx context.Context, params json.RawMessage) (result any, err error)
+
+// Middleware wraps the methods of a service, for instance to log calls. [CallOf]
+// tells which call the context belongs to.
+type Middleware func(Method) Method
+
+// ServiceOptions say how a service works. The zero value is good.
+type ServiceOptions struct {
+	// Concurrency is how many calls run at a time, and how many the service takes:
+	// more stay with the server, for other providers. Default: 64.
+	Concurrency int
+	// Topic is what the topic should be; RPC is set, and Name is that of NewService.
+	Topic TopicSpec
+}
+
+// Service is a provider of calls. Make one with [NewService], give it methods with
+// [Handle], then [Service.Run] it. Any number of providers may serve one topic.
+type Service struct {
+	c     *Client
+	topic string
+	opts  ServiceOptions
+
+	mu      sync.Mutex
+	methods map[string]Method // guarded by mu
+	wraps   []Middleware      // guarded by mu: the first is the outermost
+	running atomic.Bool
+}
+
+// NewService makes a provider of calls to a topic.
+func NewService(c *Client, topic string, opts ServiceOptions) *Service {
+	if opts.Concurrency <= 0 {
+		opts.Concurrency = 64
+	}
+	return &Service{c: c, topic: topic, opts: opts, methods: make(map[string]Method)}
+}
+
+// Use adds middleware around the methods that are added later, inside that which was
+// added before.
+func (s *Service) Use(m ...Middleware) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wraps = append(s.wraps, m...)
+}
+
+// HandleRaw adds a method that reads its parameters itself; one of the same name is
+// replaced. Methods may be added while the service runs.
+func (s *Service) HandleRaw(method string, f Method) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, wrap := range slices.Backward(s.wraps) {
+		f = wrap(f)
+	}
+	s.methods[method] = f
+}
+
+// Handle adds a typed method. In is what the parameters are decoded into: one
+// parameter as it is; several one after the other into the fields of a struct, or
+// the elements of a slice; none leave it zero. Texts become numbers and booleans
+// where In wants those, since calls by URL have only texts.
+func Handle[In, Out any](s *Service, method string, f func(ctx context.Context, in In) (Out, error)) {
+	s.HandleRaw(method, func(ctx context.Context, params json.RawMessage) (any, error) {
+		var in In
+		if err := decodeParams(params, &in); err != nil {
+			return nil, fmt.Errorf("parameters: %w", err)
+		}
+		return f(ctx, in)
+	})
+}
+
+// CallInfo tells about the call that is being answered.
+type CallInfo struct {
+	Topic  string
+	Module string // that the caller named, if any
+	Method string
+	ID     string
+	Caller string // identifies the caller's connection, on the server
+	d      *Delivery
+}
+
+// Header returns the value of a header that the caller sent, or "". The name is in
+// lower case.
+func (c *CallInfo) Header(name string) string { return c.d.Header(name) }
+
+type callKey struct{}
+
+// CallOf returns the call that a method's context belongs to. It returns false for
+// other contexts.
+func CallOf(ctx context.Context) (CallInfo, bool) {
+	info, ok := ctx.Value(callKey{}).(CallInfo)
+	return info, ok
+}
+
+// Run answers calls until ctx ends. Then the service takes no more, finishes and
+// answers those that it has taken, and Run returns nil. It returns an error when the
+// service can't begin, or the topic or the client goes away. The contexts of methods
+// end only when the client is closed. A service runs once at a time.
+func (s *Service) Run(ctx context.Context) error {
+	if s.running.Swap(true) {
+		return invalid("serve", s.topic, "the service is running already")
+	}
+	defer s.running.Store(false)
+	spec := s.opts.Topic
+	spec.RPC = true
+	sub, err := s.c.Subscribe(ctx, s.topic, "", SubscribeOptions{
+		Window: s.opts.Concurrency, Concurrency: s.opts.Concurrency, Declare: &GroupSpec{Topic: spec},
+	}, s.serve)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	<-sub.Done()
+	if err := sub.Err(); err != nil {
+		return err
+	}
+	return s.c.barrier(context.WithoutCancel(ctx)) // the last answers have arrived
+}
+
+// serve answers one call.
+func (s *Service) serve(ctx context.Context, d *Delivery) error {
+	var req struct {
+		Method string          `json:"method"`
+		Module string          `json:"module"`
+		Params json.RawMessage `json:"params"`
+	}
+	err := unmarshal(d.Body, &req)
+	var result any
+	if err != nil {
+		err = fmt.Errorf("not a call: must be JSON with method and params: %w", err)
+	} else {
+		info := CallInfo{Topic: s.topic, Module: req.Module, Method: req.Method, ID: d.ID, Caller: d.Sender, d: d}
+		result, err = s.run(context.WithValue(ctx, callKey{}, info), req.Method, req.Params)
+	}
+	s.answer(d, result, err)
+	return nil
+}
+
+// run runs a method. A panic of it is an error of which the caller learns no more
+// than that.
+func (s *Service) run(ctx context.Context, name string, params json.RawMessage) (result any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.c.log.Error("zbus method panicked", "topic", s.topic, "method", name, "panic", p, "stack", string(debug.Stack()))
+			err = errPanic
+		}
+	}()
+	s.mu.Lock()
+	method := s.methods[name]
+	s.mu.Unlock()
+	switch {
+	case method != nil:
+		return method(ctx, params)
+	case name == "": // clients ask so what there is
+		return s.names(), nil
+	}
+	return nil, fmt.Errorf("no method %q", name)
+}
+
+// names lists the methods.
+func (s *Service) names() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Sorted(maps.Keys(s.methods))
+}
+
+var errPanic = errors.New("the method panicked")
+
+// answer sends what came of a call to the caller.
+func (s *Service) answer(d *Delivery, result any, err error) {
+	var body []byte
+	if err == nil {
+		if body, err = json.Marshal(struct {
+			Result any `json:"result"`
+		}{result}); err != nil {
+			err = fmt.Errorf("the result does not become JSON: %w", err)
+		}
+	}
+	if err != nil {
+		body, _ = json.Marshal(struct { // a text always becomes JSON
+			Error string `json:"error"`
+		}{err.Error()})
+	}
+	c := s.c
+	c.mu.Lock()
+	c.post(wire.CmdRoute, 0, func(w *frameWriter) {
+		w.field(wire.HeaderID, d.ID)
+		w.field(wire.HeaderRecver, d.Sender)
+		w.field(wire.HeaderTopic, s.topic)
+		w.dst = append(w.dst, "ack: false\r\norigin_status: 200\r\ncontent-type: application/json\r\n"...)
+		w.body(body)
+	})
+	c.mu.Unlock()
+	c.nudge()
+}

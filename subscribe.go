@@ -1,0 +1,301 @@
+package zbus
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/wire"
+)
+
+// Handler handles one message. In an explicit group nil acks it and an error nacks
+// it, unless the handler has done either itself; elsewhere an error is only logged.
+// A panic is an error. The context ends when the client is closed, not with the
+// subscription: what was begun is finished.
+type Handler func(ctx context.Context, d *Delivery) error
+
+// SubscribeOptions say how messages are taken. The zero value is good.
+type SubscribeOptions struct {
+	// Window is how many messages the client takes in advance, up to 100,000,
+	// including those being handled. The server never sends more, so slow handlers
+	// hold up nobody else. Default: 64, and 1 for [Client.Messages] in a group that is
+	// not explicit, where messages that came and were not handled are lost.
+	Window int
+	// Concurrency is how many messages are handled at a time. With 1, the default,
+	// they are handled in order.
+	Concurrency int
+	// Manual leaves it to the handler to call Ack or Nack, perhaps later.
+	Manual bool
+	// RetryDelay is how long a message rests after its first attempt has failed. It
+	// doubles with each attempt, up to a minute. Default: 1s.
+	RetryDelay time.Duration
+	// Declare, if not nil, makes sure of the topic and the group first, and whenever
+	// the connection or the group was lost. Its Name is not used.
+	Declare *GroupSpec
+}
+
+const (
+	defaultWindow = 64
+	maxWindow     = 100_000
+	maxRetryDelay = time.Minute
+)
+
+func (o SubscribeOptions) withDefaults(prefetch bool) SubscribeOptions {
+	if o.Window <= 0 && prefetch {
+		o.Window = defaultWindow
+	}
+	o.Window = min(max(o.Window, 1), maxWindow)
+	o.Concurrency = min(max(o.Concurrency, 1), o.Window)
+	if o.RetryDelay <= 0 {
+		o.RetryDelay = time.Second
+	}
+	return o
+}
+
+// retryDelay is how long a message rests after the given attempt.
+func (o *SubscribeOptions) retryDelay(attempt int) time.Duration {
+	return min(o.RetryDelay<<min(max(attempt-1, 0), 16), maxRetryDelay)
+}
+
+// Subscribe has messages of a group handled until ctx ends or the subscription is
+// closed; then it ends as [Subscription.Close] says. "" is the default group, named
+// like the topic. Topic and group have to exist (ErrNotFound), unless the options
+// declare them. When Subscribe returns, the server knows of the subscription, and it
+// is restored after every loss of the connection.
+//
+// In an explicit group each message is handled once or more often, and one whose
+// handling was not confirmed comes again. In the others it is handled once at most:
+// those that had come and were not yet handled are lost when the process ends
+// otherwise than by Close, Drain or the end of ctx.
+func (c *Client) Subscribe(ctx context.Context, topic, group string, opts SubscribeOptions, handler Handler) (*Subscription, error) {
+	if handler == nil {
+		return nil, invalid("subscribe", topic+"/"+group, "no handler")
+	}
+	return c.subscribe(ctx, topic, group, opts, handler)
+}
+
+// Messages ranges over the messages of a group, in the same ways as [Client.Subscribe].
+// The loop ends with an error when ctx ends (its cause) or the subscription is over.
+//
+//	for d, err := range client.Messages(ctx, "orders", "billing", zbus.SubscribeOptions{}) {
+//		if err != nil {
+//			return err
+//		}
+//		...
+//	}
+//
+// In an explicit group going on to the next message acks the one before, unless it
+// was settled or the options say Manual. Leaving the loop does not: call Ack before.
+func (c *Client) Messages(ctx context.Context, topic, group string, opts SubscribeOptions) iter.Seq2[*Delivery, error] {
+	return func(yield func(*Delivery, error) bool) {
+		s, err := c.subscribe(ctx, topic, group, opts, nil)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer s.Close()
+		var d *Delivery
+		for {
+			if d, err = s.pull(ctx, d); err != nil {
+				yield(nil, err)
+				return
+			}
+			if !yield(d, nil) {
+				return
+			}
+		}
+	}
+}
+
+// pull waits for the next message. last is the one before, which has been handled.
+func (s *Subscription) pull(ctx context.Context, last *Delivery) (*Delivery, error) {
+	for first := last != nil; ; first = false {
+		s.c.mu.Lock()
+		if first {
+			s.settleHandled(last, nil)
+			s.held--
+			s.renew()
+		}
+		d, over, err := s.pop(), s.over, s.err
+		s.c.mu.Unlock()
+		s.c.nudge()
+		switch {
+		case ctx.Err() != nil:
+			return nil, stopped(ctx, false).error("consume", s.target())
+		case d != nil:
+			return d, nil
+		case over && err == nil:
+			err = (&failure{text: "the subscription is over", kinds: []error{ErrClosed}}).error("consume", s.target())
+			fallthrough
+		case over:
+			return nil, err
+		}
+		select {
+		case <-s.come:
+		case <-s.done:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// subscribe makes a subscription and waits until the server has it.
+func (c *Client) subscribe(ctx context.Context, topic, group string, opts SubscribeOptions, handler Handler) (*Subscription, error) {
+	if group == "" {
+		group = topic
+	}
+	info, err := c.groupFor(ctx, topic, group, opts.Declare)
+	if err != nil {
+		return nil, err
+	}
+	s := &Subscription{
+		c: c, topic: topic, group: group, handler: handler, explicit: info.Explicit,
+		opts: opts.withDefaults(handler != nil || info.Explicit),
+		done: make(chan struct{}), come: make(chan struct{}, 1),
+	}
+	s.life, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		s.cancel()
+		return nil, (&failure{text: "the client is closed", kinds: []error{ErrClosed}}).error("subscribe", s.target())
+	}
+	c.keys++
+	s.key = c.keys
+	c.subs[s.key] = s
+	s.renew()
+	c.mu.Unlock()
+	c.nudge()
+	if err := c.barrier(ctx); err != nil {
+		s.stop()
+		return nil, err
+	}
+	c.mu.Lock()
+	s.established = true
+	over, err := s.over, s.err
+	c.mu.Unlock()
+	if over {
+		<-s.done
+		return nil, err
+	}
+	release := context.AfterFunc(ctx, s.stop)
+	context.AfterFunc(s.life, func() { release() })
+	return s, nil
+}
+
+// groupFor makes sure of a group, or looks at it.
+func (c *Client) groupFor(ctx context.Context, topic, group string, spec *GroupSpec) (GroupInfo, error) {
+	if spec == nil {
+		return c.QueryGroup(ctx, topic, group)
+	}
+	named := *spec
+	named.Name = group
+	return c.DeclareGroup(ctx, topic, named)
+}
+
+// Topic returns the name of the topic.
+func (s *Subscription) Topic() string { return s.topic }
+
+// Group returns the name of the group.
+func (s *Subscription) Group() string { return s.group }
+
+// Done is closed when the subscription is over.
+func (s *Subscription) Done() <-chan struct{} { return s.done }
+
+// Err says why the subscription is over: nil after Close or the end of its context,
+// ErrNotFound when the group was removed, ErrClosed when the client was closed. It is
+// nil as long as Done is open.
+func (s *Subscription) Err() error {
+	select {
+	case <-s.done:
+	default:
+		return nil
+	}
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	return s.err
+}
+
+// Close ends the subscription in order and returns when it is over. The server
+// sends no more; handlers that run go on to their end, and so do, in a group that is
+// not explicit, messages that have come already, as the server takes them for
+// consumed. A handler must not call it; it cancels the subscriber's context instead,
+// which has the same effect.
+func (s *Subscription) Close() error {
+	s.stop()
+	<-s.done
+	return s.Err()
+}
+
+func (s *Subscription) target() string { return s.topic + "/" + s.group }
+
+// stop ends the subscription in order, without waiting.
+func (s *Subscription) stop() {
+	c := s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.stopping || c.closed {
+		return
+	}
+	s.stopping = true
+	c.handlers.Go(func() { s.drain(true) })
+}
+
+// finish ends the subscription because of err. Called with c.mu held, by the goroutine
+// that runs the client.
+func (s *Subscription) finish(err error) {
+	if s.over {
+		return
+	}
+	s.over = true
+	if s.err == nil {
+		s.err = err
+	}
+	delete(s.c.subs, s.key)
+	if !s.stopping {
+		s.stopping = true
+		s.c.handlers.Go(func() { s.drain(false) })
+	}
+}
+
+// drain ends a subscription: leave says that the server is to be told. In an explicit
+// group it is told last, because it takes back what is not settled by then.
+func (s *Subscription) drain(leave bool) {
+	if s.explicit {
+		s.c.mu.Lock()
+		s.discard()
+		s.c.mu.Unlock()
+		s.rested()
+		if leave {
+			_ = s.c.barrier(s.life) // acks have arrived; without a connection there are none
+		}
+	}
+	if leave {
+		r := s.c.newRequest(classRequest, lossBound)
+		s.c.mu.Lock()
+		r.epoch = s.c.epoch
+		s.c.mu.Unlock()
+		s.c.do(s.life, r, wire.CmdUnconsume, func(w *frameWriter) {
+			w.field(wire.HeaderTopic, s.topic)
+			w.field(wire.HeaderConsumeGroup, s.group)
+			w.body(nil)
+		})
+		s.c.recycle(r) // refused or not: the subscription is over
+	}
+	s.c.mu.Lock()
+	s.over = true
+	delete(s.c.subs, s.key)
+	s.c.mu.Unlock()
+	s.rested()
+	s.cancel()
+	close(s.done)
+}
+
+// rested returns when nothing is being handled.
+func (s *Subscription) rested() {
+	s.c.mu.Lock()
+	idle := make(chan struct{})
+	s.idle = idle
+	s.rest()
+	s.c.mu.Unlock()
+	<-idle
+}

@@ -1,0 +1,156 @@
+package zbus
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/coder/websocket"
+)
+
+// transport carries frames. One goroutine reads, one writes; anybody may close.
+type transport interface {
+	io.Reader
+	// write sends whole frames, each piece of them within the given time.
+	write(buf []byte, frames []frame, within time.Duration) error
+	Close() error
+}
+
+// dialAddress connects to one address.
+func (c *Client) dialAddress(ctx context.Context, a address) (transport, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.opts.DialTimeout)
+	defer cancel()
+	if a.websocket != "" {
+		return c.dialWebSocket(ctx, a)
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", a.host)
+	if err != nil || !a.secure {
+		return asStream(conn, err)
+	}
+	host, _, err := net.SplitHostPort(a.host)
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	secure := tls.Client(conn, c.tlsConfig(host))
+	if err := secure.HandshakeContext(ctx); err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return &stream{secure}, nil
+}
+
+func asStream(conn net.Conn, err error) (transport, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &stream{conn}, nil
+}
+
+func (c *Client) tlsConfig(host string) *tls.Config {
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12}
+	if c.opts.TLS != nil {
+		cfg = c.opts.TLS.Clone()
+	}
+	if cfg.ServerName == "" {
+		cfg.ServerName = host
+	}
+	return cfg
+}
+
+// stream is a transport of one byte after the other.
+type stream struct{ net.Conn }
+
+// pieceBytes is how much has to be taken in within Options.Patience.
+const pieceBytes = 256 << 10
+
+func (s *stream) write(buf []byte, _ []frame, within time.Duration) error {
+	for len(buf) > 0 {
+		if err := s.SetWriteDeadline(time.Now().Add(within)); err != nil {
+			return err
+		}
+		n, err := s.Write(buf[:min(len(buf), pieceBytes)])
+		if err != nil {
+			return err
+		}
+		buf = buf[n:]
+	}
+	return nil
+}
+
+// socket is a transport in which every frame is a message of a WebSocket.
+type socket struct {
+	ws   *websocket.Conn
+	life context.Context // ends with Close
+	end  context.CancelFunc
+	part io.Reader // of the message that is being read; nil between two
+}
+
+func (c *Client) dialWebSocket(ctx context.Context, a address) (transport, error) {
+	opts := &websocket.DialOptions{CompressionMode: websocket.CompressionDisabled}
+	var transport *http.Transport
+	if a.secure {
+		cfg := &tls.Config{MinVersion: tls.VersionTLS12}
+		if c.opts.TLS != nil {
+			cfg = c.opts.TLS.Clone()
+		}
+		transport = &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: cfg}
+		opts.HTTPClient = &http.Client{Transport: transport}
+	}
+	ws, resp, err := websocket.Dial(ctx, a.websocket, opts)
+	if resp != nil && resp.Body != nil {
+		_ = resp.Body.Close()
+	}
+	if err != nil {
+		if transport != nil {
+			transport.CloseIdleConnections()
+		}
+		return nil, err
+	}
+	ws.SetReadLimit(-1) // the frame reader has limits
+	s := &socket{ws: ws}
+	s.life, s.end = context.WithCancel(context.Background())
+	return s, nil
+}
+
+func (s *socket) Read(p []byte) (int, error) {
+	for {
+		if s.part == nil {
+			_, r, err := s.ws.Reader(s.life)
+			if err != nil {
+				return 0, err
+			}
+			s.part = r
+		}
+		n, err := s.part.Read(p)
+		if errors.Is(err, io.EOF) {
+			s.part, err = nil, nil
+		}
+		if n > 0 || err != nil {
+			return n, err
+		}
+	}
+}
+
+func (s *socket) write(buf []byte, frames []frame, within time.Duration) error {
+	start := 0
+	for _, f := range frames {
+		ctx, cancel := context.WithTimeout(s.life, within)
+		err := s.ws.Write(ctx, websocket.MessageBinary, buf[start:f.end])
+		cancel()
+		if err != nil {
+			return err
+		}
+		start = f.end
+	}
+	return nil
+}
+
+func (s *socket) Close() error {
+	s.end()
+	return s.ws.CloseNow()
+}
