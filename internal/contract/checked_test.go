@@ -65,7 +65,7 @@ func (c checked) RoundTrip(req *http.Request) (*http.Response, error) {
 // judge checks a response. What the document says in words is checked here, too.
 func (c checked) judge(o *operation, req *http.Request, resp *http.Response, standing standing) error {
 	kind := resp.Header.Get("Content-Type")
-	received := func() io.ReadCloser { return resp.Body }
+	var received func() io.ReadCloser
 	if kind == "text/event-stream" {
 		stream := resp.Body
 		resp.Body, received = http.NoBody, func() io.ReadCloser { return stream }

@@ -44,7 +44,7 @@ func (c *client) listen(path string, args ...any) *stream {
 	return s
 }
 
-func (s *stream) close() { s.resp.Body.Close() }
+func (s *stream) close() { _ = s.resp.Body.Close() }
 
 // read reads events until the stream ends. Lines that begin with a colon only show
 // that it lives.

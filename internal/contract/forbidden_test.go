@@ -14,7 +14,7 @@ var violations = []struct {
 	word         string
 }{
 	// Members that the contract does not have.
-	{"POST", "/topics", object{"name": "x", "nmae": 1}, `"nmae"`},
+	{"POST", "/topics", object{"name": "x", "nam": 1}, `"nam"`},
 	{"POST", "/topics", object{"name": "x", "retention": object{"maxHeight": 1}}, `"maxHeight"`},
 	{"PATCH", "/topics/T", object{"name": "x"}, `"name"`},
 	{"POST", "/topics/T/messages", object{"bdy": "x"}, `"bdy"`},

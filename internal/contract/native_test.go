@@ -24,7 +24,7 @@ func (b *instance) native(t testing.TB) *native {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { conn.Close() })
+	t.Cleanup(func() { _ = conn.Close() })
 	return &native{conn, t, wire.NewReader(conn, wire.Limits{})}
 }
 

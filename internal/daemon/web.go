@@ -36,7 +36,7 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 	}
 	p.live = live.New(live.Options{
 		Broker: p.broker, Stats: p.stats, Log: p.log, Server: info, Sessions: p.sessions, Origins: cfg.AllowOrigin,
-		ReadLimit: 2 * cfg.MaxBody, FrameBytes: memory.requests / 2,
+		ReadLimit: 2*cfg.MaxBody + 1<<20, FrameBytes: memory.requests / 2,
 	})
 	return map[string]http.Handler{
 		"/ui": console, "/ui/": console,

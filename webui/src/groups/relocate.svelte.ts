@@ -49,13 +49,15 @@ export class Relocation {
     if (this.#abort === abort) this.loading = false;
   }
 
-  /** choose sets the place; its plan follows when the hand or the keys rest. */
-  choose(offset: bigint, whole: View, soon = false) {
+  /** choose sets the place; its plan follows at once, or when the keys rest, or not yet. */
+  choose(offset: bigint, whole: View, plan: 'now' | 'soon' | 'later' = 'soon') {
     this.target = clamp(offset, whole.from, whole.to);
     this.plan = undefined;
+    this.planned = undefined; // an answer under way is for another place
+    this.planning = false;
     this.renewed = '';
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void this.ask(), soon ? 0 : settled);
+    if (plan !== 'later') this.#timer = setTimeout(() => void this.ask(), plan === 'now' ? 0 : settled);
   }
 
   cancel() {
