@@ -769,6 +769,7 @@ export interface components {
             firstOffset: components["schemas"]["Count"];
             /** @description That the next message will get. */
             nextOffset: components["schemas"]["Count"];
+            /** @description Size of ids, tags, headers and bodies. */
             bytes: components["schemas"]["Count"];
             /**
              * Format: date-time
@@ -918,8 +919,9 @@ export interface components {
             shift?: string | number;
         };
         NewMessage: {
-            /** @description Made up unless given. */
+            /** @description Made up unless given. At most 128 bytes. */
             id?: string;
+            /** @description At most 127 bytes. */
             tag?: string;
             /** @description Names are tokens of HTTP; those of connections, cookies and credentials are refused. */
             headers?: {
@@ -931,7 +933,7 @@ export interface components {
              * @description Instead of `body`.
              */
             bodyBase64?: string;
-            /** @description What the message is about, for consumers; kept as the header `key`. */
+            /** @description What the message is about, for consumers; kept as the header `key`. At most 256 bytes. */
             key?: string;
         };
         /** @description One message, or an array that is stored all or nothing. */
@@ -1106,7 +1108,7 @@ export interface components {
             matching: components["schemas"]["Count"];
             /** @description False when `matching` and `bytes` are scaled up from the 2,000,000 messages that were looked at. */
             exact: boolean;
-            /** @description Size of these. */
+            /** @description Size of these, as in `bytes` of a topic. */
             bytes: components["schemas"]["Count"];
             /** @description Deliveries that become void. */
             inFlight: components["schemas"]["Count"];
@@ -1115,7 +1117,7 @@ export interface components {
             first: components["schemas"]["Message"][];
             /** @description The last of what would come next. */
             last: components["schemas"]["Message"][];
-            /** @description What the group would have to deliver from the new place on. */
+            /** @description About how many messages the group would have to deliver from the new place on; exactly, when it has no filter. */
             pending?: components["schemas"]["Count"];
             /**
              * Format: int64
