@@ -8,6 +8,27 @@ import (
 	"github.com/rushmore/zbus-go/internal/config"
 )
 
+// pages goes through all pages of a list of total entries and gives one member of
+// each entry. path ends with the limit.
+func (c *client) pages(path, list, member string, total int) (all []string) {
+	c.t.Helper()
+	limit := atoi(path[strings.LastIndex(path, "=")+1:])
+	for next, more := "", true; more; {
+		r := c.get(path + next)
+		page := r.each(list, member)
+		if all = append(all, page...); len(page) > limit {
+			c.t.Errorf("%s: %d at once", path, len(page))
+		}
+		if r.at("total") != nil {
+			r.is("total", total)
+		}
+		if more = r.at("next") != nil; more {
+			next = "&after=" + r.str("next")
+		}
+	}
+	return all
+}
+
 func TestPagesListEverythingOnce(t *testing.T) {
 	b := start(t)
 	c := b.client(t)
@@ -36,20 +57,7 @@ func TestPagesListEverythingOnce(t *testing.T) {
 		{"/audit?target=t/H3&", "entries", "id", 1},
 	} {
 		for _, limit := range []string{"1", "4", "5", "1000"} {
-			var all []string
-			for next, more := "", true; more; {
-				r := c.get(x.path + "limit=" + limit + next)
-				page := r.each(x.list, x.id)
-				if all = append(all, page...); len(page) > atoi(limit) {
-					t.Errorf("%slimit=%s: %d at once", x.path, limit, len(page))
-				}
-				if total := r.at("total"); total != nil {
-					r.is("total", x.want)
-				}
-				if more = r.at("next") != nil; more {
-					next = "&after=" + r.str("next")
-				}
-			}
+			all := c.pages(x.path+"limit="+limit, x.list, x.id, x.want)
 			seen := map[string]bool{}
 			for _, id := range all {
 				seen[id] = true
