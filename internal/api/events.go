@@ -61,6 +61,9 @@ func (h *handler) eventGroup(ctx context.Context, t *broker.Topic, p *StreamEven
 
 // EphemeralGroup makes a group that lasts as long as its one consumer.
 func EphemeralGroup(ctx context.Context, b *broker.Broker, t *broker.Topic, spec broker.GroupSpec) (*broker.Group, error) {
+	if t.Calls() { // before there is a group that nobody would remove
+		return nil, invalid("Topic(%s) is for calls: only a provider that speaks the native protocol can answer them", t.Name())
+	}
 	spec.Topic, spec.Name, spec.New = t.Name(), broker.Ephemeral+newID(), true
 	spec.Set |= broker.MaskDeleteOnExit | broker.MaskExclusive
 	g, _, err := b.DeclareGroup(context.WithoutCancel(ctx), spec)

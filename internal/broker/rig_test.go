@@ -190,6 +190,8 @@ type consumer struct {
 func (c *consumer) Name() string    { return "consumer-" + c.session }
 func (c *consumer) Session() string { return c.session }
 
+func (c *consumer) Provides() {}
+
 func (c *consumer) Deliver(b *Batch) {
 	c.mu.Lock()
 	c.got = append(c.got, b)

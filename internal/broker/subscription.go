@@ -24,6 +24,13 @@ type Sink interface {
 	Ended(*Subscription)
 }
 
+// Provider is a Sink that can bring answers to callers. No other gets calls: they
+// would have nobody to answer them.
+type Provider interface {
+	Sink
+	Provides()
+}
+
 // Delivery is one message handed to a consumer.
 type Delivery struct {
 	Record *storage.Record
@@ -67,6 +74,9 @@ type Subscription struct {
 
 // Subscribe adds a consumer to the group. It gets nothing until it gives credit.
 func (g *Group) Subscribe(sink Sink) (*Subscription, error) {
+	if _, ok := sink.(Provider); g.t.Calls() && !ok {
+		return nil, errorf(Invalid, "Topic(%s) is for calls: only a provider that speaks the native protocol can answer them", g.t.name)
+	}
 	s := &Subscription{g: g, sink: sink, token: rand.Text()}
 	g.mu.Lock()
 	if g.gone {

@@ -99,3 +99,13 @@ func TestMessageWithoutAnAckComesAgainAndThenDies(t *testing.T) {
 	eventually(t, "the message is in it", func() bool { return c.get("/topics/T.dead").num("depth") == 1 })
 	c.get("/topics/T.dead/messages/0").is("headers.dead-topic", "T", "headers.dead-offset", 0, "headers.dead-count", 2)
 }
+
+// A call that a client of this API took would never be answered.
+func TestCallsAreNotConsumed(t *testing.T) {
+	c := startClient(t)
+	c.post("/topics", object{"name": "calc", "kind": "rpc"}).want(201)
+	c.post("/topics/calc/groups", object{"name": "g"}).want(201)
+	c.post("/topics/calc/groups/g:pull", object{}).refused(400, "invalid", "calc")
+	c.do("GET", "/topics/calc/events").refused(400, "invalid", "calc")
+	c.get("/topics/calc/groups").is("total", 1)
+}

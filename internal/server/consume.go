@@ -71,6 +71,9 @@ func (s *session) window(m *wire.Message) (int64, bool) {
 	return n, true
 }
 
+// Provides is part of broker.Provider.
+func (s *session) Provides() {}
+
 // subscribe finds or makes the session's subscription to a group.
 func (s *session) subscribe(g *broker.Group) (*consumer, error) {
 	s.mu.Lock()
