@@ -113,6 +113,7 @@ func Open(ctx context.Context, store storage.Store, writer *storage.Writer, opts
 		if err != nil {
 			return nil, fmt.Errorf("group %q of topic %q: %w", def.Name, t.Name(), err)
 		}
+		g.earlier = true
 		t.groups[fold(def.Name)] = g
 		groups[def.ID] = g
 	}
@@ -150,7 +151,7 @@ func (b *Broker) removeLeftovers(ctx context.Context) {
 	for _, t := range b.Topics() {
 		for _, g := range t.Groups() {
 			g.mu.Lock()
-			left := len(g.subs) == 0 && !g.gone && g.def.Mask&MaskDeleteOnExit != 0 && strings.HasPrefix(g.name, Ephemeral) && g.def.Created < b.began.UnixMilli()
+			left := g.earlier && len(g.subs) == 0 && !g.gone && g.def.Mask&MaskDeleteOnExit != 0 && strings.HasPrefix(g.name, Ephemeral)
 			g.mu.Unlock()
 			if !left || ctx.Err() != nil {
 				continue

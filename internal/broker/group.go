@@ -17,6 +17,8 @@ type Group struct {
 	id   storage.GroupID
 	name string // as first declared
 
+	earlier bool // it was there when the broker was opened
+
 	wake chan struct{} // capacity 1: one token says "there may be something to deliver"
 	turn sync.Mutex    // held by who looks and delivers; taken before mu
 
