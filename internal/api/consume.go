@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/broker"
@@ -178,16 +179,16 @@ func (h *handler) settle(ctx context.Context, handles []string, f settling) (Set
 		return none, err
 	}
 	errs := make([]error, len(parsed))
-	var all sync.WaitGroup
-	all.Add(len(parsed))
+	done := make(chan struct{})
+	var left atomic.Int64
+	left.Store(int64(len(parsed)))
 	for i, d := range parsed {
 		f(d, func(err error) {
-			errs[i] = err
-			all.Done()
+			if errs[i] = err; left.Add(-1) == 0 {
+				close(done)
+			}
 		})
 	}
-	done := make(chan struct{})
-	go func() { all.Wait(); close(done) }()
 	select {
 	case <-done:
 	case <-ctx.Done():

@@ -74,12 +74,16 @@ func (s *session) info() SessionInfo {
 // what it holds goes to others. It reports false when there is no such session, and
 // does not wait for the end.
 func (s *Server) Disconnect(id, reason string) bool {
-	c := s.session(id)
+	s.mu.Lock()
+	c := s.sessions[id]
+	if c != nil && !s.draining.Load() { // draining ends it anyhow; see addSession
+		s.serving.Go(c.finish)
+	}
+	s.mu.Unlock()
 	if c == nil {
 		return false
 	}
 	s.log.Info("session disconnected", "session", id, "remote", c.remote, "reason", reason)
-	go c.finish()
 	return true
 }
 
