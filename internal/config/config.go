@@ -116,6 +116,9 @@ func Default() Config {
 	}
 }
 
+// Local reports whether only this machine can connect.
+func (c *Config) Local() bool { return !slices.ContainsFunc(c.Listen, isPublic) }
+
 // TLS reports whether connections are encrypted.
 func (c *Config) TLS() bool { return c.TLSCert != "" }
 

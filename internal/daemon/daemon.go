@@ -221,12 +221,13 @@ func closeAll(listeners []net.Listener) {
 
 // budget is how the memory limit is divided among those who hold bytes of
 // clients.
-type budget struct{ requests, pending, topics, outbound int64 }
+type budget struct{ requests, frames, pending, topics, outbound int64 }
 
 func divide(cfg config.Config) budget {
 	rest := cfg.MaxMemory - cfg.TailCache
 	return budget{
-		requests: max(rest/4, cfg.MaxBody+1<<20),
+		requests: max(rest/6, cfg.MaxBody+1<<20),
+		frames:   rest / 12, // of the API's WebSocket
 		pending:  rest / 4,
 		topics:   rest / 4,
 		outbound: rest / 4,

@@ -36,7 +36,7 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 	}
 	p.live = live.New(live.Options{
 		Broker: p.broker, Stats: p.stats, Log: p.log, Server: info, Sessions: p.sessions, Origins: cfg.AllowOrigin,
-		ReadLimit: 2*cfg.MaxBody + 1<<20, FrameBytes: memory.requests / 2,
+		ReadLimit: 2*cfg.MaxBody + 1<<20, FrameBytes: memory.frames,
 	})
 	return map[string]http.Handler{
 		"/ui": console, "/ui/": console,
@@ -96,19 +96,12 @@ func (p *parts) disconnect(id, reason string) bool {
 // hosts are the names under which the API may be asked for when only this machine
 // can reach it; nil, for any, when others can, under names that nobody knows here.
 func hosts(cfg config.Config) []string {
-	for _, address := range cfg.Listen {
-		if host, _, err := net.SplitHostPort(address); err != nil || !isLoopback(host) {
-			return nil
-		}
+	if !cfg.Local() {
+		return nil
 	}
 	names := []string{}
 	if host, _, err := net.SplitHostPort(cfg.Advertise); err == nil {
 		names = append(names, strings.ToLower(host))
 	}
 	return names
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
