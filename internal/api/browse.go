@@ -93,7 +93,7 @@ func (h *handler) BrowseMessages(ctx context.Context, r BrowseMessagesRequestObj
 	list := []Message{}
 	scanned, next, err := t.Scan(ctx, scan, func(rec *storage.Record) bool {
 		if m.Match(rec) {
-			list = append(list, messageWith(rec, fates))
+			list = append(list, messageWith(rec, ListBody, fates))
 		}
 		return len(list) < limit
 	})
@@ -147,7 +147,7 @@ func (h *handler) browseFrom(ctx context.Context, t *broker.Topic, p *BrowseMess
 }
 
 // fates are the pictures of the groups whose fates are asked for: the named one,
-// by whose filter is matched too, or all.
+// by whose filter is matched too, or all; nil when none are.
 func (h *handler) fates(ctx context.Context, t *broker.Topic, m *Matcher, group *string, all bool) ([]*broker.Fates, error) {
 	var groups []*broker.Group
 	if group != nil {
@@ -163,6 +163,9 @@ func (h *handler) fates(ctx context.Context, t *broker.Topic, m *Matcher, group 
 	if all {
 		groups = t.Groups()
 	}
+	if group == nil && !all {
+		return nil, nil
+	}
 	list := make([]*broker.Fates, len(groups))
 	for i, g := range groups {
 		var err error
@@ -173,10 +176,11 @@ func (h *handler) fates(ctx context.Context, t *broker.Topic, m *Matcher, group 
 	return list, nil
 }
 
-// messageWith describes a message for a list, with its fates if any are given.
-func messageWith(rec *storage.Record, fates []*broker.Fates) Message {
-	d := MessageOf(rec, ListBody)
-	if len(fates) > 0 {
+// messageWith describes a message with at most limit bytes of its body, see
+// MessageOf, and with its fates unless fates is nil.
+func messageWith(rec *storage.Record, limit int, fates []*broker.Fates) Message {
+	d := MessageOf(rec, limit)
+	if fates != nil {
 		list := make([]Fate, len(fates))
 		for i, f := range fates {
 			list[i] = fateOf(f.Of(rec))
@@ -204,11 +208,5 @@ func (h *handler) GetMessage(ctx context.Context, r GetMessageRequestObject) (Ge
 	if err != nil {
 		return nil, err
 	}
-	d := messageWith(rec, fates)
-	whole := MessageOf(rec, -1)
-	d.Body, d.BodyBase64, d.Truncated = whole.Body, whole.BodyBase64, nil
-	if d.Fates == nil {
-		d.Fates = &[]Fate{}
-	}
-	return GetMessage200JSONResponse(d), nil
+	return GetMessage200JSONResponse(messageWith(rec, -1, fates)), nil
 }
