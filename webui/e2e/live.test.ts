@@ -137,6 +137,27 @@ describe.skipIf(!there)('live', () => {
     await done();
   });
 
+  it('gives the palette what was typed while its code was still on the way', async () => {
+    await go(page, broker.url, '#/topics');
+    await row('orders').waitFor();
+    let arrive = () => {};
+    const held = new Promise<void>((resolve) => (arrive = resolve));
+    await page.route(/Palette.*\.js/, async (route) => {
+      await held;
+      await route.continue();
+    });
+    const asked = page.waitForRequest(/Palette.*\.js/);
+    await page.keyboard.press('Control+k');
+    await asked;
+    await page.keyboard.type('orders#55');
+    await page.keyboard.press('Backspace');
+    await page.keyboard.press('Enter');
+    arrive();
+    await page.getByRole('heading', { name: '#5', exact: true }).waitFor();
+    await page.locator('[data-state="live"]').waitFor(); // the p of no key was taken for a pause
+    await done();
+  });
+
   it('shows times in UTC or here, and remembers which', async () => {
     await go(page, broker.url, '#/topics/orders/messages?from=0&at=0');
     const time = page.locator('.inspector dd').first();
