@@ -32,10 +32,6 @@ func (c *Client) Request(ctx context.Context, topic string, m Message) (*Respons
 	return c.request(ctx, "request", topic, "", m)
 }
 
-// headerMethod tells the server which method a call is for, so that it can show what
-// a service does without looking into bodies. Older servers pass it on.
-const headerMethod = "rpc_method"
-
 // request is Request; method may be empty.
 func (c *Client) request(ctx context.Context, op, topic, method string, m Message) (*Response, error) {
 	if err := m.check(op, topic); err != nil {
@@ -49,7 +45,7 @@ func (c *Client) request(ctx context.Context, op, topic, method string, m Messag
 			w.int(wire.HeaderTimeout, max(1, time.Until(deadline).Milliseconds()))
 		}
 		if method != "" {
-			w.field(headerMethod, method)
+			w.field(wire.HeaderRPCMethod, method)
 		}
 		w.message(topic, &m)
 		w.body(m.Body)

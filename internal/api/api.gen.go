@@ -146,6 +146,8 @@ func (e Place1Latest) Valid() bool {
 
 // Defines values for ProblemCode.
 const (
+	BadAnswer          ProblemCode = "bad_answer"
+	CallFailed         ProblemCode = "call_failed"
 	Conflict           ProblemCode = "conflict"
 	Exists             ProblemCode = "exists"
 	Forbidden          ProblemCode = "forbidden"
@@ -154,6 +156,7 @@ const (
 	Invalid            ProblemCode = "invalid"
 	NotFound           ProblemCode = "not_found"
 	PreconditionFailed ProblemCode = "precondition_failed"
+	ProviderGone       ProblemCode = "provider_gone"
 	Quota              ProblemCode = "quota"
 	Timeout            ProblemCode = "timeout"
 	TooLarge           ProblemCode = "too_large"
@@ -164,6 +167,10 @@ const (
 // Valid indicates whether the value is a known member of the ProblemCode enum.
 func (e ProblemCode) Valid() bool {
 	switch e {
+	case BadAnswer:
+		return true
+	case CallFailed:
+		return true
 	case Conflict:
 		return true
 	case Exists:
@@ -179,6 +186,8 @@ func (e ProblemCode) Valid() bool {
 	case NotFound:
 		return true
 	case PreconditionFailed:
+		return true
+	case ProviderGone:
 		return true
 	case Quota:
 		return true
@@ -414,6 +423,63 @@ type Bucket struct {
 	To Count `json:"to"`
 }
 
+// CallAnswer What providers answer that expect a `CallRequest`; others may answer anything.
+type CallAnswer = json.RawMessage
+
+// CallCounts Calls since the start of the broker. Those under way are in `total` alone.
+type CallCounts struct {
+	// Abandoned Whose caller went away.
+	//
+	// Examples: 1204551
+	Abandoned Count `json:"abandoned"`
+
+	// Answered A number of messages or bytes, or an offset, in decimal digits.
+	//
+	// Examples: 1204551
+	Answered Count `json:"answered"`
+
+	// Failed Of the answered ones, those with a status of 400 or more.
+	//
+	// Examples: 1204551
+	Failed Count `json:"failed"`
+
+	// ProviderGone Whose provider went away before it answered.
+	//
+	// Examples: 1204551
+	ProviderGone Count `json:"providerGone"`
+
+	// Timeout A number of messages or bytes, or an offset, in decimal digits.
+	//
+	// Examples: 1204551
+	Timeout Count `json:"timeout"`
+
+	// Total A number of messages or bytes, or an offset, in decimal digits.
+	//
+	// Examples: 1204551
+	Total Count `json:"total"`
+
+	// Unavailable Refused, or left by the last provider before anybody got them: they did not run.
+	//
+	// Examples: 1204551
+	Unavailable Count `json:"unavailable"`
+}
+
+// CallError defines model for CallError.
+type CallError struct {
+	Text string    `json:"text"`
+	Time time.Time `json:"time"`
+}
+
+// CallParams An array of parameters, or an object that is the only one.
+//
+// Examples: [1,2]
+type CallParams = json.RawMessage
+
+// CallRequest Other members are the provider's matter.
+//
+// Examples: {"method":"plus","module":"","params":[1,2]}
+type CallRequest = json.RawMessage
+
 // Change defines model for Change.
 type Change struct {
 	Action      ChangeAction `json:"action"`
@@ -492,6 +558,24 @@ type Difference struct {
 	From   string `json:"from"`
 	Member string `json:"member"`
 	To     string `json:"to"`
+}
+
+// DroppedAnswers Answers that went nowhere, since the start of the broker.
+type DroppedAnswers struct {
+	// Foreign From somebody who did not get the call.
+	//
+	// Examples: 1204551
+	Foreign Count `json:"foreign"`
+
+	// Late No such call was pending any more.
+	//
+	// Examples: 1204551
+	Late Count `json:"late"`
+
+	// Orphaned Whose caller was gone.
+	//
+	// Examples: 1204551
+	Orphaned Count `json:"orphaned"`
 }
 
 // Fate defines model for Fate.
@@ -745,6 +829,32 @@ type JournalEntry struct {
 // JournalEntryKind `revert` can be of either.
 type JournalEntryKind string
 
+// Latency From the call to its answer, of the answered calls of the last one to two minutes, in milliseconds; an eighth too long at most.
+type Latency struct {
+	// Count A number of messages or bytes, or an offset, in decimal digits.
+	//
+	// Examples: 1204551
+	Count Count `json:"count"`
+
+	// Histogram Without gaps, shortest first: each bucket begins where the one before ends, and is twice as wide.
+	Histogram []LatencyBucket `json:"histogram"`
+	Max       float64         `json:"max"`
+	P50       float64         `json:"p50"`
+	P95       float64         `json:"p95"`
+	P99       float64         `json:"p99"`
+}
+
+// LatencyBucket defines model for LatencyBucket.
+type LatencyBucket struct {
+	// Below Milliseconds.
+	Below float64 `json:"below"`
+
+	// Count A number of messages or bytes, or an offset, in decimal digits.
+	//
+	// Examples: 1204551
+	Count Count `json:"count"`
+}
+
 // Message defines model for Message.
 type Message struct {
 	Body *string `json:"body,omitempty"`
@@ -997,11 +1107,16 @@ type PlanRequest struct {
 
 // Problem defines model for Problem.
 type Problem struct {
-	// Code Stable; for programs.
+	// Code Stable; for programs. Of calls: `unavailable` did not run; `timeout` and
+	// `provider_gone` may have run; `call_failed` was answered with an error;
+	// `bad_answer` was answered with something that is not JSON.
 	Code ProblemCode `json:"code"`
 
 	// Detail What was wrong and what would be right.
 	Detail *string `json:"detail,omitempty"`
+
+	// Error For `call_failed`: the error as the service answered it, if it is JSON.
+	Error *json.RawMessage `json:"error,omitempty"`
 
 	// Failed For handles: those that could not be settled.
 	Failed *[]HandleFailure `json:"failed,omitempty"`
@@ -1020,7 +1135,9 @@ type Problem struct {
 	Type string `json:"type"`
 }
 
-// ProblemCode Stable; for programs.
+// ProblemCode Stable; for programs. Of calls: `unavailable` did not run; `timeout` and
+// `provider_gone` may have run; `call_failed` was answered with an error;
+// `bad_answer` was answered with something that is not JSON.
 type ProblemCode string
 
 // Protocol `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API.
@@ -1137,6 +1254,82 @@ type Server struct {
 
 // ServerDurability defines model for Server.Durability.
 type ServerDurability string
+
+// Service defines model for Service.
+type Service struct {
+	// Calls Calls since the start of the broker. Those under way are in `total` alone.
+	Calls CallCounts `json:"calls"`
+
+	// InFlight Calls that providers work on.
+	InFlight  int        `json:"inFlight"`
+	LastError *CallError `json:"lastError,omitempty"`
+
+	// Latency From the call to its answer, of the answered calls of the last one to two minutes, in milliseconds; an eighth too long at most.
+	Latency Latency `json:"latency"`
+
+	// Methods Those that providers describe, and those that calls named: the empty name is calls that named none.
+	Methods   []ServiceMethod   `json:"methods"`
+	Providers []ServiceProvider `json:"providers"`
+
+	// Rate Calls a second, over the last ten seconds.
+	Rate  float64 `json:"rate"`
+	Topic string  `json:"topic"`
+
+	// Waiting Calls that no provider has got yet.
+	Waiting int `json:"waiting"`
+}
+
+// ServiceMethod defines model for ServiceMethod.
+type ServiceMethod struct {
+	// Calls Calls since the start of the broker. Those under way are in `total` alone.
+	Calls CallCounts `json:"calls"`
+
+	// Described Whether a provider that is connected says that it has this method.
+	Described   bool       `json:"described"`
+	Description string     `json:"description"`
+	LastError   *CallError `json:"lastError,omitempty"`
+
+	// Latency From the call to its answer, of the answered calls of the last one to two minutes, in milliseconds; an eighth too long at most.
+	Latency Latency `json:"latency"`
+	Module  string  `json:"module"`
+	Name    string  `json:"name"`
+
+	// Params JSON Schema of the array of parameters.
+	Params *json.RawMessage `json:"params,omitempty"`
+
+	// Rate Calls a second, over the last ten seconds.
+	Rate float64 `json:"rate"`
+
+	// Result JSON Schema of the result.
+	Result *json.RawMessage `json:"result,omitempty"`
+}
+
+// ServiceProvider defines model for ServiceProvider.
+type ServiceProvider struct {
+	// Answered Of these, those that it answered in time.
+	//
+	// Examples: 1204551
+	Answered    Count  `json:"answered"`
+	Description string `json:"description"`
+
+	// Given Calls that it got.
+	//
+	// Examples: 1204551
+	Given    Count `json:"given"`
+	InFlight int   `json:"inFlight"`
+
+	// Name As it says itself, like version and description: empty when it does not.
+	Name string `json:"name"`
+
+	// Overdue Calls that ended without it since it last answered anything. It gets fewer calls as long as there are some.
+	Overdue int    `json:"overdue"`
+	Remote  string `json:"remote"`
+
+	// Session Its connection.
+	Session string    `json:"session"`
+	Since   time.Time `json:"since"`
+	Version string    `json:"version"`
+}
 
 // Session defines model for Session.
 type Session struct {
@@ -1347,6 +1540,9 @@ type TransactionResult struct {
 // After defines model for After.
 type After = string
 
+// CallTimeout defines model for CallTimeout.
+type CallTimeout = int64
+
 // GroupName defines model for GroupName.
 type GroupName = string
 
@@ -1358,6 +1554,12 @@ type Last = int
 
 // Limit defines model for Limit.
 type Limit = int
+
+// MethodName defines model for MethodName.
+type MethodName = string
+
+// Module defines model for Module.
+type Module = string
 
 // PlanName defines model for PlanName.
 type PlanName = string
@@ -1397,6 +1599,31 @@ type ListAuditParams struct {
 type ImportDefinitionsParams struct {
 	DryRun *bool `form:"dryRun,omitempty" json:"dryRun,omitempty"`
 	Prune  *bool `form:"prune,omitempty" json:"prune,omitempty"`
+}
+
+// ListServicesParams defines parameters for ListServices.
+type ListServicesParams struct {
+	// Name Only services whose topic contains this, without regard to case.
+	Name *string `form:"name,omitempty" json:"name,omitempty"`
+
+	// After `next` of the page before.
+	After *After `form:"after,omitempty" json:"after,omitempty"`
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// CallServiceParams defines parameters for CallService.
+type CallServiceParams struct {
+	// Timeout Milliseconds to wait for the answer; the broker's `rpc-timeout` unless given, and no more than its `rpc-max-timeout`.
+	Timeout *CallTimeout `form:"timeout,omitempty" json:"timeout,omitempty"`
+}
+
+// CallMethodParams defines parameters for CallMethod.
+type CallMethodParams struct {
+	// Module Of the method, for services that have several.
+	Module *Module `form:"module,omitempty" json:"module,omitempty"`
+
+	// Timeout Milliseconds to wait for the answer; the broker's `rpc-timeout` unless given, and no more than its `rpc-max-timeout`.
+	Timeout *CallTimeout `form:"timeout,omitempty" json:"timeout,omitempty"`
 }
 
 // CloseSessionsParams defines parameters for CloseSessions.
@@ -1566,6 +1793,12 @@ type TransactJSONRequestBody = Transaction
 
 // ApplyPlanJSONRequestBody defines body for ApplyPlan for application/json ContentType.
 type ApplyPlanJSONRequestBody = Because
+
+// CallServiceJSONRequestBody defines body for CallService for application/json ContentType.
+type CallServiceJSONRequestBody = CallRequest
+
+// CallMethodJSONRequestBody defines body for CallMethod for application/json ContentType.
+type CallMethodJSONRequestBody = CallParams
 
 // CreateTopicJSONRequestBody defines body for CreateTopic for application/json ContentType.
 type CreateTopicJSONRequestBody = NewTopic
@@ -1933,6 +2166,18 @@ type ServerInterface interface {
 	// ApplyPlan Do what a plan says
 	// (POST /plans/{plan}:apply)
 	ApplyPlan(w http.ResponseWriter, r *http.Request, plan PlanName)
+	// ListServices List services by name
+	// (GET /rpc)
+	ListServices(w http.ResponseWriter, r *http.Request, params ListServicesParams)
+	// GetService One service
+	// (GET /rpc/{topic})
+	GetService(w http.ResponseWriter, r *http.Request, topic TopicName)
+	// CallService Call a service with a request that is passed as it is
+	// (POST /rpc/{topic})
+	CallService(w http.ResponseWriter, r *http.Request, topic TopicName, params CallServiceParams)
+	// CallMethod Call a method
+	// (POST /rpc/{topic}/{method})
+	CallMethod(w http.ResponseWriter, r *http.Request, topic TopicName, method MethodName, params CallMethodParams)
 	// GetServer This server
 	// (GET /server)
 	GetServer(w http.ResponseWriter, r *http.Request)
@@ -2074,6 +2319,30 @@ func (_ Unimplemented) GetPlan(w http.ResponseWriter, r *http.Request, plan Plan
 // ApplyPlan Do what a plan says
 // (POST /plans/{plan}:apply)
 func (_ Unimplemented) ApplyPlan(w http.ResponseWriter, r *http.Request, plan PlanName) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ListServices List services by name
+// (GET /rpc)
+func (_ Unimplemented) ListServices(w http.ResponseWriter, r *http.Request, params ListServicesParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetService One service
+// (GET /rpc/{topic})
+func (_ Unimplemented) GetService(w http.ResponseWriter, r *http.Request, topic TopicName) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// CallService Call a service with a request that is passed as it is
+// (POST /rpc/{topic})
+func (_ Unimplemented) CallService(w http.ResponseWriter, r *http.Request, topic TopicName, params CallServiceParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// CallMethod Call a method
+// (POST /rpc/{topic}/{method})
+func (_ Unimplemented) CallMethod(w http.ResponseWriter, r *http.Request, topic TopicName, method MethodName, params CallMethodParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2493,6 +2762,197 @@ func (siw *ServerInterfaceWrapper) ApplyPlan(w http.ResponseWriter, r *http.Requ
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ApplyPlan(w, r, plan)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ListServices operation middleware
+func (siw *ServerInterfaceWrapper) ListServices(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListServicesParams
+
+	// ------------- Optional query parameter "name" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "name", r.URL.Query(), &params.Name, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "name"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "after" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", r.URL.Query(), &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "after"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "after", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ListServices(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetService operation middleware
+func (siw *ServerInterfaceWrapper) GetService(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "topic" -------------
+	var topic TopicName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetService(w, r, topic)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CallService operation middleware
+func (siw *ServerInterfaceWrapper) CallService(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "topic" -------------
+	var topic TopicName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CallServiceParams
+
+	// ------------- Optional query parameter "timeout" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "timeout", r.URL.Query(), &params.Timeout, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "timeout"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "timeout", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CallService(w, r, topic, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CallMethod operation middleware
+func (siw *ServerInterfaceWrapper) CallMethod(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "topic" -------------
+	var topic TopicName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "method" -------------
+	var method MethodName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "method", chi.URLParam(r, "method"), &method, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "method", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params CallMethodParams
+
+	// ------------- Optional query parameter "module" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "module", r.URL.Query(), &params.Module, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "module"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "module", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "timeout" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "timeout", r.URL.Query(), &params.Timeout, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "timeout"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "timeout", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CallMethod(w, r, topic, method, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4151,6 +4611,18 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Get(options.BaseURL+"/topics/{topic}/events", wrapper.StreamEvents)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/rpc", wrapper.ListServices)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/rpc/{topic}", wrapper.GetService)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/rpc/{topic}", wrapper.CallService)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/rpc/{topic}/{method}", wrapper.CallMethod)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/topics/{topic}/groups", wrapper.ListGroups)
 	})
 	r.Group(func(r chi.Router) {
@@ -4516,6 +4988,197 @@ type ApplyPlandefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ApplyPlandefaultApplicationProblemPlusJSONResponse) VisitApplyPlanResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListServicesRequestObject struct {
+	Params ListServicesParams
+}
+
+type ListServicesResponseObject interface {
+	VisitListServicesResponse(w http.ResponseWriter) error
+}
+
+type ListServices200JSONResponse struct {
+	// DroppedAnswers Answers that went nowhere, since the start of the broker.
+	DroppedAnswers DroppedAnswers `json:"droppedAnswers"`
+
+	// Next Give this as `after` for the next page. Absent on the last one.
+	Next     *Next     `json:"next,omitempty"`
+	Services []Service `json:"services"`
+
+	// Total How many services match over all pages.
+	Total int `json:"total"`
+}
+
+func (response ListServices200JSONResponse) VisitListServicesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListServicesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListServicesdefaultApplicationProblemPlusJSONResponse) VisitListServicesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetServiceRequestObject struct {
+	Topic TopicName `json:"topic"`
+}
+
+type GetServiceResponseObject interface {
+	VisitGetServiceResponse(w http.ResponseWriter) error
+}
+
+type GetService200JSONResponse Service
+
+func (response GetService200JSONResponse) VisitGetServiceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetServicedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetServicedefaultApplicationProblemPlusJSONResponse) VisitGetServiceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CallServiceRequestObject struct {
+	Topic  TopicName `json:"topic"`
+	Params CallServiceParams
+	Body   *CallServiceJSONRequestBody
+}
+
+type CallServiceResponseObject interface {
+	VisitCallServiceResponse(w http.ResponseWriter) error
+}
+
+type CallService200ResponseHeaders struct {
+	ServerTiming *string
+}
+
+type CallService200JSONResponse struct {
+	Body    CallAnswer
+	Headers CallService200ResponseHeaders
+}
+
+func (response CallService200JSONResponse) VisitCallServiceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ServerTiming != nil {
+		w.Header().Set("Server-Timing", fmt.Sprint(*response.Headers.ServerTiming))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CallServicedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CallServicedefaultApplicationProblemPlusJSONResponse) VisitCallServiceResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CallMethodRequestObject struct {
+	Topic  TopicName  `json:"topic"`
+	Method MethodName `json:"method"`
+	Params CallMethodParams
+	Body   *CallMethodJSONRequestBody
+}
+
+type CallMethodResponseObject interface {
+	VisitCallMethodResponse(w http.ResponseWriter) error
+}
+
+type CallMethod200ResponseHeaders struct {
+	ServerTiming *string
+}
+
+type CallMethod200JSONResponse struct {
+	Body    json.RawMessage
+	Headers CallMethod200ResponseHeaders
+}
+
+func (response CallMethod200JSONResponse) VisitCallMethodResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if response.Headers.ServerTiming != nil {
+		w.Header().Set("Server-Timing", fmt.Sprint(*response.Headers.ServerTiming))
+	}
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CallMethoddefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CallMethoddefaultApplicationProblemPlusJSONResponse) VisitCallMethodResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -5973,6 +6636,18 @@ type StrictServerInterface interface {
 	// ApplyPlan Do what a plan says
 	// (POST /plans/{plan}:apply)
 	ApplyPlan(ctx context.Context, request ApplyPlanRequestObject) (ApplyPlanResponseObject, error)
+	// ListServices List services by name
+	// (GET /rpc)
+	ListServices(ctx context.Context, request ListServicesRequestObject) (ListServicesResponseObject, error)
+	// GetService One service
+	// (GET /rpc/{topic})
+	GetService(ctx context.Context, request GetServiceRequestObject) (GetServiceResponseObject, error)
+	// CallService Call a service with a request that is passed as it is
+	// (POST /rpc/{topic})
+	CallService(ctx context.Context, request CallServiceRequestObject) (CallServiceResponseObject, error)
+	// CallMethod Call a method
+	// (POST /rpc/{topic}/{method})
+	CallMethod(ctx context.Context, request CallMethodRequestObject) (CallMethodResponseObject, error)
 	// GetServer This server
 	// (GET /server)
 	GetServer(ctx context.Context, request GetServerRequestObject) (GetServerResponseObject, error)
@@ -6315,6 +6990,130 @@ func (sh *strictHandler) ApplyPlan(w http.ResponseWriter, r *http.Request, plan 
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ApplyPlanResponseObject); ok {
 		if err := validResponse.VisitApplyPlanResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListServices operation middleware
+func (sh *strictHandler) ListServices(w http.ResponseWriter, r *http.Request, params ListServicesParams) {
+	var request ListServicesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ListServices(ctx, request.(ListServicesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListServices")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ListServicesResponseObject); ok {
+		if err := validResponse.VisitListServicesResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetService operation middleware
+func (sh *strictHandler) GetService(w http.ResponseWriter, r *http.Request, topic TopicName) {
+	var request GetServiceRequestObject
+
+	request.Topic = topic
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetService(ctx, request.(GetServiceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetService")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetServiceResponseObject); ok {
+		if err := validResponse.VisitGetServiceResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CallService operation middleware
+func (sh *strictHandler) CallService(w http.ResponseWriter, r *http.Request, topic TopicName, params CallServiceParams) {
+	var request CallServiceRequestObject
+
+	request.Topic = topic
+	request.Params = params
+
+	var body CallServiceJSONRequestBody
+	if err := decodeBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CallService(ctx, request.(CallServiceRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CallService")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CallServiceResponseObject); ok {
+		if err := validResponse.VisitCallServiceResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CallMethod operation middleware
+func (sh *strictHandler) CallMethod(w http.ResponseWriter, r *http.Request, topic TopicName, method MethodName, params CallMethodParams) {
+	var request CallMethodRequestObject
+
+	request.Topic = topic
+	request.Method = method
+	request.Params = params
+
+	var body CallMethodJSONRequestBody
+	if err := decodeBody(r, &body); err != nil {
+		if !errors.Is(err, io.EOF) {
+			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+			return
+		}
+	} else {
+		request.Body = &body
+	}
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CallMethod(ctx, request.(CallMethodRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CallMethod")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CallMethodResponseObject); ok {
+		if err := validResponse.VisitCallMethodResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/stats"
 )
 
@@ -19,6 +20,7 @@ const Base = "/api/v1"
 // Options are what the API needs. All are required unless said otherwise.
 type Options struct {
 	Broker *broker.Broker
+	Calls  *rpc.Table
 	Stats  *stats.Sampler
 	Log    *slog.Logger
 	// Contract is the text of openapi.yaml, Channels that of asyncapi.yaml.

@@ -30,6 +30,7 @@ var kinds = map[broker.Code]struct {
 	broker.Quota:        {"quota", http.StatusTooManyRequests},
 	broker.Unavailable:  {"unavailable", http.StatusServiceUnavailable},
 	broker.Timeout:      {"timeout", http.StatusGatewayTimeout},
+	broker.ProviderGone: {"provider_gone", http.StatusBadGateway},
 	broker.Full:         {"full", http.StatusInsufficientStorage},
 }
 
@@ -63,14 +64,20 @@ func ProblemOf(err error) Problem {
 	kind := kinds[broker.CodeOf(err)]
 	var method *wrongMethod
 	var host *misdirected
+	var call *failedCall
 	detail := textOf(err)
 	switch {
 	case errors.As(err, &method):
 		kind.code, kind.status, detail = "invalid", http.StatusMethodNotAllowed, method.text
 	case errors.As(err, &host):
 		kind.code, kind.status, detail = "forbidden", http.StatusMisdirectedRequest, host.text
+	case errors.As(err, &call):
+		kind.code, kind.status, detail = call.code, call.status, call.text
 	}
 	p := Problem{Type: "about:blank", Title: http.StatusText(kind.status), Status: kind.status, Code: kind.code, Detail: &detail}
+	if call != nil {
+		p.Error = call.raw
+	}
 	var d *detailed
 	if errors.As(err, &d) {
 		p.Stored, p.Plan = d.stored, d.plan
@@ -108,7 +115,7 @@ func textOf(err error) string {
 // problem answers a request with a problem document.
 func (h *handler) problem(w http.ResponseWriter, req *http.Request, err error) {
 	p := ProblemOf(err)
-	if p.Status == http.StatusInternalServerError && req.Context().Err() == nil {
+	if p.Code == "internal" && req.Context().Err() == nil {
 		h.Log.Error("request failed", "method", req.Method, "path", req.URL.Path, "remote", req.RemoteAddr, "err", err)
 	}
 	body, err := json.Marshal(p)

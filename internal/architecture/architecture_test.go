@@ -58,7 +58,7 @@ var rules = map[string]rule{
 	// Rates are sampled once for all who show them.
 	"internal/stats": {ours: []string{"internal/broker"}, never: []string{"net", "net/http", "database/sql"}},
 	"internal/metrics": {
-		ours:    []string{"internal/broker", "internal/stats"},
+		ours:    []string{"internal/broker", "internal/rpc", "internal/stats"},
 		modules: []string{"github.com/prometheus/client_golang"},
 		never:   []string{"database/sql"},
 	},

@@ -25,6 +25,7 @@ const (
 	Quota                    // over a count or rate limit
 	Unavailable              // not now; nothing was stored, or nobody knows after a failed commit
 	Timeout                  // not in time
+	ProviderGone             // whoever got the call went away before it answered
 	Full                     // no room on disk; nothing was stored
 )
 

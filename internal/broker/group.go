@@ -45,7 +45,7 @@ type Group struct {
 	page     []storage.Record
 
 	subs    []*Subscription // all, in the order they came
-	ready   []*Subscription // those with credit, first come first served
+	ready   ready           // those with credit
 	pumping bool            // a pump goroutine lives
 }
 
@@ -143,7 +143,9 @@ func (g *Group) standing() storage.Progress {
 	return p
 }
 
-func (g *Group) explicit() bool { return g.def.Mask&MaskAck != 0 }
+// explicit reports whether messages are settled by acks. Calls never are: one that
+// came back would run a second time.
+func (g *Group) explicit() bool { return g.def.Mask&MaskAck != 0 && !g.t.Calls() }
 
 // ackWindow is how many messages may be in flight. Called with g.mu held.
 func (g *Group) ackWindow() int {

@@ -41,6 +41,7 @@ type part struct {
 	topic *Topic
 	op    storage.Append
 	err   error
+	calls []Call // of a topic for calls: one a record
 	mem   []byte // what the records point into; full pieces are let go
 	kept  int    // bytes of all pieces
 }
@@ -123,7 +124,8 @@ func (p *Publishing) partOf(t *Topic) int {
 // Reset empties p for the next round.
 func (p *Publishing) Reset() {
 	for _, q := range p.parts[:p.used] {
-		*q = part{} // the records are the topic's now
+		clear(q.calls)
+		*q = part{calls: q.calls[:0]} // the records are the topic's now
 	}
 	clear(p.items)
 	clear(p.ticket.Ops)
@@ -207,7 +209,7 @@ func (p *Publishing) finish() {
 		switch {
 		case q.err != nil:
 		case q.topic.memory:
-			q.err = q.topic.remember(recs)
+			q.err = q.topic.remember(recs, q.calls)
 		default:
 			p.b.tails.push(q.topic, recs)
 			q.topic.extend(recs)
@@ -258,7 +260,7 @@ func (t *Topic) extend(recs []storage.Record) {
 // remember appends records to a memory topic. A call (RPC) is refused when no
 // provider is there or too many wait; other memory topics drop their oldest
 // messages, as their retention says.
-func (t *Topic) remember(recs []storage.Record) error {
+func (t *Topic) remember(recs []storage.Record, calls []Call) error {
 	b := t.b
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -267,6 +269,9 @@ func (t *Topic) remember(recs []storage.Record) error {
 		return errorf(Unavailable, "Topic(%s) has no provider: start one that consumes it", t.name)
 	}
 	cost := chunkCost(recs)
+	if rpc {
+		t.sweep(cost)
+	}
 	count, bytes := t.memoryLimits()
 	if t.next.Load()+int64(len(recs))-t.first.Load() > count || t.tail.bytes+cost > bytes {
 		t.forget(t.settledBelow())
@@ -292,6 +297,9 @@ func (t *Topic) remember(recs []storage.Record) error {
 	}
 	t.def.LastTime = recs[len(recs)-1].Time
 	t.tail.push(recs)
+	if rpc {
+		t.calls.push(next, calls, len(recs))
+	}
 	t.published.Add(int64(len(recs)))
 	t.next.Store(next + int64(len(recs)))
 	return nil
@@ -339,6 +347,7 @@ func (t *Topic) forget(first int64) {
 			}
 		}
 	}
+	t.calls.trim(first)
 	t.b.memory.Add(-t.tail.trim(first))
 	t.first.Store(first)
 }

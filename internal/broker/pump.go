@@ -171,15 +171,13 @@ func (g *Group) expire(now int64, r *round) {
 
 // nextReady is the subscription to serve next, or nil. Called with g.mu held.
 func (g *Group) nextReady() *Subscription {
-	for len(g.ready) > 0 {
-		s := g.ready[0]
-		if !s.closed && s.credit > 0 && s.room() > 0 {
+	for {
+		s := g.ready.first()
+		if s == nil || !s.closed && s.credit > 0 && s.room() > 0 {
 			return s
 		}
-		s.queued = false
-		g.ready = g.ready[1:]
+		g.ready.remove(s)
 	}
-	return nil
 }
 
 // upcoming is what is in memory of the log from g.next on. Called with g.mu held.
@@ -192,11 +190,12 @@ func (g *Group) upcoming() []storage.Record {
 }
 
 // fill takes the next messages of the log for a subscription: its credit, but no
-// more than its share when others wait as well. Called with g.mu held.
+// more than its share when others wait as well, or of calls than make it as busy as
+// the next one. Called with g.mu held.
 func (g *Group) fill(s *Subscription) *Batch {
 	waiting := g.t.Next() - g.next
-	share := (waiting + int64(len(g.ready)) - 1) / int64(len(g.ready))
-	n := int(min(s.credit, max(share, 1)))
+	share := (waiting + int64(g.ready.len()) - 1) / int64(g.ready.len())
+	n := int(min(s.credit, max(share, g.ready.lead(), 1)))
 	b := &Batch{Sub: s, ID: s.id, Window: s.window, lo: g.next, hi: g.next, epoch: g.def.Epoch}
 	room := max(s.room(), 1) // the first message goes whatever its size
 	for len(b.Items) < n && b.bytes < room {
@@ -253,7 +252,11 @@ func (g *Group) take(b *Batch, recs []storage.Record, n int, room int64) int {
 			}
 			continue
 		}
-		b.Items = append(b.Items, Delivery{Record: r, Count: count})
+		call, ok := g.wanted(r)
+		if !ok {
+			continue
+		}
+		b.Items = append(b.Items, Delivery{Record: r, Count: count, Call: call})
 		b.bytes += r.Size() + recordOverhead
 	}
 	return len(recs)
@@ -277,6 +280,9 @@ func (g *Group) hand(b *Batch) {
 	for i := range b.Items {
 		s.credit--
 		b.Items[i].Credit = s.credit
+		if b.Items[i].Call != nil {
+			s.busy++
+		}
 		if b.Items[i].Count > 1 {
 			g.counters.redelivered.Add(1)
 		}
@@ -293,8 +299,7 @@ func (g *Group) hand(b *Batch) {
 	s.unwritten += b.bytes
 	g.b.outbound.Add(b.bytes)
 	// Served: from the head of the queue to its end.
-	s.queued = false
-	g.ready = g.ready[1:]
+	g.ready.remove(s)
 	g.enqueue(s)
 }
 

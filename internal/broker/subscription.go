@@ -36,6 +36,7 @@ type Delivery struct {
 	Record *storage.Record
 	Count  int64 // 1 for the first attempt
 	Credit int64 // what is left of the consumer's credit after it
+	Call   Call  // who waits for an answer; nil: nobody
 }
 
 // Batch is some messages for one subscription, in the order of delivery.
@@ -67,7 +68,9 @@ type Subscription struct {
 	window    int64 // credit given by that request
 	unwritten int64 // bytes delivered and not yet reported by Batch.Done
 	held      int   // messages in flight (explicit groups)
-	queued    bool  // is in g.ready
+	busy      int64 // calls that it was given and did not release
+	seq       int64 // order of those as busy, see ready
+	place     int   // in g.ready, if it is there
 	closed    bool
 	left      bool // closed, and what it holds stays in flight
 }
@@ -159,9 +162,8 @@ func (s *Subscription) Withdraw(id string) bool {
 // enqueue puts a subscription among those that can be served. Called with g.mu
 // held.
 func (g *Group) enqueue(s *Subscription) {
-	if !s.queued && !s.closed && s.credit > 0 && s.room() > 0 {
-		s.queued = true
-		g.ready = append(g.ready, s)
+	if !g.ready.has(s) && !s.closed && s.credit > 0 && s.room() > 0 {
+		g.ready.push(s)
 	}
 }
 
@@ -211,8 +213,8 @@ func (s *Subscription) close(left bool) {
 func (g *Group) drop(s *Subscription) {
 	s.closed = true
 	g.subs = without(g.subs, s)
-	if s.queued {
-		g.ready = without(g.ready, s)
+	if g.ready.has(s) {
+		g.ready.remove(s)
 	}
 	g.t.subs.Add(-1)
 	if s.held == 0 || s.left {
@@ -253,7 +255,7 @@ func (b *Batch) Done(n int) {
 			g.sent(b, n)
 		}
 	}
-	more := len(g.ready) > 0 && (g.next < g.t.Next() || g.returned.len() > 0)
+	more := g.ready.len() > 0 && (g.next < g.t.Next() || g.returned.len() > 0)
 	g.mu.Unlock()
 	if more {
 		g.wakeUp()
@@ -262,8 +264,12 @@ func (b *Batch) Done(n int) {
 }
 
 // written settles the first n messages of an auto group's batch, and everything
-// that was filtered out around them. Called with g.mu held.
+// that was filtered out around them. A call is settled in any case: nobody knows what
+// of it has reached the consumer, and it must not run twice. Called with g.mu held.
 func (g *Group) written(b *Batch, n int) {
+	if len(b.Items) > 0 && b.Calls() {
+		n = len(b.Items)
+	}
 	lo := b.lo
 	for _, item := range b.Items[n:] {
 		offset := item.Record.Offset

@@ -55,6 +55,7 @@ type Topic struct {
 	def    storage.Topic     // guarded by mu; First and Next are in the atomics above
 	groups map[string]*Group // guarded by mu; key is the lower-cased name
 	tail   tail              // guarded by mu
+	calls  callLog           // guarded by mu; of a topic for calls
 }
 
 func newTopic(b *Broker, def storage.Topic) *Topic {
@@ -113,8 +114,13 @@ func (t *Topic) Definition() storage.Topic {
 func (t *Topic) Removed() bool { return t.gone.Load() }
 
 // Calls reports whether the topic's messages are requests that a consumer
-// answers to their sender (RPC and proxy topics).
-func (t *Topic) Calls() bool { return t.bits.Load()&(MaskRPC|MaskProxy) != 0 }
+// answers to their sender (RPC and proxy topics). A topic that was made for messages
+// on disk is none, whatever its mask became: what is stored is not to be forgotten.
+func (t *Topic) Calls() bool { return t.memory && t.Unacked() }
+
+// Unacked reports whether the topic's mask says that publishes to it have no answer
+// of their own.
+func (t *Topic) Unacked() bool { return t.bits.Load()&(MaskRPC|MaskProxy) != 0 }
 
 // A topic for calls that was declared so short a time ago has its first provider
 // on the way: calls may wait for it.

@@ -62,6 +62,12 @@ type Config struct {
 	// IdleTimeout closes a connection that was silent for so long, 1s to 24h.
 	// 0 means never. Clients send a heartbeat every 60s. Default: 180s.
 	IdleTimeout time.Duration
+	// RPCTimeout is how long a call waits for its answer that names no timeout of
+	// its own, 1ms to 24h and at most RPCMaxTimeout. Default: 30s.
+	RPCTimeout time.Duration
+	// RPCMaxTimeout is the longest timeout that a call can name; what is longer is
+	// cut, 1ms to 24h. Default: 10m.
+	RPCMaxTimeout time.Duration
 	// TLSCert and TLSKey are PEM files; both or none. With them TLS is on.
 	TLSCert, TLSKey string
 	// AllowOrigin has patterns of hosts whose pages may connect by WebSocket,
@@ -99,20 +105,22 @@ type Config struct {
 // Default returns the configuration of a broker started without any setting.
 func Default() Config {
 	return Config{
-		Listen:       []string{"127.0.0.1:15555"},
-		Data:         "./zbus-data",
-		Durability:   Fsync,
-		SyncInterval: 200 * time.Millisecond,
-		DedupWindow:  10 * time.Minute,
-		IdleTimeout:  180 * time.Second,
-		MaxBody:      16 << 20,
-		MaxHead:      32 << 10,
-		MaxFields:    64,
-		MaxMemory:    512 << 20,
-		TailCache:    32 << 20,
-		MaxInflight:  4096,
-		LogLevel:     slog.LevelInfo,
-		LogFormat:    LogText,
+		Listen:        []string{"127.0.0.1:15555"},
+		Data:          "./zbus-data",
+		Durability:    Fsync,
+		SyncInterval:  200 * time.Millisecond,
+		DedupWindow:   10 * time.Minute,
+		IdleTimeout:   180 * time.Second,
+		RPCTimeout:    30 * time.Second,
+		RPCMaxTimeout: 10 * time.Minute,
+		MaxBody:       16 << 20,
+		MaxHead:       32 << 10,
+		MaxFields:     64,
+		MaxMemory:     512 << 20,
+		TailCache:     32 << 20,
+		MaxInflight:   4096,
+		LogLevel:      slog.LevelInfo,
+		LogFormat:     LogText,
 	}
 }
 
@@ -139,6 +147,10 @@ func (c *Config) Validate() error {
 	if c.TailCache >= c.MaxMemory {
 		return fmt.Errorf("tail-cache %q: must be less than max-memory, which is %s",
 			formatSize(c.TailCache), formatSize(c.MaxMemory))
+	}
+	if c.RPCTimeout > c.RPCMaxTimeout {
+		return fmt.Errorf("rpc-timeout %q: must be at most rpc-max-timeout, which is %s",
+			formatDuration(c.RPCTimeout), formatDuration(c.RPCMaxTimeout))
 	}
 	if c.MaxBody > c.MaxMemory {
 		return fmt.Errorf("max-body %q: must be at most max-memory, which is %s",

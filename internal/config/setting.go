@@ -45,6 +45,14 @@ func settings(c *Config) []setting {
 			"idle-timeout", "DURATION", "silence after which a connection is closed; 0 for never",
 			duration{&c.IdleTimeout, time.Second, 24 * time.Hour, "never"},
 		},
+		{
+			"rpc-timeout", "DURATION", "how long a call waits for its answer unless it says so itself",
+			duration{&c.RPCTimeout, time.Millisecond, 24 * time.Hour, ""},
+		},
+		{
+			"rpc-max-timeout", "DURATION", "the longest timeout that a call can name",
+			duration{&c.RPCMaxTimeout, time.Millisecond, 24 * time.Hour, ""},
+		},
 		{"tls-cert", "FILE", "certificate chain in PEM; needs --tls-key", text{&c.TLSCert, isAny, ""}},
 		{"tls-key", "FILE", "private key in PEM; needs --tls-cert", text{&c.TLSKey, isAny, ""}},
 		{

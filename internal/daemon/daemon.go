@@ -15,6 +15,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/config"
 	"github.com/rushmore/zbus-go/internal/datadir"
 	"github.com/rushmore/zbus-go/internal/live"
+	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/server"
 	"github.com/rushmore/zbus-go/internal/stats"
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -71,6 +72,7 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 	}
 	memory := divide(cfg)
 	b := parts{log: log, pprof: cfg.Pprof, listeners: listeners}
+	b.calls = rpc.New(rpc.Options{Timeout: cfg.RPCTimeout, MaxTimeout: cfg.RPCMaxTimeout})
 	b.stopping, b.stop = context.WithCancel(context.WithoutCancel(ctx))
 	defer b.stop()
 	b.writer = storage.NewWriter(store, storage.WriterLimits{
@@ -94,7 +96,7 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 		return errors.Join(err, store.Close())
 	}
 	b.server = server.New(server.Options{
-		Broker: b.broker, Log: log, Handlers: handlers, Home: "ui/", Ready: b.broker.Stopped,
+		Broker: b.broker, Calls: b.calls, Log: log, Handlers: handlers, Home: "ui/", Ready: b.broker.Stopped,
 		Address: cfg.Advertised(listeners[0].Addr()), Version: string(version),
 		Limits:      wire.Limits{Head: int(cfg.MaxHead), Fields: cfg.MaxFields, Body: cfg.MaxBody},
 		MaxInflight: cfg.MaxInflight, MaxConnections: maxConnections(cfg), RequestBytes: memory.requests,
@@ -123,6 +125,7 @@ type parts struct {
 	writer    *storage.Writer
 	broker    *broker.Broker
 	server    *server.Server
+	calls     *rpc.Table
 	stats     *stats.Sampler
 	live      *live.Hub
 
@@ -151,6 +154,7 @@ func (p *parts) run(ctx context.Context, ready func()) error {
 	profiling := start(serving, func(ctx context.Context) error { return serveProfiles(ctx, p.pprof) })
 	sampling := start(serving, p.stats.Run)
 	showing := start(serving, p.live.Run)
+	timing := start(base, p.calls.Run) // sessions that end still tell it
 	ready()
 
 	var err error
@@ -171,7 +175,7 @@ func (p *parts) run(ctx context.Context, ready func()) error {
 	<-profiling.done
 	<-sampling.done
 	<-showing.done
-	for _, part := range []*part{brokerage, writer} {
+	for _, part := range []*part{timing, brokerage, writer} {
 		part.stop()
 		<-part.done
 	}

@@ -24,7 +24,7 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 	connections := func() int64 { return p.server.Connections() }
 	p.stats = stats.New(p.broker, connections)
 	numbers, err := metrics.New(metrics.Options{
-		Broker: p.broker, Version: string(version), Connections: connections, Log: p.log,
+		Broker: p.broker, Calls: p.calls, Version: string(version), Connections: connections, Log: p.log,
 		Database: func() int64 { return databaseSize(cfg.Data) },
 	})
 	if err != nil {
@@ -42,7 +42,7 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 		"/ui": console, "/ui/": console,
 		"/metrics": numbers,
 		"/api/": api.New(api.Options{
-			Broker: p.broker, Stats: p.stats, Log: p.log, Contract: zbus.OpenAPI(), Channels: zbus.AsyncAPI(), Live: p.live,
+			Broker: p.broker, Calls: p.calls, Stats: p.stats, Log: p.log, Contract: zbus.OpenAPI(), Channels: zbus.AsyncAPI(), Live: p.live,
 			Server: info, Sessions: p.sessions, Disconnect: p.disconnect, Stopping: p.stopping.Done(),
 			Hosts: hosts(cfg), Origins: cfg.AllowOrigin,
 		}),

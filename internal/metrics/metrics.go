@@ -13,11 +13,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/rpc"
 )
 
 // Options are what is shown besides what the broker knows.
 type Options struct {
 	Broker      *broker.Broker
+	Calls       *rpc.Table
 	Version     string
 	Connections func() int64
 	Database    func() int64 // bytes of the database's files
@@ -29,6 +31,7 @@ func New(opts Options) (http.Handler, error) {
 	r := prometheus.NewRegistry()
 	for _, c := range []prometheus.Collector{
 		newCollector(opts),
+		newCallCollector(opts),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	} {

@@ -3,7 +3,6 @@ package server
 import (
 	"math"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 
@@ -71,9 +70,6 @@ func (s *session) window(m *wire.Message) (int64, bool) {
 	return n, true
 }
 
-// Provides is part of broker.Provider.
-func (s *session) Provides() {}
-
 // subscribe finds or makes the session's subscription to a group.
 func (s *session) subscribe(g *broker.Group) (*consumer, error) {
 	s.mu.Lock()
@@ -85,6 +81,11 @@ func (s *session) subscribe(g *broker.Group) (*consumer, error) {
 	sub, err := g.Subscribe(s)
 	if err != nil {
 		return nil, err
+	}
+	if g.Topic().Calls() {
+		s.peer.Provide(s.srv.calls.Service(g.Topic().Name()))
+	} else {
+		s.serves.Store(true)
 	}
 	c = &consumer{sub: sub}
 	s.mu.Lock()
@@ -108,6 +109,7 @@ func (s *session) unconsume(m *wire.Message) {
 	s.mu.Unlock()
 	if c != nil {
 		c.sub.Close()
+		s.withdraw(g.Topic())
 	}
 	s.send(http.StatusOK, m.Get(wire.HeaderID), now())
 }
@@ -174,35 +176,6 @@ func (s *session) settle(m *wire.Message, f func(*broker.Group, int64, string, f
 		}
 		s.inflight.add(-1)
 	})
-}
-
-// route sends an answer to the session that asked. Whoever is gone misses it.
-func (s *session) route(m *wire.Message) {
-	target := s.srv.session(m.Get(wire.HeaderRecver))
-	if target == nil {
-		return
-	}
-	status := http.StatusOK
-	if n, err := strconv.Atoi(m.Get(wire.HeaderOriginStatus)); err == nil && n >= 200 && n <= 599 {
-		status = n
-	} else if m.Status >= 200 && m.Status <= 599 {
-		status = m.Status
-	}
-	id := m.Get(wire.HeaderID)
-	dst := wire.AppendStatus(make([]byte, 0, 256+len(m.Body)), status)
-	dst = wire.AppendField(dst, wire.HeaderID, id)
-	dst = wire.AppendField(dst, wire.HeaderSender, s.id)
-	if target.http10.Load() && target.stopAt.Load() == nil {
-		dst = append(dst, "connection: keep-alive\r\n"...)
-	}
-	for _, f := range m.Fields {
-		if f.Name == wire.HeaderTopic || f.Name == wire.HeaderTag || !wire.Private(f.Name) {
-			dst = wire.AppendField(dst, f.Name, f.Value)
-		}
-	}
-	if target.out.put(item{raw: wire.AppendBody(dst, m.Body), id: id}) && !slices.Contains(s.touched, target) {
-		s.touched = append(s.touched, target)
-	}
 }
 
 func statusText(status int) string { return strconv.Itoa(status) }

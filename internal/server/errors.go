@@ -27,6 +27,8 @@ func statusOf(err error) int {
 		return 503
 	case broker.Timeout:
 		return 504
+	case broker.ProviderGone:
+		return 502
 	case broker.Full:
 		return 507
 	}

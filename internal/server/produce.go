@@ -3,9 +3,11 @@ package server
 import (
 	"net/http"
 	"strings"
+	"time"
 	"unsafe"
 
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/storage"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
@@ -15,8 +17,9 @@ import (
 type produced struct {
 	*broker.Publishing
 	s     *session
-	acks  []bool // one a message; false: only a failure is answered
-	bytes int64  // what it keeps in memory
+	acks  []bool      // one a message; false: only a failure is answered
+	calls []*rpc.Call // one a message; nil: it is none
+	bytes int64       // what it keeps in memory
 }
 
 // newProduced takes one that was answered before, or makes one.
@@ -34,7 +37,8 @@ func (s *Server) newProduced(c *session) *produced {
 func (p *produced) release() {
 	pool := &p.s.srv.answered
 	p.Reset()
-	p.s, p.acks, p.bytes = nil, p.acks[:0], 0
+	clear(p.calls)
+	p.s, p.acks, p.calls, p.bytes = nil, p.acks[:0], p.calls[:0], 0
 	pool.Put(p)
 }
 
@@ -59,10 +63,17 @@ func (s *session) publish(m *wire.Message, ack bool) {
 		return
 	}
 	calls := t.Calls()
+	timeout := time.Duration(0)
 	if calls {
+		var ok bool
+		if timeout, ok = s.callTime(m); !ok {
+			return
+		}
 		t.AwaitProvider(s.life)
+	} else if !s.asks.Load() {
+		s.asks.Store(true)
 	}
-	ack = ack && !calls
+	ack = ack && !t.Unacked()
 	rec := storage.Record{ID: m.Get(wire.HeaderID), Body: m.Body}
 	if tag := m.Get(wire.HeaderTag); !absent(tag) {
 		rec.Tag = tag
@@ -74,8 +85,14 @@ func (s *session) publish(m *wire.Message, ack bool) {
 	p := s.pending
 	p.Add(t, rec, !s.borrowed && len(rec.Body) >= ownBody, s.more)
 	p.acks = append(p.acks, ack)
+	var call *rpc.Call
+	if id, ok := p.LastID(); ok && calls {
+		call = s.peer.Begin(s.now, s.serviceOf(t), m.Get(wire.HeaderRPCMethod), id, timeout)
+		p.Attach(call)
+	}
+	p.calls = append(p.calls, call)
 	p.bytes += rec.Size() + publicationOverhead
-	if !ack && !calls && s.stopAt.Load() != nil {
+	if !ack && !t.Unacked() && s.stopAt.Load() != nil {
 		s.out.close()
 	}
 }
@@ -138,6 +155,7 @@ func (s *session) publishPending() {
 // done is called when the fate of the batch is known.
 func (p *produced) done() {
 	c, n := p.s, int64(p.Len())
+	p.refuse()
 	if p.silent() || !c.out.put(item{produced: p}) {
 		p.release()
 	} else {
@@ -146,11 +164,26 @@ func (p *produced) done() {
 	c.inflight.add(-n)
 }
 
-// silent reports whether nothing is to be answered.
+// refuse answers the calls that nobody can be given, unless they ended before.
+func (p *produced) refuse() {
+	for i, call := range p.calls {
+		if call == nil {
+			continue
+		}
+		if id, _, err := p.Result(i); err != nil && call.Refuse() {
+			p.s.fail(id, err)
+		}
+	}
+}
+
+// silent reports whether nothing is to be answered, calls aside.
 func (p *produced) silent() bool {
 	for i, ack := range p.acks {
 		if ack {
 			return false
+		}
+		if p.calls[i] != nil {
+			continue
 		}
 		if _, _, err := p.Result(i); err != nil {
 			return false
@@ -163,7 +196,7 @@ func (p *produced) silent() bool {
 func (p *produced) encode(e *encoder) {
 	for i, ack := range p.acks {
 		id, time, err := p.Result(i)
-		if err == nil && !ack {
+		if p.calls[i] != nil || err == nil && !ack {
 			continue
 		}
 		if err == nil {

@@ -13,12 +13,14 @@ import (
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
 // Options configure a Server. A zero field takes its default.
 type Options struct {
 	Broker *broker.Broker
+	Calls  *rpc.Table // runs longer than the server
 	Log    *slog.Logger
 
 	// Address is host:port as clients reach this server; it is announced to them.
@@ -54,6 +56,7 @@ type Server struct {
 	opts    Options
 	log     *slog.Logger
 	broker  *broker.Broker
+	calls   *rpc.Table
 	tracker *tracker
 	verbs   map[string]verb
 	http    *http.Server
@@ -82,7 +85,7 @@ func New(opts Options) *Server {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{
-		opts: opts, log: opts.Log, broker: opts.Broker,
+		opts: opts, log: opts.Log, broker: opts.Broker, calls: opts.Calls,
 		sessions: make(map[string]*session),
 		handed:   newHandover(),
 	}

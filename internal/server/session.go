@@ -17,6 +17,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
@@ -52,8 +53,12 @@ type session struct {
 	more     int  // bytes read and not yet handled behind that message
 	scratch  []wire.Field
 	json     []byte
-	renewed  time.Time // when the idle deadline was set; zero when another one is
+	now      rpc.Instant // when the bytes at hand were read
+	renewed  time.Time   // when the idle deadline was set; zero when another one is
 
+	peer      rpc.Peer    // its part in calls
+	asks      atomic.Bool // it has published messages that are no calls
+	serves    atomic.Bool // it has consumed such messages
 	activity  activity
 	inflight  gate          // publishes and acks handed to the broker and not answered
 	room      chan struct{} // capacity 1: the writer has sent something
@@ -95,8 +100,9 @@ func newSession(srv *Server, remote string) *session {
 	s.out.init()
 	s.enc.init()
 	s.inflight.init()
+	s.peer.Init(srv.calls, s.id, remote, s)
 	s.activity.since = time.Now()
-	s.activity.heard()
+	s.heard()
 	s.life, s.stop = context.WithCancel(context.Background())
 	return s
 }
@@ -109,6 +115,9 @@ func (s *session) Session() string { return s.id }
 
 // Deliver is part of broker.Sink.
 func (s *session) Deliver(b *broker.Batch) {
+	if b.Calls() {
+		s.take(b)
+	}
 	if !s.out.put(item{batch: b}) {
 		b.Done(0)
 		return
@@ -128,6 +137,7 @@ func (s *session) Ended(sub *broker.Subscription) {
 		delete(s.subs, g)
 	}
 	s.mu.Unlock()
+	s.withdraw(g.Topic())
 	if id, waiting := sub.Waiting(); ours && waiting {
 		s.groupGone(id, g)
 	}
@@ -207,6 +217,7 @@ func (s *session) end() {
 		}
 		c.sub.Close()
 	}
+	s.peer.Leave()
 	s.inflight.wait(0)
 	s.out.close()
 	s.stop()
@@ -263,7 +274,7 @@ func (s *session) read(conn net.Conn, r *wire.Reader) (buffered []byte, err erro
 			if err := r.Fill(); err != nil {
 				return nil, err
 			}
-			s.activity.heard()
+			s.heard()
 			continue
 		}
 		if !s.mine(m) {

@@ -31,7 +31,11 @@ type activity struct {
 }
 
 // heard notes that the client has sent something.
-func (a *activity) heard() { a.active.Store(time.Now().UnixMilli()) }
+func (s *session) heard() {
+	now := time.Now()
+	s.activity.active.Store(now.UnixMilli())
+	s.now = s.srv.calls.At(now)
+}
 
 // Sessions lists the connections that speak the protocol, in no order.
 func (s *Server) Sessions() []SessionInfo {

@@ -114,6 +114,7 @@ func call(m *wire.Message, segments []string) {
 	}{segments[1], segments[2:], m.Get(wire.HeaderModule)}
 	m.Body, _ = json.Marshal(req) // strings always marshal
 	m.Del(wire.HeaderModule)
+	m.Set(wire.HeaderRPCMethod, segments[1])
 	if _, ok := m.Lookup(wire.HeaderContentType); !ok {
 		m.Set(wire.HeaderContentType, "application/json")
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
@@ -31,6 +32,7 @@ func (s *Server) commands() map[string]verb {
 		wire.CmdConsume:   {run: (*session).consume, path: true, quick: true},
 		wire.CmdUnconsume: {run: (*session).unconsume, path: true},
 		wire.CmdRoute:     {run: (*session).route, quick: true, silent: true},
+		wire.CmdDescribe:  {run: (*session).describe, path: true, quick: true},
 		wire.CmdAck:       {run: (*session).ack, path: true, quick: true},
 		wire.CmdNack:      {run: (*session).nack, path: true, quick: true},
 		wire.CmdDeclare:   {run: (*session).declare, path: true},
@@ -164,8 +166,9 @@ func (s *session) groupOf(m *wire.Message) *broker.Group {
 
 // topicCache remembers the last topic a session named. Owned by the reader.
 type topicCache struct {
-	name  string
-	topic *broker.Topic
+	name    string
+	topic   *broker.Topic
+	service *rpc.Service // nil until it is asked for
 }
 
 func (c *topicCache) get(name string) *broker.Topic {
@@ -176,7 +179,7 @@ func (c *topicCache) get(name string) *broker.Topic {
 }
 
 func (c *topicCache) put(name string, t *broker.Topic) {
-	c.name, c.topic = strings.Clone(name), t
+	c.name, c.topic, c.service = strings.Clone(name), t, nil
 }
 
 // now is the body of many replies: the server's time in milliseconds.

@@ -68,7 +68,7 @@ func (s *session) readFrames(conn *socket, limits wire.Limits) error {
 			return err
 		}
 		m.Del(wire.HeaderConnection)
-		s.activity.heard()
+		s.heard()
 		s.handle(m)
 		s.flush()
 		body.release()

@@ -41,6 +41,7 @@ const (
 	HeaderRetry         = "retry"
 	HeaderDeliveryCount = "delivery-count"
 	HeaderTimeout       = "timeout"
+	HeaderRPCMethod     = "rpc_method"
 
 	HeaderOriginID     = "origin_id"
 	HeaderOriginURL    = "origin_url"
@@ -66,6 +67,7 @@ const (
 	CmdNack      = "nack"
 	CmdRPC       = "rpc"
 	CmdRoute     = "route"
+	CmdDescribe  = "describe"
 
 	CmdDeclare  = "declare"
 	CmdQuery    = "query"

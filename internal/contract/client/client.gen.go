@@ -145,6 +145,8 @@ func (e Place1Latest) Valid() bool {
 
 // Defines values for ProblemCode.
 const (
+	BadAnswer          ProblemCode = "bad_answer"
+	CallFailed         ProblemCode = "call_failed"
 	Conflict           ProblemCode = "conflict"
 	Exists             ProblemCode = "exists"
 	Forbidden          ProblemCode = "forbidden"
@@ -153,6 +155,7 @@ const (
 	Invalid            ProblemCode = "invalid"
 	NotFound           ProblemCode = "not_found"
 	PreconditionFailed ProblemCode = "precondition_failed"
+	ProviderGone       ProblemCode = "provider_gone"
 	Quota              ProblemCode = "quota"
 	Timeout            ProblemCode = "timeout"
 	TooLarge           ProblemCode = "too_large"
@@ -163,6 +166,10 @@ const (
 // Valid indicates whether the value is a known member of the ProblemCode enum.
 func (e ProblemCode) Valid() bool {
 	switch e {
+	case BadAnswer:
+		return true
+	case CallFailed:
+		return true
 	case Conflict:
 		return true
 	case Exists:
@@ -178,6 +185,8 @@ func (e ProblemCode) Valid() bool {
 	case NotFound:
 		return true
 	case PreconditionFailed:
+		return true
+	case ProviderGone:
 		return true
 	case Quota:
 		return true
@@ -413,6 +422,63 @@ type Bucket struct {
 	To Count `json:"to"`
 }
 
+// CallAnswer What providers answer that expect a `CallRequest`; others may answer anything.
+type CallAnswer = json.RawMessage
+
+// CallCounts Calls since the start of the broker. Those under way are in `total` alone.
+type CallCounts struct {
+	// Abandoned Whose caller went away.
+	//
+	// Examples: 1204551
+	Abandoned Count `json:"abandoned"`
+
+	// Answered A number of messages or bytes, or an offset, in decimal digits.
+	//
+	// Examples: 1204551
+	Answered Count `json:"answered"`
+
+	// Failed Of the answered ones, those with a status of 400 or more.
+	//
+	// Examples: 1204551
+	Failed Count `json:"failed"`
+
+	// ProviderGone Whose provider went away before it answered.
+	//
+	// Examples: 1204551
+	ProviderGone Count `json:"providerGone"`
+
+	// Timeout A number of messages or bytes, or an offset, in decimal digits.
+	//
+	// Examples: 1204551
+	Timeout Count `json:"timeout"`
+
+	// Total A number of messages or bytes, or an offset, in decimal digits.
+	//
+	// Examples: 1204551
+	Total Count `json:"total"`
+
+	// Unavailable Refused, or left by the last provider before anybody got them: they did not run.
+	//
+	// Examples: 1204551
+	Unavailable Count `json:"unavailable"`
+}
+
+// CallError defines model for CallError.
+type CallError struct {
+	Text string    `json:"text"`
+	Time time.Time `json:"time"`
+}
+
+// CallParams An array of parameters, or an object that is the only one.
+//
+// Examples: [1,2]
+type CallParams = json.RawMessage
+
+// CallRequest Other members are the provider's matter.
+//
+// Examples: {"method":"plus","module":"","params":[1,2]}
+type CallRequest = json.RawMessage
+
 // Change defines model for Change.
 type Change struct {
 	Action      ChangeAction `json:"action"`
@@ -491,6 +557,24 @@ type Difference struct {
 	From   string `json:"from"`
 	Member string `json:"member"`
 	To     string `json:"to"`
+}
+
+// DroppedAnswers Answers that went nowhere, since the start of the broker.
+type DroppedAnswers struct {
+	// Foreign From somebody who did not get the call.
+	//
+	// Examples: 1204551
+	Foreign Count `json:"foreign"`
+
+	// Late No such call was pending any more.
+	//
+	// Examples: 1204551
+	Late Count `json:"late"`
+
+	// Orphaned Whose caller was gone.
+	//
+	// Examples: 1204551
+	Orphaned Count `json:"orphaned"`
 }
 
 // Fate defines model for Fate.
@@ -744,6 +828,32 @@ type JournalEntry struct {
 // JournalEntryKind `revert` can be of either.
 type JournalEntryKind string
 
+// Latency From the call to its answer, of the answered calls of the last one to two minutes, in milliseconds; an eighth too long at most.
+type Latency struct {
+	// Count A number of messages or bytes, or an offset, in decimal digits.
+	//
+	// Examples: 1204551
+	Count Count `json:"count"`
+
+	// Histogram Without gaps, shortest first: each bucket begins where the one before ends, and is twice as wide.
+	Histogram []LatencyBucket `json:"histogram"`
+	Max       float64         `json:"max"`
+	P50       float64         `json:"p50"`
+	P95       float64         `json:"p95"`
+	P99       float64         `json:"p99"`
+}
+
+// LatencyBucket defines model for LatencyBucket.
+type LatencyBucket struct {
+	// Below Milliseconds.
+	Below float64 `json:"below"`
+
+	// Count A number of messages or bytes, or an offset, in decimal digits.
+	//
+	// Examples: 1204551
+	Count Count `json:"count"`
+}
+
 // Message defines model for Message.
 type Message struct {
 	Body *string `json:"body,omitempty"`
@@ -996,11 +1106,16 @@ type PlanRequest struct {
 
 // Problem defines model for Problem.
 type Problem struct {
-	// Code Stable; for programs.
+	// Code Stable; for programs. Of calls: `unavailable` did not run; `timeout` and
+	// `provider_gone` may have run; `call_failed` was answered with an error;
+	// `bad_answer` was answered with something that is not JSON.
 	Code ProblemCode `json:"code"`
 
 	// Detail What was wrong and what would be right.
 	Detail *string `json:"detail,omitempty"`
+
+	// Error For `call_failed`: the error as the service answered it, if it is JSON.
+	Error *json.RawMessage `json:"error,omitempty"`
 
 	// Failed For handles: those that could not be settled.
 	Failed *[]HandleFailure `json:"failed,omitempty"`
@@ -1019,7 +1134,9 @@ type Problem struct {
 	Type string `json:"type"`
 }
 
-// ProblemCode Stable; for programs.
+// ProblemCode Stable; for programs. Of calls: `unavailable` did not run; `timeout` and
+// `provider_gone` may have run; `call_failed` was answered with an error;
+// `bad_answer` was answered with something that is not JSON.
 type ProblemCode string
 
 // Protocol `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API.
@@ -1136,6 +1253,82 @@ type Server struct {
 
 // ServerDurability defines model for Server.Durability.
 type ServerDurability string
+
+// Service defines model for Service.
+type Service struct {
+	// Calls Calls since the start of the broker. Those under way are in `total` alone.
+	Calls CallCounts `json:"calls"`
+
+	// InFlight Calls that providers work on.
+	InFlight  int        `json:"inFlight"`
+	LastError *CallError `json:"lastError,omitempty"`
+
+	// Latency From the call to its answer, of the answered calls of the last one to two minutes, in milliseconds; an eighth too long at most.
+	Latency Latency `json:"latency"`
+
+	// Methods Those that providers describe, and those that calls named: the empty name is calls that named none.
+	Methods   []ServiceMethod   `json:"methods"`
+	Providers []ServiceProvider `json:"providers"`
+
+	// Rate Calls a second, over the last ten seconds.
+	Rate  float64 `json:"rate"`
+	Topic string  `json:"topic"`
+
+	// Waiting Calls that no provider has got yet.
+	Waiting int `json:"waiting"`
+}
+
+// ServiceMethod defines model for ServiceMethod.
+type ServiceMethod struct {
+	// Calls Calls since the start of the broker. Those under way are in `total` alone.
+	Calls CallCounts `json:"calls"`
+
+	// Described Whether a provider that is connected says that it has this method.
+	Described   bool       `json:"described"`
+	Description string     `json:"description"`
+	LastError   *CallError `json:"lastError,omitempty"`
+
+	// Latency From the call to its answer, of the answered calls of the last one to two minutes, in milliseconds; an eighth too long at most.
+	Latency Latency `json:"latency"`
+	Module  string  `json:"module"`
+	Name    string  `json:"name"`
+
+	// Params JSON Schema of the array of parameters.
+	Params *json.RawMessage `json:"params,omitempty"`
+
+	// Rate Calls a second, over the last ten seconds.
+	Rate float64 `json:"rate"`
+
+	// Result JSON Schema of the result.
+	Result *json.RawMessage `json:"result,omitempty"`
+}
+
+// ServiceProvider defines model for ServiceProvider.
+type ServiceProvider struct {
+	// Answered Of these, those that it answered in time.
+	//
+	// Examples: 1204551
+	Answered    Count  `json:"answered"`
+	Description string `json:"description"`
+
+	// Given Calls that it got.
+	//
+	// Examples: 1204551
+	Given    Count `json:"given"`
+	InFlight int   `json:"inFlight"`
+
+	// Name As it says itself, like version and description: empty when it does not.
+	Name string `json:"name"`
+
+	// Overdue Calls that ended without it since it last answered anything. It gets fewer calls as long as there are some.
+	Overdue int    `json:"overdue"`
+	Remote  string `json:"remote"`
+
+	// Session Its connection.
+	Session string    `json:"session"`
+	Since   time.Time `json:"since"`
+	Version string    `json:"version"`
+}
 
 // Session defines model for Session.
 type Session struct {
@@ -1346,6 +1539,9 @@ type TransactionResult struct {
 // After defines model for After.
 type After = string
 
+// CallTimeout defines model for CallTimeout.
+type CallTimeout = int64
+
 // GroupName defines model for GroupName.
 type GroupName = string
 
@@ -1357,6 +1553,12 @@ type Last = int
 
 // Limit defines model for Limit.
 type Limit = int
+
+// MethodName defines model for MethodName.
+type MethodName = string
+
+// Module defines model for Module.
+type Module = string
 
 // PlanName defines model for PlanName.
 type PlanName = string
@@ -1396,6 +1598,31 @@ type ListAuditParams struct {
 type ImportDefinitionsParams struct {
 	DryRun *bool `form:"dryRun,omitempty" json:"dryRun,omitempty"`
 	Prune  *bool `form:"prune,omitempty" json:"prune,omitempty"`
+}
+
+// ListServicesParams defines parameters for ListServices.
+type ListServicesParams struct {
+	// Name Only services whose topic contains this, without regard to case.
+	Name *string `form:"name,omitempty" json:"name,omitempty"`
+
+	// After `next` of the page before.
+	After *After `form:"after,omitempty" json:"after,omitempty"`
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// CallServiceParams defines parameters for CallService.
+type CallServiceParams struct {
+	// Timeout Milliseconds to wait for the answer; the broker's `rpc-timeout` unless given, and no more than its `rpc-max-timeout`.
+	Timeout *CallTimeout `form:"timeout,omitempty" json:"timeout,omitempty"`
+}
+
+// CallMethodParams defines parameters for CallMethod.
+type CallMethodParams struct {
+	// Module Of the method, for services that have several.
+	Module *Module `form:"module,omitempty" json:"module,omitempty"`
+
+	// Timeout Milliseconds to wait for the answer; the broker's `rpc-timeout` unless given, and no more than its `rpc-max-timeout`.
+	Timeout *CallTimeout `form:"timeout,omitempty" json:"timeout,omitempty"`
 }
 
 // CloseSessionsParams defines parameters for CloseSessions.
@@ -1565,6 +1792,12 @@ type TransactJSONRequestBody = Transaction
 
 // ApplyPlanJSONRequestBody defines body for ApplyPlan for application/json ContentType.
 type ApplyPlanJSONRequestBody = Because
+
+// CallServiceJSONRequestBody defines body for CallService for application/json ContentType.
+type CallServiceJSONRequestBody = CallRequest
+
+// CallMethodJSONRequestBody defines body for CallMethod for application/json ContentType.
+type CallMethodJSONRequestBody = CallParams
 
 // CreateTopicJSONRequestBody defines body for CreateTopic for application/json ContentType.
 type CreateTopicJSONRequestBody = NewTopic
@@ -2083,6 +2316,65 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /plans/{plan}:apply (the `ApplyPlan` operationId).
 	ApplyPlan(ctx context.Context, plan PlanName, body ApplyPlanJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListServices List services by name
+	//
+	// Every topic for calls is a service. Figures are kept in memory, since the start of
+	// the broker.
+	//
+	// Corresponds with GET /rpc (the `ListServices` operationId).
+	ListServices(ctx context.Context, params *ListServicesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetService One service
+	//
+	// Corresponds with GET /rpc/{topic} (the `GetService` operationId).
+	GetService(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CallServiceWithBody Call a service with a request that is passed as it is
+	//
+	// The body goes to one provider unchanged, and its answer comes back unchanged, with
+	// its status and content type. Clients of the native protocol write the request that
+	// the schema shows, and answer `{"result": …}` or `{"error": …}`. Providers that
+	// expect something else get something else.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /rpc/{topic} (the `CallService` operationId).
+	CallServiceWithBody(ctx context.Context, topic TopicName, params *CallServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CallService Call a service with a request that is passed as it is
+	//
+	// The body goes to one provider unchanged, and its answer comes back unchanged, with
+	// its status and content type. Clients of the native protocol write the request that
+	// the schema shows, and answer `{"result": …}` or `{"error": …}`. Providers that
+	// expect something else get something else.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /rpc/{topic} (the `CallService` operationId).
+	CallService(ctx context.Context, topic TopicName, params *CallServiceParams, body CallServiceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CallMethodWithBody Call a method
+	//
+	// The body is an array of parameters, or an object, which is then the only one; an
+	// empty body is no parameters. The answer is the bare result. An error that the
+	// service answers is a problem with the code `call_failed`.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /rpc/{topic}/{method} (the `CallMethod` operationId).
+	CallMethodWithBody(ctx context.Context, topic TopicName, method MethodName, params *CallMethodParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CallMethod Call a method
+	//
+	// The body is an array of parameters, or an object, which is then the only one; an
+	// empty body is no parameters. The answer is the bare result. An error that the
+	// service answers is a problem with the code `call_failed`.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /rpc/{topic}/{method} (the `CallMethod` operationId).
+	CallMethod(ctx context.Context, topic TopicName, method MethodName, params *CallMethodParams, body CallMethodJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetServer This server
 	//
@@ -2630,6 +2922,125 @@ func (c *Client) ApplyPlanWithBody(ctx context.Context, plan PlanName, contentTy
 // Corresponds with POST /plans/{plan}:apply (the `ApplyPlan` operationId).
 func (c *Client) ApplyPlan(ctx context.Context, plan PlanName, body ApplyPlanJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewApplyPlanRequest(c.Server, plan, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListServices List services by name
+//
+// Every topic for calls is a service. Figures are kept in memory, since the start of
+// the broker.
+//
+// Corresponds with GET /rpc (the `ListServices` operationId).
+func (c *Client) ListServices(ctx context.Context, params *ListServicesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListServicesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetService One service
+//
+// Corresponds with GET /rpc/{topic} (the `GetService` operationId).
+func (c *Client) GetService(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetServiceRequest(c.Server, topic)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CallServiceWithBody Call a service with a request that is passed as it is
+//
+// The body goes to one provider unchanged, and its answer comes back unchanged, with
+// its status and content type. Clients of the native protocol write the request that
+// the schema shows, and answer `{"result": …}` or `{"error": …}`. Providers that
+// expect something else get something else.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /rpc/{topic} (the `CallService` operationId).
+func (c *Client) CallServiceWithBody(ctx context.Context, topic TopicName, params *CallServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCallServiceRequestWithBody(c.Server, topic, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CallService Call a service with a request that is passed as it is
+//
+// The body goes to one provider unchanged, and its answer comes back unchanged, with
+// its status and content type. Clients of the native protocol write the request that
+// the schema shows, and answer `{"result": …}` or `{"error": …}`. Providers that
+// expect something else get something else.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /rpc/{topic} (the `CallService` operationId).
+func (c *Client) CallService(ctx context.Context, topic TopicName, params *CallServiceParams, body CallServiceJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCallServiceRequest(c.Server, topic, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CallMethodWithBody Call a method
+//
+// The body is an array of parameters, or an object, which is then the only one; an
+// empty body is no parameters. The answer is the bare result. An error that the
+// service answers is a problem with the code `call_failed`.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /rpc/{topic}/{method} (the `CallMethod` operationId).
+func (c *Client) CallMethodWithBody(ctx context.Context, topic TopicName, method MethodName, params *CallMethodParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCallMethodRequestWithBody(c.Server, topic, method, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CallMethod Call a method
+//
+// The body is an array of parameters, or an object, which is then the only one; an
+// empty body is no parameters. The answer is the bare result. An error that the
+// service answers is a problem with the code `call_failed`.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /rpc/{topic}/{method} (the `CallMethod` operationId).
+func (c *Client) CallMethod(ctx context.Context, topic TopicName, method MethodName, params *CallMethodParams, body CallMethodJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCallMethodRequest(c.Server, topic, method, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -3766,6 +4177,285 @@ func NewApplyPlanRequestWithBody(server string, plan PlanName, contentType strin
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListServicesRequest constructs an http.Request for the ListServices method
+func NewListServicesRequest(server string, params *ListServicesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/rpc")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Name != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "name", *params.Name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetServiceRequest constructs an http.Request for the GetService method
+func NewGetServiceRequest(server string, topic TopicName) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "topic", topic, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/rpc/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCallServiceRequest calls the generic CallService builder with application/json body
+func NewCallServiceRequest(server string, topic TopicName, params *CallServiceParams, body CallServiceJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCallServiceRequestWithBody(server, topic, params, "application/json", bodyReader)
+}
+
+// NewCallServiceRequestWithBody constructs an http.Request for the CallService method, with any body, and a specified content type
+func NewCallServiceRequestWithBody(server string, topic TopicName, params *CallServiceParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "topic", topic, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/rpc/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Timeout != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeout", *params.Timeout, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewCallMethodRequest calls the generic CallMethod builder with application/json body
+func NewCallMethodRequest(server string, topic TopicName, method MethodName, params *CallMethodParams, body CallMethodJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewCallMethodRequestWithBody(server, topic, method, params, "application/json", bodyReader)
+}
+
+// NewCallMethodRequestWithBody constructs an http.Request for the CallMethod method, with any body, and a specified content type
+func NewCallMethodRequestWithBody(server string, topic TopicName, method MethodName, params *CallMethodParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "topic", topic, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "method", method, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/rpc/%s/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Module != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "module", *params.Module, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Timeout != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "timeout", *params.Timeout, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
@@ -5865,6 +6555,69 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /plans/{plan}:apply (the `ApplyPlan` operationId).
 	ApplyPlanWithResponse(ctx context.Context, plan PlanName, body ApplyPlanJSONRequestBody, reqEditors ...RequestEditorFn) (*ApplyPlanResponse, error)
 
+	// ListServicesWithResponse List services by name
+	//
+	// Every topic for calls is a service. Figures are kept in memory, since the start of
+	// the broker.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /rpc (the `ListServices` operationId).
+	ListServicesWithResponse(ctx context.Context, params *ListServicesParams, reqEditors ...RequestEditorFn) (*ListServicesResponse, error)
+
+	// GetServiceWithResponse One service
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /rpc/{topic} (the `GetService` operationId).
+	GetServiceWithResponse(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*GetServiceResponse, error)
+
+	// CallServiceWithBodyWithResponse Call a service with a request that is passed as it is
+	//
+	// The body goes to one provider unchanged, and its answer comes back unchanged, with
+	// its status and content type. Clients of the native protocol write the request that
+	// the schema shows, and answer `{"result": …}` or `{"error": …}`. Providers that
+	// expect something else get something else.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /rpc/{topic} (the `CallService` operationId).
+	CallServiceWithBodyWithResponse(ctx context.Context, topic TopicName, params *CallServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CallServiceResponse, error)
+
+	// CallServiceWithResponse Call a service with a request that is passed as it is
+	//
+	// The body goes to one provider unchanged, and its answer comes back unchanged, with
+	// its status and content type. Clients of the native protocol write the request that
+	// the schema shows, and answer `{"result": …}` or `{"error": …}`. Providers that
+	// expect something else get something else.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /rpc/{topic} (the `CallService` operationId).
+	CallServiceWithResponse(ctx context.Context, topic TopicName, params *CallServiceParams, body CallServiceJSONRequestBody, reqEditors ...RequestEditorFn) (*CallServiceResponse, error)
+
+	// CallMethodWithBodyWithResponse Call a method
+	//
+	// The body is an array of parameters, or an object, which is then the only one; an
+	// empty body is no parameters. The answer is the bare result. An error that the
+	// service answers is a problem with the code `call_failed`.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /rpc/{topic}/{method} (the `CallMethod` operationId).
+	CallMethodWithBodyWithResponse(ctx context.Context, topic TopicName, method MethodName, params *CallMethodParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CallMethodResponse, error)
+
+	// CallMethodWithResponse Call a method
+	//
+	// The body is an array of parameters, or an object, which is then the only one; an
+	// empty body is no parameters. The answer is the bare result. An error that the
+	// service answers is a problem with the code `call_failed`.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /rpc/{topic}/{method} (the `CallMethod` operationId).
+	CallMethodWithResponse(ctx context.Context, topic TopicName, method MethodName, params *CallMethodParams, body CallMethodJSONRequestBody, reqEditors ...RequestEditorFn) (*CallMethodResponse, error)
+
 	// GetServerWithResponse This server
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -6599,6 +7352,232 @@ func (r ApplyPlanResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ApplyPlanResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListServicesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *struct {
+		// DroppedAnswers Answers that went nowhere, since the start of the broker.
+		DroppedAnswers DroppedAnswers `json:"droppedAnswers"`
+
+		// Next Give this as `after` for the next page. Absent on the last one.
+		Next     *Next     `json:"next,omitempty"`
+		Services []Service `json:"services"`
+
+		// Total How many services match over all pages.
+		Total int `json:"total"`
+	}
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListServicesResponse) GetJSON200() *struct {
+	// DroppedAnswers Answers that went nowhere, since the start of the broker.
+	DroppedAnswers DroppedAnswers `json:"droppedAnswers"`
+
+	// Next Give this as `after` for the next page. Absent on the last one.
+	Next     *Next     `json:"next,omitempty"`
+	Services []Service `json:"services"`
+
+	// Total How many services match over all pages.
+	Total int `json:"total"`
+} {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListServicesResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListServicesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListServicesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListServicesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListServicesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetServiceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Service
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetServiceResponse) GetJSON200() *Service {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetServiceResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetServiceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetServiceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetServiceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetServiceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CallServiceResponse200Headers the declared response headers of an HTTP 200 response for CallService
+type CallServiceResponse200Headers struct {
+	ServerTiming *string
+}
+
+type CallServiceResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *CallAnswer
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *CallServiceResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CallServiceResponse) GetJSON200() *CallAnswer {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CallServiceResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CallServiceResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CallServiceResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CallServiceResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CallServiceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// CallMethodResponse200Headers the declared response headers of an HTTP 200 response for CallMethod
+type CallMethodResponse200Headers struct {
+	ServerTiming *string
+}
+
+type CallMethodResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *json.RawMessage
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *CallMethodResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CallMethodResponse) GetJSON200() *json.RawMessage {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CallMethodResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CallMethodResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CallMethodResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CallMethodResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CallMethodResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -8488,6 +9467,105 @@ func (c *ClientWithResponses) ApplyPlanWithResponse(ctx context.Context, plan Pl
 	return ParseApplyPlanResponse(rsp)
 }
 
+// ListServicesWithResponse List services by name
+//
+// Every topic for calls is a service. Figures are kept in memory, since the start of
+// the broker.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /rpc (the `ListServices` operationId).
+func (c *ClientWithResponses) ListServicesWithResponse(ctx context.Context, params *ListServicesParams, reqEditors ...RequestEditorFn) (*ListServicesResponse, error) {
+	rsp, err := c.ListServices(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListServicesResponse(rsp)
+}
+
+// GetServiceWithResponse One service
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /rpc/{topic} (the `GetService` operationId).
+func (c *ClientWithResponses) GetServiceWithResponse(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*GetServiceResponse, error) {
+	rsp, err := c.GetService(ctx, topic, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetServiceResponse(rsp)
+}
+
+// CallServiceWithBodyWithResponse Call a service with a request that is passed as it is
+//
+// The body goes to one provider unchanged, and its answer comes back unchanged, with
+// its status and content type. Clients of the native protocol write the request that
+// the schema shows, and answer `{"result": …}` or `{"error": …}`. Providers that
+// expect something else get something else.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /rpc/{topic} (the `CallService` operationId).
+func (c *ClientWithResponses) CallServiceWithBodyWithResponse(ctx context.Context, topic TopicName, params *CallServiceParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CallServiceResponse, error) {
+	rsp, err := c.CallServiceWithBody(ctx, topic, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCallServiceResponse(rsp)
+}
+
+// CallServiceWithResponse Call a service with a request that is passed as it is
+//
+// The body goes to one provider unchanged, and its answer comes back unchanged, with
+// its status and content type. Clients of the native protocol write the request that
+// the schema shows, and answer `{"result": …}` or `{"error": …}`. Providers that
+// expect something else get something else.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /rpc/{topic} (the `CallService` operationId).
+func (c *ClientWithResponses) CallServiceWithResponse(ctx context.Context, topic TopicName, params *CallServiceParams, body CallServiceJSONRequestBody, reqEditors ...RequestEditorFn) (*CallServiceResponse, error) {
+	rsp, err := c.CallService(ctx, topic, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCallServiceResponse(rsp)
+}
+
+// CallMethodWithBodyWithResponse Call a method
+//
+// The body is an array of parameters, or an object, which is then the only one; an
+// empty body is no parameters. The answer is the bare result. An error that the
+// service answers is a problem with the code `call_failed`.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /rpc/{topic}/{method} (the `CallMethod` operationId).
+func (c *ClientWithResponses) CallMethodWithBodyWithResponse(ctx context.Context, topic TopicName, method MethodName, params *CallMethodParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*CallMethodResponse, error) {
+	rsp, err := c.CallMethodWithBody(ctx, topic, method, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCallMethodResponse(rsp)
+}
+
+// CallMethodWithResponse Call a method
+//
+// The body is an array of parameters, or an object, which is then the only one; an
+// empty body is no parameters. The answer is the bare result. An error that the
+// service answers is a problem with the code `call_failed`.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /rpc/{topic}/{method} (the `CallMethod` operationId).
+func (c *ClientWithResponses) CallMethodWithResponse(ctx context.Context, topic TopicName, method MethodName, params *CallMethodParams, body CallMethodJSONRequestBody, reqEditors ...RequestEditorFn) (*CallMethodResponse, error) {
+	rsp, err := c.CallMethod(ctx, topic, method, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCallMethodResponse(rsp)
+}
+
 // GetServerWithResponse This server
 //
 // Returns a wrapper object for the known response body format(s).
@@ -9370,6 +10448,174 @@ func ParseApplyPlanResponse(rsp *http.Response) (*ApplyPlanResponse, error) {
 		}
 		response.ApplicationproblemJSONDefault = &dest
 
+	}
+
+	return response, nil
+}
+
+// ParseListServicesResponse parses an HTTP response from a ListServicesWithResponse call
+func ParseListServicesResponse(rsp *http.Response) (*ListServicesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListServicesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest struct {
+			// DroppedAnswers Answers that went nowhere, since the start of the broker.
+			DroppedAnswers DroppedAnswers `json:"droppedAnswers"`
+
+			// Next Give this as `after` for the next page. Absent on the last one.
+			Next     *Next     `json:"next,omitempty"`
+			Services []Service `json:"services"`
+
+			// Total How many services match over all pages.
+			Total int `json:"total"`
+		}
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetServiceResponse parses an HTTP response from a GetServiceWithResponse call
+func ParseGetServiceResponse(rsp *http.Response) (*GetServiceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetServiceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Service
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCallServiceResponse parses an HTTP response from a CallServiceWithResponse call
+func ParseCallServiceResponse(rsp *http.Response) (*CallServiceResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CallServiceResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest CallAnswer
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers CallServiceResponse200Headers
+		if values := rsp.Header.Values("Server-Timing"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Server-Timing", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ServerTiming = &value
+		}
+		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCallMethodResponse parses an HTTP response from a CallMethodWithResponse call
+func ParseCallMethodResponse(rsp *http.Response) (*CallMethodResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CallMethodResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest json.RawMessage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers CallMethodResponse200Headers
+		if values := rsp.Header.Values("Server-Timing"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Server-Timing", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ServerTiming = &value
+		}
+		response.Headers200 = &headers
 	}
 
 	return response, nil

@@ -318,6 +318,80 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/rpc": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List services by name
+         * @description Every topic for calls is a service. Figures are kept in memory, since the start of
+         *     the broker.
+         */
+        get: operations["listServices"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rpc/{topic}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The topic's name, without regard to case. */
+                topic: components["parameters"]["TopicName"];
+            };
+            cookie?: never;
+        };
+        /** One service */
+        get: operations["getService"];
+        put?: never;
+        /**
+         * Call a service with a request that is passed as it is
+         * @description The body goes to one provider unchanged, and its answer comes back unchanged, with
+         *     its status and content type. Clients of the native protocol write the request that
+         *     the schema shows, and answer `{"result": …}` or `{"error": …}`. Providers that
+         *     expect something else get something else.
+         */
+        post: operations["callService"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/rpc/{topic}/{method}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The topic's name, without regard to case. */
+                topic: components["parameters"]["TopicName"];
+                method: components["parameters"]["MethodName"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Call a method
+         * @description The body is an array of parameters, or an object, which is then the only one; an
+         *     empty body is no parameters. The answer is the bare result. An error that the
+         *     service answers is a problem with the code `call_failed`.
+         */
+        post: operations["callMethod"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/topics/{topic}/groups": {
         parameters: {
             query?: never;
@@ -714,12 +788,16 @@ export interface components {
             /** @description What was wrong and what would be right. */
             detail?: string;
             /**
-             * @description Stable; for programs.
+             * @description Stable; for programs. Of calls: `unavailable` did not run; `timeout` and
+             *     `provider_gone` may have run; `call_failed` was answered with an error;
+             *     `bad_answer` was answered with something that is not JSON.
              * @enum {string}
              */
-            code: "internal" | "invalid" | "not_found" | "exists" | "conflict" | "precondition_failed" | "unauthorized" | "forbidden" | "too_large" | "quota" | "unavailable" | "timeout" | "full";
+            code: "internal" | "invalid" | "not_found" | "exists" | "conflict" | "precondition_failed" | "unauthorized" | "forbidden" | "too_large" | "quota" | "unavailable" | "timeout" | "full" | "provider_gone" | "call_failed" | "bad_answer";
             /** @description For a conflict of a plan: a fresh one. */
             plan?: components["schemas"]["Plan"];
+            /** @description For `call_failed`: the error as the service answered it, if it is JSON. */
+            error?: unknown;
             /** @description For newline-delimited JSON: how many messages were stored before the one that is wrong. */
             stored?: components["schemas"]["Count"];
             /** @description For handles: those that could not be settled. */
@@ -735,6 +813,141 @@ export interface components {
          * @enum {string}
          */
         TopicKind: "log" | "memory" | "rpc";
+        /**
+         * @description Other members are the provider's matter.
+         * @example {
+         *       "method": "plus",
+         *       "params": [
+         *         1,
+         *         2
+         *       ],
+         *       "module": ""
+         *     }
+         */
+        CallRequest: {
+            method?: string;
+            /** @description In the order of the method's parameters. */
+            params?: unknown[];
+            module?: string;
+        };
+        /** @description What providers answer that expect a `CallRequest`; others may answer anything. */
+        CallAnswer: {
+            result?: unknown;
+            error?: unknown;
+        };
+        /**
+         * @description An array of parameters, or an object that is the only one.
+         * @example [
+         *       1,
+         *       2
+         *     ]
+         */
+        CallParams: unknown;
+        Service: {
+            topic: string;
+            /** @description Calls that no provider has got yet. */
+            waiting: number;
+            /** @description Calls that providers work on. */
+            inFlight: number;
+            providers: components["schemas"]["ServiceProvider"][];
+            /** @description Those that providers describe, and those that calls named: the empty name is calls that named none. */
+            methods: components["schemas"]["ServiceMethod"][];
+            /**
+             * Format: double
+             * @description Calls a second, over the last ten seconds.
+             */
+            rate: number;
+            calls: components["schemas"]["CallCounts"];
+            latency: components["schemas"]["Latency"];
+            lastError?: components["schemas"]["CallError"];
+        };
+        ServiceProvider: {
+            /** @description Its connection. */
+            session: string;
+            remote: string;
+            /** Format: date-time */
+            since: string;
+            /** @description Calls that it got. */
+            given: components["schemas"]["Count"];
+            /** @description Of these, those that it answered in time. */
+            answered: components["schemas"]["Count"];
+            inFlight: number;
+            /** @description Calls that ended without it since it last answered anything. It gets fewer calls as long as there are some. */
+            overdue: number;
+            /** @description As it says itself, like version and description: empty when it does not. */
+            name: string;
+            version: string;
+            description: string;
+        };
+        ServiceMethod: {
+            name: string;
+            module: string;
+            description: string;
+            /** @description Whether a provider that is connected says that it has this method. */
+            described: boolean;
+            /** @description JSON Schema of the array of parameters. */
+            params?: unknown;
+            /** @description JSON Schema of the result. */
+            result?: unknown;
+            /**
+             * Format: double
+             * @description Calls a second, over the last ten seconds.
+             */
+            rate: number;
+            calls: components["schemas"]["CallCounts"];
+            latency: components["schemas"]["Latency"];
+            lastError?: components["schemas"]["CallError"];
+        };
+        /** @description Calls since the start of the broker. Those under way are in `total` alone. */
+        CallCounts: {
+            total: components["schemas"]["Count"];
+            answered: components["schemas"]["Count"];
+            /** @description Of the answered ones, those with a status of 400 or more. */
+            failed: components["schemas"]["Count"];
+            /** @description Refused, or left by the last provider before anybody got them: they did not run. */
+            unavailable: components["schemas"]["Count"];
+            timeout: components["schemas"]["Count"];
+            /** @description Whose provider went away before it answered. */
+            providerGone: components["schemas"]["Count"];
+            /** @description Whose caller went away. */
+            abandoned: components["schemas"]["Count"];
+        };
+        CallError: {
+            text: string;
+            /** Format: date-time */
+            time: string;
+        };
+        /** @description From the call to its answer, of the answered calls of the last one to two minutes, in milliseconds; an eighth too long at most. */
+        Latency: {
+            count: components["schemas"]["Count"];
+            /** Format: double */
+            p50: number;
+            /** Format: double */
+            p95: number;
+            /** Format: double */
+            p99: number;
+            /** Format: double */
+            max: number;
+            /** @description Without gaps, shortest first: each bucket begins where the one before ends, and is twice as wide. */
+            histogram: components["schemas"]["LatencyBucket"][];
+        };
+        LatencyBucket: {
+            /**
+             * Format: double
+             * @description Milliseconds.
+             */
+            below: number;
+            count: components["schemas"]["Count"];
+        };
+        /** @description Answers that went nowhere, since the start of the broker. */
+        DroppedAnswers: {
+            /** @description No such call was pending any more. */
+            late: components["schemas"]["Count"];
+            /** @description From somebody who did not get the call. */
+            foreign: components["schemas"]["Count"];
+            /** @description Whose caller was gone. */
+            orphaned: components["schemas"]["Count"];
+        };
         /** @description Limits of a topic's log. One that is 0 or left out is none. */
         Retention: {
             /**
@@ -1393,6 +1606,11 @@ export interface components {
         TopicName: string;
         /** @description The group's name, without regard to case. */
         GroupName: string;
+        MethodName: string;
+        /** @description Of the method, for services that have several. */
+        Module: string;
+        /** @description Milliseconds to wait for the answer; the broker's `rpc-timeout` unless given, and no more than its `rpc-max-timeout`. */
+        CallTimeout: number;
         PlanName: string;
         /** @description `next` of the page before. */
         After: string;
@@ -1411,6 +1629,8 @@ export interface components {
         ETag: string;
         /** @description The path of what was created. */
         Location: string;
+        /** @description Milliseconds that the call waited for a provider (`queue`) and that this took (`provider`). */
+        ServerTiming: string;
     };
     pathItems: never;
 }
@@ -1912,6 +2132,130 @@ export interface operations {
                 };
                 content: {
                     "text/event-stream": string;
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    listServices: {
+        parameters: {
+            query?: {
+                /** @description Only services whose topic contains this, without regard to case. */
+                name?: string;
+                /** @description `next` of the page before. */
+                after?: components["parameters"]["After"];
+                limit?: components["parameters"]["Limit"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description One page of services. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        services: components["schemas"]["Service"][];
+                        /** @description How many services match over all pages. */
+                        total: number;
+                        droppedAnswers: components["schemas"]["DroppedAnswers"];
+                        next?: components["schemas"]["Next"];
+                    };
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getService: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The topic's name, without regard to case. */
+                topic: components["parameters"]["TopicName"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The service. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Service"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    callService: {
+        parameters: {
+            query?: {
+                /** @description Milliseconds to wait for the answer; the broker's `rpc-timeout` unless given, and no more than its `rpc-max-timeout`. */
+                timeout?: components["parameters"]["CallTimeout"];
+            };
+            header?: never;
+            path: {
+                /** @description The topic's name, without regard to case. */
+                topic: components["parameters"]["TopicName"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CallRequest"];
+            };
+        };
+        responses: {
+            /** @description The provider's answer, whatever it is. */
+            200: {
+                headers: {
+                    "Server-Timing": components["headers"]["ServerTiming"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CallAnswer"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    callMethod: {
+        parameters: {
+            query?: {
+                /** @description Of the method, for services that have several. */
+                module?: components["parameters"]["Module"];
+                /** @description Milliseconds to wait for the answer; the broker's `rpc-timeout` unless given, and no more than its `rpc-max-timeout`. */
+                timeout?: components["parameters"]["CallTimeout"];
+            };
+            header?: never;
+            path: {
+                /** @description The topic's name, without regard to case. */
+                topic: components["parameters"]["TopicName"];
+                method: components["parameters"]["MethodName"];
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["CallParams"];
+            };
+        };
+        responses: {
+            /** @description The result. */
+            200: {
+                headers: {
+                    "Server-Timing": components["headers"]["ServerTiming"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
                 };
             };
             default: components["responses"]["Problem"];

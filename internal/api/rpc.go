@@ -1,0 +1,255 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/rpc"
+	"github.com/rushmore/zbus-go/internal/storage"
+	"github.com/rushmore/zbus-go/internal/wire"
+)
+
+// asker is a caller that makes one call.
+type asker struct {
+	peer rpc.Peer
+	over chan ended // capacity 1: a call is over once
+}
+
+// ended is how a call did: an answer, or another outcome.
+type ended struct {
+	answer  rpc.Answer
+	outcome rpc.Outcome
+}
+
+// CallFailed is part of rpc.Sink.
+func (a *asker) CallFailed(_ *rpc.Call, o rpc.Outcome) { a.over <- ended{outcome: o} }
+
+// CallAnswered is part of rpc.Receiver.
+func (a *asker) CallAnswered(_ *rpc.Call, answer rpc.Answer) { a.over <- ended{answer: answer} }
+
+// answered is the answer to a call, and how long what took.
+type answered struct {
+	rpc.Answer
+	timing string
+}
+
+// call makes a call with a body of JSON and waits for its answer. name is for the
+// figures; the provider reads the body alone.
+func (h *handler) call(ctx context.Context, topic, name string, body []byte, timeout *int64) (*answered, error) {
+	t, err := h.broker.Topic(topic)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.CheckCall(body); err != nil {
+		return nil, err
+	}
+	asked := time.Duration(0)
+	if timeout != nil {
+		if *timeout < 1 || *timeout > 24*3600*1000 {
+			return nil, invalid("timeout %d: must be milliseconds from 1 to a day", *timeout)
+		}
+		asked = time.Duration(*timeout) * time.Millisecond
+	}
+	t.AwaitProvider(ctx)
+	a := &asker{over: make(chan ended, 1)}
+	a.peer.Init(h.Calls, newID(), actor(ctx), a)
+	defer a.peer.Leave()
+	c, err := a.ask(h, t, name, body, h.Calls.Timeout(asked))
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case end := <-a.over:
+		if end.outcome != rpc.Answered {
+			return nil, &broker.Error{Code: codeOf(end.outcome), Text: c.Text(end.outcome)}
+		}
+		queue, provider := c.Times()
+		return &answered{end.answer, fmt.Sprintf("queue;dur=%.3f, provider;dur=%.3f", ms(queue), ms(provider))}, nil
+	case <-h.Stopping:
+		return nil, &broker.Error{Code: broker.Unavailable, Text: "the broker is shutting down: the call may have run"}
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// ask hands the call to the broker.
+func (a *asker) ask(h *handler, t *broker.Topic, name string, body []byte, timeout time.Duration) (*rpc.Call, error) {
+	id := newID()
+	headers := wire.AppendJSON(nil, []wire.Field{
+		{Name: wire.HeaderSender, Value: a.peer.ID()},
+		{Name: wire.HeaderContentType, Value: "application/json"},
+	})
+	taken := make(chan struct{})
+	p := h.broker.NewPublishing(func() { close(taken) })
+	p.Add(t, storage.Record{ID: id, Headers: string(headers), Body: body}, true, 0)
+	c := a.peer.Begin(h.Calls.Now(), h.Calls.Service(t.Name()), name, id, timeout)
+	if _, ok := p.LastID(); ok {
+		p.Attach(c)
+	}
+	p.Publish()
+	<-taken // at once: nothing of a call goes to disk
+	if _, _, err := p.Result(0); err != nil && c.Refuse() {
+		return nil, err
+	}
+	return c, nil
+}
+
+// codeOf is the error of an outcome that is not an answer.
+func codeOf(o rpc.Outcome) broker.Code {
+	switch o {
+	case rpc.TimedOut:
+		return broker.Timeout
+	case rpc.ProviderGone:
+		return broker.ProviderGone
+	case rpc.Unavailable, rpc.Abandoned:
+		return broker.Unavailable
+	case rpc.Answered:
+	}
+	return broker.Internal
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// CallService calls with a body that is passed as it is, and so is the answer.
+func (h *handler) CallService(ctx context.Context, r CallServiceRequestObject) (CallServiceResponseObject, error) {
+	var said struct{ Method, Module string }
+	if r.Body == nil || json.Unmarshal(*r.Body, &said) != nil {
+		return nil, invalid("the body must be an object with a method, such as {\"method\":\"plus\",\"params\":[1,2]}")
+	}
+	a, err := h.call(ctx, r.Topic, methodName(said.Module, said.Method), *r.Body, r.Params.Timeout)
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// VisitCallServiceResponse writes what the provider has answered. A browser must not
+// take it for a page of this server.
+func (a *answered) VisitCallServiceResponse(w http.ResponseWriter) error {
+	kind := a.ContentType
+	if kind == "" {
+		kind = "text/plain; charset=utf-8"
+	}
+	w.Header().Set("Content-Type", kind)
+	w.Header().Set("Content-Security-Policy", "sandbox")
+	w.Header().Set("Server-Timing", a.timing)
+	w.WriteHeader(a.Status)
+	_, _ = w.Write(a.Body) // the status is sent: there is nothing more to say
+	return nil
+}
+
+// CallMethod calls a method with parameters, and answers with the bare result.
+func (h *handler) CallMethod(ctx context.Context, r CallMethodRequestObject) (CallMethodResponseObject, error) {
+	module := or(r.Params.Module, "")
+	request := struct {
+		Method string          `json:"method"`
+		Params json.RawMessage `json:"params"`
+		Module string          `json:"module,omitempty"`
+	}{r.Method, json.RawMessage("[]"), module}
+	if r.Body != nil && len(*r.Body) > 0 {
+		switch raw := bytes.TrimSpace(*r.Body); raw[0] {
+		case '[':
+			request.Params = raw
+		case '{':
+			request.Params = slicesConcat("[", raw, "]")
+		default:
+			return nil, invalid("the body must be an array of parameters, or an object that is the only one")
+		}
+	}
+	body, err := json.Marshal(request)
+	if err != nil {
+		return nil, err
+	}
+	a, err := h.call(ctx, r.Topic, methodName(module, r.Method), body, r.Params.Timeout)
+	if err != nil {
+		return nil, err
+	}
+	result, err := resultOfCall(a.Answer)
+	if err != nil {
+		return nil, err
+	}
+	return CallMethod200JSONResponse{Body: result, Headers: CallMethod200ResponseHeaders{ServerTiming: &a.timing}}, nil
+}
+
+func slicesConcat(before string, raw []byte, after string) []byte {
+	return append(append([]byte(before), raw...), after...)
+}
+
+// methodName is how a method is called in the figures.
+func methodName(module, method string) string {
+	if module == "" {
+		return method
+	}
+	return module + "." + method
+}
+
+// failedCall is an answer that is no result.
+type failedCall struct {
+	code   ProblemCode
+	status int
+	text   string
+	raw    *json.RawMessage // the error as it was answered
+}
+
+func (e *failedCall) Error() string { return e.text }
+
+// resultOfCall takes the result out of an answer: the member that clients of the
+// native protocol put it into, or all of it.
+func resultOfCall(a rpc.Answer) (json.RawMessage, error) {
+	body := bytes.TrimSpace(a.Body)
+	valid := json.Valid(body)
+	switch {
+	case a.Status >= 400:
+		e := &failedCall{code: "call_failed", status: http.StatusInternalServerError, text: fmt.Sprintf("the service answered with status %d: %s", a.Status, clip(string(body)))}
+		if valid {
+			e.raw = (*json.RawMessage)(&body)
+		}
+		return nil, e
+	case len(body) == 0:
+		return json.RawMessage("null"), nil
+	case !valid:
+		return nil, &failedCall{code: "bad_answer", status: http.StatusBadGateway, text: "the service answered something that is not JSON: " + clip(string(body)) + "; a call without the method in its path brings it as it is"}
+	}
+	members := map[string]json.RawMessage{}
+	if json.Unmarshal(body, &members) != nil {
+		return body, nil // no object
+	}
+	result, hasResult := members["result"]
+	fault, hasError := members["error"]
+	switch {
+	case hasError && !falsy(fault):
+		return nil, &failedCall{code: "call_failed", status: http.StatusInternalServerError, text: faultText(fault), raw: &fault}
+	case hasResult:
+		return result, nil
+	case hasError:
+		return json.RawMessage("null"), nil
+	}
+	return body, nil
+}
+
+// falsy reports whether a value means that there is no error, as clients see it.
+func falsy(raw json.RawMessage) bool {
+	switch string(raw) {
+	case "null", "false", "0", `""`:
+		return true
+	}
+	return false
+}
+
+// faultText is what an error says, for people.
+func faultText(raw json.RawMessage) string {
+	var text string
+	if json.Unmarshal(raw, &text) == nil {
+		return text
+	}
+	var object struct{ Message string }
+	if json.Unmarshal(raw, &object) == nil && object.Message != "" {
+		return object.Message
+	}
+	return "the service answered with the error " + clip(string(raw))
+}

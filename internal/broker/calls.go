@@ -1,0 +1,147 @@
+package broker
+
+import "github.com/rushmore/zbus-go/internal/storage"
+
+// Call is what somebody waits for: the other end of a message in a topic for calls.
+// Waiting is called with locks held, and must only look.
+type Call interface {
+	// Waiting reports whether anybody still waits for the answer.
+	Waiting() bool
+}
+
+// callLog has the calls behind the messages of a topic for calls, which follow each
+// other without holes. Guarded by Topic.mu.
+type callLog struct {
+	end   int64  // offset behind the last one
+	calls []Call // those below head are gone
+	head  int
+}
+
+// nobody is the call behind a message that somebody published without waiting.
+type nobody struct{}
+
+func (nobody) Waiting() bool { return true }
+
+// push adds the calls of n messages that follow from an offset on.
+func (l *callLog) push(offset int64, calls []Call, n int) {
+	if l.head == len(l.calls) || l.end != offset { // or it was no topic for calls meanwhile
+		clear(l.calls)
+		l.calls, l.head = l.calls[:0], 0
+	}
+	for i := range n {
+		c := Call(nobody{})
+		if i < len(calls) && calls[i] != nil {
+			c = calls[i]
+		}
+		l.calls = append(l.calls, c)
+	}
+	l.end = offset + int64(n)
+}
+
+// take gives out the call behind an offset. It does so once: what another group of
+// the topic took, or the same one before it was relocated, is not there.
+func (l *callLog) take(offset int64) Call {
+	i := len(l.calls) - int(l.end-offset)
+	if i < l.head || i >= len(l.calls) {
+		return nil
+	}
+	c := l.calls[i]
+	l.calls[i] = nil
+	for l.head < len(l.calls) && l.calls[l.head] == nil {
+		l.head++
+	}
+	return c
+}
+
+// trim drops the calls below an offset: their messages are gone.
+func (l *callLog) trim(first int64) {
+	n := min(len(l.calls)-int(l.end-first), len(l.calls))
+	if n > l.head {
+		clear(l.calls[l.head:n])
+		l.head = n
+	}
+	// Half of it is over: the rest moves to the front.
+	if l.head > len(l.calls)/2 {
+		n := copy(l.calls, l.calls[l.head:])
+		clear(l.calls[n:])
+		l.calls, l.head = l.calls[:n], 0
+	}
+}
+
+// CheckCall refuses what can't be the body of a call to the topic.
+func (t *Topic) CheckCall(body []byte) error {
+	if !t.Calls() {
+		return errorf(Invalid, "Topic(%s) is not for calls: declare one with kind rpc", t.name)
+	}
+	if limit := t.b.opts.MaxBody; limit > 0 && int64(len(body)) > limit {
+		return errorf(TooLarge, "the body of a call has %d bytes: at most %d are allowed", len(body), limit)
+	}
+	return nil
+}
+
+// takeCall is the call behind an offset, if it can still be given to somebody.
+func (t *Topic) takeCall(offset int64) Call {
+	t.mu.Lock()
+	c := t.calls.take(offset)
+	t.mu.Unlock()
+	if c == nil || !c.Waiting() {
+		return nil
+	}
+	return c
+}
+
+// keptCalls is how many bytes of calls that were handed out a topic keeps for people
+// to look at.
+const keptCalls = 1 << 20
+
+// sweep lets go of calls that were handed out, before others are refused for want of
+// room. Called with t.mu held.
+func (t *Topic) sweep(cost int64) {
+	if t.tail.bytes > keptCalls || t.b.memory.Load()+cost > t.b.opts.MemoryBytes {
+		t.forget(t.settledBelow())
+	}
+}
+
+// Attach says who waits for the answer to the message that was added last, if it was
+// not refused.
+func (p *Publishing) Attach(c Call) {
+	q := p.parts[p.items[len(p.items)-1].part]
+	for len(q.calls) < len(q.op.Records)-1 {
+		q.calls = append(q.calls, nil)
+	}
+	q.calls = append(q.calls, c)
+}
+
+// LastID is the id of the message that was added last, in memory of its own, and
+// false if the message was refused.
+func (p *Publishing) LastID() (id string, ok bool) {
+	it := &p.items[len(p.items)-1]
+	return it.id, it.err == nil
+}
+
+// Release notes that the consumer is done with one of its calls.
+func (s *Subscription) Release() {
+	g := s.g
+	g.mu.Lock()
+	if s.busy--; s.busy == 0 {
+		g.ready.idle(s)
+	}
+	if g.ready.has(s) {
+		g.ready.fix(s)
+	}
+	g.mu.Unlock()
+}
+
+// Calls reports whether the messages of the batch are calls.
+func (b *Batch) Calls() bool { return b.Items[0].Call != nil }
+
+// wanted is the call behind a record for the subscription, which is busy with it
+// from now on; ok is false when the record must not be delivered. Called with g.mu
+// held.
+func (g *Group) wanted(r *storage.Record) (c Call, ok bool) {
+	if !g.t.Calls() {
+		return nil, true
+	}
+	c = g.t.takeCall(r.Offset)
+	return c, c != nil
+}
