@@ -15,6 +15,7 @@ type TopicSpec struct {
 	Name   string // 1 to 200 letters, digits, . _ ~ : and -
 	Memory bool   // keeps its messages in memory only
 	RPC    bool   // carries calls: see Service
+	Proxy  bool   // carries HTTP requests to a server behind it, which zbus proxy connects
 	// The oldest messages are removed beyond any of these limits. All three are set
 	// if one is; 0 is no limit.
 	MaxAge   time.Duration
@@ -30,6 +31,9 @@ func (t *TopicSpec) fields() []field {
 	}
 	if t.RPC {
 		mask |= maskMemory | maskRPC
+	}
+	if t.Proxy {
+		mask |= maskMemory | maskProxy
 	}
 	all = appendInt(all, wire.HeaderTopicMask, mask)
 	all = appendInt(all, wire.HeaderTopicMaxAge, t.MaxAge.Milliseconds())

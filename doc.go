@@ -51,8 +51,10 @@
 //
 // A topic of kind RPC carries calls. A [Service] answers them, with methods that
 // [Handle] makes of functions; [Client.Call] makes them. [Client.Request] is the same
-// with bodies of any kind. A call is never run twice by the client or the server.
-// Clients of zbus in other languages, and URLs, can call a Service and be called.
+// with bodies of any kind, and [Service.HandleRequests] its counterpart. A call is never
+// run twice by the client or the server. A Service tells the server what methods it has
+// and of which types, for people to see. Clients of zbus in other languages, and URLs,
+// can call a Service and be called.
 //
 // # Errors
 //

@@ -9,6 +9,7 @@ import (
 const (
 	maskMemory    = 1
 	maskRPC       = 2
+	maskProxy     = 4
 	maskPause     = 8
 	maskExclusive = 16
 	maskTemporary = 32
@@ -20,6 +21,7 @@ type TopicInfo struct {
 	Name      string
 	Memory    bool  // its messages are in memory only
 	RPC       bool  // it carries calls
+	Proxy     bool  // it carries HTTP requests
 	Messages  int64 // ever published; those that are there, for a topic in memory
 	Consumers int   // connections that consume it
 	Groups    []GroupInfo
@@ -113,7 +115,8 @@ func (j *serverJSON) info() ServerInfo {
 
 func (j *topicJSON) info() TopicInfo {
 	t := TopicInfo{
-		Name: j.TopicName, Memory: j.Mask&(maskMemory|maskRPC) != 0, RPC: j.Mask&maskRPC != 0,
+		Name: j.TopicName, Memory: j.Mask&(maskMemory|maskRPC|maskProxy) != 0,
+		RPC: j.Mask&maskRPC != 0, Proxy: j.Mask&maskProxy != 0,
 		Messages: j.MessageDepth, Consumers: j.ConsumerCount,
 		Created: time.UnixMilli(j.CreatedTime), Updated: time.UnixMilli(j.LastUpdatedTime), Server: j.ServerAddress.Address,
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -28,8 +29,12 @@ type ServiceOptions struct {
 	// Concurrency is how many calls run at a time, and how many the service takes:
 	// more stay with the server, for other providers. Default: 64.
 	Concurrency int
-	// Topic is what the topic should be; RPC is set, and Name is that of NewService.
+	// Topic is what the topic should be; RPC is set unless Proxy is, and Name is that
+	// of NewService.
 	Topic TopicSpec
+	// Name, Version and Description are shown to people, next to the methods with the
+	// types of their parameters and results.
+	Name, Version, Description string
 }
 
 // Service is a provider of calls. Make one with [NewService], give it methods with
@@ -39,10 +44,18 @@ type Service struct {
 	topic string
 	opts  ServiceOptions
 
-	mu      sync.Mutex
-	methods map[string]Method // guarded by mu
-	wraps   []Middleware      // guarded by mu: the first is the outermost
-	running atomic.Bool
+	mu       sync.Mutex
+	methods  map[string]*method // guarded by mu
+	requests RequestHandler     // guarded by mu: nil unless it takes all calls
+	wraps    []Middleware       // guarded by mu: the first is the outermost
+	running  atomic.Bool
+}
+
+// method is one that a service has.
+type method struct {
+	run            Method
+	text           string          // for people
+	params, result json.RawMessage // JSON Schemas; nil: unknown
 }
 
 // NewService makes a provider of calls to a topic.
@@ -50,7 +63,7 @@ func NewService(c *Client, topic string, opts ServiceOptions) *Service {
 	if opts.Concurrency <= 0 {
 		opts.Concurrency = 64
 	}
-	return &Service{c: c, topic: topic, opts: opts, methods: make(map[string]Method)}
+	return &Service{c: c, topic: topic, opts: opts, methods: make(map[string]*method)}
 }
 
 // Use adds middleware around the methods that are added later, inside that which was
@@ -63,13 +76,41 @@ func (s *Service) Use(m ...Middleware) {
 
 // HandleRaw adds a method that reads its parameters itself; one of the same name is
 // replaced. Methods may be added while the service runs.
-func (s *Service) HandleRaw(method string, f Method) {
+func (s *Service) HandleRaw(method string, f Method) { s.add(method, f, nil, nil) }
+
+func (s *Service) add(name string, f Method, params, result json.RawMessage) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	for _, wrap := range slices.Backward(s.wraps) {
 		f = wrap(f)
 	}
-	s.methods[method] = f
+	s.methods[name] = &method{run: f, params: params, result: result}
+	s.mu.Unlock()
+	s.describeAgain()
+}
+
+// Describe says for people what a method does. The method has been added before;
+// otherwise nothing happens.
+func (s *Service) Describe(method, text string) {
+	s.mu.Lock()
+	if m := s.methods[method]; m != nil {
+		m.text = text
+	}
+	s.mu.Unlock()
+	s.describeAgain()
+}
+
+// RequestHandler answers one call whose body may be anything, with a message of which
+// only headers and body count. An error goes to the caller as its text, with the
+// status of an [*Error] or 500.
+type RequestHandler func(ctx context.Context, d *Delivery) (*Message, error)
+
+// HandleRequests has f answer all calls, also those that would be for a method: the
+// service does not look into their bodies then. It is the counterpart of
+// [Client.Request]. Middleware does not concern it.
+func (s *Service) HandleRequests(f RequestHandler) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.requests = f
 }
 
 // Handle adds a typed method. In is what the parameters are decoded into: one
@@ -77,13 +118,13 @@ func (s *Service) HandleRaw(method string, f Method) {
 // the elements of a slice; none leave it zero. Texts become numbers and booleans
 // where In wants those, since calls by URL have only texts.
 func Handle[In, Out any](s *Service, method string, f func(ctx context.Context, in In) (Out, error)) {
-	s.HandleRaw(method, func(ctx context.Context, params json.RawMessage) (any, error) {
+	s.add(method, func(ctx context.Context, params json.RawMessage) (any, error) {
 		var in In
 		if err := decodeParams(params, &in); err != nil {
 			return nil, fmt.Errorf("parameters: %w", err)
 		}
 		return f(ctx, in)
-	})
+	}, paramsSchema(reflect.TypeFor[In]()), schemaOf(reflect.TypeFor[Out]()))
 }
 
 // CallInfo tells about the call that is being answered.
@@ -119,9 +160,9 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	defer s.running.Store(false)
 	spec := s.opts.Topic
-	spec.RPC = true
+	spec.RPC = !spec.Proxy
 	sub, err := s.c.Subscribe(ctx, s.topic, "", SubscribeOptions{
-		Window: s.opts.Concurrency, Concurrency: s.opts.Concurrency, Declare: &GroupSpec{Topic: spec},
+		Window: s.opts.Concurrency, Concurrency: s.opts.Concurrency, Declare: &GroupSpec{Topic: spec}, greet: s.describe,
 	}, s.serve)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -138,6 +179,13 @@ func (s *Service) Run(ctx context.Context) error {
 
 // serve answers one call.
 func (s *Service) serve(ctx context.Context, d *Delivery) error {
+	s.mu.Lock()
+	requests := s.requests
+	s.mu.Unlock()
+	if requests != nil {
+		s.serveRequest(ctx, d, requests)
+		return nil
+	}
 	var req struct {
 		Method string          `json:"method"`
 		Module string          `json:"module"`
@@ -165,11 +213,11 @@ func (s *Service) run(ctx context.Context, name string, params json.RawMessage) 
 		}
 	}()
 	s.mu.Lock()
-	method := s.methods[name]
+	m := s.methods[name]
 	s.mu.Unlock()
 	switch {
-	case method != nil:
-		return method(ctx, params)
+	case m != nil:
+		return m.run(ctx, params)
 	case name == "": // clients ask so what there is
 		return s.names(), nil
 	}
@@ -200,14 +248,54 @@ func (s *Service) answer(d *Delivery, result any, err error) {
 			Error string `json:"error"`
 		}{err.Error()})
 	}
+	s.send(d, 200, &Message{Headers: jsonHeaders, Body: body})
+}
+
+// serveRequest answers one call whose body is not looked into.
+func (s *Service) serveRequest(ctx context.Context, d *Delivery, f RequestHandler) {
+	answer, err := s.request(ctx, d, f)
+	if err != nil {
+		status := 500
+		if e := (*Error)(nil); errors.As(err, &e) && e.Status >= 400 {
+			status = e.Status
+		}
+		s.send(d, status, &Message{Headers: map[string]string{"content-type": "text/plain; charset=utf-8"}, Body: []byte(err.Error())})
+		return
+	}
+	if answer == nil {
+		answer = &Message{}
+	}
+	s.send(d, 200, answer)
+}
+
+// request runs f. A panic of it is an error of which the caller learns no more.
+func (s *Service) request(ctx context.Context, d *Delivery, f RequestHandler) (m *Message, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.c.log.Error("zbus request handler panicked", "topic", s.topic, "panic", p, "stack", string(debug.Stack()))
+			err = errPanic
+		}
+	}()
+	if m, err = f(ctx, d); m != nil && err == nil {
+		err = m.check("answer", s.topic)
+	}
+	return m, err
+}
+
+// send sends the answer to a call.
+func (s *Service) send(d *Delivery, status int, m *Message) {
 	c := s.c
 	c.mu.Lock()
 	c.post(wire.CmdRoute, 0, func(w *frameWriter) {
 		w.field(wire.HeaderID, d.ID)
 		w.field(wire.HeaderRecver, d.Sender)
 		w.field(wire.HeaderTopic, s.topic)
-		w.dst = append(w.dst, "ack: false\r\norigin_status: 200\r\ncontent-type: application/json\r\n"...)
-		w.body(body)
+		w.dst = append(w.dst, "ack: false\r\n"...)
+		w.int(wire.HeaderOriginStatus, int64(status))
+		for name, value := range m.Headers {
+			w.field(name, value)
+		}
+		w.body(m.Body)
 	})
 	c.mu.Unlock()
 	c.nudge()

@@ -32,6 +32,8 @@ type SubscribeOptions struct {
 	// Declare, if not nil, makes sure of the topic and the group first, and whenever
 	// the connection or the group was lost. Its Name is not used.
 	Declare *GroupSpec
+
+	greet func(*Client) // called with its mu held before each request on a new connection
 }
 
 const (
@@ -162,6 +164,7 @@ func (c *Client) subscribe(ctx context.Context, topic, group string, opts Subscr
 	c.keys++
 	s.key = c.keys
 	c.subs[s.key] = s
+	s.greet()
 	s.renew()
 	c.mu.Unlock()
 	c.nudge()

@@ -144,7 +144,15 @@ func (s *Subscription) again() {
 			w.body(nil)
 		})
 	}
+	s.greet()
 	s.renew()
+}
+
+// greet says what the server is to know of the subscriber. Called with c.mu held.
+func (s *Subscription) greet() {
+	if s.opts.greet != nil {
+		s.opts.greet(s.c)
+	}
 }
 
 // refused hears that the server gives nothing: the group is gone, or it is not for
