@@ -286,6 +286,7 @@ func (e StatsRange) Valid() bool {
 const (
 	Log    TopicKind = "log"
 	Memory TopicKind = "memory"
+	Proxy  TopicKind = "proxy"
 	Rpc    TopicKind = "rpc"
 )
 
@@ -295,6 +296,8 @@ func (e TopicKind) Valid() bool {
 	case Log:
 		return true
 	case Memory:
+		return true
+	case Proxy:
 		return true
 	case Rpc:
 		return true
@@ -941,7 +944,7 @@ type NewMessages1 = []NewMessage
 
 // NewTopic defines model for NewTopic.
 type NewTopic struct {
-	// Kind `log` is on disk; `memory` is lost with the process; `rpc` holds calls until a provider answers them.
+	// Kind `log` is on disk; `memory` is lost with the process; `rpc` holds calls until a provider answers them; `proxy` does that with the HTTP requests to `/proxy/<topic>/…`.
 	Kind *TopicKind `json:"kind,omitempty"`
 
 	// Name 1 to 200 letters, digits or . _ ~ : - without two dots in a row; must not begin with ~.
@@ -1451,7 +1454,7 @@ type Topic struct {
 	FirstTime *time.Time `json:"firstTime,omitempty"`
 	Groups    []Group    `json:"groups"`
 
-	// Kind `log` is on disk; `memory` is lost with the process; `rpc` holds calls until a provider answers them.
+	// Kind `log` is on disk; `memory` is lost with the process; `rpc` holds calls until a provider answers them; `proxy` does that with the HTTP requests to `/proxy/<topic>/…`.
 	Kind TopicKind `json:"kind"`
 
 	// LastTime Of the newest message ever.
@@ -1476,7 +1479,7 @@ type Topic struct {
 type TopicDefinition struct {
 	Groups *[]GroupDefinition `json:"groups,omitempty"`
 
-	// Kind `log` is on disk; `memory` is lost with the process; `rpc` holds calls until a provider answers them.
+	// Kind `log` is on disk; `memory` is lost with the process; `rpc` holds calls until a provider answers them; `proxy` does that with the HTTP requests to `/proxy/<topic>/…`.
 	Kind   *TopicKind `json:"kind,omitempty"`
 	Name   string     `json:"name"`
 	Paused *bool      `json:"paused,omitempty"`
@@ -1485,7 +1488,7 @@ type TopicDefinition struct {
 	Retention *Retention `json:"retention,omitempty"`
 }
 
-// TopicKind `log` is on disk; `memory` is lost with the process; `rpc` holds calls until a provider answers them.
+// TopicKind `log` is on disk; `memory` is lost with the process; `rpc` holds calls until a provider answers them; `proxy` does that with the HTTP requests to `/proxy/<topic>/…`.
 type TopicKind string
 
 // TopicPatch defines model for TopicPatch.

@@ -10,6 +10,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/caller"
 	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/stats"
 )
@@ -21,6 +22,7 @@ const Base = "/api/v1"
 type Options struct {
 	Broker *broker.Broker
 	Calls  *rpc.Table
+	Caller *caller.Caller
 	Stats  *stats.Sampler
 	Log    *slog.Logger
 	// Contract is the text of openapi.yaml, Channels that of asyncapi.yaml.
@@ -135,8 +137,8 @@ func (h *handler) guard(next http.Handler) http.Handler {
 	}))
 	protected := cross.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if !h.knownHost(req.Host) {
-			h.problem(w, req, &misdirected{"this server does not go by the name " + req.Host + ": use its address, or start it with --advertise"})
+		if err := CheckHost(req.Host, h.Hosts); err != nil {
+			h.problem(w, req, err)
 			return
 		}
 		w.Header().Set("X-Content-Type-Options", "nosniff")

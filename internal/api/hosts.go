@@ -12,8 +12,8 @@ import (
 // knownHost reports whether a Host header names this server. A page of another
 // site can have its own name point to this server's address, and is then of the
 // same origin as far as its browser can tell; but that name is not ours.
-func (h *handler) knownHost(host string) bool {
-	if h.Hosts == nil {
+func knownHost(host string, hosts []string) bool {
+	if hosts == nil {
 		return true
 	}
 	name, _, err := net.SplitHostPort(host)
@@ -25,7 +25,16 @@ func (h *handler) knownHost(host string) bool {
 		return true
 	}
 	name = strings.ToLower(name)
-	return name == "localhost" || strings.HasSuffix(name, ".localhost") || slices.Contains(h.Hosts, name)
+	return name == "localhost" || strings.HasSuffix(name, ".localhost") || slices.Contains(hosts, name)
+}
+
+// CheckHost refuses a request by the Host that it names, unless that is one of this
+// server's. hosts are those of Options.
+func CheckHost(host string, hosts []string) error {
+	if !knownHost(host, hosts) {
+		return &misdirected{"this server does not go by the name " + host + ": use its address, or start it with --advertise"}
+	}
+	return nil
 }
 
 // allowedOrigin reports whether the patterns let a page's origin in.

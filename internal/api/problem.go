@@ -118,6 +118,11 @@ func (h *handler) problem(w http.ResponseWriter, req *http.Request, err error) {
 	if p.Code == "internal" && req.Context().Err() == nil {
 		h.Log.Error("request failed", "method", req.Method, "path", req.URL.Path, "remote", req.RemoteAddr, "err", err)
 	}
+	p.Write(w)
+}
+
+// Write answers a request with the problem.
+func (p Problem) Write(w http.ResponseWriter) {
 	body, err := json.Marshal(p)
 	if err != nil {
 		http.Error(w, "Internal error", http.StatusInternalServerError)

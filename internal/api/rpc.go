@@ -8,34 +8,16 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/caller"
 	"github.com/rushmore/zbus-go/internal/rpc"
-	"github.com/rushmore/zbus-go/internal/storage"
-	"github.com/rushmore/zbus-go/internal/wire"
 )
 
-// asker is a caller that makes one call.
-type asker struct {
-	peer rpc.Peer
-	over chan ended // capacity 1: a call is over once
-}
+// answered is the answer to a call.
+type answered struct{ *caller.Answer }
 
-// ended is how a call did: an answer, or another outcome.
-type ended struct {
-	answer  rpc.Answer
-	outcome rpc.Outcome
-}
-
-// CallFailed is part of rpc.Sink.
-func (a *asker) CallFailed(_ *rpc.Call, o rpc.Outcome) { a.over <- ended{outcome: o} }
-
-// CallAnswered is part of rpc.Receiver.
-func (a *asker) CallAnswered(_ *rpc.Call, answer rpc.Answer) { a.over <- ended{answer: answer} }
-
-// answered is the answer to a call, and how long what took.
-type answered struct {
-	rpc.Answer
-	timing string
+// timing says how long what took, as browsers show it.
+func (a *answered) timing() string {
+	return fmt.Sprintf("queue;dur=%.3f, provider;dur=%.3f", ms(a.Queue), ms(a.Provider))
 }
 
 // call makes a call with a body of JSON and waits for its answer. name is for the
@@ -45,9 +27,6 @@ func (h *handler) call(ctx context.Context, topic, name string, body []byte, tim
 	if err != nil {
 		return nil, err
 	}
-	if err := t.CheckCall(body); err != nil {
-		return nil, err
-	}
 	asked := time.Duration(0)
 	if timeout != nil {
 		if *timeout < 1 || *timeout > 24*3600*1000 {
@@ -55,62 +34,13 @@ func (h *handler) call(ctx context.Context, topic, name string, body []byte, tim
 		}
 		asked = time.Duration(*timeout) * time.Millisecond
 	}
-	t.AwaitProvider(ctx)
-	a := &asker{over: make(chan ended, 1)}
-	a.peer.Init(h.Calls, newID(), actor(ctx), a)
-	defer a.peer.Leave()
-	c, err := a.ask(h, t, name, body, h.Calls.Timeout(asked))
+	a, err := h.Caller.Call(ctx, caller.Request{
+		Topic: t, Name: name, ContentType: "application/json", Body: body, Timeout: asked, Actor: actor(ctx),
+	})
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case end := <-a.over:
-		if end.outcome != rpc.Answered {
-			return nil, &broker.Error{Code: codeOf(end.outcome), Text: c.Text(end.outcome)}
-		}
-		queue, provider := c.Times()
-		return &answered{end.answer, fmt.Sprintf("queue;dur=%.3f, provider;dur=%.3f", ms(queue), ms(provider))}, nil
-	case <-h.Stopping:
-		return nil, &broker.Error{Code: broker.Unavailable, Text: "the broker is shutting down: the call may have run"}
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
-
-// ask hands the call to the broker.
-func (a *asker) ask(h *handler, t *broker.Topic, name string, body []byte, timeout time.Duration) (*rpc.Call, error) {
-	id := newID()
-	headers := wire.AppendJSON(nil, []wire.Field{
-		{Name: wire.HeaderSender, Value: a.peer.ID()},
-		{Name: wire.HeaderContentType, Value: "application/json"},
-	})
-	taken := make(chan struct{})
-	p := h.broker.NewPublishing(func() { close(taken) })
-	p.Add(t, storage.Record{ID: id, Headers: string(headers), Body: body}, true, 0)
-	c := a.peer.Begin(h.Calls.Now(), h.Calls.Service(t.Name()), name, id, timeout)
-	if _, ok := p.LastID(); ok {
-		p.Attach(c)
-	}
-	p.Publish()
-	<-taken // at once: nothing of a call goes to disk
-	if _, _, err := p.Result(0); err != nil && c.Refuse() {
-		return nil, err
-	}
-	return c, nil
-}
-
-// codeOf is the error of an outcome that is not an answer.
-func codeOf(o rpc.Outcome) broker.Code {
-	switch o {
-	case rpc.TimedOut:
-		return broker.Timeout
-	case rpc.ProviderGone:
-		return broker.ProviderGone
-	case rpc.Unavailable, rpc.Abandoned:
-		return broker.Unavailable
-	case rpc.Answered:
-	}
-	return broker.Internal
+	return &answered{a}, nil
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
@@ -137,7 +67,7 @@ func (a *answered) VisitCallServiceResponse(w http.ResponseWriter) error {
 	}
 	w.Header().Set("Content-Type", kind)
 	w.Header().Set("Content-Security-Policy", "sandbox")
-	w.Header().Set("Server-Timing", a.timing)
+	w.Header().Set("Server-Timing", a.timing())
 	w.WriteHeader(a.Status)
 	_, _ = w.Write(a.Body) // the status is sent: there is nothing more to say
 	return nil
@@ -169,11 +99,12 @@ func (h *handler) CallMethod(ctx context.Context, r CallMethodRequestObject) (Ca
 	if err != nil {
 		return nil, err
 	}
-	result, err := resultOfCall(a.Answer)
+	result, err := resultOfCall(a.Answer.Answer)
 	if err != nil {
 		return nil, err
 	}
-	return CallMethod200JSONResponse{Body: result, Headers: CallMethod200ResponseHeaders{ServerTiming: &a.timing}}, nil
+	timing := a.timing()
+	return CallMethod200JSONResponse{Body: result, Headers: CallMethod200ResponseHeaders{ServerTiming: &timing}}, nil
 }
 
 func slicesConcat(before string, raw []byte, after string) []byte {

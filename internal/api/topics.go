@@ -19,6 +19,8 @@ const (
 // KindOf names what a topic's mask says.
 func KindOf(t *broker.Topic) TopicKind {
 	switch {
+	case t.Proxies():
+		return "proxy"
 	case t.Calls():
 		return "rpc"
 	case t.Memory():

@@ -122,6 +122,10 @@ func (t *Topic) Calls() bool { return t.memory && t.Unacked() }
 // of their own.
 func (t *Topic) Unacked() bool { return t.bits.Load()&(MaskRPC|MaskProxy) != 0 }
 
+// Proxies reports whether the topic's messages are HTTP requests for whoever has
+// connected for them (proxy topics, which are a kind of topics for calls).
+func (t *Topic) Proxies() bool { return t.memory && t.bits.Load()&MaskProxy != 0 }
+
 // A topic for calls that was declared so short a time ago has its first provider
 // on the way: calls may wait for it.
 const (

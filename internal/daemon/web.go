@@ -10,7 +10,9 @@ import (
 
 	zbus "github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/caller"
 	"github.com/rushmore/zbus-go/internal/config"
+	"github.com/rushmore/zbus-go/internal/gateway"
 	"github.com/rushmore/zbus-go/internal/live"
 	"github.com/rushmore/zbus-go/internal/metrics"
 	"github.com/rushmore/zbus-go/internal/stats"
@@ -38,11 +40,13 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 		Broker: p.broker, Stats: p.stats, Log: p.log, Server: info, Sessions: p.sessions, Origins: cfg.AllowOrigin,
 		ReadLimit: 2*cfg.MaxBody + 1<<20, FrameBytes: memory.frames,
 	})
+	calls := &caller.Caller{Broker: p.broker, Calls: p.calls, Stopping: p.stopping.Done()}
 	return map[string]http.Handler{
-		"/ui": console, "/ui/": console,
+		gateway.Base: gateway.New(gateway.Options{Broker: p.broker, Caller: calls, Log: p.log, MaxBody: cfg.MaxBody, Hosts: hosts(cfg)}),
+		"/ui":        console, "/ui/": console,
 		"/metrics": numbers,
 		"/api/": api.New(api.Options{
-			Broker: p.broker, Calls: p.calls, Stats: p.stats, Log: p.log, Contract: zbus.OpenAPI(), Channels: zbus.AsyncAPI(), Live: p.live,
+			Broker: p.broker, Calls: p.calls, Caller: calls, Stats: p.stats, Log: p.log, Contract: zbus.OpenAPI(), Channels: zbus.AsyncAPI(), Live: p.live,
 			Server: info, Sessions: p.sessions, Disconnect: p.disconnect, Stopping: p.stopping.Done(),
 			Hosts: hosts(cfg), Origins: cfg.AllowOrigin,
 		}),

@@ -3,9 +3,12 @@ package server
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 
@@ -27,7 +30,7 @@ const homePage = `<!doctype html>
 // are routes to the same functions.
 func (s *Server) newHTTP() *http.Server {
 	r := chi.NewRouter()
-	r.Use(s.upgrades, s.commanded)
+	r.Use(s.others, s.upgrades, s.commanded)
 	r.Get("/", func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Query().Has(wire.HeaderCmd) {
 			s.command(w, req)
@@ -50,12 +53,6 @@ func (s *Server) newHTTP() *http.Server {
 		_, _ = io.WriteString(w, "ok\n")
 	})
 	r.Get("/readyz", s.ready)
-	for path, h := range s.opts.Handlers {
-		if strings.HasSuffix(path, "/") {
-			path += "*"
-		}
-		r.Handle(path, s.accounted(h))
-	}
 	for name := range s.verbs {
 		r.HandleFunc("/"+name, s.command)
 		r.HandleFunc("/"+name+"/*", s.command)
@@ -65,6 +62,7 @@ func (s *Server) newHTTP() *http.Server {
 		Handler:           r,
 		ReadHeaderTimeout: headTimeout,
 		IdleTimeout:       s.opts.IdleTimeout,
+		ConnContext:       encrypted,
 		MaxHeaderBytes:    s.limits().Head,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
@@ -82,15 +80,43 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	}
 }
 
-// elsewhere reports whether one of the handlers serves a path, so that nothing in
-// the request makes it one of the protocol's.
-func (s *Server) elsewhere(path string) bool {
-	for p := range s.opts.Handlers {
+// elsewhere is the handler that serves a path, if it is none of the protocol's. No two
+// of their paths begin with one another, but for the slash at the end.
+func (s *Server) elsewhere(path string) http.Handler {
+	for p, h := range s.opts.Handlers {
 		if path == p || strings.HasSuffix(p, "/") && strings.HasPrefix(path, p) {
-			return true
+			return h
 		}
 	}
-	return false
+	return nil
+}
+
+// tlsKey finds in the context of a request the TLS connection that it came by.
+type tlsKey struct{}
+
+// encrypted notes it: behind the bytes that were read before, net/http does not see it.
+func encrypted(ctx context.Context, conn net.Conn) context.Context {
+	if c, ok := conn.(*prefixConn); ok {
+		if secure, ok := c.Conn.(*tls.Conn); ok {
+			return context.WithValue(ctx, tlsKey{}, secure)
+		}
+	}
+	return ctx
+}
+
+// others serves what the handlers do, whatever the method is and the headers say.
+func (s *Server) others(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if h := s.elsewhere(req.URL.Path); h != nil {
+			if conn, ok := req.Context().Value(tlsKey{}).(*tls.Conn); ok {
+				state := conn.ConnectionState()
+				req.TLS = &state
+			}
+			s.accounted(h).ServeHTTP(w, req)
+			return
+		}
+		next.ServeHTTP(w, req)
+	})
 }
 
 // accounted limits the body of a request, and accounts for it as long as the
@@ -136,7 +162,7 @@ func (s *Server) limits() wire.Limits {
 // upgrades turns WebSocket requests, whatever their path, into sessions.
 func (s *Server) upgrades(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if strings.EqualFold(req.Header.Get("Upgrade"), "websocket") && !s.elsewhere(req.URL.Path) {
+		if strings.EqualFold(req.Header.Get("Upgrade"), "websocket") {
 			s.serveWebSocket(w, req)
 			return
 		}
@@ -147,7 +173,7 @@ func (s *Server) upgrades(next http.Handler) http.Handler {
 // commanded serves what has a cmd header, whatever its path is.
 func (s *Server) commanded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if req.Header.Values(wire.HeaderCmd) != nil && !s.elsewhere(req.URL.Path) {
+		if req.Header.Values(wire.HeaderCmd) != nil {
 			s.command(w, req)
 			return
 		}

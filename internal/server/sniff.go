@@ -96,13 +96,16 @@ func (s *Server) forHTTP(r *wire.Reader) bool {
 	if v, ok := r.PeekField(wire.HeaderUpgrade); ok && strings.EqualFold(string(v), "websocket") {
 		return true
 	}
-	if _, ok := r.PeekField(wire.HeaderCmd); ok {
+	_, command := r.PeekField(wire.HeaderCmd)
+	_, host := r.PeekField(wire.HeaderHost)
+	path, _, _ := strings.Cut(string(r.PeekURL()), "?")
+	switch {
+	case host && s.elsewhere(path) != nil:
+		return true // whatever else its headers say: they are another program's
+	case command || !host:
 		return false
 	}
-	if _, ok := r.PeekField(wire.HeaderHost); !ok {
-		return false
-	}
-	return !s.isVerbURL(string(r.PeekURL()))
+	return !s.isVerbURL(path)
 }
 
 // isVerbURL reports whether the first segment of a path is a command.

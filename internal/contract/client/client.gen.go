@@ -285,6 +285,7 @@ func (e StatsRange) Valid() bool {
 const (
 	Log    TopicKind = "log"
 	Memory TopicKind = "memory"
+	Proxy  TopicKind = "proxy"
 	Rpc    TopicKind = "rpc"
 )
 
@@ -294,6 +295,8 @@ func (e TopicKind) Valid() bool {
 	case Log:
 		return true
 	case Memory:
+		return true
+	case Proxy:
 		return true
 	case Rpc:
 		return true
@@ -940,7 +943,7 @@ type NewMessages1 = []NewMessage
 
 // NewTopic defines model for NewTopic.
 type NewTopic struct {
-	// Kind `log` is on disk; `memory` is lost with the process; `rpc` holds calls until a provider answers them.
+	// Kind `log` is on disk; `memory` is lost with the process; `rpc` holds calls until a provider answers them; `proxy` does that with the HTTP requests to `/proxy/<topic>/…`.
 	Kind *TopicKind `json:"kind,omitempty"`
 
 	// Name 1 to 200 letters, digits or . _ ~ : - without two dots in a row; must not begin with ~.
@@ -1450,7 +1453,7 @@ type Topic struct {
 	FirstTime *time.Time `json:"firstTime,omitempty"`
 	Groups    []Group    `json:"groups"`
 
-	// Kind `log` is on disk; `memory` is lost with the process; `rpc` holds calls until a provider answers them.
+	// Kind `log` is on disk; `memory` is lost with the process; `rpc` holds calls until a provider answers them; `proxy` does that with the HTTP requests to `/proxy/<topic>/…`.
 	Kind TopicKind `json:"kind"`
 
 	// LastTime Of the newest message ever.
@@ -1475,7 +1478,7 @@ type Topic struct {
 type TopicDefinition struct {
 	Groups *[]GroupDefinition `json:"groups,omitempty"`
 
-	// Kind `log` is on disk; `memory` is lost with the process; `rpc` holds calls until a provider answers them.
+	// Kind `log` is on disk; `memory` is lost with the process; `rpc` holds calls until a provider answers them; `proxy` does that with the HTTP requests to `/proxy/<topic>/…`.
 	Kind   *TopicKind `json:"kind,omitempty"`
 	Name   string     `json:"name"`
 	Paused *bool      `json:"paused,omitempty"`
@@ -1484,7 +1487,7 @@ type TopicDefinition struct {
 	Retention *Retention `json:"retention,omitempty"`
 }
 
-// TopicKind `log` is on disk; `memory` is lost with the process; `rpc` holds calls until a provider answers them.
+// TopicKind `log` is on disk; `memory` is lost with the process; `rpc` holds calls until a provider answers them; `proxy` does that with the HTTP requests to `/proxy/<topic>/…`.
 type TopicKind string
 
 // TopicPatch defines model for TopicPatch.

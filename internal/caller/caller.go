@@ -1,0 +1,130 @@
+// Package caller makes calls to services for those parts of the broker that are not
+// sessions: what serves HTTP. A call is a message in a topic for calls and an entry in
+// the table of calls, as for a session; its outcome comes back to the goroutine that
+// waits for it.
+package caller
+
+import (
+	"context"
+	"crypto/rand"
+	"strings"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/rpc"
+	"github.com/rushmore/zbus-go/internal/storage"
+	"github.com/rushmore/zbus-go/internal/wire"
+)
+
+// Caller makes calls. All fields are required. Its methods may be called by any number
+// of goroutines.
+type Caller struct {
+	Broker *broker.Broker
+	Calls  *rpc.Table
+	// Stopping is closed when calls have to end that wait for an answer.
+	Stopping <-chan struct{}
+}
+
+// Request is what to call.
+type Request struct {
+	Topic       *broker.Topic
+	Name        string // of the method, for the figures: nobody else reads it
+	ContentType string
+	Headers     []wire.Field // more headers, for the provider
+	Body        []byte
+	Timeout     time.Duration // as Table.Timeout takes it
+	Actor       string        // the remote address of who asks
+}
+
+// Answer is what a provider answered, and how long that took.
+type Answer struct {
+	rpc.Answer
+	Queue    time.Duration // until a provider had it
+	Provider time.Duration // from then on
+}
+
+// asker is a caller that makes one call.
+type asker struct {
+	peer rpc.Peer
+	over chan ended // capacity 1: a call is over once
+}
+
+// ended is how a call did: an answer, or another outcome.
+type ended struct {
+	answer  rpc.Answer
+	outcome rpc.Outcome
+}
+
+// CallFailed is part of rpc.Sink.
+func (a *asker) CallFailed(_ *rpc.Call, o rpc.Outcome) { a.over <- ended{outcome: o} }
+
+// CallAnswered is part of rpc.Receiver.
+func (a *asker) CallAnswered(_ *rpc.Call, answer rpc.Answer) { a.over <- ended{answer: answer} }
+
+// Call makes a call and waits for its answer, whatever its status is. An error has one
+// of the broker's codes: Invalid when the topic is none for calls, TooLarge,
+// Unavailable (it did not run), Timeout or ProviderGone (it may have run); or it is the
+// one of ctx, whose end abandons the call.
+func (c *Caller) Call(ctx context.Context, r Request) (*Answer, error) {
+	if err := r.Topic.CheckCall(r.Body); err != nil {
+		return nil, err
+	}
+	r.Topic.AwaitProvider(ctx)
+	a := &asker{over: make(chan ended, 1)}
+	a.peer.Init(c.Calls, newID(), r.Actor, a)
+	defer a.peer.Leave()
+	call, err := c.ask(a, &r)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case end := <-a.over:
+		if end.outcome != rpc.Answered {
+			return nil, &broker.Error{Code: codeOf(end.outcome), Text: call.Text(end.outcome)}
+		}
+		queue, provider := call.Times()
+		return &Answer{end.answer, queue, provider}, nil
+	case <-c.Stopping:
+		return nil, &broker.Error{Code: broker.Unavailable, Text: "the broker is shutting down: the call may have run"}
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// ask hands the call to the broker.
+func (c *Caller) ask(a *asker, r *Request) (*rpc.Call, error) {
+	id := newID()
+	headers := wire.AppendJSON(nil, append([]wire.Field{
+		{Name: wire.HeaderSender, Value: a.peer.ID()},
+		{Name: wire.HeaderContentType, Value: r.ContentType},
+	}, r.Headers...))
+	taken := make(chan struct{})
+	p := c.Broker.NewPublishing(func() { close(taken) })
+	p.Add(r.Topic, storage.Record{ID: id, Headers: string(headers), Body: r.Body}, true, 0)
+	call := a.peer.Begin(c.Calls.Now(), c.Calls.Service(r.Topic.Name()), r.Name, id, c.Calls.Timeout(r.Timeout))
+	if _, ok := p.LastID(); ok {
+		p.Attach(call)
+	}
+	p.Publish()
+	<-taken // at once: nothing of a call goes to disk
+	if _, _, err := p.Result(0); err != nil && call.Refuse() {
+		return nil, err
+	}
+	return call, nil
+}
+
+// codeOf is the error of an outcome that is not an answer.
+func codeOf(o rpc.Outcome) broker.Code {
+	switch o {
+	case rpc.TimedOut:
+		return broker.Timeout
+	case rpc.ProviderGone:
+		return broker.ProviderGone
+	case rpc.Unavailable, rpc.Abandoned:
+		return broker.Unavailable
+	case rpc.Answered:
+	}
+	return broker.Internal
+}
+
+func newID() string { return strings.ToLower(rand.Text()) }

@@ -1,0 +1,206 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+
+	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/caller"
+)
+
+// Base is the path below which topics are.
+const Base = "/proxy/"
+
+// Options are what the gateway needs. All are required.
+type Options struct {
+	Broker *broker.Broker
+	Caller *caller.Caller
+	Log    *slog.Logger
+	// MaxBody is the limit for the body of a message, in bytes.
+	MaxBody int64
+	// Hosts are names of this server, as in api.Options.
+	Hosts []string
+}
+
+// New makes the handler for all below Base.
+func New(opts Options) http.Handler {
+	g := &gateway{opts: opts}
+	g.proxy = &httputil.ReverseProxy{
+		Rewrite: rewrite, Transport: &carrier{opts.Caller, opts.MaxBody}, ModifyResponse: contain, ErrorHandler: g.fail,
+		ErrorLog: slog.NewLogLogger(opts.Log.Handler(), slog.LevelDebug),
+	}
+	return g
+}
+
+type gateway struct {
+	opts  Options
+	proxy *httputil.ReverseProxy
+}
+
+// route is where a request goes: in its context.
+type route struct {
+	topic  *broker.Topic
+	prefix string // of the path, as it was sent, without the slash behind it
+	rest   string // the path behind that, escaped
+}
+
+type routeKey struct{}
+
+func routeOf(ctx context.Context) *route {
+	r, _ := ctx.Value(routeKey{}).(*route)
+	return r
+}
+
+// ServeHTTP finds the topic. The rest is that of a reverse proxy whose transport makes
+// calls.
+func (g *gateway) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if err := api.CheckHost(req.Host, g.opts.Hosts); err != nil {
+		g.fail(w, req, err)
+		return
+	}
+	r, err := g.find(req)
+	if err != nil {
+		g.fail(w, req, err)
+		return
+	}
+	if r.rest == "" { // relative links of the page would lead out of it
+		w.Header().Set("Location", r.prefix[strings.LastIndexByte(r.prefix, '/')+1:]+"/"+query(req.URL))
+		w.WriteHeader(http.StatusPermanentRedirect)
+		return
+	}
+	req.Body = http.MaxBytesReader(w, req.Body, g.opts.MaxBody)
+	g.proxy.ServeHTTP(w, req.WithContext(context.WithValue(req.Context(), routeKey{}, r)))
+}
+
+func query(u *url.URL) string {
+	if u.RawQuery == "" {
+		return ""
+	}
+	return "?" + u.RawQuery
+}
+
+// find takes a request apart, and refuses those that a proxy can't do.
+func (g *gateway) find(req *http.Request) (*route, error) {
+	switch {
+	case req.Header.Get("Upgrade") != "":
+		return nil, refusal{http.StatusNotImplemented, "connections can't be switched to another protocol (" + clip(req.Header.Get("Upgrade")) + ") by way of " + Base + ": requests and answers alone go through"}
+	case req.Method == http.MethodConnect || req.Method == http.MethodTrace:
+		return nil, refusal{http.StatusNotImplemented, req.Method + " does not go through " + Base}
+	}
+	path := req.URL.EscapedPath()
+	name, rest, below := strings.Cut(strings.TrimPrefix(path, Base), "/")
+	topic, err := url.PathUnescape(name)
+	if err != nil || topic == "" {
+		return nil, refusal{http.StatusNotFound, "the path must be " + Base + "<topic>/…"}
+	}
+	t, err := g.opts.Broker.Topic(topic)
+	if err == nil && !t.Proxies() {
+		err = &broker.Error{Code: broker.NotFound, Text: "Topic(" + t.Name() + ") does not lead to a server: that is what topics of the kind proxy are for, which zbus proxy makes"}
+	}
+	if err != nil {
+		return nil, err
+	}
+	r := &route{topic: t, prefix: Base + name}
+	if below {
+		r.rest = "/" + rest
+	}
+	for part := range strings.SplitSeq(rest, "/") {
+		if plain, err := url.PathUnescape(part); err != nil || plain == "." || plain == ".." {
+			return nil, refusal{http.StatusBadRequest, "the path must not have . or .. in it, which may lead out of what is published"}
+		}
+	}
+	return r, nil
+}
+
+// rewrite makes the request that goes through. What its sender says about others on its
+// way is not believed.
+func rewrite(pr *httputil.ProxyRequest) {
+	r := routeOf(pr.In.Context())
+	u := &url.URL{Scheme: "http", Host: pr.In.Host, RawQuery: pr.In.URL.RawQuery, ForceQuery: pr.In.URL.ForceQuery}
+	u.Path, _ = url.PathUnescape(r.rest) // the server has parsed it
+	u.RawPath = r.rest
+	pr.Out.URL, pr.Out.Host = u, pr.In.Host
+	pr.SetXForwarded()
+	pr.Out.Header.Set("X-Forwarded-Prefix", r.prefix)
+	pr.Out.Header.Del("Expect") // the body is here
+	pr.Out.Header.Add("Via", via(pr.In.ProtoMajor, pr.In.ProtoMinor))
+}
+
+// contain keeps what comes back to its topic, as far as browsers are concerned.
+func contain(resp *http.Response) error {
+	r := routeOf(resp.Request.Context())
+	h := resp.Header
+	for _, name := range []string{"Clear-Site-Data", "Strict-Transport-Security", "Alt-Svc", "Service-Worker-Allowed"} {
+		h.Del(name) // they are about all of this server
+	}
+	h.Add("Content-Security-Policy", "sandbox allow-downloads allow-forms allow-modals allow-popups allow-scripts")
+	h.Add("Via", via(resp.ProtoMajor, resp.ProtoMinor))
+	for _, name := range []string{"Location", "Content-Location"} {
+		if to := h.Get(name); strings.HasPrefix(to, "/") && !strings.HasPrefix(to, "//") {
+			h.Set(name, r.prefix+to)
+		}
+	}
+	cookies := h.Values("Set-Cookie")
+	h.Del("Set-Cookie")
+	for _, line := range cookies {
+		c, err := http.ParseSetCookie(line)
+		if err != nil {
+			continue
+		}
+		c.Domain = "" // which would be of the server behind
+		if c.Path == "" || c.Path[0] != '/' {
+			c.Path = "/"
+		}
+		c.Path = r.prefix + c.Path
+		h.Add("Set-Cookie", c.String())
+	}
+	return nil
+}
+
+// fail answers a request that did not get through.
+func (g *gateway) fail(w http.ResponseWriter, req *http.Request, err error) {
+	problem := api.ProblemOf(err)
+	var no refusal
+	var long *http.MaxBytesError
+	switch {
+	case errors.As(err, &no):
+		problem = no.problem()
+	case errors.As(err, &long):
+		problem = refusal{http.StatusRequestEntityTooLarge, bodyLimit(long.Limit)}.problem()
+	case problem.Code == "internal" && req.Context().Err() == nil:
+		g.opts.Log.Error("request failed", "method", req.Method, "path", req.URL.Path, "remote", req.RemoteAddr, "err", err)
+	}
+	problem.Write(w)
+}
+
+// refusal is an error with a status of HTTP, and a text for whoever sent the request.
+type refusal struct {
+	status int
+	text   string
+}
+
+func (r refusal) Error() string { return r.text }
+
+func (r refusal) problem() api.Problem {
+	code := map[int]api.ProblemCode{
+		http.StatusNotFound: "not_found", http.StatusRequestEntityTooLarge: "too_large", http.StatusBadGateway: "bad_answer",
+	}[r.status]
+	if code == "" {
+		code = "invalid"
+	}
+	return api.Problem{Type: "about:blank", Title: http.StatusText(r.status), Status: r.status, Code: code, Detail: &r.text}
+}
+
+// clip shortens what somebody sent, for a text.
+func clip(s string) string {
+	if len(s) > 40 {
+		return s[:40] + "…"
+	}
+	return s
+}
