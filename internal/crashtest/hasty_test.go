@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/server"
 	"github.com/rushmore/zbus-go/internal/storage"
 	"github.com/rushmore/zbus-go/internal/storage/sqlite"
@@ -122,7 +123,7 @@ func runHasty(kind, dir string) error {
 	failed := make(chan error)
 	go func() { failed <- writer.Run(ctx) }()
 	go func() { failed <- b.Run(ctx) }()
-	srv := server.New(server.Options{Broker: b, Address: ln.Addr().String()})
+	srv := server.New(server.Options{Broker: b, Calls: rpc.New(rpc.Options{}), Address: ln.Addr().String()})
 	go func() { failed <- srv.Serve(ctx, []net.Listener{ln}, time.Second) }()
 	fmt.Printf("listening http://%s\n", ln.Addr())
 	return <-failed

@@ -256,9 +256,15 @@ func (e *encoder) delivery(b *broker.Batch, i int) {
 	if r.Tag != "" {
 		dst = wire.AppendField(dst, wire.HeaderTag, r.Tag)
 	}
-	dst = wire.AppendInt(dst, wire.HeaderOffset, r.Offset)
-	dst = wire.AppendInt(dst, wire.HeaderTimestamp, r.Time)
-	dst = wire.AppendInt(dst, wire.HeaderDeliveryCount, d.Count)
+	// Each line costs clients more than it costs here, so none says what goes without
+	// saying: a call is delivered once and is in no log.
+	if d.Call == nil {
+		dst = wire.AppendInt(dst, wire.HeaderOffset, r.Offset)
+		dst = wire.AppendInt(dst, wire.HeaderTimestamp, r.Time)
+		if d.Count != 1 || !b.Auto {
+			dst = wire.AppendInt(dst, wire.HeaderDeliveryCount, d.Count)
+		}
+	}
 	if b.Window > 1 {
 		dst = wire.AppendInt(dst, wire.HeaderWindow, d.Credit)
 	}

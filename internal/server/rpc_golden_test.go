@@ -17,32 +17,32 @@ type golden struct {
 var exchanges = []golden{
 	{
 		"JS",
-		"HTTP/1.1 200 OK\r\nid: c1\r\norigin_id: r1\r\nsender: {S}\r\ntopic: T\r\norigin_url: /\r\noffset: {N}\r\ntimestamp: {N}\r\ndelivery-count: 1\r\ncontent-length: 32\r\n\r\n" + `{"method":"plus","params":[1,2]}`,
+		"HTTP/1.1 200 OK\r\nid: c1\r\norigin_id: r1\r\nsender: {S}\r\ntopic: T\r\norigin_url: /\r\ncontent-length: 32\r\n\r\n" + `{"method":"plus","params":[1,2]}`,
 		"HTTP/1.1 200 OK\r\nid: r1\r\nsender: {S}\r\ncontent-type: application/json\r\ntopic: T\r\ncontent-length: 25\r\n\r\n" + `{"error":null,"result":3}`,
 	},
 	{
 		"Python",
-		"HTTP/1.1 200 OK\r\nid: c1\r\norigin_id: r1\r\nsender: {S}\r\ncontent-type: application/json\r\ntopic: T\r\norigin_url: /\r\noffset: {N}\r\ntimestamp: {N}\r\ndelivery-count: 1\r\ncontent-length: 50\r\n\r\n" + `{"params": [1, 2], "method": "plus", "module": ""}`,
+		"HTTP/1.1 200 OK\r\nid: c1\r\norigin_id: r1\r\nsender: {S}\r\ncontent-type: application/json\r\ntopic: T\r\norigin_url: /\r\ncontent-length: 50\r\n\r\n" + `{"params": [1, 2], "method": "plus", "module": ""}`,
 		"HTTP/1.1 200 OK\r\nid: r1\r\nsender: {S}\r\ntopic: T\r\ncontent-type: application/json\r\ncontent-length: 28\r\n\r\n" + `{"error": null, "result": 3}`,
 	},
 	{
 		"PHP",
-		"HTTP/1.1 200 OK\r\nid: c1\r\norigin_id: r1\r\nsender: {S}\r\ncontent-type: application/json\r\ntopic: T\r\norigin_url: /\r\noffset: {N}\r\ntimestamp: {N}\r\ndelivery-count: 1\r\ncontent-length: 46\r\n\r\n" + `{"method":"plus","params":[1,2],"module":null}`,
+		"HTTP/1.1 200 OK\r\nid: c1\r\norigin_id: r1\r\nsender: {S}\r\ncontent-type: application/json\r\ntopic: T\r\norigin_url: /\r\ncontent-length: 46\r\n\r\n" + `{"method":"plus","params":[1,2],"module":null}`,
 		"HTTP/1.1 200 OK\r\nid: r1\r\nsender: {S}\r\ncontent-type: application/json\r\ncontent-length: 25\r\n\r\n" + `{"result":3,"error":null}`,
 	},
 	{
 		".NET",
-		"HTTP/1.1 200 OK\r\nid: c1\r\norigin_id: r1\r\nsender: {S}\r\ncontent-type: application/json\r\nencoding: utf-8\r\nversion: 0.8.0\r\ntopic: T\r\norigin_url: /\r\noffset: {N}\r\ntimestamp: {N}\r\ndelivery-count: 1\r\ncontent-length: 32\r\n\r\n" + `{"method":"plus","params":[1,2]}`,
+		"HTTP/1.1 200 OK\r\nid: c1\r\norigin_id: r1\r\nsender: {S}\r\ncontent-type: application/json\r\nencoding: utf-8\r\nversion: 0.8.0\r\ntopic: T\r\norigin_url: /\r\ncontent-length: 32\r\n\r\n" + `{"method":"plus","params":[1,2]}`,
 		"HTTP/1.1 200 OK\r\nid: r1\r\nsender: {S}\r\ncontent-type: application/json\r\nencoding: utf-8\r\ncontent-length: 25\r\n\r\n" + `{"result":3,"error":null}`,
 	},
 	{
 		"C++",
-		"HTTP/1.1 200 OK\r\nid: c1\r\norigin_id: r1\r\nsender: {S}\r\ncontent-type: application/json\r\ntopic: T\r\norigin_url: /\r\noffset: {N}\r\ntimestamp: {N}\r\ndelivery-count: 1\r\ncontent-length: 49\r\n\r\n" + "{\n   \"method\" : \"plus\",\n   \"params\" : [ 1, 2 ]\n}\n",
+		"HTTP/1.1 200 OK\r\nid: c1\r\norigin_id: r1\r\nsender: {S}\r\ncontent-type: application/json\r\ntopic: T\r\norigin_url: /\r\ncontent-length: 49\r\n\r\n" + "{\n   \"method\" : \"plus\",\n   \"params\" : [ 1, 2 ]\n}\n",
 		"HTTP/1.1 200 OK\r\nid: r1\r\nsender: {S}\r\ncontent-type: application/json\r\ntopic: T\r\ncontent-length: 39\r\n\r\n" + "{\n   \"error\" : null,\n   \"result\" : 3\n}\n",
 	},
 	{
 		"Java", // neither of its bodies is JSON
-		"HTTP/1.1 200 OK\r\nid: c1\r\norigin_id: r1\r\nsender: {S}\r\nversion: 0.9.0\r\ncontent-type: text/plain; charset=UTF-8\r\ntopic: T\r\norigin_url: /\r\noffset: {N}\r\ntimestamp: {N}\r\ndelivery-count: 1\r\ncontent-length: 84\r\n\r\n" + `{"@type":"io.zbus.rpc.Request","method":"plus","module":"","params":[1,2L,"x",1.5D]}`,
+		"HTTP/1.1 200 OK\r\nid: c1\r\norigin_id: r1\r\nsender: {S}\r\nversion: 0.9.0\r\ncontent-type: text/plain; charset=UTF-8\r\ntopic: T\r\norigin_url: /\r\ncontent-length: 84\r\n\r\n" + `{"@type":"io.zbus.rpc.Request","method":"plus","module":"","params":[1,2L,"x",1.5D]}`,
 		"HTTP/1.1 200 OK\r\nid: r1\r\nsender: {S}\r\nversion: 0.9.0\r\ntopic: T\r\ncontent-type: text/plain; charset=UTF-8\r\ncontent-length: 14\r\n\r\n" + `{"result": 3L}`,
 	},
 }
