@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/rushmore/zbus-go/internal/auth"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/caller"
 	"github.com/rushmore/zbus-go/internal/rpc"
@@ -144,7 +145,7 @@ func (h *handler) guard(next http.Handler) http.Handler {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
 		req = req.WithContext(context.WithValue(req.Context(), actorKey{}, req.RemoteAddr))
-		if allowedOrigin(req.Header.Get("Origin"), h.Origins) {
+		if auth.AllowedOrigin(req.Header.Get("Origin"), h.Origins) {
 			next.ServeHTTP(w, req)
 			return
 		}

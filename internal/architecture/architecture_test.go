@@ -28,7 +28,7 @@ var rules = map[string]rule{
 	"":              {ours: []string{"internal/wire"}, modules: []string{"github.com/coder/websocket", "github.com/google/jsonschema-go"}},
 	"internal/wire": {never: []string{"net", "net/http", "log/slog", "os"}},
 	"internal/rpc":  {never: []string{"net", "net/http", "database/sql"}},
-	"internal/auth": {never: []string{"net", "database/sql"}},
+	"internal/auth": {never: []string{"net/http", "database/sql"}},
 
 	"internal/storage": {
 		modules: []string{"github.com/prometheus/client_golang"},

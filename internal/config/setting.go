@@ -56,7 +56,7 @@ func settings(c *Config) []setting {
 		{"tls-cert", "FILE", "certificate chain in PEM; needs --tls-key", text{&c.TLSCert, isAny, ""}},
 		{"tls-key", "FILE", "private key in PEM; needs --tls-cert", text{&c.TLSKey, isAny, ""}},
 		{
-			"allow-origin", "HOST", "pages of this host (* in it for anything) may connect by WebSocket; may be repeated",
+			"allow-origin", "HOST", "pages of this host (* in it for anything) may use the broker; may be repeated",
 			list{
 				&c.AllowOrigin, isOrigin,
 				"host patterns such as app.example.com or *.example.com:8443, or * for any page; several have commas between and differ",

@@ -100,7 +100,7 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 		Address: cfg.Advertised(listeners[0].Addr()), Version: string(version),
 		Limits:      wire.Limits{Head: int(cfg.MaxHead), Fields: cfg.MaxFields, Body: cfg.MaxBody},
 		MaxInflight: cfg.MaxInflight, MaxConnections: maxConnections(cfg), RequestBytes: memory.requests,
-		IdleTimeout: cfg.IdleTimeout, Origins: cfg.AllowOrigin, TLS: tlsConfig, CertPEM: certificate,
+		IdleTimeout: cfg.IdleTimeout, Origins: cfg.AllowOrigin, Hosts: hosts(cfg), TLS: tlsConfig, CertPEM: certificate,
 	})
 	floor := make([]byte, heapFloor)
 	err = b.run(ctx, func() { ready(b.addresses()) })

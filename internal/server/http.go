@@ -272,6 +272,7 @@ func (s *Server) messageOf(w http.ResponseWriter, req *http.Request, counted *co
 			m.Fields = append(m.Fields, wire.Field{Name: strings.ToLower(name), Value: v})
 		}
 	}
+	m.Set(wire.HeaderHost, req.Host)
 	m.Del(wire.HeaderExpect)
 	m.Set(wire.HeaderConnection, "close")
 	m.Set(wire.HeaderAck, "1") // a response there is anyway: let it be the outcome

@@ -33,9 +33,12 @@ type Options struct {
 	RequestBytes   int64         // receive buffers of all connections; 128 MiB
 	IdleTimeout    time.Duration // a connection that sends nothing is closed; 0: never
 
-	// Origins are patterns of hosts whose pages may open a WebSocket, besides this
-	// server's own; "*" is any.
+	// Origins are patterns of hosts whose pages may open a WebSocket and use the URLs
+	// of commands, besides this server's own; "*" is any.
 	Origins []string
+	// Hosts are names of this server besides IP addresses and localhost; nil: any. See
+	// auth.KnownHost.
+	Hosts []string
 
 	// Handlers serve what is not the protocol's, by path: a path that ends in a
 	// slash is everything below it. Bodies are limited and accounted for. A handler

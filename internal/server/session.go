@@ -51,6 +51,7 @@ type session struct {
 	touched  []*session
 	borrowed bool // the message at hand is the reader's, to be copied from
 	more     int  // bytes read and not yet handled behind that message
+	vetted   bool // its first request was looked at: see outsider
 	scratch  []wire.Field
 	json     []byte
 	now      rpc.Instant // when the bytes at hand were read

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/auth"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/wire"
@@ -58,6 +59,11 @@ func (s *session) handle(m *wire.Message) {
 	}
 	last := closes(m) // a URL has no say in it
 	cmd := strings.ToLower(m.Get(wire.HeaderCmd))
+	refusal := ""
+	if cmd == "" || !s.vetted {
+		refusal = s.srv.outsider(m, cmd == "")
+		s.vetted = true
+	}
 	if cmd == "" && !m.Malformed {
 		cmd = s.fromURL(m)
 	}
@@ -71,6 +77,10 @@ func (s *session) handle(m *wire.Message) {
 		s.inflight.wait(0)
 		id = strings.Clone(id) // it outlives the message
 		s.stopAt.Store(&id)
+	}
+	if refusal != "" {
+		s.send(http.StatusForbidden, id, refusal)
+		return
 	}
 	if cmd == "" && m.Malformed {
 		s.send(http.StatusBadRequest, id, "Bad request line: must be METHOD URL HTTP/1.1, or there must be a cmd header")
@@ -89,6 +99,21 @@ func (s *session) handle(m *wire.Message) {
 	if v.silent && s.stopAt.Load() != nil {
 		s.out.close()
 	}
+}
+
+// outsider says why a request is refused that a page of another site made a browser
+// send; "" for all others. A page can ask for any URL, but it can set the header of a
+// command only under a name that it had pointed to this server. No page can keep its
+// browser from sending Accept-Encoding; clients of the protocol never do.
+func (s *Server) outsider(m *wire.Message, url bool) string {
+	host := m.Get(wire.HeaderHost)
+	if _, browser := m.Lookup("accept-encoding"); browser && !auth.KnownHost(host, s.opts.Hosts) {
+		return "This server does not go by the name " + clip(host) + ": use its address, or start it with --advertise"
+	}
+	if url && auth.CrossSite(host, m.Get("origin"), m.Get("sec-fetch-site"), s.opts.Origins) {
+		return "This page is of another origin: start the broker with --allow-origin to let it in"
+	}
+	return ""
 }
 
 // unknown answers what is no command.

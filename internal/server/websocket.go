@@ -9,6 +9,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/rushmore/zbus-go/internal/auth"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
@@ -16,6 +17,10 @@ import (
 // connect from this server's own origin and from those that are allowed; a client
 // that is no browser sends no origin.
 func (s *Server) serveWebSocket(w http.ResponseWriter, req *http.Request) {
+	if req.Header.Get("Origin") != "" && !auth.KnownHost(req.Host, s.opts.Hosts) {
+		http.Error(w, "this server does not go by the name "+clip(req.Host), http.StatusMisdirectedRequest)
+		return
+	}
 	ws, err := websocket.Accept(w, req, &websocket.AcceptOptions{
 		CompressionMode:    websocket.CompressionDisabled,
 		OriginPatterns:     s.opts.Origins,
@@ -28,6 +33,7 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, req *http.Request) {
 	limits := s.limits()
 	ws.SetReadLimit(limits.Body + int64(limits.Head))
 	c := newSession(s, req.RemoteAddr)
+	c.vetted = true
 	conn := &socket{ws: ws, life: c.life}
 	c.conn = conn
 	go c.write(conn)
