@@ -119,7 +119,7 @@ func (h *handler) ListSessions(_ context.Context, r ListSessionsRequestObject) (
 }
 
 // CloseSessions ends connections that fulfil some conditions.
-func (h *handler) CloseSessions(_ context.Context, r CloseSessionsRequestObject) (CloseSessionsResponseObject, error) {
+func (h *handler) CloseSessions(ctx context.Context, r CloseSessionsRequestObject) (CloseSessionsResponseObject, error) {
 	p := r.Params
 	if p.Id == nil && p.Topic == nil && p.Protocol == nil {
 		return nil, invalid("give at least one of id, topic and protocol: without any, every client would be disconnected")
@@ -136,21 +136,43 @@ func (h *handler) CloseSessions(_ context.Context, r CloseSessionsRequestObject)
 	for _, s := range all {
 		if h.Disconnect(s.ID, reason) {
 			answer.Closed++
+			if err := h.noteClosed(ctx, s.ID, s.Remote, reason); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return answer, nil
 }
 
 // CloseSession ends one connection.
-func (h *handler) CloseSession(_ context.Context, r CloseSessionRequestObject) (CloseSessionResponseObject, error) {
+func (h *handler) CloseSession(ctx context.Context, r CloseSessionRequestObject) (CloseSessionResponseObject, error) {
 	reason, err := reasonOf(r.Params.Reason)
 	if err != nil {
 		return nil, err
 	}
+	remote := ""
+	for _, s := range h.Sessions() {
+		if s.ID == r.Session {
+			remote = s.Remote
+		}
+	}
 	if !h.Disconnect(r.Session, reason) {
 		return nil, &broker.Error{Code: broker.NotFound, Text: "there is no session " + strconv.Quote(clip(r.Session))}
 	}
+	if err := h.noteClosed(ctx, r.Session, remote, reason); err != nil {
+		return nil, err
+	}
 	return CloseSession204Response{}, nil
+}
+
+// noteClosed puts the end of a connection into the audit trail. It goes on when the
+// caller goes away: the connection is closed already.
+func (h *handler) noteClosed(ctx context.Context, session, remote, reason string) error {
+	detail := remote
+	if reason != "" {
+		detail += ": " + reason
+	}
+	return h.broker.Note(context.WithoutCancel(ctx), actor(ctx), "session.close", session, detail)
 }
 
 // AuditOf describes an administrative action.

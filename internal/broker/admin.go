@@ -67,7 +67,7 @@ func (b *Broker) DeclareTopic(ctx context.Context, spec TopicSpec) (*Topic, bool
 		def.Paused = *spec.Paused
 	}
 	err = b.writer.Do(ctx, &storage.Atomic{Ops: []storage.Op{
-		&storage.CreateTopic{Topic: &def}, b.audit(spec.Actor, "topic.create", spec.Name),
+		&storage.CreateTopic{Topic: &def}, b.audit(spec.Actor, "topic.create", spec.Name, topicChanges(new(storage.Topic), &def)),
 	}})
 	if err != nil {
 		return nil, false, err
@@ -104,7 +104,7 @@ func (b *Broker) alterTopic(ctx context.Context, t *Topic, spec TopicSpec) error
 	def.Updated = b.now()
 	err := b.writer.Do(ctx, &storage.Atomic{Ops: []storage.Op{
 		&storage.AlterTopic{Topic: t.id, Mask: def.Mask, Retention: def.Retention, Paused: def.Paused, Updated: def.Updated},
-		b.audit(spec.Actor, topicAction(old.Paused, def.Paused), t.name),
+		b.audit(spec.Actor, topicAction(old.Paused, def.Paused), t.name, topicChanges(&old, &def)),
 	}})
 	if err != nil {
 		return err
@@ -160,7 +160,7 @@ func (b *Broker) RemoveTopic(ctx context.Context, name, version, actor string) e
 		return err
 	}
 	err = b.writer.Do(ctx, &storage.Atomic{Ops: []storage.Op{
-		&storage.RemoveTopic{Topic: t.id}, b.audit(actor, "topic.remove", t.name),
+		&storage.RemoveTopic{Topic: t.id}, b.audit(actor, "topic.remove", t.name, t.extent()),
 	}})
 	if err != nil {
 		return err
@@ -189,7 +189,7 @@ func (b *Broker) EmptyTopic(ctx context.Context, name, actor string) error {
 	if err != nil {
 		return err
 	}
-	if err := b.writer.Do(ctx, b.audit(actor, "topic.empty", t.name)); err != nil {
+	if err := b.writer.Do(ctx, b.audit(actor, "topic.empty", t.name, t.extent())); err != nil {
 		return err
 	}
 	if t.memory {
@@ -203,6 +203,7 @@ func (b *Broker) EmptyTopic(ctx context.Context, name, actor string) error {
 	return nil
 }
 
-func (b *Broker) audit(actor, action, target string) *storage.Audit {
-	return &storage.Audit{Entry: &storage.AuditEntry{Time: b.now(), Actor: actor, Action: action, Target: target}}
+// extent says for the audit trail how much there is in a topic that is about to lose it.
+func (t *Topic) extent() string {
+	return fmt.Sprintf("#%d to #%d", t.first.Load(), t.next.Load())
 }

@@ -70,8 +70,9 @@ func (b *Broker) Transact(ctx context.Context, tx Transaction) ([]Stored, []stor
 				ops = append(ops, p.op)
 			}
 		}
-		for _, m := range tx.Moves {
-			ops = append(ops, b.audit(tx.Actor, "group.relocate", m.Group.t.name+"/"+m.Group.name))
+		for i, m := range tx.Moves {
+			ops = append(ops, b.audit(tx.Actor, "group.relocate", m.Group.t.name+"/"+m.Group.name,
+				moveDetail(entries[i].From.Cursor, entries[i].To, m.Reason)))
 		}
 		stored, err = b.storeWith(context.WithoutCancel(ctx), tx.Messages, ops)
 	}

@@ -34,6 +34,13 @@ func TestAuditTellsWhoDidWhat(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
+	details := r.each("entries", "detail")
+	slices.Reverse(details)
+	for i, want := range []string{"", "mask 0 → 64", "mask 64 → 72", "#0 to #1", "#1 to #1"} {
+		if !strings.Contains(details[i], want) {
+			t.Errorf("%s: %q, want %q in it", got[i], details[i], want)
+		}
+	}
 	if who := r.str("entries.0.actor"); !strings.HasPrefix(who, "127.0.0.1:") {
 		t.Errorf("actor %q", who)
 	}
@@ -62,6 +69,8 @@ func TestDisconnectedConsumersMessageGoesToAnother(t *testing.T) {
 
 	id := sessions.str("sessions.0.id")
 	c.do("DELETE", "/sessions/"+id+query("reason", "holds too long")).want(204)
+	c.get("/audit?action=session.").is("entries.0.action", "session.close", "entries.0.target", id,
+		"entries.0.detail", holder.LocalAddr().String()+": holds too long", "entries.1", nil)
 	holder.cut()
 	if m := other.delivered(0); m.Get("delivery-count") != "2" || string(m.Body) != "one" {
 		t.Errorf("got %q, delivery %s", m.Body, m.Get("delivery-count"))
