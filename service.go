@@ -41,6 +41,7 @@ type Service struct {
 
 	mu      sync.Mutex
 	methods map[string]Method // guarded by mu
+	others  Method            // guarded by mu: for methods without one of their own; may be nil
 	wraps   []Middleware      // guarded by mu: the first is the outermost
 	running atomic.Bool
 }
@@ -66,10 +67,23 @@ func (s *Service) Use(m ...Middleware) {
 func (s *Service) HandleRaw(method string, f Method) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.methods[method] = s.wrapped(f)
+}
+
+// HandleOthers has f answer calls of all methods that were not added. [CallOf] tells
+// which one is called.
+func (s *Service) HandleOthers(f Method) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.others = s.wrapped(f)
+}
+
+// wrapped is a method inside the middleware. Called with mu held.
+func (s *Service) wrapped(f Method) Method {
 	for _, wrap := range slices.Backward(s.wraps) {
 		f = wrap(f)
 	}
-	s.methods[method] = f
+	return f
 }
 
 // Handle adds a typed method. In is what the parameters are decoded into: one
@@ -165,13 +179,15 @@ func (s *Service) run(ctx context.Context, name string, params json.RawMessage) 
 		}
 	}()
 	s.mu.Lock()
-	method := s.methods[name]
+	method, others := s.methods[name], s.others
 	s.mu.Unlock()
 	switch {
 	case method != nil:
 		return method(ctx, params)
 	case name == "": // clients ask so what there is
 		return s.names(), nil
+	case others != nil:
+		return others(ctx, params)
 	}
 	return nil, fmt.Errorf("no method %q", name)
 }

@@ -1,5 +1,5 @@
 // Command zbus is the broker and its command line in one binary. Without a verb
-// it serves. Every verb has a file of its own.
+// it serves. The verbs of those who use a broker are in internal/cli.
 package main
 
 import (
@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"modernc.org/sqlite"
+
+	"github.com/rushmore/zbus-go/internal/cli"
 )
 
 func main() {
@@ -51,6 +53,7 @@ func execute(ctx context.Context, args []string) error {
 	root.Version = version()
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.AddCommand(serveCommand("serve"), benchCommand(), versionCommand())
+	root.AddCommand(cli.Commands()...)
 	root.InitDefaultCompletionCmd(args...)
 	root.InitDefaultHelpCmd()
 	refuseUnknown(root)
@@ -61,9 +64,18 @@ func execute(ctx context.Context, args []string) error {
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err != nil && !accepted {
-		return usageError{fmt.Errorf("%w; see zbus --help", err)}
+		return usageError{fmt.Errorf("%w; see %s --help", err, called(root, args))}
 	}
 	return err
+}
+
+// called is the command that the words in args lead to, as far as they do.
+func called(root *cobra.Command, args []string) string {
+	cmd, _, err := root.Find(args)
+	if err != nil {
+		return root.CommandPath()
+	}
+	return cmd.CommandPath()
 }
 
 // refuseUnknown makes cobra's own verbs refuse what they do not know. They would
@@ -79,7 +91,7 @@ func refuseUnknown(root *cobra.Command) {
 				return noArguments(found, rest)
 			}
 		}
-		if !cmd.Runnable() {
+		if !cmd.Runnable() && cmd.HasSubCommands() {
 			cmd.Args = noArguments
 			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 		}

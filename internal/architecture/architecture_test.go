@@ -86,6 +86,12 @@ var rules = map[string]rule{
 
 	// The client of the HTTP API, which is generated.
 	"internal/apiclient": {modules: []string{"github.com/oapi-codegen/runtime"}},
+	// What users of a broker do, with the clients that everybody has.
+	"internal/cli": {
+		ours:    []string{"", "internal/apiclient"},
+		modules: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/mattn/go-isatty"},
+		never:   []string{"database/sql"},
+	},
 	// A client by itself, so that it measures what every client gets.
 	"internal/bench": {ours: []string{"internal/wire"}},
 
@@ -103,7 +109,7 @@ var rules = map[string]rule{
 	},
 	"cmd/zbus": {
 		ours: []string{
-			"", "internal/bench", "internal/config", "internal/daemon", "internal/datadir", "internal/storage",
+			"", "internal/bench", "internal/cli", "internal/config", "internal/daemon", "internal/datadir", "internal/storage",
 		},
 		modules: []string{"github.com/spf13/cobra", "modernc.org/sqlite"},
 	},

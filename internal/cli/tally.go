@@ -1,0 +1,119 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rushmore/zbus-go"
+)
+
+// tally counts what becomes of messages. All methods but publish and failed are called
+// by any number of goroutines.
+type tally struct {
+	start time.Time
+	under sync.WaitGroup // messages without an outcome
+
+	mu      sync.Mutex
+	stored  int64
+	lost    int64 // not stored, or not known
+	first   error // of the first in the input that was lost
+	firstAt source
+	lines   []source // of those that were lost, as far as they are listed
+}
+
+// listed is how many lost messages are remembered by their lines.
+const listed = 1 << 16
+
+// publish sends a message. It returns an error only when it can't be sent at all,
+// which counts, too.
+func (t *tally) publish(ctx context.Context, c *zbus.Client, topic string, m zbus.Message, at source) error {
+	t.under.Add(1)
+	done := func(err error) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		defer t.under.Done()
+		if err == nil {
+			t.stored++
+			return
+		}
+		t.lost++
+		if t.first == nil {
+			t.first, t.firstAt = err, at
+		}
+		if len(t.lines) < listed {
+			t.lines = append(t.lines, at)
+		}
+	}
+	err := c.PublishAsync(ctx, topic, m, done)
+	if err == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		t.under.Done()
+		return ErrInterrupted
+	}
+	done(err)
+	return nil
+}
+
+func (t *tally) failed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.first != nil
+}
+
+// ranges lists the lines that were lost. Called with mu held.
+func (t *tally) ranges() string {
+	const most = 8
+	var all []string
+	for n := 0; n < len(t.lines); {
+		end := n
+		for end+1 < len(t.lines) && t.lines[end+1].file == t.lines[n].file && t.lines[end+1].line == t.lines[end].line+1 {
+			end++
+		}
+		if len(all) == most {
+			all = append(all, "…")
+			break
+		}
+		text := strings.TrimSuffix(t.lines[n].String(), ": ")
+		if end > n {
+			text = strings.Replace(text, "line ", "lines ", 1) + fmt.Sprintf("-%d", t.lines[end].line)
+		}
+		all = append(all, text)
+		n = end + 1
+	}
+	return strings.Join(all, ", ")
+}
+
+// show tells every half second how far it is, on one line. The function that it
+// returns ends that.
+func (t *tally) show(w io.Writer) (end func()) {
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(500 * time.Millisecond)
+		defer tick.Stop()
+		shown := false
+		for {
+			select {
+			case <-stop:
+				if shown {
+					fmt.Fprint(w, "\r\x1b[K")
+				}
+				return
+			case <-tick.C:
+			}
+			t.mu.Lock()
+			stored := t.stored
+			t.mu.Unlock()
+			shown = true
+			fmt.Fprintf(w, "\r%12s stored  %9s/s\x1b[K", number(stored), rate(float64(stored)/time.Since(t.start).Seconds()))
+		}
+	}()
+	return func() { close(stop); <-stopped }
+}
+
