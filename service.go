@@ -196,7 +196,9 @@ func (s *Service) run(ctx context.Context, name string, params json.RawMessage) 
 func (s *Service) names() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Sorted(maps.Keys(s.methods))
+	names := slices.AppendSeq([]string{}, maps.Keys(s.methods)) // never null in JSON
+	slices.Sort(names)
+	return names
 }
 
 var errPanic = errors.New("the method panicked")

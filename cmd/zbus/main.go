@@ -50,10 +50,15 @@ func stopOnSignal(signals <-chan os.Signal, stop func(), exit func(int)) {
 func execute(ctx context.Context, args []string) error {
 	root := serveCommand("zbus")
 	root.Short = "Message queue and RPC broker: one binary, one port, SQLite"
+	root.Long = "A message queue and RPC broker, and its command line. Without a command it runs the\n" +
+		"broker: the flags are those of zbus serve."
 	root.Version = version()
 	root.SilenceErrors, root.SilenceUsage = true, true
-	root.AddCommand(serveCommand("serve"), benchCommand(), versionCommand())
-	root.AddCommand(cli.Commands()...)
+	cli.AddTo(root)
+	for _, cmd := range []*cobra.Command{serveCommand("serve"), benchCommand(), versionCommand()} {
+		cmd.GroupID = cli.GroupBroker
+		root.AddCommand(cmd)
+	}
 	root.InitDefaultCompletionCmd(args...)
 	root.InitDefaultHelpCmd()
 	refuseUnknown(root)
@@ -103,6 +108,7 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
+	cmd.SuggestionsMinimumDistance = 2
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		return fmt.Errorf("unknown command %q (did you mean %s?)", args[0], near[0])
 	}

@@ -25,15 +25,30 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// Commands returns the commands, to be added to the one at the root. They belong to
-// one invocation.
-func Commands() []*cobra.Command {
+// Groups of commands in the help of the root.
+const (
+	groupMessages = "messages"
+	groupManage   = "manage"
+	GroupBroker   = "broker" // of the commands that are not here
+)
+
+// AddTo adds the commands to the one at the root, for one invocation.
+func AddTo(root *cobra.Command) {
 	a := new(app)
-	return []*cobra.Command{
-		a.produceCommand(), a.consumeCommand(), a.callCommand(), a.serveRPCCommand(),
-		a.topicCommand(), a.groupCommand(), a.relocateCommand(), a.messageCommand(),
-		a.serverCommand(), a.contextCommand(), manCommand(), exitCodesTopic(), serversTopic(),
+	root.AddGroup(&cobra.Group{ID: groupMessages, Title: "Messages and calls:"},
+		&cobra.Group{ID: groupManage, Title: "Look and change:"}, &cobra.Group{ID: GroupBroker, Title: "The broker:"})
+	for group, commands := range map[string][]*cobra.Command{
+		groupMessages: {a.produceCommand(), a.consumeCommand(), a.callCommand(), a.serveRPCCommand()},
+		groupManage: {
+			a.topicCommand(), a.groupCommand(), a.relocateCommand(), a.messageCommand(), a.serverCommand(), a.contextCommand(),
+		},
+	} {
+		for _, cmd := range commands {
+			cmd.GroupID = group
+			root.AddCommand(cmd)
+		}
 	}
+	root.AddCommand(manCommand(), exitCodesTopic(), serversTopic())
 }
 
 // app has the flags that the commands share.

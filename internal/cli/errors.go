@@ -14,13 +14,13 @@ import (
 // The errors of this package, for errors.Is. What a broker answers is one of those of
 // package zbus.
 var (
-	ErrUsage       = errors.New("wrong usage")       // of the command line
-	ErrData        = errors.New("wrong input")     // what was read is not what it should be
-	ErrNoInput     = errors.New("no such file")    // that was to be read
-	ErrIncomplete  = errors.New("incomplete")        // less was done than was asked for
-	ErrInterrupted = errors.New("interrupted")       // before the command's own end
+	ErrUsage       = errors.New("wrong usage")            // of the command line
+	ErrData        = errors.New("wrong input")            // what was read is not what it should be
+	ErrNoInput     = errors.New("no such file")           // that was to be read
+	ErrIncomplete  = errors.New("incomplete")             // less was done than was asked for
+	ErrInterrupted = errors.New("interrupted")            // before the command's own end
 	ErrAnswer      = errors.New("answered with an error") // by the service that was called
-	ErrDeclined    = errors.New("answered with no")  // by the person who was asked
+	ErrDeclined    = errors.New("answered with no")       // by the person who was asked
 )
 
 // failure is an error with a text for people and a kind for the exit code.

@@ -26,8 +26,8 @@ func (a *app) groupCommand() *cobra.Command {
 
 // groupFlags are the flags of what a group is.
 type groupFlags struct {
-	filter                          string
-	explicit, auto, exclusive, free bool
+	filter string
+	explicit, exclusive bool
 	ackTimeout                      duration
 	ackWindow, maxDeliver           int64
 }
@@ -36,8 +36,8 @@ func (g *groupFlags) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.BoolVar(&g.explicit, "explicit", false, "messages have to be acked, and come again when they are not")
 	f.Var(&g.ackTimeout, "ack-timeout", "with --explicit: how long a consumer has for a message (10s)")
-	f.Int64Var(&g.ackWindow, "ack-window", 0, "with --explicit: how many messages may wait for acks (1000)")
-	f.Int64Var(&g.maxDeliver, "max-deliver", 0, "with --explicit: after so many deliveries a message goes to TOPIC.dead; 0 is never")
+	f.Int64Var(&g.ackWindow, "ack-window", 0, "with --explicit: what `NUMBER` of messages may wait for acks (1000)")
+	f.Int64Var(&g.maxDeliver, "max-deliver", 0, "with --explicit: after this `NUMBER` of deliveries a message goes to TOPIC.dead; 0 is never")
 	f.BoolVar(&g.exclusive, "exclusive", false, "one consumer at a time")
 }
 

@@ -51,4 +51,3 @@ func ExitCodes() []ExitCode {
 		{1, []error{ErrAnswer, ErrDeclined}, "the answer is no: of a service to a call, or yours to a question"},
 	}
 }
-

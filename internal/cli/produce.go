@@ -56,7 +56,7 @@ func (a *app) produceCommand() *cobra.Command {
 	f.StringArrayVar(&p.headers, "header", nil, "`NAME=VALUE` to go with the messages (repeatable)")
 	f.StringVar(&p.id, "id", "", "`ID` of the one message")
 	f.BoolVar(&p.create, "create", false, "make the topic if it is not there")
-	f.IntVar(&p.window, "window", 1000, "how many messages may be under way")
+	f.IntVar(&p.window, "window", 1000, "what `NUMBER` of messages may be under way")
 	f.BoolVarP(&p.quiet, "quiet", "q", false, "no summary and no progress")
 	f.BoolVar(&a.json, "json", false, "print the summary as JSON")
 	return a.connected(cmd)

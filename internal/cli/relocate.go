@@ -38,7 +38,7 @@ func (a *app) relocateCommand() *cobra.Command {
 	f.StringVar(&r.to, "to", "", "`PLACE` to move to")
 	f.BoolVarP(&r.dryRun, "dry-run", "n", false, "show the plan and change nothing")
 	f.StringVar(&r.reason, "reason", "", "`TEXT` for the journal")
-	f.IntVar(&r.examples, "examples", 3, "how many of the first and last messages to come are shown, up to 100")
+	f.IntVar(&r.examples, "examples", 3, "show this `NUMBER` of the first and of the last messages to come, up to 100")
 	_ = cmd.RegisterFlagCompletionFunc("to", cobra.FixedCompletions([]string{"earliest", "latest"}, cobra.ShellCompDirectiveNoFileComp))
 	return a.connected(a.shows(a.asks(cmd)))
 }

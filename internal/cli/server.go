@@ -102,7 +102,7 @@ func (a *app) serverStats() *cobra.Command {
 	}
 	cmd.Flags().SortFlags = false
 	cmd.Flags().StringVar(&over, "range", "15m", "`RANGE`: 15m (a point a second) or 24h (one every 15 seconds)")
-	cmd.Flags().IntVarP(&most, "limit", "n", 20, "the newest points; 0 is all")
+	cmd.Flags().IntVarP(&most, "limit", "n", 20, "begin with this `NUMBER` of points; 0 is all")
 	f.register(cmd, "new points")
 	_ = cmd.RegisterFlagCompletionFunc("range", cobra.FixedCompletions([]string{"15m", "24h"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd

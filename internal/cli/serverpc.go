@@ -50,7 +50,7 @@ func (a *app) serveRPCCommand() *cobra.Command {
 	f.StringVar(&o.command, "exec", "", "run this `COMMAND` for each call")
 	f.BoolVar(&o.echo, "echo", false, "answer with what was asked, for trying things")
 	f.StringArrayVar(&o.methods, "method", nil, "answer only this `METHOD` (repeatable); otherwise all")
-	f.IntVar(&o.most, "concurrency", 4, "how many calls run at a time")
+	f.IntVar(&o.most, "concurrency", 4, "what `NUMBER` of calls runs at a time")
 	f.Var(&o.timeout, "timeout", "how long a command may run before it is killed; 0 is for ever")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not list the calls")
 	return a.connected(cmd)

@@ -116,4 +116,3 @@ func (t *tally) show(w io.Writer) (end func()) {
 	}()
 	return func() { close(stop); <-stopped }
 }
-

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,7 +12,9 @@ import (
 func exitCodesTopic() *cobra.Command {
 	var b strings.Builder
 	b.WriteString("Scripts can rely on these exit codes, most of which are those of sysexits.h.\n\nOf all commands:\n\n   0  done; for -f and serve-rpc also when they were interrupted\n")
-	for _, row := range ExitCodes() {
+	rows := ExitCodes()
+	slices.SortFunc(rows, func(a, b ExitCode) int { return a.Code - b.Code })
+	for _, row := range rows {
 		fmt.Fprintf(&b, "%4d  %s\n", row.Code, row.Means)
 	}
 	b.WriteString("\nOf zbus serve: 64 wrong settings, 65 damaged data, 69 can't listen, 73 the data directory is\n" +
