@@ -193,7 +193,7 @@ func (i *invocation) addContext(name string, c Context, use bool) error {
 
 func (a *app) contextList() *cobra.Command {
 	return &cobra.Command{
-		Use: "list", Short: "List the saved servers", Args: wants(), Aliases: []string{"ls"},
+		Use: "list", Example: "  zbus context list", Short: "List the saved servers", Args: wants(), Aliases: []string{"ls"},
 		RunE: a.run(func(_ context.Context, i *invocation) error {
 			all, err := loadContexts()
 			if err != nil {
@@ -232,7 +232,7 @@ func contextView(name string, c Context, all *contexts) any {
 
 func (a *app) contextUse() *cobra.Command {
 	return &cobra.Command{
-		Use: "use NAME", Short: "Choose the server that commands use", Args: wants("NAME"), ValidArgsFunction: a.completeContexts,
+		Use: "use NAME", Example: "  zbus context use prod", Short: "Choose the server that commands use", Args: wants("NAME"), ValidArgsFunction: a.completeContexts,
 		RunE: a.run(func(_ context.Context, i *invocation) error {
 			all, err := loadContexts()
 			if err != nil {
@@ -254,7 +254,7 @@ func (a *app) contextUse() *cobra.Command {
 
 func (a *app) contextShow() *cobra.Command {
 	return &cobra.Command{
-		Use: "show [NAME]", Short: "Show a saved server, or the one in use", Args: wants("[NAME]"), ValidArgsFunction: a.completeContexts,
+		Use: "show [NAME]", Example: "  zbus context show prod", Short: "Show a saved server, or the one in use", Args: wants("[NAME]"), ValidArgsFunction: a.completeContexts,
 		RunE: a.run(func(_ context.Context, i *invocation) error {
 			all, err := loadContexts()
 			if err != nil {
@@ -283,7 +283,7 @@ func (a *app) contextShow() *cobra.Command {
 
 func (a *app) contextRemove() *cobra.Command {
 	return &cobra.Command{
-		Use: "remove NAME", Short: "Forget a saved server and its token", Aliases: []string{"rm"},
+		Use: "remove NAME", Example: "  zbus context remove prod", Short: "Forget a saved server and its token", Aliases: []string{"rm"},
 		Args: wants("NAME"), ValidArgsFunction: a.completeContexts,
 		RunE: a.run(func(_ context.Context, i *invocation) error {
 			all, err := loadContexts()

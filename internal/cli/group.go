@@ -26,10 +26,10 @@ func (a *app) groupCommand() *cobra.Command {
 
 // groupFlags are the flags of what a group is.
 type groupFlags struct {
-	filter string
-	explicit, exclusive bool
-	ackTimeout                      duration
-	ackWindow, maxDeliver           int64
+	filter                string
+	explicit, exclusive   bool
+	ackTimeout            duration
+	ackWindow, maxDeliver int64
 }
 
 func (g *groupFlags) register(cmd *cobra.Command) {
@@ -120,7 +120,7 @@ func (i *invocation) group(ctx context.Context, c *api, topic, group string) (de
 func (a *app) groupList() *cobra.Command {
 	var f following
 	cmd := &cobra.Command{
-		Use: "list [TOPIC]", Short: "List the groups of a topic, or of all topics", Aliases: []string{"ls"},
+		Use: "list [TOPIC]", Example: "  zbus group list orders\n  zbus group list -f", Short: "List the groups of a topic, or of all topics", Aliases: []string{"ls"},
 		Args: wants("[TOPIC]"), ValidArgsFunction: a.completeTopic,
 		RunE: a.run(func(ctx context.Context, i *invocation) error {
 			c, err := i.api()
@@ -218,7 +218,7 @@ func groupState(g *apiclient.Group) string {
 func (a *app) groupShow() *cobra.Command {
 	var f following
 	cmd := &cobra.Command{
-		Use: "show TOPIC GROUP", Short: "Show a group: where it is and how far behind", Args: wants("TOPIC", "GROUP"),
+		Use: "show TOPIC GROUP", Example: "  zbus group show orders billing -f", Short: "Show a group: where it is and how far behind", Args: wants("TOPIC", "GROUP"),
 		ValidArgsFunction: a.completeTopicGroup,
 		RunE: a.run(func(ctx context.Context, i *invocation) error {
 			c, err := i.api()
@@ -314,7 +314,7 @@ func (a *app) groupSwitch(verb, short string, paused bool) *cobra.Command {
 		done = "is paused"
 	}
 	return &cobra.Command{
-		Use: verb + " TOPIC GROUP", Short: short, Args: wants("TOPIC", "GROUP"), ValidArgsFunction: a.completeTopicGroup,
+		Use: verb + " TOPIC GROUP", Short: short, Example: "  zbus group " + verb + " orders billing", Args: wants("TOPIC", "GROUP"), ValidArgsFunction: a.completeTopicGroup,
 		RunE: a.run(func(ctx context.Context, i *invocation) error {
 			return i.patchGroup(ctx, apiclient.GroupPatch{Paused: &paused}, done)
 		}),
@@ -323,7 +323,7 @@ func (a *app) groupSwitch(verb, short string, paused bool) *cobra.Command {
 
 func (a *app) groupDelete() *cobra.Command {
 	return a.asks(&cobra.Command{
-		Use: "delete TOPIC GROUP", Short: "Delete a group; the messages stay", Aliases: []string{"rm"},
+		Use: "delete TOPIC GROUP", Example: "  zbus group delete orders billing --yes", Short: "Delete a group; the messages stay", Aliases: []string{"rm"},
 		Args: wants("TOPIC", "GROUP"), ValidArgsFunction: a.completeTopicGroup,
 		RunE: a.run(func(ctx context.Context, i *invocation) error {
 			c, err := i.api()

@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"errors"
 	"os"
+	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
@@ -22,9 +25,30 @@ func manCommand() *cobra.Command {
 			root := cmd.Root()
 			root.DisableAutoGenTag = true // the same pages whenever they are made
 			header := &doc.GenManHeader{Title: "ZBUS", Section: "1", Source: "zbus", Manual: "zbus manual"}
-			return doc.GenManTree(root, header, args[0])
+			if err := doc.GenManTree(root, header, args[0]); err != nil {
+				return err
+			}
+			for _, topic := range root.Commands() { // which the tree leaves out
+				if topic.IsAdditionalHelpTopicCommand() {
+					if err := writePage(topic, header, args[0]); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
 		},
 	}
+}
+
+// writePage writes the page of one command.
+func writePage(cmd *cobra.Command, header *doc.GenManHeader, dir string) error {
+	own := *header // its title becomes the page's
+	own.Title = ""
+	f, err := os.Create(filepath.Join(dir, strings.ReplaceAll(cmd.CommandPath(), " ", "-")+".1"))
+	if err != nil {
+		return err
+	}
+	return errors.Join(doc.GenMan(cmd, &own, f), f.Close())
 }
 
 // ExitCode is one row of the table of exit codes, for those that errors of this

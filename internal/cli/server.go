@@ -24,7 +24,7 @@ func (a *app) serverCommand() *cobra.Command {
 
 func (a *app) serverInfo() *cobra.Command {
 	return &cobra.Command{
-		Use: "info", Short: "Show what a broker is and has", Args: wants(),
+		Use: "info", Example: "  zbus server info --server mq.example.com", Short: "Show what a broker is and has", Args: wants(),
 		RunE: a.run(func(ctx context.Context, i *invocation) error {
 			c, err := i.api()
 			if err != nil {
@@ -54,7 +54,7 @@ func (a *app) serverInfo() *cobra.Command {
 
 func (a *app) serverList() *cobra.Command {
 	return &cobra.Command{
-		Use: "list", Short: "List the brokers that this one knows, itself included", Aliases: []string{"ls"}, Args: wants(),
+		Use: "list", Example: "  zbus server list", Short: "List the brokers that this one knows, itself included", Aliases: []string{"ls"}, Args: wants(),
 		RunE: a.run(func(ctx context.Context, i *invocation) error {
 			c, err := i.api()
 			if err != nil {
@@ -173,7 +173,7 @@ func (a *app) serverSessions() *cobra.Command {
 	var f following
 	var topic, protocol string
 	cmd := &cobra.Command{
-		Use: "sessions", Short: "List the connections that there are", Args: wants(),
+		Use: "sessions", Example: "  zbus server sessions --topic orders", Short: "List the connections that there are", Args: wants(),
 		RunE: a.run(func(ctx context.Context, i *invocation) error {
 			c, err := i.api()
 			if err != nil {

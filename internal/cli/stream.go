@@ -60,6 +60,7 @@ func (s *stream) run(ctx context.Context, over <-chan time.Time) error {
 		select {
 		case m := <-messages:
 			if m.err != nil {
+				<-messages // the end of the subscription: acks have arrived
 				return s.ended(ctx, taking, late, m.err)
 			}
 			err := s.handle(m.d)
@@ -155,7 +156,7 @@ func (s *stream) caughtUp(ctx context.Context) (bool, error) {
 func (s *stream) ended(ctx, taking context.Context, late bool, err error) error {
 	switch {
 	case taking.Err() == nil:
-		return err // the group, or the broker, is gone
+		return hint(err, "see zbus group list %s", s.topic) // the group, or the broker, is gone
 	case ctx.Err() != nil && s.endless:
 		return nil
 	case ctx.Err() != nil:

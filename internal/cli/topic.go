@@ -166,7 +166,7 @@ func (i *invocation) topics(ctx context.Context, c *api, kind *apiclient.TopicKi
 func (a *app) topicShow() *cobra.Command {
 	var f following
 	cmd := &cobra.Command{
-		Use: "show TOPIC", Short: "Show a topic and its groups", Args: wants("TOPIC"), ValidArgsFunction: a.completeTopic,
+		Use: "show TOPIC", Short: "Show a topic and its groups", Example: "  zbus topic show orders -f", Args: wants("TOPIC"), ValidArgsFunction: a.completeTopic,
 		RunE: a.run(func(ctx context.Context, i *invocation) error {
 			c, err := i.api()
 			if err != nil {
@@ -301,7 +301,7 @@ func (i *invocation) loss(ctx context.Context, c *api, t *apiclient.Topic, r *ap
 
 func (a *app) topicEmpty() *cobra.Command {
 	return a.asks(&cobra.Command{
-		Use: "empty TOPIC", Short: "Delete all messages of a topic", Args: wants("TOPIC"), ValidArgsFunction: a.completeTopic,
+		Use: "empty TOPIC", Example: "  zbus topic empty orders --yes", Short: "Delete all messages of a topic", Args: wants("TOPIC"), ValidArgsFunction: a.completeTopic,
 		Long: "Delete all messages of a topic. Its groups stay, and offsets go on where they are.",
 		RunE: a.run(func(ctx context.Context, i *invocation) error {
 			c, err := i.api()
@@ -335,7 +335,7 @@ func contents(t *apiclient.Topic) string {
 
 func (a *app) topicDelete() *cobra.Command {
 	return a.asks(&cobra.Command{
-		Use: "delete TOPIC", Short: "Delete a topic, its messages and its groups", Aliases: []string{"rm"},
+		Use: "delete TOPIC", Example: "  zbus topic delete orders --yes", Short: "Delete a topic, its messages and its groups", Aliases: []string{"rm"},
 		Args: wants("TOPIC"), ValidArgsFunction: a.completeTopic,
 		RunE: a.run(func(ctx context.Context, i *invocation) error {
 			c, err := i.api()
@@ -366,7 +366,7 @@ func (a *app) topicDelete() *cobra.Command {
 // topicSwitch makes the commands that pause and resume.
 func (a *app) topicSwitch(verb, short string, do func(*api, context.Context, string, ...apiclient.RequestEditorFn) (*http.Response, error)) *cobra.Command {
 	return &cobra.Command{
-		Use: verb + " TOPIC", Short: short, Args: wants("TOPIC"), ValidArgsFunction: a.completeTopic,
+		Use: verb + " TOPIC", Short: short, Example: "  zbus topic " + verb + " orders", Args: wants("TOPIC"), ValidArgsFunction: a.completeTopic,
 		RunE: a.run(func(ctx context.Context, i *invocation) error {
 			c, err := i.api()
 			if err != nil {
