@@ -1,7 +1,14 @@
 package main
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
+	"math/big"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +29,7 @@ import (
 //	stop               stop it in order
 //	exits N ARG...     run zbus and want the exit code N
 //	until TEXT FILE    wait until a background command has written TEXT to FILE
+//	certificate        write cert.pem and key.pem for 127.0.0.1
 func TestScripts(t *testing.T) {
 	binary := os.Getenv(binaryVariable)
 	testscript.Run(t, testscript.Params{
@@ -33,7 +41,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"broker": scriptBroker, "stop": scriptStop, "exits": scriptExits, "until": scriptUntil,
+			"broker": scriptBroker, "stop": scriptStop, "exits": scriptExits, "until": scriptUntil, "certificate": scriptCertificate,
 		},
 	})
 }
@@ -45,7 +53,7 @@ func scriptBroker(ts *testscript.TestScript, neg bool, args []string) {
 		listen = "127.0.0.1:0"
 	}
 	cmd := exec.Command(os.Getenv(binaryVariable), append([]string{"serve", "--listen", listen, "--data", ts.MkAbs("data")}, args...)...)
-	cmd.Env = []string{"HOME=/"}
+	cmd.Env, cmd.Dir = []string{"HOME=/"}, ts.MkAbs(".")
 	out, err := os.CreateTemp(ts.MkAbs("."), "broker-*")
 	ts.Check(err)
 	cmd.Stdout, cmd.Stderr = out, out
@@ -116,5 +124,24 @@ func awaitText(ts *testscript.TestScript, path, text string, ended <-chan struct
 		if time.Since(start) > patience {
 			ts.Fatalf("no %q in %s: %s", text, path, content)
 		}
+	}
+}
+
+// scriptCertificate writes a certificate that signs itself.
+func scriptCertificate(ts *testscript.TestScript, _ bool, _ []string) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	ts.Check(err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	ts.Check(err)
+	private, err := x509.MarshalECPrivateKey(key)
+	ts.Check(err)
+	for name, block := range map[string]*pem.Block{
+		"cert.pem": {Type: "CERTIFICATE", Bytes: cert}, "key.pem": {Type: "EC PRIVATE KEY", Bytes: private},
+	} {
+		ts.Check(os.WriteFile(ts.MkAbs(name), pem.EncodeToMemory(block), 0o600))
 	}
 }

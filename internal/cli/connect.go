@@ -64,6 +64,12 @@ func (s *Servers) Find() (*Server, error) {
 	return c.resolve()
 }
 
+// Find chooses a server that no flags but this one name; it may be empty.
+func Find(server string) (*Server, error) {
+	s := Servers{server: server}
+	return s.Find()
+}
+
 // first returns the first text that is not empty.
 func first(texts ...string) string {
 	for _, t := range texts {
