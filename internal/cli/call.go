@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -50,7 +49,7 @@ func (a *app) callCommand() *cobra.Command {
 }
 
 func (i *invocation) call(ctx context.Context, o *calling) error {
-	params, err := i.params(o)
+	params, err := i.params(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -87,7 +86,7 @@ func (i *invocation) call(ctx context.Context, o *calling) error {
 }
 
 // params reads the parameters of a call.
-func (i *invocation) params(o *calling) (params []any, err error) {
+func (i *invocation) params(ctx context.Context, o *calling) (params []any, err error) {
 	words := i.args[min(2, len(i.args)):]
 	switch {
 	case o.hasBody && (len(i.args) > 1 || o.params != ""):
@@ -95,7 +94,7 @@ func (i *invocation) params(o *calling) (params []any, err error) {
 	case o.params != "" && len(words) > 0:
 		return nil, usage("call: parameters are either arguments or in --params")
 	case o.params != "":
-		text, err := i.readFile(o.params)
+		text, err := i.readFile(ctx, o.params)
 		if err != nil {
 			return nil, err
 		}
@@ -125,7 +124,7 @@ func (i *invocation) params(o *calling) (params []any, err error) {
 func (i *invocation) request(ctx context.Context, c *zbus.Client, topic, body string) error {
 	content := []byte(body)
 	if body == "-" {
-		text, err := io.ReadAll(i.in)
+		text, err := readAll(ctx, i.in)
 		if err != nil {
 			return err
 		}

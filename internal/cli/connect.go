@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"log/slog"
 	"net"
-	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -95,15 +94,10 @@ func (c *Context) resolve() (*Server, error) {
 		return nil, usage("server %q: unknown scheme; write HOST:PORT, or https://HOST:PORT for TLS, or ws:// or wss:// for a WebSocket", c.Server)
 	}
 	webSocket := strings.HasPrefix(strings.ToLower(scheme), "ws")
-	path := ""
-	if webSocket {
-		u, err := url.Parse(c.Server)
-		if err != nil || u.Host == "" {
-			return nil, usage("server %q: not a URL", c.Server)
-		}
-		host, path = u.Host, u.Path
+	host, path, _ := strings.Cut(host, "/")
+	if path != "" && !webSocket {
+		return nil, usage("server %q: must be HOST:PORT or a URL such as https://HOST:PORT, without a path", c.Server)
 	}
-	host = strings.TrimSuffix(host, "/")
 	if _, _, err := net.SplitHostPort(host); err != nil {
 		port := defaultPort
 		if webSocket {
@@ -111,7 +105,7 @@ func (c *Context) resolve() (*Server, error) {
 		}
 		host = net.JoinHostPort(strings.Trim(host, "[]"), port)
 	}
-	if h, _, err := net.SplitHostPort(host); err != nil || strings.ContainsAny(host, "/, ") || h == "" {
+	if h, _, err := net.SplitHostPort(host); err != nil || strings.ContainsAny(host, ", ") || h == "" {
 		return nil, usage("server %q: must be HOST:PORT or a URL such as https://HOST:PORT", c.Server)
 	}
 	s := &Server{Host: host, Native: host, API: "http://" + host + "/api/v1", Token: c.Token}
@@ -123,7 +117,7 @@ func (c *Context) resolve() (*Server, error) {
 		s.TLS, s.API = config, "https://"+host+"/api/v1"
 	}
 	if webSocket {
-		s.Native = map[bool]string{false: "ws://", true: "wss://"}[secure] + host + path
+		s.Native = map[bool]string{false: "ws://", true: "wss://"}[secure] + host + "/" + path
 	}
 	return s, nil
 }

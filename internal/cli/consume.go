@@ -121,22 +121,28 @@ func (i *invocation) consume(ctx context.Context, o *consuming) error {
 		i: i, a: a, c: c, topic: i.args[0], group: o.group, count: o.count, waits: o.waits(), endless: o.follow,
 		end: value(t.value.NextOffset), print: print, options: zbus.SubscribeOptions{Window: o.window}, last: -1,
 	}
-	if o.group == "" {
-		err = s.own(ctx, from, o.filter)
-	} else if o.create {
-		err = s.create(ctx, o, from)
-	}
-	if err != nil {
+	if err := s.prepare(ctx, o, from); err != nil {
 		return err
-	}
-	if o.count > 0 && !s.ownGroup && o.window == 0 {
-		s.options.Window = 1 // what is not asked for stays with the broker
 	}
 	var over <-chan time.Time
 	if o.timeout.Duration > 0 {
 		over = time.After(o.timeout.Duration)
 	}
 	return s.run(ctx, over)
+}
+
+// prepare makes the group, if one is to be made.
+func (s *stream) prepare(ctx context.Context, o *consuming, from place) error {
+	if o.group == "" {
+		return s.own(ctx, from, o.filter)
+	}
+	if o.count > 0 && o.window == 0 {
+		s.options.Window = 1 // what is not asked for stays with the broker
+	}
+	if o.create {
+		return s.create(ctx, o, from)
+	}
+	return nil
 }
 
 // ephemeral begins the names of groups that are nobody's but one consumer's.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -133,9 +132,9 @@ func (a *app) contextAdd() *cobra.Command {
 		Example: "  zbus context add prod --server https://mq.example.com:15555 --use\n" +
 			"  pass show zbus | zbus context add prod --server mq.example.com:15555 --token-stdin",
 		Args: wants("NAME"), ValidArgsFunction: a.completeContexts,
-		RunE: a.run(func(_ context.Context, i *invocation) error {
+		RunE: a.run(func(ctx context.Context, i *invocation) error {
 			if readToken {
-				text, err := io.ReadAll(io.LimitReader(i.in, 1<<16))
+				text, err := readAll(ctx, i.in)
 				if err != nil {
 					return err
 				}

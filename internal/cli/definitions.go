@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -50,7 +49,7 @@ func (a *app) serverImport() *cobra.Command {
 			"deleted, messages and all. The changes are listed before anything is done.",
 		Example: "  zbus server import definitions.json --dry-run\n  zbus server import definitions.json --prune --yes",
 		RunE: a.run(func(ctx context.Context, i *invocation) error {
-			text, err := i.readFile(i.args[0])
+			text, err := i.readFile(ctx, i.args[0])
 			if err != nil {
 				return err
 			}
@@ -74,9 +73,9 @@ func (a *app) serverImport() *cobra.Command {
 }
 
 // readFile reads a whole file, or standard input for -.
-func (i *invocation) readFile(path string) ([]byte, error) {
+func (i *invocation) readFile(ctx context.Context, path string) ([]byte, error) {
 	if path == "-" {
-		return io.ReadAll(i.in)
+		return readAll(ctx, i.in)
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -103,7 +102,7 @@ func (i *invocation) importDefinitions(ctx context.Context, c *api, text []byte,
 	if dryRun || len(d.value.Changes) == 0 && !i.json {
 		return nil
 	}
-	if err := i.confirm("", "Make "+counted(format(int64(len(d.value.Changes))), "change", "changes")+"?"); err != nil {
+	if err := i.confirm(ctx, "", "Make "+counted(format(int64(len(d.value.Changes))), "change", "changes")+"?"); err != nil {
 		return err
 	}
 	if d, err = send(false); err != nil {

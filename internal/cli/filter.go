@@ -86,7 +86,7 @@ func (i *invocation) setFilter(ctx context.Context, c *api, last int, test bool,
 	if r.Lost != "0" {
 		loss := fmt.Sprintf("of the last %s messages the group would not get %s that it gets now, %s of them still to come",
 			count(r.Scanned), count(r.Lost), count(r.PendingLost))
-		if err := i.confirm(loss, "Set this filter?"); err != nil {
+		if err := i.confirm(ctx, loss, "Set this filter?"); err != nil {
 			return err
 		}
 	}

@@ -76,22 +76,7 @@ func (a *app) groupCreate() *cobra.Command {
 			}
 			body.Start = &at
 		}
-		c, err := i.api()
-		if err != nil {
-			return err
-		}
-		d, err := decode[apiclient.Group](c.answer(c.CreateGroup(ctx, i.args[0], body)))
-		if ifMissing && errors.Is(err, zbus.ErrExists) {
-			d, err = i.group(ctx, c, i.args[0], i.args[1])
-		}
-		if err != nil {
-			return hint(err, "see zbus topic list, or make the topic with zbus topic create %s", i.args[0])
-		}
-		if i.json {
-			return i.printJSON(d.raw)
-		}
-		fmt.Fprintf(i.out, "group %s/%s at offset %s, %s to come\n", d.value.Topic, d.value.Name, count(d.value.Cursor), counted(d.value.Lag, "message", "messages"))
-		return nil
+		return i.createGroup(ctx, body, ifMissing)
 	})
 	cmd.Flags().SortFlags = false
 	cmd.Flags().StringVar(&start, "start", "", "`PLACE` where it begins")
@@ -100,6 +85,27 @@ func (a *app) groupCreate() *cobra.Command {
 	cmd.Flags().BoolVar(&paused, "paused", false, "deliver nothing until it is resumed")
 	cmd.Flags().BoolVar(&ifMissing, "if-missing", false, "succeed when it is there already, whatever it is")
 	return cmd
+}
+
+// createGroup makes a group of the topic that is the first argument.
+func (i *invocation) createGroup(ctx context.Context, body apiclient.NewGroup, ifMissing bool) error {
+	c, err := i.api()
+	if err != nil {
+		return err
+	}
+	d, err := decode[apiclient.Group](c.answer(c.CreateGroup(ctx, i.args[0], body)))
+	if ifMissing && errors.Is(err, zbus.ErrExists) {
+		d, err = i.group(ctx, c, i.args[0], body.Name)
+	}
+	if err != nil {
+		return hint(err, "see zbus topic list, or make the topic with zbus topic create %s", i.args[0])
+	}
+	if i.json {
+		return i.printJSON(d.raw)
+	}
+	fmt.Fprintf(i.out, "group %s/%s at offset %s, %s to come\n", d.value.Topic, d.value.Name,
+		count(d.value.Cursor), counted(d.value.Lag, "message", "messages"))
+	return nil
 }
 
 // apiPlace reads a place for the API.
@@ -337,7 +343,7 @@ func (a *app) groupDelete() *cobra.Command {
 			g := d.value
 			loss := fmt.Sprintf("this deletes group %s/%s at offset %s, with %s to come and %s connected", g.Topic, g.Name, count(g.Cursor),
 				counted(g.Lag, "message", "messages"), counted(format(int64(len(g.Consumers))), "consumer", "consumers"))
-			if err := i.confirm(loss, "Delete it?"); err != nil {
+			if err := i.confirm(ctx, loss, "Delete it?"); err != nil {
 				return err
 			}
 			if _, err := c.answer(c.DeleteGroup(ctx, i.args[0], i.args[1], nil)); err != nil {

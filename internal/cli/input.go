@@ -37,6 +37,25 @@ func (s source) String() string {
 // maxLine is the most that a line may have: no server takes more.
 const maxLine = 512 << 20
 
+// readAll reads to the end, unless ctx ends before that: see readLines.
+func readAll(ctx context.Context, in io.Reader) ([]byte, error) {
+	type content struct {
+		text []byte
+		err  error
+	}
+	come := make(chan content, 1)
+	go func() {
+		text, err := io.ReadAll(io.LimitReader(in, maxLine+1))
+		come <- content{text, err}
+	}()
+	select {
+	case c := <-come:
+		return c.text, c.err
+	case <-ctx.Done():
+		return nil, ErrInterrupted
+	}
+}
+
 // readLines ranges over lines, without their ends; each is its own. It ends early with
 // the context's error: reading from a terminal or a pipe goes on in the background
 // then, until the process ends.

@@ -59,7 +59,7 @@ func (i *invocation) copyMessages(ctx context.Context, c *api, l *looking) error
 		return fail(zbus.ErrNotFound, "topic %s has no such messages", source)
 	}
 	many := counted(format(int64(len(found))), "message", "messages")
-	if err := i.confirm("this publishes "+many+" of topic "+source+" to topic "+target, "Publish them?"); err != nil {
+	if err := i.confirm(ctx, "this publishes "+many+" of topic "+source+" to topic "+target, "Publish them?"); err != nil {
 		return err
 	}
 	client, err := i.dial(ctx, 0)

@@ -67,6 +67,9 @@ func parsePlace(flag, text string, shifts bool, now time.Time) (p place, err err
 	if shifts {
 		words = "earliest, latest, an offset, +N or -N messages, group:NAME, id:ID or a time such as 2026-02-01T15:04, 15:04 or 90m (ago)"
 	}
+	if text == "" {
+		return p, usage("--%s is missing: %s", flag, words)
+	}
 	return p, usage("--%s %q: must be %s", flag, text, words)
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 	"time"
@@ -146,7 +145,7 @@ func (i *invocation) produceFile(ctx context.Context, c *zbus.Client, p *produci
 		}
 	}
 	if p.whole {
-		body, err := io.ReadAll(io.LimitReader(in, maxLine+1))
+		body, err := readAll(ctx, in)
 		if err != nil {
 			return err
 		}
@@ -184,7 +183,7 @@ func (i *invocation) summary(p *producing, t *tally, stopped error) error {
 	defer t.mu.Unlock()
 	took := time.Since(t.start)
 	if i.json {
-		if err := i.printJSON(map[string]any{"topic": i.args[0], "stored": t.stored, "notStored": t.lost, "seconds": took.Seconds()}); err != nil {
+		if err := i.printJSON(map[string]any{"topic": i.args[0], "stored": t.stored, "notStored": t.lost, "unknown": t.unknown, "seconds": took.Seconds()}); err != nil {
 			return err
 		}
 	} else if !p.quiet {
@@ -197,17 +196,7 @@ func (i *invocation) summary(p *producing, t *tally, stopped error) error {
 	if t.first == nil {
 		return stopped
 	}
-	err := plain(t.first)
-	text := t.firstAt.String() + err.Error()
-	if t.lost > 1 {
-		text += fmt.Sprintf("; %s not stored: %s", counted(format(t.lost), "message is", "messages are"), t.ranges())
-	} else {
-		text += "; it is not stored"
-		if errors.Is(err, zbus.ErrUnknownOutcome) {
-			text = t.firstAt.String() + err.Error() + "; it may be stored or not"
-		}
-	}
-	return &failure{text, t.first}
+	return t.failure()
 }
 
 // ready makes sure of the topic, so that nobody types messages for one that is not

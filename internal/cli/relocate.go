@@ -44,9 +44,6 @@ func (a *app) relocateCommand() *cobra.Command {
 }
 
 func (i *invocation) relocate(ctx context.Context, r *relocation) error {
-	if r.to == "" {
-		return usage("relocate: --to is missing: earliest, latest, an offset, +N, -N, group:NAME, id:ID or a time")
-	}
 	to, err := apiPlace("to", r.to, true)
 	if err != nil {
 		return err
@@ -73,7 +70,7 @@ func (i *invocation) relocate(ctx context.Context, r *relocation) error {
 		if r.dryRun {
 			return nil
 		}
-		if err := i.confirm("", fmt.Sprintf("Move group %s/%s from %s to %s?", p.Topic, p.Group, count(p.From), count(p.To))); err != nil {
+		if err := i.confirm(ctx, "", fmt.Sprintf("Move group %s/%s from %s to %s?", p.Topic, p.Group, count(p.From), count(p.To))); err != nil {
 			return err
 		}
 		moved, err := decode[apiclient.Moved](c.answer(c.ApplyPlan(ctx, p.Id, because(r.reason))))

@@ -282,7 +282,7 @@ func (i *invocation) disconnect(ctx context.Context, c *api, topic, protocol, re
 	if n != 1 {
 		who = ""
 	}
-	if err := i.confirm("this disconnects "+counted(format(int64(n)), "client", "clients")+who, "Disconnect?"); err != nil {
+	if err := i.confirm(ctx, "this disconnects "+counted(format(int64(n)), "client", "clients")+who, "Disconnect?"); err != nil {
 		return err
 	}
 	d, err := decode[struct{ Closed int64 }](c.answer(c.CloseSessions(ctx, &q)))

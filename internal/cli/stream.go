@@ -63,13 +63,9 @@ func (s *stream) run(ctx context.Context, over <-chan time.Time) error {
 				<-messages // the end of the subscription: acks have arrived
 				return s.ended(ctx, taking, late, m.err)
 			}
-			err := s.handle(m.d)
-			if err == nil && s.enough() {
-				err = s.ackLast(ctx, m.d)
-			}
-			if err != nil || s.enough() {
+			if done, err := s.handle(ctx, m.d); done || err != nil {
 				next <- false
-				<-messages // the end of the subscription
+				<-messages
 				return err
 			}
 			if !s.waits && m.d.Offset >= s.end-1 {
@@ -85,11 +81,9 @@ func (s *stream) run(ctx context.Context, over <-chan time.Time) error {
 			if s.waits || taking.Err() != nil {
 				continue
 			}
-			done, err := s.caughtUp(ctx)
-			if err != nil {
+			if done, err := s.caughtUp(ctx); err != nil {
 				return err
-			}
-			if done {
+			} else if done {
 				stop()
 			}
 			pause = min(2*pause, lastLook)
@@ -110,18 +104,21 @@ func (s *stream) take(ctx context.Context, messages chan<- come, next <-chan boo
 	}
 }
 
-// handle prints a message. Going on to the next one acks it, in a group where that is
-// needed.
-func (s *stream) handle(d *zbus.Delivery) error {
+// handle prints a message, and reports whether it was the last that is wanted. Going on
+// to the next one acks it, in a group where that is needed.
+func (s *stream) handle(ctx context.Context, d *zbus.Delivery) (last bool, err error) {
 	if s.ownGroup && d.Offset <= s.last && !d.Time.After(s.lastTime) {
-		return nil // again, after the connection was lost
+		return false, nil // again, after the connection was lost
 	}
 	if err := s.print(d); err != nil {
-		return err
+		return false, err
 	}
 	s.printed++
 	s.last, s.lastTime = d.Offset, d.Time
-	return nil
+	if s.count == 0 || s.printed < s.count {
+		return false, nil
+	}
+	return true, s.ackLast(ctx, d)
 }
 
 // ackLast acks the message after which none is asked for.
@@ -132,8 +129,6 @@ func (s *stream) ackLast(ctx context.Context, d *zbus.Delivery) error {
 	}
 	return err
 }
-
-func (s *stream) enough() bool { return s.count > 0 && s.printed >= s.count }
 
 // caughtUp reports whether the group has nothing left for us. What others have in
 // flight, and what rests before it comes again, is not waited for.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -19,10 +20,11 @@ type tally struct {
 
 	mu      sync.Mutex
 	stored  int64
-	lost    int64 // not stored, or not known
-	first   error // of the first in the input that was lost
+	lost    int64 // not stored
+	unknown int64 // perhaps stored
+	first   error // the first that came
 	firstAt source
-	lines   []source // of those that were lost, as far as they are listed
+	lines   []source // of both, as far as they are listed
 }
 
 // listed is how many lost messages are remembered by their lines.
@@ -40,7 +42,11 @@ func (t *tally) publish(ctx context.Context, c *zbus.Client, topic string, m zbu
 			t.stored++
 			return
 		}
-		t.lost++
+		if errors.Is(err, zbus.ErrUnknownOutcome) {
+			t.unknown++
+		} else {
+			t.lost++
+		}
 		if t.first == nil {
 			t.first, t.firstAt = err, at
 		}
@@ -66,7 +72,25 @@ func (t *tally) failed() bool {
 	return t.first != nil
 }
 
-// ranges lists the lines that were lost. Called with mu held.
+// failure says what became of the messages that are not certainly stored. Called
+// with mu held, when there are some.
+func (t *tally) failure() error {
+	err := plain(t.first)
+	var what []string
+	if t.lost > 0 {
+		what = append(what, counted(format(t.lost), "message is", "messages are")+" not stored")
+	}
+	if t.unknown > 0 {
+		what = append(what, counted(format(t.unknown), "message is", "messages are")+" perhaps stored and perhaps not")
+	}
+	text := t.firstAt.String() + err.Error() + "; " + strings.Join(what, ", ")
+	if len(t.lines) > 1 {
+		text += ": " + t.ranges()
+	}
+	return &failure{text, t.first}
+}
+
+// ranges lists the lines that failed. Called with mu held.
 func (t *tally) ranges() string {
 	const most = 8
 	var all []string
