@@ -26,7 +26,7 @@ import (
 // testscript there are
 //
 //	broker [FLAG...]   start a broker and set ZBUS_SERVER; again: start it again there
-//	stop               stop it in order
+//	halt               stop it in order
 //	exits N ARG...     run zbus and want the exit code N
 //	until TEXT FILE    wait until a background command has written TEXT to FILE
 //	certificate        write cert.pem and key.pem for 127.0.0.1
@@ -41,7 +41,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"broker": scriptBroker, "stop": scriptStop, "exits": scriptExits, "until": scriptUntil, "certificate": scriptCertificate,
+			"broker": scriptBroker, "halt": scriptHalt, "exits": scriptExits, "until": scriptUntil, "certificate": scriptCertificate,
 		},
 	})
 }
@@ -72,8 +72,8 @@ func scriptBroker(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("BROKER_PID", strconv.Itoa(cmd.Process.Pid))
 }
 
-// scriptStop stops the broker in order.
-func scriptStop(ts *testscript.TestScript, _ bool, _ []string) {
+// scriptHalt stops the broker in order.
+func scriptHalt(ts *testscript.TestScript, _ bool, _ []string) {
 	pid, err := strconv.Atoi(ts.Getenv("BROKER_PID"))
 	ts.Check(err)
 	ts.Check(syscall.Kill(pid, syscall.SIGTERM))

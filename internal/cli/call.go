@@ -56,7 +56,7 @@ func (i *invocation) call(ctx context.Context, o *calling) error {
 	if o.timeout.Duration <= 0 {
 		return usage("call: --timeout must be more than nothing")
 	}
-	c, err := i.dial(ctx, 0)
+	c, err := i.dial(ctx, zbus.Options{})
 	if err != nil {
 		return err
 	}

@@ -141,18 +141,20 @@ func (c *Context) tls() (*tls.Config, error) {
 // dialTime is how long one may take to connect.
 const dialTime = 10 * time.Second
 
-// dial connects with the native protocol. pending is how many requests may wait for
-// their answers; 0 is as usual.
-func (i *invocation) dial(ctx context.Context, pending int) (*zbus.Client, error) {
+// endTime is how long the end of a consumer may wait for a broker that has gone away.
+const endTime = 2 * time.Second
+
+// dial connects with the native protocol. The options may be zero.
+func (i *invocation) dial(ctx context.Context, o zbus.Options) (*zbus.Client, error) {
 	s, err := i.servers.Find()
 	if err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
-	c, err := zbus.Dial(ctx, s.Native, zbus.Options{
-		Token: s.Token, TLS: s.TLS, MaxPending: pending, Log: slog.New(slog.NewTextHandler(i.err, &slog.HandlerOptions{Level: slog.LevelWarn})),
-	})
+	o.Token, o.TLS = s.Token, s.TLS
+	o.Log = slog.New(slog.NewTextHandler(i.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	c, err := zbus.Dial(ctx, s.Native, o)
 	if err != nil {
 		return nil, s.unreachable(err)
 	}

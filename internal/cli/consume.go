@@ -105,7 +105,7 @@ func (i *invocation) consume(ctx context.Context, o *consuming) error {
 	if err != nil {
 		return err
 	}
-	c, err := i.dial(ctx, 0)
+	c, err := i.dial(ctx, zbus.Options{MaxWait: endTime})
 	if err != nil {
 		return err
 	}

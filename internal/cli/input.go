@@ -9,16 +9,19 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"strings"
 
 	"github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/apiclient"
+	"github.com/rushmore/zbus-go/internal/wire"
 )
 
 // source is where a message was read.
 type source struct {
 	file string // empty when there is but one
 	line int    // from 1; 0 when there are no lines
+	n    int64  // of all messages, in the order in which they were read
 }
 
 // String is what stands before an error.
@@ -118,41 +121,42 @@ func readLine(in *bufio.Reader) (line []byte, err error) {
 	}
 }
 
+// line is a message as JSON: one to publish, or one that consume or message list has
+// printed, of which the place and the like are left out.
+type line struct {
+	apiclient.NewMessage
+	Offset        *apiclient.Count `json:"offset"`
+	Time          json.RawMessage  `json:"time"`
+	Size          json.RawMessage  `json:"size"`
+	Fates         json.RawMessage  `json:"fates"`
+	DeliveryCount json.RawMessage  `json:"deliveryCount"`
+	Truncated     bool             `json:"truncated"`
+	Damaged       bool             `json:"damaged"`
+}
+
 // readMessage reads a message that is JSON, over what all of them have.
-func readMessage(line []byte, m *zbus.Message) error {
-	var v apiclient.NewMessage
-	d := json.NewDecoder(bytes.NewReader(line))
+func readMessage(text []byte, m *zbus.Message) error {
+	var v line
+	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&v); err != nil {
 		return fail(ErrData, "not a message: %s; must be an object with id, tag, key, headers, body or bodyBase64",
 			strings.TrimPrefix(err.Error(), "json: "))
 	}
-	if d.More() {
+	switch {
+	case d.More():
 		return fail(ErrData, "more than one JSON value on a line")
-	}
-	if v.Body != nil && v.BodyBase64 != nil {
+	case v.Body != nil && v.BodyBase64 != nil:
 		return fail(ErrData, "has body and bodyBase64; one of them is the body")
+	case v.Truncated || v.Damaged:
+		return fail(ErrData, "is not a whole message: zbus consume prints whole ones")
 	}
 	for to, from := range map[*string]*string{&m.ID: v.Id, &m.Tag: v.Tag} {
 		if from != nil {
 			*to = *from
 		}
 	}
-	headers := make(map[string]string, len(m.Headers)+2)
-	for name, value := range m.Headers {
-		headers[name] = value
-	}
-	if v.Headers != nil {
-		for name, value := range *v.Headers {
-			headers[name] = value
-		}
-	}
-	if v.Key != nil {
-		headers["key"] = *v.Key
-	}
-	if len(headers) > 0 {
-		m.Headers = headers
-	}
+	m.Headers = v.headers(m.Headers)
 	switch {
 	case v.BodyBase64 != nil:
 		m.Body = *v.BodyBase64
@@ -160,4 +164,24 @@ func readMessage(line []byte, m *zbus.Message) error {
 		m.Body = []byte(*v.Body)
 	}
 	return nil
+}
+
+// headers are those of the line over common ones. Of a message that was stored before,
+// those are left out that told about its delivery.
+func (v *line) headers(common map[string]string) map[string]string {
+	all := maps.Clone(common)
+	if all == nil {
+		all = make(map[string]string)
+	}
+	if v.Headers != nil {
+		for name, value := range *v.Headers {
+			if v.Offset == nil || !wire.Private(name) {
+				all[name] = value
+			}
+		}
+	}
+	if v.Key != nil {
+		all["key"] = *v.Key
+	}
+	return all
 }

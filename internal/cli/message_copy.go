@@ -9,6 +9,7 @@ import (
 
 	"github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/apiclient"
+	"github.com/rushmore/zbus-go/internal/wire"
 )
 
 // deadPrefix begins the headers that say why a message is in a dead-letter topic.
@@ -62,7 +63,7 @@ func (i *invocation) copyMessages(ctx context.Context, c *api, l *looking) error
 	if err := i.confirm(ctx, "this publishes "+many+" of topic "+source+" to topic "+target, "Publish them?"); err != nil {
 		return err
 	}
-	client, err := i.dial(ctx, 0)
+	client, err := i.dial(ctx, zbus.Options{})
 	if err != nil {
 		return err
 	}
@@ -93,7 +94,7 @@ func (i *invocation) copyMessage(ctx context.Context, c *api, client *zbus.Clien
 	}
 	headers := make(map[string]string, len(m.Headers)+1)
 	for name, v := range m.Headers {
-		if !strings.HasPrefix(name, deadPrefix) {
+		if !strings.HasPrefix(name, deadPrefix) && !wire.Private(name) {
 			headers[name] = v
 		}
 	}

@@ -33,13 +33,15 @@ func (a *app) produceCommand() *cobra.Command {
 		ValidArgsFunction: a.completeTopic,
 		Long: "Publish messages. Each line of standard input, or of --file, is one; an empty line is an\n" +
 			"empty message. With --ndjson each line is an object with the members of the API's\n" +
-			"messages: id, tag, key, headers, body or bodyBase64.\n\n" +
+			"messages: id, tag, key, headers, body or bodyBase64. What zbus consume --json prints is\n" +
+			"such a line, too.\n\n" +
 			"The messages are stored in order, --window of them under way at a time. At the first one\n" +
 			"that is not stored it stops, says which lines are not stored, and the exit code says why.",
 		Example: "  echo 'two pizzas' | zbus produce orders --create\n" +
 			"  zbus produce orders --body 'one coffee' --tag eu.de --header customer=ann\n" +
 			"  zbus produce orders --ndjson --file orders.ndjson\n" +
-			"  zbus produce photos --file photo.jpg --whole",
+			"  zbus produce photos --file photo.jpg --whole\n" +
+			"  zbus consume orders --json --context prod | zbus produce orders --ndjson --create",
 	}
 	cmd.RunE = a.run(func(ctx context.Context, i *invocation) error {
 		p.hasBody = cmd.Flags().Changed("body")
@@ -93,7 +95,7 @@ func (i *invocation) produce(ctx context.Context, p *producing) error {
 	if err != nil {
 		return err
 	}
-	c, err := i.dial(ctx, p.window)
+	c, err := i.dial(ctx, zbus.Options{MaxPending: p.window})
 	if err != nil {
 		return err
 	}
@@ -102,10 +104,13 @@ func (i *invocation) produce(ctx context.Context, p *producing) error {
 		return err
 	}
 	t := &tally{start: time.Now()}
-	if !p.quiet && isTerminal(i.err) {
-		defer t.show(i.err)()
+	shown := func() {}
+	if !p.quiet && isTerminal(i.err) && !(isTerminal(i.in) && len(p.files) == 0) {
+		shown = t.show(i.err)
 	}
 	err = i.produceAll(ctx, c, p, common, t)
+	t.under.Wait()
+	shown()
 	return i.summary(p, t, err)
 }
 
@@ -176,9 +181,8 @@ func (i *invocation) produceFile(ctx context.Context, c *zbus.Client, p *produci
 	return nil
 }
 
-// summary waits for what is under way and says what became of everything.
+// summary says what became of everything.
 func (i *invocation) summary(p *producing, t *tally, stopped error) error {
-	t.under.Wait()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	took := time.Since(t.start)

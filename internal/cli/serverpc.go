@@ -63,7 +63,7 @@ func (i *invocation) serveRPC(ctx context.Context, o *serving) error {
 	case o.most < 1 || o.most > 10_000:
 		return usage("--concurrency %d: must be 1 to 10000", o.most)
 	}
-	c, err := i.dial(ctx, 0)
+	c, err := i.dial(ctx, zbus.Options{MaxWait: endTime})
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,7 @@ type stream struct {
 	printed  int
 	last     int64     // offset of the message that was printed last; -1 before
 	lastTime time.Time // of that
+	lastCome time.Time // when anything came, or when it began
 }
 
 // come is a message, or why there are no more.
@@ -45,9 +46,13 @@ const (
 	lastLook  = 200 * time.Millisecond
 )
 
+// silence is after how long what is in flight is not on its way to us.
+const silence = time.Second
+
 // run prints what comes until it is enough, over is, or ctx ends. What has come by
 // then, in a group whose messages are gone with that, is printed, too.
 func (s *stream) run(ctx context.Context, over <-chan time.Time) error {
+	s.lastCome = time.Now()
 	taking, stop := context.WithCancel(ctx)
 	defer stop()
 	messages, next := make(chan come), make(chan bool)
@@ -68,11 +73,11 @@ func (s *stream) run(ctx context.Context, over <-chan time.Time) error {
 				<-messages
 				return err
 			}
-			if !s.waits && m.d.Offset >= s.end-1 {
+			if !s.waits && s.beyond(m.d) {
 				stop()
 			}
 			next <- true
-			pause = firstLook
+			s.lastCome, pause = time.Now(), firstLook
 			look.Reset(pause)
 		case <-over:
 			late, over = true, nil
@@ -104,6 +109,12 @@ func (s *stream) take(ctx context.Context, messages chan<- come, next <-chan boo
 	}
 }
 
+// beyond reports whether a message is the last that was there at the beginning, or
+// newer. In a group with acks, what came back may still come after that one.
+func (s *stream) beyond(d *zbus.Delivery) bool {
+	return d.Offset >= s.end || d.Offset == s.end-1 && !d.Explicit()
+}
+
 // handle prints a message, and reports whether it was the last that is wanted. Going on
 // to the next one acks it, in a group where that is needed.
 func (s *stream) handle(ctx context.Context, d *zbus.Delivery) (last bool, err error) {
@@ -130,8 +141,9 @@ func (s *stream) ackLast(ctx context.Context, d *zbus.Delivery) error {
 	return err
 }
 
-// caughtUp reports whether the group has nothing left for us. What others have in
-// flight, and what rests before it comes again, is not waited for.
+// caughtUp reports whether the group has nothing left for us. What is in flight may be
+// on its way to us; what is not here after a while others have. That, and what rests
+// before it comes again, is not waited for.
 func (s *stream) caughtUp(ctx context.Context) (bool, error) {
 	d, err := decode[apiclient.Group](s.a.answer(s.a.GetGroup(ctx, s.topic, s.group)))
 	if err != nil {
@@ -141,10 +153,16 @@ func (s *stream) caughtUp(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	g := d.value
+	if !g.Paused && value(g.Lag) > value(g.InFlight)+value(g.Returned) {
+		return false, nil
+	}
+	if g.InFlight != "0" && time.Since(s.lastCome) < silence {
+		return false, nil
+	}
 	if g.Paused {
 		s.i.say("group %s is paused", s.group)
 	}
-	return g.Paused || value(g.Lag) <= value(g.InFlight)+value(g.Returned), nil
+	return true, nil
 }
 
 // ended says what the end of the messages means.

@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,12 +19,13 @@ import (
 type tally struct {
 	start time.Time
 	under sync.WaitGroup // messages without an outcome
+	begun int64          // how many were read; of the caller of publish
 
 	mu      sync.Mutex
 	stored  int64
 	lost    int64 // not stored
 	unknown int64 // perhaps stored
-	first   error // the first that came
+	first   error // of the first in the input
 	firstAt source
 	lines   []source // of both, as far as they are listed
 }
@@ -34,6 +37,8 @@ const listed = 1 << 16
 // which counts, too.
 func (t *tally) publish(ctx context.Context, c *zbus.Client, topic string, m zbus.Message, at source) error {
 	t.under.Add(1)
+	t.begun++
+	at.n = t.begun
 	done := func(err error) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
@@ -47,7 +52,7 @@ func (t *tally) publish(ctx context.Context, c *zbus.Client, topic string, m zbu
 		} else {
 			t.lost++
 		}
-		if t.first == nil {
+		if t.first == nil || at.n < t.firstAt.n {
 			t.first, t.firstAt = err, at
 		}
 		if len(t.lines) < listed {
@@ -94,6 +99,7 @@ func (t *tally) failure() error {
 func (t *tally) ranges() string {
 	const most = 8
 	var all []string
+	slices.SortFunc(t.lines, func(a, b source) int { return cmp.Compare(a.n, b.n) })
 	for n := 0; n < len(t.lines); {
 		end := n
 		for end+1 < len(t.lines) && t.lines[end+1].file == t.lines[n].file && t.lines[end+1].line == t.lines[end].line+1 {
