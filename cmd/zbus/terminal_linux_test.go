@@ -22,7 +22,7 @@ func terminal(t *testing.T) (keys, tty *os.File) {
 	if err != nil {
 		t.Skipf("NOT TESTED: this system has no pseudo-terminals: %v", err)
 	}
-	t.Cleanup(func() { keys.Close() })
+	t.Cleanup(func() { _ = keys.Close() })
 	fd := int(keys.Fd())
 	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
 	if err == nil {
@@ -35,7 +35,7 @@ func terminal(t *testing.T) (keys, tty *os.File) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { tty.Close() })
+	t.Cleanup(func() { _ = tty.Close() })
 	return keys, tty
 }
 
