@@ -75,7 +75,8 @@ func (a *api) noAnswer(err error) error {
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
-	if errors.As(err, &op) && op.Op != "dial" {
+	cut := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	if cut || errors.As(err, &op) && op.Op != "dial" {
 		return &failure{"the connection to " + a.server.Host + " was lost: " + reason(err), join(err, zbus.ErrUnknownOutcome)}
 	}
 	return a.server.unreachable(err)

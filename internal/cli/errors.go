@@ -65,6 +65,9 @@ func wants(names ...string) cobra.PositionalArgs {
 		}
 	}
 	return func(cmd *cobra.Command, args []string) error {
+		if n := slices.Index(args, ""); n >= 0 && n < len(names) && most == len(names) && names[n] != "[FILTER]" {
+			return fmt.Errorf("%s: %s is empty", cmd.Name(), strings.Trim(names[n], "[]"))
+		}
 		switch {
 		case len(args) < least:
 			return fmt.Errorf("%s: %s is missing; usage: %s", cmd.Name(), names[len(args)], strings.TrimSuffix(cmd.UseLine(), " [flags]"))

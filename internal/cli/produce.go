@@ -22,6 +22,7 @@ type producing struct {
 	headers       []string
 	ndjson, whole bool
 	create, quiet bool
+	once          bool
 	window        int
 }
 
@@ -57,6 +58,7 @@ func (a *app) produceCommand() *cobra.Command {
 	f.StringArrayVar(&p.headers, "header", nil, "`NAME=VALUE` to go with the messages (repeatable)")
 	f.StringVar(&p.id, "id", "", "`ID` of the one message")
 	f.BoolVar(&p.create, "create", false, "make the topic if it is not there")
+	f.BoolVar(&p.once, "once", false, "store nothing twice: send over HTTP, again when nobody answers, and nothing whose id the topic knows")
 	f.IntVar(&p.window, "window", 1000, "what `NUMBER` of messages may be under way")
 	f.BoolVarP(&p.quiet, "quiet", "q", false, "no summary and no progress")
 	f.BoolVar(&a.json, "json", false, "print the summary as JSON")
@@ -95,30 +97,54 @@ func (i *invocation) produce(ctx context.Context, p *producing) error {
 	if err != nil {
 		return err
 	}
-	c, err := i.dial(ctx, zbus.Options{MaxPending: p.window})
-	if err != nil {
-		return err
-	}
-	defer c.Close()
 	if err := i.ready(ctx, p.create); err != nil {
 		return err
 	}
 	t := &tally{start: time.Now()}
+	to, end, err := i.sink(ctx, p, t)
+	if err != nil {
+		return err
+	}
+	defer end()
 	shown := func() {}
 	if !p.quiet && isTerminal(i.err) && !(isTerminal(i.in) && len(p.files) == 0) {
 		shown = t.show(i.err)
 	}
-	err = i.produceAll(ctx, c, p, common, t)
+	err = i.produceAll(ctx, p, common, to, t)
 	t.under.Wait()
 	shown()
 	return i.summary(p, t, err)
 }
 
+// sink takes a message to be published. Its error is that nothing more can be.
+type sink struct {
+	publish func(context.Context, zbus.Message, source) error
+	flush   func(context.Context) error // sends what was only taken
+}
+
+// sink makes that which the flags want, and what ends it.
+func (i *invocation) sink(ctx context.Context, p *producing, t *tally) (s sink, end func(), err error) {
+	if p.once {
+		c, err := i.api()
+		if err != nil {
+			return s, nil, err
+		}
+		o := newOnce(c, i.args[0], t)
+		return sink{o.publish, o.flush}, func() {}, nil
+	}
+	c, err := i.dial(ctx, zbus.Options{MaxPending: p.window})
+	if err != nil {
+		return s, nil, err
+	}
+	publish := func(ctx context.Context, m zbus.Message, at source) error { return t.publish(ctx, c, i.args[0], m, at) }
+	return sink{publish, func(context.Context) error { return nil }}, func() { c.Close() }, nil
+}
+
 // produceAll publishes every message there is, and returns when all have an outcome.
-func (i *invocation) produceAll(ctx context.Context, c *zbus.Client, p *producing, common zbus.Message, t *tally) error {
+func (i *invocation) produceAll(ctx context.Context, p *producing, common zbus.Message, to sink, t *tally) error {
 	if p.hasBody {
 		common.Body = []byte(p.body)
-		return t.publish(ctx, c, i.args[0], common, source{})
+		return errors.Join(to.publish(ctx, common, source{}), to.flush(ctx))
 	}
 	files := p.files
 	if len(files) == 0 {
@@ -128,15 +154,15 @@ func (i *invocation) produceAll(ctx context.Context, c *zbus.Client, p *producin
 		}
 	}
 	for _, name := range files {
-		err := i.produceFile(ctx, c, p, common, name, len(files) > 1, t)
+		err := i.produceFile(ctx, p, common, name, len(files) > 1, to, t)
 		if err != nil || t.failed() {
-			return err
+			return errors.Join(err, to.flush(ctx)) // what came before a wrong line is stored
 		}
 	}
-	return nil
+	return to.flush(ctx)
 }
 
-func (i *invocation) produceFile(ctx context.Context, c *zbus.Client, p *producing, common zbus.Message, name string, several bool, t *tally) error {
+func (i *invocation) produceFile(ctx context.Context, p *producing, common zbus.Message, name string, several bool, to sink, t *tally) error {
 	in, at := i.in, source{}
 	if name != "-" {
 		f, err := os.Open(name)
@@ -155,7 +181,7 @@ func (i *invocation) produceFile(ctx context.Context, c *zbus.Client, p *produci
 			return err
 		}
 		common.Body = body
-		return t.publish(ctx, c, i.args[0], common, at)
+		return to.publish(ctx, common, at)
 	}
 	for line, err := range readLines(ctx, in) {
 		at.line++
@@ -174,7 +200,7 @@ func (i *invocation) produceFile(ctx context.Context, c *zbus.Client, p *produci
 			}
 			return &failure{at.String() + err.Error(), err}
 		}
-		if err := t.publish(ctx, c, i.args[0], m, at); err != nil || t.failed() {
+		if err := to.publish(ctx, m, at); err != nil || t.failed() {
 			return err
 		}
 	}
@@ -187,13 +213,16 @@ func (i *invocation) summary(p *producing, t *tally, stopped error) error {
 	defer t.mu.Unlock()
 	took := time.Since(t.start)
 	if i.json {
-		if err := i.printJSON(map[string]any{"topic": i.args[0], "stored": t.stored, "notStored": t.lost, "unknown": t.unknown, "seconds": took.Seconds()}); err != nil {
+		if err := i.printJSON(map[string]any{"topic": i.args[0], "stored": t.stored, "notStored": t.lost, "unknown": t.unknown, "known": t.known, "seconds": took.Seconds()}); err != nil {
 			return err
 		}
 	} else if !p.quiet {
 		each := ""
-		if t.stored > 1 && took > 0 {
+		if t.stored >= 1000 && took > 0 {
 			each = fmt.Sprintf(" in %s, %s/s", millis(took.Milliseconds()), rate(float64(t.stored)/took.Seconds()))
+		}
+		if t.known > 0 {
+			each += ", " + count(format(t.known)) + " known already"
 		}
 		i.say("%s stored in %s%s", counted(format(t.stored), "message", "messages"), i.args[0], each)
 	}

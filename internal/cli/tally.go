@@ -24,6 +24,7 @@ type tally struct {
 	mu      sync.Mutex
 	stored  int64
 	lost    int64 // not stored
+	known   int64 // not stored again
 	unknown int64 // perhaps stored
 	first   error // of the first in the input
 	firstAt source
@@ -38,26 +39,10 @@ const listed = 1 << 16
 func (t *tally) publish(ctx context.Context, c *zbus.Client, topic string, m zbus.Message, at source) error {
 	t.under.Add(1)
 	t.begun++
-	at.n = t.begun
+	at.n, at.size = t.begun, len(m.Body)
 	done := func(err error) {
-		t.mu.Lock()
-		defer t.mu.Unlock()
 		defer t.under.Done()
-		if err == nil {
-			t.stored++
-			return
-		}
-		if errors.Is(err, zbus.ErrUnknownOutcome) {
-			t.unknown++
-		} else {
-			t.lost++
-		}
-		if t.first == nil || at.n < t.firstAt.n {
-			t.first, t.firstAt = err, at
-		}
-		if len(t.lines) < listed {
-			t.lines = append(t.lines, at)
-		}
+		t.outcome(err, at)
 	}
 	err := c.PublishAsync(ctx, topic, m, done)
 	if err == nil {
@@ -69,6 +54,27 @@ func (t *tally) publish(ctx context.Context, c *zbus.Client, topic string, m zbu
 	}
 	done(err)
 	return nil
+}
+
+// outcome counts one message.
+func (t *tally) outcome(err error, at source) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case err == nil:
+		t.stored++
+		return
+	case errors.Is(err, zbus.ErrUnknownOutcome), errors.Is(err, context.Canceled):
+		t.unknown++
+	default:
+		t.lost++
+	}
+	if t.first == nil || at.n < t.firstAt.n {
+		t.first, t.firstAt = err, at
+	}
+	if len(t.lines) < listed {
+		t.lines = append(t.lines, at)
+	}
 }
 
 func (t *tally) failed() bool {
@@ -89,11 +95,18 @@ func (t *tally) failure() error {
 		what = append(what, counted(format(t.unknown), "message is", "messages are")+" perhaps stored and perhaps not")
 	}
 	text := t.firstAt.String() + err.Error() + "; " + strings.Join(what, ", ")
+	if t.firstAt.size > usualLimit {
+		text += fmt.Sprintf(" (it has %s; a broker takes 16 MiB unless its --max-body says otherwise)", size(format(int64(t.firstAt.size))))
+	}
 	if len(t.lines) > 1 {
 		text += ": " + t.ranges()
 	}
 	return &failure{text, t.first}
 }
+
+// usualLimit is the largest body that a broker takes unless it is set otherwise. It may
+// close the connection on a larger one before that was sent.
+const usualLimit = 16 << 20
 
 // ranges lists the lines that failed. Called with mu held.
 func (t *tally) ranges() string {
