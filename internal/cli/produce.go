@@ -137,7 +137,7 @@ func (i *invocation) sink(ctx context.Context, p *producing, t *tally) (s sink, 
 		return s, nil, err
 	}
 	publish := func(ctx context.Context, m zbus.Message, at source) error { return t.publish(ctx, c, i.args[0], m, at) }
-	return sink{publish, func(context.Context) error { return nil }}, func() { c.Close() }, nil
+	return sink{publish, func(context.Context) error { return nil }}, func() { _ = c.Close() }, nil
 }
 
 // produceAll publishes every message there is, and returns when all have an outcome.
