@@ -33,9 +33,9 @@ lint: $(GOLANGCI) ## format check and linters
 generate: ## generate code from openapi.yaml
 	@go tool -modfile=tools/go.mod oapi-codegen -config internal/api/oapi.yaml openapi.yaml
 	@sed -i 's/runtime\.BindJSONBody(/decodeBody(/' internal/api/api.gen.go
-	@go tool -modfile=tools/go.mod oapi-codegen -config internal/contract/client/oapi.yaml openapi.yaml
+	@go tool -modfile=tools/go.mod oapi-codegen -config internal/apiclient/oapi.yaml openapi.yaml
 
-GENERATED := internal/api/api.gen.go internal/contract/client/client.gen.go
+GENERATED := internal/api/api.gen.go internal/apiclient/apiclient.gen.go
 generated: ## fail when generated code is not what openapi.yaml says, after bringing it up to date
 	@before=$$(cksum $(GENERATED)); $(MAKE) --no-print-directory generate; \
 	[ "$$before" = "$$(cksum $(GENERATED))" ] || { echo "$(GENERATED): were out of date; see what changed" >&2; exit 1; }

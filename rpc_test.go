@@ -111,6 +111,33 @@ func TestCalls(t *testing.T) {
 	}
 }
 
+func TestOtherMethodsAreAnsweredByOne(t *testing.T) {
+	t.Parallel()
+	c := dial(t, zbustest.Start(t).Addr, zbus.Options{})
+	s := zbus.NewService(c, "any", zbus.ServiceOptions{})
+	wrapped := false
+	s.Use(func(next zbus.Method) zbus.Method {
+		wrapped = true
+		return next
+	})
+	zbus.Handle(s, "own", func(context.Context, any) (string, error) { return "its own", nil })
+	s.HandleOthers(func(ctx context.Context, params json.RawMessage) (any, error) {
+		call, _ := zbus.CallOf(ctx)
+		return call.Method + string(params), nil
+	})
+	serve(t, s, c, "any")
+	for method, want := range map[string]string{"own": "its own", "else": `else[1]`} {
+		var got string
+		if err := c.Call(within(t), "any", method, &got, 1); err != nil || got != want {
+			t.Errorf("%s: %q, %v; want %q", method, got, err, want)
+		}
+	}
+	var names []string
+	if err := c.Call(within(t), "any", "", &names); err != nil || !reflect.DeepEqual(names, []string{"own"}) || !wrapped {
+		t.Errorf("methods %q, %v; middleware: %t", names, err, wrapped)
+	}
+}
+
 // Bodies of calls as clients in other languages make them.
 func TestServiceTakesWhatOthersSend(t *testing.T) {
 	t.Parallel()

@@ -47,6 +47,7 @@ type Service struct {
 	mu       sync.Mutex
 	methods  map[string]*method // guarded by mu
 	requests RequestHandler     // guarded by mu: nil unless it takes all calls
+	others   Method             // guarded by mu: for methods without one of their own; may be nil
 	wraps    []Middleware       // guarded by mu: the first is the outermost
 	running  atomic.Bool
 }
@@ -80,10 +81,7 @@ func (s *Service) HandleRaw(method string, f Method) { s.add(method, f, nil, nil
 
 func (s *Service) add(name string, f Method, params, result json.RawMessage) {
 	s.mu.Lock()
-	for _, wrap := range slices.Backward(s.wraps) {
-		f = wrap(f)
-	}
-	s.methods[name] = &method{run: f, params: params, result: result}
+	s.methods[name] = &method{run: s.wrapped(f), params: params, result: result}
 	s.mu.Unlock()
 	s.describeAgain()
 }
@@ -111,6 +109,22 @@ func (s *Service) HandleRequests(f RequestHandler) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.requests = f
+}
+
+// HandleOthers has f answer calls of all methods that were not added. [CallOf] tells
+// which one is called.
+func (s *Service) HandleOthers(f Method) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.others = s.wrapped(f)
+}
+
+// wrapped is a method inside the middleware. Called with mu held.
+func (s *Service) wrapped(f Method) Method {
+	for _, wrap := range slices.Backward(s.wraps) {
+		f = wrap(f)
+	}
+	return f
 }
 
 // Handle adds a typed method. In is what the parameters are decoded into: one
@@ -213,13 +227,15 @@ func (s *Service) run(ctx context.Context, name string, params json.RawMessage) 
 		}
 	}()
 	s.mu.Lock()
-	m := s.methods[name]
+	m, others := s.methods[name], s.others
 	s.mu.Unlock()
 	switch {
 	case m != nil:
 		return m.run(ctx, params)
 	case name == "": // clients ask so what there is
 		return s.names(), nil
+	case others != nil:
+		return others(ctx, params)
 	}
 	return nil, fmt.Errorf("no method %q", name)
 }
@@ -228,7 +244,9 @@ func (s *Service) run(ctx context.Context, name string, params json.RawMessage) 
 func (s *Service) names() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Sorted(maps.Keys(s.methods))
+	names := slices.AppendSeq([]string{}, maps.Keys(s.methods)) // never null in JSON
+	slices.Sort(names)
+	return names
 }
 
 var errPanic = errors.New("the method panicked")

@@ -77,7 +77,8 @@ func (c *Client) Subscribe(ctx context.Context, topic, group string, opts Subscr
 }
 
 // Messages ranges over the messages of a group, in the same ways as [Client.Subscribe].
-// The loop ends with an error when ctx ends (its cause) or the subscription is over.
+// The loop ends with an error when ctx ends (its cause) or the subscription is over; in
+// a group that is not explicit what has come by then is handed out first.
 //
 //	for d, err := range client.Messages(ctx, "orders", "billing", zbus.SubscribeOptions{}) {
 //		if err != nil {
@@ -121,8 +122,12 @@ func (s *Subscription) pull(ctx context.Context, last *Delivery) (*Delivery, err
 		d, over, err := s.pop(), s.over, s.err
 		s.c.mu.Unlock()
 		s.c.nudge()
+		ended := ctx.Done()
+		if !s.explicit {
+			ended = nil // the server takes what has come for consumed: it is handed out first
+		}
 		switch {
-		case ctx.Err() != nil:
+		case ctx.Err() != nil && (s.explicit || d == nil && over):
 			return nil, stopped(ctx, false).error("consume", s.target())
 		case d != nil:
 			return d, nil
@@ -135,7 +140,7 @@ func (s *Subscription) pull(ctx context.Context, last *Delivery) (*Delivery, err
 		select {
 		case <-s.come:
 		case <-s.done:
-		case <-ctx.Done():
+		case <-ended:
 		}
 	}
 }

@@ -274,6 +274,33 @@ func TestMessagesEndWithTheirContext(t *testing.T) {
 	}
 }
 
+// The server takes what it has sent for consumed, so it must not get lost here.
+func TestMessagesThatHaveComeAreHandedOutWhenTheContextEnds(t *testing.T) {
+	t.Parallel()
+	c := dial(t, zbustest.Start(t).Addr, zbus.Options{})
+	declare(t, c, "log")
+	publish(t, c, "log", 100)
+	ctx, cancel := context.WithCancel(within(t))
+	defer cancel()
+	n, ended := int64(0), false
+	for d, err := range c.Messages(ctx, "log", "", zbus.SubscribeOptions{Window: 20}) {
+		if err != nil {
+			ended = errors.Is(err, context.Canceled)
+			break
+		}
+		if d.Offset != n {
+			t.Errorf("offset %d, want %d", d.Offset, n)
+		}
+		if n++; n == 30 {
+			cancel()
+		}
+	}
+	info, err := c.QueryGroup(within(t), "log", "log")
+	if err != nil || info.Cursor != n || !ended || n < 30 {
+		t.Errorf("%d messages, ended with the context: %t; the group is at %d, %v", n, ended, info.Cursor, err)
+	}
+}
+
 func TestLeavingALoopLosesNothing(t *testing.T) {
 	t.Parallel()
 	c := dial(t, zbustest.Start(t).Addr, zbus.Options{})

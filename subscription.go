@@ -215,7 +215,8 @@ func (s *Subscription) next(last *Delivery, err error) *Delivery {
 
 // pop takes the first of the queue, or nothing. Called with c.mu held.
 func (s *Subscription) pop() *Delivery {
-	if s.head == len(s.queue) || s.life.Err() != nil {
+	lost := s.life.Err() != nil && (s.handler != nil || s.explicit) // of those who pull, one may still want them
+	if s.head == len(s.queue) || lost {
 		return nil
 	}
 	d := s.queue[s.head]

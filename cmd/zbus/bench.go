@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rushmore/zbus-go/internal/bench"
+	"github.com/rushmore/zbus-go/internal/cli"
 )
 
 // benchCommand is the verb that measures a running broker.
@@ -41,7 +43,7 @@ func benchCommand() *cobra.Command {
 
 func benchWork(name, short string, run func(context.Context, bench.Options) (bench.Result, error)) *cobra.Command {
 	o := bench.Options{Topic: "bench"}
-	var asJSON bool
+	var asJSON, encrypt, insecure bool
 	cmd := &cobra.Command{
 		Use:   name,
 		Short: short,
@@ -49,6 +51,9 @@ func benchWork(name, short string, run func(context.Context, bench.Options) (ben
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := checkBench(&o); err != nil {
 				return usageError{err}
+			}
+			if err := findServer(&o, encrypt, insecure); err != nil {
+				return err
 			}
 			if !asJSON {
 				o.Progress = progress(cmd.ErrOrStderr(), o.Count)
@@ -66,7 +71,7 @@ func benchWork(name, short string, run func(context.Context, bench.Options) (ben
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVar(&o.Server, "server", "127.0.0.1:15555", "`HOST:PORT` of the broker")
+	f.StringVar(&o.Server, "server", "", "`HOST:PORT` or URL of the broker; without it as all commands do: see zbus help servers")
 	f.StringVar(&o.Topic, "topic", o.Topic, "topic to use; made if it is not there")
 	if name == "produce" {
 		f.IntVar(&o.Topics, "topics", 1, "topics to publish to in turn, 1 to 100000: more than one are named TOPIC-1 and so on")
@@ -75,8 +80,8 @@ func benchWork(name, short string, run func(context.Context, bench.Options) (ben
 	f.IntVar(&o.InFlight, "in-flight", 64, "unanswered requests of one connection, 1 to 10000")
 	f.IntVar(&o.Size, "size", 256, "bytes of a message's body")
 	f.IntVar(&o.Count, "count", 100_000, "messages over all connections")
-	f.BoolVar(&o.TLS, "tls", false, "encrypt the connections")
-	f.BoolVar(&o.Insecure, "insecure", false, "with --tls: accept any certificate")
+	f.BoolVar(&encrypt, "tls", false, "encrypt the connections, as https:// before the server does")
+	f.BoolVar(&insecure, "insecure", false, "with TLS: accept any certificate")
 	f.BoolVar(&asJSON, "json", false, "print the result as JSON and no progress")
 	if name == "latency" {
 		o.Count = 10_000
@@ -85,6 +90,22 @@ func benchWork(name, short string, run func(context.Context, bench.Options) (ben
 		_ = f.MarkHidden("in-flight")
 	}
 	return cmd
+}
+
+// findServer finds the broker as all commands do.
+func findServer(o *bench.Options, encrypt, insecure bool) error {
+	s, err := cli.Find(o.Server)
+	if err != nil {
+		return err
+	}
+	o.Server, o.TLS = s.Host, s.TLS
+	if encrypt && o.TLS == nil {
+		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	if insecure && o.TLS != nil {
+		o.TLS.InsecureSkipVerify = true
+	}
+	return nil
 }
 
 func checkBench(o *bench.Options) error {

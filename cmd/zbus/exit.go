@@ -7,12 +7,14 @@ import (
 	"net"
 	"syscall"
 
+	"github.com/rushmore/zbus-go/internal/cli"
 	"github.com/rushmore/zbus-go/internal/datadir"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
-// The exit codes, those of sysexits.h where it has one. A process manager can
-// tell what a restart may mend (69, 70, 73, 74) from what it cannot (64, 65, 77).
+// The exit codes of the broker, those of sysexits.h where it has one. A process
+// manager can tell what a restart may mend (69, 70, 73, 74) from what it cannot (64,
+// 65, 77). Those of the commands that use a broker are in internal/cli.
 const (
 	exitUsage       = 64  // command line, environment or config file
 	exitDamaged     = 65  // the stored data is not what was written
@@ -42,12 +44,28 @@ var exitCodes = []struct {
 }
 
 func exitCode(err error) int {
+	if code, ok := clientCode(err); ok && !isUsage(err) {
+		return code
+	}
 	for _, row := range exitCodes {
 		if row.knows(err) {
 			return row.code
 		}
 	}
 	return exitInternal
+}
+
+// clientCode is the exit code of what a command that uses a broker returns: see
+// zbus help exit-codes.
+func clientCode(err error) (code int, ok bool) {
+	for _, row := range cli.ExitCodes() {
+		for _, kind := range row.Kinds {
+			if errors.Is(err, kind) {
+				return row.Code, true
+			}
+		}
+	}
+	return 0, false
 }
 
 // usageError is what the one who started zbus has to mend.

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/rushmore/zbus-go"
+	"github.com/rushmore/zbus-go/internal/cli"
 	"github.com/rushmore/zbus-go/internal/datadir"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -20,6 +22,23 @@ func TestEveryKindOfErrorHasItsExitCode(t *testing.T) {
 		code int
 	}{
 		{usageError{fs.ErrPermission}, 64},
+		{usageError{zbus.ErrNotFound}, 64},
+		{cli.ErrUsage, 64},
+		{zbus.ErrInvalid, 64},
+		{cli.ErrData, 65},
+		{zbus.ErrNotFound, 66},
+		{zbus.ErrUnavailable, 69},
+		{errors.Join(zbus.ErrUnavailable, notThere), 69},
+		{zbus.ErrInternal, 70},
+		{zbus.ErrExists, 73},
+		{zbus.ErrConflict, 73},
+		{zbus.ErrFull, 74},
+		{cli.ErrIncomplete, 75},
+		{errors.Join(zbus.ErrTimeout, zbus.ErrUnknownOutcome), 75},
+		{zbus.ErrUnknownOutcome, 76},
+		{zbus.ErrForbidden, 77},
+		{cli.ErrInterrupted, 130},
+		{cli.ErrAnswer, 1},
 		{datadir.ErrFileSystem, 64},
 		{storage.ErrDamaged, 65},
 		{errors.Join(storage.ErrUnavailable, storage.ErrDamaged), 65},

@@ -1,5 +1,5 @@
 // Command zbus is the broker and its command line in one binary. Without a verb
-// it serves. Every verb has a file of its own.
+// it serves. The verbs of those who use a broker are in internal/cli.
 package main
 
 import (
@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"modernc.org/sqlite"
+
+	"github.com/rushmore/zbus-go/internal/cli"
 )
 
 func main() {
@@ -48,9 +50,15 @@ func stopOnSignal(signals <-chan os.Signal, stop func(), exit func(int)) {
 func execute(ctx context.Context, args []string) error {
 	root := serveCommand("zbus")
 	root.Short = "Message queue and RPC broker: one binary, one port, SQLite"
+	root.Long = "A message queue and RPC broker, and its command line. Without a command it runs the\n" +
+		"broker: the flags are those of zbus serve."
 	root.Version = version()
 	root.SilenceErrors, root.SilenceUsage = true, true
-	root.AddCommand(serveCommand("serve"), benchCommand(), versionCommand())
+	cli.AddTo(root)
+	for _, cmd := range []*cobra.Command{serveCommand("serve"), benchCommand(), versionCommand()} {
+		cmd.GroupID = cli.GroupBroker
+		root.AddCommand(cmd)
+	}
 	root.InitDefaultCompletionCmd(args...)
 	root.InitDefaultHelpCmd()
 	refuseUnknown(root)
@@ -61,9 +69,18 @@ func execute(ctx context.Context, args []string) error {
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err != nil && !accepted {
-		return usageError{fmt.Errorf("%w; see zbus --help", err)}
+		return usageError{fmt.Errorf("%w; see %s --help", err, called(root, args))}
 	}
 	return err
+}
+
+// called is the command that the words in args lead to, as far as they do.
+func called(root *cobra.Command, args []string) string {
+	cmd, _, err := root.Find(args)
+	if err != nil {
+		return root.CommandPath()
+	}
+	return cmd.CommandPath()
 }
 
 // refuseUnknown makes cobra's own verbs refuse what they do not know. They would
@@ -79,7 +96,7 @@ func refuseUnknown(root *cobra.Command) {
 				return noArguments(found, rest)
 			}
 		}
-		if !cmd.Runnable() {
+		if !cmd.Runnable() && cmd.HasSubCommands() {
 			cmd.Args = noArguments
 			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 		}
@@ -91,6 +108,7 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
+	cmd.SuggestionsMinimumDistance = 2
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		return fmt.Errorf("unknown command %q (did you mean %s?)", args[0], near[0])
 	}

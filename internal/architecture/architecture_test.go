@@ -89,8 +89,14 @@ var rules = map[string]rule{
 		never:   []string{"database/sql"},
 	},
 
-	// A client that is generated, to see that one can be.
-	"internal/contract/client": {modules: []string{"github.com/oapi-codegen/runtime"}},
+	// The client of the HTTP API, which is generated.
+	"internal/apiclient": {modules: []string{"github.com/oapi-codegen/runtime"}},
+	// What users of a broker do, with the clients that everybody has.
+	"internal/cli": {
+		ours:    []string{"", "internal/apiclient", "internal/wire"},
+		modules: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/mattn/go-isatty"},
+		never:   []string{"database/sql"},
+	},
 	// A client by itself, so that it measures what every client gets.
 	"internal/bench": {ours: []string{"internal/wire"}},
 
@@ -108,14 +114,14 @@ var rules = map[string]rule{
 	},
 	"cmd/zbus": {
 		ours: []string{
-			"", "internal/bench", "internal/config", "internal/daemon", "internal/datadir", "internal/storage",
+			"", "internal/bench", "internal/cli", "internal/config", "internal/daemon", "internal/datadir", "internal/storage",
 		},
 		modules: []string{"github.com/spf13/cobra", "modernc.org/sqlite"},
 	},
 }
 
 // onlyTests are the packages that only tests may import, whatever the rules say.
-var onlyTests = []string{"internal/contract/client", "internal/storage/storetest", "internal/zbustest"}
+var onlyTests = []string{"internal/storage/storetest", "internal/zbustest"}
 
 // listed is what the go command says about a package.
 type listed struct {

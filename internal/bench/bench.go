@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"strconv"
@@ -15,11 +16,10 @@ import (
 
 // Options say what to measure. All fields have to be set, except where said.
 type Options struct {
-	Server      string // host:port
-	TLS         bool   // encrypt
-	Insecure    bool   // with TLS: take any certificate
-	Topic       string // made if it is not there
-	Topics      int    // of Produce: this many, named Topic-1 and so on, in turn; 0 is the same as 1: Topic itself
+	Server      string      // host:port
+	TLS         *tls.Config // nil: no encryption; an empty ServerName is the host of Server
+	Topic       string      // made if it is not there
+	Topics      int         // of Produce: this many, named Topic-1 and so on, in turn; 0 is the same as 1: Topic itself
 	Connections int
 	InFlight    int // requests (or window) of one connection
 	Size        int // bytes of a body

@@ -24,12 +24,12 @@ func dial(ctx context.Context, o *Options) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.TLS {
-		host, _, err := net.SplitHostPort(o.Server)
-		if err != nil {
-			return nil, err
+	if o.TLS != nil {
+		config := o.TLS.Clone()
+		if config.ServerName == "" {
+			config.ServerName, _, _ = net.SplitHostPort(o.Server) // it was dialled
 		}
-		c = tls.Client(c, &tls.Config{ServerName: host, InsecureSkipVerify: o.Insecure, MinVersion: tls.VersionTLS12})
+		c = tls.Client(c, config)
 	}
 	return &conn{
 		Conn: c,

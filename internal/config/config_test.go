@@ -234,6 +234,12 @@ func TestVariablesThatKubernetesAddsAreIgnored(t *testing.T) {
 	}
 }
 
+func TestVariablesOfTheCommandLineAreLeftAlone(t *testing.T) {
+	if _, err := load(t, nil, []string{"ZBUS_SERVER=mq:1", "ZBUS_TOKEN=t", "ZBUS_CONTEXT=prod"}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestBadFileIsRefusedInOneLine(t *testing.T) {
 	for _, c := range []struct{ name, text, want string }{
 		{"unknown key", "lisen: 127.0.0.1:1", `unknown setting "lisen"; the closest is "listen"`},

@@ -106,6 +106,9 @@ func flagText(f *pflag.Flag) (string, any) {
 	return f.Name, f.Value.String()
 }
 
+// ofClients are variables for the commands that use a broker.
+var ofClients = []string{"ZBUS_SERVER", "ZBUS_TOKEN", "ZBUS_CONTEXT"}
+
 func loadEnvironment(k *koanf.Koanf, environ []string, table []setting) error {
 	byVariable := map[string]string{variable(fileName): fileName}
 	for _, s := range table {
@@ -119,7 +122,7 @@ func loadEnvironment(k *koanf.Koanf, environ []string, table []setting) error {
 		EnvironFunc: func() []string { return environ },
 		TransformFunc: func(key, text string) (string, any) {
 			name, ok := byVariable[key]
-			if !ok && unknown == nil && !byKubernetes(key) {
+			if !ok && unknown == nil && !byKubernetes(key) && !slices.Contains(ofClients, key) {
 				near := variable(closest(settingName(key), append(names(table), fileName)))
 				unknown = fmt.Errorf("%s: unknown variable; the closest setting is %s", key, near)
 			}

@@ -6,7 +6,7 @@ import (
 	"reflect"
 	"testing"
 
-	generated "github.com/rushmore/zbus-go/internal/contract/client"
+	generated "github.com/rushmore/zbus-go/internal/apiclient"
 )
 
 func TestGeneratedGoClientGetsThroughAWholeStory(t *testing.T) {

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestScripts runs the scripts in testdata/script: the command line as its users type
+// it, against a broker that is a process of its own. Besides the commands of
+// testscript there are
+//
+//	broker [FLAG...]   start a broker and set ZBUS_SERVER; again: start it again there
+//	halt               stop it in order
+//	exits N ARG...     run zbus and want the exit code N
+//	until TEXT FILE    wait until a background command has written TEXT to FILE
+//	certificate        write cert.pem and key.pem for 127.0.0.1
+func TestScripts(t *testing.T) {
+	binary := os.Getenv(binaryVariable)
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("PATH", filepath.Dir(binary)+string(os.PathListSeparator)+e.Getenv("PATH"))
+			e.Setenv("XDG_CONFIG_HOME", filepath.Join(e.WorkDir, "config"))
+			e.Setenv("TZ", "UTC")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"broker": scriptBroker, "halt": scriptHalt, "exits": scriptExits, "until": scriptUntil, "certificate": scriptCertificate,
+		},
+	})
+}
+
+// scriptBroker starts a broker whose data is in the script's directory.
+func scriptBroker(ts *testscript.TestScript, neg bool, args []string) {
+	listen := ts.Getenv("ZBUS_SERVER")
+	if listen == "" {
+		listen = "127.0.0.1:0"
+	}
+	cmd := exec.Command(os.Getenv(binaryVariable), append([]string{"serve", "--listen", listen, "--data", ts.MkAbs("data")}, args...)...)
+	cmd.Env, cmd.Dir = []string{"HOME=/"}, ts.MkAbs(".")
+	out, err := os.CreateTemp(ts.MkAbs("."), "broker-*")
+	ts.Check(err)
+	cmd.Stdout, cmd.Stderr = out, out
+	ts.Check(cmd.Start())
+	_ = out.Close() // the broker has it
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
+	ts.Defer(func() { _ = cmd.Process.Kill(); <-ended })
+	awaitText(ts, out.Name(), "stop ", ended)
+	for line := range strings.Lines(ts.ReadFile(out.Name())) {
+		if url, ok := strings.CutPrefix(line, "listening "); ok {
+			address := strings.Fields(url)[0]
+			ts.Setenv("ZBUS_SERVER", strings.TrimPrefix(strings.TrimPrefix(address, "http://"), "https://"))
+		}
+	}
+	ts.Setenv("BROKER_PID", strconv.Itoa(cmd.Process.Pid))
+}
+
+// scriptHalt stops the broker in order.
+func scriptHalt(ts *testscript.TestScript, _ bool, _ []string) {
+	pid, err := strconv.Atoi(ts.Getenv("BROKER_PID"))
+	ts.Check(err)
+	ts.Check(syscall.Kill(pid, syscall.SIGTERM))
+	for start := time.Now(); syscall.Kill(pid, 0) == nil; time.Sleep(time.Millisecond) {
+		if time.Since(start) > patience {
+			ts.Fatalf("the broker does not stop")
+		}
+	}
+}
+
+// scriptExits runs zbus and wants an exit code.
+func scriptExits(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec("zbus", args[1:]...)
+	got := 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// scriptUntil waits for a text in a file.
+func scriptUntil(ts *testscript.TestScript, _ bool, args []string) {
+	awaitText(ts, ts.MkAbs(args[1]), args[0], nil)
+}
+
+// patience is how long anything may take.
+const patience = 20 * time.Second
+
+// awaitText returns when a file that another process writes has text in it.
+func awaitText(ts *testscript.TestScript, path, text string, ended <-chan struct{}) {
+	for start := time.Now(); ; time.Sleep(time.Millisecond) {
+		content, err := os.ReadFile(path)
+		if err == nil && strings.Contains(string(content), text) {
+			return
+		}
+		select {
+		case <-ended:
+			ts.Fatalf("it has ended: %s", content)
+		default:
+		}
+		if time.Since(start) > patience {
+			ts.Fatalf("no %q in %s: %s", text, path, content)
+		}
+	}
+}
+
+// scriptCertificate writes a certificate that signs itself.
+func scriptCertificate(ts *testscript.TestScript, _ bool, _ []string) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	ts.Check(err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	ts.Check(err)
+	private, err := x509.MarshalECPrivateKey(key)
+	ts.Check(err)
+	for name, block := range map[string]*pem.Block{
+		"cert.pem": {Type: "CERTIFICATE", Bytes: cert}, "key.pem": {Type: "EC PRIVATE KEY", Bytes: private},
+	} {
+		ts.Check(os.WriteFile(ts.MkAbs(name), pem.EncodeToMemory(block), 0o600))
+	}
+}

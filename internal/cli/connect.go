@@ -1,0 +1,168 @@
+package cli
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/rushmore/zbus-go"
+)
+
+// DefaultServer is where a broker listens unless it is told otherwise.
+const DefaultServer = "127.0.0.1:15555"
+
+const defaultPort = "15555"
+
+// Servers is the choice of a server: by flags, by the environment, by a saved context.
+type Servers struct {
+	server, token, context, ca string
+	insecure                   bool
+}
+
+// Register adds the flags to fs.
+func (s *Servers) Register(fs *pflag.FlagSet) {
+	fs.StringVar(&s.server, "server", "", "`HOST:PORT` or URL of the broker (ZBUS_SERVER; "+DefaultServer+")")
+	fs.StringVar(&s.token, "token", "", "`TOKEN` that says who you are (better in ZBUS_TOKEN, which others can't see)")
+	fs.StringVar(&s.context, "context", "", "`NAME` of a saved server to use (ZBUS_CONTEXT; see zbus context)")
+	fs.StringVar(&s.ca, "tls-ca", "", "encrypt, and trust the certificates in this PEM `FILE`")
+	fs.BoolVar(&s.insecure, "tls-insecure", false, "encrypt, and accept any certificate")
+}
+
+// Server is where a broker is and how to get there.
+type Server struct {
+	Native string      // for zbus.Dial
+	API    string      // base URL of the HTTP API
+	Host   string      // host:port
+	Token  string      // may be empty
+	TLS    *tls.Config // nil: no encryption
+}
+
+// Find chooses: flags are stronger than ZBUS_SERVER and ZBUS_TOKEN, these than the
+// context, that than the default. A context's token goes to the context's server alone.
+func (s *Servers) Find() (*Server, error) {
+	c := Context{Server: first(s.server, os.Getenv("ZBUS_SERVER")), TLSCA: s.ca, TLSInsecure: s.insecure}
+	if name := first(s.context, os.Getenv("ZBUS_CONTEXT")); name != "" || c.Server == "" {
+		saved, err := savedContext(name)
+		if err != nil {
+			return nil, err
+		}
+		if c.Server == "" || c.Server == saved.Server {
+			c.Server, c.Token = saved.Server, saved.Token
+			c.TLSCA, c.TLSInsecure = first(c.TLSCA, saved.TLSCA), c.TLSInsecure || saved.TLSInsecure
+		}
+	}
+	c.Server = first(c.Server, DefaultServer)
+	c.Token = first(s.token, os.Getenv("ZBUS_TOKEN"), c.Token)
+	return c.resolve()
+}
+
+// Find chooses a server that no flags but this one name; it may be empty.
+func Find(server string) (*Server, error) {
+	s := Servers{server: server}
+	return s.Find()
+}
+
+// first returns the first text that is not empty.
+func first(texts ...string) string {
+	for _, t := range texts {
+		if t != "" {
+			return t
+		}
+	}
+	return ""
+}
+
+// resolve works out the addresses of a server.
+func (c *Context) resolve() (*Server, error) {
+	scheme, host, ok := strings.Cut(c.Server, "://")
+	if !ok {
+		scheme, host = "zbus", c.Server
+	}
+	secure := c.TLSCA != "" || c.TLSInsecure
+	switch strings.ToLower(scheme) {
+	case "zbus", "tcp", "http", "ws":
+	case "zbuss", "tls", "https", "wss":
+		secure = true
+	default:
+		return nil, usage("server %q: unknown scheme; write HOST:PORT, or https://HOST:PORT for TLS, or ws:// or wss:// for a WebSocket", c.Server)
+	}
+	webSocket := strings.HasPrefix(strings.ToLower(scheme), "ws")
+	host, path, _ := strings.Cut(host, "/")
+	if path != "" && !webSocket {
+		return nil, usage("server %q: must be HOST:PORT or a URL such as https://HOST:PORT, without a path", c.Server)
+	}
+	if _, _, err := net.SplitHostPort(host); err != nil {
+		port := defaultPort
+		if webSocket {
+			port = map[bool]string{false: "80", true: "443"}[secure]
+		}
+		host = net.JoinHostPort(strings.Trim(host, "[]"), port)
+	}
+	if h, _, err := net.SplitHostPort(host); err != nil || strings.ContainsAny(host, ", ") || h == "" {
+		return nil, usage("server %q: must be HOST:PORT or a URL such as https://HOST:PORT", c.Server)
+	}
+	s := &Server{Host: host, Native: host, API: "http://" + host + "/api/v1", Token: c.Token}
+	if secure {
+		config, err := c.tls()
+		if err != nil {
+			return nil, err
+		}
+		s.TLS, s.API = config, "https://"+host+"/api/v1"
+	}
+	if webSocket {
+		s.Native = map[bool]string{false: "ws://", true: "wss://"}[secure] + host + "/" + path
+	}
+	return s, nil
+}
+
+func (c *Context) tls() (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: c.TLSInsecure}
+	if c.TLSCA == "" {
+		return config, nil
+	}
+	pem, err := os.ReadFile(c.TLSCA)
+	if err != nil {
+		return nil, usage("tls-ca: %v", err)
+	}
+	config.RootCAs = x509.NewCertPool()
+	if !config.RootCAs.AppendCertsFromPEM(pem) {
+		return nil, usage("tls-ca %q: has no certificate in PEM", c.TLSCA)
+	}
+	return config, nil
+}
+
+// dialTime is how long one may take to connect.
+const dialTime = 10 * time.Second
+
+// endTime is how long the end of a consumer may wait for a broker that has gone away.
+const endTime = 2 * time.Second
+
+// dial connects with the native protocol. The options may be zero.
+func (i *invocation) dial(ctx context.Context, o zbus.Options) (*zbus.Client, error) {
+	s, err := i.servers.Find()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialTime)
+	defer cancel()
+	o.Token, o.TLS = s.Token, s.TLS
+	o.Log = slog.New(slog.NewTextHandler(i.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	c, err := zbus.Dial(ctx, s.Native, o)
+	if err != nil {
+		return nil, s.unreachable(err)
+	}
+	return c, nil
+}
+
+// unreachable says that there is no broker, and what to do about it.
+func (s *Server) unreachable(err error) error {
+	return &failure{"no broker at " + s.Host + ": " + reason(err) +
+		"; start one with zbus serve, or name another with --server, ZBUS_SERVER or a context", join(err, zbus.ErrUnavailable)}
+}

@@ -1,0 +1,152 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rushmore/zbus-go/internal/apiclient"
+)
+
+// relocation is what zbus relocate is to do.
+type relocation struct {
+	to, reason string
+	dryRun     bool
+	examples   int
+}
+
+// relocateCommand is the verb that moves a group.
+func (a *app) relocateCommand() *cobra.Command {
+	var r relocation
+	cmd := &cobra.Command{
+		Use: "relocate TOPIC GROUP", Short: "Move a group to another place in its topic",
+		Args: wants("TOPIC", "GROUP"), ValidArgsFunction: a.completeTopicGroup,
+		Long: "Move a group, while its consumers stay connected. First the plan is shown: how many\n" +
+			"messages would be delivered again or never, and which come next. Every move can be\n" +
+			"undone with zbus group undo.\n\n" + placeHelp + "\n+N and -N are so many messages forward or back.",
+		Example: "  zbus relocate orders billing --to earliest --dry-run\n" +
+			"  zbus relocate orders billing --to -100 --yes --reason 'billing lost them'\n" +
+			"  zbus relocate orders billing --to 2h\n" +
+			"  zbus relocate orders billing --to group:audit",
+		RunE: a.run(func(ctx context.Context, i *invocation) error { return i.relocate(ctx, &r) }),
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVar(&r.to, "to", "", "`PLACE` to move to")
+	f.BoolVarP(&r.dryRun, "dry-run", "n", false, "show the plan and change nothing")
+	f.StringVar(&r.reason, "reason", "", "`TEXT` for the journal")
+	f.IntVar(&r.examples, "examples", 3, "show this `NUMBER` of the first and of the last messages to come, up to 100")
+	_ = cmd.RegisterFlagCompletionFunc("to", cobra.FixedCompletions([]string{"earliest", "latest"}, cobra.ShellCompDirectiveNoFileComp))
+	return a.connected(a.shows(a.asks(cmd)))
+}
+
+func (i *invocation) relocate(ctx context.Context, r *relocation) error {
+	to, err := apiPlace("to", r.to, true)
+	if err != nil {
+		return err
+	}
+	if !r.dryRun && !i.yes && !isTerminal(i.in) {
+		return usage("relocate: add --dry-run to see the plan, or --yes to move where nobody can be asked")
+	}
+	c, err := i.api()
+	if err != nil {
+		return err
+	}
+	plan, err := decode[apiclient.Plan](c.answer(c.PlanRelocation(ctx, i.args[0], i.args[1], apiclient.PlanRequest{To: to, Examples: &r.examples})))
+	if err != nil {
+		return hint(err, "see zbus group list %s", i.args[0])
+	}
+	if r.dryRun && i.json {
+		return i.printJSON(plan.raw)
+	}
+	for {
+		p := &plan.value
+		if !i.json {
+			i.printPlan(p)
+		}
+		if r.dryRun {
+			return nil
+		}
+		if err := i.confirm(ctx, "", fmt.Sprintf("Move group %s/%s from %s to %s?", p.Topic, p.Group, count(p.From), count(p.To))); err != nil {
+			return err
+		}
+		moved, err := decode[apiclient.Moved](c.answer(c.ApplyPlan(ctx, p.Id, because(r.reason))))
+		var refused *refusal
+		if err == nil {
+			return i.printMoved(moved)
+		}
+		if !errors.As(err, &refused) || refused.plan == nil {
+			return err
+		}
+		if plan, err = i.refused(refused); err != nil {
+			return err
+		}
+	}
+}
+
+// refused goes on when a group has moved while its plan was looked at: with a fresh
+// plan, if there is somebody to look at that.
+func (i *invocation) refused(r *refusal) (decoded[apiclient.Plan], error) {
+	fresh, err := decode[apiclient.Plan](r.plan, nil)
+	if err != nil {
+		return fresh, err
+	}
+	if i.yes {
+		if i.json {
+			err = i.printJSON(fresh.raw)
+		} else {
+			i.printPlan(&fresh.value)
+		}
+		return fresh, errors.Join(err, &failure{r.text + "; nothing was moved, the fresh plan is above", r})
+	}
+	i.say("%s. This is the plan now:", upperFirst(r.text))
+	return fresh, nil
+}
+
+// printPlan says what a plan would do.
+func (i *invocation) printPlan(p *apiclient.Plan) {
+	at := count(p.To)
+	if p.ToTime != nil {
+		at += " of " + i.when(*p.ToTime)
+	}
+	about := mark(!p.Exact, "about ")
+	effect := "nothing: the group is there"
+	switch {
+	case p.Again != "0" && p.Skipped != "0":
+		effect = fmt.Sprintf("%s again, %s skipped; %s%s pass the filter", count(p.Again), count(p.Skipped), about, count(p.Matching))
+	case p.Again != "0":
+		effect = counted(p.Again, "message", "messages") + " again, " + about + count(p.Matching) + " of them (" + size(p.Bytes) + ") pass the filter"
+	case p.Skipped != "0":
+		effect = counted(p.Skipped, "message", "messages") + " skipped, " + about + count(p.Matching) + " of them (" + size(p.Bytes) + ") pass the filter"
+	case p.From != p.To:
+		effect = "no message is delivered again or skipped"
+	}
+	pending := ""
+	if p.Pending != nil {
+		pending = counted(*p.Pending, "message", "messages")
+		if p.Drain != nil && *p.Pending != "0" {
+			pending += ", " + millis(*p.Drain) + " at the present rate"
+		}
+	}
+	_ = i.printFields(
+		"group", p.Topic+"/"+p.Group, "from", count(p.From), "to", at, "effect", effect, "then to come", pending,
+		"in flight", mark(p.InFlight != "0", counted(p.InFlight, "delivery becomes void", "deliveries become void")),
+		"consumers", strconv.Itoa(p.Consumers)+" connected, they stay")
+	if len(p.First) > 0 {
+		fmt.Fprintln(i.out, "the next messages")
+		i.printMessages(p.First)
+	}
+	var last []apiclient.Message
+	for _, m := range p.Last {
+		if n := len(p.First); n == 0 || value(m.Offset) > value(p.First[n-1].Offset) {
+			last = append(last, m)
+		}
+	}
+	if len(last) > 0 {
+		fmt.Fprintln(i.out, "the last ones")
+		i.printMessages(last)
+	}
+}

@@ -1,0 +1,251 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rushmore/zbus-go"
+	"github.com/rushmore/zbus-go/internal/apiclient"
+)
+
+// topicCommand is the noun for logs.
+func (a *app) topicCommand() *cobra.Command {
+	cmd := parent("topic", "Make, look at, change and delete topics",
+		"A topic is a log of messages. Groups are places in it.",
+		a.topicCreate(), a.topicList(), a.topicShow(), a.topicSet(), a.topicEmpty(), a.topicDelete(),
+		a.topicSwitch("pause", "Stop delivery to all groups; publishing goes on", (*api).PauseTopic),
+		a.topicSwitch("resume", "Go on with delivery", (*api).ResumeTopic))
+	return a.connected(a.shows(cmd))
+}
+
+// limits are the flags of a topic's retention.
+type limits struct {
+	age          duration
+	count, bytes string
+}
+
+func (l *limits) register(cmd *cobra.Command) {
+	cmd.Flags().Var(&l.age, "max-age", "drop messages that are older, such as 7d")
+	cmd.Flags().StringVar(&l.count, "max-count", "", "drop the oldest messages beyond this `NUMBER`")
+	cmd.Flags().StringVar(&l.bytes, "max-bytes", "", "drop the oldest messages beyond this `SIZE`, such as 10GiB")
+}
+
+// retention is what the flags say; nil when none was given.
+func (l *limits) retention(cmd *cobra.Command) (r *apiclient.Retention, err error) {
+	r = &apiclient.Retention{MaxAge: given(cmd, "max-age", l.age.Milliseconds())}
+	if l.count != "" {
+		n, err := parseCount("max-count", l.count)
+		if err != nil {
+			return nil, err
+		}
+		r.MaxCount = &n
+	}
+	if l.bytes != "" {
+		n, err := parseSize("max-bytes", l.bytes)
+		if err != nil {
+			return nil, err
+		}
+		r.MaxBytes = &n
+	}
+	if *r == (apiclient.Retention{}) {
+		return nil, nil
+	}
+	return r, nil
+}
+
+func (a *app) topicCreate() *cobra.Command {
+	var l limits
+	var kind string
+	var ifMissing bool
+	cmd := &cobra.Command{
+		Use: "create TOPIC", Short: "Make a topic", Args: wants("TOPIC"),
+		Long: "Make a topic. It has no groups yet: see zbus group create, and zbus consume, which\nneeds none.",
+		Example: "  zbus topic create orders\n" +
+			"  zbus topic create clicks --max-age 7d --max-bytes 10GiB\n" +
+			"  zbus topic create shop --kind rpc",
+	}
+	cmd.RunE = a.run(func(ctx context.Context, i *invocation) error {
+		retention, err := l.retention(cmd)
+		if err != nil {
+			return err
+		}
+		c, err := i.api()
+		if err != nil {
+			return err
+		}
+		t, err := decode[apiclient.Topic](c.answer(c.CreateTopic(ctx, apiclient.NewTopic{
+			Name: i.args[0], Kind: given(cmd, "kind", apiclient.TopicKind(kind)), Retention: retention,
+		})))
+		if ifMissing && errors.Is(err, zbus.ErrExists) {
+			t, err = i.topic(ctx, c, i.args[0])
+		}
+		if err != nil {
+			return err
+		}
+		if i.json {
+			return i.printJSON(t.raw)
+		}
+		fmt.Fprintf(i.out, "topic %s\n", t.value.Name)
+		return nil
+	})
+	cmd.Flags().SortFlags = false
+	cmd.Flags().StringVar(&kind, "kind", "log", "`KIND`: log (on disk), memory, or rpc (for calls)")
+	l.register(cmd)
+	cmd.Flags().BoolVar(&ifMissing, "if-missing", false, "succeed when it is there already")
+	_ = cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions([]string{"log", "memory", "rpc"}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// topic asks for one topic.
+func (i *invocation) topic(ctx context.Context, c *api, name string) (decoded[apiclient.Topic], error) {
+	t, err := decode[apiclient.Topic](c.answer(c.GetTopic(ctx, name)))
+	return t, hint(err, "see zbus topic list, or make it with zbus topic create %s", name)
+}
+
+func (a *app) topicList() *cobra.Command {
+	var f following
+	var kind string
+	cmd := &cobra.Command{
+		Use: "list [TEXT]", Short: "List topics, or those with TEXT in their names", Aliases: []string{"ls"},
+		Args: wants("[TEXT]"), Example: "  zbus topic list\n  zbus topic list -f\n  zbus topic list --json | jq -r .name",
+	}
+	cmd.RunE = a.run(func(ctx context.Context, i *invocation) error {
+		c, err := i.api()
+		if err != nil {
+			return err
+		}
+		return i.follow(ctx, &f, func(ctx context.Context, i *invocation) error {
+			return i.listTopics(ctx, c, given(cmd, "kind", apiclient.TopicKind(kind)))
+		})
+	})
+	cmd.Flags().SortFlags = false
+	cmd.Flags().StringVar(&kind, "kind", "", "only topics of this `KIND`: log, memory or rpc")
+	f.register(cmd, "the topics")
+	return cmd
+}
+
+func (i *invocation) listTopics(ctx context.Context, c *api, kind *apiclient.TopicKind) error {
+	t := newTable("TOPIC", "KIND", ">MESSAGES", ">SIZE", ">GROUPS", ">CONSUMERS", ">IN/S", ">OUT/S", "NEWEST", "")
+	for d, err := range i.topics(ctx, c, kind) {
+		if err != nil {
+			return err
+		}
+		if i.json {
+			if err := i.printJSON(d.raw); err != nil {
+				return err
+			}
+			continue
+		}
+		v := d.value
+		t.add(v.Name, string(v.Kind), count(v.Depth), size(v.Bytes), number(len(v.Groups)), number(v.Consumers),
+			rate(v.Rates.In), rate(v.Rates.Out), i.whenever(v.LastTime), mark(v.Paused, "paused"))
+	}
+	if i.json {
+		return nil
+	}
+	return i.printTable(t, "no topics; make one with zbus topic create TOPIC")
+}
+
+// topics lists those whose names have the first argument in them.
+func (i *invocation) topics(ctx context.Context, c *api, kind *apiclient.TopicKind) func(func(decoded[apiclient.Topic], error) bool) {
+	p := apiclient.ListTopicsParams{Kind: kind, Limit: ptr(pageSize)}
+	if len(i.args) > 0 {
+		p.Name = &i.args[0]
+	}
+	return list[apiclient.Topic](c, "topics", func(after *string) (*http.Response, error) {
+		p.After = after
+		return c.ListTopics(ctx, &p)
+	})
+}
+
+func (a *app) topicShow() *cobra.Command {
+	var f following
+	cmd := &cobra.Command{
+		Use: "show TOPIC", Short: "Show a topic and its groups", Example: "  zbus topic show orders -f", Args: wants("TOPIC"), ValidArgsFunction: a.completeTopic,
+		RunE: a.run(func(ctx context.Context, i *invocation) error {
+			c, err := i.api()
+			if err != nil {
+				return err
+			}
+			return i.follow(ctx, &f, func(ctx context.Context, i *invocation) error {
+				t, err := i.topic(ctx, c, i.args[0])
+				if err != nil {
+					return err
+				}
+				return i.showTopic(t)
+			})
+		}),
+	}
+	f.register(cmd, "the topic")
+	return cmd
+}
+
+func (i *invocation) showTopic(d decoded[apiclient.Topic]) error {
+	if i.json {
+		return i.printJSON(d.raw)
+	}
+	t := d.value
+	offsets := ""
+	if t.Depth != "0" && t.Kind != apiclient.Rpc {
+		offsets = count(t.FirstOffset) + " to " + number(value(t.NextOffset)-1)
+	}
+	err := i.printFields(
+		"topic", t.Name, "kind", string(t.Kind)+mark(t.Paused, ", paused"), "messages", count(t.Depth), "size", size(t.Bytes),
+		"offsets", offsets, "oldest", i.whenever(t.FirstTime), "newest", i.whenever(t.LastTime),
+		"limits", limitsText(t.Retention), "rates", rate(t.Rates.In)+"/s in, "+rate(t.Rates.Out)+"/s out",
+		"consumers", number(t.Consumers), "created", i.when(t.Created)+" by "+t.Creator)
+	if err != nil || len(t.Groups) == 0 {
+		return err
+	}
+	fmt.Fprintln(i.out)
+	return i.printGroups(t.Groups, false)
+}
+
+// limitsText says what a topic keeps.
+func limitsText(r apiclient.Retention) string {
+	var all []string
+	if r.MaxAge != nil && *r.MaxAge != 0 {
+		all = append(all, millis(*r.MaxAge))
+	}
+	if r.MaxCount != nil && *r.MaxCount != "0" {
+		all = append(all, counted(*r.MaxCount, "message", "messages"))
+	}
+	if r.MaxBytes != nil && *r.MaxBytes != "0" {
+		all = append(all, size(*r.MaxBytes))
+	}
+	if len(all) == 0 {
+		return "none"
+	}
+	return strings.Join(all, ", ")
+}
+
+// topicSwitch makes the commands that pause and resume.
+func (a *app) topicSwitch(verb, short string, do func(*api, context.Context, string, ...apiclient.RequestEditorFn) (*http.Response, error)) *cobra.Command {
+	return &cobra.Command{
+		Use: verb + " TOPIC", Short: short, Example: "  zbus topic " + verb + " orders", Args: wants("TOPIC"), ValidArgsFunction: a.completeTopic,
+		RunE: a.run(func(ctx context.Context, i *invocation) error {
+			c, err := i.api()
+			if err != nil {
+				return err
+			}
+			t, err := decode[apiclient.Topic](c.answer(do(c, ctx, i.args[0])))
+			if err != nil {
+				return hint(err, "see zbus topic list")
+			}
+			if i.json {
+				return i.printJSON(t.raw)
+			}
+			state := "delivers"
+			if t.value.Paused {
+				state = "is paused"
+			}
+			fmt.Fprintf(i.out, "topic %s %s\n", t.value.Name, state)
+			return nil
+		}),
+	}
+}

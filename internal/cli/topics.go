@@ -1,0 +1,41 @@
+package cli
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// exitCodesTopic is a page of help, and of the manual.
+func exitCodesTopic() *cobra.Command {
+	var b strings.Builder
+	b.WriteString("Scripts can rely on these exit codes, most of which are those of sysexits.h.\n\nOf all commands:\n\n   0  done; for -f and serve-rpc also when they were interrupted\n")
+	rows := ExitCodes()
+	slices.SortFunc(rows, func(a, b ExitCode) int { return a.Code - b.Code })
+	for _, row := range rows {
+		fmt.Fprintf(&b, "%4d  %s\n", row.Code, row.Means)
+	}
+	b.WriteString("\nOf zbus serve: 64 wrong settings, 65 damaged data, 69 can't listen, 73 the data directory is\n" +
+		"in use, 74 the disk failed or is full, 77 not allowed to use a directory, file or port,\n" +
+		"130 a second signal cut the orderly stop short.\n\n" +
+		"70 is a fault in zbus or in the broker. When the reader of standard output goes away, as\n" +
+		"head does, a command ends with 0.")
+	return &cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: b.String()}
+}
+
+// serversTopic is a page of help, and of the manual.
+func serversTopic() *cobra.Command {
+	return &cobra.Command{
+		Use: "servers", Short: "How a command finds its broker",
+		Long: "A command finds its broker by --server, else by ZBUS_SERVER, else by the saved context\n" +
+			"that is in use or that --context or ZBUS_CONTEXT name, else at " + DefaultServer + ".\n\n" +
+			"One address is enough, as the broker has one port for everything: HOST:PORT, HOST for\n" +
+			"port " + defaultPort + ", or a URL: http:// and zbus:// are the same as none, https:// and zbuss://\n" +
+			"encrypt, ws:// and wss:// use a WebSocket where the native protocol can't pass.\n\n" +
+			"The token is that of --token, else ZBUS_TOKEN, else of the context; a context's token is\n" +
+			"sent to that context's server alone. --tls-ca trusts the certificates of a file,\n" +
+			"--tls-insecure all of them.",
+	}
+}
