@@ -7,8 +7,10 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"io"
 	"math/big"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,6 +31,7 @@ import (
 //	halt               stop it in order
 //	exits N ARG...     run zbus and want the exit code N
 //	until TEXT FILE    wait until a background command has written TEXT to FILE
+//	fetch N URL        GET, and want the status N; the body is stdout
 //	certificate        write cert.pem and key.pem for 127.0.0.1
 func TestScripts(t *testing.T) {
 	binary := os.Getenv(binaryVariable)
@@ -42,6 +45,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"broker": scriptBroker, "halt": scriptHalt, "exits": scriptExits, "until": scriptUntil, "certificate": scriptCertificate,
+			"fetch": scriptFetch,
 		},
 	})
 }
@@ -70,6 +74,21 @@ func scriptBroker(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	}
 	ts.Setenv("BROKER_PID", strconv.Itoa(cmd.Process.Pid))
+}
+
+// scriptFetch asks for a URL.
+func scriptFetch(ts *testscript.TestScript, _ bool, args []string) {
+	client := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get(args[1])
+	ts.Check(err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	if strconv.Itoa(resp.StatusCode) != args[0] {
+		ts.Fatalf("%s: %s: %s", args[1], resp.Status, body)
+	}
+	_, err = ts.Stdout().Write(body)
+	ts.Check(err)
 }
 
 // scriptHalt stops the broker in order.

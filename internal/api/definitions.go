@@ -92,11 +92,10 @@ func (h *handler) ImportDefinitions(ctx context.Context, r ImportDefinitionsRequ
 // topic adds what it takes to have a topic and its groups as described.
 func (im *imports) topic(d *TopicDefinition) error {
 	kind := or(d.Kind, "log")
-	masks := map[TopicKind]int64{"log": 0, "memory": broker.MaskMemory, "rpc": broker.MaskRPC, "proxy": broker.MaskProxy}
-	mask, known := masks[kind]
+	mask, err := maskOf(kind)
 	switch {
-	case !known:
-		return invalid("kind %q of topic %s: must be log, memory, rpc or proxy", clip(string(kind)), clip(d.Name))
+	case err != nil:
+		return invalid("topic %s: %s", clip(d.Name), textOf(err))
 	case strings.HasPrefix(d.Name, broker.Ephemeral):
 		return invalid("topic name %q: must not begin with %s", clip(d.Name), broker.Ephemeral)
 	}

@@ -29,6 +29,21 @@ func KindOf(t *broker.Topic) TopicKind {
 	return "log"
 }
 
+// maskOf is the mask of a new topic of a kind.
+func maskOf(kind TopicKind) (int64, error) {
+	switch kind {
+	case "log":
+		return 0, nil
+	case "memory":
+		return broker.MaskMemory, nil
+	case "rpc":
+		return broker.MaskRPC, nil
+	case "proxy":
+		return broker.MaskProxy, nil
+	}
+	return 0, invalid("kind %q: must be log, memory, rpc or proxy", clip(string(kind)))
+}
+
 // topicOf describes a topic.
 func (h *handler) topicOf(ctx context.Context, t *broker.Topic, lagBudget int) (Topic, error) {
 	def := t.Definition()
@@ -142,8 +157,10 @@ func contains(name string, part *string) bool {
 }
 
 func (h *handler) ListTopics(ctx context.Context, r ListTopicsRequestObject) (ListTopicsResponseObject, error) {
-	if k := r.Params.Kind; k != nil && !slices.Contains([]TopicKind{"log", "memory", "rpc"}, *k) {
-		return nil, invalid("kind %q: must be log, memory or rpc", clip(string(*k)))
+	if k := r.Params.Kind; k != nil {
+		if _, err := maskOf(*k); err != nil {
+			return nil, err
+		}
 	}
 	all := slices.DeleteFunc(h.broker.Topics(), func(t *broker.Topic) bool {
 		return !contains(t.Name(), r.Params.Name) || r.Params.Kind != nil && KindOf(t) != *r.Params.Kind
@@ -167,15 +184,9 @@ func (h *handler) CreateTopic(ctx context.Context, r CreateTopicRequestObject) (
 	if strings.HasPrefix(r.Body.Name, broker.Ephemeral) {
 		return nil, invalid("topic name %q: must not begin with %s", clip(r.Body.Name), broker.Ephemeral)
 	}
-	mask := int64(0)
-	switch kind := or(r.Body.Kind, "log"); kind {
-	case "log":
-	case "memory":
-		mask = broker.MaskMemory
-	case "rpc":
-		mask = broker.MaskRPC
-	default:
-		return nil, invalid("kind %q: must be log, memory or rpc", clip(string(kind)))
+	mask, err := maskOf(or(r.Body.Kind, "log"))
+	if err != nil {
+		return nil, err
 	}
 	retention, err := limits(storage.Retention{}, r.Body.Retention)
 	if err != nil {

@@ -38,7 +38,7 @@ func AddTo(root *cobra.Command) {
 	root.AddGroup(&cobra.Group{ID: groupMessages, Title: "Messages and calls:"},
 		&cobra.Group{ID: groupManage, Title: "Look and change:"}, &cobra.Group{ID: GroupBroker, Title: "The broker:"})
 	for group, commands := range map[string][]*cobra.Command{
-		groupMessages: {a.produceCommand(), a.consumeCommand(), a.callCommand(), a.serveRPCCommand()},
+		groupMessages: {a.produceCommand(), a.consumeCommand(), a.callCommand(), a.serveRPCCommand(), a.proxyCommand()},
 		groupManage: {
 			a.topicCommand(), a.groupCommand(), a.relocateCommand(), a.messageCommand(), a.serverCommand(), a.contextCommand(),
 		},

@@ -96,7 +96,7 @@ func (i *invocation) serveRPC(ctx context.Context, o *serving) error {
 func (i *invocation) awaitConsumer(ctx context.Context, c *zbus.Client, topic string, ended chan error) {
 	for {
 		info, err := c.QueryTopic(ctx, topic)
-		if err != nil || info.Consumers > 0 {
+		if err != nil && !errors.Is(err, zbus.ErrNotFound) || err == nil && info.Consumers > 0 {
 			return
 		}
 		select {

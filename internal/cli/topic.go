@@ -94,10 +94,10 @@ func (a *app) topicCreate() *cobra.Command {
 		return nil
 	})
 	cmd.Flags().SortFlags = false
-	cmd.Flags().StringVar(&kind, "kind", "log", "`KIND`: log (on disk), memory, or rpc (for calls)")
+	cmd.Flags().StringVar(&kind, "kind", "log", "`KIND`: log (on disk), memory, rpc (for calls), or proxy (for HTTP requests)")
 	l.register(cmd)
 	cmd.Flags().BoolVar(&ifMissing, "if-missing", false, "succeed when it is there already")
-	_ = cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions([]string{"log", "memory", "rpc"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions([]string{"log", "memory", "rpc", "proxy"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -124,7 +124,7 @@ func (a *app) topicList() *cobra.Command {
 		})
 	})
 	cmd.Flags().SortFlags = false
-	cmd.Flags().StringVar(&kind, "kind", "", "only topics of this `KIND`: log, memory or rpc")
+	cmd.Flags().StringVar(&kind, "kind", "", "only topics of this `KIND`: log, memory, rpc or proxy")
 	f.register(cmd, "the topics")
 	return cmd
 }

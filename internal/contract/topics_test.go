@@ -19,3 +19,16 @@ func TestTopicIsCreatedChangedAndDeleted(t *testing.T) {
 	c.do("DELETE", "/topics/Orders").want(204)
 	c.do("GET", "/topics/Orders").refused(404, "not_found", "Orders")
 }
+
+func TestTopicsOfEachKind(t *testing.T) {
+	c := startClient(t)
+	for _, kind := range []string{"log", "memory", "rpc", "proxy"} {
+		c.post("/topics", object{"name": kind, "kind": kind}).want(201).is("kind", kind)
+		c.get("/topics/"+kind).is("kind", kind)
+		c.get("/topics?kind="+kind).is("total", 1, "topics.0.name", kind)
+	}
+	exported := c.get("/definitions").want(200)
+	c.do("DELETE", "/topics/proxy").want(204)
+	c.post("/definitions", exported.raw).want(200)
+	c.get("/topics/proxy").is("kind", "proxy")
+}

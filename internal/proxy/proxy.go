@@ -85,13 +85,16 @@ func New(client *zbus.Client, opts Options) (*Proxy, error) {
 	return p, nil
 }
 
-// Run forwards until ctx ends, and then finishes what is under way. It returns an error
-// when the topic is of another kind, or the broker refuses.
+// ErrOtherKind is a topic that can't carry requests.
+var ErrOtherKind = errors.New("it is there and of another kind than proxy")
+
+// Run forwards until ctx ends, and then finishes what is under way. It returns
+// ErrOtherKind when the topic is there for something else, or what the broker refuses.
 func (p *Proxy) Run(ctx context.Context) error {
 	info, err := p.client.QueryTopic(ctx, p.opts.Topic)
 	switch {
 	case err == nil && !info.Proxy:
-		return fmt.Errorf("topic %s is there and of another kind than proxy: choose another name, or delete it first", p.opts.Topic)
+		return fmt.Errorf("topic %s: %w: choose another name, or delete it first", p.opts.Topic, ErrOtherKind)
 	case err != nil && !errors.Is(err, zbus.ErrNotFound):
 		return err
 	}
