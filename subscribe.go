@@ -175,6 +175,9 @@ func (c *Client) subscribe(ctx context.Context, topic, group string, opts Subscr
 	c.nudge()
 	if err := c.barrier(ctx); err != nil {
 		s.stop()
+		if handler == nil && !s.explicit && ctx.Err() != nil {
+			return s, nil // messages may have come: they are pulled, and then the error
+		}
 		return nil, err
 	}
 	c.mu.Lock()

@@ -301,6 +301,30 @@ func TestMessagesThatHaveComeAreHandedOutWhenTheContextEnds(t *testing.T) {
 	}
 }
 
+// Wherever the context ends, what the server has sent is handed out: nothing is missing
+// when many short loops have taken a log.
+func TestShortLoopsLoseNothing(t *testing.T) {
+	t.Parallel()
+	c := dial(t, zbustest.Start(t).Addr, zbus.Options{})
+	declare(t, c, "log")
+	const all = 2000
+	publish(t, c, "log", all)
+	next := int64(0)
+	for n := 0; next < all; n++ {
+		ctx, cancel := context.WithTimeout(within(t), time.Duration(n%200)*10*time.Microsecond)
+		for d, err := range c.Messages(ctx, "log", "", zbus.SubscribeOptions{Window: 5}) {
+			if err != nil {
+				break
+			}
+			if d.Offset != next {
+				t.Fatalf("loop %d: offset %d, want %d", n, d.Offset, next)
+			}
+			next++
+		}
+		cancel()
+	}
+}
+
 func TestLeavingALoopLosesNothing(t *testing.T) {
 	t.Parallel()
 	c := dial(t, zbustest.Start(t).Addr, zbus.Options{})

@@ -111,11 +111,11 @@ func (i *invocation) consume(ctx context.Context, o *consuming) error {
 	}
 	defer c.Close()
 	t, err := i.topic(ctx, a, i.args[0])
-	switch {
-	case err != nil:
+	if err == nil {
+		err = carriesMessages(&t.value)
+	}
+	if err != nil {
 		return err
-	case t.value.Kind == apiclient.Rpc:
-		return usage("topic %s is for calls: see zbus call and zbus serve-rpc", i.args[0])
 	}
 	s := &stream{
 		i: i, a: a, c: c, topic: i.args[0], group: o.group, count: o.count, waits: o.waits(), endless: o.follow,
@@ -129,6 +129,17 @@ func (i *invocation) consume(ctx context.Context, o *consuming) error {
 		over = time.After(o.timeout.Duration)
 	}
 	return s.run(ctx, over)
+}
+
+// carriesMessages refuses topics of the kinds that are no logs.
+func carriesMessages(t *apiclient.Topic) error {
+	switch t.Kind {
+	case apiclient.Log, apiclient.Memory:
+		return nil
+	case apiclient.Rpc:
+		return usage("topic %s is for calls: see zbus call and zbus serve-rpc", t.Name)
+	}
+	return usage("topic %s is of the kind %s: it has no messages", t.Name, t.Kind)
 }
 
 // prepare makes the group, if one is to be made.

@@ -242,8 +242,8 @@ func (i *invocation) ready(ctx context.Context, create bool) error {
 	topic := i.args[0]
 	t, err := decode[apiclient.Topic](c.answer(c.GetTopic(ctx, topic)))
 	switch {
-	case err == nil && t.value.Kind == apiclient.Rpc:
-		return usage("topic %s is for calls: see zbus call", topic)
+	case err == nil:
+		return carriesMessages(&t.value)
 	case !errors.Is(err, zbus.ErrNotFound):
 		return err
 	case !create:

@@ -191,7 +191,7 @@ func (i *invocation) showTopic(d decoded[apiclient.Topic]) error {
 	}
 	t := d.value
 	offsets := ""
-	if t.Depth != "0" && t.Kind != apiclient.Rpc {
+	if t.Depth != "0" && carriesMessages(&t) == nil {
 		offsets = count(t.FirstOffset) + " to " + number(value(t.NextOffset)-1)
 	}
 	err := i.printFields(
