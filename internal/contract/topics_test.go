@@ -29,6 +29,6 @@ func TestTopicsOfEachKind(t *testing.T) {
 	}
 	exported := c.get("/definitions").want(200)
 	c.do("DELETE", "/topics/proxy").want(204)
-	c.post("/definitions", exported.raw).want(200)
+	c.post("/definitions", exported.value).want(200)
 	c.get("/topics/proxy").is("kind", "proxy")
 }
