@@ -20,8 +20,10 @@ type batch struct {
 	steps   []step
 	args    []driver.NamedValue // of steps
 	changed []*topic            // whose marks are to be stored
+	moved   []*topic            // whose pieces changed since the last commit
 	block   block               // the one being inserted
-	insert  []driver.NamedValue // of insertBlock
+	draft   draft               // the row of "fresh" being made
+	insert  []driver.NamedValue // of insertBlock and the statements for "fresh"
 	move    []driver.NamedValue // of moveTopic
 }
 
@@ -88,11 +90,18 @@ func (b *batch) empty() {
 	for _, t := range b.changed {
 		t.changed = false
 	}
+	b.draft.reset() // not empty after an error
 	clear(b.rows)
 	clear(b.steps)
 	clear(b.args)
 	clear(b.changed)
 	b.rows, b.steps, b.args, b.changed = b.rows[:0], b.steps[:0], b.args[:0], b.changed[:0]
+}
+
+// forgetMoved empties the list of topics whose pieces changed.
+func (b *batch) forgetMoved() {
+	clear(b.moved)
+	b.moved = b.moved[:0]
 }
 
 // single reports whether the queue is one block and nothing else: one statement,
@@ -102,8 +111,14 @@ func (b *batch) single() bool {
 	if n == 0 || n > maxBlockRows || len(b.steps) > 0 || len(b.changed) > 0 || b.rows[n-1].key-b.rows[0].key != int64(n-1) {
 		return false
 	}
-	size := b.rows[n-1].total - b.rows[0].total + b.rows[0].Size()
-	return size+int64(n)*maxEntry <= maxBlockBytes
+	t := b.topics[storage.TopicID(b.rows[0].key>>offsetBits)]
+	return (t == nil || len(t.pieces) == 0) && sizeOf(b.rows) <= maxBlockBytes
+}
+
+// sizeOf is the most that messages of one topic take in a block.
+func sizeOf(rows []row) int64 {
+	n := len(rows)
+	return rows[n-1].total - rows[0].total + rows[0].Size() + int64(n)*maxEntry
 }
 
 // run executes the queue and empties it.
@@ -149,11 +164,46 @@ func (b *batch) storeMarks(c *conn) error {
 	return nil
 }
 
-// insertRows inserts messages, as blocks.
+// insertRows inserts messages. Those of a topic that was removed since are left out.
 func (b *batch) insertRows(c *conn, rows []row) error {
+	if len(rows) == 0 {
+		return nil
+	}
 	byKey := func(a, b row) int { return cmp.Compare(a.key, b.key) }
 	if !slices.IsSortedFunc(rows, byKey) {
 		slices.SortFunc(rows, byKey)
+	}
+	alone := rows[0].key>>offsetBits == rows[len(rows)-1].key>>offsetBits
+	for len(rows) > 0 {
+		id := rows[0].key >> offsetBits
+		n := 1
+		for n < len(rows) && rows[n].key>>offsetBits == id {
+			n++
+		}
+		if t := b.topics[storage.TopicID(id)]; t != nil {
+			if b.staysFresh(t, rows[:n], alone) {
+				b.draft.add(t, rows[:n], &b.block)
+			} else if err := b.insertBlocks(c, t, rows[:n]); err != nil {
+				return err
+			}
+		}
+		rows = rows[n:]
+	}
+	return b.insertDraft(c)
+}
+
+// staysFresh reports whether messages become a piece of their topic's log; alone
+// says that they are all that is inserted.
+func (b *batch) staysFresh(t *topic, rows []row, alone bool) bool {
+	return (!alone || len(t.pieces) > 0) && sizeOf(rows) <= maxPiece && b.fresh.bytes < freshMost
+}
+
+// insertBlocks inserts messages of one topic as blocks, and before them its pieces.
+func (b *batch) insertBlocks(c *conn, t *topic, rows []row) error {
+	if len(t.pieces) > 0 {
+		rows = append(t.mergedRows(), rows...)
+		t.pieces = nil
+		b.moved = append(b.moved, t)
 	}
 	for len(rows) > 0 {
 		rows = b.block.fill(rows)

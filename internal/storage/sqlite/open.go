@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"sync/atomic"
@@ -70,15 +71,17 @@ type Store struct {
 	options Options
 
 	// Of the goroutine that calls Commit, Maintain and Close.
-	writer   *conn
-	gatherer *gatherer // of writer
-	picture  *picture
-	batch    *batch
-	noRoom   bool // the last checkpoint found no space, and the log says so
+	writer     *conn
+	gatherer   *gatherer // of writer
+	picture    *picture
+	batch      *batch
+	noRoom     bool      // the last checkpoint found no space, and the log says so
+	mergeAfter time.Time // there was no space to merge: not again before
 
 	failed atomic.Pointer[error] // why nothing more may be written; set once
 	sync   syncer
 
+	recent  recent
 	copier  *checkpointer
 	readers chan *conn    // the idle ones; capacity readers
 	closed  chan struct{} // closed by Close, before it collects the readers
@@ -141,6 +144,8 @@ func (s *Store) open() (err error) {
 		return translate(err)
 	}
 	s.batch = newBatch(s.picture)
+	s.recent.pieces = map[storage.TopicID][]block{}
+	s.recent.publish(s.picture, slices.Collect(maps.Values(s.picture.topics)))
 	// A log that a killed process left may not be on disk yet. It has to be
 	// before anybody is shown what it holds.
 	if err := s.tolerateFull(s.checkpointHere(checkpointRestart, time.Now())); err != nil {
