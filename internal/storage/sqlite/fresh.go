@@ -88,6 +88,7 @@ func (r *recent) publish(p *picture, changed []*topic) {
 type draft struct {
 	pieces, bodies []byte
 	parts          []part
+	room           [2]int // what pieces and bodies took the last time
 }
 
 // part is a piece of a draft, and where in it its meta and its bodies are.
@@ -101,14 +102,15 @@ type part struct {
 // reset lets go of what is in the draft.
 func (d *draft) reset() {
 	clear(d.parts)
-	*d = draft{parts: d.parts[:0]}
+	*d = draft{parts: d.parts[:0], room: d.room}
 }
 
 // add makes messages of one topic a piece. b is used to do so.
 func (d *draft) add(t *topic, rows []row, b *block) {
 	b.fill(rows)
 	if d.pieces == nil {
-		d.pieces = append(make([]byte, 0, 16<<10), size32<<4|jsonbArray, 0, 0, 0, 0)
+		d.pieces = append(make([]byte, 0, d.room[0]+d.room[0]/4+5), size32<<4|jsonbArray, 0, 0, 0, 0)
+		d.bodies = make([]byte, 0, d.room[1]+d.room[1]/4) // nil would be NULL
 	}
 	p := part{topic: t, piece: *b, from: len(d.bodies), to: len(d.bodies) + len(b.body)}
 	start := len(d.pieces)
@@ -135,9 +137,7 @@ func (b *batch) insertDraft(c *conn) error {
 		return nil
 	}
 	defer d.reset()
-	if d.bodies == nil {
-		d.bodies = []byte{} // nil would be NULL
-	}
+	d.room = [2]int{len(d.pieces), len(d.bodies)}
 	binary.BigEndian.PutUint32(d.pieces[1:], uint32(len(d.pieces)-5))
 	before := b.fresh
 	b.onUndo(func() { b.fresh = before })
