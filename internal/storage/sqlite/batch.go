@@ -22,7 +22,7 @@ type batch struct {
 	changed []*topic            // whose marks are to be stored
 	moved   []*topic            // whose pieces changed since the last commit
 	block   block               // the one being inserted
-	draft   draft               // the row of "fresh" being made
+	merging merging             // the messages being merged
 	insert  []driver.NamedValue // of insertBlock and the statements for "fresh"
 	move    []driver.NamedValue // of moveTopic
 }
@@ -90,7 +90,6 @@ func (b *batch) empty() {
 	for _, t := range b.changed {
 		t.changed = false
 	}
-	b.draft.reset() // not empty after an error
 	clear(b.rows)
 	clear(b.steps)
 	clear(b.args)
@@ -164,7 +163,7 @@ func (b *batch) storeMarks(c *conn) error {
 	return nil
 }
 
-// insertRows inserts messages. Those of a topic that was removed since are left out.
+// insertRows inserts messages.
 func (b *batch) insertRows(c *conn, rows []row) error {
 	if len(rows) == 0 {
 		return nil
@@ -173,6 +172,7 @@ func (b *batch) insertRows(c *conn, rows []row) error {
 	if !slices.IsSortedFunc(rows, byKey) {
 		slices.SortFunc(rows, byKey)
 	}
+	var fresh *freshRow
 	alone := rows[0].key>>offsetBits == rows[len(rows)-1].key>>offsetBits
 	for len(rows) > 0 {
 		id := rows[0].key >> offsetBits
@@ -180,30 +180,44 @@ func (b *batch) insertRows(c *conn, rows []row) error {
 		for n < len(rows) && rows[n].key>>offsetBits == id {
 			n++
 		}
-		if t := b.topics[storage.TopicID(id)]; t != nil {
-			if b.staysFresh(t, rows[:n], alone) {
-				b.draft.add(t, rows[:n], &b.block)
-			} else if err := b.insertBlocks(c, t, rows[:n]); err != nil {
+		t := b.topics[storage.TopicID(id)]
+		switch {
+		case t == nil: // removed since
+		case b.staysFresh(t, rows[:n], alone):
+			if fresh == nil {
+				fresh = newFreshRow(rows)
+			}
+			b.addPiece(t, fresh.add(t.id, rows[:n], &b.block), sizeOf(rows[:n]))
+		default:
+			if err := b.insertBlocks(c, t, rows[:n]); err != nil {
 				return err
 			}
 		}
 		rows = rows[n:]
 	}
-	return b.insertDraft(c)
+	if fresh == nil {
+		return nil
+	}
+	return b.insertFresh(c, fresh)
 }
 
 // staysFresh reports whether messages become a piece of their topic's log; alone
 // says that they are all that is inserted.
 func (b *batch) staysFresh(t *topic, rows []row, alone bool) bool {
-	return (!alone || len(t.pieces) > 0) && sizeOf(rows) <= maxPiece && b.fresh.bytes < freshMost
+	if alone && len(t.pieces) == 0 || b.fresh.bytes >= freshMost {
+		return false
+	}
+	size := sizeOf(rows)
+	return size <= maxPiece && t.fresh+size <= maxBlockBytes
 }
 
 // insertBlocks inserts messages of one topic as blocks, and before them its pieces.
 func (b *batch) insertBlocks(c *conn, t *topic, rows []row) error {
 	if len(t.pieces) > 0 {
-		rows = append(t.mergedRows(), rows...)
-		t.pieces = nil
+		rows = b.merged(t, rows)
+		t.pieces, t.fresh = nil, 0
 		b.moved = append(b.moved, t)
+		defer b.merging.reset()
 	}
 	for len(rows) > 0 {
 		rows = b.block.fill(rows)
@@ -218,4 +232,16 @@ func (b *batch) insertBlocks(c *conn, t *topic, rows []row) error {
 		b.block.body = nil
 	}
 	return nil
+}
+
+// merging is memory for messages that are merged.
+type merging struct {
+	rows    []row
+	records []storage.Record
+}
+
+// reset lets go of the messages.
+func (m *merging) reset() {
+	clear(m.rows)
+	clear(m.records)
 }

@@ -27,10 +27,10 @@ func (s *Store) Load(ctx context.Context) (state storage.State, err error) {
 // storedTopic is a topic with what only the store has to know.
 type storedTopic struct {
 	storage.Topic
-	total, dropped int64   // see marks
-	end            int64   // behind the last block, 0 without one
-	pieces         []block // see marks, as is oldest
-	oldest         int64
+	total, dropped int64 // see marks
+	end            int64 // behind the last block, 0 without one
+	pieces         []piece
+	fresh          int64 // see marks
 }
 
 // follow moves a topic that was read from its row on to its last block.
@@ -59,48 +59,46 @@ func (t *storedTopic) goOn(b *block) {
 	}
 }
 
-// addPiece adds a piece of row seq, if it counts. It has to begin where the log
-// ends so far.
-func (t *storedTopic) addPiece(p block, seq int64) error {
-	lo := offsetOf(p.key)
-	switch hi := lo + p.n; {
-	case hi <= t.end || hi <= t.First:
+// addPiece adds a piece, if it counts. It has to begin where the log ends so far.
+func (t *storedTopic) addPiece(p piece, b *block) error {
+	switch {
+	case p.end() <= t.end || p.end() <= t.First:
 		return nil
-	case len(t.pieces) == 0 && (lo == t.end || lo <= t.First && lo > t.end):
-		t.oldest = seq
-	case len(t.pieces) == 0 || lo != t.Next:
-		return fmt.Errorf("topic %d: a piece from %d in a log up to %d: %w", t.ID, lo, t.Next, storage.ErrDamaged)
+	case len(t.pieces) > 0 && p.first == t.Next, // goes on
+		len(t.pieces) == 0 && p.first == t.end,
+		len(t.pieces) == 0 && p.first > t.end && p.first <= t.First: // what was below is gone
+	default:
+		return fmt.Errorf("topic %d: piece from %d in a log up to %d: %w", t.ID, p.first, t.Next, storage.ErrDamaged)
 	}
 	t.pieces = append(t.pieces, p)
-	t.goOn(&p)
+	t.fresh += int64(len(b.meta) + len(b.body))
+	t.goOn(b)
 	return nil
 }
 
-// loadFresh reads the table "fresh", and the pieces that count into their topics.
+// loadFresh reads the table "fresh", and gives the pieces that count to their topics.
 func loadFresh(c *conn, topics []storedTopic) (f fresh, err error) {
 	at := make(map[storage.TopicID]*storedTopic, len(topics))
 	for i := range topics {
 		at[topics[i].ID] = &topics[i]
 	}
+	now := time.Now()
 	for row, err := range c.rows(selectFresh) {
 		if err != nil {
 			return f, err
 		}
-		r := freshRow{seq: integer(row[0]), since: time.Now()}
-		pieces, bodies := blob(row[1]), blob(row[2])
-		list, err := piecesOf(pieces, bodies)
-		for i := 0; i < len(list) && err == nil; i++ {
-			id := storage.TopicID(list[i].key >> offsetBits)
+		r := &freshRow{seq: integer(row[0]), pieces: blob(row[1]), bodies: blob(row[2]), since: now}
+		err := r.split(func(id storage.TopicID, p piece, b *block) error {
 			r.topics = append(r.topics, id)
 			if t := at[id]; t != nil {
-				err = t.addPiece(list[i], r.seq)
+				return t.addPiece(p, b)
 			}
-		}
+			return nil
+		})
 		if err != nil {
-			return f, fmt.Errorf("fresh row %d: %w", r.seq, err)
+			return f, err
 		}
-		r.bytes = int64(len(pieces) + len(bodies))
-		f.rows, f.last, f.bytes = append(f.rows, r), r.seq, f.bytes+r.bytes
+		f.rows, f.last, f.bytes = append(f.rows, r), r.seq, f.bytes+r.bytes()
 	}
 	return f, nil
 }
@@ -204,7 +202,7 @@ func loadPicture(c *conn) (*picture, error) {
 			id: t.ID, name: fold(t.Name), groups: map[string]*group{},
 			marks: marks{
 				first: t.First, next: t.Next, lastTime: t.LastTime, total: t.total, dropped: t.dropped, rows: t.First,
-				pieces: t.pieces, oldest: t.oldest,
+				pieces: t.pieces, fresh: t.fresh,
 			},
 		})
 	}

@@ -4,14 +4,15 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
+// mergeStep is how much one call of Maintain merges, in bytes that are written: a
+// topic costs pageBytes besides what its messages take.
 const (
-	// mergeStep is how much one call of Maintain merges. It is in bytes that are
-	// written: a topic costs a page besides what its blocks take.
 	mergeStep = 256 << 10
 	pageBytes = 4 << 10
 )
@@ -30,36 +31,35 @@ func (s *Store) merge(now time.Time) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("merge: %w", err)
+		return fmt.Errorf("merge: %w", translate(err))
 	}
 	return nil
 }
 
-// merge works off the oldest rows until about budget bytes are written.
+// merge works off the oldest rows until about budget bytes are written. All pieces
+// of a topic go together, so the younger rows have less left when it is their turn.
 func (b *batch) merge(c *conn, budget int64) error {
 	defer b.empty()
-	before := b.fresh
-	b.onUndo(func() { b.fresh = before })
 	done := 0
 	for _, r := range b.fresh.rows {
+		if budget <= 0 {
+			break
+		}
 		for _, id := range r.topics {
 			t := b.topics[id]
-			if t == nil || len(t.pieces) == 0 || t.oldest > r.seq {
+			if t == nil || len(t.pieces) == 0 || t.pieces[0].row.seq > r.seq {
 				continue // removed, or merged already
 			}
 			if budget <= 0 {
 				return b.deleteFresh(c, done)
 			}
+			budget -= t.fresh + pageBytes
 			b.touch(t)
-			for i := range t.pieces {
-				budget -= int64(len(t.pieces[i].meta) + len(t.pieces[i].body))
-			}
-			budget -= pageBytes
 			if err := b.insertBlocks(c, t, nil); err != nil {
 				return err
 			}
 		}
-		budget -= r.bytes / 4
+		budget -= r.bytes() / 4
 		done++
 	}
 	return b.deleteFresh(c, done)
@@ -70,11 +70,13 @@ func (b *batch) deleteFresh(c *conn, n int) error {
 	if n == 0 {
 		return nil
 	}
+	before := b.fresh
+	b.onUndo(func() { b.fresh = before })
 	for _, r := range b.fresh.rows[:n] {
-		b.fresh.bytes -= r.bytes
+		b.fresh.bytes -= r.bytes()
 	}
 	b.insert = number(b.insert[:0], []driver.Value{b.fresh.rows[n-1].seq})
-	b.fresh.rows = b.fresh.rows[n:]
+	b.fresh.rows = slices.Clone(b.fresh.rows[n:]) // the others are let go
 	deleted, err := c.exec(deleteFresh, b.insert)
 	if err == nil && deleted != int64(n) {
 		err = errMismatch
@@ -82,25 +84,33 @@ func (b *batch) deleteFresh(c *conn, n int) error {
 	return err
 }
 
-// mergedRows are the messages of pieces that count, from the topic's first offset
-// on, as they were when they were planned.
-func (t *topic) mergedRows() []row {
-	var rows []row
-	for i := range t.pieces {
-		rows = t.pieces[i].rows(rows)
-	}
+// merged are the messages of a topic's pieces from its first offset on, as they
+// were when they were planned, and more behind them. They are good until the next
+// call.
+func (b *batch) merged(t *topic, more []row) []row {
 	n := 0
-	for n < len(rows) && offsetOf(rows[n].key) < t.first {
-		n++
+	for _, p := range t.pieces {
+		n += int(p.n)
 	}
-	return rows[n:]
+	b.merging.records = slices.Grow(b.merging.records[:0], n)[:n]
+	rows, records := b.merging.rows[:0], b.merging.records
+	for _, p := range t.pieces {
+		k := p.block()
+		rows = k.rows(rows, records[:p.n])
+		records = records[p.n:]
+	}
+	rows = append(rows, more...)
+	b.merging.rows = rows
+	below := 0
+	for below < n && offsetOf(rows[below].key) < t.first {
+		below++
+	}
+	return rows[below:]
 }
 
-// rows appends the messages of a block, with the checksums that they have: so
-// damage is not made good.
-func (b *block) rows(dst []row) []row {
-	start := len(dst)
-	records := make([]storage.Record, b.n)
+// rows appends the messages of a block, which are put into records. They have the
+// checksums that they had: damage is not made good.
+func (b *block) rows(dst []row, records []storage.Record) []row {
 	e := b.entries()
 	for i := range records {
 		r := &records[i]
@@ -110,7 +120,7 @@ func (b *block) rows(dst []row) []row {
 		}
 		dst = append(dst, row{b.key + int64(i), b.total, r})
 	}
-	for i := len(dst) - 2; i >= start; i-- {
+	for i := len(dst) - 2; i > len(dst)-1-len(records); i-- {
 		dst[i].total = dst[i+1].total - dst[i+1].Size()
 	}
 	return dst

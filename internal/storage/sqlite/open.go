@@ -144,7 +144,7 @@ func (s *Store) open() (err error) {
 		return translate(err)
 	}
 	s.batch = newBatch(s.picture)
-	s.recent.pieces = map[storage.TopicID][]block{}
+	s.recent.pieces = map[storage.TopicID][]piece{}
 	s.recent.publish(s.picture, slices.Collect(maps.Values(s.picture.topics)))
 	// A log that a killed process left may not be on disk yet. It has to be
 	// before anybody is shown what it holds.

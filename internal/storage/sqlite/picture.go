@@ -47,8 +47,8 @@ type marks struct {
 	dropped               int64 // of these, the ones below first
 	rows                  int64 // offset of the oldest message that still has a row, at most first
 
-	pieces []block // the end of the log, if it is fresh; see there
-	oldest int64   // row of "fresh" that holds the first of them
+	pieces []piece // the end of the log, if it is fresh
+	fresh  int64   // about what they take in a block, in bytes
 }
 
 type group struct {

@@ -33,7 +33,7 @@ func (s *Store) read(ctx context.Context, f func(*conn) error) error {
 type topicLog struct {
 	*conn
 	topic  storage.TopicID
-	pieces []block // taken before the database was looked at: see recent
+	pieces []piece // taken before the database was looked at: see recent
 }
 
 // readLog runs f with the log of a topic.
@@ -46,7 +46,7 @@ func (l *topicLog) fresh() int64 {
 	if len(l.pieces) == 0 {
 		return storage.MaxOffset + 1
 	}
-	return offsetOf(l.pieces[0].key)
+	return l.pieces[0].first
 }
 
 // Read implements [storage.Store].
@@ -82,7 +82,10 @@ func (l *topicLog) read(from int64, page storage.Page, dst []storage.Record) ([]
 			}
 		}
 	}
-	for i := l.pieceAt(p.from); i < len(l.pieces) && !p.take(&l.pieces[i]); i++ {
+	for i := l.pieceAt(p.from); i < len(l.pieces); i++ {
+		if b := l.pieces[i].block(); p.take(&b) {
+			break
+		}
 	}
 	return p.dst, nil
 }
@@ -154,13 +157,13 @@ func (l *topicLog) bounds() (first, next int64, err error) {
 
 // pieceAt is the index of the first piece that ends above an offset.
 func (l *topicLog) pieceAt(offset int64) int {
-	return sort.Search(len(l.pieces), func(i int) bool { return offsetOf(l.pieces[i].key)+l.pieces[i].n > offset })
+	return sort.Search(len(l.pieces), func(i int) bool { return l.pieces[i].end() > offset })
 }
 
 // blockAt finds the block or piece that holds an offset, or the last one below it.
 func (l *topicLog) blockAt(offset int64) (b block, found bool, err error) {
 	if offset >= l.fresh() {
-		return l.pieces[min(l.pieceAt(offset), len(l.pieces)-1)], true, nil
+		return l.pieces[min(l.pieceAt(offset), len(l.pieces)-1)].block(), true, nil
 	}
 	return blockAt(l.conn, l.topic, offset)
 }
@@ -257,8 +260,9 @@ func (s *Store) FindID(ctx context.Context, topic storage.TopicID, id string) (o
 	err = s.readLog(ctx, topic, func(l *topicLog) (err error) {
 		first, hi, err = l.bounds()
 		for i := len(l.pieces) - 1; i >= 0 && !found; i-- {
-			hi = offsetOf(l.pieces[i].key)
-			offset, found = l.pieces[i].find(id, first)
+			b := l.pieces[i].block()
+			hi = l.pieces[i].first
+			offset, found = b.find(id, first)
 		}
 		return err
 	})
