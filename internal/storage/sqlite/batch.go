@@ -16,6 +16,7 @@ import (
 // Only the committing goroutine touches it. All slices are reused.
 type batch struct {
 	*picture
+	limits  freshLimits
 	rows    []row // messages to insert
 	steps   []step
 	args    []driver.NamedValue // of steps
@@ -43,7 +44,9 @@ type step struct {
 
 const anyRows = -1
 
-func newBatch(p *picture) *batch { return &batch{picture: p} }
+func newBatch(p *picture, limits freshLimits) *batch {
+	return &batch{picture: p, limits: limits}
+}
 
 // add queues a statement.
 func (b *batch) add(st statement, want int64, values ...driver.Value) *step {
@@ -204,7 +207,7 @@ func (b *batch) insertRows(c *conn, rows []row) error {
 // staysFresh reports whether messages become a piece of their topic's log; alone
 // says that they are all that is inserted.
 func (b *batch) staysFresh(t *topic, rows []row, alone bool) bool {
-	if alone && len(t.pieces) == 0 || b.fresh.bytes >= freshMost {
+	if alone && len(t.pieces) == 0 || b.fresh.bytes >= b.limits.most {
 		return false
 	}
 	size := sizeOf(rows)

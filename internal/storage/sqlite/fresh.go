@@ -24,16 +24,23 @@ import (
 //
 // The rows are in memory as well: nobody but Open and Load reads the table.
 
-// Limits of what is fresh. Merging begins at freshBytes. Should it fall behind, to
-// freshMost, messages are stored as blocks at once: so memory is bounded. A larger
-// piece than maxPiece fills pages well enough by itself, and so does what a topic
-// has when it fills a block.
-const (
-	maxPiece   = 4 << 10
-	freshBytes = 12 << 20
-	freshMost  = 16 << 20
-	freshAge   = 10 * time.Second // an older row is merged, however little there is
-)
+// maxPiece is the size of the largest piece, in bytes: what is larger fills pages
+// well enough by itself. So does what a topic has fresh when it fills a block.
+const maxPiece = 4 << 10
+
+// freshLimits say how much is fresh.
+type freshLimits struct {
+	bytes int64         // of rows; above, the oldest are merged
+	most  int64         // should merging fall behind that far, messages become blocks at once
+	age   time.Duration // an older row is merged, however little there is
+	step  int64         // how much one call of Maintain merges, in bytes that are written
+}
+
+// defaultFresh is a compromise between memory and larger blocks: of 1,000 topics,
+// each has 35 messages of 256 bytes when it is merged.
+func defaultFresh() freshLimits {
+	return freshLimits{bytes: 12 << 20, most: 16 << 20, age: 10 * time.Second, step: 256 << 10}
+}
 
 // fresh is what the writing goroutine knows about the table of that name, besides
 // the pieces of each topic.
@@ -125,11 +132,9 @@ func (r *freshRow) add(t storage.TopicID, rows []row, b *block) piece {
 	b.fill(rows)
 	start := len(r.pieces)
 	m := append(r.pieces, size32<<4|jsonbArray, 0, 0, 0, 0)
-	m = appendInt(m, int64(t))
-	m = appendInt(m, offsetOf(b.key))
-	m = appendInt(m, b.n)
-	m = appendInt(m, b.time)
-	m = appendInt(m, b.total)
+	for _, v := range [...]int64{int64(t), offsetOf(b.key), b.n, b.time, b.total} {
+		m = appendInt(m, v)
+	}
 	m = append(m, b.meta...)
 	m = appendInt(m, int64(len(r.bodies)))
 	m = appendInt(m, int64(len(b.body)))

@@ -28,7 +28,7 @@ func (s *Store) Load(ctx context.Context) (state storage.State, err error) {
 type storedTopic struct {
 	storage.Topic
 	total, dropped int64 // see marks
-	end            int64 // behind the last block, 0 without one
+	end            int64 // behind the last block or piece so far, 0 without one
 	pieces         []piece
 	fresh          int64 // see marks
 }
@@ -40,7 +40,6 @@ func (t *storedTopic) follow(c *conn) error {
 		return err
 	}
 	if found {
-		t.end = offsetOf(b.key) + b.n
 		t.goOn(&b)
 	}
 	return nil
@@ -48,7 +47,8 @@ func (t *storedTopic) follow(c *conn) error {
 
 // goOn moves a topic on to the end of a block or piece.
 func (t *storedTopic) goOn(b *block) {
-	t.Next = max(t.Next, offsetOf(b.key)+b.n)
+	t.end = offsetOf(b.key) + b.n
+	t.Next = max(t.Next, t.end)
 	t.total = max(t.total, b.total)
 	var r storage.Record
 	for e := b.entries(); ; {
@@ -62,13 +62,12 @@ func (t *storedTopic) goOn(b *block) {
 // addPiece adds a piece, if it counts. It has to begin where the log ends so far.
 func (t *storedTopic) addPiece(p piece, b *block) error {
 	switch {
-	case p.end() <= t.end || p.end() <= t.First:
-		return nil
-	case len(t.pieces) > 0 && p.first == t.Next, // goes on
-		len(t.pieces) == 0 && p.first == t.end,
-		len(t.pieces) == 0 && p.first > t.end && p.first <= t.First: // what was below is gone
+	case len(t.pieces) == 0 && (p.end() <= t.end || p.end() <= t.First):
+		return nil // merged, or trimmed away
+	case p.first == t.end:
+	case len(t.pieces) == 0 && p.first > t.end && p.first <= t.First: // what was below is gone
 	default:
-		return fmt.Errorf("topic %d: piece from %d in a log up to %d: %w", t.ID, p.first, t.Next, storage.ErrDamaged)
+		return fmt.Errorf("topic %d: piece from %d in a log up to %d: %w", t.ID, p.first, t.end, storage.ErrDamaged)
 	}
 	t.pieces = append(t.pieces, p)
 	t.fresh += int64(len(b.meta) + len(b.body))

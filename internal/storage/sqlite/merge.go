@@ -10,22 +10,18 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
-// mergeStep is how much one call of Maintain merges, in bytes that are written: a
-// topic costs pageBytes besides what its messages take.
-const (
-	mergeStep = 256 << 10
-	pageBytes = 4 << 10
-)
+// pageBytes is what merging a topic writes besides its messages.
+const pageBytes = 4 << 10
 
 // merge makes blocks of the oldest pieces, if there is reason to. Nobody waits for
 // it to be on disk: should it get lost, the rows that it deleted are there again.
 func (s *Store) merge(now time.Time) error {
-	f := &s.picture.fresh
-	if len(f.rows) == 0 || now.Before(s.mergeAfter) || f.bytes <= freshBytes && now.Sub(f.rows[0].since) < freshAge {
+	f, limits := &s.picture.fresh, &s.options.fresh
+	if len(f.rows) == 0 || now.Before(s.mergeAfter) || f.bytes <= limits.bytes && now.Sub(f.rows[0].since) < limits.age {
 		return nil
 	}
 	defer s.picture.forget()
-	err := s.transaction(func() error { return s.batch.merge(s.writer, mergeStep) })
+	err := s.transaction(func() error { return s.batch.merge(s.writer, limits.step) })
 	if errors.Is(translate(err), storage.ErrFull) {
 		s.mergeAfter = now.Add(restAfter) // it stays where it is until then
 		return nil

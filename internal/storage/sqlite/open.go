@@ -48,6 +48,8 @@ type Options struct {
 	CacheBytes int64
 	// Log takes warnings. By default they are dropped.
 	Log *slog.Logger
+
+	fresh freshLimits // tests have others
 }
 
 func (o Options) withDefaults() Options {
@@ -56,6 +58,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.CacheBytes == 0 {
 		o.CacheBytes = 8 << 20
+	}
+	if o.fresh == (freshLimits{}) {
+		o.fresh = defaultFresh()
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -143,7 +148,7 @@ func (s *Store) open() (err error) {
 	if s.picture, err = loadPicture(s.writer); err != nil {
 		return translate(err)
 	}
-	s.batch = newBatch(s.picture)
+	s.batch = newBatch(s.picture, s.options.fresh)
 	s.recent.pieces = map[storage.TopicID][]piece{}
 	s.recent.publish(s.picture, slices.Collect(maps.Values(s.picture.topics)))
 	// A log that a killed process left may not be on disk yet. It has to be
