@@ -116,6 +116,18 @@ func checkPicture(t *testing.T, s *Store) {
 	if got, want := describe(s.picture), describe(stored); got != want {
 		t.Errorf("the picture is\n%s\nbut stored is\n%s", got, want)
 	}
+	shown := 0
+	for id, p := range s.picture.topics {
+		if len(p.pieces) > 0 {
+			shown++
+		}
+		if !slices.Equal(s.recent.of(id), p.pieces) {
+			t.Errorf("readers see %v of topic %d instead of %v", s.recent.of(id), id, p.pieces)
+		}
+	}
+	if n := len(s.recent.pieces); n != shown {
+		t.Errorf("readers see pieces of %d topics instead of %d", n, shown)
+	}
 }
 
 func describe(p *picture) string {

@@ -313,6 +313,97 @@ func TestMergeWithoutSpaceIsTriedAgain(t *testing.T) {
 	checkPicture(t, s)
 }
 
+// What was trimmed while it was fresh is not merged: the purge has been there.
+func TestTrimmedPiecesAreNotMerged(t *testing.T) {
+	s := manyTopics(t, 2, limitsOfFresh["fresh for ever"])
+	for range 60 {
+		mustCommit(t, s, spread(1, 2, 1, 900)...)
+	}
+	mustCommit(t, s, &storage.Trim{Topic: 1, First: 60, Bytes: 60 * 900}, &storage.Purge{Limit: 1000})
+	checkPicture(t, s)
+	mustCommit(t, s, spread(1, 1, 1, 10_000)...)
+	if rs := readAll(t, s, 1); len(rs) != 1 || rs[0].Offset != 60 {
+		t.Errorf("%d messages", len(rs))
+	}
+	if n := count(t, s, "SELECT count(*) FROM blocks"); n != 1 {
+		t.Errorf("%d blocks, want 1", n)
+	}
+	checkPicture(t, s)
+}
+
+// A row stays as long as one of its pieces counts. The others may be of a topic whose
+// log has begun again far behind them.
+func TestRowOutlivesPiecesThatWereTrimmed(t *testing.T) {
+	s := manyTopics(t, 2, limitsOfFresh["fresh for ever"])
+	mustCommit(t, s, spread(1, 2, 5, 100)...)
+	mustCommit(t, s, &storage.Trim{Topic: 1, First: 5, Bytes: 500}, &storage.Purge{Limit: 1000})
+	s.options.fresh.bytes, s.options.fresh.step = 0, 1
+	mustMaintain(t, s) // topic 1, of which nothing is left
+	s.options.fresh = limitsOfFresh["fresh for ever"]
+	mustCommit(t, s, spread(1, 1, 10, 1000)...) // a block
+	mustCommit(t, s, &storage.Trim{Topic: 1, First: 15, Bytes: 10_000}, &storage.Purge{Limit: 1000})
+	mustCommit(t, s, spread(1, 2, 5, 100)...)
+	mustCommit(t, s, &storage.Trim{Topic: 1, First: 17})
+	checkPicture(t, s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = mustOpen(t, s.options)
+	if a, b := readAll(t, s, 1), readAll(t, s, 2); len(a) != 3 || a[0].Offset != 17 || len(b) != 10 {
+		t.Errorf("%d and %d messages, want 3 and 10", len(a), len(b))
+	}
+	checkPicture(t, s)
+}
+
+// A commit that merges is more than one statement: all of them count, or none.
+func TestCommitThatMergesIsTakenBackAsAWhole(t *testing.T) {
+	s := manyTopics(t, 2, limitsOfFresh["fresh for ever"])
+	for range 55 {
+		mustCommit(t, s, spread(1, 2, 1, 900)...)
+	}
+	for offset := int64(56); offset < 70; offset++ { // one of these is where the second block begins
+		inTheWay := fmt.Sprintf("INSERT INTO blocks (key, n, time, total, meta, bodies) VALUES (%d, 1, 1, 1, x'', x'')", keyOf(1, offset))
+		if err := s.writer.run(inTheWay); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if errs, err := s.Commit(spread(1, 1, 20, 2000)); err != nil || !errors.Is(errs[0], storage.ErrDamaged) {
+		t.Fatalf("committed: %v, %v", errs, err)
+	}
+	if err := s.writer.run(fmt.Sprintf("DELETE FROM blocks WHERE key >= %d AND key < %d", keyOf(1, 56), keyOf(2, 0))); err != nil {
+		t.Fatal(err)
+	}
+	checkPicture(t, s)
+	mustCommit(t, s, spread(1, 1, 20, 2000)...)
+	if n := len(readAll(t, s, 1)); n != 75 {
+		t.Errorf("%d messages, want 75", n)
+	}
+	checkPicture(t, s)
+}
+
+func TestFullDatabaseTakesNothingFresh(t *testing.T) {
+	s := manyTopics(t, 50, limitsOfFresh["fresh for ever"])
+	mustCommit(t, s, spread(1, 50, 1, 300)...)
+	if err := s.writer.run(fmt.Sprint("PRAGMA max_page_count = ", count(t, s, "PRAGMA page_count"))); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := s.Commit(spread(1, 50, 1, 300)); !errors.Is(err, storage.ErrFull) {
+			t.Fatalf("committed: %v", err)
+		}
+		mustMaintain(t, s)
+		checkPicture(t, s)
+	}
+	if err := s.writer.run("PRAGMA max_page_count = 100000"); err != nil {
+		t.Fatal(err)
+	}
+	mustCommit(t, s, spread(1, 50, 1, 300)...)
+	if n := len(readAll(t, s, 50)); n != 2 {
+		t.Errorf("%d messages, want 2", n)
+	}
+	checkPicture(t, s)
+}
+
 func TestViewsShowFreshMessages(t *testing.T) {
 	s := manyTopics(t, 2, limitsOfFresh["merged a topic a time"])
 	mustCommit(t, s,
