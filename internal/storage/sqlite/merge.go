@@ -29,6 +29,9 @@ func (s *Store) merge(now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("merge: %w", translate(err))
 	}
+	if s.sync.every == 0 {
+		writeSoon(s.sync.log) // the next sync, for which somebody waits, has less to do
+	}
 	return nil
 }
 
