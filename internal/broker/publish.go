@@ -29,7 +29,7 @@ type Publishing struct {
 	parts  []*part // one a topic; the first used ones are of this round
 	used   int
 	items  []published // one a message, in the order of Add
-	mem    memory // of the messages for logs; they leave memory in the order of the commits
+	mem    memory      // of the messages for logs; they leave memory in the order of the commits
 	bytes  int64
 	ticket storage.Ticket
 	atomic bool // all of it, and extra, happens in one commit or nothing does
