@@ -41,9 +41,7 @@ func TestStoreKeepsTheContract(t *testing.T) {
 		})
 	}
 	run("relaxed", Options{Durability: Relaxed})
-	for _, name := range []string{"merged a topic a time", "merged by commits"} {
-		run(name, Options{fresh: limitsOfFresh[name]})
-	}
+	run("merged a topic a time", Options{fresh: limitsOfFresh["merged a topic a time"]})
 	run("fsync", Options{})
 }
 

@@ -88,14 +88,13 @@ func compareReads(r *rapid.T, store storage.Store, memory *Memory) {
 	ctx := context.Background()
 	state, _ := memory.Load(ctx)
 	for _, t := range state.Topics {
-		for i := range int64(5) {
-			at := t.First - 1 + i*(t.Next+2-t.First)/4
-			for _, page := range []storage.Page{{Rows: 1}, {Rows: 20, Bytes: 60, Brief: true}} {
-				want, _ := memory.Read(ctx, t.ID, at, page, nil)
-				got, err := store.Read(ctx, t.ID, at, page, nil)
-				if err != nil || !sameRecords(got, want) {
-					r.Fatalf("%+v of topic %d from %d: %+v, %v; want %+v", page, t.ID, at, got, err, want)
-				}
+		for i := range 2 {
+			at := t.First - 1 + rapid.Int64Range(0, t.Next+2-t.First).Draw(r, "at")
+			page := []storage.Page{{Rows: 1}, {Rows: 20, Bytes: 60, Brief: true}}[i]
+			want, _ := memory.Read(ctx, t.ID, at, page, nil)
+			got, err := store.Read(ctx, t.ID, at, page, nil)
+			if err != nil || !sameRecords(got, want) {
+				r.Fatalf("%+v of topic %d from %d: %+v, %v; want %+v", page, t.ID, at, got, err, want)
 			}
 			for what, f := range map[string]func(s storage.Store) (int64, error){
 				"bytes from": func(s storage.Store) (int64, error) { return s.BytesFrom(ctx, t.ID, at) },
