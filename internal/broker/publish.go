@@ -29,6 +29,7 @@ type Publishing struct {
 	parts  []*part // one a topic; the first used ones are of this round
 	used   int
 	items  []published // one a message, in the order of Add
+	mem    memory      // of the messages for logs; they leave memory in the order of the commits
 	bytes  int64
 	ticket storage.Ticket
 	atomic bool // all of it, and extra, happens in one commit or nothing does
@@ -42,7 +43,12 @@ type part struct {
 	op    storage.Append
 	err   error
 	calls []Call // of a topic for calls: one a record
-	mem   []byte // what the records point into; full pieces are let go
+	mem   memory // of the messages for a memory topic, that stay as long as it likes
+}
+
+// memory is what records point into.
+type memory struct {
+	piece []byte // the last one; full pieces are let go
 	kept  int    // bytes of all pieces
 }
 
@@ -79,29 +85,38 @@ func (p *Publishing) Add(t *Topic, rec storage.Record, giveAway bool, more int) 
 	if giveAway {
 		size -= len(rec.Body)
 	}
-	if cap(q.mem)-len(q.mem) < size {
-		// What is expected may be for other topics, and memory that a topic does not
-		// use is not counted: no more of it than twice what is used, or 1 KiB.
-		q.mem = make([]byte, 0, size+min(max(more, 0), max(2*q.kept, 1<<10)))
+	m := &p.mem
+	if t.memory {
+		m = &q.mem
 	}
-	q.kept += size
-	rec.ID, rec.Tag, rec.Headers = q.keep(rec.ID), q.keep(rec.Tag), q.keep(rec.Headers)
+	m.reserve(size, more)
+	rec.ID, rec.Tag, rec.Headers = m.keep(rec.ID), m.keep(rec.Tag), m.keep(rec.Headers)
 	if !giveAway && len(rec.Body) > 0 {
-		start := len(q.mem)
-		q.mem = append(q.mem, rec.Body...)
-		rec.Body = q.mem[start:len(q.mem):len(q.mem)]
+		start := len(m.piece)
+		m.piece = append(m.piece, rec.Body...)
+		rec.Body = m.piece[start:len(m.piece):len(m.piece)]
 	}
 	q.op.Records = append(q.op.Records, rec)
 	p.items = append(p.items, published{id: rec.ID, part: i, rec: len(q.op.Records) - 1})
 	p.bytes += rec.Size() + recordOverhead
 }
 
+// reserve makes room for size bytes, and for some of the others that are expected.
+// These may be for somebody else, and what is not used is not counted: no more than
+// twice what is used, or 1 KiB.
+func (m *memory) reserve(size, more int) {
+	if cap(m.piece)-len(m.piece) < size {
+		m.piece = make([]byte, 0, size+min(max(more, 0), max(2*m.kept, 1<<10)))
+	}
+	m.kept += size
+}
+
 // keep copies a string into memory that has room for it. That memory is never
 // written again, so it is right to call it a string.
-func (q *part) keep(s string) string {
-	start := len(q.mem)
-	q.mem = append(q.mem, s...)
-	return unsafe.String(unsafe.SliceData(q.mem[start:]), len(s))
+func (m *memory) keep(s string) string {
+	start := len(m.piece)
+	m.piece = append(m.piece, s...)
+	return unsafe.String(unsafe.SliceData(m.piece[start:]), len(s))
 }
 
 // partOf finds or makes the part of a topic. A caller publishes to few topics at a
@@ -129,7 +144,7 @@ func (p *Publishing) Reset() {
 	}
 	clear(p.items)
 	clear(p.ticket.Ops)
-	p.used, p.items, p.bytes = 0, p.items[:0], 0
+	p.used, p.items, p.bytes, p.mem = 0, p.items[:0], 0, memory{}
 	p.ticket.Ops, p.ticket.Errs = p.ticket.Ops[:0], nil
 }
 

@@ -30,6 +30,7 @@ const (
 // producer owns it until the round is over, then the checker.
 type lane struct {
 	name     string
+	topics   int   // more than one: it publishes to so many in turn
 	sent     int   // messages that the broker may have got
 	answered []int // messages whose answer was 200
 	refused  int   // messages that were answered otherwise
@@ -42,7 +43,19 @@ func (l *lane) id(n int) string { return l.name + "/" + strconv.Itoa(n) }
 func (l *lane) body(n int) []byte {
 	sum := sha256.Sum256([]byte(l.id(n)))
 	text := l.id(n) + " " + hex.EncodeToString(sum[:]) + " "
-	return append([]byte(text), bytes.Repeat(sum[:], n%8)...)
+	filling := n % 8
+	if l.topics > 1 && n%101 == 0 {
+		filling = 200 // more than the store keeps together with other topics' messages
+	}
+	return append([]byte(text), bytes.Repeat(sum[:], filling)...)
+}
+
+// topic is where message n goes.
+func (l *lane) topic(n int) string {
+	if l.topics > 1 {
+		return manyName(n % l.topics)
+	}
+	return topic
 }
 
 // parseID is the opposite of lane.id.
@@ -92,7 +105,7 @@ func (l *lane) write(c *conn, slots chan<- struct{}, broken <-chan struct{}) {
 			}
 		}
 		l.sent = n + 1
-		c.put(l.body(n), field(wire.HeaderCmd, wire.CmdProduce), field(wire.HeaderTopic, topic),
+		c.put(l.body(n), field(wire.HeaderCmd, wire.CmdProduce), field(wire.HeaderTopic, l.topic(n)),
 			field(wire.HeaderAck, "true"), field(wire.HeaderID, l.id(n)))
 	}
 }

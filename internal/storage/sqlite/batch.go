@@ -16,12 +16,15 @@ import (
 // Only the committing goroutine touches it. All slices are reused.
 type batch struct {
 	*picture
+	limits  freshLimits
 	rows    []row // messages to insert
 	steps   []step
 	args    []driver.NamedValue // of steps
 	changed []*topic            // whose marks are to be stored
+	moved   []*topic            // whose pieces changed since the last commit
 	block   block               // the one being inserted
-	insert  []driver.NamedValue // of insertBlock
+	merging merging             // the messages being merged
+	insert  []driver.NamedValue // of insertBlock and the statements for "fresh"
 	move    []driver.NamedValue // of moveTopic
 }
 
@@ -41,7 +44,9 @@ type step struct {
 
 const anyRows = -1
 
-func newBatch(p *picture) *batch { return &batch{picture: p} }
+func newBatch(p *picture, limits freshLimits) *batch {
+	return &batch{picture: p, limits: limits}
+}
 
 // add queues a statement.
 func (b *batch) add(st statement, want int64, values ...driver.Value) *step {
@@ -95,6 +100,12 @@ func (b *batch) empty() {
 	b.rows, b.steps, b.args, b.changed = b.rows[:0], b.steps[:0], b.args[:0], b.changed[:0]
 }
 
+// forgetMoved empties the list of topics whose pieces changed.
+func (b *batch) forgetMoved() {
+	clear(b.moved)
+	b.moved = b.moved[:0]
+}
+
 // single reports whether the queue is one block and nothing else: one statement,
 // which needs no BEGIN and COMMIT around it.
 func (b *batch) single() bool {
@@ -102,8 +113,14 @@ func (b *batch) single() bool {
 	if n == 0 || n > maxBlockRows || len(b.steps) > 0 || len(b.changed) > 0 || b.rows[n-1].key-b.rows[0].key != int64(n-1) {
 		return false
 	}
-	size := b.rows[n-1].total - b.rows[0].total + b.rows[0].Size()
-	return size+int64(n)*maxEntry <= maxBlockBytes
+	t := b.topics[storage.TopicID(b.rows[0].key>>offsetBits)]
+	return (t == nil || len(t.pieces) == 0) && sizeOf(b.rows) <= maxBlockBytes
+}
+
+// sizeOf is the most that messages of one topic take in a block.
+func sizeOf(rows []row) int64 {
+	n := len(rows)
+	return rows[n-1].total - rows[0].total + rows[0].Size() + int64(n)*maxEntry
 }
 
 // run executes the queue and empties it.
@@ -149,11 +166,61 @@ func (b *batch) storeMarks(c *conn) error {
 	return nil
 }
 
-// insertRows inserts messages, as blocks.
+// insertRows inserts messages.
 func (b *batch) insertRows(c *conn, rows []row) error {
+	if len(rows) == 0 {
+		return nil
+	}
 	byKey := func(a, b row) int { return cmp.Compare(a.key, b.key) }
 	if !slices.IsSortedFunc(rows, byKey) {
 		slices.SortFunc(rows, byKey)
+	}
+	var fresh *freshRow
+	alone := rows[0].key>>offsetBits == rows[len(rows)-1].key>>offsetBits
+	for len(rows) > 0 {
+		id := rows[0].key >> offsetBits
+		n := 1
+		for n < len(rows) && rows[n].key>>offsetBits == id {
+			n++
+		}
+		t := b.topics[storage.TopicID(id)]
+		switch {
+		case t == nil: // removed since
+		case b.staysFresh(t, rows[:n], alone):
+			if fresh == nil {
+				fresh = newFreshRow(rows)
+			}
+			b.addPiece(t, fresh.add(t.id, rows[:n], &b.block), sizeOf(rows[:n]))
+		default:
+			if err := b.insertBlocks(c, t, rows[:n]); err != nil {
+				return err
+			}
+		}
+		rows = rows[n:]
+	}
+	if fresh == nil {
+		return nil
+	}
+	return b.insertFresh(c, fresh)
+}
+
+// staysFresh reports whether messages become a piece of their topic's log; alone
+// says that they are all that is inserted.
+func (b *batch) staysFresh(t *topic, rows []row, alone bool) bool {
+	if alone && len(t.pieces) == 0 || b.fresh.bytes >= b.limits.most {
+		return false
+	}
+	size := sizeOf(rows)
+	return size <= maxPiece && t.fresh+size <= maxBlockBytes
+}
+
+// insertBlocks inserts messages of one topic as blocks, and before them its pieces.
+func (b *batch) insertBlocks(c *conn, t *topic, rows []row) error {
+	if len(t.pieces) > 0 {
+		rows = b.merged(t, rows)
+		t.pieces, t.fresh = nil, 0
+		b.moved = append(b.moved, t)
+		defer b.merging.reset()
 	}
 	for len(rows) > 0 {
 		rows = b.block.fill(rows)
@@ -168,4 +235,16 @@ func (b *batch) insertRows(c *conn, rows []row) error {
 		b.block.body = nil
 	}
 	return nil
+}
+
+// merging is memory for messages that are merged.
+type merging struct {
+	rows    []row
+	records []storage.Record
+}
+
+// reset lets go of the messages.
+func (m *merging) reset() {
+	clear(m.rows)
+	clear(m.records)
 }

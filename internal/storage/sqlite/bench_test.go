@@ -199,3 +199,57 @@ func benchmarkWriter(b *testing.B, d Durability, open int) {
 		b.Fatal(err)
 	}
 }
+
+// BenchmarkTopics has 256 messages unanswered at a time go through the group-commit
+// writer, to as many topics in turn as the name says.
+func BenchmarkTopics(b *testing.B) {
+	for _, d := range []Durability{Fsync, Relaxed} {
+		for _, topics := range []int{1, 2, 10, 100, 1000, 10_000} {
+			b.Run(fmt.Sprintf("%v/topics=%d", d, topics), func(b *testing.B) { benchmarkTopics(b, d, topics) })
+		}
+	}
+}
+
+func benchmarkTopics(b *testing.B, d Durability, topics int) {
+	s := mustOpen(b, Options{Path: filepath.Join(b.TempDir(), "bench.db"), Durability: d})
+	ids := make([]storage.TopicID, topics)
+	for i := range ids {
+		ids[i] = addTopic(b, s, fmt.Sprint("t", i))
+	}
+	w := storage.NewWriter(s, storage.WriterLimits{})
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }()
+	free := make(chan *storage.Ticket, 256)
+	began := make(map[*storage.Ticket]time.Time, cap(free))
+	for range cap(free) {
+		free <- &storage.Ticket{
+			Ops:  []storage.Op{&storage.Append{Records: messages(1, 256)}},
+			Done: func(t *storage.Ticket) { free <- t }, Bytes: 400,
+		}
+	}
+	var took []time.Duration
+	for b.Loop() {
+		t := <-free
+		now := time.Now()
+		if before := began[t]; !before.IsZero() {
+			took = append(took, now.Sub(before))
+		}
+		began[t] = now
+		t.Ops[0].(*storage.Append).Topic = ids[len(took)%topics]
+		if err := w.Submit(t); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for range cap(free) {
+		<-free
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+	if slices.Sort(took); len(took) > 1000 {
+		b.ReportMetric(took[len(took)-1-len(took)/1000].Seconds()*1e3, "p99.9-ms")
+	}
+	stop()
+	if err := <-ended; err != nil {
+		b.Fatal(err)
+	}
+}

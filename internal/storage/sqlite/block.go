@@ -153,6 +153,13 @@ func (j *jsonb) take(kind byte) []byte {
 	return payload
 }
 
+// whole is the next element with its head.
+func (j *jsonb) whole(kind byte) []byte {
+	before := j.rest
+	j.take(kind)
+	return before[:len(before)-len(j.rest)]
+}
+
 // int is the next element as a number that is not negative.
 func (j *jsonb) int() int64 {
 	n := int64(0)

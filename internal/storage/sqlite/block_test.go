@@ -44,16 +44,22 @@ func TestBlocksGiveBackWhatWasPutIn(t *testing.T) {
 		want := anyRecords(t)
 		var got []storage.Record
 		var b block
-		for rows := rowsFrom(topic, first, want); len(rows) > 0; {
+		all := rowsFrom(topic, first, want)
+		for rows := all; len(rows) > 0; {
 			before := len(rows)
 			rows = b.fill(rows)
 			if b.n != int64(before-len(rows)) || b.n > 1 && len(b.meta)+len(b.body) > maxBlockBytes {
 				t.Fatalf("a block of %d messages, %d bytes, for %d", b.n, len(b.meta)+len(b.body), before-len(rows))
 			}
-			kept := block{key: b.key, n: b.n, time: b.time, meta: bytes.Clone(b.meta), body: bytes.Clone(b.body)}
+			kept := block{key: b.key, n: b.n, time: b.time, total: b.total, meta: bytes.Clone(b.meta), body: bytes.Clone(b.body)}
 			var r storage.Record
 			for e := kept.entries(); e.record(topic, false, &r); {
 				got = append(got, r)
+			}
+			for i, again := range kept.rows(nil, make([]storage.Record, kept.n)) {
+				if was := all[len(all)-before+i]; again.key != was.key || again.total != was.total || again.CRC != was.CRC {
+					t.Fatalf("row %d comes back as %+v, want %+v", i, again, was)
+				}
 			}
 		}
 		if len(got) != len(want) {
@@ -73,7 +79,7 @@ func TestBlocksGiveBackWhatWasPutIn(t *testing.T) {
 // transaction around it.
 func TestSingleBatchIsOneBlock(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		b := newBatch(&picture{})
+		b := newBatch(&picture{}, defaultFresh())
 		b.rows = rowsFrom(3, 0, anyRecords(t))
 		if b.single() {
 			if rest := b.block.fill(b.rows); len(rest) != 0 {

@@ -89,12 +89,17 @@ func checkpoint(c *conn, mode statement) (w wal, err error) {
 	return w, nil
 }
 
-// Maintain implements [storage.Store]: it keeps the write-ahead log short.
+// Maintain implements [storage.Store]: it merges what is fresh and keeps the
+// write-ahead log short.
 func (s *Store) Maintain() error {
 	if err := s.usable(); err != nil {
 		return err
 	}
-	err := s.maintain()
+	now := time.Now()
+	if err := s.merge(now); err != nil {
+		return s.fail(translate(err))
+	}
+	err := s.maintain(now)
 	return s.tolerateFull(err)
 }
 
@@ -114,12 +119,11 @@ func (s *Store) tolerateFull(err error) error {
 	return s.fail(fmt.Errorf("checkpoint: %w", translate(err)))
 }
 
-func (s *Store) maintain() error {
+func (s *Store) maintain(now time.Time) error {
 	if err := s.collect(false); err != nil {
 		return err
 	}
 	w := s.logState()
-	now := time.Now()
 	switch {
 	case w.left() == 0, s.noRoom && now.Sub(s.copier.last) < restAfter:
 	case w.frames >= hardFrames:

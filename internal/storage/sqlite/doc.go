@@ -25,6 +25,11 @@
 // any more is noted as a span of keys in the table "dropped"; its blocks are
 // deleted later.
 //
+// A commit that appends a little to each of several topics puts all of it into one
+// row of the table "fresh", as a piece for each: see freshRow. Pieces are merged into
+// blocks between commits. A topic's blocks are all below its pieces; these are in
+// memory as well, for the writing goroutine in the picture, for readers in [recent].
+//
 // # The log
 //
 // The writing connection has a VFS of its own, which writes the frames of a

@@ -116,21 +116,43 @@ func checkPicture(t *testing.T, s *Store) {
 	if got, want := describe(s.picture), describe(stored); got != want {
 		t.Errorf("the picture is\n%s\nbut stored is\n%s", got, want)
 	}
+	shown := 0
+	for id, p := range s.picture.topics {
+		if len(p.pieces) > 0 {
+			shown++
+		}
+		if !slices.Equal(s.recent.of(id), p.pieces) {
+			t.Errorf("readers see %v of topic %d instead of %v", s.recent.of(id), id, p.pieces)
+		}
+	}
+	if n := len(s.recent.pieces); n != shown {
+		t.Errorf("readers see pieces of %d topics instead of %d", n, shown)
+	}
 }
 
 func describe(p *picture) string {
 	var lines []string
 	for name, t := range p.names {
-		lines = append(lines, fmt.Sprintf("topic %d %s %+v %d groups %v", t.id, name, t.marks, len(t.groups), p.topics[t.id] == t))
+		m := t.marks
+		m.pieces, m.fresh = nil, 0
+		lines = append(lines, fmt.Sprintf("topic %d %s %+v %d groups %v", t.id, name, m, len(t.groups), p.topics[t.id] == t))
+		for _, q := range t.pieces {
+			if q.end() > t.first { // the others go when the topic is merged, or with the next start
+				lines = append(lines, fmt.Sprintf("piece of %d: %d+%d in row %d at %d", t.id, q.first, q.n, q.row.seq, q.at))
+			}
+		}
 	}
 	for id, g := range p.groups {
 		lines = append(lines, fmt.Sprintf("group %d %s of %d at %d %v", id, g.name, g.topic.id, g.epoch, g.topic.groups[g.name] == g))
+	}
+	for _, r := range p.fresh.rows {
+		lines = append(lines, fmt.Sprintf("row %d of fresh: %d bytes for %v", r.seq, r.bytes(), r.topics))
 	}
 	for lo, hi := range p.dropped {
 		lines = append(lines, fmt.Sprintf("dropped %d-%d", lo, hi))
 	}
 	slices.Sort(lines)
-	return fmt.Sprint(lines, len(p.topics), p.lastTopic, p.lastGroup, p.lastJournal, p.lastAudit)
+	return fmt.Sprint(lines, len(p.topics), p.lastTopic, p.lastGroup, p.lastJournal, p.lastAudit, p.fresh.bytes)
 }
 
 func TestFullDatabaseGoesOnWhenThereIsSpace(t *testing.T) {

@@ -3,12 +3,15 @@ package sqlite
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -25,10 +28,18 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// killTopics get messages; the group is that of the first.
+const killTopics = 9
+
+// killLimits have pieces merged all the time, a few topics at a time.
+func killLimits() freshLimits {
+	return freshLimits{bytes: 8 << 10, most: 48 << 10, age: time.Hour, step: 6 << 10}
+}
+
 // writeForEver commits batches and prints after each what must not be lost: the
-// next offset and the group's cursor.
+// group's cursor and the next offsets.
 func writeForEver(path string) error {
-	s, err := Open(context.Background(), Options{Path: path})
+	s, err := Open(context.Background(), Options{Path: path, fresh: killLimits()})
 	if err != nil {
 		return err
 	}
@@ -36,27 +47,43 @@ func writeForEver(path string) error {
 	if err != nil {
 		return err
 	}
-	next, topic, group := state.Topics[0].Next, state.Topics[0].ID, state.Groups[0].ID
+	next := make([]int64, killTopics)
+	for i := range next {
+		next[i] = state.Topics[i].Next
+	}
+	group := state.Groups[0].ID
 	for {
-		n := 1 + rand.IntN(70)
-		rs := make([]storage.Record, n)
-		for i := range rs {
-			rs[i].Body = bodyOf(next + int64(i))
-		}
-		ops := []storage.Op{
-			&storage.Append{Topic: topic, Records: rs},
-			&storage.SaveProgress{Group: group, Place: storage.Progress{Cursor: next, Read: next}},
-		}
+		cursor := next[0]
+		ops := appendSome(state, next)
+		ops = append(ops, &storage.SaveProgress{Group: group, Place: storage.Progress{Cursor: cursor, Read: cursor}})
 		errs, err := s.Commit(ops)
-		if err != nil || errs[0] != nil || errs[1] != nil {
-			return fmt.Errorf("commit: %v, %w", errs, err)
+		if err = errors.Join(append(errs, err)...); err != nil {
+			return fmt.Errorf("commit: %w", err)
 		}
-		next += int64(n)
-		fmt.Println(next, next-int64(n))
+		fmt.Println(cursor, strings.Trim(fmt.Sprint(next), "[]"))
 		if err := s.Maintain(); err != nil {
 			return err
 		}
 	}
+}
+
+// appendSome appends many messages to one topic and few to most others, and moves
+// next on.
+func appendSome(state storage.State, next []int64) (ops []storage.Op) {
+	many := rand.IntN(3 * killTopics)
+	for i := range next {
+		n := rand.IntN(3)
+		if i == many {
+			n = 1 + rand.IntN(70)
+		}
+		rs := make([]storage.Record, n)
+		for k := range rs {
+			rs[k].Body = bodyOf(next[i] + int64(k))
+		}
+		ops = append(ops, &storage.Append{Topic: state.Topics[i].ID, Records: rs})
+		next[i] += int64(n)
+	}
+	return ops
 }
 
 func bodyOf(offset int64) []byte {
@@ -66,43 +93,61 @@ func bodyOf(offset int64) []byte {
 func TestKilledProcessLosesNothingCommitted(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "zbus.db")
 	s := mustOpen(t, Options{Path: path})
-	topic := addTopic(t, s, "t")
-	mustCommit(t, s, &storage.CreateGroup{Group: &storage.Group{Topic: topic, Name: "g"}})
+	for i := range killTopics {
+		addTopic(t, s, fmt.Sprint("t", i))
+	}
+	mustCommit(t, s, &storage.CreateGroup{Group: &storage.Group{Topic: 1, Name: "g"}})
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	var checked int64
+	var checked [killTopics]int64
+	merged := int64(0)
 	for range 20 {
-		next, cursor := killedWriter(t, path)
-		s := mustOpen(t, Options{Path: path})
+		cursor, next := killedWriter(t, path)
+		s := mustOpen(t, Options{Path: path, fresh: killLimits()})
 		state, err := s.Load(context.Background())
 		if err != nil {
 			t.Fatal(err)
 		}
-		end := state.Topics[0].Next
-		if got := state.Groups[0].Cursor; end < next || got < cursor || got > end {
-			t.Fatalf("stored up to %d with the group at %d, committed were %d and %d", end, got, next, cursor)
+		if got, end := state.Groups[0].Cursor, state.Topics[0].Next; got < cursor || got > end {
+			t.Fatalf("the group is at %d of %d, committed was %d", got, end, cursor)
 		}
-		rs, err := s.Read(context.Background(), topic, checked, storage.Page{Rows: 1 << 20}, nil)
-		if err != nil || checked+int64(len(rs)) != end {
-			t.Fatalf("%d messages from %d, want up to %d; %v", len(rs), checked, end, err)
-		}
-		for _, r := range rs {
-			if r.Offset != checked || string(r.Body) != string(bodyOf(checked)) {
-				t.Fatalf("message %d: %+v", checked, r)
+		for i := range checked {
+			if end := state.Topics[i].Next; end < next[i] {
+				t.Fatalf("topic %d is stored up to %d, committed was %d", i, end, next[i])
 			}
-			checked++
+			checkBodies(t, s, state.Topics[i], &checked[i])
 		}
+		merged += count(t, s, "SELECT count(*) FROM blocks WHERE n < 8 AND n > 2")
+		checkPicture(t, s)
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	t.Logf("%d messages", checked)
+	t.Logf("%d messages a topic, %d merged blocks", checked, merged)
+	if merged == 0 {
+		t.Error("nothing was merged")
+	}
+}
+
+// checkBodies reads a topic from an offset to its end, and moves that on.
+func checkBodies(t *testing.T, s *Store, topic storage.Topic, checked *int64) {
+	t.Helper()
+	rs, err := s.Read(context.Background(), topic.ID, *checked, storage.Page{Rows: 1 << 20}, nil)
+	if err != nil || *checked+int64(len(rs)) != topic.Next {
+		t.Fatalf("topic %d: %d messages from %d, want up to %d; %v", topic.ID, len(rs), *checked, topic.Next, err)
+	}
+	for _, r := range rs {
+		if r.Offset != *checked || string(r.Body) != string(bodyOf(*checked)) {
+			t.Fatalf("topic %d, message %d: %+v", topic.ID, *checked, r)
+		}
+		*checked++
+	}
 }
 
 // killedWriter runs a writer, kills it in the middle of its work and returns
 // the last that it printed.
-func killedWriter(t *testing.T, path string) (next, cursor int64) {
+func killedWriter(t *testing.T, path string) (cursor int64, next [killTopics]int64) {
 	t.Helper()
 	c := exec.Command(os.Args[0])
 	c.Env = append(os.Environ(), writerPath+"="+path)
@@ -119,14 +164,19 @@ func killedWriter(t *testing.T, path string) (next, cursor int64) {
 		if left == 0 {
 			_ = c.Process.Kill() // what was printed meanwhile counts as well
 		}
-		var n, g int64
-		if _, err := fmt.Sscan(lines.Text(), &n, &g); err != nil {
+		var g int64
+		var n [killTopics]int64
+		fields := []any{&g}
+		for i := range n {
+			fields = append(fields, &n[i])
+		}
+		if _, err := fmt.Sscan(lines.Text(), fields...); err != nil {
 			break // a line cut short
 		}
-		next, cursor = n, g
+		cursor, next = g, n
 	}
-	if c.Wait() == nil || next == 0 {
+	if c.Wait() == nil || next == [killTopics]int64{} {
 		t.Fatalf("writer ended by itself, at %d", next)
 	}
-	return next, cursor
+	return cursor, next
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -12,12 +13,12 @@ import (
 // Load implements [storage.Store].
 func (s *Store) Load(ctx context.Context) (state storage.State, err error) {
 	err = s.read(ctx, func(c *conn) error {
-		// One transaction, so that the three tables belong together.
+		// One transaction, so that the tables belong together.
 		if err := c.run("BEGIN"); err != nil {
 			return err
 		}
 		defer func() { _ = c.run("ROLLBACK") }()
-		state, _, err = loadState(c)
+		state, _, _, err = loadState(c)
 		return err
 	})
 	return state, err
@@ -27,6 +28,9 @@ func (s *Store) Load(ctx context.Context) (state storage.State, err error) {
 type storedTopic struct {
 	storage.Topic
 	total, dropped int64 // see marks
+	end            int64 // behind the last block or piece so far, 0 without one
+	pieces         []piece
+	fresh          int64 // see marks
 }
 
 // follow moves a topic that was read from its row on to its last block.
@@ -36,53 +40,115 @@ func (t *storedTopic) follow(c *conn) error {
 		return err
 	}
 	if found {
-		t.Next = max(t.Next, offsetOf(b.key)+b.n)
-		t.total = max(t.total, b.total)
-		var r storage.Record
-		for e := b.entries(); ; {
-			if _, _, ok := e.next(&r); !ok {
-				break
-			}
-			t.LastTime = max(t.LastTime, r.Time)
-		}
+		t.goOn(&b)
 	}
-	t.Bytes = t.total - t.dropped
 	return nil
 }
 
-func loadState(c *conn) (state storage.State, topics []storedTopic, err error) {
+// goOn moves a topic on to the end of a block or piece.
+func (t *storedTopic) goOn(b *block) {
+	t.end = offsetOf(b.key) + b.n
+	t.Next = max(t.Next, t.end)
+	t.total = max(t.total, b.total)
+	var r storage.Record
+	for e := b.entries(); ; {
+		if _, _, ok := e.next(&r); !ok {
+			break
+		}
+		t.LastTime = max(t.LastTime, r.Time)
+	}
+}
+
+// addPiece adds a piece, if it counts. It has to begin where the log ends so far.
+func (t *storedTopic) addPiece(p piece, b *block) error {
+	switch {
+	case len(t.pieces) == 0 && (p.end() <= t.end || p.end() <= t.First):
+		return nil // merged, or trimmed away
+	case p.first == t.end:
+	case len(t.pieces) == 0 && p.first > t.end && p.first <= t.First: // what was below is gone
+	default:
+		return fmt.Errorf("topic %d: piece from %d in a log up to %d: %w", t.ID, p.first, t.end, storage.ErrDamaged)
+	}
+	t.pieces = append(t.pieces, p)
+	t.fresh += int64(len(b.meta) + len(b.body))
+	t.goOn(b)
+	return nil
+}
+
+// loadFresh reads the table "fresh", and gives the pieces that count to their topics.
+func loadFresh(c *conn, topics []storedTopic) (f fresh, err error) {
+	at := make(map[storage.TopicID]*storedTopic, len(topics))
+	for i := range topics {
+		at[topics[i].ID] = &topics[i]
+	}
+	now := time.Now()
+	for row, err := range c.rows(selectFresh) {
+		if err != nil {
+			return f, err
+		}
+		r := &freshRow{seq: integer(row[0]), pieces: blob(row[1]), bodies: blob(row[2]), since: now}
+		err := r.split(func(id storage.TopicID, p piece, b *block) error {
+			r.topics = append(r.topics, id)
+			if t := at[id]; t != nil {
+				return t.addPiece(p, b)
+			}
+			return nil
+		})
+		if err != nil {
+			return f, err
+		}
+		f.rows, f.last, f.bytes = append(f.rows, r), r.seq, f.bytes+r.bytes()
+	}
+	return f, nil
+}
+
+// loadTopics reads how far the topics are.
+func loadTopics(c *conn) (topics []storedTopic, f fresh, err error) {
 	for row, err := range c.rows(selectTopics) {
 		if err != nil {
-			return state, nil, err
+			return nil, f, err
 		}
 		topics = append(topics, topicFrom(row))
 	}
 	for i := range topics {
 		if err := topics[i].follow(c); err != nil {
-			return state, nil, err
+			return nil, f, err
 		}
-		state.Topics = append(state.Topics, topics[i].Topic)
+	}
+	f, err = loadFresh(c, topics)
+	return topics, f, err
+}
+
+func loadState(c *conn) (state storage.State, topics []storedTopic, f fresh, err error) {
+	topics, f, err = loadTopics(c)
+	if err != nil {
+		return state, nil, f, err
+	}
+	for i := range topics {
+		t := &topics[i]
+		t.Bytes = t.total - t.dropped
+		state.Topics = append(state.Topics, t.Topic)
 	}
 	for row, err := range c.rows(selectGroups) {
 		if err != nil {
-			return state, nil, err
+			return state, nil, f, err
 		}
 		g, err := groupFrom(row)
 		if err != nil {
-			return state, nil, err
+			return state, nil, f, err
 		}
 		state.Groups = append(state.Groups, g)
 	}
 	for row, err := range c.rows(selectParked) {
 		if err != nil {
-			return state, nil, err
+			return state, nil, f, err
 		}
 		state.Parked = append(state.Parked, storage.Parked{
 			Group: storage.GroupID(integer(row[0])), Offset: integer(row[1]),
 			Count: integer(row[2]), Due: integer(row[3]), Cause: text(row[4]),
 		})
 	}
-	return state, topics, nil
+	return state, topics, f, nil
 }
 
 func topicFrom(row []driver.Value) storedTopic {
@@ -119,7 +185,7 @@ func progressFrom(row []driver.Value) (storage.Progress, error) {
 // loadPicture reads what the writing goroutine has to know. Like Load it does
 // not look at messages.
 func loadPicture(c *conn) (*picture, error) {
-	state, topics, err := loadState(c)
+	state, topics, f, err := loadState(c)
 	if err != nil {
 		return nil, err
 	}
@@ -128,11 +194,15 @@ func loadPicture(c *conn) (*picture, error) {
 		names:   make(map[string]*topic, len(state.Topics)),
 		groups:  make(map[storage.GroupID]*group, len(state.Groups)),
 		dropped: map[int64]int64{},
+		fresh:   f,
 	}
 	for _, t := range topics {
 		p.addTopic(&topic{
 			id: t.ID, name: fold(t.Name), groups: map[string]*group{},
-			marks: marks{first: t.First, next: t.Next, lastTime: t.LastTime, total: t.total, dropped: t.dropped, rows: t.First},
+			marks: marks{
+				first: t.First, next: t.Next, lastTime: t.LastTime, total: t.total, dropped: t.dropped, rows: t.First,
+				pieces: t.pieces, fresh: t.fresh,
+			},
 		})
 	}
 	for _, g := range state.Groups {

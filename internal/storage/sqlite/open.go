@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"sync/atomic"
@@ -47,6 +48,8 @@ type Options struct {
 	CacheBytes int64
 	// Log takes warnings. By default they are dropped.
 	Log *slog.Logger
+
+	fresh freshLimits // tests have others
 }
 
 func (o Options) withDefaults() Options {
@@ -55,6 +58,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.CacheBytes == 0 {
 		o.CacheBytes = 8 << 20
+	}
+	if o.fresh == (freshLimits{}) {
+		o.fresh = defaultFresh()
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -70,15 +76,17 @@ type Store struct {
 	options Options
 
 	// Of the goroutine that calls Commit, Maintain and Close.
-	writer   *conn
-	gatherer *gatherer // of writer
-	picture  *picture
-	batch    *batch
-	noRoom   bool // the last checkpoint found no space, and the log says so
+	writer     *conn
+	gatherer   *gatherer // of writer
+	picture    *picture
+	batch      *batch
+	noRoom     bool      // the last checkpoint found no space, and the log says so
+	mergeAfter time.Time // there was no space to merge: not again before
 
 	failed atomic.Pointer[error] // why nothing more may be written; set once
 	sync   syncer
 
+	recent  recent
 	copier  *checkpointer
 	readers chan *conn    // the idle ones; capacity readers
 	closed  chan struct{} // closed by Close, before it collects the readers
@@ -140,7 +148,9 @@ func (s *Store) open() (err error) {
 	if s.picture, err = loadPicture(s.writer); err != nil {
 		return translate(err)
 	}
-	s.batch = newBatch(s.picture)
+	s.batch = newBatch(s.picture, s.options.fresh)
+	s.recent.pieces = map[storage.TopicID][]piece{}
+	s.recent.publish(s.picture, slices.Collect(maps.Values(s.picture.topics)))
 	// A log that a killed process left may not be on disk yet. It has to be
 	// before anybody is shown what it holds.
 	if err := s.tolerateFull(s.checkpointHere(checkpointRestart, time.Now())); err != nil {

@@ -24,6 +24,7 @@ type picture struct {
 	names   map[string]*topic // by folded name
 	groups  map[storage.GroupID]*group
 	dropped map[int64]int64 // lo → hi of the table "dropped"
+	fresh   fresh
 
 	// The ids given last, also those of what was removed since.
 	lastTopic, lastGroup, lastJournal, lastAudit int64
@@ -45,6 +46,9 @@ type marks struct {
 	total                 int64 // Record.Size of all messages below next, ever
 	dropped               int64 // of these, the ones below first
 	rows                  int64 // offset of the oldest message that still has a row, at most first
+
+	pieces []piece // the end of the log, if it is fresh
+	fresh  int64   // about what they take in a block, in bytes
 }
 
 type group struct {

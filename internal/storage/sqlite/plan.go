@@ -122,6 +122,7 @@ func (b *batch) dropTopic(op *storage.RemoveTopic) error {
 		return err
 	}
 	b.removeTopic(t)
+	b.moved = append(b.moved, t)
 	id := int64(op.Topic)
 	b.add(deleteTopicParked, anyRows, id)
 	b.add(deleteTopicGroups, int64(len(t.groups)), id)

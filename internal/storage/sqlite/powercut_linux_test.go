@@ -50,7 +50,7 @@ const (
 	cutSlack = 50 * time.Millisecond
 	// cutFileLimit is the size of a database file that is not written on.
 	cutFileLimit = 4 << 20
-	cutTopics    = 3
+	cutTopics    = 5
 )
 
 func TestPowerCut(t *testing.T) {
@@ -105,7 +105,7 @@ func cutPower(t *testing.T) {
 		cycles = n
 	}
 	m := newMachine(t)
-	restarts := 0
+	restarts, fresh := 0, int64(0)
 	for _, c := range []struct {
 		name, mode string
 		wrong      func(f figures) bool
@@ -120,6 +120,7 @@ func cutPower(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			f := m.cycles(t, c.mode, cycles)
 			restarts += f.restarts
+			fresh += f.fresh
 			if c.wrong(f) {
 				t.Errorf("%s: %v", c.mode, f)
 			}
@@ -128,6 +129,9 @@ func cutPower(t *testing.T) {
 	}
 	if restarts == 0 && cycles > 5 {
 		t.Error("no cycle wrote enough for the log to start again")
+	}
+	if fresh == 0 {
+		t.Error("nothing was fresh at a cut")
 	}
 }
 
@@ -138,11 +142,12 @@ type figures struct {
 	span           time.Duration // from an answer for what is lost to the last answer
 	age            time.Duration // from an answer for what is lost to the cut
 	restarts       int           // of the write-ahead log while writers worked
+	fresh          int64         // rows of fresh messages that were found
 }
 
 func (f figures) String() string {
-	return fmt.Sprintf("%d power cuts, %d messages answered, %d lost in %d of the cuts, answered up to %.1f ms before the last answer and %.1f ms before the cut; the log started again %d times",
-		f.cycles, f.answered, f.lost, f.losses, f.span.Seconds()*1e3, f.age.Seconds()*1e3, f.restarts)
+	return fmt.Sprintf("%d power cuts, %d messages answered, %d lost in %d of the cuts, answered up to %.1f ms before the last answer and %.1f ms before the cut; the log started again %d times, %d rows were fresh",
+		f.cycles, f.answered, f.lost, f.losses, f.span.Seconds()*1e3, f.age.Seconds()*1e3, f.restarts, f.fresh)
 }
 
 // add counts one cycle, after which the tickets below stored were there.
@@ -268,7 +273,8 @@ func (m *machine) cycles(t *testing.T, mode string, n int) (f figures) {
 		}
 		answers, cut := m.writeAndCut(t, path, plan{mode, first, loads[i%len(loads)]})
 		f.restarts += logRestarts(t, path)
-		stored := checkLedger(t, path)
+		stored, fresh := checkLedger(t, path)
+		f.fresh += fresh
 		if stored < first {
 			t.Fatalf("%d tickets are stored; %d were read from this file before", stored, first)
 		}

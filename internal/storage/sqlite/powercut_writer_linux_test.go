@@ -68,10 +68,12 @@ func newLedger(t *testing.T, path string) {
 }
 
 // checkLedger opens the database, makes sure that it holds the tickets from 0 to
-// some number, each one whole and nothing else, and returns that number.
-func checkLedger(t *testing.T, path string) (stored int64) {
+// some number, each one whole and nothing else, and returns that number, and how many
+// rows of fresh messages there are.
+func checkLedger(t *testing.T, path string) (stored, fresh int64) {
 	t.Helper()
 	s := mustOpen(t, Options{Path: path})
+	fresh = count(t, s, "SELECT count(*) FROM fresh")
 	state, err := s.Load(context.Background())
 	if err != nil || len(state.Topics) != cutTopics || len(state.Groups) != cutTopics {
 		t.Fatalf("state %+v, %v", state, err)
@@ -112,7 +114,7 @@ func checkLedger(t *testing.T, path string) (stored int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return stored
+	return stored, fresh
 }
 
 func compareRecords(t *testing.T, ticket, at int64, got, want []storage.Record) {
@@ -188,7 +190,7 @@ func writeUntilCut(path, plan string) error {
 	if err != nil {
 		return err
 	}
-	o := Options{Path: path, SyncInterval: cutInterval}
+	o := Options{Path: path, SyncInterval: cutInterval, fresh: killLimits()}
 	if p.mode == "relaxed" {
 		o.Durability = Relaxed
 	}

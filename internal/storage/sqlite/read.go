@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
+	"sort"
 
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -27,11 +28,32 @@ func (s *Store) read(ctx context.Context, f func(*conn) error) error {
 	}
 }
 
+// topicLog is the messages of a topic as one reader sees them: the blocks below the
+// pieces, and the pieces.
+type topicLog struct {
+	*conn
+	topic  storage.TopicID
+	pieces []piece // taken before the database was looked at: see recent
+}
+
+// readLog runs f with the log of a topic.
+func (s *Store) readLog(ctx context.Context, topic storage.TopicID, f func(l *topicLog) error) error {
+	return s.read(ctx, func(c *conn) error { return f(&topicLog{c, topic, s.recent.of(topic)}) })
+}
+
+// fresh is the offset that the pieces start with, or more than any offset.
+func (l *topicLog) fresh() int64 {
+	if len(l.pieces) == 0 {
+		return storage.MaxOffset + 1
+	}
+	return l.pieces[0].first
+}
+
 // Read implements [storage.Store].
 func (s *Store) Read(ctx context.Context, topic storage.TopicID, from int64, page storage.Page, dst []storage.Record) ([]storage.Record, error) {
 	before := len(dst)
-	err := s.read(ctx, func(c *conn) (err error) {
-		dst, err = readPage(c, topic, from, page, dst)
+	err := s.readLog(ctx, topic, func(l *topicLog) (err error) {
+		dst, err = l.read(from, page, dst)
 		return err
 	})
 	if err != nil {
@@ -40,38 +62,60 @@ func (s *Store) Read(ctx context.Context, topic storage.TopicID, from int64, pag
 	return dst, nil
 }
 
-func readPage(c *conn, topic storage.TopicID, from int64, page storage.Page, dst []storage.Record) ([]storage.Record, error) {
-	first, _, err := marksOf(c, topic)
+func (l *topicLog) read(from int64, page storage.Page, dst []storage.Record) ([]storage.Record, error) {
+	first, _, err := l.marks()
 	if err != nil {
 		return dst, err
 	}
+	p := pageReader{topic: l.topic, page: page, from: min(max(from, first), storage.MaxOffset+1), rows: max(page.Rows, 1), dst: dst}
 	st := selectBlocks
 	if page.Brief {
 		st = selectBrief
 	}
-	from = min(max(from, first), storage.MaxOffset+1)
-	rows, size := max(page.Rows, 1), int64(0)
-	for row, err := range c.rows(st, int64(topic), keyOf(topic, from), keyOf(topic+1, 0)) {
-		if err != nil {
-			return dst, err
-		}
-		b := blockOf(row)
-		for e := b.entries(); ; {
-			var r storage.Record
-			if !e.record(topic, page.Brief, &r) {
-				break
+	if p.from < l.fresh() {
+		for row, err := range l.rows(st, int64(l.topic), keyOf(l.topic, p.from), keyOf(l.topic, l.fresh())) {
+			if err != nil {
+				return p.dst, err
 			}
-			if r.Offset < from {
-				continue
-			}
-			dst = append(dst, r)
-			size += r.Size()
-			if rows--; rows == 0 || page.Bytes > 0 && size >= page.Bytes {
-				return dst, nil
+			if b := blockOf(row); p.take(&b) {
+				return p.dst, nil
 			}
 		}
 	}
-	return dst, nil
+	for i := l.pieceAt(p.from); i < len(l.pieces); i++ {
+		if b := l.pieces[i].block(); p.take(&b) {
+			break
+		}
+	}
+	return p.dst, nil
+}
+
+// pageReader fills a page from one block after the other.
+type pageReader struct {
+	topic storage.TopicID
+	page  storage.Page
+	from  int64 // offset
+	rows  int   // that are left
+	size  int64
+	dst   []storage.Record
+}
+
+// take appends what a block has and reports whether the page is full.
+func (p *pageReader) take(b *block) bool {
+	for e := b.entries(); ; {
+		var r storage.Record
+		if !e.record(p.topic, p.page.Brief, &r) {
+			return false
+		}
+		if r.Offset < p.from {
+			continue
+		}
+		p.dst = append(p.dst, r)
+		p.size += r.Size()
+		if p.rows--; p.rows == 0 || p.page.Bytes > 0 && p.size >= p.page.Bytes {
+			return true
+		}
+	}
 }
 
 // blockOf is the block of a row. It owns its memory.
@@ -86,10 +130,10 @@ func blockOf(row []driver.Value) block {
 	return b
 }
 
-// marksOf reads what the row of a topic says about its log.
-func marksOf(c *conn, topic storage.TopicID) (first, next int64, err error) {
-	err = fmt.Errorf("topic %d: %w", topic, storage.ErrNotFound)
-	for row, e := range c.rows(selectMarks, int64(topic)) {
+// marks reads what the row of the topic says about its log.
+func (l *topicLog) marks() (first, next int64, err error) {
+	err = fmt.Errorf("topic %d: %w", l.topic, storage.ErrNotFound)
+	for row, e := range l.rows(selectMarks, int64(l.topic)) {
 		if e != nil {
 			return 0, 0, e
 		}
@@ -98,28 +142,41 @@ func marksOf(c *conn, topic storage.TopicID) (first, next int64, err error) {
 	return first, next, err
 }
 
-// bounds reads where the log of a topic starts and ends.
-func bounds(c *conn, topic storage.TopicID) (first, next int64, err error) {
-	first, next, err = marksOf(c, topic)
+// bounds reads where the log starts and ends.
+func (l *topicLog) bounds() (first, next int64, err error) {
+	first, next, err = l.marks()
 	if err != nil {
 		return 0, 0, err
 	}
-	last, found, err := blockAt(c, topic, storage.MaxOffset)
+	last, found, err := l.blockAt(storage.MaxOffset)
 	if found {
 		next = max(next, offsetOf(last.key)+last.n)
 	}
 	return first, next, err
 }
 
+// pieceAt is the index of the first piece that ends above an offset.
+func (l *topicLog) pieceAt(offset int64) int {
+	return sort.Search(len(l.pieces), func(i int) bool { return l.pieces[i].end() > offset })
+}
+
+// blockAt finds the block or piece that holds an offset, or the last one below it.
+func (l *topicLog) blockAt(offset int64) (b block, found bool, err error) {
+	if offset >= l.fresh() {
+		return l.pieces[min(l.pieceAt(offset), len(l.pieces)-1)].block(), true, nil
+	}
+	return blockAt(l.conn, l.topic, offset)
+}
+
 // OffsetAt implements [storage.Store].
 func (s *Store) OffsetAt(ctx context.Context, topic storage.TopicID, time int64) (offset int64, err error) {
-	err = s.read(ctx, func(c *conn) error {
-		lo, hi, err := bounds(c, topic)
+	err = s.readLog(ctx, topic, func(l *topicLog) error {
+		lo, hi, err := l.bounds()
 		// Blocks that start below lo start earlier than time; none from hi on does.
 		// The log may lose its beginning meanwhile, that changes nothing.
 		for err == nil && lo < hi {
 			mid := lo + (hi-lo)/2
-			b, found, e := blockAt(c, topic, mid)
+			b, found, e := l.blockAt(mid)
 			switch err = e; {
 			case found && b.time >= time:
 				hi = offsetOf(b.key)
@@ -142,16 +199,16 @@ func (s *Store) OffsetAt(ctx context.Context, topic storage.TopicID, time int64)
 
 // BytesFrom implements [storage.Store].
 func (s *Store) BytesFrom(ctx context.Context, topic storage.TopicID, offset int64) (size int64, err error) {
-	err = s.read(ctx, func(c *conn) error {
-		first, next, err := bounds(c, topic)
+	err = s.readLog(ctx, topic, func(l *topicLog) error {
+		first, next, err := l.bounds()
 		if err != nil || offset >= next || first == next {
 			return err
 		}
-		b, found, err := blockAt(c, topic, max(offset, first))
+		b, found, err := l.blockAt(max(offset, first))
 		if err != nil || !found {
 			return err
 		}
-		last, _, err := blockAt(c, topic, storage.MaxOffset)
+		last, _, err := l.blockAt(storage.MaxOffset)
 		size = last.total - b.total
 		var r storage.Record
 		for e := b.entries(); ; {
@@ -199,11 +256,17 @@ const searchSpan = 4096
 // others: a search through a long log must not keep consumers waiting.
 func (s *Store) FindID(ctx context.Context, topic storage.TopicID, id string) (offset int64, err error) {
 	var first, hi int64
-	err = s.read(ctx, func(c *conn) (err error) {
-		first, hi, err = bounds(c, topic)
+	found := false
+	err = s.readLog(ctx, topic, func(l *topicLog) (err error) {
+		first, hi, err = l.bounds()
+		for i := len(l.pieces) - 1; i >= 0 && !found; i-- {
+			b := l.pieces[i].block()
+			hi = l.pieces[i].first
+			offset, found = b.find(id, first)
+		}
 		return err
 	})
-	for found := false; err == nil && !found; {
+	for err == nil && !found {
 		if hi <= first {
 			return 0, fmt.Errorf("message %q of topic %d: %w", id, topic, storage.ErrNotFound)
 		}
@@ -224,18 +287,23 @@ func findDown(c *conn, topic storage.TopicID, id string, first, hi int64) (offse
 			return 0, hi, false, err
 		}
 		b := blockOf(row)
-		var r storage.Record
-		for e := b.entries(); ; {
-			if _, _, ok := e.next(&r); !ok {
-				break
-			}
-			if r.ID == id && r.Offset >= first {
-				offset, found = r.Offset, true
-			}
-		}
+		offset, found = b.find(id, first)
 		if hi = offsetOf(b.key); found || hi <= stop {
 			return offset, hi, found, nil
 		}
 	}
 	return 0, first, false, nil
+}
+
+// find is the offset of the last message with an id, from first on.
+func (b *block) find(id string, first int64) (offset int64, found bool) {
+	var r storage.Record
+	for e := b.entries(); ; {
+		if _, _, ok := e.next(&r); !ok {
+			return offset, found
+		}
+		if r.ID == id && r.Offset >= first {
+			offset, found = r.Offset, true
+		}
+	}
 }

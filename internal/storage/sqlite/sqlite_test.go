@@ -4,6 +4,7 @@ import (
 	"context"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/rushmore/zbus-go/internal/storage"
 	"github.com/rushmore/zbus-go/internal/storage/storetest"
@@ -20,15 +21,28 @@ func mustOpen(t testing.TB, o Options) *Store {
 	return s
 }
 
+// Limits of what is fresh under which everything has to hold.
+var limitsOfFresh = map[string]freshLimits{
+	"fresh for ever":         {bytes: 1 << 30, most: 1 << 30, age: time.Hour},
+	"merged a topic a time":  {bytes: 0, most: 1 << 30, age: time.Hour, step: 1},
+	"merged at once":         {bytes: 0, most: 1 << 30, age: time.Hour, step: 1 << 30},
+	"merged by commits":      {bytes: 1 << 30, most: 2000, age: time.Hour},
+	"merged when it is time": {bytes: 1 << 30, most: 1 << 30, age: 1, step: 500},
+}
+
 func TestStoreKeepsTheContract(t *testing.T) {
-	for _, d := range []Durability{Fsync, Relaxed} {
-		t.Run(d.String(), func(t *testing.T) {
+	run := func(name string, o Options) {
+		t.Run(name, func(t *testing.T) {
 			storetest.Run(t, func(t *testing.T) storetest.Place {
-				o := Options{Path: filepath.Join(t.TempDir(), "a b?#%.db"), Durability: d}
+				o := o
+				o.Path = filepath.Join(t.TempDir(), "a b?#%.db")
 				return func() storage.Store { return mustOpen(t, o) }
 			})
 		})
 	}
+	run("relaxed", Options{Durability: Relaxed})
+	run("merged a topic a time", Options{fresh: limitsOfFresh["merged a topic a time"]})
+	run("fsync", Options{})
 }
 
 func TestStoreDoesWhatMemoryDoes(t *testing.T) {
@@ -36,9 +50,13 @@ func TestStoreDoesWhatMemoryDoes(t *testing.T) {
 	if err := mustOpen(t, Options{Path: empty}).Close(); err != nil {
 		t.Fatal(err)
 	}
-	storetest.Compare(t, func(t *testing.T) storetest.Place {
-		o := Options{Path: filepath.Join(t.TempDir(), "zbus.db"), Durability: Relaxed}
-		copyFile(t, empty, o.Path)
-		return func() storage.Store { return mustOpen(t, o) }
-	})
+	places := map[string]func(t *testing.T) storetest.Place{}
+	for name, limits := range limitsOfFresh {
+		places[name] = func(t *testing.T) storetest.Place {
+			o := Options{Path: filepath.Join(t.TempDir(), "zbus.db"), Durability: Relaxed, fresh: limits}
+			copyFile(t, empty, o.Path)
+			return func() storage.Store { return mustOpen(t, o) }
+		}
+	}
+	storetest.Compare(t, places)
 }

@@ -15,6 +15,8 @@ const (
 
 	insertBlock
 	deleteBlocks
+	insertFresh
+	deleteFresh
 
 	insertTopic
 	alterTopic
@@ -46,6 +48,7 @@ const (
 	selectDropped
 	selectSequences
 	selectMarks
+	selectFresh
 	selectBlocks
 	selectBrief
 	selectBlockAt
@@ -88,6 +91,8 @@ var sqlText = [statements]string{
 	// The blocks that end in a span of keys: so each is deleted by one step of a
 	// purge, whatever the steps. ?3 is below the first key that may begin such one.
 	deleteBlocks: "DELETE FROM blocks WHERE key > ?3 AND key < ?2 AND key + n > ?1 AND key + n <= ?2",
+	insertFresh:  "INSERT INTO fresh (seq, pieces, bodies) VALUES (?1, ?2, ?3)",
+	deleteFresh:  "DELETE FROM fresh WHERE seq <= ?1",
 
 	insertTopic:       "INSERT INTO topics (" + topicColumns + ") VALUES (" + slots(16) + ")",
 	alterTopic:        "UPDATE topics SET mask = ?2, max_age = ?3, max_count = ?4, max_bytes = ?5, updated = ?6, paused = ?7 WHERE id = ?1",
@@ -121,6 +126,7 @@ var sqlText = [statements]string{
 	selectDropped:    "SELECT lo, hi FROM dropped",
 	selectSequences:  "SELECT name, seq FROM sqlite_sequence",
 	selectMarks:      "SELECT first, next FROM topics WHERE id = ?1",
+	selectFresh:      "SELECT seq, pieces, bodies FROM fresh ORDER BY seq",
 	selectBlocks:     "SELECT " + blockColumns + ", bodies" + fromKey,
 	selectBrief:      "SELECT " + blockColumns + fromKey,
 	selectBlockAt:    "SELECT " + blockColumns + " FROM blocks WHERE key >= (?1 << 40) AND key <= ?2 ORDER BY key DESC LIMIT 1",

@@ -1,9 +1,13 @@
 package storetest
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -12,11 +16,11 @@ import (
 )
 
 // Compare drives a kind of store and a [Memory] with the same random batches of
-// ops, and compares everything that can be read after each of them. place is as
-// for [Run], called for each sequence anew.
-func Compare(t *testing.T, place func(t *testing.T) Place) {
+// ops, and compares everything that can be read after each of them. Each of places
+// is as for [Run]; for each sequence one of them is called.
+func Compare(t *testing.T, places map[string]func(t *testing.T) Place) {
 	rapid.Check(t, func(r *rapid.T) {
-		open := place(t)
+		open := places[rapid.SampledFrom(slices.Sorted(maps.Keys(places))).Draw(r, "place")](t)
 		store, memory := open(), NewMemory()
 		defer func() {
 			if err := store.Close(); err != nil {
@@ -33,6 +37,7 @@ func Compare(t *testing.T, place func(t *testing.T) Place) {
 			seed := drawOps(r)
 			compareCommit(r, store, memory, seed)
 			compareDumps(r, store, memory)
+			compareReads(r, store, memory)
 		}
 	})
 }
@@ -78,6 +83,40 @@ func compareDumps(r *rapid.T, store storage.Store, memory *Memory) {
 	}
 }
 
+// compareReads compares what can be asked about messages.
+func compareReads(r *rapid.T, store storage.Store, memory *Memory) {
+	ctx := context.Background()
+	state, _ := memory.Load(ctx)
+	for _, t := range state.Topics {
+		for i := range 2 {
+			at := t.First - 1 + rapid.Int64Range(0, t.Next+2-t.First).Draw(r, "at")
+			page := []storage.Page{{Rows: 1}, {Rows: 20, Bytes: 60, Brief: true}}[i]
+			want, _ := memory.Read(ctx, t.ID, at, page, nil)
+			got, err := store.Read(ctx, t.ID, at, page, nil)
+			if err != nil || !sameRecords(got, want) {
+				r.Fatalf("%+v of topic %d from %d: %+v, %v; want %+v", page, t.ID, at, got, err, want)
+			}
+			for what, f := range map[string]func(s storage.Store) (int64, error){
+				"bytes from": func(s storage.Store) (int64, error) { return s.BytesFrom(ctx, t.ID, at) },
+				"offset at":  func(s storage.Store) (int64, error) { return s.OffsetAt(ctx, t.ID, 1000+at) },
+				"find id":    func(s storage.Store) (int64, error) { return s.FindID(ctx, t.ID, fmt.Sprint("id-", at)) },
+			} {
+				want, wantErr := f(memory)
+				got, err := f(store)
+				if !errors.Is(kind(err), kind(wantErr)) || err == nil && got != want {
+					r.Fatalf("topic %d, %s %d: %d, %v; want %d, %v", t.ID, what, at, got, err, want, wantErr)
+				}
+			}
+		}
+	}
+}
+
+func sameRecords(a, b []storage.Record) bool {
+	return slices.EqualFunc(a, b, func(a, b storage.Record) bool {
+		return a.Offset == b.Offset && a.Time == b.Time && a.ID == b.ID && a.Omitted == b.Omitted && bytes.Equal(a.Body, b.Body)
+	})
+}
+
 // drawOps draws a batch and returns how to make it.
 func drawOps(r *rapid.T) func() []storage.Op {
 	makers := rapid.SliceOfN(rapid.Custom(drawOp), 1, 8).Draw(r, "ops")
@@ -112,6 +151,16 @@ func drawOp(r *rapid.T) maker {
 	}}
 }
 
+// appendToAll appends a few messages to each of the first topics. It fails unless
+// they are all there.
+func appendToAll(n int) storage.Op {
+	a := &storage.Atomic{}
+	for topic := range storage.TopicID(3) {
+		a.Ops = append(a.Ops, &storage.Append{Topic: topic + 1, Records: records(n)})
+	}
+	return a
+}
+
 // drawSimple draws an op from small ranges, so that ops meet.
 func drawSimple(r *rapid.T) maker {
 	n := func(label string, hi int) int64 { return int64(rapid.IntRange(0, hi).Draw(r, label)) }
@@ -121,6 +170,8 @@ func drawSimple(r *rapid.T) maker {
 	makers := []func() storage.Op{
 		func() storage.Op { return &storage.Append{Topic: topic, Records: records(int(c))} },
 		func() storage.Op { return &storage.Append{Topic: topic, Records: records(int(a))} },
+		func() storage.Op { return appendToAll(int(a%4) + 1) },
+		func() storage.Op { return appendToAll(int(b%2) + 1) },
 		func() storage.Op { return &storage.CreateTopic{Topic: &storage.Topic{Name: name, First: a, Next: a}} },
 		func() storage.Op { return &storage.CreateTopic{Topic: &storage.Topic{Name: name, Created: b}} },
 		func() storage.Op { return &storage.AlterTopic{Topic: topic, Mask: a, Paused: a%2 == 0, Updated: b} },

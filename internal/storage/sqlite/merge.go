@@ -1,0 +1,126 @@
+package sqlite
+
+import (
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// pageBytes is what merging a topic writes besides its messages.
+const pageBytes = 4 << 10
+
+// merge makes blocks of the oldest pieces, if there is reason to. Nobody waits for
+// it to be on disk: should it get lost, the rows that it deleted are there again.
+func (s *Store) merge(now time.Time) error {
+	f, limits := &s.picture.fresh, &s.options.fresh
+	if len(f.rows) == 0 || now.Before(s.mergeAfter) || f.bytes <= limits.bytes && now.Sub(f.rows[0].since) < limits.age {
+		return nil
+	}
+	defer s.picture.forget()
+	err := s.transaction(func() error { return s.batch.merge(s.writer, limits.step) })
+	if errors.Is(translate(err), storage.ErrFull) {
+		s.mergeAfter = now.Add(restAfter) // it stays where it is until then
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("merge: %w", translate(err))
+	}
+	if s.sync.every == 0 {
+		writeSoon(s.sync.log) // the next sync, for which somebody waits, has less to do
+	}
+	return nil
+}
+
+// merge works off the oldest rows until about budget bytes are written. All pieces
+// of a topic go together, so the younger rows have less left when it is their turn.
+func (b *batch) merge(c *conn, budget int64) error {
+	defer b.empty()
+	done := 0
+	for _, r := range b.fresh.rows {
+		if budget <= 0 {
+			break
+		}
+		for _, id := range r.topics {
+			t := b.topics[id]
+			if t == nil || len(t.pieces) == 0 || t.pieces[0].row.seq > r.seq {
+				continue // removed, or merged already
+			}
+			if budget <= 0 {
+				return b.deleteFresh(c, done)
+			}
+			budget -= t.fresh + pageBytes
+			b.touch(t)
+			if err := b.insertBlocks(c, t, nil); err != nil {
+				return err
+			}
+		}
+		budget -= r.bytes() / 4
+		done++
+	}
+	return b.deleteFresh(c, done)
+}
+
+// deleteFresh deletes the n oldest rows, none of whose pieces counts any more.
+func (b *batch) deleteFresh(c *conn, n int) error {
+	if n == 0 {
+		return nil
+	}
+	before := b.fresh
+	b.onUndo(func() { b.fresh = before })
+	for _, r := range b.fresh.rows[:n] {
+		b.fresh.bytes -= r.bytes()
+	}
+	b.insert = number(b.insert[:0], []driver.Value{b.fresh.rows[n-1].seq})
+	b.fresh.rows = slices.Clone(b.fresh.rows[n:]) // the others are let go
+	deleted, err := c.exec(deleteFresh, b.insert)
+	if err == nil && deleted != int64(n) {
+		err = errMismatch
+	}
+	return err
+}
+
+// merged are the messages of a topic's pieces from its first offset on, as they
+// were when they were planned, and more behind them. They are good until the next
+// call.
+func (b *batch) merged(t *topic, more []row) []row {
+	n := 0
+	for _, p := range t.pieces {
+		n += int(p.n)
+	}
+	b.merging.records = slices.Grow(b.merging.records[:0], n)[:n]
+	rows, records := b.merging.rows[:0], b.merging.records
+	for _, p := range t.pieces {
+		k := p.block()
+		rows = k.rows(rows, records[:p.n])
+		records = records[p.n:]
+	}
+	rows = append(rows, more...)
+	b.merging.rows = rows
+	below := 0
+	for below < n && offsetOf(rows[below].key) < t.first {
+		below++
+	}
+	return rows[below:]
+}
+
+// rows appends the messages of a block, which are put into records. They have the
+// checksums that they had: damage is not made good.
+func (b *block) rows(dst []row, records []storage.Record) []row {
+	e := b.entries()
+	for i := range records {
+		r := &records[i]
+		at, size, _ := e.next(r)
+		if at+size <= int64(len(b.body)) && size > 0 {
+			r.Body = b.body[at : at+size : at+size]
+		}
+		dst = append(dst, row{b.key + int64(i), b.total, r})
+	}
+	for i := len(dst) - 2; i > len(dst)-1-len(records); i-- {
+		dst[i].total = dst[i+1].total - dst[i+1].Size()
+	}
+	return dst
+}
