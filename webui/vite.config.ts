@@ -1,5 +1,7 @@
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vitest/config';
+import { pack } from './src/i18n/hash';
+import { zh } from './src/i18n/zh';
 
 // A few chunks: what every page needs, and three that come with their pages.
 const groups = [
@@ -17,11 +19,19 @@ const groups = [
   { name: 'admin', test: /src\/pages\/(Groups|Servers|Sessions|Audit|Help|Palette|palette)/, priority: 1 },
 ];
 
+// import('./zh.ts?packed') is the table without the English texts.
+const packed = {
+  name: 'packed-texts',
+  enforce: 'pre' as const,
+  load: (id: string) => (id.endsWith('zh.ts?packed') ? `export default ${JSON.stringify(pack(zh))}` : undefined),
+};
+
 // The build is committed, so it has to come out the same everywhere: names without
 // hashes, no source maps, and style scopes that depend on the style alone.
 export default defineConfig({
   base: './',
   plugins: [
+    packed,
     svelte({
       compilerOptions: { cssHash: ({ css, hash }) => 'z' + hash(css) },
     }),

@@ -1,9 +1,9 @@
 // Calls to the broker. A call is made first and sent then, so that its curl twin can
 // be shown before anything happens.
 
-import createClient, { type FetchResponse, type MaybeOptionalInit } from 'openapi-fetch';
+import type { FetchResponse, MaybeOptionalInit } from 'openapi-fetch';
 import type { HttpMethod, PathsWithMethod } from 'openapi-typescript-helpers';
-import { curlOf } from './curl';
+import { curlOf, type Shape } from './curl';
 import type { components, paths } from './schema';
 
 export type Schemas = components['schemas'];
@@ -42,13 +42,12 @@ export interface Call<T> {
 }
 
 const base = new URL('../api/v1', document.baseURI).href;
-const client = createClient<paths>({ baseUrl: base });
 
 type Data<P extends keyof paths, M extends HttpMethod, I> = M extends keyof paths[P]
   ? NonNullable<FetchResponse<paths[P][M] extends Record<string | number, unknown> ? paths[P][M] : never, I, 'application/json'>['data']>
   : never;
 
-/** call prepares one operation of the API. */
+/** call prepares one operation of the API. A body that is a text is sent as it is. */
 export function call<
   M extends HttpMethod,
   P extends PathsWithMethod<paths, M>,
@@ -61,49 +60,63 @@ export function call<
   const headers: Record<string, string> = { ...options.params?.header };
   let body: string | undefined;
   if (options.body !== undefined) {
-    headers['Content-Type'] = typeof options.body === 'string' ? 'application/x-ndjson' : 'application/json';
-    body = typeof options.body === 'string' ? options.body : JSON.stringify(options.body);
+    const text = typeof options.body === 'string';
+    headers['Content-Type'] = text ? 'application/x-ndjson' : 'application/json';
+    body = text ? (options.body as string) : JSON.stringify(options.body);
   }
-  const shape = { method: method.toUpperCase(), url: base + fillPath(path as string, options.params), headers, body };
+  return prepared({ method: method.toUpperCase(), url: address(path as string, options.params), headers, body });
+}
+
+/** prepared is the call of a request that is written out. */
+export function prepared<T>(shape: Shape): Call<T> {
   return {
     get curl() {
       return curlOf(shape);
     },
-    send: (signal) => send(method, path, { ...options, headers, signal }),
+    send: async (signal) => {
+      const response = await ask(shape, signal);
+      const text = await arrived(response.text());
+      if (!response.ok) throw new Failure(problemOf(text, response));
+      return { data: (text ? JSON.parse(text) : undefined) as T, etag: response.headers.get('ETag') ?? '', status: response.status };
+    },
   };
 }
 
-function fillPath(path: string, params?: { path?: Record<string, string>; query?: Record<string, unknown> }): string {
+/** ask sends a request and gives the answer as it comes. */
+export function ask({ method, url, headers, body }: Shape, signal?: AbortSignal): Promise<Response> {
+  return arrived(fetch(url, { method, headers, body, signal }));
+}
+
+/** arrived is what comes over the network, or a Failure that says that it was lost. */
+export async function arrived<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (err) {
+    if (err instanceof DOMException && err.name === 'AbortError') throw err;
+    throw new Failure({ type: 'about:blank', title: explain(err), status: 0, code: 'unavailable' }, true);
+  }
+}
+
+/** address is the whole URL of an operation. */
+export function address(path: string, params?: { path?: Record<string, string>; query?: Record<string, unknown> }): string {
   const filled = path.replace(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(params?.path?.[name] ?? ''));
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(params?.query ?? {})) {
     if (value !== undefined && value !== '') query.set(name, String(value));
   }
-  return query.size ? `${filled}?${query}` : filled;
+  return base + (query.size ? `${filled}?${query}` : filled);
 }
 
-async function send<T>(method: HttpMethod, path: string, init: object): Promise<Answer<T>> {
-  const serialise = { bodySerializer: (b: unknown) => (typeof b === 'string' ? b : JSON.stringify(b)) };
-  let result: { data?: unknown; error?: unknown; response: Response };
+/** problemOf reads an answer that is not 2xx. */
+export function problemOf(text: string, response: Response): Problem {
   try {
-    // The types were checked by call; here any operation is as good as another.
-    result = await (client.request as (m: string, p: string, i: object) => Promise<typeof result>)(method, path, {
-      ...init,
-      ...serialise,
-    });
-  } catch (err) {
-    if (err instanceof DOMException && err.name === 'AbortError') throw err;
-    throw new Failure({ type: 'about:blank', title: explain(err), status: 0, code: 'unavailable' }, true);
+    const problem = JSON.parse(text) as Problem;
+    if (problem.code) return problem;
+  } catch {
+    // Not an answer of the broker's API.
   }
-  const { data, error, response } = result;
-  if (!response.ok) throw new Failure(problemOf(error, response));
-  return { data: data as T, etag: response.headers.get('ETag') ?? '', status: response.status };
-}
-
-function problemOf(error: unknown, response: Response): Problem {
-  if (typeof error === 'object' && error !== null && 'code' in error) return error as Problem;
   const title = `${response.status} ${response.statusText}`.trim();
-  return { type: 'about:blank', title, status: response.status, code: 'internal', detail: typeof error === 'string' && error ? error : undefined };
+  return { type: 'about:blank', title, status: response.status, code: 'internal', detail: text || undefined };
 }
 
 /** socketURL is where the live figures come from. */
