@@ -1,23 +1,7 @@
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vitest/config';
-import { pack } from './src/i18n/hash';
-import { zh } from './src/i18n/zh';
-
-// A few chunks: what every page needs, and three that come with their pages.
-const groups = [
-  {
-    name: 'base',
-    test: /node_modules|src\/(api|i18n\/text|live\/(live|reducer|poll|past|server|topics)\.|lib\/(format|route|router|settings|toasts)\.|ui\/(Icon|Spark|grid\.ts))/,
-    priority: 4,
-  },
-  {
-    name: 'topics',
-    test: /src\/(topics\/|messages\/|groups\/(GroupTable|NewGroup|words)|pages\/Topics?\.svelte|live\/topic\.|lib\/(body|json|filter|window|clipboard)\.|ui\/(Grid|Dialog|Copy|Curl|Confirm))/,
-    priority: 3,
-  },
-  { name: 'groups', test: /src\/(groups\/|lib\/strip\.)/, priority: 2 },
-  { name: 'admin', test: /src\/pages\/(Groups|Servers|Sessions|Audit|Help|Palette|palette)/, priority: 1 },
-];
+import { pack } from './src/i18n/hash.ts';
+import { zh } from './src/i18n/zh.ts';
 
 // import('./zh.ts?packed') is the table without the English texts.
 const packed = {
@@ -48,7 +32,6 @@ export default defineConfig({
         entryFileNames: 'assets/[name].js',
         chunkFileNames: 'assets/[name].js',
         assetFileNames: 'assets/[name][extname]',
-        codeSplitting: { groups },
       },
     },
   },

@@ -1,7 +1,7 @@
 // Texts are written in English where they are used; another language is a table from
 // these texts to its own, loaded when it is chosen. A test holds the tables complete.
 
-import { settings } from '../lib/settings.svelte';
+import { settings, type Language } from '../lib/settings.svelte';
 import { lookup } from './hash';
 
 let find = $state.raw<(text: string) => string | undefined>(() => undefined);
@@ -20,4 +20,10 @@ export function n(value: number | bigint, one: string, many: string, shown?: str
 export async function useLanguage() {
   document.documentElement.lang = settings.language === 'zh' ? 'zh-CN' : 'en';
   find = settings.language === 'zh' ? lookup((await import('./zh.ts?packed')).default) : () => undefined;
+}
+
+/** speak changes the language. */
+export async function speak(language: Language) {
+  settings.set({ language });
+  await useLanguage();
 }
