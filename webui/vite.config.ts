@@ -30,7 +30,8 @@ export default defineConfig({
     rolldownOptions: {
       output: {
         entryFileNames: 'assets/[name].js',
-        chunkFileNames: 'assets/[name].js',
+        // What all chunks share has the framework in it; it would be named after any of its modules.
+        chunkFileNames: (chunk) => (chunk.moduleIds.some((id) => id.includes('node_modules/svelte/')) ? 'assets/base.js' : 'assets/[name].js'),
         assetFileNames: 'assets/[name][extname]',
       },
     },

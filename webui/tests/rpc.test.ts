@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { curlOfTrial, example, hints, timing, typeText } from '../src/rpc/tryit';
+import { example, hints, timing, twins, typeText } from '../src/rpc/tryit';
 import { errors, ms, share } from '../src/rpc/words';
 import { sum } from '../src/settings/definitions';
 
@@ -12,8 +12,8 @@ describe('calls', () => {
   });
   it('are sent as they were typed', () => {
     const trial = { topic: 'calc', method: 'a/b', module: 'm', params: ' [12345678901234567890] ', timeout: '100' };
-    expect(curlOfTrial(trial)).toMatch(/\/rpc\/calc\/a%2Fb\?module=m&timeout=100' -H 'Content-Type: application\/json' --data-binary '\[12345678901234567890\]'$/);
-    expect(curlOfTrial({ ...trial, module: '', params: ' ', timeout: '' })).toMatch(/^curl -X POST \S+\/rpc\/calc\/a%2Fb$/);
+    expect(twins(trial).curl).toMatch(/\/rpc\/calc\/a%2Fb\?module=m&timeout=100' -H 'Content-Type: application\/json' --data-binary '\[12345678901234567890\]'$/);
+    expect(twins({ ...trial, module: '', params: ' ', timeout: '' }).curl).toMatch(/^curl -X POST \S+\/rpc\/calc\/a%2Fb$/);
   });
   it('have errors of those that are over', () => {
     expect(errors(counts)).toBe(3n);

@@ -3,6 +3,7 @@
 
 import type { FetchResponse, MaybeOptionalInit } from 'openapi-fetch';
 import type { HttpMethod, PathsWithMethod } from 'openapi-typescript-helpers';
+import { cliOf, type Operation } from './cli';
 import { curlOf, type Shape } from './curl';
 import type { components, paths } from './schema';
 
@@ -36,8 +37,14 @@ export interface Answer<T> {
   status: number;
 }
 
-export interface Call<T> {
+/** Twins are a call as it is made from a shell. */
+export interface Twins {
   curl: string;
+  /** Empty where no command does the same. */
+  cli: string;
+}
+
+export interface Call<T> extends Twins {
   send(signal?: AbortSignal): Promise<Answer<T>>;
 }
 
@@ -64,14 +71,21 @@ export function call<
     headers['Content-Type'] = text ? 'application/x-ndjson' : 'application/json';
     body = text ? (options.body as string) : JSON.stringify(options.body);
   }
-  return prepared({ method: method.toUpperCase(), url: address(path as string, options.params), headers, body });
+  const name = `${method.toUpperCase()} ${path as string}`;
+  return prepared(
+    { method: method.toUpperCase(), url: address(path as string, options.params), headers, body },
+    { name, path: options.params?.path ?? {}, query: options.params?.query ?? {}, body: options.body },
+  );
 }
 
 /** prepared is the call of a request that is written out. */
-export function prepared<T>(shape: Shape): Call<T> {
+export function prepared<T>(shape: Shape, operation?: Operation): Call<T> {
   return {
     get curl() {
       return curlOf(shape);
+    },
+    get cli() {
+      return operation ? command(operation) : '';
     },
     send: async (signal) => {
       const response = await ask(shape, signal);
@@ -80,6 +94,17 @@ export function prepared<T>(shape: Shape): Call<T> {
       return { data: (text ? JSON.parse(text) : undefined) as T, etag: response.headers.get('ETag') ?? '', status: response.status };
     },
   };
+}
+
+/** command is the zbus command for an operation at this broker. */
+export function command(operation: Operation): string {
+  const { protocol, host, origin } = new URL(base);
+  return cliOf(operation, protocol === 'http:' ? host : origin);
+}
+
+/** together are several calls, one after the other. */
+export function together(calls: readonly Twins[]): Twins {
+  return { curl: calls.map((c) => c.curl).join('\n'), cli: calls.map((c) => c.cli).join('\n') };
 }
 
 /** ask sends a request and gives the answer as it comes. */

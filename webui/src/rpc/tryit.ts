@@ -1,7 +1,7 @@
 // A call by hand: its request as text, so that every digit arrives, and what became
 // of it.
 
-import { address, arrived, ask, explain, Failure, problemOf, type Problem } from '../api/client';
+import { address, arrived, ask, command, explain, Failure, problemOf, type Problem, type Twins } from '../api/client';
 import { curlOf, type Shape } from '../api/curl';
 
 export interface Trial {
@@ -33,7 +33,13 @@ export function shapeOf(t: Trial): Shape {
   return body ? { method: 'POST', url, headers: { 'Content-Type': 'application/json' }, body } : { method: 'POST', url };
 }
 
-export const curlOfTrial = (t: Trial) => curlOf(shapeOf(t));
+export function twins({ topic, method, ...t }: Trial): Twins {
+  const query = { module: t.module, timeout: t.timeout };
+  return {
+    curl: curlOf(shapeOf({ topic, method, ...t })),
+    cli: command({ name: 'POST /rpc/{topic}/{method}', path: { topic, method }, query, body: t.params.trim() }),
+  };
+}
 
 /** timing reads a Server-Timing header. */
 export function timing(header: string | null): { queue?: number; provider?: number } {
