@@ -560,6 +560,8 @@ export const zh: Record<string, string> = {
   'Pause live figures (p)': '暂停实时数据（p）',
   'Dismiss': '忽略',
   'The same with curl, or zbus': '用 curl 或 zbus 命令完成同样的操作',
+  'Calls since the start of the broker': '自 broker 启动以来的调用',
+  'Call…': '调用…',
   'Leave it; publish these to another topic…': '不移动；把这些消息发布到另一主题…',
   'There is no message before this one.': '这条消息之前没有消息。',
   'From': '从',
