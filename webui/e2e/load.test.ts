@@ -142,7 +142,9 @@ describe.skipIf(!there)('load', () => {
     on = false;
     await pour;
     console.log(`a tail of ${tailFor} s, ${sent} messages published: ${sizes.map((x) => x.toFixed(1)).join(', ')} MB of heap`);
-    expect(sizes.at(-1)! - sizes[0]!, 'MB more at the end').toBeLessThan(0.15 * sizes[0]! + 2);
+    // The least of some, because what is just on its way comes on top.
+    const [early, late] = [Math.min(...sizes.slice(0, 3)), Math.min(...sizes.slice(3))];
+    expect(late - early, 'MB more at the end').toBeLessThan(0.15 * early + 1);
     view.clean();
     await view.context.close();
   });

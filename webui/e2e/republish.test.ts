@@ -126,17 +126,22 @@ describe.skipIf(!there)('republishing and comparing', () => {
     await page.locator('[data-plan="rewind"]').waitFor();
     await page.getByRole('button', { name: 'Leave it; publish these to another topic…' }).click();
     await to('halted');
-    let let_go = () => {};
-    const held = new Promise<void>((go) => (let_go = go));
+    let release = () => {};
+    let arrive = () => {};
+    const held = new Promise<void>((done) => (release = done));
+    const arrived = new Promise<void>((done) => (arrive = done));
     await page.route('**/topics/halted/messages', async (route) => {
+      arrive();
       await held;
       await route.continue();
     });
     await dialog().getByRole('button', { name: 'Publish', exact: true }).click();
+    await arrived; // a batch is on its way: it is counted, and none follows
     await dialog().getByRole('button', { name: 'Stop', exact: true }).click();
-    let_go();
+    release();
     await dialog().getByText('Stopped.').waitFor();
     const said = Number(await dialog().locator('[data-done]').getAttribute('data-done'));
+    expect(said).toBeGreaterThan(0);
     expect(await depth('halted')).toBe(said);
     await done();
   });

@@ -24,7 +24,7 @@ describe.skipIf(!there)('RPC', () => {
   });
   beforeEach(async () => {
     provider = await calculator(broker, 'calc');
-    view = await open(browser, broker.url, { allow: /status of [45]\d\d/ });
+    view = await open(browser, broker.url, { width: 1600, allow: /status of [45]\d\d/ }); // so that all columns are there
     page = view.page;
   });
   afterEach(() => provider.close());
@@ -73,8 +73,14 @@ describe.skipIf(!there)('RPC', () => {
     expect(await answer().textContent()).toContain('12345678901234567890,\n  0.10,\n  "ü",\n  {\n    "n": 9007199254740993\n  }');
     expect(provider.calls.at(-1)!.raw.replace(/\s/g, '')).toContain(exact.replace(/\s/g, ''));
     expect(await result().textContent()).toMatch(/✓ 200.*in [\d.]+ ms.*queue [\d.]+.*provider [\d.]+.*rest [\d.]+/s);
+    const long = JSON.stringify(['x'.repeat(6000)]);
+    await call('echo', long);
+    await expect.poll(() => provider.calls.at(-1)!.raw.length).toBeGreaterThan(6000);
+    await page.getByText('xxxxxxxxxx').last().waitFor();
+    expect(await page.getByLabel('Parameters, as JSON').inputValue(), 'too long for an address').toBe(long);
+    await call('echo', exact);
     await page.getByText('The same with curl').last().click();
-    expect(await page.locator('section[aria-label="Try it"] .curl pre').textContent()).toContain(`/api/v1/rpc/calc/echo -H 'Content-Type: application/json' --data-binary '${exact}'`);
+    expect(await page.getByRole('region', { name: 'Try it' }).getByRole('group', { name: 'curl' }).textContent()).toContain(`/api/v1/rpc/calc/echo -H 'Content-Type: application/json' --data-binary '${exact}'`);
     await done();
   });
 

@@ -15,6 +15,7 @@ export class Republishing {
   done = $state(0);
   /** Up to which offset of a range it has come. */
   at = $state(0n);
+  started = $state(false);
   busy = $state(false);
   finished = $state(false);
   problem = $state('');
@@ -40,7 +41,7 @@ export class Republishing {
    */
   async go(target: string) {
     const abort = (this.#abort = new AbortController());
-    this.busy = true;
+    this.started = this.busy = true;
     this.problem = '';
     try {
       for await (const messages of this.#pages(abort.signal)) {
