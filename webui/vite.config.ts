@@ -1,27 +1,21 @@
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vitest/config';
+import { pack } from './src/i18n/hash.ts';
+import { zh } from './src/i18n/zh.ts';
 
-// A few chunks: what every page needs, and three that come with their pages.
-const groups = [
-  {
-    name: 'base',
-    test: /node_modules|src\/(api|i18n\/text|live\/(live|reducer|poll|past|server|topics)\.|lib\/(format|route|router|settings|toasts)\.|ui\/(Icon|Spark|grid\.ts))/,
-    priority: 4,
-  },
-  {
-    name: 'topics',
-    test: /src\/(topics\/|messages\/|groups\/(GroupTable|NewGroup|words)|pages\/Topics?\.svelte|live\/topic\.|lib\/(body|json|filter|window|clipboard)\.|ui\/(Grid|Dialog|Copy|Curl|Confirm))/,
-    priority: 3,
-  },
-  { name: 'groups', test: /src\/(groups\/|lib\/strip\.)/, priority: 2 },
-  { name: 'admin', test: /src\/pages\/(Groups|Servers|Sessions|Audit|Help|Palette|palette)/, priority: 1 },
-];
+// import('./zh.ts?packed') is the table without the English texts.
+const packed = {
+  name: 'packed-texts',
+  enforce: 'pre' as const,
+  load: (id: string) => (id.endsWith('zh.ts?packed') ? `export default ${JSON.stringify(pack(zh))}` : undefined),
+};
 
 // The build is committed, so it has to come out the same everywhere: names without
 // hashes, no source maps, and style scopes that depend on the style alone.
 export default defineConfig({
   base: './',
   plugins: [
+    packed,
     svelte({
       compilerOptions: { cssHash: ({ css, hash }) => 'z' + hash(css) },
     }),
@@ -36,9 +30,9 @@ export default defineConfig({
     rolldownOptions: {
       output: {
         entryFileNames: 'assets/[name].js',
-        chunkFileNames: 'assets/[name].js',
+        // What all chunks share has the framework in it; it would be named after any of its modules.
+        chunkFileNames: (chunk) => (chunk.moduleIds.some((id) => id.includes('node_modules/svelte/')) ? 'assets/base.js' : 'assets/[name].js'),
         assetFileNames: 'assets/[name][extname]',
-        codeSplitting: { groups },
       },
     },
   },

@@ -37,7 +37,7 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 		return nil, err
 	}
 	p.live = live.New(live.Options{
-		Broker: p.broker, Stats: p.stats, Log: p.log, Server: info, Sessions: p.sessions, Origins: cfg.AllowOrigin,
+		Broker: p.broker, Calls: p.calls, Stats: p.stats, Log: p.log, Server: info, Sessions: p.sessions, Origins: cfg.AllowOrigin,
 		ReadLimit: 2*cfg.MaxBody + 1<<20, FrameBytes: memory.frames,
 	})
 	calls := &caller.Caller{Broker: p.broker, Calls: p.calls, Stopping: p.stopping.Done()}

@@ -17,13 +17,15 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/api"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/stats"
 )
 
-// Options are what a Hub needs. Broker, Stats, Log, Server and Sessions are required;
+// Options are what a Hub needs. Broker, Calls, Stats, Log, Server and Sessions are required;
 // a zero field of the others takes its default.
 type Options struct {
 	Broker *broker.Broker
+	Calls  *rpc.Table
 	Stats  *stats.Sampler
 	Log    *slog.Logger
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/api"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/stats"
 	"github.com/rushmore/zbus-go/internal/storage"
 	"github.com/rushmore/zbus-go/internal/storage/sqlite"
@@ -53,7 +54,7 @@ func start(t *testing.T, set ...func(*Options)) *rig {
 	stopBroker := background(t, b.Run)
 	sampler := stats.New(b, func() int64 { return int64(len(r.hub.Sessions())) })
 	opts := Options{
-		Broker: b, Stats: sampler, Log: slog.New(slog.DiscardHandler),
+		Broker: b, Calls: rpc.New(rpc.Options{}), Stats: sampler, Log: slog.New(slog.DiscardHandler),
 		Server:   func() api.ServerInfo { return api.ServerInfo{Address: "here", Version: "test", Started: time.Now()} },
 		Sessions: func() []api.SessionInfo { return r.hub.Sessions() },
 	}

@@ -16,20 +16,22 @@ const (
 // channels are what can be watched: by which members of the frame, and with which
 // figures. A tail has none.
 var channels = map[string]struct {
-	topic, matcher bool
-	make           maker
+	topic, calls, matcher bool // calls: the topic has to be for calls
+	make                  maker
 }{
 	"server":   {make: (*figures).server},
 	"topics":   {make: (*figures).topics},
 	"topic":    {topic: true, make: (*figures).topic},
 	"groups":   {make: (*figures).groups},
+	"rpc":      {make: (*figures).services},
+	"service":  {topic: true, calls: true, make: (*figures).service},
 	"sessions": {make: (*figures).sessions},
 	"audit":    {make: (*figures).audit},
 	"tail":     {topic: true, matcher: true},
 }
 
 // channelNames are their names, for people.
-const channelNames = "server, topics, topic, groups, sessions, audit or tail"
+const channelNames = "server, topics, topic, groups, rpc, service, sessions, audit or tail"
 
 // watch is one viewer of a channel or a tail.
 type watch struct {
@@ -139,6 +141,9 @@ func (s *socket) newWatch(op *watchOp) (*watch, error) {
 		t, err := s.hub.opts.Broker.Topic(*op.Topic)
 		if err != nil {
 			return nil, err
+		}
+		if def.calls && !t.Calls() {
+			return nil, fail(broker.NotFound, "Topic(%s) is not for calls: there is no service", t.Name())
 		}
 		w.channel.topic = t
 	}

@@ -38,6 +38,10 @@ export class Broker {
     this.#address = new URL(this.url).host; // the same port after a restart
   }
 
+  get pid(): number {
+    return this.#process!.pid!;
+  }
+
   async stop() {
     const child = this.#process;
     this.#process = undefined;

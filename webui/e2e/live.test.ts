@@ -138,15 +138,14 @@ describe.skipIf(!there)('live', () => {
   });
 
   it('gives the palette what was typed while its code was still on the way', async () => {
-    await go(page, broker.url, '#/topics');
-    await row('orders').waitFor();
+    await go(page, broker.url, '#/');
     let arrive = () => {};
     const held = new Promise<void>((resolve) => (arrive = resolve));
-    await page.route(/Palette.*\.js/, async (route) => {
+    await page.route(/all.*\.js/, async (route) => {
       await held;
       await route.continue();
     });
-    const asked = page.waitForRequest(/Palette.*\.js/);
+    const asked = page.waitForRequest(/all.*\.js/);
     await page.keyboard.press('Control+k');
     await asked;
     await page.keyboard.type('orders#55');

@@ -6,7 +6,7 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Broker } from './broker';
 import { accessible, go, launch, open, there, type View } from './browser';
-import { clients, consume, fill, traffic } from './seed';
+import { calls, clients, consume, fill, traffic } from './seed';
 
 const shots = fileURLToPath(new URL('../../docs/screenshots/', import.meta.url));
 
@@ -33,9 +33,16 @@ const screens: Screen[] = [
   { name: 'group-filter', hash: '#/topics/orders/groups/billing/filter?filter=eu.%2B.paid', ready: '.diff' },
   { name: 'group-journal', hash: '#/topics/orders/groups/billing/journal', ready: 'tbody button' },
   { name: 'group-settings', hash: '#/topics/orders/groups/billing/settings', ready: 'dl.facts dd' },
+  { name: 'diff', hash: '#/topics/orders/messages?from=30100&at=30101&diff=1', ready: '.inspector .gone', over: true, prepare: (p) => p.locator('.inspector .gone').first().scrollIntoViewIfNeeded() },
+  { name: 'republish', hash: '#/topics/orders/messages?dir=next', ready: '[role=row][id] input', prepare: republishDialog, over: true },
+  { name: 'rpc', hash: '#/rpc', ready: '[role=row][id]' },
+  { name: 'service', hash: '#/rpc/pricing?method=quote&params=%5B%22lamp-204%22%2C+3%2C+%22EUR%22%5D', ready: '[role=row][id]', prepare: callByHand },
   { name: 'servers', hash: '#/servers', ready: '.cards dl' },
   { name: 'sessions', hash: '#/sessions', ready: '[role=row][id]' },
   { name: 'audit', hash: '#/audit', ready: '[role=row][id]' },
+  { name: 'settings', hash: '#/settings', ready: 'select' },
+  { name: 'definitions', hash: '#/settings/definitions?prune=1', ready: 'textarea', prepare: dryRun },
+  { name: 'about', hash: '#/settings/about', ready: 'dl dd' },
   { name: 'palette', hash: '#/', ready: 'td a', prepare: palette, over: true },
 ];
 
@@ -43,6 +50,30 @@ async function publishDialog(page: Page) {
   await page.getByRole('button', { name: 'Publish', exact: true }).click();
   await page.getByLabel('Tag', { exact: true }).fill('eu.de.paid');
   await page.getByLabel('Body', { exact: true }).fill('{\n  "order": {{n}},\n  "account": 9007199254740993,\n  "amount": 129.90\n}');
+}
+async function republishDialog(page: Page) {
+  for (const box of [1, 2, 4]) await page.locator('[role=row][id] input').nth(box).check();
+  await page.getByRole('button', { name: 'To another topic…' }).first().click();
+  await page.getByLabel('To topic').fill('returns');
+}
+async function callByHand(page: Page) {
+  await page.getByRole('button', { name: 'Call', exact: true }).click();
+  await page.getByRole('group', { name: 'Answer', exact: true }).waitFor();
+}
+async function dryRun(page: Page) {
+  const definitions = {
+    topics: [
+      { name: 'orders', retention: { maxAge: 1_209_600_000 }, groups: [{ name: 'billing', filter: 'eu.*', settle: 'explicit' }, { name: 'archive' }, { name: 'warehouse', filter: '+.+.paid' }] },
+      { name: 'payments', retention: { maxAge: 2_592_000_000, maxBytes: '20000000000' }, groups: [{ name: 'ledger', settle: 'explicit' }, { name: 'reports' }] },
+      { name: 'returns', groups: [{ name: 'desk' }] },
+      ...['shipments', 'mail.outbox', 'audit.trail', 'clickstream', 'invoices', 'returns.eu'].map((name) => ({ name })),
+      { name: 'stock.levels', kind: 'memory' },
+      { name: 'pricing', kind: 'rpc' },
+    ],
+  };
+  await page.getByLabel('Definitions, as JSON').fill(JSON.stringify(definitions, null, 2));
+  await page.getByRole('button', { name: 'See what would change' }).click();
+  await page.locator('[data-report]').waitFor();
 }
 async function palette(page: Page) {
   await page.keyboard.press('Control+k');
@@ -62,9 +93,11 @@ describe.skipIf(!there)('screens', () => {
     await broker.stop(); // the figures begin anew, without the burst of filling it
     await broker.start();
     const leave = clients(broker);
+    const hangUp = await calls(broker);
     const still = traffic(broker);
     end = async () => {
       leave();
+      await hangUp();
       await still();
     };
     browser = await launch();

@@ -1,6 +1,7 @@
 // Believable data: a shop's topics, with groups that keep up and groups that do not.
 import { connect } from 'node:net';
 import type { Broker } from './broker';
+import { Provider } from './provider';
 
 let seed = 20261009;
 function random(): number {
@@ -134,5 +135,49 @@ export function traffic(b: Broker): () => Promise<void> {
   return async () => {
     on = false;
     await all;
+  };
+}
+
+const price = { type: 'number' };
+const pricing = {
+  name: 'Price list',
+  version: '2.3.1',
+  description: 'Prices with and without tax.',
+  methods: [
+    {
+      name: 'quote',
+      description: 'The price of some pieces of an article, with tax.',
+      params: { type: 'array', prefixItems: [{ title: 'sku', type: 'string', description: 'as in the catalogue' }, { title: 'count', type: 'integer', default: 1 }, { title: 'currency', enum: ['EUR', 'USD'] }] },
+      result: { type: 'object', properties: { amount: price, tax: price, valid: { type: 'string' } } },
+    },
+    { name: 'tax', description: 'The tax of a region.', params: { type: 'array', prefixItems: [{ title: 'region', type: 'string' }] }, result: price },
+    { name: 'reload', module: 'admin', description: 'Reads the list again.' },
+  ],
+};
+
+/** calls makes two providers of prices, one of them slow, and calls to them. */
+export async function calls(b: Broker): Promise<() => Promise<void>> {
+  const pause = (ms: number) => new Promise((r) => setTimeout(r, ms));
+  const make = (slow: number) =>
+    new Provider(b, 'pricing', async ({ method, params }) => {
+      await pause(random() * slow);
+      if (method === 'tax' && params[0] === 'mars') return { body: '{"error":{"message":"no such region: mars"}}', status: 404 };
+      return { body: `{"result":{"amount":129.90,"tax":20.74,"account":9007199254740993,"valid":"2026-12-31"}}` };
+    });
+  const providers = [await make(6).serve(pricing), await make(25).serve(pricing)];
+  let on = true;
+  const loop = async () => {
+    while (on) {
+      const method = pick(['quote', 'quote', 'quote', 'tax', 'tax', 'admin']);
+      const path = method === 'admin' ? 'reload?module=admin' : method;
+      await b.call('POST', `/rpc/pricing/${path}`, method === 'tax' ? [random() < 0.04 ? 'mars' : 'eu.de'] : [pick(goods), 2, 'EUR']).catch(() => undefined);
+      await pause(20);
+    }
+  };
+  const all = Promise.all([loop(), loop(), loop()]);
+  return async () => {
+    on = false;
+    await all;
+    for (const p of providers) p.close();
   };
 }

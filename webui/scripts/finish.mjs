@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 // What runs in the browser. The rest of node_modules only helps to build it.
-const shipped = ['svelte', 'esm-env', 'clsx', 'openapi-fetch'];
+const shipped = ['svelte', 'esm-env', 'clsx'];
 const notices = shipped.map((name) => {
   const dir = join(root, 'node_modules', name);
   const { version, license, homepage } = JSON.parse(readFileSync(join(dir, 'package.json'), 'utf8'));

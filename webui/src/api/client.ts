@@ -1,9 +1,10 @@
 // Calls to the broker. A call is made first and sent then, so that its curl twin can
 // be shown before anything happens.
 
-import createClient, { type FetchResponse, type MaybeOptionalInit } from 'openapi-fetch';
+import type { FetchResponse, MaybeOptionalInit } from 'openapi-fetch';
 import type { HttpMethod, PathsWithMethod } from 'openapi-typescript-helpers';
-import { curlOf } from './curl';
+import { cliOf, type Operation } from './cli';
+import { curlOf, type Shape } from './curl';
 import type { components, paths } from './schema';
 
 export type Schemas = components['schemas'];
@@ -36,19 +37,24 @@ export interface Answer<T> {
   status: number;
 }
 
-export interface Call<T> {
+/** Twins are a call as it is made from a shell. */
+export interface Twins {
   curl: string;
+  /** Empty where no command does the same. */
+  cli: string;
+}
+
+export interface Call<T> extends Twins {
   send(signal?: AbortSignal): Promise<Answer<T>>;
 }
 
 const base = new URL('../api/v1', document.baseURI).href;
-const client = createClient<paths>({ baseUrl: base });
 
 type Data<P extends keyof paths, M extends HttpMethod, I> = M extends keyof paths[P]
   ? NonNullable<FetchResponse<paths[P][M] extends Record<string | number, unknown> ? paths[P][M] : never, I, 'application/json'>['data']>
   : never;
 
-/** call prepares one operation of the API. */
+/** call prepares one operation of the API. A body that is a text is sent as it is. */
 export function call<
   M extends HttpMethod,
   P extends PathsWithMethod<paths, M>,
@@ -61,49 +67,81 @@ export function call<
   const headers: Record<string, string> = { ...options.params?.header };
   let body: string | undefined;
   if (options.body !== undefined) {
-    headers['Content-Type'] = typeof options.body === 'string' ? 'application/x-ndjson' : 'application/json';
-    body = typeof options.body === 'string' ? options.body : JSON.stringify(options.body);
+    const text = typeof options.body === 'string';
+    headers['Content-Type'] = text ? 'application/x-ndjson' : 'application/json';
+    body = text ? (options.body as string) : JSON.stringify(options.body);
   }
-  const shape = { method: method.toUpperCase(), url: base + fillPath(path as string, options.params), headers, body };
+  const name = `${method.toUpperCase()} ${path as string}`;
+  return prepared(
+    { method: method.toUpperCase(), url: address(path as string, options.params), headers, body },
+    { name, path: options.params?.path ?? {}, query: options.params?.query ?? {}, body: options.body },
+  );
+}
+
+/** prepared is the call of a request that is written out. */
+export function prepared<T>(shape: Shape, operation?: Operation): Call<T> {
   return {
     get curl() {
       return curlOf(shape);
     },
-    send: (signal) => send(method, path, { ...options, headers, signal }),
+    get cli() {
+      return operation ? command(operation) : '';
+    },
+    send: async (signal) => {
+      const response = await ask(shape, signal);
+      const text = await arrived(response.text());
+      if (!response.ok) throw new Failure(problemOf(text, response));
+      return { data: (text ? JSON.parse(text) : undefined) as T, etag: response.headers.get('ETag') ?? '', status: response.status };
+    },
   };
 }
 
-function fillPath(path: string, params?: { path?: Record<string, string>; query?: Record<string, unknown> }): string {
+/** command is the zbus command for an operation at this broker. */
+export function command(operation: Operation): string {
+  const { protocol, host, origin } = new URL(base);
+  return cliOf(operation, protocol === 'http:' ? host : origin);
+}
+
+/** together are several calls, one after the other. */
+export function together(calls: readonly Twins[]): Twins {
+  return { curl: calls.map((c) => c.curl).join('\n'), cli: calls.map((c) => c.cli).join('\n') };
+}
+
+/** ask sends a request and gives the answer as it comes. */
+export function ask({ method, url, headers, body }: Shape, signal?: AbortSignal): Promise<Response> {
+  return arrived(fetch(url, { method, headers, body, signal }));
+}
+
+/** arrived is what comes over the network, or a Failure that says that it was lost. */
+export async function arrived<T>(answer: Promise<T>): Promise<T> {
+  try {
+    return await answer;
+  } catch (err) {
+    if (err instanceof DOMException && err.name === 'AbortError') throw err;
+    throw new Failure({ type: 'about:blank', title: explain(err), status: 0, code: 'unavailable' }, true);
+  }
+}
+
+/** address is the whole URL of an operation. */
+export function address(path: string, params?: { path?: Record<string, string>; query?: Record<string, unknown> }): string {
   const filled = path.replace(/\{(\w+)\}/g, (_, name: string) => encodeURIComponent(params?.path?.[name] ?? ''));
   const query = new URLSearchParams();
   for (const [name, value] of Object.entries(params?.query ?? {})) {
     if (value !== undefined && value !== '') query.set(name, String(value));
   }
-  return query.size ? `${filled}?${query}` : filled;
+  return base + (query.size ? `${filled}?${query}` : filled);
 }
 
-async function send<T>(method: HttpMethod, path: string, init: object): Promise<Answer<T>> {
-  const serialise = { bodySerializer: (b: unknown) => (typeof b === 'string' ? b : JSON.stringify(b)) };
-  let result: { data?: unknown; error?: unknown; response: Response };
+/** problemOf reads an answer that is not 2xx. */
+export function problemOf(text: string, response: Response): Problem {
   try {
-    // The types were checked by call; here any operation is as good as another.
-    result = await (client.request as (m: string, p: string, i: object) => Promise<typeof result>)(method, path, {
-      ...init,
-      ...serialise,
-    });
-  } catch (err) {
-    if (err instanceof DOMException && err.name === 'AbortError') throw err;
-    throw new Failure({ type: 'about:blank', title: explain(err), status: 0, code: 'unavailable' }, true);
+    const problem = JSON.parse(text) as Problem;
+    if (problem.code) return problem;
+  } catch {
+    // Not an answer of the broker's API.
   }
-  const { data, error, response } = result;
-  if (!response.ok) throw new Failure(problemOf(error, response));
-  return { data: data as T, etag: response.headers.get('ETag') ?? '', status: response.status };
-}
-
-function problemOf(error: unknown, response: Response): Problem {
-  if (typeof error === 'object' && error !== null && 'code' in error) return error as Problem;
   const title = `${response.status} ${response.statusText}`.trim();
-  return { type: 'about:blank', title, status: response.status, code: 'internal', detail: typeof error === 'string' && error ? error : undefined };
+  return { type: 'about:blank', title, status: response.status, code: 'internal', detail: text || undefined };
 }
 
 /** socketURL is where the live figures come from. */

@@ -809,10 +809,10 @@ export interface components {
             detail: string;
         };
         /**
-         * @description `log` is on disk; `memory` is lost with the process; `rpc` holds calls until a provider answers them.
+         * @description `log` is on disk; `memory` is lost with the process; `rpc` holds calls until a provider answers them; `proxy` does that with the HTTP requests to `/proxy/<topic>/…`.
          * @enum {string}
          */
-        TopicKind: "log" | "memory" | "rpc";
+        TopicKind: "log" | "memory" | "rpc" | "proxy";
         /**
          * @description Other members are the provider's matter.
          * @example {

@@ -1,6 +1,6 @@
 // Choosing a place for a group: the histogram under the strip, the place, its plan.
 
-import { call, explain, Failure, type Message, type Place, type Plan, type Schemas } from '../api/client';
+import { call, command, explain, Failure, together, type Message, type Place, type Plan, type Schemas, type Twins } from '../api/client';
 import { big } from '../lib/format';
 import { clamp, readBuckets, type Bucket, type View } from '../lib/strip';
 
@@ -97,6 +97,12 @@ export class Relocation {
     this.plan = plan;
     this.target = big(plan.to);
     this.problem = '';
+  }
+
+  twins(reason: string): Twins {
+    const to: Place = this.planned ?? { offset: this.plan?.to ?? '' };
+    const cli = command({ name: 'POST /topics/{topic}/groups/{group}/plans', path: { topic: this.topic, group: this.group }, query: {}, body: { to, reason } });
+    return { curl: together([this.planCall(to), this.applyCall(reason)]).curl, cli };
   }
 
   applyCall(reason: string) {

@@ -6,6 +6,8 @@ export interface Toast {
   bad: boolean;
   until: number;
   undo?: () => Promise<void>;
+  /** The same from a shell, for what is done without a form. */
+  curl?: string;
 }
 
 const shown = 6000;
@@ -15,8 +17,8 @@ class Toasts {
   list = $state<Toast[]>([]);
   #next = 0;
 
-  say(text: string, bad = false) {
-    this.#add({ id: ++this.#next, text, bad, until: Date.now() + (bad ? 2 * shown : shown) });
+  say(text: string, bad = false, curl?: string) {
+    this.#add({ id: ++this.#next, text, bad, curl, until: Date.now() + (bad ? 2 * shown : shown) });
   }
 
   /** offer says what was done and offers to take it back. */

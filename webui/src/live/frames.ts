@@ -38,11 +38,21 @@ export interface GroupFigures {
   version: string;
 }
 
+export interface ServiceRow extends Omit<Schemas['Service'], 'providers' | 'methods'> {
+  providers: number;
+  methods: number;
+}
+
+type Dropped = { droppedAnswers: Schemas['DroppedAnswers'] };
+
 export interface Figures {
   server: ServerFigures;
   topics: { topics: TopicFigures[] };
   groups: { groups: (GroupFigures & { topic: string })[] };
   topic: Omit<TopicFigures, 'groups'> & { groups: GroupFigures[] };
+  rpc: { services: ServiceRow[] } & Dropped;
+  /** Without the schemas of the methods. */
+  service: Schemas['Service'] & Partial<Dropped>;
   sessions: { sessions: Schemas['Session'][]; total?: number };
   audit: { entries: Schemas['AuditEntry'][] };
 }

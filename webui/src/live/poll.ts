@@ -58,6 +58,12 @@ export async function poll(op: Record<string, unknown>): Promise<Figures[keyof F
       const { data } = await call('get', '/topics/{topic}', { params: { path: { topic } } }).send();
       return { ...topicFigures(data), groups: data.groups.map(groupFigures) };
     }
+    case 'rpc': {
+      const { data } = await call('get', '/rpc', { params: { query: { limit: 1000 } } }).send();
+      return { ...data, services: data.services.map((s) => ({ ...s, providers: s.providers.length, methods: s.methods.length })) };
+    }
+    case 'service':
+      return (await call('get', '/rpc/{topic}', { params: { path: { topic } } }).send()).data;
     case 'sessions':
       return (await call('get', '/sessions', { params: { query: { limit: 1000 } } }).send()).data;
     default:

@@ -31,8 +31,8 @@ export async function lines(topic: string, messages: readonly Message[], progres
   return out;
 }
 
-/** range reads [from, to) of what a group would get, for saving before a skip. */
-export async function* range(topic: string, from: bigint, to: bigint, group: string, signal?: AbortSignal): AsyncGenerator<Message[]> {
+/** range reads [from, to), or what a group would get of it. */
+export async function* range(topic: string, from: bigint, to: bigint, group?: string, signal?: AbortSignal): AsyncGenerator<Message[]> {
   let at = String(from);
   for (;;) {
     const { data } = await call('get', '/topics/{topic}/messages', {

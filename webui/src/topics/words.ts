@@ -22,5 +22,5 @@ export function faultText(fault: NameFault): string {
 }
 
 export function kindText(kind: Schemas['TopicKind']): string {
-  return kind === 'log' ? t('log') : kind === 'memory' ? t('memory') : 'rpc';
+  return kind === 'log' ? t('log') : kind === 'memory' ? t('memory') : kind;
 }

@@ -1,0 +1,166 @@
+// Services: live figures, a call by hand with every digit, and what became of it.
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { Broker } from './broker';
+import { accessible, go, launch, open, there, type View } from './browser';
+import { calculator, type Provider } from './provider';
+
+describe.skipIf(!there)('RPC', () => {
+  const broker = new Broker();
+  let browser: Browser;
+  let view: View;
+  let page: Page;
+  let provider: Provider;
+
+  beforeAll(async () => {
+    await broker.start();
+    await broker.call('POST', '/topics', { name: 'calc', kind: 'rpc' });
+    await broker.call('POST', '/topics', { name: 'orders' });
+    browser = await launch();
+  });
+  afterAll(async () => {
+    await browser?.close();
+    await broker.close();
+  });
+  beforeEach(async () => {
+    provider = await calculator(broker, 'calc');
+    view = await open(browser, broker.url, { width: 1600, allow: /status of [45]\d\d/ }); // so that all columns are there
+    page = view.page;
+  });
+  afterEach(() => provider.close());
+  const done = async () => {
+    view.clean();
+    await view.context.close();
+  };
+  const row = (name: string) => page.getByRole('grid', { name: 'Methods' }).getByRole('row').filter({ hasText: name });
+  const result = () => page.locator('[data-result]');
+  const answer = () => page.getByRole('group', { name: 'Answer', exact: true });
+  const call = async (method: string, params: string) => {
+    await page.getByLabel('Method', { exact: true }).fill(method);
+    await page.getByLabel('Parameters, as JSON').fill(params);
+    await page.getByLabel('Parameters, as JSON').press('Control+Enter');
+  };
+
+  it('lists services, and their figures move over the socket alone', async () => {
+    await go(page, broker.url, '#/');
+    await page.keyboard.press('g');
+    await page.keyboard.press('r');
+    const services = page.getByRole('grid', { name: 'Services' });
+    const mine = services.getByRole('row').filter({ has: page.getByRole('link', { name: 'calc', exact: true }) });
+    await mine.waitFor();
+    expect(await services.getByRole('link').count(), 'a log is no service').toBe(1);
+    await page.keyboard.press('j');
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: 'calc' }).waitFor();
+    await row('plus').waitFor();
+    await page.getByText('Calculator').first().waitFor();
+    await page.getByRole('cell', { name: provider.address }).waitFor();
+    const requests: string[] = [];
+    page.on('request', (r) => requests.push(r.url()));
+    for (let i = 0; i < 30; i++) await broker.call('POST', '/rpc/calc/plus', [i, 1]);
+    await row('plus').getByText('30', { exact: true }).waitFor();
+    await row('plus').getByRole('img', { name: /ms: \d+/ }).waitFor();
+    expect(requests).toEqual([]);
+    await accessible(page, 'a service');
+    await done();
+  });
+
+  it('calls with every digit, and says where the time went', async () => {
+    await go(page, broker.url, '#/rpc/calc');
+    const exact = '[12345678901234567890, 0.10, "ü", {"n": 9007199254740993}]';
+    await call('echo', exact);
+    await answer().waitFor();
+    expect(await answer().textContent()).toContain('12345678901234567890,\n  0.10,\n  "ü",\n  {\n    "n": 9007199254740993\n  }');
+    expect(provider.calls.at(-1)!.raw.replace(/\s/g, '')).toContain(exact.replace(/\s/g, ''));
+    expect(await result().textContent()).toMatch(/✓ 200.*in [\d.]+ ms.*queue [\d.]+.*provider [\d.]+.*rest [\d.]+/s);
+    const long = JSON.stringify(['x'.repeat(6000)]);
+    await call('echo', long);
+    await expect.poll(() => provider.calls.at(-1)!.raw.length).toBeGreaterThan(6000);
+    await page.getByText('xxxxxxxxxx').last().waitFor();
+    expect(await page.getByLabel('Parameters, as JSON').inputValue(), 'too long for an address').toBe(long);
+    await call('echo', exact);
+    await page.getByText('The same with curl').last().click();
+    expect(await page.getByRole('region', { name: 'Try it' }).getByRole('group', { name: 'curl' }).textContent()).toContain(`/api/v1/rpc/calc/echo -H 'Content-Type: application/json' --data-binary '${exact}'`);
+    await done();
+  });
+
+  it('is reopened from its address, and remembers calls until the page is closed', async () => {
+    await go(page, broker.url, '#/rpc/calc');
+    await call('plus', '[1, 2]');
+    await answer().getByText('3').waitFor();
+    await call('plus', '[4, 5]');
+    await answer().getByText('9').waitFor();
+    const hash = await page.evaluate(() => location.hash);
+    expect(new URLSearchParams(hash.split('?')[1]).get('params')).toBe('[4, 5]');
+    await page.locator('.history').getByText('[1, 2]').click();
+    await answer().getByText('3').waitFor();
+    expect(await page.getByLabel('Parameters, as JSON').inputValue()).toBe('[1, 2]');
+    const again = await open(browser, broker.url);
+    await go(again.page, broker.url, hash);
+    await again.page.getByText('Adds two numbers.').last().waitFor();
+    expect(await again.page.getByLabel('Method', { exact: true }).inputValue()).toBe('plus');
+    expect(await again.page.getByLabel('Parameters, as JSON').inputValue()).toBe('[4, 5]');
+    again.clean();
+    await again.context.close();
+    await done();
+  });
+
+  it('knows what a method takes, and refuses what is no JSON before it is sent', async () => {
+    await go(page, broker.url, '#/rpc/calc');
+    await row('div').click();
+    expect(await page.getByLabel('Method', { exact: true }).inputValue()).toBe('div');
+    await page.getByText('not 0').waitFor();
+    await page.getByLabel('Method', { exact: true }).fill('plus');
+    await page.getByRole('button', { name: 'Fill in an example' }).click();
+    expect(JSON.parse(await page.getByLabel('Parameters, as JSON').inputValue())).toEqual([0, 2]);
+    const before = provider.calls.length;
+    await page.getByLabel('Parameters, as JSON').fill('[1, 2');
+    await page.getByText('not JSON: line 1, column 6').waitFor();
+    expect(await page.getByRole('button', { name: 'Call', exact: true }).isDisabled()).toBe(true);
+    await page.getByLabel('Parameters, as JSON').fill('12');
+    await page.getByText('must be an array of parameters').waitFor();
+    await page.getByLabel('Parameters, as JSON').press('Control+Enter');
+    expect(provider.calls.length).toBe(before);
+    await done();
+  });
+
+  it('says what became of calls that failed, and whether they ran', async () => {
+    await go(page, broker.url, '#/rpc/calc');
+    await call('div', '[1, 0]');
+    await page.getByText('It ran, and the service answered with an error.').waitFor();
+    expect(await result().textContent()).toContain('division by zero');
+    await row('div').getByText('answered with status 500').waitFor();
+    await call('text', '[]');
+    await page.getByText('It ran, and the service answered something else than JSON.').waitFor();
+    await page.getByLabel('Timeout, ms').fill('100');
+    await call('never', '[]');
+    await page.getByText('No answer came in time: it may have run.').waitFor();
+    await page.getByRole('cell', { name: '▲ 1' }).waitFor(); // overdue
+    provider.close();
+    await page.getByText('no provider', { exact: false }).first().waitFor();
+    await call('plus', '[1, 1]');
+    await page.getByText('It did not run: no provider took it.').waitFor();
+    expect(await page.locator('.history li').count()).toBe(4);
+    await done();
+  });
+
+  it('gives a call up, and asks for nothing by itself while paused', async () => {
+    await go(page, broker.url, '#/rpc/calc');
+    await row('plus').waitFor();
+    await call('never', '[]');
+    await page.getByRole('button', { name: 'Give up' }).click();
+    await page.getByRole('button', { name: 'Call', exact: true }).waitFor();
+    expect(await result().count()).toBe(0);
+    await page.locator('h1').click();
+    await page.keyboard.press('p');
+    await page.locator('[data-state="paused"]').waitFor();
+    const requests: string[] = [];
+    page.on('request', (r) => requests.push(r.url()));
+    page.on('websocket', (s) => requests.push(s.url()));
+    await broker.call('POST', '/rpc/calc/plus', [1, 1]);
+    provider.close();
+    await page.waitForTimeout(5500); // longer than any interval there is
+    expect(requests).toEqual([]);
+    await done();
+  });
+});
