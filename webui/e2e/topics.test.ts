@@ -45,7 +45,7 @@ describe.skipIf(!there)('topics and messages', () => {
     await page.getByLabel('Name', { exact: true }).fill('shop.orders');
     await page.getByLabel('Age', { exact: true }).fill('7d');
     await page.getByText('The same with curl').click();
-    expect(await page.locator('dialog pre').textContent()).toContain(`--data-binary '{"name":"shop.orders","kind":"log","retention":{"maxAge":604800000}}'`);
+    expect(await page.getByRole('dialog').getByRole('group', { name: 'curl' }).textContent()).toContain(`--data-binary '{"name":"shop.orders","kind":"log","retention":{"maxAge":604800000}}'`);
     await page.getByRole('button', { name: 'Create topic' }).click();
     await page.getByText('Nothing was published yet.').waitFor();
     await broker.call('POST', '/topics/shop.orders/groups', { name: 'g', start: 'earliest' });
