@@ -306,21 +306,23 @@ func TestAnswersThatCanNotGoThrough(t *testing.T) {
 		}
 	}))
 	t.Cleanup(target.Close)
-	s := publish(t, target.URL, func(o *proxy.Options) { o.Timeout = 200 * time.Millisecond })
+	s := publish(t, target.URL, nil)
+	hasty := publish(t, target.URL, func(o *proxy.Options) { o.Timeout = 200 * time.Millisecond })
 	defer close(release)
 	for _, x := range []struct {
 		path        string
+		site        *site
 		status      int
 		code, words string
 	}{
-		{"/large", 502, "bad_answer", "2097152 bytes"},
-		{"/broken", 502, "bad_answer", "broke off"},
-		{"/cut", 502, "bad_answer", "broke off"},
-		{"/slow", 504, "timeout", "in time"},
-		{"/endless", 504, "timeout", "in time"},
+		{"/large", s, 502, "bad_answer", "2097152 bytes"},
+		{"/broken", s, 502, "bad_answer", "broke off"},
+		{"/cut", s, 502, "bad_answer", "broke off"},
+		{"/slow", hasty, 504, "timeout", "in time"},
+		{"/endless", hasty, 504, "timeout", "in time"},
 	} {
-		resp, body := s.do(t, "GET", x.path, nil)
-		s.refused(t, resp, body, x.status, x.code, x.words)
+		resp, body := x.site.do(t, "GET", x.path, nil)
+		x.site.refused(t, resp, body, x.status, x.code, x.words)
 	}
 	if resp, body := s.do(t, "GET", "/", nil); resp.StatusCode != 200 {
 		t.Errorf("after that: %d %s", resp.StatusCode, body)
