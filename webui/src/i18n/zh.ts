@@ -653,7 +653,6 @@ export const zh: Record<string, string> = {
   'Says that it is': '自称',
   'Overdue': '逾期',
   'Answered': '已应答',
-  'Session': '会话',
   'Calls that ended without its answer; it gets fewer until it answers': '未等到其应答就结束的调用；在它应答之前会少分给它',
   'Errors are calls that got no answer, and answers with a status of 400 or more. The broker does not look into what is answered.': '错误指没有应答的调用，以及状态为 400 及以上的应答。broker 不查看应答的内容。',
   'must be an array of parameters, or an object as the only one': '必须是参数数组，或作为唯一参数的对象',
