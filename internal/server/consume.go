@@ -41,17 +41,30 @@ func (s *session) consume(m *wire.Message) {
 		c.timer.Stop()
 		c.timer = nil
 	}
-	if timeout != nil {
-		c.timer = time.AfterFunc(time.Duration(*timeout)*time.Millisecond, func() {
-			if c.sub.Withdraw(id) {
-				s.send(http.StatusNoContent, id, "")
-			}
-		})
-	}
 	s.mu.Unlock()
 	if !c.sub.SetCredit(id, window) {
 		s.groupGone(id, g)
+		return
 	}
+	if timeout != nil {
+		s.limit(c, id, time.Duration(*timeout)*time.Millisecond)
+	}
+}
+
+// limit ends a consume that still waits after some time. It must have its credit by
+// then: what the group has not heard of can't be withdrawn, and would wait for ever.
+func (s *session) limit(c *consumer, id string, after time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var timer *time.Timer
+	timer = time.AfterFunc(after, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if c.timer == timer && c.sub.Withdraw(id) { // not a later consume of the same id
+			s.send(http.StatusNoContent, id, "")
+		}
+	})
+	c.timer = timer
 }
 
 // window is the credit that a consume gives: 1, or what one of the two window

@@ -238,3 +238,17 @@ func TestARestartKeepsFilterCursorAndMask(t *testing.T) {
 		}
 	}
 }
+
+// A consume whose time is over before the group has heard of it is answered all the
+// same: the request would wait for ever otherwise.
+func TestAConsumeWithoutTimeIsAlwaysAnswered(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	c := b.dial(t)
+	c.ok("declare topic=T")
+	for i := range 20_000 {
+		if a := c.call("consume topic=T timeout=0"); a.Status != 204 {
+			t.Fatalf("consume %d: %d %q", i, a.Status, a.Body)
+		}
+	}
+}
