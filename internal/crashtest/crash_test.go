@@ -72,7 +72,7 @@ func TestKilledBrokerKeepsItsPromises(t *testing.T) {
 	if durability == "" {
 		durability = "fsync"
 	}
-	found := crashes(t, realBroker(t, durability), int(number(t, roundsVariable, 8)), durability, false)
+	found := crashes(t, realBroker(t, durability), int(number(t, roundsVariable, 5)), durability, false)
 	t.Log(found)
 	if found.faults() > 0 {
 		t.Error("promises were broken")

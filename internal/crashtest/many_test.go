@@ -47,7 +47,7 @@ func TestKilledBrokerKeepsTheMessagesOfManyTopics(t *testing.T) {
 		k.tell(wire.CmdDeclare, i)
 	}
 	answered, unanswered := 0, 0
-	for n := range int(number(t, roundsVariable, 8)) {
+	for n := range int(number(t, roundsVariable, 5)) {
 		lanes := k.publish(n, 100*time.Millisecond+time.Duration(moments.IntN(900))*time.Millisecond)
 		k.start()
 		k.there = map[string]map[int]bool{}

@@ -97,8 +97,11 @@ func TestSQLSeesTheMessagesOfABlock(t *testing.T) {
 		{Time: 1_700_000_000_005, ID: "b", Body: []byte("second")},
 		{Time: 1_700_000_000_005, Body: []byte("third")},
 	}})
-	reader := <-s.readers
-	defer func() { s.readers <- reader }()
+	reader, err := s.readers.take(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.readers.put(reader)
 	for sql, want := range map[string]any{
 		"SELECT count(*) FROM blocks": int64(1),
 		`SELECT group_concat("offset" || id || tag || size || body, ' ') FROM message_view`: "0ax.y5first 1b6second 25third",

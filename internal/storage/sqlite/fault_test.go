@@ -383,7 +383,7 @@ func TestCancelledReadLeavesTheReaderUsable(t *testing.T) {
 	topic := addTopic(t, s, "t")
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	for range 2 * readers {
+	for range 2 * maxReaders {
 		if _, err := s.Read(ctx, topic, 0, storage.Page{Rows: 1}, nil); !errors.Is(err, context.Canceled) {
 			t.Fatal(err)
 		}

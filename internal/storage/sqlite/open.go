@@ -68,14 +68,13 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-const readers = 4
-
 // Store is a [storage.Store] in one SQLite file. No other process may write to
 // the file while it is open, and this process must not open it otherwise.
 type Store struct {
 	options Options
 
 	// Of the goroutine that calls Commit, Maintain and Close.
+	closed     bool
 	writer     *conn
 	gatherer   *gatherer // of writer
 	picture    *picture
@@ -88,8 +87,7 @@ type Store struct {
 
 	recent  recent
 	copier  *checkpointer
-	readers chan *conn    // the idle ones; capacity readers
-	closed  chan struct{} // closed by Close, before it collects the readers
+	readers *readers
 }
 
 var _ storage.Store = (*Store)(nil)
@@ -109,18 +107,17 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 	s := &Store{
 		options: options,
 		copier:  &checkpointer{start: make(chan struct{}, 1), done: make(chan copied, 1)},
-		readers: make(chan *conn, readers),
-		closed:  make(chan struct{}),
+		readers: newReaders(readerSetup(options)),
 	}
 	if err := s.open(); err != nil {
-		_ = s.release(s.takeReaders(len(s.readers)))
+		_ = s.release(s.readers.close())
 		return nil, fmt.Errorf("open %s: %w", options.Path, err)
 	}
 	go s.copier.run()
 	return s, nil
 }
 
-// open opens all connections and loads the picture. What it opened before an
+// open opens all connections but most readers, and loads the picture. What it opened before an
 // error is in s.
 func (s *Store) open() (err error) {
 	o := s.options
@@ -138,13 +135,11 @@ func (s *Store) open() (err error) {
 	if s.copier.file, err = os.OpenFile(o.Path, os.O_RDWR, 0); err != nil {
 		return err
 	}
-	for range readers {
-		c, err := open(readerSetup(o))
-		if err != nil {
-			return err
-		}
-		s.readers <- c
+	first, err := s.readers.take(context.Background()) // release needs one at least
+	if err != nil {
+		return err
 	}
+	s.readers.put(first)
 	if s.picture, err = loadPicture(s.writer); err != nil {
 		return translate(err)
 	}
@@ -162,19 +157,17 @@ func (s *Store) open() (err error) {
 // Close implements [storage.Store]. It waits for calls that are reading. After
 // a failed Commit it leaves the write-ahead log as it is, for the next Open.
 func (s *Store) Close() error {
-	select {
-	case <-s.closed:
+	if s.closed {
 		return nil
-	default:
-		close(s.closed)
 	}
+	s.closed = true
 	close(s.copier.start)
 	for c := range s.copier.done {
 		if c.err != nil && s.failed.Load() == nil {
 			_ = s.fail(c.err)
 		}
 	}
-	idle := s.takeReaders(readers)
+	idle := s.readers.close()
 	var err error
 	if s.failed.Load() == nil {
 		_, err = checkpoint(s.writer, checkpointRestart)
@@ -185,18 +178,9 @@ func (s *Store) Close() error {
 	return errors.Join(err, s.release(idle))
 }
 
-// takeReaders waits for n readers. They are not put back.
-func (s *Store) takeReaders(n int) []*conn {
-	taken := make([]*conn, 0, n)
-	for range n {
-		taken = append(taken, <-s.readers)
-	}
-	return taken
-}
-
 // release closes what is open. When the connection that is closed last can
 // write, SQLite copies the log a last time and removes it. That must not be
-// tried on a disk that failed, so then the readers go last.
+// tried on a disk that failed, so then a reader goes last.
 func (s *Store) release(idle []*conn) error {
 	conns := append([]*conn{s.copier.conn}, idle...)
 	if s.failed.Load() == nil {

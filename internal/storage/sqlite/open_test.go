@@ -22,8 +22,11 @@ import (
 func TestSettingsTakeEffect(t *testing.T) {
 	for _, d := range []Durability{Fsync, Relaxed} {
 		s := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "zbus.db"), Durability: d})
-		reader := <-s.readers
-		defer func() { s.readers <- reader }()
+		reader, err := s.readers.take(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.readers.put(reader)
 		for _, c := range []struct {
 			conn   *conn
 			pragma string
@@ -306,8 +309,11 @@ func TestViewsShowWhatCounts(t *testing.T) {
 		&storage.Trim{Topic: topic, First: 1},
 		&storage.Audit{Entry: &storage.AuditEntry{Action: "topic.create"}},
 	)
-	reader := <-s.readers
-	defer func() { s.readers <- reader }()
+	reader, err := s.readers.take(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.readers.put(reader)
 	for sql, want := range map[string]any{
 		`SELECT topic || '/' || "offset" || ' ' || time || ' ' || body FROM message_view`: "orders/1 2023-11-14T22:13:20.123Z hello",
 		"SELECT count(*) FROM message_view":                                               int64(1),

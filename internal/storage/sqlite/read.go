@@ -17,15 +17,12 @@ func (s *Store) read(ctx context.Context, f func(*conn) error) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	select {
-	case <-s.closed:
-		return fmt.Errorf("store is closed: %w", storage.ErrUnavailable)
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case c := <-s.readers:
-		defer func() { s.readers <- c }()
-		return translate(f(c))
+	c, err := s.readers.take(ctx)
+	if err != nil {
+		return err
 	}
+	defer s.readers.put(c)
+	return translate(f(c))
 }
 
 // topicLog is the messages of a topic as one reader sees them: the blocks below the

@@ -162,12 +162,14 @@ func readBytesFrom(h *harness) {
 	check := func() {
 		h.Helper()
 		all := h.all(topic)
-		for from := int64(0); from <= 2002; from++ {
-			want := int64(0)
-			for i := range all {
-				if all[i].Offset >= from {
-					want += all[i].Size()
-				}
+		want := int64(0) // of those from an offset on, which are the last of all
+		for from := int64(2002); from >= 0; from-- {
+			if n := len(all); n > 0 && all[n-1].Offset == from {
+				want += all[n-1].Size()
+				all = all[:n-1]
+			}
+			if from%97 > 2 && from%512 > 2 && from%700 > 2 && from%500 > 2 {
+				continue // asking costs more than everything else
 			}
 			if got, err := h.BytesFrom(context.Background(), topic, from); err != nil || got != want {
 				h.Fatalf("from %d: %d, %v; want %d", from, got, err, want)

@@ -1,0 +1,72 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// maxReaders is how many reads can go on at a time.
+const maxReaders = 4
+
+// readers are the connections that read. One is opened with the store, the others when
+// they are needed for the first time: a broker whose consumers keep up hardly ever
+// needs them, and each has a cache.
+type readers struct {
+	setup  setup
+	idle   chan *conn
+	unused chan struct{} // a token for each that may still be opened
+	closed chan struct{} // closed before the readers are collected
+}
+
+func newReaders(s setup) *readers {
+	r := &readers{
+		setup:  s,
+		idle:   make(chan *conn, maxReaders),
+		unused: make(chan struct{}, maxReaders),
+		closed: make(chan struct{}),
+	}
+	for range maxReaders {
+		r.unused <- struct{}{}
+	}
+	return r
+}
+
+// take waits for a reader. It has to be put back.
+func (r *readers) take(ctx context.Context) (*conn, error) {
+	select {
+	case c := <-r.idle: // rather than one that has to be opened
+		return c, nil
+	default:
+	}
+	select {
+	case <-r.closed:
+		return nil, fmt.Errorf("store is closed: %w", storage.ErrUnavailable)
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case c := <-r.idle:
+		return c, nil
+	case <-r.unused:
+		c, err := open(r.setup)
+		if err != nil {
+			r.unused <- struct{}{}
+		}
+		return c, err
+	}
+}
+
+func (r *readers) put(c *conn) { r.idle <- c }
+
+// close lets nobody begin to read, waits for those who do, and gives what is open.
+func (r *readers) close() (open []*conn) {
+	close(r.closed)
+	for range maxReaders {
+		select {
+		case c := <-r.idle:
+			open = append(open, c)
+		case <-r.unused:
+		}
+	}
+	return open
+}
