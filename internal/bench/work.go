@@ -228,6 +228,9 @@ func (r *run) drain(c *conn) (last time.Time, err error) {
 		}
 		if n%max(r.InFlight/2, 1) == 0 {
 			if err := ask(n); err != nil {
+				if r.done.Load() >= int64(r.Count) {
+					err = nil // interrupted by the connection that got the last one
+				}
 				return last, err
 			}
 		}

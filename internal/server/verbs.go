@@ -75,8 +75,8 @@ func (s *session) handle(m *wire.Message) {
 	if last { // those before it have to be answered before it closes
 		s.flush()
 		s.inflight.wait(0)
-		id = strings.Clone(id) // it outlives the message
-		s.stopAt.Store(&id)
+		after := strings.Clone(id) // it outlives the message
+		s.stopAt.Store(&after)
 	}
 	if refusal != "" {
 		s.send(http.StatusForbidden, id, refusal)
