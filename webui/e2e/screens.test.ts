@@ -129,6 +129,8 @@ describe.skipIf(!there)('screens', () => {
             await page.screenshot({ path: `${shots}${screen.name}-${theme}-${width}.png`, fullPage: !screen.over });
             const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
             expect(wide, 'pixels that hang over the side').toBeLessThanOrEqual(0);
+            const here = (await page.locator('nav [aria-current]').first().boundingBox())!;
+            expect(here.x >= 0 && here.x + here.width <= width, `the place in the navigation is in sight, from ${here.x} to ${here.x + here.width}`).toBe(true);
             await accessible(page, `${screen.name} ${theme} ${width}`);
             if (screen.over) await page.keyboard.press('Escape');
             view.clean();
