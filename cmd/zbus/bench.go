@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -52,13 +54,18 @@ func benchWork(name, short string, run func(context.Context, bench.Options) (ben
 			if err := checkBench(&o); err != nil {
 				return usageError{err}
 			}
-			if err := findServer(&o, encrypt, insecure); err != nil {
+			s, err := findServer(&o, encrypt, insecure)
+			if err != nil {
 				return err
 			}
 			if !asJSON {
 				o.Progress = progress(cmd.ErrOrStderr(), o.Count)
 			}
 			result, err := run(cmd.Context(), o)
+			var op *net.OpError
+			if errors.As(err, &op) && op.Op == "dial" {
+				return s.Unreachable(err)
+			}
 			if err != nil {
 				return fmt.Errorf("bench %s: %w", name, err)
 			}
@@ -93,10 +100,10 @@ func benchWork(name, short string, run func(context.Context, bench.Options) (ben
 }
 
 // findServer finds the broker as all commands do.
-func findServer(o *bench.Options, encrypt, insecure bool) error {
+func findServer(o *bench.Options, encrypt, insecure bool) (*cli.Server, error) {
 	s, err := cli.Find(o.Server)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	o.Server, o.TLS = s.Host, s.TLS
 	if encrypt && o.TLS == nil {
@@ -105,7 +112,7 @@ func findServer(o *bench.Options, encrypt, insecure bool) error {
 	if insecure && o.TLS != nil {
 		o.TLS.InsecureSkipVerify = true
 	}
-	return nil
+	return s, nil
 }
 
 func checkBench(o *bench.Options) error {

@@ -79,7 +79,7 @@ func (a *api) noAnswer(err error) error {
 	if cut || errors.As(err, &op) && op.Op != "dial" {
 		return &failure{"the connection to " + a.server.Host + " was lost: " + reason(err), join(err, zbus.ErrUnknownOutcome)}
 	}
-	return a.server.unreachable(err)
+	return a.server.Unreachable(err)
 }
 
 // reason is the innermost text of an error of the network.

@@ -67,7 +67,13 @@ func (i *invocation) call(ctx context.Context, o *calling) error {
 	if len(i.args) > 1 {
 		method = i.args[1]
 	}
-	if o.hasBody {
+	info, err := c.QueryTopic(ctx, topic)
+	switch {
+	case err != nil:
+		return hint(err, "see zbus topic list, or start a service with zbus serve-rpc %s", topic)
+	case !info.RPC: // the broker would store the call as a message
+		return usage("call: topic %s is not for calls: see zbus produce, or start a service with zbus serve-rpc under another name", topic)
+	case o.hasBody:
 		return i.request(ctx, c, topic, o.body)
 	}
 	var result json.RawMessage

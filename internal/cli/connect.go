@@ -156,13 +156,13 @@ func (i *invocation) dial(ctx context.Context, o zbus.Options) (*zbus.Client, er
 	o.Log = slog.New(slog.NewTextHandler(i.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	c, err := zbus.Dial(ctx, s.Native, o)
 	if err != nil {
-		return nil, s.unreachable(err)
+		return nil, s.Unreachable(err)
 	}
 	return c, nil
 }
 
-// unreachable says that there is no broker, and what to do about it.
-func (s *Server) unreachable(err error) error {
+// Unreachable says that there is no broker, and what to do about it.
+func (s *Server) Unreachable(err error) error {
 	return &failure{"no broker at " + s.Host + ": " + reason(err) +
 		"; start one with zbus serve, or name another with --server, ZBUS_SERVER or a context", join(err, zbus.ErrUnavailable)}
 }
