@@ -392,3 +392,23 @@ func TestCancelledReadLeavesTheReaderUsable(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Where no more readers can be opened, reads wait for those that are.
+func TestReadsWaitWhenNoReaderCanBeOpened(t *testing.T) {
+	s := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "zbus.db")})
+	topic := addTopic(t, s, "t")
+	s.readers.setup.path = filepath.Join(t.TempDir(), "nowhere.db")
+	first, err := s.readers.take(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := s.Read(ctx, topic, 0, storage.Page{Rows: 1}, nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("while the only reader is taken: %v", err)
+	}
+	s.readers.put(first)
+	if _, err := s.Read(t.Context(), topic, 0, storage.Page{Rows: 1}, nil); err != nil {
+		t.Error(err)
+	}
+}

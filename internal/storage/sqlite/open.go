@@ -135,11 +135,9 @@ func (s *Store) open() (err error) {
 	if s.copier.file, err = os.OpenFile(o.Path, os.O_RDWR, 0); err != nil {
 		return err
 	}
-	first, err := s.readers.take(context.Background()) // release needs one at least
-	if err != nil {
+	if err := s.readers.openFirst(); err != nil { // release needs one, too
 		return err
 	}
-	s.readers.put(first)
 	if s.picture, err = loadPicture(s.writer); err != nil {
 		return translate(err)
 	}

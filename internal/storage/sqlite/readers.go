@@ -10,6 +10,8 @@ import (
 // maxReaders is how many reads can go on at a time.
 const maxReaders = 4
 
+var errClosed = fmt.Errorf("store is closed: %w", storage.ErrUnavailable)
+
 // readers are the connections that read. One is opened with the store, the others when
 // they are needed for the first time: a broker whose consumers keep up hardly ever
 // needs them, and each has a cache.
@@ -42,18 +44,37 @@ func (r *readers) take(ctx context.Context) (*conn, error) {
 	}
 	select {
 	case <-r.closed:
-		return nil, fmt.Errorf("store is closed: %w", storage.ErrUnavailable)
+		return nil, errClosed
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	case c := <-r.idle:
 		return c, nil
 	case <-r.unused:
 		c, err := open(r.setup)
-		if err != nil {
-			r.unused <- struct{}{}
+		if err == nil {
+			return c, nil
 		}
-		return c, err
+		r.unused <- struct{}{}
 	}
+	// No more can be opened, for want of files perhaps. There is one at least.
+	select {
+	case <-r.closed:
+		return nil, errClosed
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	case c := <-r.idle:
+		return c, nil
+	}
+}
+
+// openFirst opens the one that is always there.
+func (r *readers) openFirst() error {
+	c, err := open(r.setup)
+	if err == nil {
+		<-r.unused
+		r.idle <- c
+	}
+	return err
 }
 
 func (r *readers) put(c *conn) { r.idle <- c }
