@@ -51,7 +51,7 @@ var rules = map[string]rule{
 	// Those above the broker hand on its records and errors, which are the
 	// contract's. What they may not do is call a store: they are given none.
 	"internal/server": {
-		ours:    []string{"internal/wire", "internal/broker", "internal/rpc", "internal/auth", "internal/storage"},
+		ours:    []string{"internal/wire", "internal/broker", "internal/caller", "internal/rpc", "internal/auth", "internal/storage"},
 		modules: []string{"github.com/coder/websocket", "github.com/go-chi/chi/v5", "github.com/prometheus/client_golang"},
 		never:   []string{"database/sql"},
 	},

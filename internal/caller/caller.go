@@ -80,7 +80,7 @@ func (c *Caller) Call(ctx context.Context, r Request) (*Answer, error) {
 	select {
 	case end := <-a.over:
 		if end.outcome != rpc.Answered {
-			return nil, &broker.Error{Code: codeOf(end.outcome), Text: call.Text(end.outcome)}
+			return nil, Failure(call, end.outcome)
 		}
 		queue, provider := call.Times()
 		return &Answer{end.answer, queue, provider}, nil
@@ -113,18 +113,20 @@ func (c *Caller) ask(a *asker, r *Request) (*rpc.Call, error) {
 	return call, nil
 }
 
-// codeOf is the error of an outcome that is not an answer.
-func codeOf(o rpc.Outcome) broker.Code {
+// Failure is what a caller is told about an outcome that is not an answer: an error of
+// the broker's codes, with a text for people.
+func Failure(call *rpc.Call, o rpc.Outcome) error {
+	code := broker.Internal
 	switch o {
 	case rpc.TimedOut:
-		return broker.Timeout
+		code = broker.Timeout
 	case rpc.ProviderGone:
-		return broker.ProviderGone
+		code = broker.ProviderGone
 	case rpc.Unavailable, rpc.Abandoned:
-		return broker.Unavailable
+		code = broker.Unavailable
 	case rpc.Answered:
 	}
-	return broker.Internal
+	return &broker.Error{Code: code, Text: call.Text(o)}
 }
 
 func newID() string { return strings.ToLower(rand.Text()) }

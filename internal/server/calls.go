@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/caller"
 	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
@@ -74,21 +75,7 @@ func (s *session) withdraw(t *broker.Topic) {
 
 // CallFailed is part of rpc.Sink.
 func (s *session) CallFailed(c *rpc.Call, o rpc.Outcome) {
-	s.fail(c.ID(), &broker.Error{Code: codeOf(o), Text: c.Text(o)})
-}
-
-// codeOf is the error of an outcome that is not an answer.
-func codeOf(o rpc.Outcome) broker.Code {
-	switch o {
-	case rpc.TimedOut:
-		return broker.Timeout
-	case rpc.ProviderGone:
-		return broker.ProviderGone
-	case rpc.Unavailable, rpc.Abandoned:
-		return broker.Unavailable
-	case rpc.Answered:
-	}
-	return broker.Internal
+	s.fail(c.ID(), caller.Failure(c, o))
 }
 
 // route brings an answer to who asked. The answer to a call is taken from nobody but
