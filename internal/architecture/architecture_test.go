@@ -25,10 +25,11 @@ type rule struct {
 // A package may import what its rule names and the standard library. Paths are
 // within the module. A new package takes its place here first.
 var rules = map[string]rule{
-	"":              {ours: []string{"internal/wire"}, modules: []string{"github.com/coder/websocket", "github.com/google/jsonschema-go"}},
-	"internal/wire": {never: []string{"net", "net/http", "log/slog", "os"}},
-	"internal/rpc":  {never: []string{"net", "net/http", "database/sql"}},
-	"internal/auth": {never: []string{"net/http", "database/sql"}},
+	"":                {ours: []string{"internal/wire"}, modules: []string{"github.com/coder/websocket", "github.com/google/jsonschema-go"}},
+	"internal/wire":   {never: []string{"net", "net/http", "log/slog", "os"}},
+	"internal/rpc":    {never: []string{"net", "net/http", "database/sql"}},
+	"internal/socket": {modules: []string{"golang.org/x/sys"}, never: []string{"net/http", "database/sql"}},
+	"internal/auth":   {never: []string{"net/http", "database/sql"}},
 
 	"internal/storage": {
 		modules: []string{"github.com/prometheus/client_golang"},
@@ -51,7 +52,7 @@ var rules = map[string]rule{
 	// Those above the broker hand on its records and errors, which are the
 	// contract's. What they may not do is call a store: they are given none.
 	"internal/server": {
-		ours:    []string{"internal/wire", "internal/broker", "internal/caller", "internal/rpc", "internal/auth", "internal/storage"},
+		ours:    []string{"internal/wire", "internal/broker", "internal/caller", "internal/rpc", "internal/auth", "internal/socket", "internal/storage"},
 		modules: []string{"github.com/coder/websocket", "github.com/go-chi/chi/v5", "github.com/prometheus/client_golang"},
 		never:   []string{"database/sql"},
 	},

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/rpc"
+	"github.com/rushmore/zbus-go/internal/socket"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
@@ -63,7 +64,8 @@ type Server struct {
 	tracker *tracker
 	verbs   map[string]verb
 	http    *http.Server
-	handed  handover // connections that the HTTP side serves
+	handed  handover        // connections that the HTTP side serves
+	hangups *socket.Hangups // of the connections with sessions; set by Serve
 
 	answered sync.Pool    // of *produced
 	buffers  atomic.Int64 // bytes of receive buffers
@@ -105,7 +107,11 @@ func (s *Server) Changed() { s.tracker.changed() }
 // Serve accepts connections until ctx ends. Then it stops accepting, lets every
 // session finish what it has taken on, closes the connections and returns; after
 // grace it no longer waits for them.
-func (s *Server) Serve(ctx context.Context, listeners []net.Listener, grace time.Duration) error {
+func (s *Server) Serve(ctx context.Context, listeners []net.Listener, grace time.Duration) (err error) {
+	if s.hangups, err = socket.NewHangups(); err != nil {
+		return fmt.Errorf("watch connections: %w", err)
+	}
+	defer func() { err = errors.Join(err, s.hangups.Close()) }()
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	var parts, accepting sync.WaitGroup
@@ -122,7 +128,6 @@ func (s *Server) Serve(ctx context.Context, listeners []net.Listener, grace time
 	})
 	parts.Go(func() { s.tracker.run(life) })
 
-	var err error
 	select {
 	case <-ctx.Done():
 	case err = <-failed:

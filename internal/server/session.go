@@ -18,6 +18,7 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/rpc"
+	"github.com/rushmore/zbus-go/internal/socket"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
@@ -70,9 +71,9 @@ type session struct {
 
 	// Owned by whoever sends; see queue.
 	enc    encoder
-	direct *direct // nil when only the writer can write
-	rest   []byte  // what the connection did not take at once
-	owed   []item  // whose end rest is
+	stream *socket.Conn // nil when only the writer can write
+	rest   []byte       // what the connection did not take at once
+	owed   []item       // whose end rest is
 
 	mu   sync.Mutex
 	subs map[*broker.Group]*consumer // guarded by mu
@@ -166,14 +167,18 @@ func (s *session) fail(id string, err error) {
 	s.send(status, id, textOf(err))
 }
 
-// serveStream runs a session on a byte stream until it ends.
-func (s *session) serveStream(conn net.Conn, r *wire.Reader) {
-	s.conn, s.direct = conn, newDirect(conn)
-	go s.write(&streamWriter{conn})
+// serveStream runs a session on a byte stream until it ends. stream is what conn reads
+// from and writes to, or nil if there is something in between.
+func (s *session) serveStream(conn net.Conn, stream *socket.Conn, r *wire.Reader) {
+	s.conn, s.stream = conn, stream
+	go s.write(&streamWriter{conn, stream})
 	var buffered []byte
 	var err error
 	if s.srv.addSession(s) {
 		buffered, err = s.read(conn, r)
+	}
+	if stream != nil {
+		stream.Release()
 	}
 	if buffered != nil {
 		s.end()
@@ -235,7 +240,7 @@ func (s *session) finish() {
 	case net.Conn: // its reader fails now, and ends the session
 		s.stop()
 		_ = conn.SetReadDeadline(time.Unix(1, 0))
-	case *socket: // its reader ends when the connection is closed
+	case *webSocket: // its reader ends when the connection is closed
 		s.inflight.wait(0)
 		s.out.close()
 		<-s.written

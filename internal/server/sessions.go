@@ -56,7 +56,7 @@ func (s *session) info() SessionInfo {
 	switch s.conn.(type) {
 	case net.Conn:
 		info.Protocol = "tcp"
-	case *socket:
+	case *webSocket:
 		info.Protocol = "websocket"
 	}
 	s.mu.Lock()

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/socket"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
@@ -53,7 +54,12 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 		s.handOver(conn, r.Buffered(), r)
 		return
 	}
-	newSession(s, conn.RemoteAddr().String()).serveStream(conn, r)
+	var stream *socket.Conn
+	if conn == first {
+		stream = socket.New(first.Conn, s.hangups)
+		first.Conn = stream
+	}
+	newSession(s, conn.RemoteAddr().String()).serveStream(conn, stream, r)
 }
 
 // fillHead reads until the head of a message is there or can't be one (which the

@@ -34,7 +34,7 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, req *http.Request) {
 	ws.SetReadLimit(limits.Body + int64(limits.Head))
 	c := newSession(s, req.RemoteAddr)
 	c.vetted = true
-	conn := &socket{ws: ws, life: c.life}
+	conn := &webSocket{ws: ws, life: c.life}
 	c.conn = conn
 	go c.write(conn)
 	if !s.addSession(c) {
@@ -52,7 +52,7 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, req *http.Request) {
 }
 
 // readFrames runs the requests of a WebSocket until it ends, which is no error.
-func (s *session) readFrames(conn *socket, limits wire.Limits) error {
+func (s *session) readFrames(conn *webSocket, limits wire.Limits) error {
 	body := &countedReader{reserve: s.srv.reserve}
 	defer body.release()
 	for {
@@ -110,13 +110,13 @@ func (f *frameSource) Read(p []byte) (int, error) {
 
 var errShortFrame = fmt.Errorf("the frame ends before the message does")
 
-// socket is the sending half of a WebSocket session.
-type socket struct {
+// webSocket is the sending half of a WebSocket session.
+type webSocket struct {
 	ws   *websocket.Conn
 	life context.Context
 }
 
-func (c *socket) writeFrames(buf []byte, ends []int) error {
+func (c *webSocket) writeFrames(buf []byte, ends []int) error {
 	// Not the session's context: what is queued is still sent when it stops.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.life), writeTimeout)
 	defer cancel()
@@ -131,4 +131,4 @@ func (c *socket) writeFrames(buf []byte, ends []int) error {
 }
 
 // Close cuts the connection; the closing handshake is the reader's.
-func (c *socket) Close() error { return c.ws.CloseNow() }
+func (c *webSocket) Close() error { return c.ws.CloseNow() }

@@ -3,6 +3,8 @@ package server
 import (
 	"net"
 	"time"
+
+	"github.com/rushmore/zbus-go/internal/socket"
 )
 
 // frames is the sending half of a connection.
@@ -13,9 +15,17 @@ type frames interface {
 }
 
 // streamWriter sends messages one after the other on a byte stream.
-type streamWriter struct{ net.Conn }
+type streamWriter struct {
+	net.Conn
+	stream *socket.Conn // nil when there is something in between
+}
 
 func (w *streamWriter) writeFrames(buf []byte, _ []int) error {
+	if w.stream != nil {
+		if buf = buf[w.stream.TryWrite(buf):]; len(buf) == 0 {
+			return nil
+		}
+	}
 	_ = w.SetWriteDeadline(time.Now().Add(writeTimeout))
 	_, err := w.Write(buf)
 	return err
@@ -119,7 +129,7 @@ func (s *session) encoder() *encoder {
 // sendNow has sent what is queued: a lone message at once, as far as the connection
 // takes it, everything else by the writer. It does not wait.
 func (s *session) sendNow() {
-	if s.direct == nil || s.stopAt.Load() != nil {
+	if s.stream == nil || s.stopAt.Load() != nil {
 		s.out.signal()
 		return
 	}
@@ -132,7 +142,7 @@ func (s *session) sendNow() {
 		e.add(&items[i])
 	}
 	s.activity.out.Add(int64(len(e.ends)))
-	if n := s.direct.write(e.buf); n < len(e.buf) {
+	if n := s.stream.TryWrite(e.buf); n < len(e.buf) {
 		s.rest, s.owed = append([]byte(nil), e.buf[n:]...), items
 		s.out.handOver()
 		return
