@@ -29,6 +29,8 @@ var rules = map[string]rule{
 	"internal/wire": {never: []string{"net", "net/http", "log/slog", "os"}},
 	"internal/rpc":  {never: []string{"net", "net/http", "database/sql"}},
 	"internal/auth": {never: []string{"net/http", "database/sql"}},
+	// What a misspelt word was meant to be, for all that refuse one.
+	"internal/closest": {never: []string{"net", "net/http", "database/sql", "os"}},
 
 	"internal/storage": {
 		modules: []string{"github.com/prometheus/client_golang"},
@@ -101,6 +103,7 @@ var rules = map[string]rule{
 	"internal/bench": {ours: []string{"internal/wire"}},
 
 	"internal/config": {
+		ours:    []string{"internal/closest"},
 		modules: []string{"github.com/knadh/koanf", "github.com/spf13/pflag"},
 		never:   []string{"net/http", "os"},
 	},
