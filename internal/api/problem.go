@@ -8,9 +8,11 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/closest"
 )
 
 // kinds is the table from the broker's error codes to this transport's.
@@ -151,7 +153,36 @@ func Decode(what string, raw []byte, v any) error {
 	if err == nil {
 		return nil
 	}
+	if _, quoted, ok := strings.Cut(err.Error(), "unknown field "); ok {
+		name, _ := strconv.Unquote(quoted)
+		return unknownMember(name, membersOf(reflect.TypeOf(v), nil))
+	}
 	return Explain(what, err)
+}
+
+// unknownMember refuses a member of an object, with the one of its known members that
+// was probably meant.
+func unknownMember(name string, known []string) error {
+	return invalid("the member %q is not known here%s", clip(name), closest.Hint(name, "%q", known))
+}
+
+// membersOf adds to all the names of the members of a document of type t, those of
+// objects within it as well: encoding/json does not say which one it is in.
+func membersOf(t reflect.Type, all []string) []string {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct || reflect.PointerTo(t).Implements(unmarshaler) {
+		return all
+	}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
+			all = append(all, name)
+		}
+		all = membersOf(f.Type, all)
+	}
+	return all
 }
 
 // explain says what is wrong with a body or a parameter.
@@ -187,9 +218,6 @@ func Explain(what string, err error) error {
 		return invalid("the parameter %s is not as it should be: %v", param.ParamName, param.Err)
 	case errors.As(err, &missing):
 		return invalid("the parameter %s is missing", missing.ParamName)
-	}
-	if _, name, ok := strings.Cut(err.Error(), "unknown field "); ok {
-		return invalid("the member %s is not known here", name)
 	}
 	return invalid("%v", err)
 }

@@ -71,7 +71,7 @@ var rules = map[string]rule{
 	"internal/proxy":   {ours: []string{""}},
 	"internal/api": {
 		ours: []string{
-			"", "internal/broker", "internal/caller", "internal/rpc", "internal/auth", "internal/stats", "internal/storage", "internal/wire",
+			"", "internal/broker", "internal/caller", "internal/closest", "internal/rpc", "internal/auth", "internal/stats", "internal/storage", "internal/wire",
 		},
 		modules: []string{"github.com/go-chi/chi/v5", "github.com/oapi-codegen/runtime", "go.yaml.in/yaml/v3"},
 		never:   []string{"database/sql"},
