@@ -43,12 +43,18 @@ func invalid(format string, args ...any) error {
 
 // wrongMethod and misdirected have statuses of their own.
 type (
-	wrongMethod struct{ text string }
+	wrongMethod struct {
+		text    string
+		allowed []string // methods
+		err     error    // what it is besides; nil: an invalid request
+	}
 	misdirected struct{ text string }
 )
 
 func (e *wrongMethod) Error() string { return e.text }
 func (e *misdirected) Error() string { return e.text }
+
+func (e *wrongMethod) Unwrap() error { return e.err }
 
 // detailed is an error whose problem has more than a code and a text.
 type detailed struct {
@@ -70,7 +76,9 @@ func ProblemOf(err error) Problem {
 	detail := textOf(err)
 	switch {
 	case errors.As(err, &method):
-		kind.code, kind.status, detail = "invalid", http.StatusMethodNotAllowed, method.text
+		if kind.status, detail = http.StatusMethodNotAllowed, method.text; method.err == nil {
+			kind.code = "invalid"
+		}
 	case errors.As(err, &host):
 		kind.code, kind.status, detail = "forbidden", http.StatusMisdirectedRequest, host.text
 	case errors.As(err, &call):
@@ -116,9 +124,14 @@ func textOf(err error) string {
 
 // problem answers a request with a problem document.
 func (h *handler) problem(w http.ResponseWriter, req *http.Request, err error) {
+	err = h.misread(req, err)
 	p := ProblemOf(err)
 	if p.Code == "internal" && req.Context().Err() == nil {
 		h.Log.Error("request failed", "method", req.Method, "path", req.URL.Path, "remote", req.RemoteAddr, "err", err)
+	}
+	var method *wrongMethod
+	if errors.As(err, &method) {
+		w.Header().Set("Allow", strings.Join(method.allowed, ", "))
 	}
 	p.Write(w)
 }
