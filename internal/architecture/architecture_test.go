@@ -117,9 +117,9 @@ var rules = map[string]rule{
 	},
 	"cmd/zbus": {
 		ours: []string{
-			"", "internal/bench", "internal/cli", "internal/config", "internal/daemon", "internal/datadir", "internal/storage",
+			"", "internal/bench", "internal/cli", "internal/closest", "internal/config", "internal/daemon", "internal/datadir", "internal/storage",
 		},
-		modules: []string{"github.com/spf13/cobra", "modernc.org/sqlite"},
+		modules: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "modernc.org/sqlite"},
 	},
 }
 
