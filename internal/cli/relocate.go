@@ -57,7 +57,7 @@ func (i *invocation) relocate(ctx context.Context, r *relocation) error {
 	}
 	plan, err := decode[apiclient.Plan](c.answer(c.PlanRelocation(ctx, i.args[0], i.args[1], apiclient.PlanRequest{To: to, Examples: &r.examples})))
 	if err != nil {
-		return hint(err, "see zbus group list %s", i.args[0])
+		return noGroup(err, i.args[0], i.args[1], "")
 	}
 	if r.dryRun && i.json {
 		return i.printJSON(plan.raw)
