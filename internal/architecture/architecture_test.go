@@ -95,7 +95,7 @@ var rules = map[string]rule{
 	"internal/apiclient": {modules: []string{"github.com/oapi-codegen/runtime"}},
 	// What users of a broker do, with the clients that everybody has.
 	"internal/cli": {
-		ours:    []string{"", "internal/apiclient", "internal/proxy", "internal/wire"},
+		ours:    []string{"", "internal/apiclient", "internal/closest", "internal/proxy", "internal/wire"},
 		modules: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/mattn/go-isatty"},
 		never:   []string{"database/sql"},
 	},
