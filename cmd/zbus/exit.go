@@ -103,5 +103,8 @@ func explain(err error) string {
 		return fmt.Sprintf("cannot listen on %s: the address is in use;"+
 			" stop the program that has it, or choose another address with --listen", op.Addr)
 	}
+	if errors.Is(err, datadir.ErrInUse) {
+		return err.Error() + "; stop that one, or give this one a directory of its own with --data"
+	}
 	return err.Error()
 }

@@ -62,6 +62,7 @@ func execute(ctx context.Context, args []string) error {
 	root.InitDefaultCompletionCmd(args...)
 	root.InitDefaultHelpCmd()
 	refuseUnknown(root)
+	root.SetFlagErrorFunc(flagError)
 	// The first thing called once the command line itself is in order.
 	accepted := false
 	root.PersistentPreRun = func(*cobra.Command, []string) { accepted = true }
@@ -81,36 +82,4 @@ func called(root *cobra.Command, args []string) string {
 		return root.CommandPath()
 	}
 	return cmd.CommandPath()
-}
-
-// refuseUnknown makes cobra's own verbs refuse what they do not know. They would
-// print their help and succeed.
-func refuseUnknown(root *cobra.Command) {
-	for _, cmd := range root.Commands() {
-		if cmd.Name() == "help" {
-			cmd.Args = func(_ *cobra.Command, topic []string) error {
-				found, rest, err := root.Find(topic)
-				if err != nil {
-					return err
-				}
-				return noArguments(found, rest)
-			}
-		}
-		if !cmd.Runnable() && cmd.HasSubCommands() {
-			cmd.Args = noArguments
-			cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-		}
-	}
-}
-
-// noArguments refuses words behind a verb, most of them misspelt verbs.
-func noArguments(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return nil
-	}
-	cmd.SuggestionsMinimumDistance = 2
-	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
-		return fmt.Errorf("unknown command %q (did you mean %s?)", args[0], near[0])
-	}
-	return fmt.Errorf("unknown command %q", args[0])
 }

@@ -117,6 +117,9 @@ func TestSecondBrokerOnADirectoryExits73AndNamesTheFirst(t *testing.T) {
 	first := start(t, command(t, nil, "--listen=127.0.0.1:0", "--data", data))
 	second := run(t, command(t, nil, "--listen=127.0.0.1:0", "--data", data))
 	wantFailure(t, second, exitInUse, fmt.Sprintf("in use by another broker (pid %d,", first.cmd.Process.Pid))
+	if want := "; stop that one, or give this one a directory of its own with --data\n"; !strings.HasSuffix(second.stderr, want) {
+		t.Errorf("got %s, want the way out at its end", second.stderr)
+	}
 
 	if err := first.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)

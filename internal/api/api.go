@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -85,6 +84,7 @@ type handler struct {
 	Options
 	broker *broker.Broker
 	stats  *stats.Sampler
+	routes chi.Routes // to tell what there is from what was asked for
 }
 
 // New makes the handler of everything below /api.
@@ -92,12 +92,9 @@ func New(opts Options) http.Handler {
 	h := &handler{Options: opts, broker: opts.Broker, stats: opts.Stats}
 	r := chi.NewRouter()
 	r.Use(h.guard, verbs, forms)
-	r.NotFound(func(w http.ResponseWriter, req *http.Request) {
-		h.problem(w, req, &broker.Error{Code: broker.NotFound, Text: "no such path: " + req.URL.Path + "; see " + Base + "/openapi.yaml"})
-	})
-	r.MethodNotAllowed(func(w http.ResponseWriter, req *http.Request) {
-		h.problem(w, req, &wrongMethod{req.Method + " is not possible here: see " + Base + "/openapi.yaml"})
-	})
+	h.routes = r
+	r.NotFound(h.noRoute)
+	r.MethodNotAllowed(h.noRoute)
 	r.Get(Base+"/openapi.yaml", text("application/yaml", opts.Contract))
 	r.Get(Base+"/asyncapi.yaml", text("application/yaml", opts.Channels))
 	h.docs(r)
@@ -150,33 +147,6 @@ func (h *handler) guard(next http.Handler) http.Handler {
 			return
 		}
 		protected.ServeHTTP(w, req)
-	})
-}
-
-// actions are the words behind a colon at the end of a path.
-var actions = map[string]bool{
-	"empty": true, "pause": true, "resume": true, "pull": true, "ack": true, "nack": true, "extend": true,
-	"apply": true, "revert": true, "test": true, "transaction": true,
-}
-
-// verbs tells the colons in names from the one before an action, which is the last
-// one of a POST: the router must not see the others.
-func verbs(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		path := req.URL.EscapedPath()
-		end := len(path)
-		if i := strings.LastIndexByte(path, ':'); req.Method == http.MethodPost && i >= 0 && actions[path[i+1:]] {
-			end = i
-		}
-		if strings.IndexByte(path[:end], ':') >= 0 {
-			// The router goes by the raw path if there is one, and what it finds there
-			// is unescaped.
-			u := *req.URL
-			u.RawPath = strings.ReplaceAll(path[:end], ":", "%3A") + path[end:]
-			req = req.Clone(req.Context())
-			req.URL = &u
-		}
-		next.ServeHTTP(w, req)
 	})
 }
 

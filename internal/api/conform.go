@@ -146,7 +146,7 @@ func (w *walk) object(t reflect.Type) error {
 		m, known := s.members[name]
 		switch {
 		case !known && s.members != nil:
-			return invalid("the member %q is not known here", name)
+			return unknownMember(name, sorted(s.members))
 		case t != nil && t.Kind() == reflect.Map:
 			m.of = t.Elem()
 		}

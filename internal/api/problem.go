@@ -8,9 +8,11 @@ import (
 	"io"
 	"net/http"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/closest"
 )
 
 // kinds is the table from the broker's error codes to this transport's.
@@ -41,12 +43,18 @@ func invalid(format string, args ...any) error {
 
 // wrongMethod and misdirected have statuses of their own.
 type (
-	wrongMethod struct{ text string }
+	wrongMethod struct {
+		text    string
+		allowed []string // methods
+		err     error    // what it is besides; nil: an invalid request
+	}
 	misdirected struct{ text string }
 )
 
 func (e *wrongMethod) Error() string { return e.text }
 func (e *misdirected) Error() string { return e.text }
+
+func (e *wrongMethod) Unwrap() error { return e.err }
 
 // detailed is an error whose problem has more than a code and a text.
 type detailed struct {
@@ -68,7 +76,9 @@ func ProblemOf(err error) Problem {
 	detail := textOf(err)
 	switch {
 	case errors.As(err, &method):
-		kind.code, kind.status, detail = "invalid", http.StatusMethodNotAllowed, method.text
+		if kind.status, detail = http.StatusMethodNotAllowed, method.text; method.err == nil {
+			kind.code = "invalid"
+		}
 	case errors.As(err, &host):
 		kind.code, kind.status, detail = "forbidden", http.StatusMisdirectedRequest, host.text
 	case errors.As(err, &call):
@@ -114,9 +124,14 @@ func textOf(err error) string {
 
 // problem answers a request with a problem document.
 func (h *handler) problem(w http.ResponseWriter, req *http.Request, err error) {
+	err = h.misread(req, err)
 	p := ProblemOf(err)
 	if p.Code == "internal" && req.Context().Err() == nil {
 		h.Log.Error("request failed", "method", req.Method, "path", req.URL.Path, "remote", req.RemoteAddr, "err", err)
+	}
+	var method *wrongMethod
+	if errors.As(err, &method) {
+		w.Header().Set("Allow", strings.Join(method.allowed, ", "))
 	}
 	p.Write(w)
 }
@@ -151,7 +166,36 @@ func Decode(what string, raw []byte, v any) error {
 	if err == nil {
 		return nil
 	}
+	if _, quoted, ok := strings.Cut(err.Error(), "unknown field "); ok {
+		name, _ := strconv.Unquote(quoted)
+		return unknownMember(name, membersOf(reflect.TypeOf(v), nil))
+	}
 	return Explain(what, err)
+}
+
+// unknownMember refuses a member of an object, with the one of its known members that
+// was probably meant.
+func unknownMember(name string, known []string) error {
+	return invalid("the member %q is not known here%s", clip(name), closest.Hint(name, "%q", known))
+}
+
+// membersOf adds to all the names of the members of a document of type t, those of
+// objects within it as well: encoding/json does not say which one it is in.
+func membersOf(t reflect.Type, all []string) []string {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct || reflect.PointerTo(t).Implements(unmarshaler) {
+		return all
+	}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); name != "" {
+			all = append(all, name)
+		}
+		all = membersOf(f.Type, all)
+	}
+	return all
 }
 
 // explain says what is wrong with a body or a parameter.
@@ -187,9 +231,6 @@ func Explain(what string, err error) error {
 		return invalid("the parameter %s is not as it should be: %v", param.ParamName, param.Err)
 	case errors.As(err, &missing):
 		return invalid("the parameter %s is missing", missing.ParamName)
-	}
-	if _, name, ok := strings.Cut(err.Error(), "unknown field "); ok {
-		return invalid("the member %s is not known here", name)
 	}
 	return invalid("%v", err)
 }

@@ -30,6 +30,8 @@ var rules = map[string]rule{
 	"internal/rpc":    {never: []string{"net", "net/http", "database/sql"}},
 	"internal/socket": {modules: []string{"golang.org/x/sys"}, never: []string{"net/http", "database/sql"}},
 	"internal/auth":   {never: []string{"net/http", "database/sql"}},
+	// What a misspelt word was meant to be, for all that refuse one.
+	"internal/closest": {never: []string{"net", "net/http", "database/sql", "os"}},
 
 	"internal/storage": {
 		modules: []string{"github.com/prometheus/client_golang"},
@@ -70,7 +72,7 @@ var rules = map[string]rule{
 	"internal/proxy":   {ours: []string{""}},
 	"internal/api": {
 		ours: []string{
-			"", "internal/broker", "internal/caller", "internal/rpc", "internal/auth", "internal/stats", "internal/storage", "internal/wire",
+			"", "internal/broker", "internal/caller", "internal/closest", "internal/rpc", "internal/auth", "internal/stats", "internal/storage", "internal/wire",
 		},
 		modules: []string{"github.com/go-chi/chi/v5", "github.com/oapi-codegen/runtime", "go.yaml.in/yaml/v3"},
 		never:   []string{"database/sql"},
@@ -94,7 +96,7 @@ var rules = map[string]rule{
 	"internal/apiclient": {modules: []string{"github.com/oapi-codegen/runtime"}},
 	// What users of a broker do, with the clients that everybody has.
 	"internal/cli": {
-		ours:    []string{"", "internal/apiclient", "internal/proxy", "internal/wire"},
+		ours:    []string{"", "internal/apiclient", "internal/closest", "internal/proxy", "internal/wire"},
 		modules: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/mattn/go-isatty"},
 		never:   []string{"database/sql"},
 	},
@@ -102,6 +104,7 @@ var rules = map[string]rule{
 	"internal/bench": {ours: []string{"internal/wire"}},
 
 	"internal/config": {
+		ours:    []string{"internal/closest"},
 		modules: []string{"github.com/knadh/koanf", "github.com/spf13/pflag"},
 		never:   []string{"net/http", "os"},
 	},
@@ -115,9 +118,9 @@ var rules = map[string]rule{
 	},
 	"cmd/zbus": {
 		ours: []string{
-			"", "internal/bench", "internal/cli", "internal/config", "internal/daemon", "internal/datadir", "internal/storage",
+			"", "internal/bench", "internal/cli", "internal/closest", "internal/config", "internal/daemon", "internal/datadir", "internal/storage",
 		},
-		modules: []string{"github.com/spf13/cobra", "modernc.org/sqlite"},
+		modules: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "modernc.org/sqlite"},
 	},
 }
 

@@ -11,7 +11,8 @@ import "strings"
 // through. Pattern and tag are compared part by part, parts being separated by
 // ".", with regard to case: "+" is one part, whatever it is; "*" is one or more
 // parts at the end of a pattern, and one part elsewhere; "#" is any number of
-// parts, none included.
+// parts, none included. A part may be empty: a tag may be any text, and "a..b"
+// matches the tag "a..b".
 //
 // A message without a tag passes the empty filter and "#" only.
 type Filter struct {

@@ -51,6 +51,12 @@ func TestFilterMatches(t *testing.T) {
 		{"*", "a.b", true},
 		{"a..b", "a..b", true},
 		{"a.+.b", "a..b", true}, // an empty part is a part
+		{"a..b", "a.b", false},
+		{".a", ".a", true},
+		{".a", "a", false},
+		{"a.", "a.", true},
+		{"a.", "a", false},
+		{"a.*", "a.", true},
 
 		{"!a.*", "a.x", false},
 		{"!a.*", "b", true},

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -163,6 +164,18 @@ func TestPlanOfAGroupBehindRetentionCanBeApplied(t *testing.T) {
 		r.apply(p)
 		if at := g.Info().Cursor; at != 9 {
 			r.Errorf("cursor %d, want 9", at)
+		}
+	})
+}
+
+func TestShiftOfAnySizeLeadsToTheEndOnItsSide(t *testing.T) {
+	inBubble(t, Options{}, func(r *rig) {
+		g := r.explicitGroup(10, 0)
+		r.apply(r.plan(g, at(4), PlanOptions{}))
+		for shift, want := range map[int64]int64{-5: 0, math.MinInt64: 0, 2: 6, 7: 10, math.MaxInt64: 10} {
+			if p := r.plan(g, Place{At: AtShift, Offset: shift}, PlanOptions{}); p.To != want {
+				r.Errorf("shift %d from 4: to %d, want %d", shift, p.To, want)
+			}
 		}
 	})
 }

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"math"
 	"sort"
 
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -75,7 +76,8 @@ func (b *Broker) Resolve(ctx context.Context, t *Topic, g *Group, p Place) (int6
 		if g == nil {
 			return 0, errorf(Invalid, "a shift needs a group to start from")
 		}
-		to = g.settledTo.Load() + p.Offset
+		at := g.settledTo.Load()
+		to = at + min(p.Offset, math.MaxInt64-at)
 	default:
 		return 0, errorf(Invalid, "no place given: name an offset, a time, a message id, a group, earliest or latest")
 	}

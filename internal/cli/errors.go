@@ -85,3 +85,19 @@ func hint(err error, format string, args ...any) error {
 	}
 	return &failure{strings.TrimPrefix(err.Error(), "zbus: ") + "; " + fmt.Sprintf(format, args...), err}
 }
+
+// noGroup says in a sentence that a group, or its topic, is not there. The broker's
+// words are about whatever a request names, and the client puts that request before
+// them; what it does not know of stays as it is, such as a place that was not found.
+func noGroup(err error, topic, group, help string) error {
+	if !errors.Is(err, zbus.ErrNotFound) {
+		return err
+	}
+	switch text := err.Error(); {
+	case strings.HasSuffix(text, "Topic("+topic+") not found"):
+		return &failure{"there is no topic " + topic + "; see zbus topic list", err}
+	case strings.HasSuffix(text, "ConsumeGroup("+group+") not found"):
+		return &failure{"topic " + topic + " has no group " + group + "; " + help + "see zbus group list " + topic, err}
+	}
+	return err
+}

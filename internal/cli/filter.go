@@ -71,7 +71,7 @@ func (i *invocation) setFilter(ctx context.Context, c *api, last int, test bool,
 		Filter: i.args[2], Group: &i.args[1], Last: &last,
 	})))
 	if err != nil {
-		return hint(err, "see zbus group list %s", i.args[0])
+		return noGroup(err, i.args[0], i.args[1], "")
 	}
 	if test && i.json {
 		return i.printJSON(d.raw)

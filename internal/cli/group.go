@@ -120,7 +120,7 @@ func apiPlace(flag, text string, shifts bool) (apiclient.Place, error) {
 // group asks for one group.
 func (i *invocation) group(ctx context.Context, c *api, topic, group string) (decoded[apiclient.Group], error) {
 	d, err := decode[apiclient.Group](c.answer(c.GetGroup(ctx, topic, group)))
-	return d, hint(err, "see zbus group list %s", topic)
+	return d, noGroup(err, topic, group, "")
 }
 
 func (a *app) groupList() *cobra.Command {
@@ -304,7 +304,7 @@ func (i *invocation) patchGroup(ctx context.Context, body apiclient.GroupPatch, 
 	}
 	d, err := decode[apiclient.Group](c.answer(c.UpdateGroup(ctx, i.args[0], i.args[1], nil, body)))
 	if err != nil {
-		return hint(err, "see zbus group list %s", i.args[0])
+		return noGroup(err, i.args[0], i.args[1], "")
 	}
 	if done == "" || i.json {
 		return i.showGroup(d)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/apiclient"
+	"github.com/rushmore/zbus-go/internal/closest"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
@@ -141,8 +142,8 @@ func readMessage(text []byte, m *zbus.Message) error {
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&v); err != nil {
-		return fail(ErrData, "not a message: %s; must be an object with id, tag, key, headers, body or bodyBase64",
-			strings.TrimPrefix(err.Error(), "json: "))
+		return fail(ErrData, "not a message: %s; must be an object with %s or %s", misread(err),
+			strings.Join(members[:len(members)-1], ", "), members[len(members)-1])
 	}
 	switch {
 	case d.More():
@@ -165,6 +166,29 @@ func readMessage(text []byte, m *zbus.Message) error {
 		m.Body = []byte(*v.Body)
 	}
 	return nil
+}
+
+// members are those of a message that is to be published.
+var members = []string{"id", "tag", "key", "headers", "body", "bodyBase64"}
+
+// misread says what is wrong with a line in other words than those of encoding/json,
+// which are about Go types and the end of a file.
+func misread(err error) string {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return "the line ends in the middle of its JSON"
+	}
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) {
+		what := "it"
+		if field := strings.TrimPrefix(wrong.Field, "NewMessage."); field != "" {
+			what = "the member " + field
+		}
+		return what + " can't be a JSON " + wrong.Value
+	}
+	if _, quoted, ok := strings.Cut(err.Error(), "unknown field "); ok {
+		return "unknown member " + quoted + closest.Hint(strings.Trim(quoted, `"`), "%q", members)
+	}
+	return strings.TrimPrefix(err.Error(), "json: ")
 }
 
 // headers are those of the line over common ones. Of a message that was stored before,

@@ -25,7 +25,7 @@ func (a *app) groupJournal() *cobra.Command {
 			}
 			entries, err := collect(i.journal(ctx, c), most)
 			if err != nil {
-				return hint(err, "see zbus group list %s", i.args[0])
+				return noGroup(err, i.args[0], i.args[1], "")
 			}
 			return i.printJournal(entries)
 		}),
@@ -78,7 +78,7 @@ func (a *app) groupUndo() *cobra.Command {
 			}
 			entry, err := i.undoable(ctx, c)
 			if err != nil {
-				return hint(err, "see zbus group journal %s %s", i.args[0], i.args[1])
+				return noGroup(err, i.args[0], i.args[1], "")
 			}
 			d, err := decode[apiclient.Moved](c.answer(c.Revert(ctx, entry, because(reason))))
 			if err != nil {
@@ -105,7 +105,7 @@ func (i *invocation) undoable(ctx context.Context, c *api) (string, error) {
 		}
 	}
 	if len(i.args) == 3 {
-		return "", fail(zbus.ErrNotFound, "group %s/%s has no journal entry %q", i.args[0], i.args[1], i.args[2])
+		return "", fail(zbus.ErrNotFound, "group %s/%s has no journal entry %q; see zbus group journal %s %s", i.args[0], i.args[1], i.args[2], i.args[0], i.args[1])
 	}
 	return "", fail(zbus.ErrNotFound, "group %s/%s was not moved nor given another filter: there is nothing to undo", i.args[0], i.args[1])
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -44,7 +46,11 @@ func (a *app) relocateCommand() *cobra.Command {
 }
 
 func (i *invocation) relocate(ctx context.Context, r *relocation) error {
-	to, err := apiPlace("to", r.to, true)
+	place, err := parsePlace("to", r.to, true, time.Now())
+	if err != nil {
+		return err
+	}
+	to, err := place.api()
 	if err != nil {
 		return err
 	}
@@ -57,13 +63,16 @@ func (i *invocation) relocate(ctx context.Context, r *relocation) error {
 	}
 	plan, err := decode[apiclient.Plan](c.answer(c.PlanRelocation(ctx, i.args[0], i.args[1], apiclient.PlanRequest{To: to, Examples: &r.examples})))
 	if err != nil {
-		return hint(err, "see zbus group list %s", i.args[0])
-	}
-	if r.dryRun && i.json {
-		return i.printJSON(plan.raw)
+		return noGroup(err, i.args[0], i.args[1], "")
 	}
 	for {
 		p := &plan.value
+		if err := i.noteEnd(ctx, c, r.to, place, p); err != nil {
+			return err
+		}
+		if r.dryRun && i.json {
+			return i.printJSON(plan.raw)
+		}
 		if !i.json {
 			i.printPlan(p)
 		}
@@ -85,6 +94,35 @@ func (i *invocation) relocate(ctx context.Context, r *relocation) error {
 			return err
 		}
 	}
+}
+
+// noteEnd says so when an offset or a shift leads out of the log: the plan is for the
+// end that is nearest, and has no word for it. The log is asked for only then, and
+// looked at after the plan, so what has come since does not make a note wrong.
+func (i *invocation) noteEnd(ctx context.Context, c *api, text string, to place, p *apiclient.Plan) error {
+	var wanted int64
+	switch {
+	case to.offset != nil:
+		wanted = *to.offset
+	case to.shift != nil:
+		wanted = value(p.From) + min(*to.shift, math.MaxInt64-value(p.From))
+	default:
+		return nil
+	}
+	if wanted == value(p.To) {
+		return nil
+	}
+	t, err := i.topic(ctx, c, p.Topic)
+	if err != nil {
+		return err
+	}
+	switch {
+	case wanted < value(t.value.FirstOffset):
+		i.say("note: --to %s is before the oldest message, so the group goes to that, offset %s", text, count(p.To))
+	case wanted > value(t.value.NextOffset):
+		i.say("note: --to %s is beyond the newest message, so the group goes behind that, to offset %s", text, count(p.To))
+	}
+	return nil
 }
 
 // refused goes on when a group has moved while its plan was looked at: with a fresh

@@ -12,6 +12,8 @@ import (
 	"github.com/knadh/koanf/providers/posflag"
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
+
+	"github.com/rushmore/zbus-go/internal/closest"
 )
 
 const (
@@ -123,7 +125,7 @@ func loadEnvironment(k *koanf.Koanf, environ []string, table []setting) error {
 		TransformFunc: func(key, text string) (string, any) {
 			name, ok := byVariable[key]
 			if !ok && unknown == nil && !byKubernetes(key) && !slices.Contains(ofClients, key) {
-				near := variable(closest(settingName(key), append(names(table), fileName)))
+				near := variable(closest.To(settingName(key), append(names(table), fileName)))
 				unknown = fmt.Errorf("%s: unknown variable; the closest setting is %s", key, near)
 			}
 			return name, text
@@ -151,7 +153,7 @@ func loadFile(k *koanf.Koanf, path string, table []setting) error {
 	known := names(table)
 	for _, key := range k.Keys() {
 		if !slices.Contains(known, key) {
-			return fmt.Errorf("config file %q: unknown setting %q; the closest is %q", path, key, closest(key, known))
+			return fmt.Errorf("config file %q: unknown setting %q; the closest is %q", path, key, closest.To(key, known))
 		}
 	}
 	return nil

@@ -102,36 +102,3 @@ func isGiven(s string) bool { return s != "" }
 func orEmpty(check func(string) bool) func(string) bool {
 	return func(s string) bool { return s == "" || check(s) }
 }
-
-// closest is the name with the fewest edits from the given one.
-func closest(given string, names []string) string {
-	best, least := "", -1
-	for _, name := range names {
-		if d := distance(given, name); least < 0 || d < least {
-			best, least = name, d
-		}
-	}
-	return best
-}
-
-// distance is the number of bytes to insert, remove or replace to get from a
-// to b (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
-}

@@ -106,6 +106,68 @@ func TestWhatIsNotInTheDocumentIsAProblem(t *testing.T) {
 	}
 }
 
+func TestMisusedActionIsToldWhatThereIs(t *testing.T) {
+	c := startClient(t)
+	explicitGroup(c, 1)
+	for _, x := range []struct {
+		method, path string
+		status       int
+		code, allow  string
+		words        []string
+	}{
+		{"POST", "/topics/T/groups/g:pul", 405, "invalid", "GET, PATCH, DELETE", []string{"no action :pul", "(did you mean :pull?)", ":ack, :extend, :nack or :pull"}},
+		{"POST", "/topics/T/groups/g:apply", 405, "invalid", "GET, PATCH, DELETE", []string{"no action :apply", "use :ack"}},
+		{"POST", "/topics/a:b:puase", 405, "invalid", "GET, PATCH, DELETE", []string{"no action :puase", "(did you mean :pause?)", ":empty, :pause or :resume"}},
+		{"POST", "/plans/p-1:aply", 405, "invalid", "GET", []string{"(did you mean :apply?)", "use :apply"}},
+		{"POST", "/topics/T/filters:tset", 404, "not_found", "", []string{"no action :tset", "(did you mean :test?)"}},
+		{"POST", "/topics/T/groups/g", 405, "invalid", "GET, PATCH, DELETE", []string{"POST is not possible here: use GET, PATCH or DELETE", "or POST with an action: :ack, :extend, :nack or :pull"}},
+		{"PUT", "/topics", 405, "invalid", "GET, POST", []string{"PUT is not possible here: use GET or POST"}},
+		{"PUT", "/topics/T/groups/g:pull", 405, "invalid", "POST", []string{":pull is an action: use POST"}},
+		{"GET", "/topics/T/filters:test", 405, "invalid", "POST", []string{":test is an action: use POST"}},
+		{"GET", "/messages:transaction", 405, "invalid", "POST", []string{":transaction is an action: use POST"}},
+		// It could be a name, so the code says that there is nothing of that name.
+		{"GET", "/topics/T/groups/g:pull", 405, "not_found", "POST", []string{"ConsumeGroup(g:pull) not found", ":pull is an action: use POST"}},
+		{"GET", "/topics/T:pause", 405, "not_found", "POST", []string{"Topic(T:pause) not found", ":pause is an action: use POST"}},
+		{"GET", "/topics/T/groups/g:other", 404, "not_found", "", []string{"ConsumeGroup(g:other)"}},
+		{"GET", "/topics/none:pull/groups/g", 404, "not_found", "", []string{"Topic(none:pull)"}},
+		{"DELETE", "/topics/T:pause", 404, "not_found", "", []string{"Topic(T:pause)"}},
+	} {
+		r := c.do(x.method, x.path, anyway).refused(x.status, x.code, x.words...)
+		if got := r.header.Get("Allow"); got != x.allow {
+			t.Errorf("%s %s: Allow is %q, want %q", x.method, x.path, got, x.allow)
+		}
+	}
+	c.post("/topics/T/groups", object{"name": "g:pull"}).want(201)
+	c.get("/topics/T/groups/g:pull").is("name", "g:pull")
+}
+
+func TestUnknownMemberIsRefusedWithTheOneThatWasMeant(t *testing.T) {
+	c := startClient(t)
+	explicitGroup(c, 1)
+	for _, x := range []struct {
+		path string
+		body any
+		want string
+	}{
+		{"/topics/T/groups", object{"name": "h", "filtre": "a"}, `the member "filtre" is not known here (did you mean "filter"?)`},
+		{"/topics/T/groups", object{"name": "h", "Filter": "a"}, `(did you mean "filter"?)`},
+		{"/topics/T/messages", object{"boddy": "a"}, `(did you mean "body"?)`},
+		{"/topics/T/groups/g/plans", object{"to": object{"ofset": 1}}, `(did you mean "offset"?)`},
+		{"/messages:transaction", object{"messages": list{object{"topic": "T", "tga": "a"}}}, `(did you mean "tag"?)`},
+		{"/topics/T/messages", lines("{\"boddy\":\"a\"}\n"), `line 1: the member "boddy" is not known here (did you mean "body"?)`},
+	} {
+		c.do("POST", x.path, anyway, x.body).refused(400, "invalid", x.want)
+	}
+	r := c.do("POST", "/topics/T/groups", anyway, object{"name": "h", "colour": "red"}).refused(400, "invalid")
+	if got, want := r.str("detail"), `the member "colour" is not known here`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	r = c.do("POST", "/topics/T/messages", anyway, object{strings.Repeat("n", 1<<20): "a"}).refused(400, "invalid")
+	if n := len(r.str("detail")); n > 200 {
+		t.Errorf("a detail of %d bytes", n)
+	}
+}
+
 // links finds what a page would load or go to.
 var links = regexp.MustCompile(`<[a-z]+[^>]*\s(?:src|href|action|srcset|data)="([^"]*)"`)
 

@@ -226,7 +226,7 @@ func (s *session) relocate(m *wire.Message) {
 	case "latest":
 		place.At = broker.AtLatest
 	default:
-		s.send(http.StatusBadRequest, id, "Bad to: must be earliest or latest")
+		s.send(http.StatusBadRequest, id, "Bad to: must be earliest or latest; for another place give offset=, timestamp=, msgid= or from_group= instead")
 		return
 	}
 	if _, err := g.Relocate(s.admin(), place, "relocate", s.remote, m.Get("reason")); err != nil {
