@@ -3,6 +3,7 @@ package server
 import (
 	"encoding/json"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/rushmore/zbus-go/internal/broker"
@@ -20,7 +21,7 @@ import (
 // It returns "" when none of these fits.
 func (s *session) fromURL(m *wire.Message) string {
 	path, query, _ := strings.Cut(m.URL, "?")
-	var segments []string
+	segments := make([]string, 0, 4) // on the stack, as long as nobody keeps it
 	for part := range strings.SplitSeq(path, "/") {
 		if part != "" {
 			segments = append(segments, unescape(part))
@@ -111,7 +112,7 @@ func call(m *wire.Message, segments []string) {
 		Method string   `json:"method"`
 		Params []string `json:"params,omitempty"`
 		Module string   `json:"module,omitempty"`
-	}{segments[1], segments[2:], m.Get(wire.HeaderModule)}
+	}{segments[1], slices.Clone(segments[2:]), m.Get(wire.HeaderModule)}
 	m.Body, _ = json.Marshal(req) // strings always marshal
 	m.Del(wire.HeaderModule)
 	m.Set(wire.HeaderRPCMethod, segments[1])
