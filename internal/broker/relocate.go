@@ -75,7 +75,9 @@ func (b *Broker) Resolve(ctx context.Context, t *Topic, g *Group, p Place) (int6
 		if g == nil {
 			return 0, errorf(Invalid, "a shift needs a group to start from")
 		}
-		to = g.settledTo.Load() + p.Offset
+		// Cut to the log before it is added: a shift may be as large as numbers get.
+		from := g.settledTo.Load()
+		to = from + min(max(p.Offset, t.First()-from), t.Next()-from)
 	default:
 		return 0, errorf(Invalid, "no place given: name an offset, a time, a message id, a group, earliest or latest")
 	}

@@ -185,3 +185,30 @@ func TestJournalSurvivesARestart(t *testing.T) {
 	c.get("/topics/T/groups/g").is("cursor", 2)
 	c.post("/journal/"+entry+":revert").want(200).is("group.cursor", 0)
 }
+
+// A shift may be any number that is one: the log ends before it does.
+func TestShiftBeyondTheLogEndsAtItsEnd(t *testing.T) {
+	c := startClient(t)
+	explicitGroup(c, 20)
+	c.do("PATCH", "/topics/T", object{"retention": object{"maxCount": "5"}}).want(200)
+	eventually(t, "retention works", func() bool { return c.get("/topics/T").num("firstOffset") == 15 })
+	for _, x := range []struct {
+		from  any
+		shift string
+		want  int
+	}{
+		{"latest", "9223372036854775807", 20},
+		{"latest", "-9223372036854775808", 15},
+		{"latest", "-2", 18},
+		{"earliest", "9223372036854775807", 20},
+		{"earliest", "-9223372036854775808", 15},
+		{"earliest", "2", 17},
+	} {
+		start := c.post("/topics/T/groups/g/plans", object{"to": x.from}).want(201).str("id")
+		c.post("/plans/" + start + ":apply").want(200)
+		to := object{"shift": x.shift}
+		c.post("/topics/T/groups/g/plans", object{"to": to}).want(201).is("to", x.want)
+		c.post("/messages:transaction", object{"relocations": list{object{"topic": "T", "group": "g", "to": to}}}).want(200)
+		c.get("/topics/T/groups/g").is("cursor", x.want)
+	}
+}
