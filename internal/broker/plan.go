@@ -4,7 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"slices"
-	"sync"
+	"strings"
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -48,47 +48,11 @@ type Plan struct {
 	filter *Filter
 }
 
-// plans are those that can still be applied.
-type plans struct {
-	mu   sync.Mutex
-	byID map[string]*Plan // guarded by mu
-	old  []string         // guarded by mu: ids, oldest first
-}
-
-func (p *plans) keep(n *Plan) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.byID == nil {
-		p.byID = make(map[string]*Plan)
-	}
-	p.byID[n.ID] = n
-	p.old = append(p.old, n.ID)
-	for len(p.old) > maxPlans {
-		delete(p.byID, p.old[0])
-		p.old = p.old[1:]
-	}
-}
-
-func (p *plans) get(id string) *Plan {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.byID[id]
-}
-
-func (p *plans) drop(id string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.byID, id)
-	if i := slices.Index(p.old, id); i >= 0 {
-		p.old = slices.Delete(p.old, i, i+1)
-	}
-}
-
 // PlanOptions say how a plan is made.
 type PlanOptions struct {
 	Tolerance int64   // how far the cursor may move until the plan is applied; negative: as is usual
 	Rate      float64 // deliveries of the group a second, for the usual tolerance
-	Examples  int     // most messages in Plan.First and Plan.Last
+	Examples  int     // most messages in Plan.First and Plan.Last; fewer when they are large
 }
 
 // Plan works out what moving the group would do. Its cost grows with the messages
@@ -121,7 +85,7 @@ func (g *Group) Plan(ctx context.Context, place Place, opts PlanOptions) (*Plan,
 	if err := p.examples(ctx); err != nil {
 		return nil, err
 	}
-	g.b.plans.keep(p)
+	g.b.plans.keep(p, g.b.now())
 	return p, nil
 }
 
@@ -183,35 +147,48 @@ func (p *Plan) examples(ctx context.Context) error {
 		return nil
 	}
 	collect := func(list *[]storage.Record) func(r *storage.Record) bool {
+		room := int64(exampleBytes / 2)
 		return func(r *storage.Record) bool {
-			if p.filter.Match(r.Tag) && !r.Damaged() {
-				*list = append(*list, preview(r))
+			if !p.filter.Match(r.Tag) || r.Damaged() {
+				return true
 			}
+			e := preview(r)
+			if room -= exampleCost(&e); room < 0 {
+				return false
+			}
+			*list = append(*list, e)
 			return len(*list) < p.Examples
 		}
 	}
-	_, _, err := t.Scan(ctx, Scan{From: p.To, To: next, Rows: exampleRows, Bytes: planBytes}, collect(&p.First))
+	_, _, err := t.Scan(ctx, Scan{From: p.To, To: next, Rows: exampleRows, Bytes: exampleScan}, collect(&p.First))
 	if err != nil {
 		return err
 	}
-	_, _, err = t.Scan(ctx, Scan{From: next - 1, To: p.To - 1, Back: true, Rows: exampleRows, Bytes: planBytes}, collect(&p.Last))
+	_, _, err = t.Scan(ctx, Scan{From: next - 1, To: p.To - 1, Back: true, Rows: exampleRows, Bytes: exampleScan}, collect(&p.Last))
 	slices.Reverse(p.Last)
 	return err
 }
 
 const (
-	planBytes    = 64 << 20 // looked at for examples
-	previewBytes = 1 << 10  // of a body in an example
+	exampleScan  = 64 << 20  // looked at for examples
+	exampleBytes = 256 << 10 // that the examples of one plan cost, half of it for each list
+	previewBytes = 1 << 10   // of a body in an example
 )
 
-// preview is a copy of a message with the beginning of its body.
+// preview is a copy of a message with the beginning of its body. It shares no memory
+// with the message, which was read with a block of others.
 func preview(r *storage.Record) storage.Record {
 	c := *r
-	if len(c.Body) > previewBytes {
-		c.Omitted = len(c.Body) - previewBytes
-		c.Body = slices.Clone(c.Body[:previewBytes])
-	}
+	c.ID, c.Tag, c.Headers = strings.Clone(c.ID), strings.Clone(c.Tag), strings.Clone(c.Headers)
+	shown := min(len(c.Body), previewBytes)
+	c.Omitted += len(c.Body) - shown
+	c.Body = slices.Clone(c.Body[:shown])
 	return c
+}
+
+// exampleCost is what a message that preview made costs in memory.
+func exampleCost(r *storage.Record) int64 {
+	return r.Size() - int64(r.Omitted) + recordOverhead
 }
 
 // FindPlan finds a plan that was made since the broker started and has neither
