@@ -46,6 +46,7 @@ type Plan struct {
 	Expires   int64
 
 	filter *Filter
+	spent  bool // applied or refused: what is left of it says so to whoever applies it again
 }
 
 // PlanOptions say how a plan is made.
@@ -194,12 +195,26 @@ func exampleCost(r *storage.Record) int64 {
 // FindPlan finds a plan that was made since the broker started and has neither
 // expired nor been applied, and whose group is still there.
 func (b *Broker) FindPlan(id string) (*Plan, error) {
+	p, err := b.PlanToApply(id)
+	if err == nil && p.spent {
+		return nil, planNotFound(id)
+	}
+	return p, err
+}
+
+// PlanToApply is FindPlan for [Broker.Apply], which has an answer of its own for a
+// plan that was applied before.
+func (b *Broker) PlanToApply(id string) (*Plan, error) {
 	p := b.plans.get(id)
 	if p == nil || p.Expires < b.now() || p.Group.removed() {
 		b.plans.drop(id)
-		return nil, errorf(NotFound, "no plan %q: it was applied, expired or its group was removed; make a new one", id)
+		return nil, planNotFound(id)
 	}
 	return p, nil
+}
+
+func planNotFound(id string) error {
+	return errorf(NotFound, "no plan %q: it was applied, expired or its group was removed; make a new one", id)
 }
 
 func (g *Group) removed() bool {
@@ -208,27 +223,26 @@ func (g *Group) removed() bool {
 	return g.gone
 }
 
-// Apply does what a plan says. When the group is not any more as the plan found it
-// nothing happens, the error is a Conflict, and fresh is a new plan for the same
-// place.
+// Apply does what a plan says. When the group is not any more as the plan found it, as
+// when the plan was applied before, nothing happens, the error is a Conflict, and
+// fresh is a new plan for the same place, or nil when there is no such place any more.
 func (b *Broker) Apply(ctx context.Context, p *Plan, actor, reason string) (move Move, fresh *Plan, err error) {
 	g := p.Group
 	move, err = g.move(ctx, relocation{
 		to: storage.At(p.To), kind: "relocate", actor: actor, reason: reason, still: p.still,
 	})
-	switch CodeOf(err) {
-	case Conflict:
+	switch {
+	case err == nil:
+		b.plans.spend(p)
+	case CodeOf(err) == NotFound:
 		b.plans.drop(p.ID)
+	case CodeOf(err) == Conflict:
+		b.plans.spend(p)
 		again, planErr := g.Plan(ctx, p.Place, PlanOptions{Tolerance: p.Tolerance, Examples: p.Examples})
-		if planErr != nil {
+		if planErr != nil && (CodeOf(planErr) != NotFound || g.removed()) {
 			return move, nil, planErr
 		}
 		return move, again, err
-	case NotFound:
-		b.plans.drop(p.ID)
-	}
-	if err == nil {
-		b.plans.drop(p.ID)
 	}
 	return move, nil, err
 }
@@ -238,6 +252,8 @@ func (p *Plan) still() error {
 	g := p.Group
 	moved := g.standing().Cursor - p.From.Cursor
 	switch version := g.version(); {
+	case p.spent:
+		return errorf(Conflict, "the plan was applied or refused before")
 	case version != p.Version:
 		return errorf(Conflict, "ConsumeGroup(%s) was moved or changed since the plan was made: its version is %s, not %s", g.name, version, p.Version)
 	case moved > p.Tolerance || -moved > p.Tolerance:

@@ -7,7 +7,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
-// plans are those that can still be applied. They go when they have expired, and the
+// plans are those that can still be applied, and what is left of those that were. They go when they have expired, and the
 // oldest before that when there are too many or they hold too much.
 type plans struct {
 	limit int64 // bytes of all; set once
@@ -46,6 +46,23 @@ func (p *plans) drop(id string) {
 	if i := slices.Index(p.old, p.byID[id]); i >= 0 {
 		p.dropAt(i)
 	}
+}
+
+// spend leaves of a plan what says that it can't be applied any more, until it would
+// have expired.
+func (p *plans) spend(n *Plan) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := slices.Index(p.old, n)
+	if i < 0 {
+		return // it went meanwhile, or another one who applied it was here
+	}
+	left := &Plan{
+		ID: n.ID, Group: n.Group, Place: n.Place, Tolerance: n.Tolerance, Examples: n.Examples,
+		Created: n.Created, Expires: n.Expires, spent: true,
+	}
+	p.bytes += left.cost() - n.cost()
+	p.byID[n.ID], p.old[i] = left, left
 }
 
 // expire drops what has expired.

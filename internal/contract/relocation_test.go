@@ -145,6 +145,51 @@ func TestOfTwoAppliesAtOnceOneWins(t *testing.T) {
 	}
 }
 
+func TestPlanThatWasAppliedConflictsUntilItsGroupIsGone(t *testing.T) {
+	b := start(t)
+	c := b.client(t)
+	explicitGroup(c, 10)
+	for range 10 {
+		plan := c.post("/topics/T/groups/g/plans", object{"to": "latest"}).want(201).str("id")
+		replies := make([]*reply, 3)
+		var all sync.WaitGroup
+		for i := range replies {
+			rival := b.client(t)
+			all.Go(func() {
+				r, err := rival.try("POST", "/plans/"+plan+":apply")
+				if err != nil {
+					t.Error(err)
+				}
+				replies[i] = r
+			})
+		}
+		all.Wait()
+		wins := 0
+		for _, r := range append(replies, c.post("/plans/"+plan+":apply")) {
+			if r.status == 200 {
+				wins++
+				continue
+			}
+			r.refused(409, "conflict").is("plan.from", 10, "plan.to", 10)
+		}
+		if wins != 1 {
+			t.Fatalf("%d applies of a plan were done", wins)
+		}
+		c.do("GET", "/plans/"+plan).refused(404, "not_found")
+		back := c.post("/topics/T/groups/g/plans", object{"to": "earliest"}).want(201).str("id")
+		c.post("/plans/" + back + ":apply").want(200)
+	}
+	plan := c.post("/topics/T/groups/g/plans", object{"to": "latest"}).want(201).str("id")
+	other := c.post("/topics/T/groups/g/plans", object{"to": "latest"}).want(201).str("id")
+	c.post("/plans/" + plan + ":apply").want(200)
+	for range 2 { // a plan that was refused stays so
+		c.post("/plans/"+other+":apply").refused(409, "conflict").is("plan.from", 10)
+	}
+	c.do("DELETE", "/topics/T/groups/g").want(204)
+	c.post("/plans/"+plan+":apply").refused(404, "not_found")
+	c.post("/plans/"+other+":apply").refused(404, "not_found")
+}
+
 func TestPlanIsRefusedWhenTheCursorWentTooFar(t *testing.T) {
 	c := startClient(t)
 	explicitGroup(c, 10, object{"settle": "auto"})
