@@ -128,7 +128,7 @@ func (spec *GroupSpec) set(def *storage.Group) error {
 // the filter is journalled.
 func (b *Broker) alterGroup(ctx context.Context, g *Group, spec GroupSpec) error {
 	g.mu.Lock()
-	old, place := g.def, g.progress()
+	old, place := g.def, g.standing()
 	g.mu.Unlock()
 	if err := g.expect(spec.Version); err != nil {
 		return err

@@ -231,6 +231,24 @@ func TestJournalSurvivesARestart(t *testing.T) {
 	c.post("/journal/"+entry+":revert").want(200).is("group.cursor", 0)
 }
 
+// What retention dropped needs no settling any more: a group that was behind is where
+// the log begins, for everybody who says where it is.
+func TestGroupBehindRetentionIsWhereTheLogBegins(t *testing.T) {
+	c := startClient(t)
+	explicitGroup(c, 20)
+	c.do("PATCH", "/topics/T", object{"retention": object{"maxCount": "5"}}).want(200)
+	eventually(t, "retention works", func() bool { return c.get("/topics/T").num("firstOffset") == 15 })
+	c.get("/topics/T/groups/g").is("cursor", 15, "lag", 5)
+	c.get("/topics/T/groups").is("groups.0.cursor", 15)
+	plan := c.post("/topics/T/groups/g/plans", object{"to": object{"shift": "2"}}).want(201).is("from", 15, "to", 17, "skipped", 2)
+	c.post("/topics/T/groups", object{"name": "same", "start": object{"group": "g"}}).want(201).is("cursor", 15)
+	c.do("PATCH", "/topics/T/groups/g", object{"filter": "#"}).want(200)
+	c.get("/topics/T/groups/g/journal").is("entries.0.from", 15, "entries.0.to", 15, "entries.0.retained", true)
+	plan = c.post("/plans/"+plan.str("id")+":apply").refused(409, "conflict").is("plan.from", 15)
+	moved := c.post("/plans/"+plan.str("plan.id")+":apply").want(200).is("entry.from", 15, "entry.to", 17, "entry.retained", true)
+	c.post("/journal/"+moved.str("entry.id")+":revert").want(200).is("group.cursor", 15)
+}
+
 // A shift may be any number that is one: the log ends before it does.
 func TestShiftBeyondTheLogEndsAtItsEnd(t *testing.T) {
 	c := startClient(t)
