@@ -2660,8 +2660,9 @@ type ClientInterface interface {
 	// BrowseMessages Look at messages without consuming them
 	//
 	// Starts at `from`, `time` or `id` (one of them; else at the end that `dir` begins
-	// with) and looks at no more than 20,000 messages a call. `scannedTo` is where the
-	// next call goes on when `more` is true, also when nothing was found yet.
+	// with) and looks at no more than 20,000 messages a call, fewer when fates are asked
+	// for in many groups. `scannedTo` is where the next call goes on when `more` is true,
+	// also when nothing was found yet.
 	//
 	// Corresponds with GET /topics/{topic}/messages (the `BrowseMessages` operationId).
 	BrowseMessages(ctx context.Context, topic TopicName, params *BrowseMessagesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3687,8 +3688,9 @@ func (c *Client) GetHistogram(ctx context.Context, topic TopicName, params *GetH
 // BrowseMessages Look at messages without consuming them
 //
 // Starts at `from`, `time` or `id` (one of them; else at the end that `dir` begins
-// with) and looks at no more than 20,000 messages a call. `scannedTo` is where the
-// next call goes on when `more` is true, also when nothing was found yet.
+// with) and looks at no more than 20,000 messages a call, fewer when fates are asked
+// for in many groups. `scannedTo` is where the next call goes on when `more` is true,
+// also when nothing was found yet.
 //
 // Corresponds with GET /topics/{topic}/messages (the `BrowseMessages` operationId).
 func (c *Client) BrowseMessages(ctx context.Context, topic TopicName, params *BrowseMessagesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6936,8 +6938,9 @@ type ClientWithResponsesInterface interface {
 	// BrowseMessagesWithResponse Look at messages without consuming them
 	//
 	// Starts at `from`, `time` or `id` (one of them; else at the end that `dir` begins
-	// with) and looks at no more than 20,000 messages a call. `scannedTo` is where the
-	// next call goes on when `more` is true, also when nothing was found yet.
+	// with) and looks at no more than 20,000 messages a call, fewer when fates are asked
+	// for in many groups. `scannedTo` is where the next call goes on when `more` is true,
+	// also when nothing was found yet.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -10096,8 +10099,9 @@ func (c *ClientWithResponses) GetHistogramWithResponse(ctx context.Context, topi
 // BrowseMessagesWithResponse Look at messages without consuming them
 //
 // Starts at `from`, `time` or `id` (one of them; else at the end that `dir` begins
-// with) and looks at no more than 20,000 messages a call. `scannedTo` is where the
-// next call goes on when `more` is true, also when nothing was found yet.
+// with) and looks at no more than 20,000 messages a call, fewer when fates are asked
+// for in many groups. `scannedTo` is where the next call goes on when `more` is true,
+// also when nothing was found yet.
 //
 // Returns a wrapper object for the known response body format(s).
 //
