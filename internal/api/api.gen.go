@@ -1096,7 +1096,7 @@ type Plan struct {
 
 // PlanRequest defines model for PlanRequest.
 type PlanRequest struct {
-	// Examples How many messages `first` and `last` have at most.
+	// Examples How many messages `first` and `last` have at most. They have fewer where these are large: 256 KiB is the most for both together.
 	Examples *int `json:"examples,omitempty"`
 
 	// To A place in a topic's log: one of the two words, or an object with one member.

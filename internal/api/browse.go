@@ -11,10 +11,12 @@ import (
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
-// What one call looks at.
+// What one call looks at, and how much of fates it answers, about. A message has one
+// for every group, of which there may be any number.
 const (
 	browseRows  = 20_000
 	browseBytes = 64 << 20
+	browseFates = 2 << 20 // bytes
 )
 
 // Matcher decides which messages of a log are shown.
@@ -90,12 +92,13 @@ func (h *handler) BrowseMessages(ctx context.Context, r BrowseMessagesRequestObj
 	if err != nil {
 		return nil, err
 	}
-	list := []Message{}
+	list, room := []Message{}, browseFates
 	scanned, next, err := t.Scan(ctx, scan, func(rec *storage.Record) bool {
 		if m.Match(rec) {
-			list = append(list, messageWith(rec, ListBody, fates))
+			d := messageWith(rec, ListBody, fates)
+			list, room = append(list, d), room-fatesSize(d.Fates)
 		}
-		return len(list) < limit
+		return len(list) < limit && room > 0
 	})
 	if err != nil {
 		return nil, err
@@ -188,6 +191,19 @@ func messageWith(rec *storage.Record, limit int, fates []*broker.Fates) Message 
 		d.Fates = &list
 	}
 	return d
+}
+
+// fatesSize is about how many bytes fates are in an answer.
+func fatesSize(fates *[]Fate) (n int) {
+	const names = 48 // of the members, and the word
+	if fates == nil {
+		return 0
+	}
+	for i := range *fates {
+		f := &(*fates)[i]
+		n += names + len(f.Group) + len(or(f.Pattern, ""))
+	}
+	return n
 }
 
 // GetMessage is one message with all its fates.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"math"
 	"net/http"
 	"strings"
 	"time"
@@ -54,7 +55,8 @@ func (h *handler) eventGroup(ctx context.Context, t *broker.Topic, p *StreamEven
 		if err != nil {
 			return nil, err
 		}
-		start = broker.Place{At: broker.AtOffset, Offset: last + 1}
+		// No message has the largest number for an offset, and none is behind it.
+		start = broker.Place{At: broker.AtOffset, Offset: min(last, math.MaxInt64-1) + 1}
 	}
 	return EphemeralGroup(ctx, h.broker, t, broker.GroupSpec{Filter: p.Filter, Start: start, Actor: actor(ctx)})
 }

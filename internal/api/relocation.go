@@ -66,7 +66,7 @@ func (h *handler) ApplyPlan(ctx context.Context, r ApplyPlanRequestObject) (Appl
 	if err != nil {
 		return nil, err
 	}
-	p, err := h.broker.FindPlan(r.Plan)
+	p, err := h.broker.PlanToApply(r.Plan)
 	if err != nil {
 		return nil, err
 	}

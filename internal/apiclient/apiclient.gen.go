@@ -1095,7 +1095,7 @@ type Plan struct {
 
 // PlanRequest defines model for PlanRequest.
 type PlanRequest struct {
-	// Examples How many messages `first` and `last` have at most.
+	// Examples How many messages `first` and `last` have at most. They have fewer where these are large: 256 KiB is the most for both together.
 	Examples *int `json:"examples,omitempty"`
 
 	// To A place in a topic's log: one of the two words, or an object with one member.
@@ -2558,7 +2558,8 @@ type ClientInterface interface {
 	//
 	// Changes nothing. The plan holds until `expires`, while the group's definition stays
 	// and its cursor has moved by no more than `tolerance` messages. It does not survive
-	// a restart of the broker or the removal of the group.
+	// a restart of the broker or the removal of the group, and goes before its time when
+	// so many are made that there is no room for all.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2569,7 +2570,8 @@ type ClientInterface interface {
 	//
 	// Changes nothing. The plan holds until `expires`, while the group's definition stays
 	// and its cursor has moved by no more than `tolerance` messages. It does not survive
-	// a restart of the broker or the removal of the group.
+	// a restart of the broker or the removal of the group, and goes before its time when
+	// so many are made that there is no room for all.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2658,8 +2660,9 @@ type ClientInterface interface {
 	// BrowseMessages Look at messages without consuming them
 	//
 	// Starts at `from`, `time` or `id` (one of them; else at the end that `dir` begins
-	// with) and looks at no more than 20,000 messages a call. `scannedTo` is where the
-	// next call goes on when `more` is true, also when nothing was found yet.
+	// with) and looks at no more than 20,000 messages a call, fewer when fates are asked
+	// for in many groups. `scannedTo` is where the next call goes on when `more` is true,
+	// also when nothing was found yet.
 	//
 	// Corresponds with GET /topics/{topic}/messages (the `BrowseMessages` operationId).
 	BrowseMessages(ctx context.Context, topic TopicName, params *BrowseMessagesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3473,7 +3476,8 @@ func (c *Client) ListJournal(ctx context.Context, topic TopicName, group GroupNa
 //
 // Changes nothing. The plan holds until `expires`, while the group's definition stays
 // and its cursor has moved by no more than `tolerance` messages. It does not survive
-// a restart of the broker or the removal of the group.
+// a restart of the broker or the removal of the group, and goes before its time when
+// so many are made that there is no room for all.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3494,7 +3498,8 @@ func (c *Client) PlanRelocationWithBody(ctx context.Context, topic TopicName, gr
 //
 // Changes nothing. The plan holds until `expires`, while the group's definition stays
 // and its cursor has moved by no more than `tolerance` messages. It does not survive
-// a restart of the broker or the removal of the group.
+// a restart of the broker or the removal of the group, and goes before its time when
+// so many are made that there is no room for all.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3683,8 +3688,9 @@ func (c *Client) GetHistogram(ctx context.Context, topic TopicName, params *GetH
 // BrowseMessages Look at messages without consuming them
 //
 // Starts at `from`, `time` or `id` (one of them; else at the end that `dir` begins
-// with) and looks at no more than 20,000 messages a call. `scannedTo` is where the
-// next call goes on when `more` is true, also when nothing was found yet.
+// with) and looks at no more than 20,000 messages a call, fewer when fates are asked
+// for in many groups. `scannedTo` is where the next call goes on when `more` is true,
+// also when nothing was found yet.
 //
 // Corresponds with GET /topics/{topic}/messages (the `BrowseMessages` operationId).
 func (c *Client) BrowseMessages(ctx context.Context, topic TopicName, params *BrowseMessagesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -6828,7 +6834,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Changes nothing. The plan holds until `expires`, while the group's definition stays
 	// and its cursor has moved by no more than `tolerance` messages. It does not survive
-	// a restart of the broker or the removal of the group.
+	// a restart of the broker or the removal of the group, and goes before its time when
+	// so many are made that there is no room for all.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6839,7 +6846,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// Changes nothing. The plan holds until `expires`, while the group's definition stays
 	// and its cursor has moved by no more than `tolerance` messages. It does not survive
-	// a restart of the broker or the removal of the group.
+	// a restart of the broker or the removal of the group, and goes before its time when
+	// so many are made that there is no room for all.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6930,8 +6938,9 @@ type ClientWithResponsesInterface interface {
 	// BrowseMessagesWithResponse Look at messages without consuming them
 	//
 	// Starts at `from`, `time` or `id` (one of them; else at the end that `dir` begins
-	// with) and looks at no more than 20,000 messages a call. `scannedTo` is where the
-	// next call goes on when `more` is true, also when nothing was found yet.
+	// with) and looks at no more than 20,000 messages a call, fewer when fates are asked
+	// for in many groups. `scannedTo` is where the next call goes on when `more` is true,
+	// also when nothing was found yet.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -9920,7 +9929,8 @@ func (c *ClientWithResponses) ListJournalWithResponse(ctx context.Context, topic
 //
 // Changes nothing. The plan holds until `expires`, while the group's definition stays
 // and its cursor has moved by no more than `tolerance` messages. It does not survive
-// a restart of the broker or the removal of the group.
+// a restart of the broker or the removal of the group, and goes before its time when
+// so many are made that there is no room for all.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9937,7 +9947,8 @@ func (c *ClientWithResponses) PlanRelocationWithBodyWithResponse(ctx context.Con
 //
 // Changes nothing. The plan holds until `expires`, while the group's definition stays
 // and its cursor has moved by no more than `tolerance` messages. It does not survive
-// a restart of the broker or the removal of the group.
+// a restart of the broker or the removal of the group, and goes before its time when
+// so many are made that there is no room for all.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10088,8 +10099,9 @@ func (c *ClientWithResponses) GetHistogramWithResponse(ctx context.Context, topi
 // BrowseMessagesWithResponse Look at messages without consuming them
 //
 // Starts at `from`, `time` or `id` (one of them; else at the end that `dir` begins
-// with) and looks at no more than 20,000 messages a call. `scannedTo` is where the
-// next call goes on when `more` is true, also when nothing was found yet.
+// with) and looks at no more than 20,000 messages a call, fewer when fates are asked
+// for in many groups. `scannedTo` is where the next call goes on when `more` is true,
+// also when nothing was found yet.
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -4,7 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"strconv"
+	"fmt"
 	"strings"
 
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -128,7 +128,7 @@ func (spec *GroupSpec) set(def *storage.Group) error {
 // the filter is journalled.
 func (b *Broker) alterGroup(ctx context.Context, g *Group, spec GroupSpec) error {
 	g.mu.Lock()
-	old, place := g.def, g.progress()
+	old, place := g.def, g.standing()
 	g.mu.Unlock()
 	if err := g.expect(spec.Version); err != nil {
 		return err
@@ -173,7 +173,8 @@ func (b *Broker) alterGroup(ctx context.Context, g *Group, spec GroupSpec) error
 	return nil
 }
 
-// Version changes with the group's definition and with every relocation.
+// Version changes with the group's definition and with every relocation. No other
+// group ever has it, nor one of the same name that was made when this was removed.
 func (g *Group) Version() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -182,7 +183,7 @@ func (g *Group) Version() string {
 
 // version is Version. Called with g.mu held.
 func (g *Group) version() string {
-	return strconv.FormatInt(g.def.Version, 10) + "-" + strconv.FormatInt(g.def.Epoch, 10)
+	return fmt.Sprintf("%d-%d-%d", g.id, g.def.Version, g.def.Epoch)
 }
 
 // expect refuses to go on when the group has another version than the caller saw.

@@ -20,6 +20,7 @@ type Options struct {
 	MemoryBytes   int64 // messages of all memory topics; 128 MiB
 	OutboundBytes int64 // delivered but not yet written to sockets, all consumers; 64 MiB
 	PrefetchBytes int64 // the same for one subscription; 1 MiB
+	PlanBytes     int64 // plans of relocations that can still be applied; 16 MiB
 	MaxBody       int64 // of a message given to Store; no limit
 
 	// DedupWindow is how long ids are known, see [Broker.Store]; 0: not at all.
@@ -44,6 +45,7 @@ func (o Options) withDefaults() Options {
 	set(&o.MemoryBytes, 128<<20)
 	set(&o.OutboundBytes, 64<<20)
 	set(&o.PrefetchBytes, 1<<20)
+	set(&o.PlanBytes, 16<<20)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -92,6 +94,7 @@ func Open(ctx context.Context, store storage.Store, writer *storage.Writer, opts
 	b := &Broker{
 		opts: opts, log: opts.Log, store: store, writer: writer, began: time.Now(),
 		tails:  tailBudget{limit: opts.TailBytes},
+		plans:  plans{limit: opts.PlanBytes},
 		topics: make(map[string]*Topic, len(state.Topics)),
 	}
 	b.saver.init(b)

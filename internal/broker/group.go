@@ -119,7 +119,7 @@ func (g *Group) Info() GroupInfo {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	info := GroupInfo{Group: g.def, InFlight: g.flying.len(), Returned: g.returned.len()}
-	info.Progress = g.progress()
+	info.Progress = g.standing()
 	info.Consumers = make([]string, len(g.subs))
 	for i, s := range g.subs {
 		info.Consumers[i] = s.sink.Name()
@@ -141,6 +141,13 @@ func (g *Group) standing() storage.Progress {
 	p.Cursor = settled.advance(max(p.Cursor, g.t.First()))
 	p.Settled, p.Read = settled, max(p.Read, p.Cursor)
 	return p
+}
+
+// Cursor is the offset below which every message is settled or dropped.
+func (g *Group) Cursor() int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.standing().Cursor
 }
 
 // explicit reports whether messages are settled by acks. Calls never are: one that

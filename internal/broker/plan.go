@@ -4,7 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"slices"
-	"sync"
+	"strings"
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -46,49 +46,14 @@ type Plan struct {
 	Expires   int64
 
 	filter *Filter
-}
-
-// plans are those that can still be applied.
-type plans struct {
-	mu   sync.Mutex
-	byID map[string]*Plan // guarded by mu
-	old  []string         // guarded by mu: ids, oldest first
-}
-
-func (p *plans) keep(n *Plan) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.byID == nil {
-		p.byID = make(map[string]*Plan)
-	}
-	p.byID[n.ID] = n
-	p.old = append(p.old, n.ID)
-	for len(p.old) > maxPlans {
-		delete(p.byID, p.old[0])
-		p.old = p.old[1:]
-	}
-}
-
-func (p *plans) get(id string) *Plan {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.byID[id]
-}
-
-func (p *plans) drop(id string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.byID, id)
-	if i := slices.Index(p.old, id); i >= 0 {
-		p.old = slices.Delete(p.old, i, i+1)
-	}
+	spent  bool // applied or refused: what is left of it says so to whoever applies it again
 }
 
 // PlanOptions say how a plan is made.
 type PlanOptions struct {
 	Tolerance int64   // how far the cursor may move until the plan is applied; negative: as is usual
 	Rate      float64 // deliveries of the group a second, for the usual tolerance
-	Examples  int     // most messages in Plan.First and Plan.Last
+	Examples  int     // most messages in Plan.First and Plan.Last; fewer when they are large
 }
 
 // Plan works out what moving the group would do. Its cost grows with the messages
@@ -121,7 +86,7 @@ func (g *Group) Plan(ctx context.Context, place Place, opts PlanOptions) (*Plan,
 	if err := p.examples(ctx); err != nil {
 		return nil, err
 	}
-	g.b.plans.keep(p)
+	g.b.plans.keep(p, g.b.now())
 	return p, nil
 }
 
@@ -183,46 +148,73 @@ func (p *Plan) examples(ctx context.Context) error {
 		return nil
 	}
 	collect := func(list *[]storage.Record) func(r *storage.Record) bool {
+		room := int64(exampleBytes / 2)
 		return func(r *storage.Record) bool {
-			if p.filter.Match(r.Tag) && !r.Damaged() {
-				*list = append(*list, preview(r))
+			if !p.filter.Match(r.Tag) || r.Damaged() {
+				return true
 			}
+			e := preview(r)
+			if room -= exampleCost(&e); room < 0 {
+				return false
+			}
+			*list = append(*list, e)
 			return len(*list) < p.Examples
 		}
 	}
-	_, _, err := t.Scan(ctx, Scan{From: p.To, To: next, Rows: exampleRows, Bytes: planBytes}, collect(&p.First))
+	_, _, err := t.Scan(ctx, Scan{From: p.To, To: next, Rows: exampleRows, Bytes: exampleScan}, collect(&p.First))
 	if err != nil {
 		return err
 	}
-	_, _, err = t.Scan(ctx, Scan{From: next - 1, To: p.To - 1, Back: true, Rows: exampleRows, Bytes: planBytes}, collect(&p.Last))
+	_, _, err = t.Scan(ctx, Scan{From: next - 1, To: p.To - 1, Back: true, Rows: exampleRows, Bytes: exampleScan}, collect(&p.Last))
 	slices.Reverse(p.Last)
 	return err
 }
 
 const (
-	planBytes    = 64 << 20 // looked at for examples
-	previewBytes = 1 << 10  // of a body in an example
+	exampleScan  = 64 << 20  // looked at for examples
+	exampleBytes = 256 << 10 // that the examples of one plan cost, half of it for each list
+	previewBytes = 1 << 10   // of a body in an example
 )
 
-// preview is a copy of a message with the beginning of its body.
+// preview is a copy of a message with the beginning of its body. It shares no memory
+// with the message, which was read with a block of others.
 func preview(r *storage.Record) storage.Record {
 	c := *r
-	if len(c.Body) > previewBytes {
-		c.Omitted = len(c.Body) - previewBytes
-		c.Body = slices.Clone(c.Body[:previewBytes])
-	}
+	c.ID, c.Tag, c.Headers = strings.Clone(c.ID), strings.Clone(c.Tag), strings.Clone(c.Headers)
+	shown := min(len(c.Body), previewBytes)
+	c.Omitted += len(c.Body) - shown
+	c.Body = slices.Clone(c.Body[:shown])
 	return c
+}
+
+// exampleCost is what a message that preview made costs in memory.
+func exampleCost(r *storage.Record) int64 {
+	return r.Size() - int64(r.Omitted) + recordOverhead
 }
 
 // FindPlan finds a plan that was made since the broker started and has neither
 // expired nor been applied, and whose group is still there.
 func (b *Broker) FindPlan(id string) (*Plan, error) {
+	p, err := b.PlanToApply(id)
+	if err == nil && p.spent {
+		return nil, planNotFound(id)
+	}
+	return p, err
+}
+
+// PlanToApply is FindPlan for [Broker.Apply], which has an answer of its own for a
+// plan that was applied before.
+func (b *Broker) PlanToApply(id string) (*Plan, error) {
 	p := b.plans.get(id)
 	if p == nil || p.Expires < b.now() || p.Group.removed() {
 		b.plans.drop(id)
-		return nil, errorf(NotFound, "no plan %q: it was applied, expired or its group was removed; make a new one", id)
+		return nil, planNotFound(id)
 	}
 	return p, nil
+}
+
+func planNotFound(id string) error {
+	return errorf(NotFound, "no plan %q: it was applied, expired or its group was removed; make a new one", id)
 }
 
 func (g *Group) removed() bool {
@@ -231,27 +223,26 @@ func (g *Group) removed() bool {
 	return g.gone
 }
 
-// Apply does what a plan says. When the group is not any more as the plan found it
-// nothing happens, the error is a Conflict, and fresh is a new plan for the same
-// place.
+// Apply does what a plan says. When the group is not any more as the plan found it, as
+// when the plan was applied before, nothing happens, the error is a Conflict, and
+// fresh is a new plan for the same place, or nil when there is no such place any more.
 func (b *Broker) Apply(ctx context.Context, p *Plan, actor, reason string) (move Move, fresh *Plan, err error) {
 	g := p.Group
 	move, err = g.move(ctx, relocation{
 		to: storage.At(p.To), kind: "relocate", actor: actor, reason: reason, still: p.still,
 	})
-	switch CodeOf(err) {
-	case Conflict:
+	switch {
+	case err == nil:
+		b.plans.spend(p)
+	case CodeOf(err) == NotFound:
 		b.plans.drop(p.ID)
+	case CodeOf(err) == Conflict:
+		b.plans.spend(p)
 		again, planErr := g.Plan(ctx, p.Place, PlanOptions{Tolerance: p.Tolerance, Examples: p.Examples})
-		if planErr != nil {
+		if planErr != nil && (CodeOf(planErr) != NotFound || g.removed()) {
 			return move, nil, planErr
 		}
 		return move, again, err
-	case NotFound:
-		b.plans.drop(p.ID)
-	}
-	if err == nil {
-		b.plans.drop(p.ID)
 	}
 	return move, nil, err
 }
@@ -261,6 +252,8 @@ func (p *Plan) still() error {
 	g := p.Group
 	moved := g.standing().Cursor - p.From.Cursor
 	switch version := g.version(); {
+	case p.spent:
+		return errorf(Conflict, "the plan was applied or refused before")
 	case version != p.Version:
 		return errorf(Conflict, "ConsumeGroup(%s) was moved or changed since the plan was made: its version is %s, not %s", g.name, version, p.Version)
 	case moved > p.Tolerance || -moved > p.Tolerance:

@@ -217,6 +217,44 @@ func TestOldestPlanGoesWhenThereAreTooMany(t *testing.T) {
 	})
 }
 
+func TestAppliedPlanIsKnownUntilItExpires(t *testing.T) {
+	inBubble(t, Options{}, func(r *rig) {
+		_, _, p := r.planned(100)
+		r.apply(p)
+		held := r.b.plans.bytes
+		spent, err := r.b.PlanToApply(p.ID)
+		if err != nil || len(spent.First) > 0 || len(spent.From.Settled) > 0 || held > planOverhead {
+			r.Fatalf("applied plan: %v, and %d bytes are held for it", err, held)
+		}
+		r.refused(spent)
+		time.Sleep(planLife + time.Millisecond)
+		if _, err := r.b.PlanToApply(p.ID); CodeOf(err) != NotFound || err == nil {
+			r.Errorf("expired plan that was applied: %v, want not found", err)
+		}
+	})
+}
+
+// A plan to a message that is gone can't be made again, and is no less refused.
+func TestConflictOfAPlanWhosePlaceIsGoneHasNoFreshPlan(t *testing.T) {
+	inBubble(t, Options{}, func(r *rig) {
+		topic := r.topic("orders", 0, storage.Retention{})
+		g := r.group(GroupSpec{Topic: "orders"})
+		r.publish(topic, storage.Record{ID: "x"}, storage.Record{}, storage.Record{})
+		p := r.plan(g, Place{At: AtMessage, ID: "x"}, PlanOptions{Tolerance: 10})
+		r.topic("orders", 0, storage.Retention{MaxCount: 1})
+		time.Sleep(2 * retentionInterval)
+		for range 2 {
+			q, err := r.b.PlanToApply(p.ID)
+			if err != nil {
+				r.Fatal(err)
+			}
+			if _, fresh, err := r.b.Apply(context.Background(), q, "ann", ""); CodeOf(err) != Conflict || err == nil || fresh != nil {
+				r.Errorf("apply: %v and the fresh plan %v, want a conflict without one", err, fresh)
+			}
+		}
+	})
+}
+
 func TestFailedCommitLeavesThePlanAndTheGroup(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
 		g, _, p := r.planned(100)

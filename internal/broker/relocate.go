@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"math"
 	"sort"
 
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -71,13 +70,14 @@ func (b *Broker) Resolve(ctx context.Context, t *Topic, g *Group, p Place) (int6
 		if err != nil {
 			return 0, err
 		}
-		to = other.settledTo.Load()
+		to = other.Cursor()
 	case AtShift:
 		if g == nil {
 			return 0, errorf(Invalid, "a shift needs a group to start from")
 		}
-		at := g.settledTo.Load()
-		to = at + min(p.Offset, math.MaxInt64-at)
+		// Cut to the log before it is added: a shift may be as large as numbers get.
+		from := g.Cursor()
+		to = from + min(max(p.Offset, t.First()-from), t.Next()-from)
 	default:
 		return 0, errorf(Invalid, "no place given: name an offset, a time, a message id, a group, earliest or latest")
 	}
@@ -91,7 +91,7 @@ func (b *Broker) startOf(ctx context.Context, t *Topic, p Place) (int64, error) 
 	}
 	start := t.First()
 	for _, g := range t.Groups() {
-		start = max(start, g.settledTo.Load())
+		start = max(start, g.Cursor())
 	}
 	return start, nil
 }
@@ -194,7 +194,7 @@ func (g *Group) prepare(r relocation) (Move, *storage.Relocate, error) {
 		}
 	}
 	g.moving = true
-	move := Move{From: g.progress(), To: r.to.Cursor}
+	move := Move{From: g.standing(), To: r.to.Cursor}
 	stored := r.to
 	if g.t.memory {
 		stored = storage.Progress{} // places in a memory topic mean nothing to the next process

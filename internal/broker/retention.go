@@ -16,7 +16,8 @@ const (
 	purgeRows         = 1024 // rows deleted in one step
 )
 
-// retain enforces retention and deletes unreachable rows until ctx ends.
+// retain enforces retention, deletes unreachable rows and lets go of expired plans
+// until ctx ends.
 func (b *Broker) retain(ctx context.Context) {
 	tick := time.NewTicker(retentionInterval)
 	defer tick.Stop()
@@ -31,6 +32,7 @@ func (b *Broker) retain(ctx context.Context) {
 				b.log.Error("retention failed", "topic", t.name, "err", err)
 			}
 		}
+		b.plans.expire(b.now())
 		if err := b.purge(ctx); err != nil && ctx.Err() == nil {
 			b.log.Error("deleting old messages failed", "err", err)
 		}

@@ -40,10 +40,13 @@ func (i *invocation) tail(ctx context.Context, c *api, most int, follow bool, fi
 	if !follow {
 		return nil
 	}
-	last := format(value(next) - 1)
+	var last *string // nil: there was no message yet, and none is to be passed over
+	if n := value(next); n > 0 {
+		last = ptr(format(n - 1))
+	}
 	for ctx.Err() == nil {
-		err := i.events(ctx, c, &apiclient.StreamEventsParams{Filter: p.Tag, LastEventID: &last}, func(d decoded[apiclient.Message]) error {
-			last = d.value.Offset
+		err := i.events(ctx, c, &apiclient.StreamEventsParams{Filter: p.Tag, LastEventID: last}, func(d decoded[apiclient.Message]) error {
+			last = &d.value.Offset
 			return i.printTail(d)
 		})
 		switch {

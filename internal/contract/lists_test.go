@@ -103,6 +103,45 @@ func TestETagGuardsAgainstLostUpdates(t *testing.T) {
 	c.do("DELETE", "/topics/T", header{"If-Match", c.get("/topics/T").header.Get("ETag")}).want(204)
 }
 
+// Another topic or group of the same name is not what was seen, whether the broker was
+// restarted in between or not.
+func TestETagIsOfOneGroupAndOfOneTopicOnly(t *testing.T) {
+	b := start(t)
+	c := b.client(t)
+	create := func() {
+		c.post("/topics", object{"name": "T"}).want(201)
+		c.post("/topics/T/groups", object{"name": "g"}).want(201)
+	}
+	create()
+	seen := map[string]string{}
+	for _, path := range []string{"/topics/T", "/topics/T/groups/g"} {
+		seen[path] = c.get(path).header.Get("ETag")
+	}
+	plan := c.post("/topics/T/groups/g/plans", object{"to": "latest"}).want(201)
+	plan.is("version", c.get("/topics/T/groups/g").str("version"))
+	b = b.restart(t)
+	c = b.client(t)
+	for path, tag := range seen {
+		if now := c.get(path).header.Get("ETag"); now != tag {
+			t.Errorf("%s: the ETag was %s and is %s after a restart", path, tag, now)
+		}
+	}
+	c.do("DELETE", "/topics/T/groups/g", header{"If-Match", seen["/topics/T/groups/g"]}).want(204)
+	for _, restart := range []bool{false, true} {
+		if restart { // with nothing left that has the number of the old ones
+			b = b.restart(t)
+			c = b.client(t)
+		}
+		c.do("DELETE", "/topics/T").want(204)
+		create()
+		for path, tag := range seen {
+			c.do("PATCH", path, object{}, header{"If-Match", tag}).refused(412, "precondition_failed")
+			c.do("DELETE", path, header{"If-Match", tag}).refused(412, "precondition_failed")
+			c.get(path).want(200)
+		}
+	}
+}
+
 func TestBodiesOverTheLimitAreRefused(t *testing.T) {
 	c := start(t, func(cfg *config.Config) { cfg.MaxBody = 4 << 10 }).client(t)
 	c.post("/topics", object{"name": "T"}).want(201)

@@ -3,6 +3,7 @@ package contract
 import (
 	"encoding/base64"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -194,4 +195,48 @@ func TestBodyOfAFormsTypeIsJSON(t *testing.T) {
 	c.post("/topics/T/messages", object{"body": "x"}, form, anyway).want(201)
 	c.get("/topics/T/messages/0").is("body", "x")
 	c.post("/topics/T/messages", object{"body": "x"}, header{"Content-Type", "text/xml"}, anyway).refused(400, "invalid", "application/json")
+}
+
+// A page with fates is large when there are many groups: it ends before that, and goes
+// on where it says.
+func TestPageWithTheFatesOfManyGroupsIsCut(t *testing.T) {
+	c := startClient(t)
+	c.post("/topics", object{"name": "T"}).want(201)
+	const groups, messages, most = 40, 1000, 3 << 20
+	for i := range groups {
+		c.post("/topics/T/groups", object{"name": strings.Repeat("g", 190) + strconv.Itoa(i), "start": "earliest"}).want(201)
+	}
+	c.post("/topics/T/messages", make([]struct{}, messages)).want(201)
+	for _, dir := range []string{"next", "prev"} {
+		var all []string
+		pages := 0
+		for q, more := query("fates", "true", "limit", "1000", "dir", dir), true; more; pages++ {
+			r := c.get("/topics/T/messages" + q)
+			if n := len(r.raw); n > most {
+				t.Fatalf("%s: an answer of %d bytes", dir, n)
+			}
+			page := r.each("messages", "offset")
+			if n := len(r.list("messages.0.fates")); n != groups {
+				t.Fatalf("%s: %d fates, want %d", dir, n, groups)
+			}
+			r.is("scanned", len(page))
+			all, more = append(all, page...), r.at("more") == true
+			q = query("fates", "true", "limit", "1000", "dir", dir, "from", r.str("scannedTo"))
+		}
+		if dir == "prev" {
+			slices.Reverse(all)
+		}
+		for i, offset := range all {
+			if offset != strconv.Itoa(i) || len(all) != messages {
+				t.Fatalf("%s: message %d of %d is %s", dir, i, len(all), offset)
+			}
+		}
+		if pages < 2 || pages > 20 {
+			t.Errorf("%s: %d pages", dir, pages)
+		}
+	}
+	one := c.get("/topics/T/messages" + query("fates", "true", "limit", "10"))
+	if n := len(one.list("messages")); n != 10 {
+		t.Errorf("%d messages, want 10", n)
+	}
 }

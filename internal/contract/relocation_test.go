@@ -145,6 +145,51 @@ func TestOfTwoAppliesAtOnceOneWins(t *testing.T) {
 	}
 }
 
+func TestPlanThatWasAppliedConflictsUntilItsGroupIsGone(t *testing.T) {
+	b := start(t)
+	c := b.client(t)
+	explicitGroup(c, 10)
+	for range 10 {
+		plan := c.post("/topics/T/groups/g/plans", object{"to": "latest"}).want(201).str("id")
+		replies := make([]*reply, 3)
+		var all sync.WaitGroup
+		for i := range replies {
+			rival := b.client(t)
+			all.Go(func() {
+				r, err := rival.try("POST", "/plans/"+plan+":apply")
+				if err != nil {
+					t.Error(err)
+				}
+				replies[i] = r
+			})
+		}
+		all.Wait()
+		wins := 0
+		for _, r := range append(replies, c.post("/plans/"+plan+":apply")) {
+			if r.status == 200 {
+				wins++
+				continue
+			}
+			r.refused(409, "conflict").is("plan.from", 10, "plan.to", 10)
+		}
+		if wins != 1 {
+			t.Fatalf("%d applies of a plan were done", wins)
+		}
+		c.do("GET", "/plans/"+plan).refused(404, "not_found")
+		back := c.post("/topics/T/groups/g/plans", object{"to": "earliest"}).want(201).str("id")
+		c.post("/plans/" + back + ":apply").want(200)
+	}
+	plan := c.post("/topics/T/groups/g/plans", object{"to": "latest"}).want(201).str("id")
+	other := c.post("/topics/T/groups/g/plans", object{"to": "latest"}).want(201).str("id")
+	c.post("/plans/" + plan + ":apply").want(200)
+	for range 2 { // a plan that was refused stays so
+		c.post("/plans/"+other+":apply").refused(409, "conflict").is("plan.from", 10)
+	}
+	c.do("DELETE", "/topics/T/groups/g").want(204)
+	c.post("/plans/"+plan+":apply").refused(404, "not_found")
+	c.post("/plans/"+other+":apply").refused(404, "not_found")
+}
+
 func TestPlanIsRefusedWhenTheCursorWentTooFar(t *testing.T) {
 	c := startClient(t)
 	explicitGroup(c, 10, object{"settle": "auto"})
@@ -184,4 +229,49 @@ func TestJournalSurvivesARestart(t *testing.T) {
 	c = b.restart(t).client(t)
 	c.get("/topics/T/groups/g").is("cursor", 2)
 	c.post("/journal/"+entry+":revert").want(200).is("group.cursor", 0)
+}
+
+// What retention dropped needs no settling any more: a group that was behind is where
+// the log begins, for everybody who says where it is.
+func TestGroupBehindRetentionIsWhereTheLogBegins(t *testing.T) {
+	c := startClient(t)
+	explicitGroup(c, 20)
+	c.do("PATCH", "/topics/T", object{"retention": object{"maxCount": "5"}}).want(200)
+	eventually(t, "retention works", func() bool { return c.get("/topics/T").num("firstOffset") == 15 })
+	c.get("/topics/T/groups/g").is("cursor", 15, "lag", 5)
+	c.get("/topics/T/groups").is("groups.0.cursor", 15)
+	plan := c.post("/topics/T/groups/g/plans", object{"to": object{"shift": "2"}}).want(201).is("from", 15, "to", 17, "skipped", 2)
+	c.post("/topics/T/groups", object{"name": "same", "start": object{"group": "g"}}).want(201).is("cursor", 15)
+	c.do("PATCH", "/topics/T/groups/g", object{"filter": "#"}).want(200)
+	c.get("/topics/T/groups/g/journal").is("entries.0.from", 15, "entries.0.to", 15, "entries.0.retained", true)
+	plan = c.post("/plans/"+plan.str("id")+":apply").refused(409, "conflict").is("plan.from", 15)
+	moved := c.post("/plans/"+plan.str("plan.id")+":apply").want(200).is("entry.from", 15, "entry.to", 17, "entry.retained", true)
+	c.post("/journal/"+moved.str("entry.id")+":revert").want(200).is("group.cursor", 15)
+}
+
+// A shift may be any number that is one: the log ends before it does.
+func TestShiftBeyondTheLogEndsAtItsEnd(t *testing.T) {
+	c := startClient(t)
+	explicitGroup(c, 20)
+	c.do("PATCH", "/topics/T", object{"retention": object{"maxCount": "5"}}).want(200)
+	eventually(t, "retention works", func() bool { return c.get("/topics/T").num("firstOffset") == 15 })
+	for _, x := range []struct {
+		from  any
+		shift string
+		want  int
+	}{
+		{"latest", "9223372036854775807", 20},
+		{"latest", "-9223372036854775808", 15},
+		{"latest", "-2", 18},
+		{"earliest", "9223372036854775807", 20},
+		{"earliest", "-9223372036854775808", 15},
+		{"earliest", "2", 17},
+	} {
+		start := c.post("/topics/T/groups/g/plans", object{"to": x.from}).want(201).str("id")
+		c.post("/plans/" + start + ":apply").want(200)
+		to := object{"shift": x.shift}
+		c.post("/topics/T/groups/g/plans", object{"to": to}).want(201).is("to", x.want)
+		c.post("/messages:transaction", object{"relocations": list{object{"topic": "T", "group": "g", "to": to}}}).want(200)
+		c.get("/topics/T/groups/g").is("cursor", x.want)
+	}
 }

@@ -85,7 +85,7 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 		}
 	}
 	b.broker, err = broker.Open(ctx, store, b.writer, broker.Options{
-		TailBytes: cfg.TailCache, MemoryBytes: memory.topics, OutboundBytes: memory.outbound,
+		TailBytes: cfg.TailCache, MemoryBytes: memory.topics, OutboundBytes: memory.outbound, PlanBytes: memory.plans,
 		MaxBody: cfg.MaxBody, DedupWindow: cfg.DedupWindow, Changed: changed, Log: log,
 	})
 	if err != nil {
@@ -225,7 +225,7 @@ func closeAll(listeners []net.Listener) {
 
 // budget is how the memory limit is divided among those who hold bytes of
 // clients.
-type budget struct{ requests, frames, pending, topics, outbound int64 }
+type budget struct{ requests, frames, pending, topics, outbound, plans int64 }
 
 func divide(cfg config.Config) budget {
 	rest := cfg.MaxMemory - cfg.TailCache
@@ -234,7 +234,8 @@ func divide(cfg config.Config) budget {
 		frames:   rest / 12, // of the API's WebSocket
 		pending:  rest / 4,
 		topics:   rest / 4,
-		outbound: rest / 4,
+		outbound: rest/4 - rest/64,
+		plans:    rest / 64,
 	}
 }
 
