@@ -13,6 +13,7 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/closest"
+	"github.com/rushmore/zbus-go/internal/wire"
 )
 
 // kinds is the table from the broker's error codes to this transport's.
@@ -157,6 +158,9 @@ func (h *handler) badRequest(w http.ResponseWriter, req *http.Request, err error
 // contract does not have. An error says what is wrong and is for the client; what is
 // the document's name in it, such as "the body".
 func Decode(what string, raw []byte, v any) error {
+	if err := exact(what, raw); err != nil {
+		return err
+	}
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
 	err := d.Decode(v)
@@ -248,9 +252,24 @@ func decodeBody(req *http.Request, v any) error {
 	return decode(raw, v)
 }
 
+// decode is what all JSON of the HTTP API goes through. What is passed on as it is need
+// not be text.
 func decode(raw []byte, v any) error {
+	if _, passed := v.(*json.RawMessage); !passed {
+		if err := exact("the body", raw); err != nil {
+			return err
+		}
+	}
 	if err := json.Unmarshal(raw, v); err != nil {
 		return err
 	}
 	return conforms(raw, reflect.TypeOf(v).Elem())
+}
+
+// exact refuses JSON that would be altered when it is decoded.
+func exact(what string, raw []byte) error {
+	if err := wire.CheckJSON(raw); err != nil {
+		return invalid("%s %v; use bodyBase64 for a message that is not text", what, err)
+	}
+	return nil
 }

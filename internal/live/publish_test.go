@@ -88,6 +88,8 @@ func TestWhatIsNotUnderstoodIsRefusedByName(t *testing.T) {
 		{`{"op":"ping","ref":"` + strings.Repeat("r", 65) + `"}`, "invalid", "64 bytes"},
 		{`{"op":"ping"} {}`, "invalid", "JSON"},
 		{`not json`, "invalid", "not JSON"},
+		{`{"op":"publish","topic":"orders","messages":[{"body":"\ud800"}]}`, "invalid", `\ud800`},
+		{"{\"op\":\"publish\",\"topic\":\"orders\",\"messages\":[{\"body\":\"caf\xe9\"}]}", "invalid", "the frame is not UTF-8 at byte 57; use bodyBase64"},
 		{`[1]`, "invalid", "the frame"},
 		{`{"op":7}`, "invalid", "op"},
 	} {
