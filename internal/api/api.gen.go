@@ -1676,13 +1676,13 @@ type ListTopicsParams struct {
 
 // DeleteTopicParams defines parameters for DeleteTopic.
 type DeleteTopicParams struct {
-	// IfMatch Do it only when the ETag is still this one.
+	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // UpdateTopicParams defines parameters for UpdateTopic.
 type UpdateTopicParams struct {
-	// IfMatch Do it only when the ETag is still this one.
+	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1707,13 +1707,13 @@ type ListGroupsParams struct {
 
 // DeleteGroupParams defines parameters for DeleteGroup.
 type DeleteGroupParams struct {
-	// IfMatch Do it only when the ETag is still this one.
+	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // UpdateGroupParams defines parameters for UpdateGroup.
 type UpdateGroupParams struct {
-	// IfMatch Do it only when the ETag is still this one.
+	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1783,6 +1783,24 @@ type BrowseMessagesParamsDir string
 type GetTagsParams struct {
 	// Last How many of the newest messages to look at.
 	Last *Last `form:"last,omitempty" json:"last,omitempty"`
+}
+
+// EmptyTopicParams defines parameters for EmptyTopic.
+type EmptyTopicParams struct {
+	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// PauseTopicParams defines parameters for PauseTopic.
+type PauseTopicParams struct {
+	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// ResumeTopicParams defines parameters for ResumeTopic.
+type ResumeTopicParams struct {
+	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // ImportDefinitionsJSONRequestBody defines body for ImportDefinitions for application/json ContentType.
@@ -2270,13 +2288,13 @@ type ServerInterface interface {
 	GetTags(w http.ResponseWriter, r *http.Request, topic TopicName, params GetTagsParams)
 	// EmptyTopic Drop all messages of a topic
 	// (POST /topics/{topic}:empty)
-	EmptyTopic(w http.ResponseWriter, r *http.Request, topic TopicName)
+	EmptyTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params EmptyTopicParams)
 	// PauseTopic Stop delivery from a topic to all its groups
 	// (POST /topics/{topic}:pause)
-	PauseTopic(w http.ResponseWriter, r *http.Request, topic TopicName)
+	PauseTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params PauseTopicParams)
 	// ResumeTopic Go on with delivery
 	// (POST /topics/{topic}:resume)
-	ResumeTopic(w http.ResponseWriter, r *http.Request, topic TopicName)
+	ResumeTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params ResumeTopicParams)
 }
 
 // Unimplemented server implementation that returns http.StatusNotImplemented for each endpoint.
@@ -2525,19 +2543,19 @@ func (_ Unimplemented) GetTags(w http.ResponseWriter, r *http.Request, topic Top
 
 // EmptyTopic Drop all messages of a topic
 // (POST /topics/{topic}:empty)
-func (_ Unimplemented) EmptyTopic(w http.ResponseWriter, r *http.Request, topic TopicName) {
+func (_ Unimplemented) EmptyTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params EmptyTopicParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // PauseTopic Stop delivery from a topic to all its groups
 // (POST /topics/{topic}:pause)
-func (_ Unimplemented) PauseTopic(w http.ResponseWriter, r *http.Request, topic TopicName) {
+func (_ Unimplemented) PauseTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params PauseTopicParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // ResumeTopic Go on with delivery
 // (POST /topics/{topic}:resume)
-func (_ Unimplemented) ResumeTopic(w http.ResponseWriter, r *http.Request, topic TopicName) {
+func (_ Unimplemented) ResumeTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params ResumeTopicParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4383,8 +4401,32 @@ func (siw *ServerInterfaceWrapper) EmptyTopic(w http.ResponseWriter, r *http.Req
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params EmptyTopicParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = &IfMatch
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.EmptyTopic(w, r, topic)
+		siw.Handler.EmptyTopic(w, r, topic, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4409,8 +4451,32 @@ func (siw *ServerInterfaceWrapper) PauseTopic(w http.ResponseWriter, r *http.Req
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PauseTopicParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = &IfMatch
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.PauseTopic(w, r, topic)
+		siw.Handler.PauseTopic(w, r, topic, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4435,8 +4501,32 @@ func (siw *ServerInterfaceWrapper) ResumeTopic(w http.ResponseWriter, r *http.Re
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ResumeTopicParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = &IfMatch
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ResumeTopic(w, r, topic)
+		siw.Handler.ResumeTopic(w, r, topic, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -6497,7 +6587,8 @@ func (response GetTagsdefaultApplicationProblemPlusJSONResponse) VisitGetTagsRes
 }
 
 type EmptyTopicRequestObject struct {
-	Topic TopicName `json:"topic"`
+	Topic  TopicName `json:"topic"`
+	Params EmptyTopicParams
 }
 
 type EmptyTopicResponseObject interface {
@@ -6537,7 +6628,8 @@ func (response EmptyTopicdefaultApplicationProblemPlusJSONResponse) VisitEmptyTo
 }
 
 type PauseTopicRequestObject struct {
-	Topic TopicName `json:"topic"`
+	Topic  TopicName `json:"topic"`
+	Params PauseTopicParams
 }
 
 type PauseTopicResponseObject interface {
@@ -6577,7 +6669,8 @@ func (response PauseTopicdefaultApplicationProblemPlusJSONResponse) VisitPauseTo
 }
 
 type ResumeTopicRequestObject struct {
-	Topic TopicName `json:"topic"`
+	Topic  TopicName `json:"topic"`
+	Params ResumeTopicParams
 }
 
 type ResumeTopicResponseObject interface {
@@ -7980,10 +8073,11 @@ func (sh *strictHandler) GetTags(w http.ResponseWriter, r *http.Request, topic T
 }
 
 // EmptyTopic operation middleware
-func (sh *strictHandler) EmptyTopic(w http.ResponseWriter, r *http.Request, topic TopicName) {
+func (sh *strictHandler) EmptyTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params EmptyTopicParams) {
 	var request EmptyTopicRequestObject
 
 	request.Topic = topic
+	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.EmptyTopic(ctx, request.(EmptyTopicRequestObject))
@@ -8006,10 +8100,11 @@ func (sh *strictHandler) EmptyTopic(w http.ResponseWriter, r *http.Request, topi
 }
 
 // PauseTopic operation middleware
-func (sh *strictHandler) PauseTopic(w http.ResponseWriter, r *http.Request, topic TopicName) {
+func (sh *strictHandler) PauseTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params PauseTopicParams) {
 	var request PauseTopicRequestObject
 
 	request.Topic = topic
+	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.PauseTopic(ctx, request.(PauseTopicRequestObject))
@@ -8032,10 +8127,11 @@ func (sh *strictHandler) PauseTopic(w http.ResponseWriter, r *http.Request, topi
 }
 
 // ResumeTopic operation middleware
-func (sh *strictHandler) ResumeTopic(w http.ResponseWriter, r *http.Request, topic TopicName) {
+func (sh *strictHandler) ResumeTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params ResumeTopicParams) {
 	var request ResumeTopicRequestObject
 
 	request.Topic = topic
+	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.ResumeTopic(ctx, request.(ResumeTopicRequestObject))

@@ -1675,13 +1675,13 @@ type ListTopicsParams struct {
 
 // DeleteTopicParams defines parameters for DeleteTopic.
 type DeleteTopicParams struct {
-	// IfMatch Do it only when the ETag is still this one.
+	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // UpdateTopicParams defines parameters for UpdateTopic.
 type UpdateTopicParams struct {
-	// IfMatch Do it only when the ETag is still this one.
+	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1706,13 +1706,13 @@ type ListGroupsParams struct {
 
 // DeleteGroupParams defines parameters for DeleteGroup.
 type DeleteGroupParams struct {
-	// IfMatch Do it only when the ETag is still this one.
+	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // UpdateGroupParams defines parameters for UpdateGroup.
 type UpdateGroupParams struct {
-	// IfMatch Do it only when the ETag is still this one.
+	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1782,6 +1782,24 @@ type BrowseMessagesParamsDir string
 type GetTagsParams struct {
 	// Last How many of the newest messages to look at.
 	Last *Last `form:"last,omitempty" json:"last,omitempty"`
+}
+
+// EmptyTopicParams defines parameters for EmptyTopic.
+type EmptyTopicParams struct {
+	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// PauseTopicParams defines parameters for PauseTopic.
+type PauseTopicParams struct {
+	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// ResumeTopicParams defines parameters for ResumeTopic.
+type ResumeTopicParams struct {
+	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // ImportDefinitionsJSONRequestBody defines body for ImportDefinitions for application/json ContentType.
@@ -2709,19 +2727,19 @@ type ClientInterface interface {
 	// Offsets go on where they are. Groups stay.
 	//
 	// Corresponds with POST /topics/{topic}:empty (the `EmptyTopic` operationId).
-	EmptyTopic(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*http.Response, error)
+	EmptyTopic(ctx context.Context, topic TopicName, params *EmptyTopicParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PauseTopic Stop delivery from a topic to all its groups
 	//
 	// Publishing goes on. Lasts until it is resumed, over restarts too.
 	//
 	// Corresponds with POST /topics/{topic}:pause (the `PauseTopic` operationId).
-	PauseTopic(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*http.Response, error)
+	PauseTopic(ctx context.Context, topic TopicName, params *PauseTopicParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ResumeTopic Go on with delivery
 	//
 	// Corresponds with POST /topics/{topic}:resume (the `ResumeTopic` operationId).
-	ResumeTopic(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ResumeTopic(ctx context.Context, topic TopicName, params *ResumeTopicParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // ListAudit Administrative actions, newest first
@@ -3784,8 +3802,8 @@ func (c *Client) GetTags(ctx context.Context, topic TopicName, params *GetTagsPa
 // Offsets go on where they are. Groups stay.
 //
 // Corresponds with POST /topics/{topic}:empty (the `EmptyTopic` operationId).
-func (c *Client) EmptyTopic(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewEmptyTopicRequest(c.Server, topic)
+func (c *Client) EmptyTopic(ctx context.Context, topic TopicName, params *EmptyTopicParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEmptyTopicRequest(c.Server, topic, params)
 	if err != nil {
 		return nil, err
 	}
@@ -3801,8 +3819,8 @@ func (c *Client) EmptyTopic(ctx context.Context, topic TopicName, reqEditors ...
 // Publishing goes on. Lasts until it is resumed, over restarts too.
 //
 // Corresponds with POST /topics/{topic}:pause (the `PauseTopic` operationId).
-func (c *Client) PauseTopic(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewPauseTopicRequest(c.Server, topic)
+func (c *Client) PauseTopic(ctx context.Context, topic TopicName, params *PauseTopicParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPauseTopicRequest(c.Server, topic, params)
 	if err != nil {
 		return nil, err
 	}
@@ -3816,8 +3834,8 @@ func (c *Client) PauseTopic(ctx context.Context, topic TopicName, reqEditors ...
 // ResumeTopic Go on with delivery
 //
 // Corresponds with POST /topics/{topic}:resume (the `ResumeTopic` operationId).
-func (c *Client) ResumeTopic(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewResumeTopicRequest(c.Server, topic)
+func (c *Client) ResumeTopic(ctx context.Context, topic TopicName, params *ResumeTopicParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewResumeTopicRequest(c.Server, topic, params)
 	if err != nil {
 		return nil, err
 	}
@@ -6306,7 +6324,7 @@ func NewGetTagsRequest(server string, topic TopicName, params *GetTagsParams) (*
 }
 
 // NewEmptyTopicRequest constructs an http.Request for the EmptyTopic method
-func NewEmptyTopicRequest(server string, topic TopicName) (*http.Request, error) {
+func NewEmptyTopicRequest(server string, topic TopicName, params *EmptyTopicParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -6336,11 +6354,26 @@ func NewEmptyTopicRequest(server string, topic TopicName) (*http.Request, error)
 		return nil, err
 	}
 
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
+
 	return req, nil
 }
 
 // NewPauseTopicRequest constructs an http.Request for the PauseTopic method
-func NewPauseTopicRequest(server string, topic TopicName) (*http.Request, error) {
+func NewPauseTopicRequest(server string, topic TopicName, params *PauseTopicParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -6370,11 +6403,26 @@ func NewPauseTopicRequest(server string, topic TopicName) (*http.Request, error)
 		return nil, err
 	}
 
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
+
 	return req, nil
 }
 
 // NewResumeTopicRequest constructs an http.Request for the ResumeTopic method
-func NewResumeTopicRequest(server string, topic TopicName) (*http.Request, error) {
+func NewResumeTopicRequest(server string, topic TopicName, params *ResumeTopicParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -6402,6 +6450,21 @@ func NewResumeTopicRequest(server string, topic TopicName) (*http.Request, error
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -6989,7 +7052,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /topics/{topic}:empty (the `EmptyTopic` operationId).
-	EmptyTopicWithResponse(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*EmptyTopicResponse, error)
+	EmptyTopicWithResponse(ctx context.Context, topic TopicName, params *EmptyTopicParams, reqEditors ...RequestEditorFn) (*EmptyTopicResponse, error)
 
 	// PauseTopicWithResponse Stop delivery from a topic to all its groups
 	//
@@ -6998,14 +7061,14 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /topics/{topic}:pause (the `PauseTopic` operationId).
-	PauseTopicWithResponse(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*PauseTopicResponse, error)
+	PauseTopicWithResponse(ctx context.Context, topic TopicName, params *PauseTopicParams, reqEditors ...RequestEditorFn) (*PauseTopicResponse, error)
 
 	// ResumeTopicWithResponse Go on with delivery
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /topics/{topic}:resume (the `ResumeTopic` operationId).
-	ResumeTopicWithResponse(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*ResumeTopicResponse, error)
+	ResumeTopicWithResponse(ctx context.Context, topic TopicName, params *ResumeTopicParams, reqEditors ...RequestEditorFn) (*ResumeTopicResponse, error)
 }
 
 type ListAuditResponse struct {
@@ -10177,8 +10240,8 @@ func (c *ClientWithResponses) GetTagsWithResponse(ctx context.Context, topic Top
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /topics/{topic}:empty (the `EmptyTopic` operationId).
-func (c *ClientWithResponses) EmptyTopicWithResponse(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*EmptyTopicResponse, error) {
-	rsp, err := c.EmptyTopic(ctx, topic, reqEditors...)
+func (c *ClientWithResponses) EmptyTopicWithResponse(ctx context.Context, topic TopicName, params *EmptyTopicParams, reqEditors ...RequestEditorFn) (*EmptyTopicResponse, error) {
+	rsp, err := c.EmptyTopic(ctx, topic, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -10192,8 +10255,8 @@ func (c *ClientWithResponses) EmptyTopicWithResponse(ctx context.Context, topic 
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /topics/{topic}:pause (the `PauseTopic` operationId).
-func (c *ClientWithResponses) PauseTopicWithResponse(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*PauseTopicResponse, error) {
-	rsp, err := c.PauseTopic(ctx, topic, reqEditors...)
+func (c *ClientWithResponses) PauseTopicWithResponse(ctx context.Context, topic TopicName, params *PauseTopicParams, reqEditors ...RequestEditorFn) (*PauseTopicResponse, error) {
+	rsp, err := c.PauseTopic(ctx, topic, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -10205,8 +10268,8 @@ func (c *ClientWithResponses) PauseTopicWithResponse(ctx context.Context, topic 
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /topics/{topic}:resume (the `ResumeTopic` operationId).
-func (c *ClientWithResponses) ResumeTopicWithResponse(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*ResumeTopicResponse, error) {
-	rsp, err := c.ResumeTopic(ctx, topic, reqEditors...)
+func (c *ClientWithResponses) ResumeTopicWithResponse(ctx context.Context, topic TopicName, params *ResumeTopicParams, reqEditors ...RequestEditorFn) (*ResumeTopicResponse, error) {
+	rsp, err := c.ResumeTopic(ctx, topic, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}

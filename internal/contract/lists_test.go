@@ -103,6 +103,46 @@ func TestETagGuardsAgainstLostUpdates(t *testing.T) {
 	c.do("DELETE", "/topics/T", header{"If-Match", c.get("/topics/T").header.Get("ETag")}).want(204)
 }
 
+func TestIfMatchIsAListOfTagsAndNeverTakenForAny(t *testing.T) {
+	c := startClient(t)
+	explicitGroup(c, 1)
+	for _, x := range []struct {
+		method, path, action string
+		args                 []any
+	}{
+		{"PATCH", "/topics/T/groups/g", "", []any{object{}}},
+		{"DELETE", "/topics/T/groups/g", "", nil},
+		{"PATCH", "/topics/T", "", []any{object{}}},
+		{"POST", "/topics/T", ":pause", nil},
+		{"POST", "/topics/T", ":resume", nil},
+		{"POST", "/topics/T", ":empty", nil},
+		{"DELETE", "/topics/T", "", nil},
+	} {
+		now, depth := c.get(x.path).header.Get("ETag"), c.get("/topics/T").num("depth")
+		try := func(tags string) *reply {
+			return c.do(x.method, x.path+x.action, append([]any{header{"If-Match", tags}, anyway}, x.args...)...)
+		}
+		for _, bad := range []string{"", " ", `""`, `W/""`, strings.Trim(now, `"`), `"a`, `a"`, `"a" "b"`, `,`, `*, "a"`, `w/"a"`, `"a", b`} {
+			try(bad).refused(400, "invalid", "If-Match")
+		}
+		for _, other := range []string{`"a"`, `"a",, "b,c"`, "W/" + now, `"a", W/` + now} {
+			try(other).refused(412, "precondition_failed")
+		}
+		c.get("/topics/T").is("depth", depth)
+		if got := c.get(x.path).header.Get("ETag"); got != now {
+			t.Errorf("%s %s%s: what was refused has changed it", x.method, x.path, x.action)
+		}
+		if x.method != "DELETE" && x.action != ":empty" {
+			try("*").want(200)
+			now = c.get(x.path).header.Get("ETag")
+		}
+		if r := try(`"a" ,W/"b",` + now + ` , "c,d"`); r.status >= 300 {
+			t.Errorf("%s %s%s: got %d %s", x.method, x.path, x.action, r.status, r.raw)
+		}
+	}
+	c.do("DELETE", "/topics/T", header{"If-Match", "*"}).refused(404, "not_found", "T")
+}
+
 func TestBodiesOverTheLimitAreRefused(t *testing.T) {
 	c := start(t, func(cfg *config.Config) { cfg.MaxBody = 4 << 10 }).client(t)
 	c.post("/topics", object{"name": "T"}).want(201)
