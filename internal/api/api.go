@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -105,7 +106,10 @@ func New(opts Options) http.Handler {
 		RequestErrorHandlerFunc:  h.badRequest,
 		ResponseErrorHandlerFunc: h.problem,
 	})
-	return HandlerWithOptions(strict, ChiServerOptions{BaseURL: Base, BaseRouter: r, ErrorHandlerFunc: h.badRequest})
+	known := sync.OnceValues(func() (queryNames, error) { return queryNamesOf(opts.Contract) })
+	return HandlerWithOptions(strict, ChiServerOptions{
+		BaseURL: Base, BaseRouter: r, ErrorHandlerFunc: h.badRequest, Middlewares: []MiddlewareFunc{h.queries(known)},
+	})
 }
 
 // text serves a text that does not change.
