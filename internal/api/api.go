@@ -42,6 +42,10 @@ type Options struct {
 	// Stopping is closed when requests that wait for messages have to end.
 	Stopping <-chan struct{}
 
+	// MaxBody is the most bytes of a message's body; 16 MiB unless given. What reads a
+	// request limits it as a whole.
+	MaxBody int64
+
 	// Hosts are names under which this server is reached, besides IP addresses and
 	// localhost. Nil: any, which is right where clients are authenticated or the
 	// network is trusted.

@@ -2690,7 +2690,7 @@ type ClientInterface interface {
 	// first one's offset and `duplicate: true`. With `application/x-ndjson`, one message
 	// a line, the lines are stored in commits of up to 1,000; the answer comes when all
 	// are stored, and when a line is wrong the problem says in `stored` how many of the
-	// lines before it were stored.
+	// messages before it were stored. A line may be as long as a body without lines.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2705,7 +2705,7 @@ type ClientInterface interface {
 	// first one's offset and `duplicate: true`. With `application/x-ndjson`, one message
 	// a line, the lines are stored in commits of up to 1,000; the answer comes when all
 	// are stored, and when a line is wrong the problem says in `stored` how many of the
-	// lines before it were stored.
+	// messages before it were stored. A line may be as long as a body without lines.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3725,7 +3725,7 @@ func (c *Client) BrowseMessages(ctx context.Context, topic TopicName, params *Br
 // first one's offset and `duplicate: true`. With `application/x-ndjson`, one message
 // a line, the lines are stored in commits of up to 1,000; the answer comes when all
 // are stored, and when a line is wrong the problem says in `stored` how many of the
-// lines before it were stored.
+// messages before it were stored. A line may be as long as a body without lines.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3750,7 +3750,7 @@ func (c *Client) PublishWithBody(ctx context.Context, topic TopicName, contentTy
 // first one's offset and `duplicate: true`. With `application/x-ndjson`, one message
 // a line, the lines are stored in commits of up to 1,000; the answer comes when all
 // are stored, and when a line is wrong the problem says in `stored` how many of the
-// lines before it were stored.
+// messages before it were stored. A line may be as long as a body without lines.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7009,7 +7009,7 @@ type ClientWithResponsesInterface interface {
 	// first one's offset and `duplicate: true`. With `application/x-ndjson`, one message
 	// a line, the lines are stored in commits of up to 1,000; the answer comes when all
 	// are stored, and when a line is wrong the problem says in `stored` how many of the
-	// lines before it were stored.
+	// messages before it were stored. A line may be as long as a body without lines.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -7024,7 +7024,7 @@ type ClientWithResponsesInterface interface {
 	// first one's offset and `duplicate: true`. With `application/x-ndjson`, one message
 	// a line, the lines are stored in commits of up to 1,000; the answer comes when all
 	// are stored, and when a line is wrong the problem says in `stored` how many of the
-	// lines before it were stored.
+	// messages before it were stored. A line may be as long as a body without lines.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -10173,7 +10173,7 @@ func (c *ClientWithResponses) BrowseMessagesWithResponse(ctx context.Context, to
 // first one's offset and `duplicate: true`. With `application/x-ndjson`, one message
 // a line, the lines are stored in commits of up to 1,000; the answer comes when all
 // are stored, and when a line is wrong the problem says in `stored` how many of the
-// lines before it were stored.
+// messages before it were stored. A line may be as long as a body without lines.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10194,7 +10194,7 @@ func (c *ClientWithResponses) PublishWithBodyWithResponse(ctx context.Context, t
 // first one's offset and `duplicate: true`. With `application/x-ndjson`, one message
 // a line, the lines are stored in commits of up to 1,000; the answer comes when all
 // are stored, and when a line is wrong the problem says in `stored` how many of the
-// lines before it were stored.
+// messages before it were stored. A line may be as long as a body without lines.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
