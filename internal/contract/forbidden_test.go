@@ -83,6 +83,8 @@ var violations = []struct {
 	// Out of range.
 	{"GET", "/topics?limit=0", nil, "limit"},
 	{"GET", "/topics?limit=1001", nil, "limit"},
+	{"GET", "/rpc?limit=0", nil, "limit"},
+	{"GET", "/rpc?limit=1001", nil, "limit"},
 	{"GET", "/topics/T/groups?limit=1001", nil, "limit"},
 	{"GET", "/topics/T/groups/g/journal?limit=0", nil, "limit"},
 	{"GET", "/sessions?limit=0", nil, "limit"},
