@@ -104,7 +104,7 @@ func New(opts Options) http.Handler {
 	r.Get(Base+"/asyncapi.yaml", text("application/yaml", opts.Channels))
 	h.docs(r)
 	if opts.Live != nil {
-		r.Handle(Base+"/ws", opts.Live)
+		r.Method(http.MethodGet, Base+"/ws", opts.Live)
 	}
 	strict := NewStrictHandlerWithOptions(h, nil, StrictHTTPServerOptions{
 		RequestErrorHandlerFunc:  h.badRequest,
@@ -134,12 +134,17 @@ func actor(ctx context.Context) string {
 	return who
 }
 
+// ForeignOrigin is the error of a page of another site.
+func ForeignOrigin() error {
+	return &broker.Error{Code: broker.Forbidden, Text: "this page is of another origin: start the broker with --allow-origin to let it in"}
+}
+
 // guard keeps pages of other sites out: those that talk to a name which they had
 // pointed to this server, and those that change something without being asked in.
 func (h *handler) guard(next http.Handler) http.Handler {
 	cross := http.NewCrossOriginProtection()
 	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		h.problem(w, req, &broker.Error{Code: broker.Forbidden, Text: "this page is of another origin: start the broker with --allow-origin to let it in"})
+		h.problem(w, req, ForeignOrigin())
 	}))
 	protected := cross.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
