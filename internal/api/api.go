@@ -96,7 +96,7 @@ type handler struct {
 func New(opts Options) http.Handler {
 	h := &handler{Options: opts, broker: opts.Broker, stats: opts.Stats}
 	r := chi.NewRouter()
-	r.Use(h.guard, verbs, forms)
+	r.Use(h.guard, heads, verbs, forms)
 	h.routes = r
 	r.NotFound(h.noRoute)
 	r.MethodNotAllowed(h.noRoute)

@@ -132,7 +132,7 @@ func (h *handler) problem(w http.ResponseWriter, req *http.Request, err error) {
 	}
 	var method *wrongMethod
 	if errors.As(err, &method) {
-		w.Header().Set("Allow", strings.Join(method.allowed, ", "))
+		w.Header().Set("Allow", strings.Join(withHead(method.allowed, req.URL.Path), ", "))
 	}
 	p.Write(w)
 }

@@ -43,7 +43,8 @@ func (h *handler) queries(known func() (queryNames, error)) MiddlewareFunc {
 			if req.URL.RawQuery != "" {
 				all, err := known()
 				if err == nil {
-					names, described := all[req.Method+" "+chi.RouteContext(req.Context()).RoutePattern()]
+					route := chi.RouteContext(req.Context())
+					names, described := all[route.RouteMethod+" "+route.RoutePattern()]
 					err = checkQuery(req.URL.RawQuery, names, described)
 				}
 				if err != nil {
