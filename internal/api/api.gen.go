@@ -1143,7 +1143,7 @@ type Problem struct {
 // `bad_answer` was answered with something that is not JSON.
 type ProblemCode string
 
-// Protocol `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API.
+// Protocol `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API, a stream of events, or a pull that waits.
 type Protocol string
 
 // PublishResult defines model for PublishResult.
@@ -1351,7 +1351,7 @@ type Session struct {
 	// Examples: 1204551
 	Out Count `json:"out"`
 
-	// Protocol `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API.
+	// Protocol `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API, a stream of events, or a pull that waits.
 	Protocol      Protocol       `json:"protocol"`
 	Remote        string         `json:"remote"`
 	Since         time.Time      `json:"since"`
@@ -1567,7 +1567,7 @@ type Module = string
 // PlanName defines model for PlanName.
 type PlanName = string
 
-// SessionProtocol `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API.
+// SessionProtocol `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API, a stream of events, or a pull that waits.
 type SessionProtocol = Protocol
 
 // SessionTopic defines model for SessionTopic.

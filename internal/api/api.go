@@ -38,6 +38,8 @@ type Options struct {
 	// false when there is none with that id.
 	Sessions   func() []SessionInfo
 	Disconnect func(id, reason string) bool
+	// Readers get to know the requests that consume. Nil: nobody wants to know.
+	Readers *Readers
 
 	// Stopping is closed when requests that wait for messages have to end.
 	Stopping <-chan struct{}
@@ -94,6 +96,9 @@ type handler struct {
 
 // New makes the handler of everything below /api.
 func New(opts Options) http.Handler {
+	if opts.Readers == nil {
+		opts.Readers = new(Readers)
+	}
 	h := &handler{Options: opts, broker: opts.Broker, stats: opts.Stats}
 	r := chi.NewRouter()
 	r.Use(h.guard, heads, verbs, forms)
