@@ -2,6 +2,8 @@ package api
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -172,15 +174,25 @@ func Decode(what string, raw []byte, v any) error {
 	}
 	if _, quoted, ok := strings.Cut(err.Error(), "unknown field "); ok {
 		name, _ := strconv.Unquote(quoted)
-		return unknownMember(name, membersOf(reflect.TypeOf(v), nil))
+		return unknownMember("", name, membersOf(reflect.TypeOf(v), nil))
 	}
-	return Explain(what, err)
+	return Explain(what, located(raw, v, err))
+}
+
+// located puts the place into an error about bytes that are not base64, which
+// encoding/json leaves out.
+func located(raw []byte, v any, err error) error {
+	var corrupt base64.CorruptInputError
+	if errors.As(err, &corrupt) {
+		return cmp.Or(badBytes(raw, reflect.TypeOf(v).Elem()), err)
+	}
+	return err
 }
 
 // unknownMember refuses a member of an object, with the one of its known members that
-// was probably meant.
-func unknownMember(name string, known []string) error {
-	return invalid("the member %q is not known here%s", clip(name), closest.Hint(name, "%q", known))
+// was probably meant. where begins the text.
+func unknownMember(where, name string, known []string) error {
+	return invalid("%sthe member %q is not known here%s", where, clip(name), closest.Hint(name, "%q", known))
 }
 
 // membersOf adds to all the names of the members of a document of type t, those of
@@ -261,7 +273,7 @@ func decode(raw []byte, v any) error {
 		}
 	}
 	if err := json.Unmarshal(raw, v); err != nil {
-		return err
+		return located(raw, v, err)
 	}
 	return conforms(raw, reflect.TypeOf(v).Elem())
 }
