@@ -69,27 +69,27 @@ func (e FateFate) Valid() bool {
 	}
 }
 
-// Defines values for JournalEntryKind.
+// Defines values for JournalKind.
 const (
-	JournalEntryKindCreate   JournalEntryKind = "create"
-	JournalEntryKindEmpty    JournalEntryKind = "empty"
-	JournalEntryKindFilter   JournalEntryKind = "filter"
-	JournalEntryKindRelocate JournalEntryKind = "relocate"
-	JournalEntryKindRevert   JournalEntryKind = "revert"
+	JournalKindCreate   JournalKind = "create"
+	JournalKindEmpty    JournalKind = "empty"
+	JournalKindFilter   JournalKind = "filter"
+	JournalKindRelocate JournalKind = "relocate"
+	JournalKindRevert   JournalKind = "revert"
 )
 
-// Valid indicates whether the value is a known member of the JournalEntryKind enum.
-func (e JournalEntryKind) Valid() bool {
+// Valid indicates whether the value is a known member of the JournalKind enum.
+func (e JournalKind) Valid() bool {
 	switch e {
-	case JournalEntryKindCreate:
+	case JournalKindCreate:
 		return true
-	case JournalEntryKindEmpty:
+	case JournalKindEmpty:
 		return true
-	case JournalEntryKindFilter:
+	case JournalKindFilter:
 		return true
-	case JournalEntryKindRelocate:
+	case JournalKindRelocate:
 		return true
-	case JournalEntryKindRevert:
+	case JournalKindRevert:
 		return true
 	default:
 		return false
@@ -815,9 +815,9 @@ type JournalEntry struct {
 	From Count  `json:"from"`
 	Id   string `json:"id"`
 
-	// Kind `revert` can be of either.
-	Kind   JournalEntryKind `json:"kind"`
-	Reason string           `json:"reason"`
+	// Kind `revert` can be of a move or of a filter.
+	Kind   JournalKind `json:"kind"`
+	Reason string      `json:"reason"`
 
 	// Retained Whether everything from the cursor before on is still there, so that a revert brings all of it back.
 	Retained *bool     `json:"retained,omitempty"`
@@ -829,8 +829,8 @@ type JournalEntry struct {
 	To Count `json:"to"`
 }
 
-// JournalEntryKind `revert` can be of either.
-type JournalEntryKind string
+// JournalKind `revert` can be of a move or of a filter.
+type JournalKind string
 
 // Latency From the call to its answer, of the answered calls of the last one to two minutes, in milliseconds; an eighth too long at most.
 type Latency struct {
@@ -1719,6 +1719,12 @@ type UpdateGroupParams struct {
 
 // ListJournalParams defines parameters for ListJournal.
 type ListJournalParams struct {
+	// Kind Only entries of this kind.
+	Kind *JournalKind `form:"kind,omitempty" json:"kind,omitempty"`
+
+	// Actor Only entries whose actor begins with this, such as an address without its port.
+	Actor *string `form:"actor,omitempty" json:"actor,omitempty"`
+
 	// After `next` of the page before.
 	After *After `form:"after,omitempty" json:"after,omitempty"`
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
@@ -3817,6 +3823,32 @@ func (siw *ServerInterfaceWrapper) ListJournal(w http.ResponseWriter, r *http.Re
 
 	// Parameter object where we will unmarshal all parameters from the context
 	var params ListJournalParams
+
+	// ------------- Optional query parameter "kind" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "kind", r.URL.Query(), &params.Kind, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "kind"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "kind", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "actor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "actor", r.URL.Query(), &params.Actor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "actor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "actor", Err: err})
+		}
+		return
+	}
 
 	// ------------- Optional query parameter "after" -------------
 

@@ -68,27 +68,27 @@ func (e FateFate) Valid() bool {
 	}
 }
 
-// Defines values for JournalEntryKind.
+// Defines values for JournalKind.
 const (
-	JournalEntryKindCreate   JournalEntryKind = "create"
-	JournalEntryKindEmpty    JournalEntryKind = "empty"
-	JournalEntryKindFilter   JournalEntryKind = "filter"
-	JournalEntryKindRelocate JournalEntryKind = "relocate"
-	JournalEntryKindRevert   JournalEntryKind = "revert"
+	JournalKindCreate   JournalKind = "create"
+	JournalKindEmpty    JournalKind = "empty"
+	JournalKindFilter   JournalKind = "filter"
+	JournalKindRelocate JournalKind = "relocate"
+	JournalKindRevert   JournalKind = "revert"
 )
 
-// Valid indicates whether the value is a known member of the JournalEntryKind enum.
-func (e JournalEntryKind) Valid() bool {
+// Valid indicates whether the value is a known member of the JournalKind enum.
+func (e JournalKind) Valid() bool {
 	switch e {
-	case JournalEntryKindCreate:
+	case JournalKindCreate:
 		return true
-	case JournalEntryKindEmpty:
+	case JournalKindEmpty:
 		return true
-	case JournalEntryKindFilter:
+	case JournalKindFilter:
 		return true
-	case JournalEntryKindRelocate:
+	case JournalKindRelocate:
 		return true
-	case JournalEntryKindRevert:
+	case JournalKindRevert:
 		return true
 	default:
 		return false
@@ -814,9 +814,9 @@ type JournalEntry struct {
 	From Count  `json:"from"`
 	Id   string `json:"id"`
 
-	// Kind `revert` can be of either.
-	Kind   JournalEntryKind `json:"kind"`
-	Reason string           `json:"reason"`
+	// Kind `revert` can be of a move or of a filter.
+	Kind   JournalKind `json:"kind"`
+	Reason string      `json:"reason"`
 
 	// Retained Whether everything from the cursor before on is still there, so that a revert brings all of it back.
 	Retained *bool     `json:"retained,omitempty"`
@@ -828,8 +828,8 @@ type JournalEntry struct {
 	To Count `json:"to"`
 }
 
-// JournalEntryKind `revert` can be of either.
-type JournalEntryKind string
+// JournalKind `revert` can be of a move or of a filter.
+type JournalKind string
 
 // Latency From the call to its answer, of the answered calls of the last one to two minutes, in milliseconds; an eighth too long at most.
 type Latency struct {
@@ -1718,6 +1718,12 @@ type UpdateGroupParams struct {
 
 // ListJournalParams defines parameters for ListJournal.
 type ListJournalParams struct {
+	// Kind Only entries of this kind.
+	Kind *JournalKind `form:"kind,omitempty" json:"kind,omitempty"`
+
+	// Actor Only entries whose actor begins with this, such as an address without its port.
+	Actor *string `form:"actor,omitempty" json:"actor,omitempty"`
+
 	// After `next` of the page before.
 	After *After `form:"after,omitempty" json:"after,omitempty"`
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
@@ -5587,6 +5593,30 @@ func NewListJournalRequest(server string, topic TopicName, group GroupName, para
 		// styled parameters, preserving literal commas as delimiters
 		// per the OpenAPI spec (e.g. "color=blue,black,brown").
 		var rawQueryFragments []string
+
+		if params.Kind != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "kind", *params.Kind, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Actor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "actor", *params.Actor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
 
 		if params.After != nil {
 

@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -101,6 +102,51 @@ func TestETagGuardsAgainstLostUpdates(t *testing.T) {
 	c.do("DELETE", "/topics/T/groups/g", header{"If-Match", seen}).refused(412, "precondition_failed")
 	c.do("DELETE", "/topics/T/groups/g", header{"If-Match", c.get("/topics/T/groups/g").header.Get("ETag")}).want(204)
 	c.do("DELETE", "/topics/T", header{"If-Match", c.get("/topics/T").header.Get("ETag")}).want(204)
+}
+
+func TestJournalIsFilteredPageByPage(t *testing.T) {
+	c := startClient(t)
+	explicitGroup(c, 3)
+	group := "/topics/T/groups/g"
+	for i := range 5 {
+		c.do("PATCH", group, object{"filter": "f" + strconv.Itoa(i)}).want(200)
+		if i%2 == 0 {
+			plan := c.post(group+"/plans", object{"to": object{"offset": strconv.Itoa(i % 3)}}).want(201)
+			c.post("/plans/" + plan.str("id") + ":apply").want(200)
+		}
+	}
+	all := c.get(group + "/journal")
+	for kind, want := range map[string]int{"create": 1, "filter": 5, "relocate": 3, "empty": 0, "revert": 0} {
+		var ids []string
+		for pages, after := 0, ""; ; pages++ {
+			path := group + "/journal" + query("kind", kind, "limit", "2")
+			if after != "" {
+				path += "&after=" + after
+			}
+			r := c.get(path)
+			ids = append(ids, r.each("entries", "id")...)
+			if r.at("next") == nil {
+				if pages != max(0, want-1)/2 {
+					t.Errorf("%s: %d entries on %d pages and one", kind, want, pages)
+				}
+				break
+			}
+			after = r.str("next")
+		}
+		var wanted []string
+		for i, id := range all.each("entries", "id") {
+			if all.str("entries."+strconv.Itoa(i)+".kind") == kind {
+				wanted = append(wanted, id)
+			}
+		}
+		if len(wanted) != want || !slices.Equal(ids, wanted) {
+			t.Errorf("%s: got %q, want %d: %q", kind, ids, want, wanted)
+		}
+	}
+	mine := c.get(group + "/journal" + query("actor", "127.0.0.1:", "kind", "relocate"))
+	mine.is("entries.0.kind", "relocate", "entries.3", nil, "next", nil)
+	c.get(group+"/journal"+query("actor", "10.")).is("entries.0", nil, "next", nil)
+	c.do("GET", group+"/journal?kind=move", forbidden).refused(400, "invalid", "relocate")
 }
 
 func TestIfMatchIsAListOfTagsAndNeverTakenForAny(t *testing.T) {
