@@ -2305,7 +2305,9 @@ type ClientInterface interface {
 
 	// TransactWithBody Publish, settle and move in one commit
 	//
-	// All of it happens or nothing does. At least one of the three lists has to have something in it.
+	// All of it happens or nothing does. At least one of the three lists has to have
+	// something in it. A group may be named once, in `acks` or in `relocations`: a second
+	// entry for it, or acks beside its move, are refused. Messages go to topics on disk only.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2314,7 +2316,9 @@ type ClientInterface interface {
 
 	// Transact Publish, settle and move in one commit
 	//
-	// All of it happens or nothing does. At least one of the three lists has to have something in it.
+	// All of it happens or nothing does. At least one of the three lists has to have
+	// something in it. A group may be named once, in `acks` or in `relocations`: a second
+	// entry for it, or acks beside its move, are refused. Messages go to topics on disk only.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2870,7 +2874,9 @@ func (c *Client) Revert(ctx context.Context, entry string, body RevertJSONReques
 
 // TransactWithBody Publish, settle and move in one commit
 //
-// All of it happens or nothing does. At least one of the three lists has to have something in it.
+// All of it happens or nothing does. At least one of the three lists has to have
+// something in it. A group may be named once, in `acks` or in `relocations`: a second
+// entry for it, or acks beside its move, are refused. Messages go to topics on disk only.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2889,7 +2895,9 @@ func (c *Client) TransactWithBody(ctx context.Context, contentType string, body 
 
 // Transact Publish, settle and move in one commit
 //
-// All of it happens or nothing does. At least one of the three lists has to have something in it.
+// All of it happens or nothing does. At least one of the three lists has to have
+// something in it. A group may be named once, in `acks` or in `relocations`: a second
+// entry for it, or acks beside its move, are refused. Messages go to topics on disk only.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -6610,7 +6618,9 @@ type ClientWithResponsesInterface interface {
 
 	// TransactWithBodyWithResponse Publish, settle and move in one commit
 	//
-	// All of it happens or nothing does. At least one of the three lists has to have something in it.
+	// All of it happens or nothing does. At least one of the three lists has to have
+	// something in it. A group may be named once, in `acks` or in `relocations`: a second
+	// entry for it, or acks beside its move, are refused. Messages go to topics on disk only.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6619,7 +6629,9 @@ type ClientWithResponsesInterface interface {
 
 	// TransactWithResponse Publish, settle and move in one commit
 	//
-	// All of it happens or nothing does. At least one of the three lists has to have something in it.
+	// All of it happens or nothing does. At least one of the three lists has to have
+	// something in it. A group may be named once, in `acks` or in `relocations`: a second
+	// entry for it, or acks beside its move, are refused. Messages go to topics on disk only.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -9492,7 +9504,9 @@ func (c *ClientWithResponses) RevertWithResponse(ctx context.Context, entry stri
 
 // TransactWithBodyWithResponse Publish, settle and move in one commit
 //
-// All of it happens or nothing does. At least one of the three lists has to have something in it.
+// All of it happens or nothing does. At least one of the three lists has to have
+// something in it. A group may be named once, in `acks` or in `relocations`: a second
+// entry for it, or acks beside its move, are refused. Messages go to topics on disk only.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9507,7 +9521,9 @@ func (c *ClientWithResponses) TransactWithBodyWithResponse(ctx context.Context, 
 
 // TransactWithResponse Publish, settle and move in one commit
 //
-// All of it happens or nothing does. At least one of the three lists has to have something in it.
+// All of it happens or nothing does. At least one of the three lists has to have
+// something in it. A group may be named once, in `acks` or in `relocations`: a second
+// entry for it, or acks beside its move, are refused. Messages go to topics on disk only.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -232,6 +232,13 @@ func TestTransactionDoesAllOrNothing(t *testing.T) {
 	c.post("/messages:transaction", object{
 		"messages": list{message}, "acks": list{object{"topic": "in", "group": "w", "handles": list{"0.0.0"}}}, "relocations": list{move},
 	}).refused(400, "invalid", "handle")
+	for _, twice := range []object{
+		{"acks": list{ack, ack}},
+		{"relocations": list{move, move}},
+		{"acks": list{ack}, "relocations": list{object{"topic": "in", "group": "w", "to": "latest"}}},
+	} {
+		c.post("/messages:transaction", twice).refused(400, "invalid", "name each group once")
+	}
 	c.get("/topics/out").is("nextOffset", 0)
 	c.get("/topics/in/groups/r").is("cursor", 3)
 
