@@ -37,13 +37,15 @@ generate: ## generate code from openapi.yaml
 
 GENERATED := internal/api/api.gen.go internal/apiclient/apiclient.gen.go
 generated: ## fail when generated code is not what openapi.yaml says, after bringing it up to date
-	@before=$$(cksum $(GENERATED)); $(MAKE) --no-print-directory generate; \
+	@before=$$(cksum $(GENERATED)); $(MAKE) --no-print-directory generate || exit 1; \
 	[ "$$before" = "$$(cksum $(GENERATED))" ] || { echo "$(GENERATED): were out of date; see what changed" >&2; exit 1; }
 
 fuzz: ## run every fuzz target for FUZZTIME (10s)
 	@grep -rHo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | while IFS=: read -r file target; do \
 		go test "$$(dirname "$$file")" -run='^$$' -fuzz="^$${target#func }$$" -fuzztime=$(FUZZTIME) || exit 1; done
 
+bench: SHELL := bash
+bench: .SHELLFLAGS := -o pipefail -c
 bench: ## run the benchmarks six times into bench/, for benchstat
 	@mkdir -p bench
 	go test -run='^$$' -bench=. -benchmem -count=6 ./... | tee bench/$(VERSION)-$(shell date +%Y%m%dT%H%M%S).txt

@@ -73,7 +73,7 @@ func (h *handler) noRoute(w http.ResponseWriter, req *http.Request) {
 // done with another method. It may be a name all the same, so it stays not found.
 func (h *handler) misread(req *http.Request, err error) error {
 	on, action := cutAction(req.URL.EscapedPath())
-	if req.Method != http.MethodGet || broker.CodeOf(err) != broker.NotFound || !h.has(on, action) {
+	if req.Method != http.MethodGet && req.Method != http.MethodHead || broker.CodeOf(err) != broker.NotFound || !h.has(on, action) {
 		return err
 	}
 	return &wrongMethod{text: textOf(err) + "; :" + action + " is an action: use POST", allowed: []string{http.MethodPost}, err: err}

@@ -69,27 +69,27 @@ func (e FateFate) Valid() bool {
 	}
 }
 
-// Defines values for JournalEntryKind.
+// Defines values for JournalKind.
 const (
-	JournalEntryKindCreate   JournalEntryKind = "create"
-	JournalEntryKindEmpty    JournalEntryKind = "empty"
-	JournalEntryKindFilter   JournalEntryKind = "filter"
-	JournalEntryKindRelocate JournalEntryKind = "relocate"
-	JournalEntryKindRevert   JournalEntryKind = "revert"
+	JournalKindCreate   JournalKind = "create"
+	JournalKindEmpty    JournalKind = "empty"
+	JournalKindFilter   JournalKind = "filter"
+	JournalKindRelocate JournalKind = "relocate"
+	JournalKindRevert   JournalKind = "revert"
 )
 
-// Valid indicates whether the value is a known member of the JournalEntryKind enum.
-func (e JournalEntryKind) Valid() bool {
+// Valid indicates whether the value is a known member of the JournalKind enum.
+func (e JournalKind) Valid() bool {
 	switch e {
-	case JournalEntryKindCreate:
+	case JournalKindCreate:
 		return true
-	case JournalEntryKindEmpty:
+	case JournalKindEmpty:
 		return true
-	case JournalEntryKindFilter:
+	case JournalKindFilter:
 		return true
-	case JournalEntryKindRelocate:
+	case JournalKindRelocate:
 		return true
-	case JournalEntryKindRevert:
+	case JournalKindRevert:
 		return true
 	default:
 		return false
@@ -815,9 +815,9 @@ type JournalEntry struct {
 	From Count  `json:"from"`
 	Id   string `json:"id"`
 
-	// Kind `revert` can be of either.
-	Kind   JournalEntryKind `json:"kind"`
-	Reason string           `json:"reason"`
+	// Kind `revert` can be of a move or of a filter.
+	Kind   JournalKind `json:"kind"`
+	Reason string      `json:"reason"`
 
 	// Retained Whether everything from the cursor before on is still there, so that a revert brings all of it back.
 	Retained *bool     `json:"retained,omitempty"`
@@ -829,8 +829,8 @@ type JournalEntry struct {
 	To Count `json:"to"`
 }
 
-// JournalEntryKind `revert` can be of either.
-type JournalEntryKind string
+// JournalKind `revert` can be of a move or of a filter.
+type JournalKind string
 
 // Latency From the call to its answer, of the answered calls of the last one to two minutes, in milliseconds; an eighth too long at most.
 type Latency struct {
@@ -1143,7 +1143,7 @@ type Problem struct {
 // `bad_answer` was answered with something that is not JSON.
 type ProblemCode string
 
-// Protocol `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API.
+// Protocol `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API, a stream of events, or a pull that waits.
 type Protocol string
 
 // PublishResult defines model for PublishResult.
@@ -1351,7 +1351,7 @@ type Session struct {
 	// Examples: 1204551
 	Out Count `json:"out"`
 
-	// Protocol `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API.
+	// Protocol `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API, a stream of events, or a pull that waits.
 	Protocol      Protocol       `json:"protocol"`
 	Remote        string         `json:"remote"`
 	Since         time.Time      `json:"since"`
@@ -1567,7 +1567,7 @@ type Module = string
 // PlanName defines model for PlanName.
 type PlanName = string
 
-// SessionProtocol `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API.
+// SessionProtocol `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API, a stream of events, or a pull that waits.
 type SessionProtocol = Protocol
 
 // SessionTopic defines model for SessionTopic.
@@ -1676,13 +1676,13 @@ type ListTopicsParams struct {
 
 // DeleteTopicParams defines parameters for DeleteTopic.
 type DeleteTopicParams struct {
-	// IfMatch Do it only when the ETag is still this one.
+	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // UpdateTopicParams defines parameters for UpdateTopic.
 type UpdateTopicParams struct {
-	// IfMatch Do it only when the ETag is still this one.
+	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1707,18 +1707,24 @@ type ListGroupsParams struct {
 
 // DeleteGroupParams defines parameters for DeleteGroup.
 type DeleteGroupParams struct {
-	// IfMatch Do it only when the ETag is still this one.
+	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // UpdateGroupParams defines parameters for UpdateGroup.
 type UpdateGroupParams struct {
-	// IfMatch Do it only when the ETag is still this one.
+	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // ListJournalParams defines parameters for ListJournal.
 type ListJournalParams struct {
+	// Kind Only entries of this kind.
+	Kind *JournalKind `form:"kind,omitempty" json:"kind,omitempty"`
+
+	// Actor Only entries whose actor begins with this, such as an address without its port.
+	Actor *string `form:"actor,omitempty" json:"actor,omitempty"`
+
 	// After `next` of the page before.
 	After *After `form:"after,omitempty" json:"after,omitempty"`
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
@@ -1783,6 +1789,24 @@ type BrowseMessagesParamsDir string
 type GetTagsParams struct {
 	// Last How many of the newest messages to look at.
 	Last *Last `form:"last,omitempty" json:"last,omitempty"`
+}
+
+// EmptyTopicParams defines parameters for EmptyTopic.
+type EmptyTopicParams struct {
+	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// PauseTopicParams defines parameters for PauseTopic.
+type PauseTopicParams struct {
+	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// ResumeTopicParams defines parameters for ResumeTopic.
+type ResumeTopicParams struct {
+	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // ImportDefinitionsJSONRequestBody defines body for ImportDefinitions for application/json ContentType.
@@ -2270,13 +2294,13 @@ type ServerInterface interface {
 	GetTags(w http.ResponseWriter, r *http.Request, topic TopicName, params GetTagsParams)
 	// EmptyTopic Drop all messages of a topic
 	// (POST /topics/{topic}:empty)
-	EmptyTopic(w http.ResponseWriter, r *http.Request, topic TopicName)
+	EmptyTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params EmptyTopicParams)
 	// PauseTopic Stop delivery from a topic to all its groups
 	// (POST /topics/{topic}:pause)
-	PauseTopic(w http.ResponseWriter, r *http.Request, topic TopicName)
+	PauseTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params PauseTopicParams)
 	// ResumeTopic Go on with delivery
 	// (POST /topics/{topic}:resume)
-	ResumeTopic(w http.ResponseWriter, r *http.Request, topic TopicName)
+	ResumeTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params ResumeTopicParams)
 }
 
 // Unimplemented server implementation that returns http.StatusNotImplemented for each endpoint.
@@ -2525,19 +2549,19 @@ func (_ Unimplemented) GetTags(w http.ResponseWriter, r *http.Request, topic Top
 
 // EmptyTopic Drop all messages of a topic
 // (POST /topics/{topic}:empty)
-func (_ Unimplemented) EmptyTopic(w http.ResponseWriter, r *http.Request, topic TopicName) {
+func (_ Unimplemented) EmptyTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params EmptyTopicParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // PauseTopic Stop delivery from a topic to all its groups
 // (POST /topics/{topic}:pause)
-func (_ Unimplemented) PauseTopic(w http.ResponseWriter, r *http.Request, topic TopicName) {
+func (_ Unimplemented) PauseTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params PauseTopicParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
 // ResumeTopic Go on with delivery
 // (POST /topics/{topic}:resume)
-func (_ Unimplemented) ResumeTopic(w http.ResponseWriter, r *http.Request, topic TopicName) {
+func (_ Unimplemented) ResumeTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params ResumeTopicParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -3800,6 +3824,32 @@ func (siw *ServerInterfaceWrapper) ListJournal(w http.ResponseWriter, r *http.Re
 	// Parameter object where we will unmarshal all parameters from the context
 	var params ListJournalParams
 
+	// ------------- Optional query parameter "kind" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "kind", r.URL.Query(), &params.Kind, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "kind"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "kind", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "actor" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "actor", r.URL.Query(), &params.Actor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "actor"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "actor", Err: err})
+		}
+		return
+	}
+
 	// ------------- Optional query parameter "after" -------------
 
 	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", r.URL.Query(), &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
@@ -4383,8 +4433,32 @@ func (siw *ServerInterfaceWrapper) EmptyTopic(w http.ResponseWriter, r *http.Req
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params EmptyTopicParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = &IfMatch
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.EmptyTopic(w, r, topic)
+		siw.Handler.EmptyTopic(w, r, topic, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4409,8 +4483,32 @@ func (siw *ServerInterfaceWrapper) PauseTopic(w http.ResponseWriter, r *http.Req
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params PauseTopicParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = &IfMatch
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.PauseTopic(w, r, topic)
+		siw.Handler.PauseTopic(w, r, topic, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4435,8 +4533,32 @@ func (siw *ServerInterfaceWrapper) ResumeTopic(w http.ResponseWriter, r *http.Re
 		return
 	}
 
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ResumeTopicParams
+
+	headers := r.Header
+
+	// ------------- Optional header parameter "If-Match" -------------
+	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
+		var IfMatch IfMatch
+		n := len(valueList)
+		if n != 1 {
+			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+			return
+		}
+
+		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
+		if err != nil {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
+			return
+		}
+
+		params.IfMatch = &IfMatch
+
+	}
+
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ResumeTopic(w, r, topic)
+		siw.Handler.ResumeTopic(w, r, topic, params)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -6497,7 +6619,8 @@ func (response GetTagsdefaultApplicationProblemPlusJSONResponse) VisitGetTagsRes
 }
 
 type EmptyTopicRequestObject struct {
-	Topic TopicName `json:"topic"`
+	Topic  TopicName `json:"topic"`
+	Params EmptyTopicParams
 }
 
 type EmptyTopicResponseObject interface {
@@ -6537,7 +6660,8 @@ func (response EmptyTopicdefaultApplicationProblemPlusJSONResponse) VisitEmptyTo
 }
 
 type PauseTopicRequestObject struct {
-	Topic TopicName `json:"topic"`
+	Topic  TopicName `json:"topic"`
+	Params PauseTopicParams
 }
 
 type PauseTopicResponseObject interface {
@@ -6577,7 +6701,8 @@ func (response PauseTopicdefaultApplicationProblemPlusJSONResponse) VisitPauseTo
 }
 
 type ResumeTopicRequestObject struct {
-	Topic TopicName `json:"topic"`
+	Topic  TopicName `json:"topic"`
+	Params ResumeTopicParams
 }
 
 type ResumeTopicResponseObject interface {
@@ -7980,10 +8105,11 @@ func (sh *strictHandler) GetTags(w http.ResponseWriter, r *http.Request, topic T
 }
 
 // EmptyTopic operation middleware
-func (sh *strictHandler) EmptyTopic(w http.ResponseWriter, r *http.Request, topic TopicName) {
+func (sh *strictHandler) EmptyTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params EmptyTopicParams) {
 	var request EmptyTopicRequestObject
 
 	request.Topic = topic
+	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.EmptyTopic(ctx, request.(EmptyTopicRequestObject))
@@ -8006,10 +8132,11 @@ func (sh *strictHandler) EmptyTopic(w http.ResponseWriter, r *http.Request, topi
 }
 
 // PauseTopic operation middleware
-func (sh *strictHandler) PauseTopic(w http.ResponseWriter, r *http.Request, topic TopicName) {
+func (sh *strictHandler) PauseTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params PauseTopicParams) {
 	var request PauseTopicRequestObject
 
 	request.Topic = topic
+	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.PauseTopic(ctx, request.(PauseTopicRequestObject))
@@ -8032,10 +8159,11 @@ func (sh *strictHandler) PauseTopic(w http.ResponseWriter, r *http.Request, topi
 }
 
 // ResumeTopic operation middleware
-func (sh *strictHandler) ResumeTopic(w http.ResponseWriter, r *http.Request, topic TopicName) {
+func (sh *strictHandler) ResumeTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params ResumeTopicParams) {
 	var request ResumeTopicRequestObject
 
 	request.Topic = topic
+	request.Params = params
 
 	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
 		return sh.ssi.ResumeTopic(ctx, request.(ResumeTopicRequestObject))

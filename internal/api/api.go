@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -37,9 +38,15 @@ type Options struct {
 	// false when there is none with that id.
 	Sessions   func() []SessionInfo
 	Disconnect func(id, reason string) bool
+	// Readers get to know the requests that consume. Nil: nobody wants to know.
+	Readers *Readers
 
 	// Stopping is closed when requests that wait for messages have to end.
 	Stopping <-chan struct{}
+
+	// MaxBody is the most bytes of a message's body; 16 MiB unless given. What reads a
+	// request limits it as a whole.
+	MaxBody int64
 
 	// Hosts are names under which this server is reached, besides IP addresses and
 	// localhost. Nil: any, which is right where clients are authenticated or the
@@ -89,9 +96,12 @@ type handler struct {
 
 // New makes the handler of everything below /api.
 func New(opts Options) http.Handler {
+	if opts.Readers == nil {
+		opts.Readers = new(Readers)
+	}
 	h := &handler{Options: opts, broker: opts.Broker, stats: opts.Stats}
 	r := chi.NewRouter()
-	r.Use(h.guard, verbs, forms)
+	r.Use(h.guard, heads, verbs, forms)
 	h.routes = r
 	r.NotFound(h.noRoute)
 	r.MethodNotAllowed(h.noRoute)
@@ -99,13 +109,16 @@ func New(opts Options) http.Handler {
 	r.Get(Base+"/asyncapi.yaml", text("application/yaml", opts.Channels))
 	h.docs(r)
 	if opts.Live != nil {
-		r.Handle(Base+"/ws", opts.Live)
+		r.Method(http.MethodGet, Base+"/ws", opts.Live)
 	}
 	strict := NewStrictHandlerWithOptions(h, nil, StrictHTTPServerOptions{
 		RequestErrorHandlerFunc:  h.badRequest,
 		ResponseErrorHandlerFunc: h.problem,
 	})
-	return HandlerWithOptions(strict, ChiServerOptions{BaseURL: Base, BaseRouter: r, ErrorHandlerFunc: h.badRequest})
+	known := sync.OnceValues(func() (queryNames, error) { return queryNamesOf(opts.Contract) })
+	return HandlerWithOptions(strict, ChiServerOptions{
+		BaseURL: Base, BaseRouter: r, ErrorHandlerFunc: h.badRequest, Middlewares: []MiddlewareFunc{h.queries(known)},
+	})
 }
 
 // text serves a text that does not change.
@@ -126,12 +139,17 @@ func actor(ctx context.Context) string {
 	return who
 }
 
+// ForeignOrigin is the error of a page of another site.
+func ForeignOrigin() error {
+	return &broker.Error{Code: broker.Forbidden, Text: "this page is of another origin: start the broker with --allow-origin to let it in"}
+}
+
 // guard keeps pages of other sites out: those that talk to a name which they had
 // pointed to this server, and those that change something without being asked in.
 func (h *handler) guard(next http.Handler) http.Handler {
 	cross := http.NewCrossOriginProtection()
 	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		h.problem(w, req, &broker.Error{Code: broker.Forbidden, Text: "this page is of another origin: start the broker with --allow-origin to let it in"})
+		h.problem(w, req, ForeignOrigin())
 	}))
 	protected := cross.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {

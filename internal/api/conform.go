@@ -1,7 +1,10 @@
 package api
 
 import (
+	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"math/bits"
 	"reflect"
 	"strings"
@@ -53,8 +56,59 @@ func shapeOf(t reflect.Type) *shape {
 
 // walk goes through JSON that is known to be well-formed.
 type walk struct {
-	raw []byte
-	at  int
+	raw   []byte
+	at    int
+	trail []step // the arrays that it is in
+	bytes bool   // only members of bytes are checked
+}
+
+// step is an element of an array.
+type step struct {
+	of string // the member that the array is of; "" for the body itself
+	n  int    // from 1
+}
+
+// prefix names the elements of arrays that the walk is in, for a text that goes on.
+func (w *walk) prefix() (text string) {
+	for _, s := range w.trail {
+		if s.of == "" { // only messages may come without an object around them
+			text += fmt.Sprintf("message %d: ", s.n)
+		} else {
+			text += fmt.Sprintf("number %d of %s: ", s.n, s.of)
+		}
+	}
+	return text
+}
+
+// where names what the walk is at: a member, or with no name an element or the body.
+func (w *walk) where(name string) string {
+	switch {
+	case name != "":
+		return w.prefix() + "the member " + name
+	case len(w.trail) > 0:
+		return strings.TrimSuffix(w.prefix(), ": ")
+	}
+	return "the body"
+}
+
+// badBytes says which member of a document of type t is not base64; nil when there is
+// none. raw is JSON that is well-formed.
+func badBytes(raw []byte, t reflect.Type) error {
+	w := walk{raw: raw, bytes: true}
+	return w.value(t, "")
+}
+
+// base64 checks the text of a member of bytes, which has its quotes.
+func (w *walk) base64(quoted []byte, name string) error {
+	var text string
+	if err := json.Unmarshal(quoted, &text); err != nil {
+		return err
+	}
+	var corrupt base64.CorruptInputError
+	if _, err := base64.StdEncoding.DecodeString(text); errors.As(err, &corrupt) {
+		return invalid("%s is not base64 at character %d", w.where(name), int64(corrupt)+1)
+	}
+	return nil
 }
 
 // next goes to the next byte that is not white space, and gives it.
@@ -72,8 +126,8 @@ func (w *walk) value(t reflect.Type, name string) error {
 		t = t.Elem()
 	}
 	c := w.next()
-	if c == 'n' && t != nil {
-		return invalid("%s can't be a JSON null", memberText(name))
+	if c == 'n' && t != nil && !w.bytes {
+		return invalid("%s can't be a JSON null", w.where(name))
 	}
 	if t != nil && reflect.PointerTo(t).Implements(unmarshaler) {
 		t = nil // it is decoded by itself, and checked then
@@ -84,7 +138,9 @@ func (w *walk) value(t reflect.Type, name string) error {
 	case '[':
 		return w.array(t, name)
 	case '"':
-		w.text()
+		if text := w.text(); w.bytes && t == bytesType {
+			return w.base64(text, name)
+		}
 	default:
 		for w.at < len(w.raw) && strings.IndexByte(",]} \t\r\n", w.raw[w.at]) < 0 {
 			w.at++
@@ -93,14 +149,10 @@ func (w *walk) value(t reflect.Type, name string) error {
 	return nil
 }
 
-var unmarshaler = reflect.TypeFor[json.Unmarshaler]()
-
-func memberText(name string) string {
-	if name == "" {
-		return "the body"
-	}
-	return "the member " + name
-}
+var (
+	unmarshaler = reflect.TypeFor[json.Unmarshaler]()
+	bytesType   = reflect.TypeFor[[]byte]()
+)
 
 // text walks over a string and gives it with its quotes.
 func (w *walk) text() []byte {
@@ -118,14 +170,17 @@ func (w *walk) array(t reflect.Type, name string) error {
 	if t != nil {
 		t = t.Elem()
 	}
+	w.trail = append(w.trail, step{of: name})
 	for w.at++; w.next() != ']'; {
-		if err := w.value(t, name); err != nil {
+		w.trail[len(w.trail)-1].n++
+		if err := w.value(t, ""); err != nil {
 			return err
 		}
 		if w.next() == ',' {
 			w.at++
 		}
 	}
+	w.trail = w.trail[:len(w.trail)-1]
 	w.at++
 	return nil
 }
@@ -145,8 +200,8 @@ func (w *walk) object(t reflect.Type) error {
 		w.at++ // the colon
 		m, known := s.members[name]
 		switch {
-		case !known && s.members != nil:
-			return unknownMember(name, sorted(s.members))
+		case !known && s.members != nil && !w.bytes:
+			return unknownMember(w.prefix(), name, sorted(s.members))
 		case t != nil && t.Kind() == reflect.Map:
 			m.of = t.Elem()
 		}
@@ -159,8 +214,8 @@ func (w *walk) object(t reflect.Type) error {
 		}
 	}
 	w.at++
-	if missing != 0 {
-		return invalid("the member %s is missing", s.required[bits.TrailingZeros64(missing)])
+	if missing != 0 && !w.bytes {
+		return invalid("%s is missing", w.where(s.required[bits.TrailingZeros64(missing)]))
 	}
 	return nil
 }

@@ -11,9 +11,14 @@ import (
 	"github.com/rushmore/zbus-go/internal/broker"
 )
 
-// inbox is a consumer that one request is.
+// inbox is a consumer that one request is. sub and the fields before it are set before
+// others get to see it.
 type inbox struct {
 	name, id string
+	since    time.Time
+	sub      *broker.Subscription
+	cut      chan string   // capacity 1: why an administrator has ended it
+	out      atomic.Int64  // messages sent
 	wake     chan struct{} // capacity 1: there may be a batch
 	ended    chan struct{} // closed when the group is gone
 	end      sync.Once
@@ -24,7 +29,10 @@ type inbox struct {
 }
 
 func newInbox(ctx context.Context) *inbox {
-	return &inbox{name: actor(ctx), id: newID(), wake: make(chan struct{}, 1), ended: make(chan struct{})}
+	return &inbox{
+		name: actor(ctx), id: newID(), since: time.Now(),
+		cut: make(chan string, 1), wake: make(chan struct{}, 1), ended: make(chan struct{}),
+	}
 }
 
 // Name is part of broker.Sink.
@@ -86,6 +94,10 @@ func (h *handler) Pull(ctx context.Context, r PullRequestObject) (PullResponseOb
 	if err != nil {
 		return nil, err
 	}
+	if p.sub = sub; wait > 0 {
+		h.Readers.add(p)
+		defer h.Readers.remove(p)
+	}
 	sub.SetCredit(p.id, int64(most))
 	batches, err := p.gather(ctx, h.Stopping, most, time.Duration(wait)*time.Millisecond)
 	sub.Withdraw(p.id)
@@ -114,6 +126,8 @@ func (p *inbox) gather(ctx context.Context, stopping <-chan struct{}, most int, 
 			return batches, nil
 		case <-p.ended:
 			return batches, &broker.Error{Code: broker.NotFound, Text: "the group was removed"}
+		case reason := <-p.cut:
+			return batches, disconnected(reason)
 		case <-stopping:
 			return batches, nil
 		case <-ctx.Done():

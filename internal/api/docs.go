@@ -121,17 +121,23 @@ type docsGroup struct {
 	Operations        []*operation
 }
 
+// parseContract reads the contract.
+func parseContract(text string) (*contract, []*operation, error) {
+	c := new(contract)
+	if err := yaml.Unmarshal([]byte(text), c); err != nil {
+		return nil, nil, fmt.Errorf("contract: %w", err)
+	}
+	operations, err := c.operations()
+	return c, operations, err
+}
+
 // renderDocs makes the page from the contract.
 func renderDocs(text string) ([]byte, error) {
-	var c contract
-	if err := yaml.Unmarshal([]byte(text), &c); err != nil {
-		return nil, fmt.Errorf("contract: %w", err)
-	}
-	page := docsPage{Title: c.Info.Title, Version: c.Info.Version, Summary: c.Info.Summary, Description: c.Info.Description}
-	operations, err := c.operations()
+	c, operations, err := parseContract(text)
 	if err != nil {
 		return nil, err
 	}
+	page := docsPage{Title: c.Info.Title, Version: c.Info.Version, Summary: c.Info.Summary, Description: c.Info.Description}
 	for _, tag := range c.Tags {
 		g := docsGroup{Name: tag.Name, Description: tag.Description}
 		for _, op := range operations {

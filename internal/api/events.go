@@ -34,10 +34,11 @@ func (h *handler) StreamEvents(ctx context.Context, r StreamEventsRequestObject)
 	if g.Info().Mask&broker.MaskAck != 0 {
 		return nil, invalid("ConsumeGroup(%s) is explicit: events have no way to ack, use :pull or the WebSocket", g.Name())
 	}
-	e := &events{ctx: ctx, stopping: h.Stopping, inbox: newInbox(ctx)}
+	e := &events{ctx: ctx, stopping: h.Stopping, inbox: newInbox(ctx), readers: h.Readers}
 	if e.sub, err = g.Subscribe(e); err != nil {
 		return nil, err
 	}
+	e.readers.add(e.inbox)
 	return e, nil
 }
 
@@ -77,7 +78,7 @@ type events struct {
 	*inbox
 	ctx      context.Context
 	stopping <-chan struct{}
-	sub      *broker.Subscription
+	readers  *Readers
 }
 
 // VisitStreamEventsResponse streams until the client or the group is gone.
@@ -108,6 +109,9 @@ func (e *events) VisitStreamEventsResponse(w http.ResponseWriter) error {
 			}
 		case <-e.ended:
 			e.write(w, out, "event: end\ndata: the group was removed\n\n")
+			return nil
+		case reason := <-e.cut:
+			e.write(w, out, "event: end\ndata: "+reason+"\n\n")
 			return nil
 		case <-e.stopping:
 			return nil
@@ -148,6 +152,7 @@ func (e *events) writeBatch(w http.ResponseWriter, out *http.ResponseController,
 	if !e.write(w, out, string(text)) {
 		return 0
 	}
+	e.out.Add(int64(len(b.Items)))
 	return len(b.Items)
 }
 
@@ -159,6 +164,7 @@ func (e *events) write(w http.ResponseWriter, out *http.ResponseController, text
 
 // close gives back what was not written.
 func (e *events) close() {
+	e.readers.remove(e.inbox)
 	for _, b := range e.take(true) {
 		b.Done(0)
 	}

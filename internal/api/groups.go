@@ -181,7 +181,10 @@ func (h *handler) UpdateGroup(ctx context.Context, r UpdateGroupRequestObject) (
 	b := r.Body
 	spec := broker.GroupSpec{
 		Topic: g.Topic().Name(), Name: g.Name(), Filter: b.Filter, AckTimeout: b.AckTimeout, AckWindow: b.AckWindow,
-		MaxDeliver: b.MaxDeliver, Version: ifMatch(r.Params.IfMatch), Actor: actor(ctx),
+		MaxDeliver: b.MaxDeliver, Actor: actor(ctx),
+	}
+	if spec.Version, err = ifMatch(r.Params.IfMatch, g.Version()); err != nil {
+		return nil, err
 	}
 	if spec.Reason, err = reasonOf(b.Reason); err != nil {
 		return nil, err
@@ -201,6 +204,14 @@ func (h *handler) UpdateGroup(ctx context.Context, r UpdateGroupRequestObject) (
 }
 
 func (h *handler) DeleteGroup(ctx context.Context, r DeleteGroupRequestObject) (DeleteGroupResponseObject, error) {
-	err := h.broker.RemoveGroup(context.WithoutCancel(ctx), r.Topic, r.Group, ifMatch(r.Params.IfMatch), actor(ctx))
+	g, err := h.broker.Group(r.Topic, r.Group)
+	if err != nil {
+		return nil, err
+	}
+	version, err := ifMatch(r.Params.IfMatch, g.Version())
+	if err != nil {
+		return nil, err
+	}
+	err = h.broker.RemoveGroup(context.WithoutCancel(ctx), r.Topic, r.Group, version, actor(ctx))
 	return DeleteGroup204Response{}, err
 }

@@ -1,7 +1,9 @@
 package api
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -23,6 +25,9 @@ func count[T ~int | ~int64 | ~uint64](n T) Count { return strconv.FormatInt(int6
 // parseCount reads one; name is the member or parameter it is from.
 func parseCount(name, text string) (int64, error) {
 	n, err := strconv.ParseInt(text, 10, 64)
+	if errors.Is(err, strconv.ErrRange) && n > 0 {
+		return 0, invalid("%s %q: must be at most %d", name, clip(text), int64(math.MaxInt64))
+	}
 	if err != nil || n < 0 || text[0] < '0' || len(text) > 19 {
 		return 0, invalid("%s %q: must be a number of decimal digits", name, clip(text))
 	}

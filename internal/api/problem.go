@@ -2,6 +2,8 @@ package api
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/closest"
+	"github.com/rushmore/zbus-go/internal/wire"
 )
 
 // kinds is the table from the broker's error codes to this transport's.
@@ -131,7 +134,7 @@ func (h *handler) problem(w http.ResponseWriter, req *http.Request, err error) {
 	}
 	var method *wrongMethod
 	if errors.As(err, &method) {
-		w.Header().Set("Allow", strings.Join(method.allowed, ", "))
+		w.Header().Set("Allow", strings.Join(withHead(method.allowed, req.URL.Path), ", "))
 	}
 	p.Write(w)
 }
@@ -157,6 +160,9 @@ func (h *handler) badRequest(w http.ResponseWriter, req *http.Request, err error
 // contract does not have. An error says what is wrong and is for the client; what is
 // the document's name in it, such as "the body".
 func Decode(what string, raw []byte, v any) error {
+	if err := exact(what, raw); err != nil {
+		return err
+	}
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
 	err := d.Decode(v)
@@ -168,15 +174,25 @@ func Decode(what string, raw []byte, v any) error {
 	}
 	if _, quoted, ok := strings.Cut(err.Error(), "unknown field "); ok {
 		name, _ := strconv.Unquote(quoted)
-		return unknownMember(name, membersOf(reflect.TypeOf(v), nil))
+		return unknownMember("", name, membersOf(reflect.TypeOf(v), nil))
 	}
-	return Explain(what, err)
+	return Explain(what, located(raw, v, err))
+}
+
+// located puts the place into an error about bytes that are not base64, which
+// encoding/json leaves out.
+func located(raw []byte, v any, err error) error {
+	var corrupt base64.CorruptInputError
+	if errors.As(err, &corrupt) {
+		return cmp.Or(badBytes(raw, reflect.TypeOf(v).Elem()), err)
+	}
+	return err
 }
 
 // unknownMember refuses a member of an object, with the one of its known members that
-// was probably meant.
-func unknownMember(name string, known []string) error {
-	return invalid("the member %q is not known here%s", clip(name), closest.Hint(name, "%q", known))
+// was probably meant. where begins the text.
+func unknownMember(where, name string, known []string) error {
+	return invalid("%sthe member %q is not known here%s", where, clip(name), closest.Hint(name, "%q", known))
 }
 
 // membersOf adds to all the names of the members of a document of type t, those of
@@ -248,9 +264,24 @@ func decodeBody(req *http.Request, v any) error {
 	return decode(raw, v)
 }
 
+// decode is what all JSON of the HTTP API goes through. What is passed on as it is need
+// not be text.
 func decode(raw []byte, v any) error {
+	if _, passed := v.(*json.RawMessage); !passed {
+		if err := exact("the body", raw); err != nil {
+			return err
+		}
+	}
 	if err := json.Unmarshal(raw, v); err != nil {
-		return err
+		return located(raw, v, err)
 	}
 	return conforms(raw, reflect.TypeOf(v).Elem())
+}
+
+// exact refuses JSON that would be altered when it is decoded.
+func exact(what string, raw []byte) error {
+	if err := wire.CheckJSON(raw); err != nil {
+		return invalid("%s %v; use bodyBase64 for a message that is not text", what, err)
+	}
+	return nil
 }

@@ -1,11 +1,8 @@
 package api
 
 import (
-	"bufio"
 	"bytes"
 	"context"
-	"errors"
-	"io"
 
 	"github.com/rushmore/zbus-go/internal/broker"
 )
@@ -32,7 +29,7 @@ func (h *handler) Publish(ctx context.Context, r PublishRequestObject) (PublishR
 		if err != nil {
 			return nil, err
 		}
-		stored, err := h.store(ctx, t, messages, "message", 0)
+		stored, err := h.store(ctx, t, messages, func(i int) string { return numbered(i, len(messages)) })
 		if err != nil {
 			return nil, err
 		}
@@ -62,16 +59,12 @@ func newMessages(raw []byte) (list []NewMessage, err error) {
 	return list, nil
 }
 
-// store stores messages in one commit. before is how many came before them.
-func (h *handler) store(ctx context.Context, t *broker.Topic, messages []NewMessage, what string, before int) ([]broker.Stored, error) {
+// store stores messages in one commit. where names one of them in errors.
+func (h *handler) store(ctx context.Context, t *broker.Topic, messages []NewMessage, where func(i int) string) ([]broker.Stored, error) {
 	inputs := make([]broker.Input, len(messages))
 	for i, m := range messages {
-		where := "the message"
-		if len(messages) > 1 || before > 0 || what != "message" {
-			where = what + " " + count(before+i+1)
-		}
 		var err error
-		if inputs[i], err = InputOf(t, m, where); err != nil {
+		if inputs[i], err = InputOf(t, m, where(i)); err != nil {
 			return nil, err
 		}
 	}
@@ -100,68 +93,6 @@ func publishedAnswer(stored []broker.Stored, total int, known bool) PublishRespo
 		return Publish200JSONResponse(p)
 	}
 	return Publish201JSONResponse(p)
-}
-
-// How many lines go into one commit, and about how many bytes of them.
-const (
-	linesCommit = 1000
-	linesBytes  = 4 << 20
-)
-
-// publishLines stores newline-delimited messages as they are read.
-func (h *handler) publishLines(ctx context.Context, t *broker.Topic, body io.Reader) (PublishResponseObject, error) {
-	lines := bufio.NewReaderSize(body, 64<<10)
-	var last []broker.Stored
-	stored, known := 0, true
-	accounted, _ := body.(interface{ Handled() })
-	for end := false; !end; {
-		var messages []NewMessage
-		var err error
-		messages, end, err = readLines(lines, stored)
-		if len(messages) > 0 {
-			some, storeErr := h.store(ctx, t, messages, "line", stored)
-			if storeErr != nil {
-				return nil, &detailed{error: storeErr, stored: optional(count(stored))}
-			}
-			stored += len(some)
-			known = known && allKnown(some)
-			last = some
-		}
-		if accounted != nil {
-			accounted.Handled()
-		}
-		if err != nil {
-			n := count(stored)
-			return nil, &detailed{error: explain(err), stored: &n}
-		}
-	}
-	if stored == 0 {
-		return nil, invalid("the body is empty: it must have one message a line")
-	}
-	return publishedAnswer(last, stored, known), nil
-}
-
-// readLines reads the messages of one commit. end says that no more follow. An
-// error is about the line behind those it returns.
-func readLines(lines *bufio.Reader, before int) (list []NewMessage, end bool, err error) {
-	for size := 0; len(list) < linesCommit && size < linesBytes; {
-		line, err := lines.ReadBytes('\n')
-		size += len(line)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return list, true, err
-		}
-		if line := bytes.TrimSpace(line); len(line) > 0 {
-			var m NewMessage
-			if bad := decode(line, &m); bad != nil {
-				return list, true, invalid("line %d: %s", before+len(list)+1, textOf(explain(bad)))
-			}
-			list = append(list, m)
-		}
-		if err != nil {
-			return list, true, nil
-		}
-	}
-	return list, false, nil
 }
 
 // Transact publishes, settles and moves in one commit.

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"strconv"
+	"strings"
 
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -93,7 +94,7 @@ func because(body *Because) (string, error) {
 // EntryOf describes a journal entry.
 func EntryOf(e storage.JournalEntry, retained bool) JournalEntry {
 	d := JournalEntry{
-		Id: strconv.FormatInt(e.ID, 10), Time: at(e.Time), Kind: JournalEntryKind(e.Kind), Actor: e.Actor, Reason: e.Reason,
+		Id: strconv.FormatInt(e.ID, 10), Time: at(e.Time), Kind: JournalKind(e.Kind), Actor: e.Actor, Reason: e.Reason,
 		From: count(e.From.Cursor), To: count(e.To), Retained: &retained,
 	}
 	if e.FilterFrom != e.FilterTo {
@@ -117,18 +118,36 @@ func (h *handler) ListJournal(ctx context.Context, r ListJournalRequestObject) (
 	if err != nil {
 		return nil, err
 	}
-	entries, err := g.Journal(ctx, before, limit+1)
-	if err != nil {
-		return nil, err
+	kind, actor := or(r.Params.Kind, ""), or(r.Params.Actor, "")
+	if r.Params.Kind != nil && !kind.Valid() {
+		return nil, invalid("kind %q: must be create, relocate, filter, empty or revert", clip(string(kind)))
+	}
+	step := limit + 1 // one more, to know whether a page follows
+	if kind != "" || actor != "" {
+		step = 1000
 	}
 	answer := ListJournal200JSONResponse{Entries: []JournalEntry{}}
-	for i, e := range entries {
-		if i == limit {
-			answer.Next = optional(strconv.FormatInt(entries[i-1].ID, 10))
-			break
+	for scanned := 0; scanned < auditScan; scanned += step {
+		entries, err := g.Journal(ctx, before, step)
+		if err != nil {
+			return nil, err
 		}
-		answer.Entries = append(answer.Entries, EntryOf(e, retained(g, e)))
+		for _, e := range entries {
+			if kind != "" && e.Kind != string(kind) || !strings.HasPrefix(e.Actor, actor) {
+				continue
+			}
+			if len(answer.Entries) == limit {
+				answer.Next = optional(answer.Entries[limit-1].Id)
+				return answer, nil
+			}
+			answer.Entries = append(answer.Entries, EntryOf(e, retained(g, e)))
+		}
+		if len(entries) < step {
+			return answer, nil
+		}
+		before = entries[len(entries)-1].ID
 	}
+	answer.Next = optional(strconv.FormatInt(before, 10))
 	return answer, nil
 }
 

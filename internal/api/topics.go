@@ -110,17 +110,6 @@ func limits(r storage.Retention, d *Retention) (*storage.Retention, error) {
 	return &r, nil
 }
 
-// etag quotes a version. The one that is quoted in If-Match is what a client saw.
-func etag(version string) string { return `"` + version + `"` }
-
-// ifMatch reads the version that a change is meant for; "" is any.
-func ifMatch(v *IfMatch) string {
-	if v == nil || *v == "*" {
-		return ""
-	}
-	return strings.Trim(strings.TrimPrefix(strings.TrimSpace(*v), "W/"), `"`)
-}
-
 // page cuts one page out of a sorted list of names. after is the last name of the
 // page before. It returns the page and the name to go on after.
 func page[T any](all []T, name func(T) string, after *string, limit *int) ([]T, *Next, error) {
@@ -223,17 +212,21 @@ func (h *handler) UpdateTopic(ctx context.Context, r UpdateTopicRequestObject) (
 	if err != nil {
 		return nil, err
 	}
-	now, err := h.alterTopic(ctx, broker.TopicSpec{Name: t.Name(), Retention: retention, Version: ifMatch(r.Params.IfMatch)})
+	now, err := h.alterTopic(ctx, broker.TopicSpec{Name: t.Name(), Retention: retention}, r.Params.IfMatch)
 	return UpdateTopic200JSONResponse{Body: now.Body, Headers: UpdateTopic200ResponseHeaders(now.Headers)}, err
 }
 
 // alterTopic changes a topic that exists.
-func (h *handler) alterTopic(ctx context.Context, spec broker.TopicSpec) (now TopicNowJSONResponse, err error) {
-	if _, err := h.broker.Topic(spec.Name); err != nil {
+func (h *handler) alterTopic(ctx context.Context, spec broker.TopicSpec, match *IfMatch) (now TopicNowJSONResponse, err error) {
+	t, err := h.broker.Topic(spec.Name)
+	if err != nil {
+		return now, err
+	}
+	if spec.Version, err = ifMatch(match, t.Version()); err != nil {
 		return now, err
 	}
 	spec.Actor = actor(ctx)
-	t, _, err := h.broker.DeclareTopic(context.WithoutCancel(ctx), spec)
+	t, _, err = h.broker.DeclareTopic(context.WithoutCancel(ctx), spec)
 	if err != nil {
 		return now, err
 	}
@@ -247,16 +240,31 @@ func (h *handler) topicNow(ctx context.Context, t *broker.Topic) (TopicNowJSONRe
 }
 
 func (h *handler) DeleteTopic(ctx context.Context, r DeleteTopicRequestObject) (DeleteTopicResponseObject, error) {
-	err := h.broker.RemoveTopic(context.WithoutCancel(ctx), r.Topic, ifMatch(r.Params.IfMatch), actor(ctx))
+	t, err := h.broker.Topic(r.Topic)
+	if err != nil {
+		return nil, err
+	}
+	version, err := ifMatch(r.Params.IfMatch, t.Version())
+	if err != nil {
+		return nil, err
+	}
+	err = h.broker.RemoveTopic(context.WithoutCancel(ctx), r.Topic, version, actor(ctx))
 	return DeleteTopic204Response{}, err
 }
 
 func (h *handler) EmptyTopic(ctx context.Context, r EmptyTopicRequestObject) (EmptyTopicResponseObject, error) {
-	if err := h.broker.EmptyTopic(context.WithoutCancel(ctx), r.Topic, actor(ctx)); err != nil {
-		return nil, err
-	}
 	t, err := h.broker.Topic(r.Topic)
 	if err != nil {
+		return nil, err
+	}
+	version, err := ifMatch(r.Params.IfMatch, t.Version())
+	if err != nil {
+		return nil, err
+	}
+	if err := h.broker.EmptyTopic(context.WithoutCancel(ctx), r.Topic, version, actor(ctx)); err != nil {
+		return nil, err
+	}
+	if t, err = h.broker.Topic(r.Topic); err != nil {
 		return nil, err
 	}
 	now, err := h.topicNow(ctx, t)
@@ -265,12 +273,12 @@ func (h *handler) EmptyTopic(ctx context.Context, r EmptyTopicRequestObject) (Em
 
 func (h *handler) PauseTopic(ctx context.Context, r PauseTopicRequestObject) (PauseTopicResponseObject, error) {
 	on := true
-	now, err := h.alterTopic(ctx, broker.TopicSpec{Name: r.Topic, Paused: &on})
+	now, err := h.alterTopic(ctx, broker.TopicSpec{Name: r.Topic, Paused: &on}, r.Params.IfMatch)
 	return PauseTopic200JSONResponse{now}, err
 }
 
 func (h *handler) ResumeTopic(ctx context.Context, r ResumeTopicRequestObject) (ResumeTopicResponseObject, error) {
 	off := false
-	now, err := h.alterTopic(ctx, broker.TopicSpec{Name: r.Topic, Paused: &off})
+	now, err := h.alterTopic(ctx, broker.TopicSpec{Name: r.Topic, Paused: &off}, r.Params.IfMatch)
 	return ResumeTopic200JSONResponse{now}, err
 }

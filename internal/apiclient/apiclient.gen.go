@@ -68,27 +68,27 @@ func (e FateFate) Valid() bool {
 	}
 }
 
-// Defines values for JournalEntryKind.
+// Defines values for JournalKind.
 const (
-	JournalEntryKindCreate   JournalEntryKind = "create"
-	JournalEntryKindEmpty    JournalEntryKind = "empty"
-	JournalEntryKindFilter   JournalEntryKind = "filter"
-	JournalEntryKindRelocate JournalEntryKind = "relocate"
-	JournalEntryKindRevert   JournalEntryKind = "revert"
+	JournalKindCreate   JournalKind = "create"
+	JournalKindEmpty    JournalKind = "empty"
+	JournalKindFilter   JournalKind = "filter"
+	JournalKindRelocate JournalKind = "relocate"
+	JournalKindRevert   JournalKind = "revert"
 )
 
-// Valid indicates whether the value is a known member of the JournalEntryKind enum.
-func (e JournalEntryKind) Valid() bool {
+// Valid indicates whether the value is a known member of the JournalKind enum.
+func (e JournalKind) Valid() bool {
 	switch e {
-	case JournalEntryKindCreate:
+	case JournalKindCreate:
 		return true
-	case JournalEntryKindEmpty:
+	case JournalKindEmpty:
 		return true
-	case JournalEntryKindFilter:
+	case JournalKindFilter:
 		return true
-	case JournalEntryKindRelocate:
+	case JournalKindRelocate:
 		return true
-	case JournalEntryKindRevert:
+	case JournalKindRevert:
 		return true
 	default:
 		return false
@@ -814,9 +814,9 @@ type JournalEntry struct {
 	From Count  `json:"from"`
 	Id   string `json:"id"`
 
-	// Kind `revert` can be of either.
-	Kind   JournalEntryKind `json:"kind"`
-	Reason string           `json:"reason"`
+	// Kind `revert` can be of a move or of a filter.
+	Kind   JournalKind `json:"kind"`
+	Reason string      `json:"reason"`
 
 	// Retained Whether everything from the cursor before on is still there, so that a revert brings all of it back.
 	Retained *bool     `json:"retained,omitempty"`
@@ -828,8 +828,8 @@ type JournalEntry struct {
 	To Count `json:"to"`
 }
 
-// JournalEntryKind `revert` can be of either.
-type JournalEntryKind string
+// JournalKind `revert` can be of a move or of a filter.
+type JournalKind string
 
 // Latency From the call to its answer, of the answered calls of the last one to two minutes, in milliseconds; an eighth too long at most.
 type Latency struct {
@@ -1142,7 +1142,7 @@ type Problem struct {
 // `bad_answer` was answered with something that is not JSON.
 type ProblemCode string
 
-// Protocol `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API.
+// Protocol `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API, a stream of events, or a pull that waits.
 type Protocol string
 
 // PublishResult defines model for PublishResult.
@@ -1350,7 +1350,7 @@ type Session struct {
 	// Examples: 1204551
 	Out Count `json:"out"`
 
-	// Protocol `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API.
+	// Protocol `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API, a stream of events, or a pull that waits.
 	Protocol      Protocol       `json:"protocol"`
 	Remote        string         `json:"remote"`
 	Since         time.Time      `json:"since"`
@@ -1566,7 +1566,7 @@ type Module = string
 // PlanName defines model for PlanName.
 type PlanName = string
 
-// SessionProtocol `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API.
+// SessionProtocol `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API, a stream of events, or a pull that waits.
 type SessionProtocol = Protocol
 
 // SessionTopic defines model for SessionTopic.
@@ -1675,13 +1675,13 @@ type ListTopicsParams struct {
 
 // DeleteTopicParams defines parameters for DeleteTopic.
 type DeleteTopicParams struct {
-	// IfMatch Do it only when the ETag is still this one.
+	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // UpdateTopicParams defines parameters for UpdateTopic.
 type UpdateTopicParams struct {
-	// IfMatch Do it only when the ETag is still this one.
+	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -1706,18 +1706,24 @@ type ListGroupsParams struct {
 
 // DeleteGroupParams defines parameters for DeleteGroup.
 type DeleteGroupParams struct {
-	// IfMatch Do it only when the ETag is still this one.
+	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // UpdateGroupParams defines parameters for UpdateGroup.
 type UpdateGroupParams struct {
-	// IfMatch Do it only when the ETag is still this one.
+	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // ListJournalParams defines parameters for ListJournal.
 type ListJournalParams struct {
+	// Kind Only entries of this kind.
+	Kind *JournalKind `form:"kind,omitempty" json:"kind,omitempty"`
+
+	// Actor Only entries whose actor begins with this, such as an address without its port.
+	Actor *string `form:"actor,omitempty" json:"actor,omitempty"`
+
 	// After `next` of the page before.
 	After *After `form:"after,omitempty" json:"after,omitempty"`
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
@@ -1782,6 +1788,24 @@ type BrowseMessagesParamsDir string
 type GetTagsParams struct {
 	// Last How many of the newest messages to look at.
 	Last *Last `form:"last,omitempty" json:"last,omitempty"`
+}
+
+// EmptyTopicParams defines parameters for EmptyTopic.
+type EmptyTopicParams struct {
+	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// PauseTopicParams defines parameters for PauseTopic.
+type PauseTopicParams struct {
+	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// ResumeTopicParams defines parameters for ResumeTopic.
+type ResumeTopicParams struct {
+	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // ImportDefinitionsJSONRequestBody defines body for ImportDefinitions for application/json ContentType.
@@ -2281,7 +2305,9 @@ type ClientInterface interface {
 
 	// TransactWithBody Publish, settle and move in one commit
 	//
-	// All of it happens or nothing does. At least one of the three lists has to have something in it.
+	// All of it happens or nothing does. At least one of the three lists has to have
+	// something in it. A group may be named once, in `acks` or in `relocations`: a second
+	// entry for it, or acks beside its move, are refused. Messages go to topics on disk only.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2290,7 +2316,9 @@ type ClientInterface interface {
 
 	// Transact Publish, settle and move in one commit
 	//
-	// All of it happens or nothing does. At least one of the three lists has to have something in it.
+	// All of it happens or nothing does. At least one of the three lists has to have
+	// something in it. A group may be named once, in `acks` or in `relocations`: a second
+	// entry for it, or acks beside its move, are refused. Messages go to topics on disk only.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2675,7 +2703,7 @@ type ClientInterface interface {
 	// first one's offset and `duplicate: true`. With `application/x-ndjson`, one message
 	// a line, the lines are stored in commits of up to 1,000; the answer comes when all
 	// are stored, and when a line is wrong the problem says in `stored` how many of the
-	// lines before it were stored.
+	// messages before it were stored. A line may be as long as a body without lines.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2690,7 +2718,7 @@ type ClientInterface interface {
 	// first one's offset and `duplicate: true`. With `application/x-ndjson`, one message
 	// a line, the lines are stored in commits of up to 1,000; the answer comes when all
 	// are stored, and when a line is wrong the problem says in `stored` how many of the
-	// lines before it were stored.
+	// messages before it were stored. A line may be as long as a body without lines.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2712,19 +2740,19 @@ type ClientInterface interface {
 	// Offsets go on where they are. Groups stay.
 	//
 	// Corresponds with POST /topics/{topic}:empty (the `EmptyTopic` operationId).
-	EmptyTopic(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*http.Response, error)
+	EmptyTopic(ctx context.Context, topic TopicName, params *EmptyTopicParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PauseTopic Stop delivery from a topic to all its groups
 	//
 	// Publishing goes on. Lasts until it is resumed, over restarts too.
 	//
 	// Corresponds with POST /topics/{topic}:pause (the `PauseTopic` operationId).
-	PauseTopic(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*http.Response, error)
+	PauseTopic(ctx context.Context, topic TopicName, params *PauseTopicParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ResumeTopic Go on with delivery
 	//
 	// Corresponds with POST /topics/{topic}:resume (the `ResumeTopic` operationId).
-	ResumeTopic(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ResumeTopic(ctx context.Context, topic TopicName, params *ResumeTopicParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // ListAudit Administrative actions, newest first
@@ -2849,7 +2877,9 @@ func (c *Client) Revert(ctx context.Context, entry string, body RevertJSONReques
 
 // TransactWithBody Publish, settle and move in one commit
 //
-// All of it happens or nothing does. At least one of the three lists has to have something in it.
+// All of it happens or nothing does. At least one of the three lists has to have
+// something in it. A group may be named once, in `acks` or in `relocations`: a second
+// entry for it, or acks beside its move, are refused. Messages go to topics on disk only.
 //
 // Takes any type of body and a specified content type.
 //
@@ -2868,7 +2898,9 @@ func (c *Client) TransactWithBody(ctx context.Context, contentType string, body 
 
 // Transact Publish, settle and move in one commit
 //
-// All of it happens or nothing does. At least one of the three lists has to have something in it.
+// All of it happens or nothing does. At least one of the three lists has to have
+// something in it. A group may be named once, in `acks` or in `relocations`: a second
+// entry for it, or acks beside its move, are refused. Messages go to topics on disk only.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3713,7 +3745,7 @@ func (c *Client) BrowseMessages(ctx context.Context, topic TopicName, params *Br
 // first one's offset and `duplicate: true`. With `application/x-ndjson`, one message
 // a line, the lines are stored in commits of up to 1,000; the answer comes when all
 // are stored, and when a line is wrong the problem says in `stored` how many of the
-// lines before it were stored.
+// messages before it were stored. A line may be as long as a body without lines.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3738,7 +3770,7 @@ func (c *Client) PublishWithBody(ctx context.Context, topic TopicName, contentTy
 // first one's offset and `duplicate: true`. With `application/x-ndjson`, one message
 // a line, the lines are stored in commits of up to 1,000; the answer comes when all
 // are stored, and when a line is wrong the problem says in `stored` how many of the
-// lines before it were stored.
+// messages before it were stored. A line may be as long as a body without lines.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3790,8 +3822,8 @@ func (c *Client) GetTags(ctx context.Context, topic TopicName, params *GetTagsPa
 // Offsets go on where they are. Groups stay.
 //
 // Corresponds with POST /topics/{topic}:empty (the `EmptyTopic` operationId).
-func (c *Client) EmptyTopic(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewEmptyTopicRequest(c.Server, topic)
+func (c *Client) EmptyTopic(ctx context.Context, topic TopicName, params *EmptyTopicParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEmptyTopicRequest(c.Server, topic, params)
 	if err != nil {
 		return nil, err
 	}
@@ -3807,8 +3839,8 @@ func (c *Client) EmptyTopic(ctx context.Context, topic TopicName, reqEditors ...
 // Publishing goes on. Lasts until it is resumed, over restarts too.
 //
 // Corresponds with POST /topics/{topic}:pause (the `PauseTopic` operationId).
-func (c *Client) PauseTopic(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewPauseTopicRequest(c.Server, topic)
+func (c *Client) PauseTopic(ctx context.Context, topic TopicName, params *PauseTopicParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPauseTopicRequest(c.Server, topic, params)
 	if err != nil {
 		return nil, err
 	}
@@ -3822,8 +3854,8 @@ func (c *Client) PauseTopic(ctx context.Context, topic TopicName, reqEditors ...
 // ResumeTopic Go on with delivery
 //
 // Corresponds with POST /topics/{topic}:resume (the `ResumeTopic` operationId).
-func (c *Client) ResumeTopic(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewResumeTopicRequest(c.Server, topic)
+func (c *Client) ResumeTopic(ctx context.Context, topic TopicName, params *ResumeTopicParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewResumeTopicRequest(c.Server, topic, params)
 	if err != nil {
 		return nil, err
 	}
@@ -5576,6 +5608,30 @@ func NewListJournalRequest(server string, topic TopicName, group GroupName, para
 		// per the OpenAPI spec (e.g. "color=blue,black,brown").
 		var rawQueryFragments []string
 
+		if params.Kind != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "kind", *params.Kind, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Actor != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "actor", *params.Actor, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.After != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
@@ -6312,7 +6368,7 @@ func NewGetTagsRequest(server string, topic TopicName, params *GetTagsParams) (*
 }
 
 // NewEmptyTopicRequest constructs an http.Request for the EmptyTopic method
-func NewEmptyTopicRequest(server string, topic TopicName) (*http.Request, error) {
+func NewEmptyTopicRequest(server string, topic TopicName, params *EmptyTopicParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -6342,11 +6398,26 @@ func NewEmptyTopicRequest(server string, topic TopicName) (*http.Request, error)
 		return nil, err
 	}
 
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
+
 	return req, nil
 }
 
 // NewPauseTopicRequest constructs an http.Request for the PauseTopic method
-func NewPauseTopicRequest(server string, topic TopicName) (*http.Request, error) {
+func NewPauseTopicRequest(server string, topic TopicName, params *PauseTopicParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -6376,11 +6447,26 @@ func NewPauseTopicRequest(server string, topic TopicName) (*http.Request, error)
 		return nil, err
 	}
 
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
+	}
+
 	return req, nil
 }
 
 // NewResumeTopicRequest constructs an http.Request for the ResumeTopic method
-func NewResumeTopicRequest(server string, topic TopicName) (*http.Request, error) {
+func NewResumeTopicRequest(server string, topic TopicName, params *ResumeTopicParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -6408,6 +6494,21 @@ func NewResumeTopicRequest(server string, topic TopicName) (*http.Request, error
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		if params.IfMatch != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", *params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("If-Match", headerParam0)
+		}
+
 	}
 
 	return req, nil
@@ -6523,7 +6624,9 @@ type ClientWithResponsesInterface interface {
 
 	// TransactWithBodyWithResponse Publish, settle and move in one commit
 	//
-	// All of it happens or nothing does. At least one of the three lists has to have something in it.
+	// All of it happens or nothing does. At least one of the three lists has to have
+	// something in it. A group may be named once, in `acks` or in `relocations`: a second
+	// entry for it, or acks beside its move, are refused. Messages go to topics on disk only.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6532,7 +6635,9 @@ type ClientWithResponsesInterface interface {
 
 	// TransactWithResponse Publish, settle and move in one commit
 	//
-	// All of it happens or nothing does. At least one of the three lists has to have something in it.
+	// All of it happens or nothing does. At least one of the three lists has to have
+	// something in it. A group may be named once, in `acks` or in `relocations`: a second
+	// entry for it, or acks beside its move, are refused. Messages go to topics on disk only.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6955,7 +7060,7 @@ type ClientWithResponsesInterface interface {
 	// first one's offset and `duplicate: true`. With `application/x-ndjson`, one message
 	// a line, the lines are stored in commits of up to 1,000; the answer comes when all
 	// are stored, and when a line is wrong the problem says in `stored` how many of the
-	// lines before it were stored.
+	// messages before it were stored. A line may be as long as a body without lines.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6970,7 +7075,7 @@ type ClientWithResponsesInterface interface {
 	// first one's offset and `duplicate: true`. With `application/x-ndjson`, one message
 	// a line, the lines are stored in commits of up to 1,000; the answer comes when all
 	// are stored, and when a line is wrong the problem says in `stored` how many of the
-	// lines before it were stored.
+	// messages before it were stored. A line may be as long as a body without lines.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -6998,7 +7103,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /topics/{topic}:empty (the `EmptyTopic` operationId).
-	EmptyTopicWithResponse(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*EmptyTopicResponse, error)
+	EmptyTopicWithResponse(ctx context.Context, topic TopicName, params *EmptyTopicParams, reqEditors ...RequestEditorFn) (*EmptyTopicResponse, error)
 
 	// PauseTopicWithResponse Stop delivery from a topic to all its groups
 	//
@@ -7007,14 +7112,14 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /topics/{topic}:pause (the `PauseTopic` operationId).
-	PauseTopicWithResponse(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*PauseTopicResponse, error)
+	PauseTopicWithResponse(ctx context.Context, topic TopicName, params *PauseTopicParams, reqEditors ...RequestEditorFn) (*PauseTopicResponse, error)
 
 	// ResumeTopicWithResponse Go on with delivery
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /topics/{topic}:resume (the `ResumeTopic` operationId).
-	ResumeTopicWithResponse(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*ResumeTopicResponse, error)
+	ResumeTopicWithResponse(ctx context.Context, topic TopicName, params *ResumeTopicParams, reqEditors ...RequestEditorFn) (*ResumeTopicResponse, error)
 }
 
 type ListAuditResponse struct {
@@ -9408,7 +9513,9 @@ func (c *ClientWithResponses) RevertWithResponse(ctx context.Context, entry stri
 
 // TransactWithBodyWithResponse Publish, settle and move in one commit
 //
-// All of it happens or nothing does. At least one of the three lists has to have something in it.
+// All of it happens or nothing does. At least one of the three lists has to have
+// something in it. A group may be named once, in `acks` or in `relocations`: a second
+// entry for it, or acks beside its move, are refused. Messages go to topics on disk only.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -9423,7 +9530,9 @@ func (c *ClientWithResponses) TransactWithBodyWithResponse(ctx context.Context, 
 
 // TransactWithResponse Publish, settle and move in one commit
 //
-// All of it happens or nothing does. At least one of the three lists has to have something in it.
+// All of it happens or nothing does. At least one of the three lists has to have
+// something in it. A group may be named once, in `acks` or in `relocations`: a second
+// entry for it, or acks beside its move, are refused. Messages go to topics on disk only.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10122,7 +10231,7 @@ func (c *ClientWithResponses) BrowseMessagesWithResponse(ctx context.Context, to
 // first one's offset and `duplicate: true`. With `application/x-ndjson`, one message
 // a line, the lines are stored in commits of up to 1,000; the answer comes when all
 // are stored, and when a line is wrong the problem says in `stored` how many of the
-// lines before it were stored.
+// messages before it were stored. A line may be as long as a body without lines.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10143,7 +10252,7 @@ func (c *ClientWithResponses) PublishWithBodyWithResponse(ctx context.Context, t
 // first one's offset and `duplicate: true`. With `application/x-ndjson`, one message
 // a line, the lines are stored in commits of up to 1,000; the answer comes when all
 // are stored, and when a line is wrong the problem says in `stored` how many of the
-// lines before it were stored.
+// messages before it were stored. A line may be as long as a body without lines.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10189,8 +10298,8 @@ func (c *ClientWithResponses) GetTagsWithResponse(ctx context.Context, topic Top
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /topics/{topic}:empty (the `EmptyTopic` operationId).
-func (c *ClientWithResponses) EmptyTopicWithResponse(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*EmptyTopicResponse, error) {
-	rsp, err := c.EmptyTopic(ctx, topic, reqEditors...)
+func (c *ClientWithResponses) EmptyTopicWithResponse(ctx context.Context, topic TopicName, params *EmptyTopicParams, reqEditors ...RequestEditorFn) (*EmptyTopicResponse, error) {
+	rsp, err := c.EmptyTopic(ctx, topic, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -10204,8 +10313,8 @@ func (c *ClientWithResponses) EmptyTopicWithResponse(ctx context.Context, topic 
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /topics/{topic}:pause (the `PauseTopic` operationId).
-func (c *ClientWithResponses) PauseTopicWithResponse(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*PauseTopicResponse, error) {
-	rsp, err := c.PauseTopic(ctx, topic, reqEditors...)
+func (c *ClientWithResponses) PauseTopicWithResponse(ctx context.Context, topic TopicName, params *PauseTopicParams, reqEditors ...RequestEditorFn) (*PauseTopicResponse, error) {
+	rsp, err := c.PauseTopic(ctx, topic, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -10217,8 +10326,8 @@ func (c *ClientWithResponses) PauseTopicWithResponse(ctx context.Context, topic 
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /topics/{topic}:resume (the `ResumeTopic` operationId).
-func (c *ClientWithResponses) ResumeTopicWithResponse(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*ResumeTopicResponse, error) {
-	rsp, err := c.ResumeTopic(ctx, topic, reqEditors...)
+func (c *ClientWithResponses) ResumeTopicWithResponse(ctx context.Context, topic TopicName, params *ResumeTopicParams, reqEditors ...RequestEditorFn) (*ResumeTopicResponse, error) {
+	rsp, err := c.ResumeTopic(ctx, topic, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}

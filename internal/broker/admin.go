@@ -181,11 +181,15 @@ func (b *Broker) RemoveTopic(ctx context.Context, name, version, actor string) e
 	return nil
 }
 
-// EmptyTopic drops all messages of a topic. Its offsets go on where they are.
-func (b *Broker) EmptyTopic(ctx context.Context, name, actor string) error {
+// EmptyTopic drops all messages of a topic. Its offsets go on where they are. Unless
+// version is "", the topic must have it.
+func (b *Broker) EmptyTopic(ctx context.Context, name, version, actor string) error {
 	b.admin.Lock()
 	defer b.admin.Unlock()
 	t, err := b.Topic(name)
+	if err == nil {
+		err = t.expect(version)
+	}
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func (m *model) pause(rt *rapid.T) {
 }
 
 func (m *model) empty(*rapid.T) {
-	if err := m.b.EmptyTopic(context.Background(), m.topicName(), "model"); err != nil {
+	if err := m.b.EmptyTopic(context.Background(), m.topicName(), "", "model"); err != nil {
 		m.Fatal(err)
 	}
 	m.first = int64(len(m.recs))

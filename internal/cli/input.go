@@ -138,6 +138,9 @@ type line struct {
 
 // readMessage reads a message that is JSON, over what all of them have.
 func readMessage(text []byte, m *zbus.Message) error {
+	if err := wire.CheckJSON(text); err != nil {
+		return fail(ErrData, "not a message: the line %v; use bodyBase64 for one that is not text", err)
+	}
 	var v line
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()

@@ -100,7 +100,7 @@ func (i *invocation) undoable(ctx context.Context, c *api) (string, error) {
 			return "", err
 		case len(i.args) == 3 && d.value.Id == i.args[2]:
 			return d.value.Id, nil
-		case len(i.args) == 2 && d.value.Kind != apiclient.JournalEntryKindCreate:
+		case len(i.args) == 2 && d.value.Kind != apiclient.JournalKindCreate:
 			return d.value.Id, nil
 		}
 	}

@@ -18,8 +18,12 @@ func (a *app) topicCommand() *cobra.Command {
 	cmd := parent("topic", "Make, look at, change and delete topics",
 		"A topic is a log of messages. Groups are places in it.",
 		a.topicCreate(), a.topicList(), a.topicShow(), a.topicSet(), a.topicEmpty(), a.topicDelete(),
-		a.topicSwitch("pause", "Stop delivery to all groups; publishing goes on", (*api).PauseTopic),
-		a.topicSwitch("resume", "Go on with delivery", (*api).ResumeTopic))
+		a.topicSwitch("pause", "Stop delivery to all groups; publishing goes on", func(ctx context.Context, c *api, topic string) (*http.Response, error) {
+			return c.PauseTopic(ctx, topic, nil)
+		}),
+		a.topicSwitch("resume", "Go on with delivery", func(ctx context.Context, c *api, topic string) (*http.Response, error) {
+			return c.ResumeTopic(ctx, topic, nil)
+		}))
 	return a.connected(a.shows(cmd))
 }
 
@@ -225,7 +229,7 @@ func limitsText(r apiclient.Retention) string {
 }
 
 // topicSwitch makes the commands that pause and resume.
-func (a *app) topicSwitch(verb, short string, do func(*api, context.Context, string, ...apiclient.RequestEditorFn) (*http.Response, error)) *cobra.Command {
+func (a *app) topicSwitch(verb, short string, do func(context.Context, *api, string) (*http.Response, error)) *cobra.Command {
 	return &cobra.Command{
 		Use: verb + " TOPIC", Short: short, Example: "  zbus topic " + verb + " orders", Args: wants("TOPIC"), ValidArgsFunction: a.completeTopic,
 		RunE: a.run(func(ctx context.Context, i *invocation) error {
@@ -233,7 +237,7 @@ func (a *app) topicSwitch(verb, short string, do func(*api, context.Context, str
 			if err != nil {
 				return err
 			}
-			t, err := decode[apiclient.Topic](c.answer(do(c, ctx, i.args[0])))
+			t, err := decode[apiclient.Topic](c.answer(do(ctx, c, i.args[0])))
 			if err != nil {
 				return hint(err, "see zbus topic list")
 			}

@@ -104,7 +104,7 @@ func (a *app) topicEmpty() *cobra.Command {
 				return err
 			}
 			before := t.value.Depth
-			if t, err = decode[apiclient.Topic](c.answer(c.EmptyTopic(ctx, i.args[0]))); err != nil {
+			if t, err = decode[apiclient.Topic](c.answer(c.EmptyTopic(ctx, i.args[0], nil))); err != nil {
 				return err
 			}
 			if i.json {

@@ -27,16 +27,18 @@ func Hint(given, format string, names []string) string {
 	if len(given) > maxWord {
 		return ""
 	}
-	var like []string
+	given = strings.ToLower(given)
+	best, least := "", -1
 	for _, name := range names {
-		if isLike(strings.ToLower(given), strings.ToLower(name)) {
-			like = append(like, name)
+		lower := strings.ToLower(name)
+		if d := distance(given, lower); isLike(given, lower) && (least < 0 || d < least) {
+			best, least = name, d
 		}
 	}
-	if len(like) == 0 {
+	if least < 0 {
 		return ""
 	}
-	return fmt.Sprintf(" (did you mean "+format+"?)", To(given, like))
+	return fmt.Sprintf(" (did you mean "+format+"?)", best)
 }
 
 const (

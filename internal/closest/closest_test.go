@@ -6,12 +6,13 @@ import (
 )
 
 func TestHintNamesWhatWasMeantAndNothingElse(t *testing.T) {
-	names := []string{"id", "tag", "key", "to", "body", "bodyBase64", "headers", "group", "filter", "maxDeliver", "produce"}
+	names := []string{"actor", "after", "id", "tag", "key", "to", "body", "bodyBase64", "headers", "group", "filter", "maxDeliver", "produce"}
 	for given, want := range map[string]string{
 		"gruop":         "group",
 		"filtre":        "filter",
 		"Filter":        "filter",
 		"FILTRE":        "filter",
+		"AFTER":         "after", // and not the one that is as far off when case counts
 		"boddy":         "body",
 		"bodybase":      "bodyBase64", // it was cut short
 		"maxDeliveries": "maxDeliver", // it goes on

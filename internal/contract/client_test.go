@@ -35,8 +35,11 @@ func startClient(t testing.TB) *client {
 // header is a header to send; anything else that a call is given is its body.
 type header struct{ name, value string }
 
-// lines is a body of newline-delimited JSON.
-type lines string
+// lines is a body of newline-delimited JSON, rawJSON one of JSON, as it is.
+type (
+	lines   string
+	rawJSON string
+)
 
 // reply is what came back. Status and headers are those of HTTP.
 type reply struct {
@@ -97,12 +100,14 @@ func (c *client) request(method, path string, args ...any) (*http.Request, error
 			continue
 		case lines:
 			body, kind = strings.NewReader(string(arg)), "application/x-ndjson"
+		case rawJSON:
+			body = strings.NewReader(string(arg))
 		default:
-			text, err := json.Marshal(arg)
+			raw, err := json.Marshal(arg)
 			if err != nil {
 				return nil, err
 			}
-			body = bytes.NewReader(text)
+			body = bytes.NewReader(raw)
 		}
 		head.Set("Content-Type", kind)
 	}

@@ -164,3 +164,47 @@ func TestEventsEndAtShutdown(t *testing.T) {
 		t.Errorf("the broker waited %s for streams that have no end of their own", took)
 	}
 }
+
+func TestStreamsAndPullsThatWaitAreSessions(t *testing.T) {
+	c := startClient(t)
+	explicitGroup(c, 0)
+	for _, end := range []func(id string){
+		func(id string) { c.do("DELETE", "/sessions/"+id+query("reason", "two\nlines")).want(204) },
+		func(string) {
+			c.do("DELETE", "/sessions"+query("topic", "T", "reason", "two lines")).want(200).is("closed", 1)
+		},
+	} {
+		s := c.listen("/topics/T/events")
+		c.post("/topics/T/messages", object{"body": "1"}).want(201)
+		s.bodies("1")
+		one := c.get("/sessions?topic=T&protocol=api").is("total", 1, "sessions.0.in", 1, "sessions.0.out", 1,
+			"sessions.0.subscriptions.0.topic", "T", "sessions.0.subscriptions.0.group", c.get("/topics/T").str("groups.1.name"))
+		end(one.str("sessions.0.id"))
+		if e, ok := s.next(); !ok || e.kind != "end" || e.data != "two lines" {
+			t.Errorf("got %+v, want the reason why this is the end", e)
+		}
+		if e, ok := s.next(); ok {
+			t.Errorf("got %+v behind the end", e)
+		}
+		eventually(t, "the stream and its group are gone", func() bool {
+			return c.get("/sessions").num("total") == 0 && len(c.get("/topics/T").list("groups")) == 1
+		})
+	}
+	c.post("/topics/T/groups", object{"name": "late", "start": "latest"}).want(201)
+	ended := make(chan *reply, 1)
+	go func() {
+		r, _ := c.try("POST", "/topics/T/groups/late:pull", object{"timeout": 30_000})
+		ended <- r
+	}()
+	eventually(t, "the pull waits", func() bool { return c.get("/sessions?topic=T").num("total") == 1 })
+	c.get("/sessions").is("sessions.0.protocol", "api", "sessions.0.subscriptions.0.group", "late", "sessions.0.subscriptions.0.credit", 1)
+	c.do("DELETE", "/sessions?protocol=api").want(200).is("closed", 1)
+	select {
+	case r := <-ended:
+		r.refused(503, "unavailable", "administrator")
+	case <-time.After(patience):
+		t.Error("the pull goes on")
+	}
+	c.post("/topics/T/messages", object{"body": "x"}).want(201)
+	c.post("/topics/T/groups/late:pull", object{"timeout": 5000}).want(200).is("deliveries.0.body", "x")
+}

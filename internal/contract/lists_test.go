@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -140,6 +141,91 @@ func TestETagIsOfOneGroupAndOfOneTopicOnly(t *testing.T) {
 			c.get(path).want(200)
 		}
 	}
+}
+
+func TestJournalIsFilteredPageByPage(t *testing.T) {
+	c := startClient(t)
+	explicitGroup(c, 3)
+	group := "/topics/T/groups/g"
+	for i := range 5 {
+		c.do("PATCH", group, object{"filter": "f" + strconv.Itoa(i)}).want(200)
+		if i%2 == 0 {
+			plan := c.post(group+"/plans", object{"to": object{"offset": strconv.Itoa(i % 3)}}).want(201)
+			c.post("/plans/" + plan.str("id") + ":apply").want(200)
+		}
+	}
+	all := c.get(group + "/journal")
+	for kind, want := range map[string]int{"create": 1, "filter": 5, "relocate": 3, "empty": 0, "revert": 0} {
+		var ids []string
+		for pages, after := 0, ""; ; pages++ {
+			path := group + "/journal" + query("kind", kind, "limit", "2")
+			if after != "" {
+				path += "&after=" + after
+			}
+			r := c.get(path)
+			ids = append(ids, r.each("entries", "id")...)
+			if r.at("next") == nil {
+				if pages != max(0, want-1)/2 {
+					t.Errorf("%s: %d entries on %d pages and one", kind, want, pages)
+				}
+				break
+			}
+			after = r.str("next")
+		}
+		var wanted []string
+		for i, id := range all.each("entries", "id") {
+			if all.str("entries."+strconv.Itoa(i)+".kind") == kind {
+				wanted = append(wanted, id)
+			}
+		}
+		if len(wanted) != want || !slices.Equal(ids, wanted) {
+			t.Errorf("%s: got %q, want %d: %q", kind, ids, want, wanted)
+		}
+	}
+	mine := c.get(group + "/journal" + query("actor", "127.0.0.1:", "kind", "relocate"))
+	mine.is("entries.0.kind", "relocate", "entries.3", nil, "next", nil)
+	c.get(group+"/journal"+query("actor", "10.")).is("entries.0", nil, "next", nil)
+	c.do("GET", group+"/journal?kind=move", forbidden).refused(400, "invalid", "relocate")
+}
+
+func TestIfMatchIsAListOfTagsAndNeverTakenForAny(t *testing.T) {
+	c := startClient(t)
+	explicitGroup(c, 1)
+	for _, x := range []struct {
+		method, path, action string
+		args                 []any
+	}{
+		{"PATCH", "/topics/T/groups/g", "", []any{object{}}},
+		{"DELETE", "/topics/T/groups/g", "", nil},
+		{"PATCH", "/topics/T", "", []any{object{}}},
+		{"POST", "/topics/T", ":pause", nil},
+		{"POST", "/topics/T", ":resume", nil},
+		{"POST", "/topics/T", ":empty", nil},
+		{"DELETE", "/topics/T", "", nil},
+	} {
+		now, depth := c.get(x.path).header.Get("ETag"), c.get("/topics/T").num("depth")
+		try := func(tags string) *reply {
+			return c.do(x.method, x.path+x.action, append([]any{header{"If-Match", tags}, anyway}, x.args...)...)
+		}
+		for _, bad := range []string{"", " ", `""`, `W/""`, strings.Trim(now, `"`), `"a`, `a"`, `"a" "b"`, `,`, `*, "a"`, `w/"a"`, `"a", b`} {
+			try(bad).refused(400, "invalid", "If-Match")
+		}
+		for _, other := range []string{`"a"`, `"a",, "b,c"`, "W/" + now, `"a", W/` + now} {
+			try(other).refused(412, "precondition_failed")
+		}
+		c.get("/topics/T").is("depth", depth)
+		if got := c.get(x.path).header.Get("ETag"); got != now {
+			t.Errorf("%s %s%s: what was refused has changed it", x.method, x.path, x.action)
+		}
+		if x.method != "DELETE" && x.action != ":empty" {
+			try("*").want(200)
+			now = c.get(x.path).header.Get("ETag")
+		}
+		if r := try(`"a" ,W/"b",` + now + ` , "c,d"`); r.status >= 300 {
+			t.Errorf("%s %s%s: got %d %s", x.method, x.path, x.action, r.status, r.raw)
+		}
+	}
+	c.do("DELETE", "/topics/T", header{"If-Match", "*"}).refused(404, "not_found", "T")
 }
 
 func TestBodiesOverTheLimitAreRefused(t *testing.T) {

@@ -1,11 +1,17 @@
 package contract
 
 import (
+	"bytes"
 	"encoding/base64"
+	"io"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/config"
 )
 
 func TestPublishedMessageComesBackAsItWasGiven(t *testing.T) {
@@ -51,12 +57,63 @@ func TestLinesAreStoredAndAWrongOneIsNamed(t *testing.T) {
 	c.get("/topics/T").is("nextOffset", 2500)
 
 	bad := c.post("/topics/T/messages", lines(`{"body":"1"}`+"\n\n"+`{"body":"2"}`+"\n"+`{"bdy":"3"}`+"\n"+`{"body":"4"}`))
-	bad.refused(400, "invalid", "line 3", `"bdy"`).is("stored", 2)
+	bad.refused(400, "invalid", "line 4", `"bdy"`).is("stored", 2)
 	c.post("/topics/T/messages", lines(many+`{"tag":5}`)).refused(400, "invalid", "line 2501", "tag").is("stored", 2500)
 	c.get("/topics/T").is("nextOffset", 5002)
 	c.post("/topics/T/messages", lines(`{"id":"a"}`)).want(201)
 	c.post("/topics/T/messages", lines(`{"id":"a"}`)).want(200).is("duplicate", true, "offset", 5002)
 	c.post("/topics/T/messages", lines(`{"id":""}`)).refused(400, "invalid", "line 1").is("stored", 0)
+	c.post("/topics/T/messages", lines("\n"+many+" \r\n\n"+`{}`+"\n\n"+`{"id":""}`)).refused(400, "invalid", "line 2506: ").is("stored", 2000)
+}
+
+func TestLineOverTheLimitIsRefusedAsABodyIs(t *testing.T) {
+	c := start(t, func(cfg *config.Config) { cfg.MaxBody = 4 << 10 }).client(t)
+	c.post("/topics", object{"name": "T"}).want(201)
+	fits := `{"body":"` + text(4<<10) + `"}` + "\n"
+	long := text(100 << 10)
+	c.post("/topics/T/messages", lines(fits+"\n"+fits+`{"body":"`+long)).refused(413, "too_large", "line 4", "8192").is("stored", 2)
+	c.post("/topics/T/messages", lines(long+"\n"+fits)).refused(413, "too_large", "line 1", "8192").is("stored", 0)
+	c.post("/topics/T/messages", lines(strings.Repeat(" ", 8192-len(fits))+fits)).want(201)
+	c.post("/topics/T/messages", lines(strings.Repeat(" ", 8192-len(fits)+2)+fits)).refused(413, "too_large", "line 1")
+}
+
+func TestLineWithoutAnEndTakesNoMoreRoomThanABody(t *testing.T) {
+	b := start(t)
+	c := b.client(t)
+	c.post("/topics", object{"name": "T"}).want(201)
+	in, out := io.Pipe()
+	t.Cleanup(func() { _ = out.Close() })
+	answered := make(chan *http.Response, 1)
+	go func() {
+		defer close(answered)
+		req, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+b.addr+base+"/topics/T/messages", in)
+		if err != nil {
+			return
+		}
+		req.Header.Set("Content-Type", "application/x-ndjson")
+		wire := &http.Transport{}
+		defer wire.CloseIdleConnections()
+		if resp, err := wire.RoundTrip(req); err == nil {
+			answered <- resp
+			_ = resp.Body.Close()
+		}
+		_ = in.Close()
+	}()
+	part := bytes.Repeat([]byte("x"), 1<<20)
+	for range 79 {
+		if _, err := out.Write(part); err != nil {
+			break // it has been answered
+		}
+	}
+	select {
+	case resp := <-answered:
+		if resp == nil || resp.StatusCode != 413 {
+			t.Errorf("got %v, want 413", resp)
+		}
+	case <-time.After(patience):
+		t.Error("a line of 79 MiB is waited for")
+	}
+	c.post("/topics/T/messages", object{"body": "x"}).want(201)
 }
 
 func TestBrowsingShowsMessagesByEveryCondition(t *testing.T) {
@@ -176,6 +233,13 @@ func TestTransactionDoesAllOrNothing(t *testing.T) {
 	c.post("/messages:transaction", object{
 		"messages": list{message}, "acks": list{object{"topic": "in", "group": "w", "handles": list{"0.0.0"}}}, "relocations": list{move},
 	}).refused(400, "invalid", "handle")
+	for _, twice := range []object{
+		{"acks": list{ack, ack}},
+		{"relocations": list{move, move}},
+		{"acks": list{ack}, "relocations": list{object{"topic": "in", "group": "w", "to": "latest"}}},
+	} {
+		c.post("/messages:transaction", twice).refused(400, "invalid", "name each group once")
+	}
 	c.get("/topics/out").is("nextOffset", 0)
 	c.get("/topics/in/groups/r").is("cursor", 3)
 

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/api"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/config"
 	"github.com/rushmore/zbus-go/internal/datadir"
@@ -128,6 +129,7 @@ type parts struct {
 	calls     *rpc.Table
 	stats     *stats.Sampler
 	live      *live.Hub
+	readers   api.Readers
 
 	// stopping ends when requests that wait for messages have to.
 	stopping context.Context

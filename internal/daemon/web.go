@@ -47,8 +47,8 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 		"/metrics": numbers,
 		"/api/": api.New(api.Options{
 			Broker: p.broker, Calls: p.calls, Caller: calls, Stats: p.stats, Log: p.log, Contract: zbus.OpenAPI(), Channels: zbus.AsyncAPI(), Live: p.live,
-			Server: info, Sessions: p.sessions, Disconnect: p.disconnect, Stopping: p.stopping.Done(),
-			Hosts: hosts(cfg), Origins: cfg.AllowOrigin,
+			Server: info, Sessions: p.sessions, Disconnect: p.disconnect, Readers: &p.readers, Stopping: p.stopping.Done(),
+			MaxBody: cfg.MaxBody, Hosts: hosts(cfg), Origins: cfg.AllowOrigin,
 		}),
 	}, nil
 }
@@ -89,12 +89,12 @@ func (p *parts) sessions() []api.SessionInfo {
 		}
 		all = append(all, info)
 	}
-	return append(all, p.live.Sessions()...)
+	return append(append(all, p.live.Sessions()...), p.readers.Sessions()...)
 }
 
 // disconnect ends one of them.
 func (p *parts) disconnect(id, reason string) bool {
-	return p.server.Disconnect(id, reason) || p.live.Disconnect(id, reason)
+	return p.server.Disconnect(id, reason) || p.live.Disconnect(id, reason) || p.readers.Disconnect(id, reason)
 }
 
 // hosts are the names under which the API may be asked for when only this machine

@@ -1,12 +1,9 @@
 package live
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"slices"
 	"sync"
@@ -186,7 +183,7 @@ func (h *Hub) Disconnect(id, reason string) bool {
 // ServeHTTP runs a socket until it ends.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if err := h.admit(); err != nil {
-		refuse(w, err)
+		api.ProblemOf(err).Write(w)
 		return
 	}
 	defer h.leave()
@@ -198,37 +195,11 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	})
 	if err != nil {
 		h.opts.Log.Debug("websocket refused", "remote", req.RemoteAddr, "err", err)
-		return // Accept has answered
+		taken.refuse(err)
+		return
 	}
 	ws.SetReadLimit(h.opts.ReadLimit)
 	newSocket(h, ws, taken.conn, req.RemoteAddr).serve()
-}
-
-// takenConn keeps the connection that the WebSocket takes over, to cut it: the
-// closing handshake may take longer than there is time.
-type takenConn struct {
-	http.ResponseWriter
-	conn net.Conn
-}
-
-// Hijack is part of http.Hijacker.
-func (t *takenConn) Hijack() (conn net.Conn, rw *bufio.ReadWriter, err error) {
-	conn, rw, err = http.NewResponseController(t.ResponseWriter).Hijack()
-	t.conn = conn
-	return conn, rw, err
-}
-
-// refuse answers a request that is not let in.
-func refuse(w http.ResponseWriter, err error) {
-	p := api.ProblemOf(err)
-	body, err := json.Marshal(p)
-	if err != nil {
-		http.Error(w, p.Title, p.Status)
-		return
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(p.Status)
-	_, _ = w.Write(append(body, '\n'))
 }
 
 // admit counts a socket that is about to be accepted.

@@ -87,7 +87,10 @@ func TestWhatIsNotUnderstoodIsRefusedByName(t *testing.T) {
 		{`{"op":"subscribe"}`, "invalid", `"topic"`},
 		{`{"op":"ping","ref":"` + strings.Repeat("r", 65) + `"}`, "invalid", "64 bytes"},
 		{`{"op":"ping"} {}`, "invalid", "JSON"},
+		{`{"op":"publish","ref":"1","topic":"orders","messages":[{"body":"a"},{"bodyBase64":"%"}]}`, "invalid", "number 2 of messages: the member bodyBase64 is not base64 at character 1"},
 		{`not json`, "invalid", "not JSON"},
+		{`{"op":"publish","topic":"orders","messages":[{"body":"\ud800"}]}`, "invalid", `\ud800`},
+		{"{\"op\":\"publish\",\"topic\":\"orders\",\"messages\":[{\"body\":\"caf\xe9\"}]}", "invalid", "the frame is not UTF-8 at byte 57; use bodyBase64"},
 		{`[1]`, "invalid", "the frame"},
 		{`{"op":7}`, "invalid", "op"},
 	} {

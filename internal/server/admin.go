@@ -197,7 +197,7 @@ func (s *session) empty(m *wire.Message) {
 	id := m.Get(wire.HeaderID)
 	if m.Get(wire.HeaderConsumeGroup) == "" {
 		if t := s.topicOf(m); t != nil {
-			s.finished(id, s.srv.broker.EmptyTopic(s.admin(), t.Name(), s.remote))
+			s.finished(id, s.srv.broker.EmptyTopic(s.admin(), t.Name(), "", s.remote))
 		}
 		return
 	}

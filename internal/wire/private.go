@@ -16,7 +16,7 @@ func Private(name string) bool {
 		HeaderOffset, HeaderTimestamp, HeaderDeliveryCount, HeaderHandle,
 		HeaderWindow, HeaderConsumeWindow, HeaderTimeout, HeaderRPCMethod,
 		// the connection, and who asks
-		HeaderConnection, "keep-alive", "proxy-connection", "te", "trailer", HeaderUpgrade, HeaderExpect,
+		HeaderContentLength, HeaderTransferEncoding, HeaderConnection, "keep-alive", "proxy-connection", "te", "trailer", HeaderUpgrade, HeaderExpect,
 		"user-agent", "accept", "accept-encoding", "accept-language", "accept-charset", "referer", "origin",
 		"cache-control", "pragma", "dnt", "priority", "forwarded", "via", "x-real-ip", "true-client-ip",
 		// secrets, and what would steer somebody else's browser or proxy

@@ -183,8 +183,9 @@ export interface paths {
         /**
          * Look at messages without consuming them
          * @description Starts at `from`, `time` or `id` (one of them; else at the end that `dir` begins
-         *     with) and looks at no more than 20,000 messages a call. `scannedTo` is where the
-         *     next call goes on when `more` is true, also when nothing was found yet.
+         *     with) and looks at no more than 20,000 messages a call, fewer when fates are asked
+         *     for in many groups. `scannedTo` is where the next call goes on when `more` is true,
+         *     also when nothing was found yet.
          */
         get: operations["browseMessages"];
         put?: never;
@@ -196,7 +197,7 @@ export interface paths {
          *     first one's offset and `duplicate: true`. With `application/x-ndjson`, one message
          *     a line, the lines are stored in commits of up to 1,000; the answer comes when all
          *     are stored, and when a line is wrong the problem says in `stored` how many of the
-         *     lines before it were stored.
+         *     messages before it were stored. A line may be as long as a body without lines.
          */
         post: operations["publish"];
         delete?: never;
@@ -561,7 +562,8 @@ export interface paths {
          * Say what moving a group would do
          * @description Changes nothing. The plan holds until `expires`, while the group's definition stays
          *     and its cursor has moved by no more than `tolerance` messages. It does not survive
-         *     a restart of the broker or the removal of the group.
+         *     a restart of the broker or the removal of the group, and goes before its time when
+         *     so many are made that there is no room for all.
          */
         post: operations["planRelocation"];
         delete?: never;
@@ -669,7 +671,9 @@ export interface paths {
         put?: never;
         /**
          * Publish, settle and move in one commit
-         * @description All of it happens or nothing does. At least one of the three lists has to have something in it.
+         * @description All of it happens or nothing does. At least one of the three lists has to have
+         *     something in it. A group may be named once, in `acks` or in `relocations`: a second
+         *     entry for it, or acks beside its move, are refused. Messages go to topics on disk only.
          */
         post: operations["transact"];
         delete?: never;
@@ -1296,7 +1300,7 @@ export interface components {
             /** @description How far the cursor may move by itself until the plan is applied. A tenth of the way, ten seconds at the present rate, or 1,000, whichever is most, unless given. */
             tolerance?: components["schemas"]["Count"];
             /**
-             * @description How many messages `first` and `last` have at most.
+             * @description How many messages `first` and `last` have at most. They have fewer where these are large: 256 KiB is the most for both together.
              * @default 20
              */
             examples?: number;
@@ -1353,15 +1357,16 @@ export interface components {
             group: components["schemas"]["Group"];
             entry: components["schemas"]["JournalEntry"];
         };
+        /**
+         * @description `revert` can be of a move or of a filter.
+         * @enum {string}
+         */
+        JournalKind: "create" | "relocate" | "filter" | "empty" | "revert";
         JournalEntry: {
             id: string;
             /** Format: date-time */
             time: string;
-            /**
-             * @description `revert` can be of either.
-             * @enum {string}
-             */
-            kind: "create" | "relocate" | "filter" | "empty" | "revert";
+            kind: components["schemas"]["JournalKind"];
             actor: string;
             reason: string;
             /** @description The cursor before. */
@@ -1410,7 +1415,7 @@ export interface components {
             relocations: components["schemas"]["JournalEntry"][];
         };
         /**
-         * @description `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API.
+         * @description `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API, a stream of events, or a pull that waits.
          * @enum {string}
          */
         Protocol: "tcp" | "http" | "websocket" | "api";
@@ -1617,7 +1622,7 @@ export interface components {
         Limit: number;
         /** @description How many of the newest messages to look at. */
         Last: number;
-        /** @description Do it only when the ETag is still this one. */
+        /** @description Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any. */
         IfMatch: string;
         /** @description Only those that consume this topic. */
         SessionTopic: string;
@@ -1792,7 +1797,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Do it only when the ETag is still this one. */
+                /** @description Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any. */
                 "If-Match"?: components["parameters"]["IfMatch"];
             };
             path: {
@@ -1817,7 +1822,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Do it only when the ETag is still this one. */
+                /** @description Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any. */
                 "If-Match"?: components["parameters"]["IfMatch"];
             };
             path: {
@@ -1848,7 +1853,10 @@ export interface operations {
     emptyTopic: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
             path: {
                 /** @description The topic's name, without regard to case. */
                 topic: components["parameters"]["TopicName"];
@@ -1864,7 +1872,10 @@ export interface operations {
     pauseTopic: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
             path: {
                 /** @description The topic's name, without regard to case. */
                 topic: components["parameters"]["TopicName"];
@@ -1880,7 +1891,10 @@ export interface operations {
     resumeTopic: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
             path: {
                 /** @description The topic's name, without regard to case. */
                 topic: components["parameters"]["TopicName"];
@@ -2356,7 +2370,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Do it only when the ETag is still this one. */
+                /** @description Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any. */
                 "If-Match"?: components["parameters"]["IfMatch"];
             };
             path: {
@@ -2383,7 +2397,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Do it only when the ETag is still this one. */
+                /** @description Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any. */
                 "If-Match"?: components["parameters"]["IfMatch"];
             };
             path: {
@@ -2588,7 +2602,7 @@ export interface operations {
                     "application/json": components["schemas"]["Moved"];
                 };
             };
-            /** @description The group moved meanwhile; `plan` is a fresh plan for the same place. Look at it and apply that. */
+            /** @description The group moved meanwhile, as when this plan was applied before; `plan` is a fresh plan for the same place, if that is still there. Look at it and apply that. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -2603,6 +2617,10 @@ export interface operations {
     listJournal: {
         parameters: {
             query?: {
+                /** @description Only entries of this kind. */
+                kind?: components["schemas"]["JournalKind"];
+                /** @description Only entries whose actor begins with this, such as an address without its port. */
+                actor?: string;
                 /** @description `next` of the page before. */
                 after?: components["parameters"]["After"];
                 limit?: components["parameters"]["Limit"];

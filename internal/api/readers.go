@@ -1,0 +1,76 @@
+package api
+
+import (
+	"cmp"
+	"strings"
+	"sync"
+
+	"github.com/rushmore/zbus-go/internal/broker"
+)
+
+// Readers are the requests that consume for a while: streams of events, and pulls that
+// wait. To whoever looks at the connections they are sessions as all others. The zero
+// value is ready; its methods may be called by any number of goroutines.
+type Readers struct {
+	mu  sync.Mutex
+	all map[string]*inbox // guarded by mu; key is the id
+}
+
+// Sessions describes them, in no order.
+func (r *Readers) Sessions() []SessionInfo {
+	r.mu.Lock()
+	readers := make([]*inbox, 0, len(r.all))
+	for _, p := range r.all {
+		readers = append(readers, p)
+	}
+	r.mu.Unlock()
+	list := make([]SessionInfo, len(readers))
+	for i, p := range readers {
+		list[i] = p.info()
+	}
+	return list
+}
+
+// Disconnect ends the one with an id: it reports false when there is none. The reason
+// is for the client.
+func (r *Readers) Disconnect(id, reason string) bool {
+	r.mu.Lock()
+	p := r.all[id]
+	delete(r.all, id) // it is ended once
+	r.mu.Unlock()
+	if p == nil {
+		return false
+	}
+	p.cut <- cmp.Or(strings.Join(strings.Fields(reason), " "), "disconnected by an administrator")
+	return true
+}
+
+func (r *Readers) add(p *inbox) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.all == nil {
+		r.all = map[string]*inbox{}
+	}
+	r.all[p.id] = p
+}
+
+func (r *Readers) remove(p *inbox) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.all, p.id)
+}
+
+// info describes the request. It has sent something once: itself.
+func (p *inbox) info() SessionInfo {
+	g := p.sub.Group()
+	credit, inFlight := p.sub.Load()
+	return SessionInfo{
+		ID: p.id, Remote: p.name, Protocol: "api", Since: p.since, Active: p.since, In: 1, Out: p.out.Load(),
+		Subscriptions: []SubscriptionInfo{{Topic: g.Topic().Name(), Group: g.Name(), Credit: credit, InFlight: inFlight}},
+	}
+}
+
+// disconnected is what a pull is answered that an administrator has ended.
+func disconnected(reason string) error {
+	return &broker.Error{Code: broker.Unavailable, Text: "nothing was delivered: " + reason}
+}
