@@ -71,7 +71,7 @@ func (t *Topic) TimeAt(ctx context.Context, offset int64) (int64, error) {
 // log, whatever the filter says of them.
 func (g *Group) LagBytes(ctx context.Context) (int64, error) {
 	t := g.t
-	from := max(g.settledTo.Load(), t.First())
+	from := g.Cursor()
 	if from >= t.Next() {
 		return 0, nil
 	}
