@@ -216,17 +216,23 @@ func (h *handler) UpdateTopic(ctx context.Context, r UpdateTopicRequestObject) (
 	return UpdateTopic200JSONResponse{Body: now.Body, Headers: UpdateTopic200ResponseHeaders(now.Headers)}, err
 }
 
+// topicFor finds a topic that is to be changed, and the version that it must have then.
+func (h *handler) topicFor(name string, match *IfMatch) (t *broker.Topic, version string, err error) {
+	if t, err = h.broker.Topic(name); err != nil {
+		return nil, "", err
+	}
+	version, err = ifMatch(match, t.Version())
+	return t, version, err
+}
+
 // alterTopic changes a topic that exists.
 func (h *handler) alterTopic(ctx context.Context, spec broker.TopicSpec, match *IfMatch) (now TopicNowJSONResponse, err error) {
-	t, err := h.broker.Topic(spec.Name)
+	_, version, err := h.topicFor(spec.Name, match)
 	if err != nil {
 		return now, err
 	}
-	if spec.Version, err = ifMatch(match, t.Version()); err != nil {
-		return now, err
-	}
-	spec.Actor = actor(ctx)
-	t, _, err = h.broker.DeclareTopic(context.WithoutCancel(ctx), spec)
+	spec.Version, spec.Actor = version, actor(ctx)
+	t, _, err := h.broker.DeclareTopic(context.WithoutCancel(ctx), spec)
 	if err != nil {
 		return now, err
 	}
@@ -240,11 +246,7 @@ func (h *handler) topicNow(ctx context.Context, t *broker.Topic) (TopicNowJSONRe
 }
 
 func (h *handler) DeleteTopic(ctx context.Context, r DeleteTopicRequestObject) (DeleteTopicResponseObject, error) {
-	t, err := h.broker.Topic(r.Topic)
-	if err != nil {
-		return nil, err
-	}
-	version, err := ifMatch(r.Params.IfMatch, t.Version())
+	_, version, err := h.topicFor(r.Topic, r.Params.IfMatch)
 	if err != nil {
 		return nil, err
 	}
@@ -253,18 +255,11 @@ func (h *handler) DeleteTopic(ctx context.Context, r DeleteTopicRequestObject) (
 }
 
 func (h *handler) EmptyTopic(ctx context.Context, r EmptyTopicRequestObject) (EmptyTopicResponseObject, error) {
-	t, err := h.broker.Topic(r.Topic)
-	if err != nil {
-		return nil, err
-	}
-	version, err := ifMatch(r.Params.IfMatch, t.Version())
+	t, version, err := h.topicFor(r.Topic, r.Params.IfMatch)
 	if err != nil {
 		return nil, err
 	}
 	if err := h.broker.EmptyTopic(context.WithoutCancel(ctx), r.Topic, version, actor(ctx)); err != nil {
-		return nil, err
-	}
-	if t, err = h.broker.Topic(r.Topic); err != nil {
 		return nil, err
 	}
 	now, err := h.topicNow(ctx, t)

@@ -7,8 +7,9 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
-// plans are those that can still be applied, and what is left of those that were. They go when they have expired, and the
-// oldest before that when there are too many or they hold too much.
+// plans are those that can still be applied, and what is left of those that were. They
+// go when they have expired, and the oldest before that when there are too many or
+// they hold too much.
 type plans struct {
 	limit int64 // bytes of all; set once
 
