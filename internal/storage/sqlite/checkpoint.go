@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -28,10 +29,11 @@ const (
 
 // checkpointer copies the log in the background.
 type checkpointer struct {
-	conn  *conn    // of the goroutine
-	file  *os.File // the database, held open for fsync; of the goroutine
-	start chan struct{}
-	done  chan copied // capacity 1: the goroutine never waits for the writer
+	conn    *conn // of the goroutine, as the next two
+	carrier *carrier
+	file    *os.File // the database, held open for fsync
+	start   chan struct{}
+	done    chan copied // capacity 1: the goroutine never waits for the writer
 
 	// Of the writing goroutine.
 	running bool      // one was started and not collected
@@ -44,6 +46,32 @@ type checkpointer struct {
 type copied struct {
 	wal
 	err error
+}
+
+// open opens what the goroutine works with. What it opened before an error is to be
+// released.
+func (c *checkpointer) open(o Options, torn *atomic.Bool) (err error) {
+	if c.file, err = os.OpenFile(o.Path, os.O_RDWR, 0); err != nil {
+		return err
+	}
+	if c.carrier, err = newCarrier(c.file, torn); err != nil {
+		return err
+	}
+	setup := copierSetup(o)
+	setup.vfs = c.carrier.name
+	c.conn, err = open(setup)
+	return err
+}
+
+// release gives back what the connection needed, after it is closed.
+func (c *checkpointer) release() error {
+	if c.carrier != nil {
+		c.carrier.close()
+	}
+	if c.file == nil {
+		return nil
+	}
+	return c.file.Close()
 }
 
 // run copies whenever it is told to, until start is closed. Then it closes done.
@@ -63,6 +91,9 @@ func (c *checkpointer) copy() (wal, error) {
 	w, err := checkpoint(c.conn, checkpointPassive)
 	if err != nil {
 		return w, err
+	}
+	if c.carrier.torn.Load() {
+		return w, errTorn
 	}
 	if err := syncData(c.file); err != nil {
 		return w, fmt.Errorf("sync database: %w: %w", storage.ErrUnavailable, err)

@@ -33,5 +33,6 @@
 // # The log
 //
 // The writing connection has a VFS of its own, which writes the frames of a
-// transaction in one go: see gatherer.
+// transaction in one go: see gatherer. So has the one that copies, which reads and
+// writes more than a page at a time: see carrier.
 package sqlite

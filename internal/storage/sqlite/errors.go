@@ -54,6 +54,9 @@ func faultOf(err error) fault {
 // errMismatch: a statement changed another number of rows than the picture says.
 var errMismatch = fmt.Errorf("rows changed behind the store: %w", storage.ErrDamaged)
 
+// errTorn: the last pages of a checkpoint could not be written. See carrier.
+var errTorn = fmt.Errorf("a checkpoint could not be written to its end: %w", storage.ErrUnavailable)
+
 // translate wraps an error of the driver in the storage error that says what
 // the caller can make of it.
 func translate(err error) error {

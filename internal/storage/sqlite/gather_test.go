@@ -3,6 +3,7 @@ package sqlite
 import (
 	"bytes"
 	"encoding/binary"
+	"sync/atomic"
 	"testing"
 	"unsafe"
 
@@ -22,7 +23,7 @@ type logOnDisk struct {
 }
 
 func newLogOnDisk(t *testing.T) *logOnDisk {
-	l := &logOnDisk{t: t}
+	l := &logOnDisk{t: t, logFile: logFile{torn: new(atomic.Bool)}}
 	l.write = func(_ *libc.TLS, _, buf uintptr, n int32, offset int64) int32 {
 		if l.writes++; l.fails {
 			return lib.SQLITE_FULL

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"os"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -83,6 +82,7 @@ type Store struct {
 	mergeAfter time.Time // there was no space to merge: not again before
 
 	failed atomic.Pointer[error] // why nothing more may be written; set once
+	torn   atomic.Bool           // what readers are told to read may not be there: see carrier
 	sync   syncer
 
 	recent  recent
@@ -121,7 +121,7 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 // error is in s.
 func (s *Store) open() (err error) {
 	o := s.options
-	if s.gatherer, err = newGatherer(); err != nil {
+	if s.gatherer, err = newGatherer(&s.torn); err != nil {
 		return err
 	}
 	w := writerSetup(o)
@@ -129,10 +129,7 @@ func (s *Store) open() (err error) {
 	if s.writer, err = open(w); err != nil {
 		return err
 	}
-	if s.copier.conn, err = open(copierSetup(o)); err != nil {
-		return err
-	}
-	if s.copier.file, err = os.OpenFile(o.Path, os.O_RDWR, 0); err != nil {
+	if err := s.copier.open(o, &s.torn); err != nil {
 		return err
 	}
 	if err := s.readers.openFirst(); err != nil { // release needs one, too
@@ -195,11 +192,8 @@ func (s *Store) release(idle []*conn) error {
 	if s.gatherer != nil {
 		s.gatherer.close()
 	}
-	if s.copier.file != nil {
-		// After the connections: closing any other handle of a file drops the
-		// process's POSIX locks on it.
-		errs = append(errs, s.copier.file.Close())
-	}
-	errs = append(errs, s.sync.close())
+	// After the connections: closing any other handle of a file drops the process's
+	// POSIX locks on it.
+	errs = append(errs, s.copier.release(), s.sync.close())
 	return errors.Join(errs...)
 }

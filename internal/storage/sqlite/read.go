@@ -22,7 +22,11 @@ func (s *Store) read(ctx context.Context, f func(*conn) error) error {
 		return err
 	}
 	defer s.readers.put(c)
-	return translate(f(c))
+	err = f(c)
+	if s.torn.Load() {
+		return errTorn
+	}
+	return translate(err)
 }
 
 // topicLog is the messages of a topic as one reader sees them: the blocks below the

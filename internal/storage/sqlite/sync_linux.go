@@ -23,3 +23,13 @@ func syncData(f *os.File) error {
 func writeSoon(f *os.File) {
 	_ = unix.SyncFileRange(int(f.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE)
 }
+
+// reserve makes sure that a file can grow to size without asking for room. It does
+// not make it longer. Not every file system can.
+func reserve(f *os.File, size int64) error {
+	info, err := f.Stat()
+	if err != nil || info.Size() >= size {
+		return err
+	}
+	return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, info.Size(), size-info.Size())
+}
