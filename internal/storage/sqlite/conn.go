@@ -18,6 +18,7 @@ import (
 // interrupts statements then, and with them everybody's transaction.
 type conn struct {
 	raw   driver.Conn
+	ahead *ahead                  // of one that only reads, or nil; closed with the connection
 	stmts [statements]driver.Stmt // prepared at first use, closed with the connection
 	args  []driver.NamedValue     // reused by rows
 	row   [20]driver.Value        // reused by rows
@@ -129,6 +130,9 @@ func (c *conn) close() error {
 	}
 	if err := c.raw.Close(); err != nil && first == nil {
 		first = err
+	}
+	if c.ahead != nil {
+		c.ahead.close()
 	}
 	if first != nil {
 		return fmt.Errorf("close database: %w", translate(first))

@@ -50,7 +50,7 @@ func (r *readers) take(ctx context.Context) (*conn, error) {
 	case c := <-r.idle:
 		return c, nil
 	case <-r.unused:
-		c, err := open(r.setup)
+		c, err := r.open()
 		if err == nil {
 			return c, nil
 		}
@@ -69,12 +69,29 @@ func (r *readers) take(ctx context.Context) (*conn, error) {
 
 // openFirst opens the one that is always there.
 func (r *readers) openFirst() error {
-	c, err := open(r.setup)
+	c, err := r.open()
 	if err == nil {
 		<-r.unused
 		r.idle <- c
 	}
 	return err
+}
+
+// open opens one, with a VFS of its own.
+func (r *readers) open() (*conn, error) {
+	a, err := newAhead()
+	if err != nil {
+		return nil, err
+	}
+	setup := r.setup
+	setup.vfs = a.name
+	c, err := open(setup)
+	if err != nil {
+		a.close()
+		return nil, err
+	}
+	c.ahead = a
+	return c, nil
 }
 
 func (r *readers) put(c *conn) { r.idle <- c }
