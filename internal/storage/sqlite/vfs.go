@@ -58,8 +58,12 @@ func newVFS(opened func(tls *libc.TLS, file uintptr, flags int32)) (*vfs, error)
 	if system == 0 || err != nil {
 		return nil, fmt.Errorf("no file system of SQLite: %w", storage.ErrUnavailable)
 	}
-	v.vfs = libc.Xmalloc(v.tls, libc.Tsize_t(unsafe.Sizeof(lib.Tsqlite3_vfs{})))
-	libc.Xmemcpy(v.tls, v.vfs, system, libc.Tsize_t(unsafe.Sizeof(lib.Tsqlite3_vfs{})))
+	// All of it but the link to the next one, which others may be changing.
+	link, end := unsafe.Offsetof(lib.Tsqlite3_vfs{}.FpNext), unsafe.Sizeof(lib.Tsqlite3_vfs{})
+	after := link + unsafe.Sizeof(lib.Tsqlite3_vfs{}.FpNext)
+	v.vfs = libc.Xcalloc(v.tls, 1, libc.Tsize_t(end))
+	libc.Xmemcpy(v.tls, v.vfs, system, libc.Tsize_t(link))
+	libc.Xmemcpy(v.tls, v.vfs+after, system+after, libc.Tsize_t(end-after))
 	c := at[lib.Tsqlite3_vfs](v.vfs)
 	openSystem := function[xOpen](c.FxOpen)
 	replace(v, &c.FxOpen, func(tls *libc.TLS, _, name, file uintptr, flags int32, outFlags uintptr) int32 {
