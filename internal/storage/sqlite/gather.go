@@ -55,9 +55,8 @@ func newGatherer(torn *atomic.Bool) (g *gatherer, err error) {
 
 // logFile is the open log.
 type logFile struct {
-	file  uintptr      // *lib.Tsqlite3_file
-	write xMove        // the system's
-	torn  *atomic.Bool // of the Store
+	file  uintptr // *lib.Tsqlite3_file
+	write xMove   // the system's, unless the Store is torn
 
 	buf   []byte // what is gathered: frames, and perhaps the head of one more
 	start int64  // where buf belongs in the file
@@ -100,7 +99,14 @@ func (g *gatherer) keepLock(tls *libc.TLS, file uintptr) {
 // gather puts our functions in the place of the system's.
 func (g *gatherer) gather(tls *libc.TLS, file uintptr) {
 	table, system := g.methods(tls, file)
-	f := &logFile{file: file, torn: g.torn, write: function[xMove](system.FxWrite), buf: make([]byte, 0, gatherBytes+1<<16+frameHead)}
+	f := &logFile{file: file, buf: make([]byte, 0, gatherBytes+1<<16+frameHead)}
+	write := function[xMove](system.FxWrite)
+	f.write = func(tls *libc.TLS, file, buf uintptr, n int32, offset int64) int32 {
+		if g.torn.Load() {
+			return lib.SQLITE_IOERR_WRITE
+		}
+		return write(tls, file, buf, n, offset)
+	}
 	read, cut, sync := function[xMove](system.FxRead), function[xCut](system.FxTruncate), function[xSync](system.FxSync)
 	size, end := function[xSize](system.FxFileSize), function[xClose](system.FxClose)
 	replace(g.vfs, &table.FxWrite, f.add)
@@ -117,8 +123,7 @@ func (g *gatherer) gather(tls *libc.TLS, file uintptr) {
 		return f.flushed(tls, func() int32 { return size(tls, file, result) })
 	})
 	replace(g.vfs, &table.FxClose, func(tls *libc.TLS, file uintptr) int32 {
-		rc := f.flush(tls)
-		return cmp.Or(end(tls, file), rc)
+		return cmp.Or(f.flush(tls), end(tls, file))
 	})
 	g.log = f
 }
@@ -156,9 +161,6 @@ func (f *logFile) add(tls *libc.TLS, file, buf uintptr, n int32, offset int64) i
 	if rc := f.flush(tls); rc != lib.SQLITE_OK {
 		return rc
 	}
-	if f.torn.Load() {
-		return lib.SQLITE_IOERR_WRITE
-	}
 	f.next = offset + int64(n)
 	if offset == 0 && n == logHead {
 		f.round++
@@ -173,10 +175,6 @@ func (f *logFile) add(tls *libc.TLS, file, buf uintptr, n int32, offset int64) i
 func (f *logFile) flush(tls *libc.TLS) int32 {
 	if len(f.buf) == 0 {
 		return lib.SQLITE_OK
-	}
-	if f.torn.Load() {
-		f.buf, f.open = f.buf[:0], false
-		return lib.SQLITE_IOERR_WRITE
 	}
 	rc := f.write(tls, f.file, uintptr(unsafe.Pointer(&f.buf[0])), int32(len(f.buf)), f.start)
 	runtime.KeepAlive(f)

@@ -3,7 +3,6 @@ package sqlite
 import (
 	"bytes"
 	"encoding/binary"
-	"sync/atomic"
 	"testing"
 	"unsafe"
 
@@ -23,7 +22,7 @@ type logOnDisk struct {
 }
 
 func newLogOnDisk(t *testing.T) *logOnDisk {
-	l := &logOnDisk{t: t, logFile: logFile{torn: new(atomic.Bool)}}
+	l := &logOnDisk{t: t}
 	l.write = func(_ *libc.TLS, _, buf uintptr, n int32, offset int64) int32 {
 		if l.writes++; l.fails {
 			return lib.SQLITE_FULL
