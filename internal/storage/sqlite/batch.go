@@ -26,6 +26,7 @@ type batch struct {
 	merging merging             // the messages being merged
 	insert  []driver.NamedValue // of insertBlock and the statements for "fresh"
 	move    []driver.NamedValue // of moveTopic
+	sums    storage.Summer
 }
 
 type row struct {
@@ -58,8 +59,7 @@ func (b *batch) add(st statement, want int64, values ...driver.Value) *step {
 
 // touch has to be called before the marks of a topic are changed.
 func (b *batch) touch(t *topic) {
-	before := t.marks
-	b.onUndo(func() { t.marks = before })
+	b.undo = append(b.undo, change{topic: t, before: t.marks})
 }
 
 // store has the marks of a topic stored. Appending does not need it: what it

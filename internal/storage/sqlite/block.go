@@ -186,6 +186,7 @@ type entries struct {
 	block
 	list jsonb
 	i    int64
+	sums *storage.Summer // made at first use: most blocks are only looked into
 }
 
 func (b *block) entries() entries {
@@ -224,7 +225,10 @@ func (e *entries) record(topic storage.TopicID, brief bool, r *storage.Record) b
 	if at+size <= int64(len(e.body)) && size > 0 {
 		r.Body = e.body[at : at+size : at+size]
 	}
-	if int64(len(r.Body)) != size || storage.Checksum(topic, r) != r.CRC {
+	if e.sums == nil {
+		e.sums = new(storage.Summer)
+	}
+	if int64(len(r.Body)) != size || e.sums.Checksum(topic, r) != r.CRC {
 		r.Body, r.Headers, r.CRC = nil, "", 0
 	}
 	return true

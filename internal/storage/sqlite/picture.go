@@ -29,7 +29,15 @@ type picture struct {
 	// The ids given last, also those of what was removed since.
 	lastTopic, lastGroup, lastJournal, lastAudit int64
 
-	undo []func() // takes the changes since the last forget back, newest first
+	undo []change // since the last forget, oldest first
+}
+
+// change is how to take one back: of the marks of a topic, which is frequent, or any
+// other.
+type change struct {
+	topic  *topic // nil if it is another
+	before marks
+	undo   func()
 }
 
 type topic struct {
@@ -58,14 +66,18 @@ type group struct {
 	epoch int64
 }
 
-func (p *picture) onUndo(f func()) { p.undo = append(p.undo, f) }
+func (p *picture) onUndo(f func()) { p.undo = append(p.undo, change{undo: f}) }
 
 // back takes back all changes after the first n.
 func (p *picture) back(n int) {
 	for len(p.undo) > n {
 		last := len(p.undo) - 1
-		p.undo[last]()
-		p.undo[last] = nil
+		if c := &p.undo[last]; c.topic != nil {
+			c.topic.marks = c.before
+		} else {
+			c.undo()
+		}
+		p.undo[last] = change{}
 		p.undo = p.undo[:last]
 	}
 }

@@ -78,7 +78,7 @@ func (b *batch) append(op *storage.Append) error {
 		r := &op.Records[i]
 		r.Offset = t.next
 		r.Time = max(r.Time, t.lastTime)
-		r.CRC = storage.Checksum(t.id, r)
+		r.CRC = b.sums.Checksum(t.id, r)
 		t.next++
 		t.lastTime = r.Time
 		t.total += r.Size()
