@@ -192,7 +192,7 @@ func (b *batch) insertRows(c *conn, rows []row) error {
 			}
 			b.addPiece(t, fresh.add(t.id, rows[:n], &b.block), sizeOf(rows[:n]))
 		default:
-			if err := b.insertBlocks(c, t, rows[:n]); err != nil {
+			if err := b.insertBlocks(c, t, rows[:n], alone); err != nil {
 				return err
 			}
 		}
@@ -214,8 +214,10 @@ func (b *batch) staysFresh(t *topic, rows []row, alone bool) bool {
 	return size <= maxPiece && t.fresh+size <= maxBlockBytes
 }
 
-// insertBlocks inserts messages of one topic as blocks, and before them its pieces.
-func (b *batch) insertBlocks(c *conn, t *topic, rows []row) error {
+// insertBlocks inserts messages of one topic as blocks, and before them its pieces;
+// alone says that they are all that is inserted.
+func (b *batch) insertBlocks(c *conn, t *topic, rows []row, alone bool) error {
+	apart := !alone || len(t.pieces) > 0
 	if len(t.pieces) > 0 {
 		rows = b.merged(t, rows)
 		t.pieces, t.fresh = nil, 0
@@ -224,9 +226,7 @@ func (b *batch) insertBlocks(c *conn, t *topic, rows []row) error {
 	}
 	for len(rows) > 0 {
 		rows = b.block.fill(rows)
-		k := &b.block
-		b.insert = number(b.insert[:0], []driver.Value{k.key, k.n, k.time, k.total, k.meta, k.body})
-		if _, err := c.exec(insertBlock, b.insert); err != nil {
+		if err := b.insertBlock(c, apart); err != nil {
 			return err
 		}
 	}
@@ -235,6 +235,25 @@ func (b *batch) insertBlocks(c *conn, t *topic, rows []row) error {
 		b.block.body = nil
 	}
 	return nil
+}
+
+// insertBlock inserts the block that was filled. One of several blocks has what it
+// holds in the table "contents" if that is to be apart: the places in "blocks" are
+// scattered, and each that has much to take in makes SQLite move its neighbours.
+func (b *batch) insertBlock(c *conn, apart bool) error {
+	k, st := &b.block, insertBlock
+	if apart && len(k.meta)+len(k.body) > b.limits.inline {
+		b.insert = number(b.insert[:0], []driver.Value{k.meta, k.body})
+		if _, err := c.exec(insertContents, b.insert); err != nil {
+			return err
+		}
+		st = insertBlockApart
+		b.insert = number(b.insert[:0], []driver.Value{k.key, k.n, k.time, k.total})
+	} else {
+		b.insert = number(b.insert[:0], []driver.Value{k.key, k.n, k.time, k.total, k.meta, k.body})
+	}
+	_, err := c.exec(st, b.insert)
+	return err
 }
 
 // merging is memory for messages that are merged.

@@ -23,7 +23,8 @@
 // first of them, so that a topic is one span of the table and there is no second
 // index. Where a topic stands is what its last block says. What nobody can reach
 // any more is noted as a span of keys in the table "dropped"; its blocks are
-// deleted later.
+// deleted later. Blocks that are not all that their commit wrote have their contents
+// in a table of that name, in the order in which they were written: see insertBlock.
 //
 // A commit that appends a little to each of several topics puts all of it into one
 // row of the table "fresh", as a piece for each: see freshRow. Pieces are merged into

@@ -128,6 +128,22 @@ func checkPicture(t *testing.T, s *Store) {
 	if n := len(s.recent.pieces); n != shown {
 		t.Errorf("readers see pieces of %d topics instead of %d", n, shown)
 	}
+	checkContents(t, s)
+}
+
+// checkContents makes sure that each row of "contents" belongs to one block.
+func checkContents(t *testing.T, s *Store) {
+	t.Helper()
+	for what, query := range map[string]string{
+		"contents without a block": "SELECT count(*) FROM contents WHERE id NOT IN (SELECT contents FROM blocks WHERE contents IS NOT NULL)",
+		"blocks without contents":  "SELECT count(*) FROM blocks WHERE contents IS NOT NULL AND contents NOT IN (SELECT id FROM contents)",
+		"blocks sharing contents":  "SELECT count(contents) - count(DISTINCT contents) FROM blocks",
+		"blocks with two contents": "SELECT count(*) FROM blocks WHERE contents IS NOT NULL AND length(meta) + length(bodies) > 0",
+	} {
+		if n := count(t, s, query); n != 0 {
+			t.Errorf("%d %s", n, what)
+		}
+	}
 }
 
 func describe(p *picture) string {

@@ -28,18 +28,20 @@ import (
 // well enough by itself. So does what a topic has fresh when it fills a block.
 const maxPiece = 4 << 10
 
-// freshLimits say how much is fresh.
+// freshLimits say how much is fresh, and what becomes of it.
 type freshLimits struct {
 	bytes int64         // of rows; above, the oldest are merged
 	most  int64         // should merging fall behind that far, messages become blocks at once
 	age   time.Duration // an older row is merged, however little there is
 	step  int64         // how much one call of Maintain merges, in bytes that are written
+
+	inline int // up to so many bytes the contents of a block stay with it in any case
 }
 
 // defaultFresh is a compromise between memory and larger blocks: of 1,000 topics,
 // each has 35 messages of 256 bytes when it is merged.
 func defaultFresh() freshLimits {
-	return freshLimits{bytes: 12 << 20, most: 16 << 20, age: 10 * time.Second, step: 256 << 10}
+	return freshLimits{bytes: 12 << 20, most: 16 << 20, age: 10 * time.Second, step: 256 << 10, inline: 512}
 }
 
 // fresh is what the writing goroutine knows about the table of that name, besides

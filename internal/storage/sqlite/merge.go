@@ -54,7 +54,7 @@ func (b *batch) merge(c *conn, budget int64) error {
 			}
 			budget -= t.fresh + pageBytes
 			b.touch(t)
-			if err := b.insertBlocks(c, t, nil); err != nil {
+			if err := b.insertBlocks(c, t, nil, false); err != nil {
 				return err
 			}
 		}

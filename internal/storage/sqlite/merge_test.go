@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -250,6 +251,79 @@ func TestRemovedTopicIsNotMerged(t *testing.T) {
 	mustMaintain(t, s)
 	if n := count(t, s, "SELECT (SELECT count(*) FROM blocks) + (SELECT count(*) FROM fresh)"); n != 0 {
 		t.Errorf("%d rows are left of nothing", n)
+	}
+	checkPicture(t, s)
+}
+
+// What blocks that are merged hold is in a table of its own, unless it is little, and
+// goes when the block does.
+func TestContentsOfMergedBlocksAreKeptApart(t *testing.T) {
+	apart := "SELECT count(*) FROM contents"
+	s := manyTopics(t, 40, limitsOfFresh["fresh for ever"])
+	s.batch.limits.inline = defaultFresh().inline
+	mustCommit(t, s, spread(21, 40, 1, 100)...)
+	for range 5 {
+		mustCommit(t, s, spread(1, 20, 2, 256)...)
+	}
+	s.options.fresh = freshLimits{step: 1 << 30}
+	mustMaintain(t, s)
+	mustCommit(t, s, spread(1, 1, 10, 256)...)   // one topic's: stays with its block
+	mustCommit(t, s, spread(1, 2, 2, 10_000)...) // more than fits a piece, of several topics
+	if blocks, n := count(t, s, "SELECT count(*) FROM blocks"), count(t, s, apart); blocks != 43 || n != 22 {
+		t.Errorf("%d of %d blocks have their contents apart, want 22 of 43", n, blocks)
+	}
+	checkPicture(t, s)
+	for id, want := range map[storage.TopicID]int{1: 22, 2: 12, 3: 10, 40: 1} {
+		if rs := readAll(t, s, id); len(rs) != want || slices.ContainsFunc(rs, func(r storage.Record) bool { return r.Damaged() || len(r.Body) == 0 }) {
+			t.Errorf("topic %d has %d messages, want %d", id, len(rs), want)
+		}
+	}
+	mustCommit(t, s, &storage.Trim{Topic: 1, First: 10, Bytes: 10 * 256}, &storage.RemoveTopic{Topic: 2}, &storage.Purge{Limit: 15})
+	checkContents(t, s)
+	mustCommit(t, s, &storage.Purge{Limit: 100})
+	if n := count(t, s, apart); n != 19 {
+		t.Errorf("%d contents are left, want 19", n)
+	}
+	checkPicture(t, s)
+}
+
+// A block whose contents are gone still says which messages it had.
+func TestBlockWithoutItsContentsIsDamaged(t *testing.T) {
+	s := manyTopics(t, 2, limitsOfFresh["merged at once"])
+	mustCommit(t, s, spread(1, 2, 3, 200)...)
+	mustMaintain(t, s)
+	gone := fmt.Sprintf("DELETE FROM contents WHERE id = (SELECT contents FROM blocks WHERE key = %d)", keyOf(2, 0))
+	if err := s.writer.run(gone); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = mustOpen(t, s.options)
+	mustCommit(t, s, spread(2, 2, 1, 200)...)
+	for id := range storage.TopicID(2) {
+		rs := readAll(t, s, id+1)
+		if len(rs) != 3+int(id) {
+			t.Fatalf("topic %d has %d messages", id+1, len(rs))
+		}
+		for i := range rs {
+			if rs[i].Damaged() != (id == 1 && i < 3) || rs[i].Offset != int64(i) {
+				t.Errorf("topic %d, message %d at %d: damaged is %v", id+1, i, rs[i].Offset, rs[i].Damaged())
+			}
+		}
+	}
+}
+
+// What one commit appends, trims and purges is not there behind it.
+func TestPurgeReachesWhatTheSameCommitAppended(t *testing.T) {
+	s := manyTopics(t, 2, limitsOfFresh["fresh for ever"])
+	ops := spread(1, 2, 2, 10_000)
+	for id := range storage.TopicID(2) {
+		ops = append(ops, &storage.Trim{Topic: id + 1, First: 2, Bytes: 20_000})
+	}
+	mustCommit(t, s, append(ops, &storage.Purge{Limit: 100})...)
+	if n := count(t, s, "SELECT (SELECT count(*) FROM blocks) + (SELECT count(*) FROM contents)"); n != 0 {
+		t.Errorf("%d rows are left", n)
 	}
 	checkPicture(t, s)
 }

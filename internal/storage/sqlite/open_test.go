@@ -348,6 +348,12 @@ func TestOlderSchemaIsMigrated(t *testing.T) {
 	}
 	_, err = db.Exec(`INSERT INTO topics (name, mask, memory, creator, created, updated, first, dropped, next, total, last_time, max_age, max_count, max_bytes)
 		VALUES ('orders', 0, 0, 'ann', 1, 2, 7, 0, 7, 0, 0, 0, 0, 0)`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b block
+	b.fill(rowsFrom(1, 7, messages(3, 20)))
+	_, err = db.Exec("INSERT INTO blocks (key, n, time, total, meta, bodies) VALUES (?, ?, ?, ?, ?, ?)", b.key, b.n, b.time, b.total, b.meta, b.body)
 	if err := errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)
 	}
@@ -357,7 +363,11 @@ func TestOlderSchemaIsMigrated(t *testing.T) {
 	}
 	defer s.Close()
 	state, err := s.Load(context.Background())
-	if err != nil || len(state.Topics) != 1 || state.Topics[0].Name != "orders" || state.Topics[0].Next != 7 || state.Topics[0].Paused {
+	if err != nil || len(state.Topics) != 1 || state.Topics[0].Name != "orders" || state.Topics[0].Next != 10 || state.Topics[0].Paused {
 		t.Fatalf("loaded %+v, %v", state.Topics, err)
 	}
+	if rs := readAll(t, s, 1); len(rs) != 3 || rs[0].Offset != 7 || rs[2].Damaged() {
+		t.Errorf("%d messages: %+v", len(rs), rs)
+	}
+	checkPicture(t, s)
 }

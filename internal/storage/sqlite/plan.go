@@ -182,7 +182,8 @@ func (b *batch) purge(op *storage.Purge) error {
 			t.rows += end - lo
 		}
 		before := max(lo-maxBlockRows, lo&^storage.MaxOffset-1)
-		b.add(deleteBlocks, anyRows, lo, end, before).rows = len(b.rows)
+		b.add(deleteContents, anyRows, lo, end, before).rows = len(b.rows)
+		b.add(deleteBlocks, anyRows, lo, end, before)
 		if left == 0 {
 			break
 		}

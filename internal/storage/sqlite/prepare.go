@@ -178,8 +178,8 @@ func checkMagic(path string) error {
 // about 2.5 seconds a GiB.
 const wholeCheck = 128 << 20
 
-// quickCheck checks a database that was not closed. Of a large one the table of
-// the messages is left out, so that a start takes no longer the more there are: a
+// quickCheck checks a database that was not closed. Of a large one the tables of
+// the messages are left out, so that a start takes no longer the more there are: a
 // message is checked by its checksum when it is read, and the last ones of every
 // topic are read when the store opens.
 func quickCheck(c *conn, o Options) error {
@@ -187,7 +187,7 @@ func quickCheck(c *conn, o Options) error {
 	checks := []string{"PRAGMA quick_check(10)"}
 	if size(o.Path) > wholeCheck {
 		checks = nil
-		for row, err := range c.ask("SELECT name FROM sqlite_schema WHERE type = 'table' AND name != 'blocks'") {
+		for row, err := range c.ask("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT IN ('blocks', 'contents')") {
 			if err != nil {
 				return translate(err)
 			}

@@ -14,6 +14,9 @@ const (
 	rollbackTo
 
 	insertBlock
+	insertContents
+	insertBlockApart
+	deleteContents
 	deleteBlocks
 	insertFresh
 	deleteFresh
@@ -75,8 +78,12 @@ const (
 
 	// The blocks of a topic from the one that holds key ?2 upwards. Its span of
 	// keys starts at ?1·2⁴⁰ and ends before ?3.
-	fromKey = " FROM blocks WHERE key >= ifnull((SELECT max(key) FROM blocks WHERE key >= (?1 << 40) AND key <= ?2), ?2)" +
+	fromKey = " FROM block_view WHERE key >= ifnull((SELECT max(key) FROM blocks WHERE key >= (?1 << 40) AND key <= ?2), ?2)" +
 		" AND key < ?3 ORDER BY key"
+
+	// The blocks that end in a span of keys: so each is deleted by one step of a
+	// purge, whatever the steps. ?3 is below the first key that may begin such one.
+	ending = "key > ?3 AND key < ?2 AND key + n > ?1 AND key + n <= ?2"
 )
 
 var sqlText = [statements]string{
@@ -87,12 +94,14 @@ var sqlText = [statements]string{
 	release:    "RELEASE op",
 	rollbackTo: "ROLLBACK TO op",
 
-	insertBlock: "INSERT INTO blocks (" + blockColumns + ", bodies) VALUES (" + slots(6) + ")",
-	// The blocks that end in a span of keys: so each is deleted by one step of a
-	// purge, whatever the steps. ?3 is below the first key that may begin such one.
-	deleteBlocks: "DELETE FROM blocks WHERE key > ?3 AND key < ?2 AND key + n > ?1 AND key + n <= ?2",
-	insertFresh:  "INSERT INTO fresh (seq, pieces, bodies) VALUES (?1, ?2, ?3)",
-	deleteFresh:  "DELETE FROM fresh WHERE seq <= ?1",
+	insertBlock:    "INSERT INTO blocks (" + blockColumns + ", bodies) VALUES (" + slots(6) + ")",
+	insertContents: "INSERT INTO contents (meta, bodies) VALUES (?1, ?2)",
+	insertBlockApart: "INSERT INTO blocks (" + blockColumns + ", bodies, contents) VALUES (" + slots(4) +
+		", x'', x'', last_insert_rowid())",
+	deleteContents: "DELETE FROM contents WHERE id IN (SELECT contents FROM blocks WHERE contents IS NOT NULL AND " + ending + ")",
+	deleteBlocks:   "DELETE FROM blocks WHERE " + ending,
+	insertFresh:    "INSERT INTO fresh (seq, pieces, bodies) VALUES (?1, ?2, ?3)",
+	deleteFresh:    "DELETE FROM fresh WHERE seq <= ?1",
 
 	insertTopic:       "INSERT INTO topics (" + topicColumns + ") VALUES (" + slots(16) + ")",
 	alterTopic:        "UPDATE topics SET mask = ?2, max_age = ?3, max_count = ?4, max_bytes = ?5, updated = ?6, paused = ?7 WHERE id = ?1",
@@ -129,8 +138,8 @@ var sqlText = [statements]string{
 	selectFresh:      "SELECT seq, pieces, bodies FROM fresh ORDER BY seq",
 	selectBlocks:     "SELECT " + blockColumns + ", bodies" + fromKey,
 	selectBrief:      "SELECT " + blockColumns + fromKey,
-	selectBlockAt:    "SELECT " + blockColumns + " FROM blocks WHERE key >= (?1 << 40) AND key <= ?2 ORDER BY key DESC LIMIT 1",
-	selectBlocksDown: "SELECT " + blockColumns + " FROM blocks WHERE key >= (?1 << 40) AND key < ?2 ORDER BY key DESC",
+	selectBlockAt:    "SELECT " + blockColumns + " FROM block_view WHERE key >= (?1 << 40) AND key <= ?2 ORDER BY key DESC LIMIT 1",
+	selectBlocksDown: "SELECT " + blockColumns + " FROM block_view WHERE key >= (?1 << 40) AND key < ?2 ORDER BY key DESC",
 	selectJournal:    "SELECT " + journalColumns + " FROM cursor_journal WHERE group_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3",
 	selectEntry:      "SELECT " + journalColumns + " FROM cursor_journal WHERE id = ?1",
 	selectAudit:      "SELECT " + auditColumns + " FROM audit WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
