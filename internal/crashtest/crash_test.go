@@ -30,8 +30,8 @@ func number(t *testing.T, variable string, otherwise uint64) uint64 {
 }
 
 // crashes kills a broker again and again and reports what was wrong in the end,
-// or as soon as something is if it is to stop there.
-func crashes(t *testing.T, p *process, rounds int, durability string, stop bool) *report {
+// or as soon as the fault that is looked for was found, if one is.
+func crashes(t *testing.T, p *process, rounds int, durability string, fault func(*report) int) *report {
 	seed := number(t, seedVariable, rand.Uint64())
 	t.Logf("%s=%d repeats the moments of the kills", seedVariable, seed)
 	moments := rand.New(rand.NewPCG(seed, 0))
@@ -49,7 +49,7 @@ func crashes(t *testing.T, p *process, rounds int, durability string, stop bool)
 		r.ended.Wait()
 		k.restarts = append(k.restarts, p.start())
 		k.round(p, r, n)
-		if stop && k.found.faults() > 0 {
+		if fault != nil && fault(&k.found) > 0 {
 			return k.done()
 		}
 	}
@@ -72,7 +72,7 @@ func TestKilledBrokerKeepsItsPromises(t *testing.T) {
 	if durability == "" {
 		durability = "fsync"
 	}
-	found := crashes(t, realBroker(t, durability), int(number(t, roundsVariable, 5)), durability, false)
+	found := crashes(t, realBroker(t, durability), int(number(t, roundsVariable, 5)), durability, nil)
 	t.Log(found)
 	if found.faults() > 0 {
 		t.Error("promises were broken")
@@ -90,7 +90,7 @@ func TestBrokerThatAnswersTooEarlyIsFoundOut(t *testing.T) {
 		hastyAcks:      func(r *report) int { return r.AckUndone },
 	} {
 		t.Run(kind, func(t *testing.T) {
-			found := crashes(t, hastyBroker(t, kind), rounds, "hasty "+kind, true)
+			found := crashes(t, hastyBroker(t, kind), rounds, "hasty "+kind, fault)
 			t.Log(found)
 			if fault(found) == 0 {
 				t.Errorf("nothing was found in %d rounds: the checker has no teeth", found.Rounds)
