@@ -32,21 +32,19 @@ var limitsOfFresh = map[string]freshLimits{
 
 func TestStoreKeepsTheContract(t *testing.T) {
 	empty := emptyFile(t)
-	run := func(name string, o Options, migrated bool) {
+	run := func(name string, o Options) {
 		t.Run(name, func(t *testing.T) {
 			storetest.Run(t, func(t *testing.T) storetest.Place {
 				o := o
 				o.Path = filepath.Join(t.TempDir(), "a b?#%.db")
-				if migrated {
-					copyFile(t, empty, o.Path)
-				}
+				copyFile(t, empty, o.Path)
 				return func() storage.Store { return mustOpen(t, o) }
 			})
 		})
 	}
-	run("relaxed", Options{Durability: Relaxed}, true)
-	run("merged a topic a time", Options{fresh: limitsOfFresh["merged a topic a time"]}, true)
-	run("fsync", Options{}, false)
+	run("relaxed", Options{Durability: Relaxed})
+	run("merged a topic a time", Options{fresh: limitsOfFresh["merged a topic a time"]})
+	run("fsync", Options{})
 }
 
 // emptyFile is a database without anything in it. A copy is made much sooner than the
