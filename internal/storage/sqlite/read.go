@@ -78,8 +78,9 @@ func (l *topicLog) read(from int64, page storage.Page, dst []storage.Record) ([]
 			if err != nil {
 				return p.dst, err
 			}
-			if b := blockOf(row); p.take(&b) {
-				return p.dst, nil
+			b, err := l.block(row)
+			if err != nil || p.take(&b) {
+				return p.dst, err
 			}
 		}
 	}
@@ -119,7 +120,30 @@ func (p *pageReader) take(b *block) bool {
 	}
 }
 
-// blockOf is the block of a row. It owns its memory.
+// block is the block of a row, with what it holds, wherever that is. Few blocks have it
+// apart, so it is not looked for in the same query: each row would take longer.
+func (c *conn) block(row []driver.Value) (block, error) {
+	b := blockOf(row)
+	if len(b.meta) > 0 {
+		return b, nil
+	}
+	st := selectContents
+	if len(row) == 5 {
+		st = selectBriefContents
+	}
+	// The row is of a query that goes on, so this one sees the same.
+	for row, err := range c.rows(st, b.key) {
+		if err != nil {
+			return b, err
+		}
+		if b.meta = blob(row[0]); len(row) > 1 {
+			b.body = blob(row[1])
+		}
+	}
+	return b, nil
+}
+
+// blockOf is the block of a row, without what is apart. It owns its memory.
 func blockOf(row []driver.Value) block {
 	b := block{
 		key: integer(row[0]), n: min(max(integer(row[1]), 0), maxBlockRows), time: integer(row[2]), total: integer(row[3]),
@@ -231,7 +255,10 @@ func blockAt(c *conn, topic storage.TopicID, offset int64) (b block, found bool,
 		if err != nil {
 			return b, false, err
 		}
-		b, found = blockOf(row), true
+		found = true
+		if b, err = c.block(row); err != nil {
+			return b, false, err
+		}
 	}
 	return b, found, nil
 }
@@ -287,7 +314,10 @@ func findDown(c *conn, topic storage.TopicID, id string, first, hi int64) (offse
 		if err != nil {
 			return 0, hi, false, err
 		}
-		b := blockOf(row)
+		b, err := c.block(row)
+		if err != nil {
+			return 0, hi, false, err
+		}
 		offset, found = b.find(id, first)
 		if hi = offsetOf(b.key); found || hi <= stop {
 			return offset, hi, found, nil

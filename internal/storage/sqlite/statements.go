@@ -56,6 +56,8 @@ const (
 	selectBrief
 	selectBlockAt
 	selectBlocksDown
+	selectContents
+	selectBriefContents
 	selectJournal
 	selectEntry
 	selectAudit
@@ -78,8 +80,10 @@ const (
 
 	// The blocks of a topic from the one that holds key ?2 upwards. Its span of
 	// keys starts at ?1·2⁴⁰ and ends before ?3.
-	fromKey = " FROM block_view WHERE key >= ifnull((SELECT max(key) FROM blocks WHERE key >= (?1 << 40) AND key <= ?2), ?2)" +
+	fromKey = " FROM blocks WHERE key >= ifnull((SELECT max(key) FROM blocks WHERE key >= (?1 << 40) AND key <= ?2), ?2)" +
 		" AND key < ?3 ORDER BY key"
+
+	ofBlock = " FROM contents WHERE id = (SELECT contents FROM blocks WHERE key = ?1)"
 
 	// The blocks that end in a span of keys: so each is deleted by one step of a
 	// purge, whatever the steps. ?3 is below the first key that may begin such one.
@@ -129,20 +133,22 @@ var sqlText = [statements]string{
 	checkpointPassive: "PRAGMA wal_checkpoint(PASSIVE)",
 	checkpointRestart: "PRAGMA wal_checkpoint(RESTART)",
 
-	selectTopics:     "SELECT " + topicColumns + " FROM topics ORDER BY id",
-	selectGroups:     "SELECT " + groupColumns + " FROM groups ORDER BY id",
-	selectParked:     `SELECT group_id, "offset", count, due, cause FROM parked ORDER BY group_id, "offset"`,
-	selectDropped:    "SELECT lo, hi FROM dropped",
-	selectSequences:  "SELECT name, seq FROM sqlite_sequence",
-	selectMarks:      "SELECT first, next FROM topics WHERE id = ?1",
-	selectFresh:      "SELECT seq, pieces, bodies FROM fresh ORDER BY seq",
-	selectBlocks:     "SELECT " + blockColumns + ", bodies" + fromKey,
-	selectBrief:      "SELECT " + blockColumns + fromKey,
-	selectBlockAt:    "SELECT " + blockColumns + " FROM block_view WHERE key >= (?1 << 40) AND key <= ?2 ORDER BY key DESC LIMIT 1",
-	selectBlocksDown: "SELECT " + blockColumns + " FROM block_view WHERE key >= (?1 << 40) AND key < ?2 ORDER BY key DESC",
-	selectJournal:    "SELECT " + journalColumns + " FROM cursor_journal WHERE group_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3",
-	selectEntry:      "SELECT " + journalColumns + " FROM cursor_journal WHERE id = ?1",
-	selectAudit:      "SELECT " + auditColumns + " FROM audit WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
+	selectTopics:        "SELECT " + topicColumns + " FROM topics ORDER BY id",
+	selectGroups:        "SELECT " + groupColumns + " FROM groups ORDER BY id",
+	selectParked:        `SELECT group_id, "offset", count, due, cause FROM parked ORDER BY group_id, "offset"`,
+	selectDropped:       "SELECT lo, hi FROM dropped",
+	selectSequences:     "SELECT name, seq FROM sqlite_sequence",
+	selectMarks:         "SELECT first, next FROM topics WHERE id = ?1",
+	selectFresh:         "SELECT seq, pieces, bodies FROM fresh ORDER BY seq",
+	selectBlocks:        "SELECT " + blockColumns + ", bodies" + fromKey,
+	selectBrief:         "SELECT " + blockColumns + fromKey,
+	selectBlockAt:       "SELECT " + blockColumns + " FROM blocks WHERE key >= (?1 << 40) AND key <= ?2 ORDER BY key DESC LIMIT 1",
+	selectBlocksDown:    "SELECT " + blockColumns + " FROM blocks WHERE key >= (?1 << 40) AND key < ?2 ORDER BY key DESC",
+	selectContents:      "SELECT meta, bodies" + ofBlock,
+	selectBriefContents: "SELECT meta" + ofBlock,
+	selectJournal:       "SELECT " + journalColumns + " FROM cursor_journal WHERE group_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3",
+	selectEntry:         "SELECT " + journalColumns + " FROM cursor_journal WHERE id = ?1",
+	selectAudit:         "SELECT " + auditColumns + " FROM audit WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
 }
 
 // slots is a list of n parameters.
