@@ -14,8 +14,9 @@ build: ## build bin/zbus
 run: build ## build it and serve from ./zbus-data
 	bin/zbus
 
-# SQLite itself is C in Go's clothes, on memory of its own: watching every access of it
-# finds nothing and doubles the time. `make race` does watch it.
+# SQLite, translated from C, is left out: watching every access to its own memory doubles
+# the time. `make race` watches it, too; run that after a change to what SQLite calls
+# (internal/storage/sqlite/vfs.go and the file systems made with it).
 test: ## run all tests with the race detector
 	go test -race -gcflags='modernc.org/sqlite/lib=-race=false' -timeout=10m ./...
 
