@@ -237,9 +237,9 @@ func (b *batch) insertBlocks(c *conn, t *topic, rows []row, alone bool) error {
 	return nil
 }
 
-// insertBlock inserts the block that was filled. One of several blocks has what it
-// holds in the table "contents" if that is to be apart: the places in "blocks" are
-// scattered, and each that has much to take in makes SQLite move its neighbours.
+// insertBlock inserts the block that was filled. apart says that it is one of several,
+// whose places in "blocks" are scattered. Much to take in at each of them would make
+// SQLite move its neighbours, so what they hold goes to the table "contents".
 func (b *batch) insertBlock(c *conn, apart bool) error {
 	k, st := &b.block, insertBlock
 	if apart && len(k.meta)+len(k.body) > b.limits.inline {

@@ -63,8 +63,8 @@ func (c *conn) run(sql string) error {
 	return err
 }
 
-// rows yields the rows of a query. A row is good until the next one; after an
-// error there are no more. Leaving the loop ends the read transaction.
+// rows yields the rows of a query. A row is good until the next one, of this or another
+// query; after an error there are no more. Leaving the loop ends the read transaction.
 func (c *conn) rows(st statement, args ...driver.Value) iter.Seq2[[]driver.Value, error] {
 	return func(yield func([]driver.Value, error) bool) {
 		s, err := c.prepared(st)

@@ -120,8 +120,9 @@ func (p *pageReader) take(b *block) bool {
 	}
 }
 
-// block is the block of a row, with what it holds, wherever that is. Few blocks have it
-// apart, so it is not looked for in the same query: each row would take longer.
+// block is the block of a row, with what it holds, wherever that is. Looked for in the
+// same query it would cost every row, where no block has it apart, too. The row is not
+// good any more then.
 func (c *conn) block(row []driver.Value) (block, error) {
 	b := blockOf(row)
 	if len(b.meta) > 0 {
@@ -131,7 +132,7 @@ func (c *conn) block(row []driver.Value) (block, error) {
 	if len(row) == 5 {
 		st = selectBriefContents
 	}
-	// The row is of a query that goes on, so this one sees the same.
+	// The query that the row is of has not ended, so this one sees the same.
 	for row, err := range c.rows(st, b.key) {
 		if err != nil {
 			return b, err
