@@ -51,8 +51,11 @@ func (p *inbox) Deliver(b *broker.Batch) {
 	p.mu.Unlock()
 	if closed {
 		b.Done(0)
-		return
 	}
+}
+
+// Transmit is part of broker.Sink.
+func (p *inbox) Transmit() {
 	select {
 	case p.wake <- struct{}{}:
 	default:

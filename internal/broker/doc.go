@@ -28,8 +28,9 @@
 //     time. They alone are held while a commit is waited for; nobody who
 //     publishes, delivers or acks takes them.
 //   - A group's pump goroutine lives while the group has subscriptions. It alone
-//     reads the log for the group and calls its sinks, so a subscriber sees its
-//     deliveries in order.
+//     reads the log for the group. Who has the group's turn, the pump or a consumer
+//     that has just given credit, decides who gets what and hands it over, so a
+//     subscriber sees its deliveries in order. Sending comes after the turn.
 //   - The saver goroutine writes every group's place: within 20 ms of a change,
 //     at once for an ack that waits for its answer.
 //   - Commit callbacks run on the one goroutine of the storage writer that

@@ -235,3 +235,30 @@ func TestAllConsumersTogetherHoldNoMoreThanTheLimit(t *testing.T) {
 		r.Error("not everybody got everything after the others had written")
 	})
 }
+
+// Sending takes longer than all the rest: others are served meanwhile, whether the
+// pump sends or the consumer itself.
+func TestWhoSendsHoldsUpNobodyElse(t *testing.T) {
+	inBubble(t, Options{}, func(r *rig) {
+		topic := r.topic("t", 0, storage.Retention{})
+		g := r.group(GroupSpec{Topic: "t", Name: "g"})
+		slow, quick := r.subscribe(g, "slow"), r.subscribe(g, "quick")
+		slow.hold = make(chan struct{})
+		defer close(slow.hold)
+
+		slow.sub.SetCredit("waits", 1)
+		r.mustPublish(topic, "sent by the pump")
+		r.mustPublish(topic, "", "", "")
+		if got, _ := offsets(quick.take(1)); !slices.Equal(got, []int64{1}) {
+			t.Errorf("while the pump sends, another consumer gets %v, want the second message", got)
+		}
+		go slow.sub.SetCredit("has it at once", 1)
+		synctest.Wait()
+		if got, _ := offsets(slow.drain()); !slices.Equal(got, []int64{0, 2}) {
+			t.Errorf("the slow consumer got %v", got)
+		}
+		if got, _ := offsets(quick.take(1)); !slices.Equal(got, []int64{3}) {
+			t.Errorf("while a consumer sends, another one gets %v, want the last message", got)
+		}
+	})
+}

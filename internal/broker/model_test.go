@@ -73,6 +73,8 @@ func (c *modelClient) Deliver(b *Batch) {
 	c.group.mu.Unlock()
 }
 
+func (*modelClient) Transmit() {}
+
 func (c *modelClient) Ended(*Subscription) {
 	c.group.mu.Lock()
 	c.ended = true

@@ -47,37 +47,51 @@ type round struct {
 // dispatch delivers until there is nothing to deliver or nobody to take it. It
 // reports when to look again, and false when the pump has to end.
 func (g *Group) dispatch() (wait time.Duration, alive bool) {
-	g.turn.Lock()
-	defer g.turn.Unlock()
 	for g.b.run.Err() == nil {
+		g.turn.Lock()
 		g.mu.Lock()
 		if len(g.subs) == 0 {
 			g.pumping = false
 			g.t.setActive(g, false)
 			g.mu.Unlock()
+			g.turn.Unlock()
 			return 0, false
 		}
 		r := g.look()
 		g.mu.Unlock()
-		g.deliver(r)
+		g.deliver(&r)
+		readable := true
 		switch {
 		case r.retry != nil:
-			g.redeliver(r)
+			g.redeliver(&r)
 		case r.load:
-			if !g.readPage(r) {
-				return time.Second, true
-			}
-		case len(r.batches) == 0:
+			readable = g.readPage(&r)
+		}
+		g.turn.Unlock()
+		g.finish(&r)
+		switch {
+		case !readable:
+			return time.Second, true
+		case len(r.batches) == 0 && r.retry == nil && !r.load:
 			return r.wait, true
 		}
 	}
 	return 0, false
 }
 
-// deliver hands out what a look has put in flight. Called with g.turn held.
-func (g *Group) deliver(r round) {
+// deliver hands out what a look has put in flight. Called with g.turn held, so that
+// each subscription gets its batches in order.
+func (g *Group) deliver(r *round) {
 	for _, b := range r.batches {
 		b.Sub.sink.Deliver(b)
+	}
+}
+
+// finish has sent what was delivered. Others have their turn meanwhile: a system call
+// takes longer than all the rest of a round.
+func (g *Group) finish(r *round) {
+	for _, b := range r.batches {
+		b.Sub.sink.Transmit()
 	}
 	if r.moved {
 		g.b.saver.mark(g, false)
@@ -95,12 +109,13 @@ func (g *Group) serve() {
 	g.mu.Lock()
 	r := g.look()
 	g.mu.Unlock()
-	g.deliver(r)
+	g.deliver(&r)
 	g.turn.Unlock()
 	timed := len(r.batches) > 0 && !r.batches[0].Auto // it has to look at the time for these
 	if r.retry != nil || r.load || timed || r.wait < time.Hour {
 		g.wakeUp()
 	}
+	g.finish(&r)
 }
 
 // look decides what comes next and takes it: messages given to a batch are in
@@ -304,7 +319,7 @@ func (g *Group) hand(b *Batch) {
 }
 
 // readPage reads the next page of the log for the group.
-func (g *Group) readPage(r round) bool {
+func (g *Group) readPage(r *round) bool {
 	recs, err := g.t.load(g.b.run, r.from, storage.Page{Rows: pageRows, Bytes: pageBytes})
 	if err != nil || len(recs) == 0 {
 		if r.from >= g.t.First() && g.b.run.Err() == nil {
@@ -322,7 +337,7 @@ func (g *Group) readPage(r round) bool {
 }
 
 // redeliver loads a returned message and gives it to the next subscription.
-func (g *Group) redeliver(r round) {
+func (g *Group) redeliver(r *round) {
 	f := r.retry
 	rec, err := g.t.Message(g.b.run, f.offset)
 	g.mu.Lock()
@@ -358,4 +373,5 @@ func (g *Group) redeliver(r round) {
 	g.hand(b)
 	g.mu.Unlock()
 	s.sink.Deliver(b)
+	r.batches = append(r.batches, b)
 }

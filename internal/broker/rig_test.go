@@ -179,7 +179,8 @@ func (r *rig) subscribe(g *Group, session string) *consumer {
 type consumer struct {
 	session string
 	sub     *Subscription
-	eager   bool // set before credit is given
+	eager   bool          // set before credit is given
+	hold    chan struct{} // set before credit is given: sending takes until it is closed
 
 	mu    sync.Mutex
 	got   []*Batch
@@ -199,6 +200,12 @@ func (c *consumer) Deliver(b *Batch) {
 	c.mu.Unlock()
 	if c.eager {
 		b.Done(len(b.Items))
+	}
+}
+
+func (c *consumer) Transmit() {
+	if c.hold != nil {
+		<-c.hold
 	}
 }
 

@@ -8,8 +8,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
-// Sink is the receiving end of subscriptions: a connection. Its methods are
-// called by the group's pump, one call at a time per subscription, and must not
+// Sink is the receiving end of subscriptions: a connection. Its methods must not
 // block.
 type Sink interface {
 	// Name identifies the consumer to people, such as a remote address.
@@ -17,9 +16,13 @@ type Sink interface {
 	// Session identifies the connection; subscriptions of one session to an
 	// exclusive group do not exclude each other.
 	Session() string
-	// Deliver takes a batch over. Batch.Done has to be called for it exactly
-	// once, on any goroutine.
+	// Deliver takes a batch over, one call at a time per subscription. All other
+	// consumers of the group wait meanwhile, so sending is for Transmit. Batch.Done has
+	// to be called for the batch exactly once, on any goroutine.
 	Deliver(*Batch)
+	// Transmit begins to send what was delivered. It is called after Deliver, maybe by
+	// several goroutines at a time.
+	Transmit()
 	// Ended tells that the subscription is over because its group is gone.
 	Ended(*Subscription)
 }

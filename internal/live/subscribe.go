@@ -32,6 +32,9 @@ func (x *subscription) Deliver(b *broker.Batch) {
 	}
 }
 
+// Transmit is part of broker.Sink. The socket's writer knows already.
+func (*subscription) Transmit() {}
+
 // Ended is part of broker.Sink: the group was removed.
 func (x *subscription) Ended(*broker.Subscription) {
 	x.over.Store(true)

@@ -122,10 +122,11 @@ func (s *session) Deliver(b *broker.Batch) {
 	}
 	if !s.out.put(item{batch: b}) {
 		b.Done(0)
-		return
 	}
-	s.sendNow()
 }
+
+// Transmit is part of broker.Sink.
+func (s *session) Transmit() { s.sendNow() }
 
 // Ended is part of broker.Sink: a consume that still waits for a message of the
 // group is told that the group is gone. One that was answered is not answered
