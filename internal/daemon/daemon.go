@@ -116,7 +116,7 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 // space and no memory. The collector counts it: with little else in use it would
 // run, and give memory back to the system to ask for it again, dozens of times a
 // second.
-const heapFloor = 16 << 20
+const heapFloor = 8 << 20
 
 // parts are the long-lived parts of a broker.
 type parts struct {
