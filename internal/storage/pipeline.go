@@ -103,17 +103,23 @@ func (w *Writer) drain() error {
 	return nil
 }
 
+// due reports whether it is time to commit what waits. It turns true by what Submit
+// adds, by the begin and by the end of a sync, and each of these wakes the goroutine
+// that commits. Called with w.mu held.
+func (w *Writer) due() bool {
+	if w.syncing {
+		return w.waiting >= aheadBytes
+	}
+	return !w.ready
+}
+
 // take removes the next batch from the queue, if it is time to commit it: during
 // a sync when there is much, and between two syncs once, or at any time if all is
 // set.
 func (w *Writer) take(all bool) []*Ticket {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	switch {
-	case all:
-	case w.syncing && w.waiting < aheadBytes:
-		return nil
-	case !w.syncing && w.ready:
+	if !all && !w.due() {
 		return nil
 	}
 	n, size := 0, int64(0)

@@ -131,8 +131,11 @@ func (w *Writer) Submit(t *Ticket) error {
 	w.pending = append(w.pending, t)
 	w.bytes += t.Bytes
 	w.waiting += t.Bytes
+	now := !w.committing && w.due()
 	w.mu.Unlock()
-	signal(w.wake)
+	if now {
+		signal(w.wake)
+	}
 	return nil
 }
 
