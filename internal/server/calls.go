@@ -91,7 +91,7 @@ func (s *session) route(m *wire.Message) {
 	call, verdict := s.peer.Answer(s.now, m.Get(wire.HeaderRecver), id, status)
 	if call == nil {
 		if target := s.correspondent(m, verdict); target != nil {
-			s.bring(target, m, id, status)
+			s.bring(target, m, strings.Clone(id), status) // m is borrowed
 			return
 		}
 		s.srv.calls.Drop(verdict)

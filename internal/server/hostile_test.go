@@ -381,3 +381,51 @@ func TestBodiesOfManyConnectionsShareOneLimit(t *testing.T) {
 		<-replies
 	}
 }
+
+// A reply that waits behind a large one must not take the id of a request that came
+// later, which the connection ends with.
+func TestAReplyThatWaitsKeepsItsID(t *testing.T) {
+	b := start(t)
+	admin, lazy := b.dial(t), b.dial(t)
+	admin.ok("declare topic=T")
+	admin.ok("declare topic=Seen")
+	admin.ok("produce topic=T", strings.Repeat("x", 8<<20))
+	lazy.send("consume topic=T id=large")
+	if err := lazy.r.Fill(); err != nil { // its writer is at it
+		t.Fatal(err)
+	}
+	lazy.send("produce topic=None id=first")
+	lazy.send("produce topic=Seen id=seen")
+	admin.ok("consume topic=Seen") // both were read
+	lazy.send("produce topic=None id=final connection=close")
+	for _, id := range []string{"large", "first", "seen", "final"} {
+		lazy.recv().header(t, "id", id)
+	}
+	lazy.closed()
+}
+
+// The same for an answer that another session has brought.
+func TestAnAnswerThatWaitsKeepsItsID(t *testing.T) {
+	b := start(t)
+	admin, asker, answerer := b.dial(t), b.dial(t), b.dial(t)
+	for _, topic := range []string{"T", "Seen", "Questions"} {
+		admin.ok("declare topic=" + topic)
+	}
+	admin.ok("produce topic=T", strings.Repeat("x", 8<<20))
+	asker.ok("produce topic=Questions")
+	who := answerer.ok("consume topic=Questions").Get("sender")
+	asker.send("consume topic=T id=large")
+	if err := asker.r.Fill(); err != nil {
+		t.Fatal(err)
+	}
+	answerer.send("route recver=" + who + " id=first")
+	answerer.quiet() // it was read
+	nobody := strings.Repeat("0", len(who))
+	answerer.write(request("route recver="+nobody+" id=final", "") + request("produce topic=Seen", ""))
+	admin.ok("consume topic=Seen")
+	asker.send("produce topic=None id=final connection=close")
+	for _, id := range []string{"large", "first", "final"} {
+		asker.recv().header(t, "id", id)
+	}
+	asker.closed()
+}

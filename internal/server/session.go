@@ -155,8 +155,11 @@ func (s *session) send(status int, id, text string) {
 	s.sendTyped(status, id, "", []byte(text))
 }
 
+// sendTyped queues a reply. The id may be that of a borrowed request, whose memory has
+// another one in it by the time that this is sent.
 func (s *session) sendTyped(status int, id, contentType string, body []byte) {
-	s.out.push(item{raw: reply(status, id, contentType, body, s.http10.Load() && s.stopAt.Load() == nil), id: id})
+	raw := reply(status, id, contentType, body, s.http10.Load() && s.stopAt.Load() == nil)
+	s.out.push(item{raw: raw, id: strings.Clone(id)})
 }
 
 // fail queues the reply to a request that failed.
