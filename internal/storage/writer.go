@@ -131,7 +131,7 @@ func (w *Writer) Submit(t *Ticket) error {
 	w.pending = append(w.pending, t)
 	w.bytes += t.Bytes
 	w.waiting += t.Bytes
-	now := !w.committing && w.due()
+	now := !w.committing && w.due() // who commits looks again afterwards
 	w.mu.Unlock()
 	if now {
 		signal(w.wake)
