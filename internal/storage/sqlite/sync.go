@@ -14,9 +14,10 @@ import (
 type syncer struct {
 	log     *os.File      // the write-ahead log, held open; SQLite keeps the file as long
 	every   time.Duration // 0: every Sync syncs
+	began   time.Time     // when it was opened; carries the monotonic clock
 	commits atomic.Int64  // transactions committed
 
-	last atomic.Int64 // when the last sync began, in Unix nanoseconds
+	last atomic.Int64 // when the last sync began, in nanoseconds since began
 
 	synced int64 // transactions known to be on disk; of the goroutine that calls Sync
 }
@@ -26,6 +27,8 @@ func (y *syncer) open(o Options) (err error) {
 		// Early by a quarter, for the caller that comes by only so often.
 		y.every = o.SyncInterval * 3 / 4
 	}
+	y.began = time.Now()
+	y.last.Store(-int64(y.every)) // the first sync is due
 	y.log, err = os.OpenFile(o.Path+"-wal", os.O_RDWR, 0)
 	return err
 }
@@ -37,8 +40,11 @@ func (y *syncer) close() error {
 	return y.log.Close()
 }
 
-// due reports whether it is time for the next sync.
-func (y *syncer) due() bool { return time.Now().UnixNano()-y.last.Load() >= int64(y.every) }
+// due reports whether it is time for the next sync. It must not depend on the wall
+// clock: when that steps back, what is answered would not be on disk.
+func (y *syncer) due() bool {
+	return y.every == 0 || int64(time.Since(y.began))-y.last.Load() >= int64(y.every)
+}
 
 // SyncDue implements [storage.Store]. When durability is relaxed, only what comes
 // after most of SyncInterval has to wait for a sync.
@@ -56,7 +62,7 @@ func (s *Store) Sync() error {
 	if commits == y.synced || !y.due() {
 		return nil
 	}
-	began := time.Now().UnixNano()
+	began := int64(time.Since(y.began))
 	if err := syncData(y.log); err != nil {
 		return s.fail(fmt.Errorf("sync %s: %w", y.log.Name(), err))
 	}
