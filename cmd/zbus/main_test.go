@@ -125,7 +125,7 @@ func start(t *testing.T, cmd *exec.Cmd) *broker {
 		if url, ok := strings.CutPrefix(line, "listening "); ok {
 			b.url = strings.Fields(url)[0]
 		}
-		if strings.HasPrefix(line, "stop ") {
+		if line == "stop        Ctrl-C" {
 			return b
 		}
 	}

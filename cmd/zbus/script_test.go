@@ -29,6 +29,7 @@ import (
 //
 //	broker [FLAG...]   start a broker and set ZBUS_SERVER; again: start it again there
 //	halt               stop it in order
+//	crash              kill it, and wait until it is gone
 //	exits N ARG...     run zbus and want the exit code N
 //	until TEXT FILE    wait until a background command has written TEXT to FILE
 //	fetch N URL        GET, and want the status N; the body is stdout
@@ -44,7 +45,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"broker": scriptBroker, "halt": scriptHalt, "exits": scriptExits, "until": scriptUntil, "certificate": scriptCertificate,
+			"broker": scriptBroker, "halt": scriptSignal(syscall.SIGTERM), "crash": scriptSignal(syscall.SIGKILL), "exits": scriptExits, "until": scriptUntil, "certificate": scriptCertificate,
 			"fetch": scriptFetch,
 		},
 	})
@@ -66,7 +67,7 @@ func scriptBroker(ts *testscript.TestScript, neg bool, args []string) {
 	ended := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(ended) }()
 	ts.Defer(func() { _ = cmd.Process.Kill(); <-ended })
-	awaitText(ts, out.Name(), "stop ", ended)
+	awaitText(ts, out.Name(), "\nstop        Ctrl-C\n", ended) // the end of the banner, and of nothing else
 	for line := range strings.Lines(ts.ReadFile(out.Name())) {
 		if url, ok := strings.CutPrefix(line, "listening "); ok {
 			address := strings.Fields(url)[0]
@@ -91,14 +92,16 @@ func scriptFetch(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 }
 
-// scriptHalt stops the broker in order.
-func scriptHalt(ts *testscript.TestScript, _ bool, _ []string) {
-	pid, err := strconv.Atoi(ts.Getenv("BROKER_PID"))
-	ts.Check(err)
-	ts.Check(syscall.Kill(pid, syscall.SIGTERM))
-	for start := time.Now(); syscall.Kill(pid, 0) == nil; time.Sleep(time.Millisecond) {
-		if time.Since(start) > patience {
-			ts.Fatalf("the broker does not stop")
+// scriptSignal ends the broker by a signal, and returns when the process is gone.
+func scriptSignal(signal syscall.Signal) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, _ []string) {
+		pid, err := strconv.Atoi(ts.Getenv("BROKER_PID"))
+		ts.Check(err)
+		ts.Check(syscall.Kill(pid, signal))
+		for start := time.Now(); syscall.Kill(pid, 0) == nil; time.Sleep(time.Millisecond) {
+			if time.Since(start) > patience {
+				ts.Fatalf("the broker still runs %v after signal %v", patience, signal)
+			}
 		}
 	}
 }

@@ -38,6 +38,12 @@ const (
 	cleanName = "clean"
 )
 
+// How long Open tries to take a lock that is held, and how often.
+const (
+	lockPatience = time.Second
+	lockInterval = 10 * time.Millisecond
+)
+
 // Dir is a data directory that belongs to this process alone. Its methods are
 // for the one goroutine that starts and stops the broker; only Path may be
 // called by any.
@@ -47,8 +53,10 @@ type Dir struct {
 	clean bool     // as found by Open
 }
 
-// Open takes the directory for this process, without waiting. It creates it
-// with mode 0700 whatever the umask; the mode of an existing one is its owner's
+// Open takes the directory for this process. A lock that is held it tries for
+// lockPatience, because the kernel releases that of a killed process only when it has
+// freed its memory: a supervisor that restarts at once comes earlier. Open creates the
+// directory with mode 0700 whatever the umask; the mode of an existing one is its owner's
 // choice. The mark of an orderly stop is gone, also from the disk, before Open
 // returns: a crash from here on will be recognised.
 func Open(path string) (*Dir, error) {
@@ -102,7 +110,7 @@ func (d *Dir) takeLock() error {
 	if err != nil {
 		return err
 	}
-	switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
+	switch err := lock(f); {
 	case errors.Is(err, syscall.EWOULDBLOCK):
 		defer f.Close()
 		return fmt.Errorf("%s: %w (%s)", d.path, ErrInUse, readHolder(f))
@@ -116,6 +124,16 @@ func (d *Dir) takeLock() error {
 	_ = f.Truncate(0)
 	_, _ = fmt.Fprintf(f, "pid %d\nsince %s\n", os.Getpid(), time.Now().UTC().Format(time.RFC3339))
 	return nil
+}
+
+// lock locks a file, and gives up with EWOULDBLOCK after lockPatience.
+func lock(f *os.File) error {
+	for start := time.Now(); ; time.Sleep(lockInterval) {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) || time.Since(start) >= lockPatience {
+			return err
+		}
+	}
 }
 
 // readHolder says who holds the lock. For an instant after the lock was taken

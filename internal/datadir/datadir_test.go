@@ -8,9 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // holderVariable turns the test binary into a process that opens the directory
@@ -19,14 +22,32 @@ const holderVariable = "DATADIR_TEST_HOLD"
 
 func TestMain(m *testing.M) {
 	if path := os.Getenv(holderVariable); path != "" {
-		if _, err := Open(path); err != nil {
+		d, err := Open(path)
+		if err != nil {
 			fmt.Println(err)
 			os.Exit(1)
 		}
+		weight := holderWeight()
 		fmt.Println("held")
-		select {}
+		time.Sleep(time.Hour)
+		runtime.KeepAlive(weight)
+		runtime.KeepAlive(d) // a file that is collected is closed
 	}
 	os.Exit(m.Run())
+}
+
+// holderBytes is the name of the variable that says how much memory the holder has in
+// use: the more, the longer a killed one keeps its lock.
+const holderBytes = "DATADIR_TEST_BYTES"
+
+// holderWeight is that memory, with every page of it touched.
+func holderWeight() []byte {
+	n, _ := strconv.Atoi(os.Getenv(holderBytes))
+	weight := make([]byte, n)
+	for i := 0; i < n; i += 4096 {
+		weight[i] = 1
+	}
+	return weight
 }
 
 // hold starts a process that has the directory open.
@@ -148,6 +169,16 @@ func TestKilledHolderIsNoObstacle(t *testing.T) {
 	if want := fmt.Sprintf("pid %d\n", os.Getpid()); !strings.HasPrefix(string(text), want) {
 		t.Errorf("lock says %q, want %q first", text, want)
 	}
+}
+
+func TestOpenWaitsForALockThatADyingProcessStillHas(t *testing.T) {
+	t.Setenv(holderBytes, strconv.Itoa(512<<20))
+	path := t.TempDir()
+	holder := hold(t, path)
+	if err := holder.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	mustOpen(t, path) // at once: freeing the memory takes the kernel tens of milliseconds
 }
 
 func TestUnreadableLockTextIsNoObstacle(t *testing.T) {
