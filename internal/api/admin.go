@@ -20,6 +20,15 @@ func ServerOf(info ServerInfo, b *broker.Broker, s *stats.Sampler) Server {
 		Started: info.Started.UTC().Truncate(time.Millisecond), Uptime: time.Since(info.Started).Milliseconds(), Live: true,
 		Connections: int(info.Connections), Database: count(info.Database), Memory: count(info.Memory),
 	}
+	d.Conditions = make([]Condition, len(info.Conditions))
+	for i, c := range info.Conditions {
+		d.Conditions[i] = Condition{
+			Kind: c.Kind, Severity: ConditionSeverity(c.Severity), Ready: !c.NotReady, Text: c.Text, Since: c.Since.UTC().Truncate(time.Millisecond),
+		}
+		if c.Subject != "" {
+			d.Conditions[i].Subject = &c.Subject
+		}
+	}
 	if info.DiskFree >= 0 {
 		d.DiskFree = optional(count(info.DiskFree))
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/auth"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/caller"
+	"github.com/rushmore/zbus-go/internal/condition"
 	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/stats"
 )
@@ -68,6 +69,7 @@ type ServerInfo struct {
 	Database    int64 // bytes of the database's files
 	DiskFree    int64 // bytes; negative when not known
 	Memory      int64 // resident bytes; 0 when not known
+	Conditions  []condition.Condition
 }
 
 // SessionInfo describes one connection.

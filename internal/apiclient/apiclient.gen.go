@@ -38,6 +38,24 @@ func (e ChangeAction) Valid() bool {
 	}
 }
 
+// Defines values for ConditionSeverity.
+const (
+	Critical ConditionSeverity = "critical"
+	Warning  ConditionSeverity = "warning"
+)
+
+// Valid indicates whether the value is a known member of the ConditionSeverity enum.
+func (e ConditionSeverity) Valid() bool {
+	switch e {
+	case Critical:
+		return true
+	case Warning:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for FateFate.
 const (
 	FateFateBeforeCursor FateFate = "beforeCursor"
@@ -498,6 +516,28 @@ type Change struct {
 
 // ChangeAction defines model for Change.Action.
 type ChangeAction string
+
+// Condition Something that is wrong right now. Kind and subject together identify it.
+type Condition struct {
+	// Kind A fixed word, such as `disk` or `clock`.
+	Kind string `json:"kind"`
+
+	// Ready `false`: `GET /readyz` answers 503 while it holds.
+	Ready bool `json:"ready"`
+
+	// Severity `warning`: everything works; look at it. `critical`: something is refused, or data is at risk.
+	Severity ConditionSeverity `json:"severity"`
+	Since    time.Time         `json:"since"`
+
+	// Subject What it concerns, such as the name of a topic; absent for the server as a whole.
+	Subject *string `json:"subject,omitempty"`
+
+	// Text What is wrong, and what to do about it.
+	Text string `json:"text"`
+}
+
+// ConditionSeverity `warning`: everything works; look at it. `critical`: something is refused, or data is at risk.
+type ConditionSeverity string
 
 // Count A number of messages or bytes, or an offset, in decimal digits.
 //
@@ -1217,8 +1257,11 @@ type Server struct {
 	// Bytes Of these.
 	//
 	// Examples: 1204551
-	Bytes       Count `json:"bytes"`
-	Connections int   `json:"connections"`
+	Bytes Count `json:"bytes"`
+
+	// Conditions What is wrong right now, the critical ones first.
+	Conditions  []Condition `json:"conditions"`
+	Connections int         `json:"connections"`
 
 	// Database Bytes of the database's files.
 	//

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/condition"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -29,6 +30,8 @@ type Options struct {
 	// Now is the wall clock; time.Now. It stamps messages and ages them, it
 	// never decides order.
 	Now func() time.Time
+	// Conditions are told what is wrong. May be nil.
+	Conditions *condition.Board
 	// Changed is called after a topic or group was declared or removed and after
 	// consumers came or went. It must not block.
 	Changed func()

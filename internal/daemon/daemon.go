@@ -13,6 +13,7 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/api"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/condition"
 	"github.com/rushmore/zbus-go/internal/config"
 	"github.com/rushmore/zbus-go/internal/datadir"
 	"github.com/rushmore/zbus-go/internal/live"
@@ -64,15 +65,16 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 	if cfg.Durability == config.Relaxed {
 		durability = sqlite.Relaxed
 	}
+	board := condition.New(log)
 	store, err := sqlite.Open(ctx, sqlite.Options{
 		Path:       filepath.Join(cfg.Data, databaseFile),
-		Durability: durability, SyncInterval: cfg.SyncInterval, Log: log,
+		Durability: durability, SyncInterval: cfg.SyncInterval, Conditions: board, Log: log,
 	})
 	if err != nil {
 		return err
 	}
 	memory := divide(cfg)
-	b := parts{log: log, pprof: cfg.Pprof, listeners: listeners}
+	b := parts{log: log, board: board, pprof: cfg.Pprof, listeners: listeners}
 	b.calls = rpc.New(rpc.Options{Timeout: cfg.RPCTimeout, MaxTimeout: cfg.RPCMaxTimeout})
 	b.stopping, b.stop = context.WithCancel(context.WithoutCancel(ctx))
 	defer b.stop()
@@ -87,7 +89,7 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 	}
 	b.broker, err = broker.Open(ctx, store, b.writer, broker.Options{
 		TailBytes: cfg.TailCache, MemoryBytes: memory.topics, OutboundBytes: memory.outbound, PlanBytes: memory.plans,
-		MaxBody: cfg.MaxBody, DedupWindow: cfg.DedupWindow, Changed: changed, Log: log,
+		MaxBody: cfg.MaxBody, DedupWindow: cfg.DedupWindow, Changed: changed, Conditions: board, Log: log,
 	})
 	if err != nil {
 		return errors.Join(err, store.Close())
@@ -97,7 +99,7 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 		return errors.Join(err, store.Close())
 	}
 	b.server = server.New(server.Options{
-		Broker: b.broker, Calls: b.calls, Log: log, Handlers: handlers, Home: "ui/", Ready: b.broker.Stopped,
+		Broker: b.broker, Calls: b.calls, Log: log, Handlers: handlers, Home: "ui/", Ready: b.broker.Stopped, Conditions: board,
 		Address: cfg.Advertised(listeners[0].Addr()), Version: string(version),
 		Limits:      wire.Limits{Head: int(cfg.MaxHead), Fields: cfg.MaxFields, Body: cfg.MaxBody},
 		MaxInflight: cfg.MaxInflight, MaxConnections: maxConnections(cfg), RequestBytes: memory.requests,
@@ -121,6 +123,7 @@ const heapFloor = 8 << 20
 // parts are the long-lived parts of a broker.
 type parts struct {
 	log       *slog.Logger
+	board     *condition.Board
 	pprof     string
 	listeners []net.Listener
 	writer    *storage.Writer

@@ -27,7 +27,8 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 	p.stats = stats.New(p.broker, connections)
 	numbers, err := metrics.New(metrics.Options{
 		Broker: p.broker, Calls: p.calls, Version: string(version), Connections: connections, Log: p.log,
-		Database: func() int64 { return databaseSize(cfg.Data) },
+		Conditions: p.board,
+		Database:   func() int64 { return databaseSize(cfg.Data) },
 	})
 	if err != nil {
 		return nil, err
@@ -61,7 +62,8 @@ func (p *parts) info(cfg config.Config, version Version) func() api.ServerInfo {
 		return api.ServerInfo{
 			Address: address, TLS: cfg.TLS(), Version: string(version), Durability: string(cfg.Durability),
 			Started: started, Connections: p.server.Connections(),
-			Database: databaseSize(cfg.Data), DiskFree: diskFree(cfg.Data), Memory: residentMemory(),
+			Conditions: p.board.List(),
+			Database:   databaseSize(cfg.Data), DiskFree: diskFree(cfg.Data), Memory: residentMemory(),
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/condition"
 	"github.com/rushmore/zbus-go/internal/rpc"
 )
 
@@ -21,6 +22,7 @@ type Options struct {
 	Broker      *broker.Broker
 	Calls       *rpc.Table
 	Version     string
+	Conditions  *condition.Board
 	Connections func() int64
 	Database    func() int64 // bytes of the database's files
 	Log         *slog.Logger
@@ -75,6 +77,8 @@ type groupFigures struct {
 // collector reads the broker when it is asked to.
 type collector struct {
 	broker *broker.Broker
+	board  *condition.Board
+	holds  *prometheus.Desc // a series for each condition
 	build  prometheus.Metric
 	all    []figure
 	topics []perTopic
@@ -85,7 +89,8 @@ func newCollector(o Options) *collector {
 	b := o.Broker
 	const counter, gauge = prometheus.CounterValue, prometheus.GaugeValue
 	info := prometheus.NewDesc("zbus_build_info", "The version that runs; always 1.", []string{"version"}, nil)
-	c := &collector{broker: b, build: prometheus.MustNewConstMetric(info, gauge, 1, o.Version)}
+	holds := prometheus.NewDesc("zbus_condition", "What is wrong right now; always 1.", []string{"kind", "subject", "severity"}, nil)
+	c := &collector{broker: b, board: o.Conditions, holds: holds, build: prometheus.MustNewConstMetric(info, gauge, 1, o.Version)}
 	all := func(kind prometheus.ValueType, name, help string, read func() float64) {
 		c.all = append(c.all, figure{prometheus.NewDesc(name, help, nil, nil), kind, read})
 	}
@@ -123,6 +128,7 @@ func newCollector(o Options) *collector {
 // Describe is part of prometheus.Collector.
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	out <- c.build.Desc()
+	out <- c.holds
 	for _, f := range c.all {
 		out <- f.desc
 	}
@@ -137,6 +143,9 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 // Collect is part of prometheus.Collector.
 func (c *collector) Collect(out chan<- prometheus.Metric) {
 	out <- c.build
+	for _, h := range c.board.List() {
+		out <- prometheus.MustNewConstMetric(c.holds, prometheus.GaugeValue, 1, h.Kind, h.Subject, string(h.Severity))
+	}
 	for _, f := range c.all {
 		out <- prometheus.MustNewConstMetric(f.desc, f.kind, f.read())
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -68,16 +69,31 @@ func (s *Server) newHTTP() *http.Server {
 	}
 }
 
-// ready tells whoever sends work here whether to do so.
+// ready tells a load balancer whether to send work here: ok or why not in the first
+// line, then a line for each condition that holds.
 func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
-	switch {
-	case s.draining.Load():
-		http.Error(w, "shutting down", http.StatusServiceUnavailable)
-	case s.opts.Ready != nil && s.opts.Ready() != nil:
-		http.Error(w, s.opts.Ready().Error(), http.StatusServiceUnavailable)
-	default:
-		_, _ = io.WriteString(w, "ok\n")
+	status, first := http.StatusOK, "ok"
+	var detail strings.Builder
+	for _, c := range s.opts.Conditions.List() {
+		if c.NotReady {
+			status, first = http.StatusServiceUnavailable, "not ready"
+		}
+		fmt.Fprintf(&detail, "%s %s", c.Severity, c.Kind)
+		if c.Subject != "" {
+			fmt.Fprintf(&detail, " %s", c.Subject)
+		}
+		fmt.Fprintf(&detail, ": %s\n", c.Text)
 	}
+	if s.opts.Ready != nil && s.opts.Ready() != nil {
+		status, first = http.StatusServiceUnavailable, s.opts.Ready().Error()
+	}
+	if s.draining.Load() {
+		status, first = http.StatusServiceUnavailable, "shutting down"
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, first+"\n"+detail.String())
 }
 
 // elsewhere is the handler that serves a path, if it is none of the protocol's. No two

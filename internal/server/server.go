@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/condition"
 	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/socket"
 	"github.com/rushmore/zbus-go/internal/wire"
@@ -50,6 +51,8 @@ type Options struct {
 	// Ready reports why the server can't take work, apart from stopping; nil: it
 	// can.
 	Ready func() error
+	// Conditions are told by /readyz, which answers 503 while one of them says so.
+	Conditions *condition.Board
 
 	TLS     *tls.Config // nil: no TLS
 	CertPEM string      // what the ssl command hands out

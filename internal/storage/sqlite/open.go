@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/condition"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -45,6 +46,8 @@ type Options struct {
 	// CacheBytes is the page cache of the writing connection. Each reader has
 	// a quarter of it. Default 8 MiB.
 	CacheBytes int64
+	// Conditions are told what is wrong with the store. May be nil.
+	Conditions *condition.Board
 	// Log takes warnings. By default they are dropped.
 	Log *slog.Logger
 
