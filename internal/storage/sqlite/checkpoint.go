@@ -40,6 +40,7 @@ type checkpointer struct {
 	last    time.Time // when the last checkpoint began
 	round   int64     // of the log, when it began
 	frames  int64     // of that round's log, already in the database
+	long    bool      // an image keeps the log from starting again, or has until now
 }
 
 // copied is the outcome of a background copy.
@@ -155,11 +156,13 @@ func (s *Store) maintain(now time.Time) error {
 		return err
 	}
 	w := s.logState()
+	held := s.images.held()
+	s.copier.long = held || s.copier.long && w.frames >= hardFrames
 	switch {
-	case w.left() == 0, s.noRoom && now.Sub(s.copier.last) < restAfter:
-	case w.frames >= hardFrames:
+	case w.left() == 0, (s.noRoom || held) && now.Sub(s.copier.last) < restAfter:
+	case w.frames >= s.hardFrames() && !held:
 		return s.checkpointHere(checkpointRestart, now)
-	case !s.copier.running && w.frames >= turnFrames && w.left() <= shortFrames:
+	case !s.copier.running && w.frames >= turnFrames && w.left() <= shortFrames && !held:
 		return s.checkpointHere(checkpointPassive, now)
 	case s.copier.running:
 	case w.left() >= startFrames, w.frames >= turnFrames, now.Sub(s.copier.last) >= restAfter:
@@ -170,6 +173,15 @@ func (s *Store) maintain(now time.Time) error {
 		s.copier.start <- struct{}{}
 	}
 	return nil
+}
+
+// hardFrames is hardFrames, but for a log that an image has made long: the background
+// copies that, so that the writer need not wait for all of it.
+func (s *Store) hardFrames() int64 {
+	if s.copier.long {
+		return hardFrames + 2*s.options.imageLog/pageBytes
+	}
+	return hardFrames
 }
 
 // logState is what is known of the log without asking SQLite, which would take

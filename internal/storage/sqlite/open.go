@@ -51,7 +51,8 @@ type Options struct {
 	// Log takes warnings. By default they are dropped.
 	Log *slog.Logger
 
-	fresh freshLimits // tests have others
+	fresh    freshLimits // tests have others
+	imageLog int64       // maxImageLog; tests have another
 }
 
 func (o Options) withDefaults() Options {
@@ -63,6 +64,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.fresh == (freshLimits{}) {
 		o.fresh = defaultFresh()
+	}
+	if o.imageLog == 0 {
+		o.imageLog = maxImageLog
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -91,6 +95,7 @@ type Store struct {
 	recent  recent
 	copier  *checkpointer
 	readers *readers
+	images  images
 }
 
 var _ storage.Store = (*Store)(nil)
@@ -112,6 +117,7 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 		copier:  &checkpointer{start: make(chan struct{}, 1), done: make(chan copied, 1)},
 		readers: newReaders(readerSetup(options)),
 	}
+	s.images.none.L = &s.images.mu
 	if err := s.open(); err != nil {
 		_ = s.release(s.readers.close())
 		return nil, fmt.Errorf("open %s: %w", options.Path, err)
@@ -152,13 +158,14 @@ func (s *Store) open() (err error) {
 	return s.sync.open(o)
 }
 
-// Close implements [storage.Store]. It waits for calls that are reading. After
+// Close implements [storage.Store]. It waits for calls and images that are reading. After
 // a failed Commit it leaves the write-ahead log as it is, for the next Open.
 func (s *Store) Close() error {
 	if s.closed {
 		return nil
 	}
 	s.closed = true
+	s.images.close()
 	close(s.copier.start)
 	for c := range s.copier.done {
 		if c.err != nil && s.failed.Load() == nil {
