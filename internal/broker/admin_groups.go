@@ -230,6 +230,7 @@ func (g *Group) end() {
 	g.returned.clear()
 	g.dead = nil
 	g.mu.Unlock()
+	g.b.timers.cancel(g)
 	for _, s := range subs {
 		s.sink.Ended(s)
 	}

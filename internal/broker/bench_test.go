@@ -38,11 +38,11 @@ func (c *taker) Deliver(b *Batch) {
 // for each batch, until every group has had them. An op is a batch.
 func BenchmarkDelivery(b *testing.B) {
 	for _, groups := range []int{0, 1, 4, 100} {
-		b.Run(fmt.Sprintf("groups=%d", groups), func(b *testing.B) { benchmarkDelivery(b, groups) })
+		b.Run(fmt.Sprintf("groups=%d", groups), func(b *testing.B) { benchmarkGroups(b, groups, 0) })
 	}
 }
 
-func benchmarkDelivery(b *testing.B, groups int) {
+func benchmarkGroups(b *testing.B, groups int, mask int64) {
 	store, err := sqlite.Open(context.Background(), sqlite.Options{
 		Path: filepath.Join(b.TempDir(), "zbus.db"), Durability: sqlite.Relaxed,
 	})
@@ -63,12 +63,16 @@ func benchmarkDelivery(b *testing.B, groups int) {
 	var left atomic.Int64
 	done := make(chan struct{}, 1)
 	for i := range groups {
-		g, _, err := broker.DeclareGroup(context.Background(), GroupSpec{Topic: "t", Name: fmt.Sprint("g", i)})
+		g, _, err := broker.DeclareGroup(context.Background(), GroupSpec{Topic: "t", Name: fmt.Sprint("g", i), Mask: &mask})
 		if err != nil {
 			b.Fatal(err)
 		}
 		c := &taker{left: &left, done: done}
-		if c.sub, err = g.Subscribe(c); err != nil {
+		var sink Sink = c
+		if mask&MaskAck != 0 {
+			sink = &acker{c, g}
+		}
+		if c.sub, err = g.Subscribe(sink); err != nil {
 			b.Fatal(err)
 		}
 		c.sub.SetCredit("first", 64)
@@ -94,5 +98,34 @@ func benchmarkDelivery(b *testing.B, groups int) {
 		if err := end(); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// acker is a consumer that takes everything at once and acks it.
+type acker struct {
+	*taker
+	g *Group
+}
+
+func (c *acker) Deliver(b *Batch) {
+	n := len(b.Items)
+	b.Done(n)
+	for i := range b.Items {
+		c.g.Ack(b.Items[i].Record.Offset, b.Handle(i), func(error) {
+			if c.left.Add(-1) == 0 {
+				c.done <- struct{}{}
+			}
+		})
+	}
+	if b.Items[n-1].Credit < 512 {
+		c.sub.SetCredit("more", 1024)
+	}
+}
+
+// BenchmarkAck is BenchmarkDelivery with explicit groups: a batch is over when every
+// group has had the acks of its messages answered.
+func BenchmarkAck(b *testing.B) {
+	for _, groups := range []int{1, 10} {
+		b.Run(fmt.Sprintf("groups=%d", groups), func(b *testing.B) { benchmarkGroups(b, groups, MaskAck) })
 	}
 }

@@ -69,6 +69,7 @@ type Broker struct {
 	store  storage.Store
 	writer *storage.Writer
 	saver  saver
+	timers timers
 	plans  plans
 	ids    knownIDs
 	tails  tailBudget // used by commit callbacks only
@@ -83,7 +84,7 @@ type Broker struct {
 	admin sync.Mutex      // serialises declare, alter and remove, which wait for commits
 	run   context.Context // ends when the pumps have to stop
 	stop  context.CancelFunc
-	pumps sync.WaitGroup
+	pumps sync.WaitGroup // and timers
 }
 
 // Open loads topics and groups from the store. Nothing is delivered or saved in
@@ -101,6 +102,7 @@ func Open(ctx context.Context, store storage.Store, writer *storage.Writer, opts
 		topics: make(map[string]*Topic, len(state.Topics)),
 	}
 	b.saver.init(b)
+	b.timers.init(b)
 	b.ids.init(b, opts.DedupWindow.Milliseconds())
 	b.run, b.stop = context.WithCancel(context.WithoutCancel(ctx))
 	byID := make(map[storage.TopicID]*Topic, len(state.Topics))
@@ -139,6 +141,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	saving, saved := context.WithCancel(context.WithoutCancel(ctx))
 	var g sync.WaitGroup
 	g.Go(func() { b.saver.run(saving) })
+	b.pumps.Go(func() { b.timers.run(b.run) })
 	b.removeLeftovers(ctx)
 	b.retain(ctx)
 	b.stop()

@@ -22,7 +22,7 @@
 //   - The registry of topics: Broker.mu. A topic's definition, groups and tail
 //     of recent messages: Topic.mu. A group's place, in-flight messages and
 //     subscriptions: Group.mu. Locks are taken in the order group, topic,
-//     broker, saver; none is held over I/O, a channel operation that can block,
+//     broker, saver, timers; none is held over I/O, a channel operation that can block,
 //     or a call into a Sink.
 //   - Broker.admin and Topic.trimming let one administrative change happen at a
 //     time. They alone are held while a commit is waited for; nobody who
@@ -33,6 +33,8 @@
 //     subscriber sees its deliveries in order. Sending comes after the turn.
 //   - The saver goroutine writes every group's place: within 20 ms of a change,
 //     at once for an ack that waits for its answer.
+//   - The timers goroutine does what is due in any group: ack timeouts, delays that
+//     are over, places below the beginning of the log. It does not deliver.
 //   - Commit callbacks run on the one goroutine of the storage writer that
 //     answers, when the commit is synced. They only append to tails and wake
 //     pumps.

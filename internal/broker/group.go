@@ -26,6 +26,8 @@ type Group struct {
 	settledTo atomic.Int64
 	counters  groupCounters
 
+	alarm atomic.Pointer[alarm] // when timers looks at the group; written under timers.mu
+
 	mu     sync.Mutex
 	def    storage.Group // guarded by mu; its Progress is what was last saved
 	filter *Filter       // guarded by mu; compiled from def.Filter
@@ -95,6 +97,9 @@ func (g *Group) place(p storage.Progress) {
 	g.settled = slices.Clone(p.Settled)
 	g.settledTo.Store(g.cursor)
 	g.page = nil
+	if g.cursor < g.t.First() {
+		g.b.timers.at(g, g.b.clock())
+	}
 }
 
 // Name is the group's name as it was first declared.
@@ -132,9 +137,8 @@ func (g *Group) progress() storage.Progress {
 	return storage.Progress{Cursor: g.cursor, Read: max(g.next, g.seen), Settled: slices.Clone(g.settled)}
 }
 
-// standing is the group's place in the log as it is now: what the topic dropped
-// needs no settling any more, whether somebody is there to do it or not. Called with
-// g.mu held.
+// standing is the group's place in the log as it is now: what the topic has just
+// dropped needs no settling. Called with g.mu held.
 func (g *Group) standing() storage.Progress {
 	p := g.progress()
 	settled := ranges(p.Settled)
@@ -229,29 +233,30 @@ func (g *Group) giveBack(f *flight, due int64, cause string) {
 	g.returned.put(f)
 }
 
-// skipTrimmed settles what the topic dropped under the group. Called with g.mu
-// held; reports whether the place changed.
+// skipTrimmed settles what the topic dropped under the group, wherever it is: with a
+// consumer, where it takes room in the window, on its way back or to the dead letters.
+// Called with g.mu held; reports whether the place changed.
 func (g *Group) skipTrimmed() bool {
 	first := g.t.First()
 	if g.cursor >= first {
 		return false
 	}
-	for f := g.returnedBelow(first); f != nil; f = g.returnedBelow(first) {
+	for _, f := range g.flying.below(first) {
+		g.land(f)
+	}
+	for _, f := range g.returned.below(first) {
 		g.returned.remove(f)
 	}
+	g.dead = slices.DeleteFunc(g.dead, func(f *flight) bool { return f.offset < first })
 	g.settle(g.cursor, first)
 	g.next = max(g.next, g.cursor)
 	return true
 }
 
-// returnedBelow finds a returned message below an offset, or nil.
-func (g *Group) returnedBelow(first int64) *flight {
-	for _, f := range g.returned.queue {
-		if f.offset < first {
-			return f
-		}
-	}
-	return nil
+// land takes a message out of flight. Called with g.mu held.
+func (g *Group) land(f *flight) {
+	g.flying.remove(f)
+	f.sub.held--
 }
 
 // saveOp is what has to be stored to have the group at a place, or nil when that

@@ -50,6 +50,16 @@ func (f *flights) first() *flight {
 	return f.queue[0]
 }
 
+// below lists the messages with offsets below one.
+func (f *flights) below(offset int64) (list []*flight) {
+	for _, x := range f.queue {
+		if x.offset < offset {
+			list = append(list, x)
+		}
+	}
+	return list
+}
+
 func (f *flights) clear() { f.byOffset, f.queue = nil, nil }
 
 type flightHeap []*flight

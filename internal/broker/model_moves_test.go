@@ -15,7 +15,7 @@ import (
 func (m *model) close1(c *modelClient) {
 	g := c.group
 	g.absorb()
-	for _, o := range g.held(c) {
+	for _, o := range g.holds(c) {
 		if !slices.Contains(c.batches, g.fates[o].batch) {
 			g.giveBack(o, 0)
 		}
@@ -153,6 +153,7 @@ func (m *model) stopInOrder(*rapid.T) {
 
 // restarted compares what the broker knows after its restart with what it must.
 func (m *model) restarted(orderly bool) {
+	synctest.Wait()
 	t, err := m.b.Topic(m.topicName())
 	if err != nil {
 		m.Fatal(err)

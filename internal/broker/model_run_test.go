@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -86,6 +87,7 @@ func (m *model) actions() map[string]func(*rapid.T) {
 		{1, "ack late", m.ackLate},
 		{4, "nack", m.nackOne},
 		{2, "disconnect", m.disconnect},
+		{2, "leave", m.leave},
 		{2, "relocate", m.relocate},
 		{1, "filter", m.changeFilter},
 		{1, "pause", m.pause},
@@ -235,8 +237,8 @@ func (m *model) client(rt *rapid.T, busy bool) *modelClient {
 func (m *model) held(rt *rapid.T) (g *modelGroup, offset int64, f *fate) {
 	var list []*fate
 	for _, g := range m.groups {
-		for _, c := range g.clients {
-			for _, o := range g.held(c) {
+		for _, c := range slices.Concat(g.clients, g.away) {
+			for _, o := range g.holds(c) {
 				list = append(list, g.fates[o])
 			}
 		}
@@ -296,6 +298,21 @@ func (m *model) disconnect(rt *rapid.T) {
 	c.group.report(c, len(c.batches), -1)
 	m.close1(c)
 	c.group.report(c, len(c.batches), 0) // more may have come meanwhile
+}
+
+// leave ends a subscription like that of a pull: what it was given stays in flight.
+func (m *model) leave(rt *rapid.T) {
+	c := m.client(rt, false)
+	g := c.group
+	c.credit = 0
+	c.sub.SetCredit("id", 0)
+	m.quiet()
+	g.report(c, len(c.batches), -1)
+	c.left = true
+	g.clients = slices.DeleteFunc(g.clients, func(x *modelClient) bool { return x == c })
+	g.away = append(g.away, c)
+	c.sub.Leave()
+	synctest.Wait()
 }
 
 func (m *model) ackOne(rt *rapid.T) {

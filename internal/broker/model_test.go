@@ -61,6 +61,7 @@ type modelClient struct {
 	sub     *Subscription
 	credit  int64
 	batches []*Batch // not reported yet
+	left    bool     // it settles what it was given later
 	ended   bool     // guarded by group.mu
 }
 
@@ -99,6 +100,7 @@ type modelGroup struct {
 	head    int64 // below: delivered or passed over
 	seen    int64 // below: may have been delivered before the restart
 	clients []*modelClient
+	away    []*modelClient // left, and may still hold something
 
 	mu   sync.Mutex
 	news []delivery // guarded by mu: not absorbed yet
@@ -161,9 +163,7 @@ func (g *modelGroup) absorb() {
 			g.delivered(d, i)
 		}
 	}
-	if len(g.clients) > 0 {
-		g.expire(nowMS())
-	}
+	g.expire(nowMS())
 	g.passOver()
 }
 
@@ -242,13 +242,19 @@ func (g *modelGroup) passOver() {
 func (g *modelGroup) check() {
 	m, info := g.m, g.g.Info()
 	busy, ready := 0, false
-	for _, f := range g.fates {
-		if f.state == flying {
+	for o, f := range g.fates {
+		if f.state == flying && o >= m.first && g.explicit() {
 			busy++
 		}
 	}
+	if info.InFlight != busy {
+		m.Fatalf("%s: %d in flight, want %d", g.name(), info.InFlight, busy)
+	}
 	for _, c := range g.clients {
 		ready = ready || c.credit > 0
+		if _, n := c.sub.Load(); n != int64(len(g.holds(c))) {
+			m.Fatalf("%s: %s holds %d messages, want %d", g.name(), c.name, n, len(g.holds(c)))
+		}
 	}
 	ready = ready && !g.paused() && !(g.explicit() && busy >= int(*g.spec.AckWindow))
 	if g.explicit() && busy > int(*g.spec.AckWindow) {
@@ -265,6 +271,9 @@ func (g *modelGroup) check() {
 		case ready && f.state == waiting && g.matches(o),
 			ready && f.state == returned && f.due <= nowMS():
 			m.Fatalf("%s: offset %d (state %d) is not delivered although a consumer waits", g.name(), o, f.state)
+		}
+		if f.state == dying && !done && nowMS()-f.at > unsaved {
+			m.Fatalf("%s: offset %d was delivered too often and is still there", g.name(), o)
 		}
 		if f.state == dying && done {
 			g.set(o, settled)
@@ -318,7 +327,7 @@ func (g *modelGroup) reload(orderly bool) {
 			n.state, n.count, n.due, n.sure = returned, r.count, r.due, true
 		}
 	}
-	g.head, g.seen, g.clients = g.g.cursor, g.g.seen, nil
+	g.head, g.seen, g.clients, g.away = g.g.cursor, g.g.seen, nil, nil
 }
 
 // place puts the group at an offset, as a relocation or a declaration does.
@@ -345,7 +354,7 @@ func (g *modelGroup) finish() {
 			g.report(x, len(x.batches), -1)
 		}
 		g.m.quiet()
-		for _, o := range g.held(c) {
+		for _, o := range g.holds(c) {
 			g.ack(o, g.fates[o])
 		}
 		time.Sleep(time.Second) // delays and timeouts of other consumers pass
@@ -358,10 +367,10 @@ func (g *modelGroup) finish() {
 	g.m.Fatalf("%s: not all of %d messages can be consumed: %+v", g.name(), len(g.m.recs), g.g.Info())
 }
 
-// held lists what a consumer of an explicit group may ack.
-func (g *modelGroup) held(c *modelClient) (list []int64) {
+// holds lists what a consumer of an explicit group may ack.
+func (g *modelGroup) holds(c *modelClient) (list []int64) {
 	for o, f := range g.fates {
-		if g.explicit() && f.state == flying && f.holder == c {
+		if g.explicit() && f.state == flying && f.holder == c && o >= g.m.first {
 			list = append(list, o)
 		}
 	}
@@ -397,7 +406,7 @@ func (g *modelGroup) reported(c *modelClient, b *Batch, written int) {
 			g.giveBack(item.Record.Offset, 0)
 		case !g.explicit():
 			g.set(item.Record.Offset, settled)
-		case !slices.Contains(g.clients, c): // the connection is gone since
+		case !c.left && !slices.Contains(g.clients, c): // the connection is gone since
 			g.giveBack(item.Record.Offset, 0)
 		}
 	}

@@ -365,4 +365,5 @@ func (t *Topic) forget(first int64) {
 	t.calls.trim(first)
 	t.b.memory.Add(-t.tail.trim(first))
 	t.first.Store(first)
+	t.dropped()
 }

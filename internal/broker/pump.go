@@ -111,8 +111,7 @@ func (g *Group) serve() {
 	g.mu.Unlock()
 	g.deliver(&r)
 	g.turn.Unlock()
-	timed := len(r.batches) > 0 && !r.batches[0].Auto // it has to look at the time for these
-	if r.retry != nil || r.load || timed || r.wait < time.Hour {
+	if r.retry != nil || r.load || r.wait < time.Hour {
 		g.wakeUp()
 	}
 	g.finish(&r)
@@ -122,12 +121,10 @@ func (g *Group) serve() {
 // flight from here on. Called with g.mu held.
 func (g *Group) look() round {
 	r := round{epoch: g.def.Epoch, wait: time.Hour}
-	now := g.b.clock()
-	g.expire(now, &r)
 	if g.moving || g.gone || g.def.Mask&MaskPause != 0 || g.t.paused.Load() {
 		return r
 	}
-	r.moved = g.skipTrimmed() || r.moved
+	r.moved = g.skipTrimmed()
 	for {
 		s := g.nextReady()
 		switch {
@@ -141,11 +138,11 @@ func (g *Group) look() round {
 			return r
 		}
 		if f := g.returned.first(); f != nil {
-			if f.due <= now {
+			if f.due <= g.b.clock() {
 				r.retry = f
 				return r
 			}
-			r.wait = min(r.wait, time.Duration(f.due-now)*time.Millisecond)
+			g.b.timers.at(g, f.due)
 		}
 		b := g.fill(s)
 		if b.hi > b.lo && len(b.Items) == 0 && !g.explicit() {
@@ -166,21 +163,6 @@ func (g *Group) look() round {
 			continue
 		}
 		return r
-	}
-}
-
-// expire gives back what was not acked in time. Called with g.mu held.
-func (g *Group) expire(now int64, r *round) {
-	for f := g.flying.first(); f != nil; f = g.flying.first() {
-		if f.due > now {
-			r.wait = min(r.wait, time.Duration(f.due-now)*time.Millisecond)
-			return
-		}
-		g.flying.remove(f)
-		f.sub.held--
-		g.counters.timeouts.Add(1)
-		g.giveBack(f, 0, "ack timeout")
-		r.moved = true
 	}
 }
 
@@ -310,6 +292,7 @@ func (g *Group) hand(b *Batch) {
 			g.flying.put(&flight{offset: item.Record.Offset, count: item.Count, due: due, sub: s})
 		}
 		s.held += len(b.Items)
+		g.b.timers.at(g, due)
 	}
 	s.unwritten += b.bytes
 	g.b.outbound.Add(b.bytes)

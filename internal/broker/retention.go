@@ -149,8 +149,8 @@ func (t *Topic) trimTo(ctx context.Context, first, size int64) error {
 			t.def.Bytes = max(0, t.def.Bytes-size)
 			t.first.Store(max(first, t.first.Load()))
 			t.b.tails.used -= t.tail.trim(first)
+			t.dropped()
 			t.mu.Unlock()
-			t.wake()
 		}
 		close(done)
 	}

@@ -225,8 +225,7 @@ func (g *Group) drop(s *Subscription) {
 	}
 	for _, f := range append(flightHeap(nil), g.flying.queue...) {
 		if f.sub == s && f.sent {
-			g.flying.remove(f)
-			s.held--
+			g.land(f)
 			g.giveBack(f, 0, "connection lost")
 		}
 	}
@@ -296,8 +295,7 @@ func (g *Group) sent(b *Batch, n int) {
 			f.sent = true
 			continue
 		}
-		g.flying.remove(f)
-		b.Sub.held--
+		g.land(f)
 		if i >= n {
 			f.count--
 		}
@@ -311,7 +309,8 @@ func (b *Batch) Handle(i int) string {
 	return handle(b.Sub.token, b.epoch, b.Items[i].Count)
 }
 
-// claim finds the flight that a handle stands for. Called with g.mu held.
+// claim finds the flight that a handle stands for, or nil when the topic has dropped
+// the message in the meantime, so that nothing is left to do. Called with g.mu held.
 func (g *Group) claim(offset int64, handle string) (*flight, error) {
 	token, rest, _ := strings.Cut(handle, ".")
 	epoch, count, ok := strings.Cut(rest, ".")
@@ -319,12 +318,19 @@ func (g *Group) claim(offset int64, handle string) (*flight, error) {
 		return nil, errorf(Invalid, "handle %q is not one that a delivery carried", handle)
 	}
 	f := g.flying.get(offset)
+	if f == nil && g.isDropped(offset) && strconv.FormatInt(g.def.Epoch, 36) == epoch {
+		return nil, nil
+	}
 	if f == nil || f.sub.token != token || strconv.FormatInt(f.count, 36) != count ||
 		strconv.FormatInt(g.def.Epoch, 36) != epoch {
 		return nil, errorf(Conflict, "the delivery of offset %d is not yours any more: it was settled, timed out or its group was relocated", offset)
 	}
 	return f, nil
 }
+
+// isDropped reports whether an offset lies below the log: retention or an
+// administrator took what was there.
+func (g *Group) isDropped(offset int64) bool { return offset >= 0 && offset < g.t.First() }
 
 // held finds the message that a subscription holds. Called with g.mu held.
 func (g *Group) held(offset int64, s *Subscription) (*flight, error) {
@@ -341,7 +347,10 @@ func (s *Subscription) HandleOf(offset int64) (string, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	f, err := g.held(offset, s)
-	if err != nil {
+	switch {
+	case err != nil && g.isDropped(offset):
+		return handle(s.token, g.def.Epoch, 0), nil
+	case err != nil:
 		return "", err
 	}
 	return handle(s.token, g.def.Epoch, f.count), nil
@@ -372,7 +381,7 @@ func (g *Group) Nack(offset int64, handle string, delay int64, cause string, don
 func (g *Group) Extend(offset int64, handle string) error {
 	g.mu.Lock()
 	f, err := g.claim(offset, handle)
-	if err == nil {
+	if f != nil {
 		f.due = g.b.after(g.ackTimeout())
 		g.flying.put(f)
 	}
@@ -390,9 +399,10 @@ func (g *Group) answered(offset int64, handle string, done func(error), outcome 
 		done(err)
 		return
 	}
-	g.flying.remove(f)
-	f.sub.held--
-	outcome(f)
+	if f != nil {
+		g.land(f)
+		outcome(f)
+	}
 	g.acks = append(g.acks, done)
 	g.mu.Unlock()
 	g.wakeUp()

@@ -179,8 +179,10 @@ func (a *Acks) prepare() (groupPart, error) {
 			back()
 			return groupPart{}, err
 		}
-		g.flying.remove(f)
-		f.sub.held--
+		if f == nil {
+			continue
+		}
+		g.land(f)
 		f.sent = true // whoever has its handle got it
 		taken = append(taken, f)
 		if h.Offset >= place.Cursor {
