@@ -579,6 +579,11 @@ type Delivery struct {
 	Id      string            `json:"id"`
 	Key     *string           `json:"key,omitempty"`
 
+	// Missing This entry stands for so many messages from `offset` on, which the store has lost; it is `damaged`, too.
+	//
+	// Examples: 1204551
+	Missing *Count `json:"missing,omitempty"`
+
 	// Offset A number of messages or bytes, or an offset, in decimal digits.
 	//
 	// Examples: 1204551
@@ -911,6 +916,11 @@ type Message struct {
 	Headers map[string]string `json:"headers"`
 	Id      string            `json:"id"`
 	Key     *string           `json:"key,omitempty"`
+
+	// Missing This entry stands for so many messages from `offset` on, which the store has lost; it is `damaged`, too.
+	//
+	// Examples: 1204551
+	Missing *Count `json:"missing,omitempty"`
 
 	// Offset A number of messages or bytes, or an offset, in decimal digits.
 	//

@@ -139,7 +139,7 @@ func match(ctx context.Context, t *broker.Topic, buckets []Bucket, bounds []int6
 		matched := int64(0)
 		scan := broker.Scan{From: bounds[i], To: bounds[i+1], Brief: true, Rows: rows}
 		scanned, _, err := t.Scan(ctx, scan, func(r *storage.Record) bool {
-			if filter.Match(r.Tag) {
+			if !r.Damaged() && filter.Match(r.Tag) {
 				matched++
 			}
 			return true
@@ -195,7 +195,9 @@ func (h *handler) GetTags(ctx context.Context, r GetTagsRequestObject) (GetTagsR
 	}
 	counts := tagCounts{}
 	scanned, _, err := t.Scan(ctx, scan, func(rec *storage.Record) bool {
-		counts[rec.Tag]++
+		if !rec.Damaged() {
+			counts[rec.Tag]++
+		}
 		return true
 	})
 	return GetTags200JSONResponse{Scanned: count(scanned), Distinct: len(counts), Tags: counts.top()}, err

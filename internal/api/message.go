@@ -80,6 +80,9 @@ func MessageOf(r *storage.Record, limit int) Message {
 	}
 	if r.Damaged() {
 		m.Damaged = optional(true)
+		if r.Missing > 0 {
+			m.Missing = optional(count(r.Missing))
+		}
 		return m
 	}
 	body, cut := r.Body, r.Omitted > 0

@@ -118,7 +118,7 @@ func (f *Fates) Of(r *storage.Record) Fate {
 			}
 		}
 	}
-	if pattern, part, ok := filter.Mismatch(r.Tag); ok && fate.Fate != FateBeforeCursor {
+	if pattern, part, ok := filter.Mismatch(r.Tag); ok && !r.Damaged() && fate.Fate != FateBeforeCursor {
 		fate.Fate, fate.Pattern, fate.Part = FateFiltered, pattern, part
 	}
 	return fate

@@ -53,7 +53,7 @@ type Group struct {
 
 // groupCounters count what happened since the broker started.
 type groupCounters struct {
-	delivered, redelivered, dead, timeouts atomic.Int64
+	delivered, redelivered, dead, timeouts, damaged atomic.Int64
 }
 
 // GroupCounts are totals of a group since the broker started.
@@ -62,6 +62,7 @@ type GroupCounts struct {
 	Redelivered int64 // of these, the repeated ones
 	Dead        int64 // messages given up after too many deliveries
 	Timeouts    int64 // deliveries that were not acked in time
+	Damaged     int64 // messages that were not delivered because they are damaged or missing
 }
 
 // Counts are the group's totals.
@@ -69,7 +70,7 @@ func (g *Group) Counts() GroupCounts {
 	c := &g.counters
 	return GroupCounts{
 		Delivered: c.delivered.Load(), Redelivered: c.redelivered.Load(),
-		Dead: c.dead.Load(), Timeouts: c.timeouts.Load(),
+		Dead: c.dead.Load(), Timeouts: c.timeouts.Load(), Damaged: c.damaged.Load(),
 	}
 }
 

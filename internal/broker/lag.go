@@ -30,12 +30,12 @@ func (g *Group) Lag(budget int) (n int64, exact bool) {
 		}
 		for i := range recs {
 			r := &recs[i]
-			if r.Offset < to && filter.Match(r.Tag) && !settled.has(r.Offset) {
-				matched++
+			if r.Offset < to && (r.Damaged() || filter.Match(r.Tag)) {
+				matched += r.End() - r.Offset - settled.within(r.Offset, r.End())
 			}
 		}
 		scanned += int64(len(recs))
-		at = recs[len(recs)-1].Offset + 1
+		at = recs[len(recs)-1].End()
 	}
 	return matched, true
 }
@@ -99,7 +99,7 @@ func (g *Group) Waiting(ctx context.Context) (int64, error) {
 	t, seen, found := g.t, int64(0), false
 	_, next, err := t.Scan(ctx, Scan{From: place.Cursor, To: t.Next(), Brief: true, Rows: nextRows}, func(r *storage.Record) bool {
 		seen = r.Time
-		found = filter.Match(r.Tag) && !ranges(place.Settled).has(r.Offset)
+		found = (r.Damaged() || filter.Match(r.Tag)) && !ranges(place.Settled).has(r.Offset)
 		return !found
 	})
 	if err != nil || !found && next >= t.Next() {

@@ -111,9 +111,10 @@ func (p *Plan) count(ctx context.Context) error {
 		if isSettled(r.Offset) != (r.Offset >= p.To) {
 			return true // it is neither delivered again nor skipped
 		}
-		looked++
-		if p.filter.Match(r.Tag) {
-			p.Matching++
+		n := r.End() - r.Offset
+		looked += n
+		if r.Damaged() || p.filter.Match(r.Tag) {
+			p.Matching += n
 			p.Bytes += r.Size()
 		}
 		return true
@@ -134,8 +135,8 @@ func (p *Plan) examples(ctx context.Context) error {
 	if p.Pending = next - p.To; !p.filter.All() {
 		matched := int64(0)
 		scanned, _, err := t.Scan(ctx, Scan{From: p.To, To: next, Brief: true, Rows: exampleRows}, func(r *storage.Record) bool {
-			if p.filter.Match(r.Tag) {
-				matched++
+			if r.Damaged() || p.filter.Match(r.Tag) {
+				matched += r.End() - r.Offset
 			}
 			return true
 		})

@@ -239,13 +239,13 @@ func (g *Group) take(b *Batch, recs []storage.Record, n int, room int64) int {
 			}
 			count = 2
 		}
-		g.next = r.Offset + 1
+		g.next = r.End()
 		if count == 2 && (r.Offset < g.cursor || g.settled.has(r.Offset)) {
 			continue
 		}
-		if !g.filter.Match(r.Tag) || g.damaged(r) {
+		if g.damaged(r) || !g.filter.Match(r.Tag) { // a damaged tag says nothing
 			if explicit {
-				g.settle(r.Offset, r.Offset+1)
+				g.settle(r.Offset, r.End())
 			}
 			continue
 		}
@@ -259,11 +259,18 @@ func (g *Group) take(b *Batch, recs []storage.Record, n int, room int64) int {
 	return len(recs)
 }
 
-// damaged keeps a record that is not what was stored from being delivered, and
-// says so: it stays in the log for people to look at.
+// damaged keeps a record that is not what was stored from being delivered, counts it
+// and says so, whatever the filter lets through: it stays in the log for people to
+// look at.
 func (g *Group) damaged(r *storage.Record) bool {
 	if !r.Damaged() {
 		return false
+	}
+	g.counters.damaged.Add(r.End() - r.Offset)
+	if r.Missing > 0 {
+		g.b.log.Error("messages not delivered: they are missing from the store",
+			"topic", g.t.name, "group", g.name, "offset", r.Offset, "messages", r.Missing)
+		return true
 	}
 	g.b.log.Error("damaged message not delivered: its checksum does not match",
 		"topic", g.t.name, "group", g.name, "offset", r.Offset)

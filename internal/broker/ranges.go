@@ -48,6 +48,15 @@ func (r *ranges) advance(cursor int64) int64 {
 	return cursor
 }
 
+// within is how many offsets of [lo, hi) are in the set.
+func (r ranges) within(lo, hi int64) (n int64) {
+	i := sort.Search(len(r), func(i int) bool { return r[i].Hi > lo })
+	for ; i < len(r) && r[i].Lo < hi; i++ {
+		n += min(r[i].Hi, hi) - max(r[i].Lo, lo)
+	}
+	return n
+}
+
 // count is the number of offsets in the set.
 func (r ranges) count() int64 {
 	n := int64(0)

@@ -96,7 +96,7 @@ func (t *Topic) retainedFrom(ctx context.Context) (int64, error) {
 				break
 			}
 			over -= recs[i].Size()
-			first = max(first, recs[i].Offset+1)
+			first = max(first, recs[i].End())
 		}
 	}
 	return min(first, def.Next), nil
@@ -119,7 +119,7 @@ func (t *Topic) trim(ctx context.Context, first int64) error {
 			}
 		}
 		if n := len(recs); n > 0 {
-			to = min(first, recs[n-1].Offset+1)
+			to = min(first, recs[n-1].End())
 		}
 		if err := t.trimTo(ctx, to, size); err != nil {
 			return err

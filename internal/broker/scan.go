@@ -22,7 +22,8 @@ type Scan struct {
 	Bytes int64 // nor, about, at more bytes; 0: no limit
 }
 
-// Scan calls visit with one message after the other until it returns false, the
+// Scan calls visit with one message after the other, and one damaged record for
+// messages that are missing, until it returns false, the
 // part is over or a limit is reached. It returns how many messages were looked at
 // and where to go on: the offset of the next one to look at. A message that
 // retention drops meanwhile is passed over. visit must not keep the record when
@@ -48,14 +49,17 @@ func (t *Topic) Scan(ctx context.Context, s Scan, visit func(*storage.Record) bo
 			if s.Back {
 				r = &page[len(page)-1-i]
 			} else if r.Offset >= s.To {
-				return scanned, r.Offset, nil
+				return scanned, max(at, s.To), nil
 			}
 			if s.Rows > 0 && scanned >= s.Rows || s.Bytes > 0 && size >= s.Bytes {
 				return scanned, r.Offset, nil
 			}
-			scanned++
+			if !s.Back {
+				upTo(page[i:i+1], s.To)
+			}
+			scanned += r.End() - r.Offset
 			size += r.Size()
-			at = r.Offset + 1
+			at = r.End()
 			if s.Back {
 				at = r.Offset - 1
 			}
@@ -100,7 +104,8 @@ func (t *Topic) span(ctx context.Context, from, to int64, brief bool) (all []sto
 				all = append(all, page[i])
 			}
 		}
-		from = page[len(page)-1].Offset + 1
+		upTo(all, to)
+		from = page[len(page)-1].End()
 	}
 	return all, nil
 }

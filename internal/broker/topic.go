@@ -228,7 +228,15 @@ func (t *Topic) load(ctx context.Context, from int64, page storage.Page) ([]stor
 	for next := t.Next(); len(recs) > 0 && recs[len(recs)-1].Offset >= next; {
 		recs = recs[:len(recs)-1]
 	}
+	upTo(recs, t.Next())
 	return recs, err
+}
+
+// upTo shortens a record that stands for missing messages to those below an offset.
+func upTo(recs []storage.Record, offset int64) {
+	if n := len(recs); n > 0 && recs[n-1].Missing > offset-recs[n-1].Offset {
+		recs[n-1].Missing = max(1, offset-recs[n-1].Offset)
+	}
 }
 
 // Message reads one message by its offset.
@@ -239,6 +247,7 @@ func (t *Topic) Message(ctx context.Context, offset int64) (*storage.Record, err
 			return nil, err
 		}
 		if len(recs) > 0 && recs[0].Offset == offset {
+			upTo(recs[:1], offset+1)
 			return &recs[0], nil
 		}
 	}

@@ -178,6 +178,8 @@ func text(p *string) string {
 // bodyText is a body for people.
 func bodyText(m *apiclient.Message) string {
 	switch {
+	case m.Missing != nil:
+		return "(" + *m.Missing + " missing)"
 	case m.Damaged != nil && *m.Damaged:
 		return "(damaged)"
 	case m.Body != nil:

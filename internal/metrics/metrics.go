@@ -118,6 +118,7 @@ func newCollector(o Options) *collector {
 	group(counter, "zbus_group_delivered_messages_total", "Deliveries, repeated ones included.", func(g *groupFigures) float64 { return float64(g.Delivered) })
 	group(counter, "zbus_group_redelivered_messages_total", "Deliveries that were repeated.", func(g *groupFigures) float64 { return float64(g.Redelivered) })
 	group(counter, "zbus_group_dead_messages_total", "Messages given up after too many deliveries.", func(g *groupFigures) float64 { return float64(g.Dead) })
+	group(counter, "zbus_group_damaged_messages_total", "Messages not delivered because they are damaged or missing.", func(g *groupFigures) float64 { return float64(g.Damaged) })
 	group(counter, "zbus_group_ack_timeouts_total", "Deliveries that were not acked in time.", func(g *groupFigures) float64 { return float64(g.Timeouts) })
 	group(gauge, "zbus_group_lag_messages", "Messages from the cursor to the end of the log, whatever the filter says of them.", func(g *groupFigures) float64 { return float64(g.behind) })
 	group(gauge, "zbus_group_in_flight_messages", "Deliveries that wait for their ack.", func(g *groupFigures) float64 { return float64(g.InFlight) })

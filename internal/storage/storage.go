@@ -51,7 +51,14 @@ type Record struct {
 	CRC     uint32 // see [Checksum]; given by the Store at commit
 	// Omitted is the length of a Body that was left out (see Page.Brief).
 	Omitted int
+	// Missing is how many messages from Offset on the store has lost, of a damaged
+	// record that stands for all of them. 0: it is one message.
+	Missing int64
 }
+
+// End is the offset behind the message, or behind the messages that the record
+// stands for.
+func (r *Record) End() int64 { return r.Offset + max(r.Missing, 1) }
 
 // Size is what the record is charged for: in Topic.Bytes, in retention by
 // bytes and in memory limits.
@@ -206,7 +213,11 @@ type Store interface {
 	// returns it. Fewer records than page.Rows without page.Bytes being reached
 	// means the end of the log. A record whose checksum does not match is
 	// returned with a nil Body, no Headers and CRC 0, so that the caller can
-	// tell it from an intact one ([Record.Damaged]) and go on behind it.
+	// tell it from an intact one ([Record.Damaged]) and go on behind it. The
+	// records follow each other up to the end of the log that Commit has
+	// reported: one damaged record stands for messages that should be there and
+	// are not ([Record.Missing]). Only a topic's beginning may be missing, which
+	// retention has dropped.
 	Read(ctx context.Context, topic TopicID, from int64, page Page, dst []Record) ([]Record, error)
 
 	// OffsetAt finds the first offset whose message is not older than the given

@@ -21,7 +21,6 @@ type batch struct {
 	steps   []step
 	args    []driver.NamedValue // of steps
 	changed []*topic            // whose marks are to be stored
-	moved   []*topic            // whose pieces changed since the last commit
 	block   block               // the one being inserted
 	merging merging             // the messages being merged
 	insert  []driver.NamedValue // of insertBlock and the statements for "fresh"
@@ -98,12 +97,6 @@ func (b *batch) empty() {
 	clear(b.args)
 	clear(b.changed)
 	b.rows, b.steps, b.args, b.changed = b.rows[:0], b.steps[:0], b.args[:0], b.changed[:0]
-}
-
-// forgetMoved empties the list of topics whose pieces changed.
-func (b *batch) forgetMoved() {
-	clear(b.moved)
-	b.moved = b.moved[:0]
 }
 
 // single reports whether the queue is one block and nothing else: one statement,
@@ -221,7 +214,6 @@ func (b *batch) insertBlocks(c *conn, t *topic, rows []row, alone bool) error {
 	if len(t.pieces) > 0 {
 		rows = b.merged(t, rows)
 		t.pieces, t.fresh = nil, 0
-		b.moved = append(b.moved, t)
 		defer b.merging.reset()
 	}
 	for len(rows) > 0 {

@@ -197,11 +197,21 @@ func (b *block) entries() entries {
 
 // next makes r the next message without its body, and reports false at the end.
 // at and size say where the body is. A message that can't be made out has no more
-// than an offset and no checksum, and so have those behind it.
+// than an offset and no checksum, and so have those behind it. A block that has
+// fewer messages than it says ends early.
 func (e *entries) next(r *storage.Record) (at, size int64, ok bool) {
-	if e.i == e.n {
+	if e.i == e.n || e.over() && !e.list.bad {
 		return 0, 0, false
 	}
+	at, size = e.one(r)
+	return at, size, true
+}
+
+// over reports whether nothing is left of the list.
+func (e *entries) over() bool { return len(e.list.rest) == 0 }
+
+// one makes r the next message of the list.
+func (e *entries) one(r *storage.Record) (at, size int64) {
 	m := jsonb{rest: e.list.take(jsonbArray)}
 	*r = storage.Record{Offset: offsetOf(e.key) + e.i, Time: e.time + m.int(), CRC: uint32(m.int())}
 	r.ID, r.Tag, r.Headers = m.text(), m.text(), m.text()
@@ -209,19 +219,34 @@ func (e *entries) next(r *storage.Record) (at, size int64, ok bool) {
 	e.i++
 	if m.bad || e.list.bad {
 		*r = storage.Record{Offset: r.Offset, Time: e.time}
-		return 0, 0, true
+		return 0, 0
 	}
-	return at, size, true
+	return at, size
 }
 
 // record makes r the next message, with its body unless brief is true. One whose
-// checksum does not match loses what it says.
+// checksum does not match loses what it says. If a block has more messages than it
+// says, those count whose checksums match: these cover their offsets.
 func (e *entries) record(topic storage.TopicID, brief bool, r *storage.Record) bool {
 	at, size, ok := e.next(r)
-	if !ok || brief {
+	if brief {
 		r.Omitted = int(size)
 		return ok
 	}
+	if !ok {
+		if e.over() || e.i >= maxBlockRows {
+			return false
+		}
+		at, size = e.one(r)
+		e.sum(topic, r, at, size)
+		return r.CRC != 0
+	}
+	e.sum(topic, r, at, size)
+	return true
+}
+
+// sum gives r its body and compares its checksum.
+func (e *entries) sum(topic storage.TopicID, r *storage.Record, at, size int64) {
 	if at+size <= int64(len(e.body)) && size > 0 {
 		r.Body = e.body[at : at+size : at+size]
 	}
@@ -231,5 +256,4 @@ func (e *entries) record(topic storage.TopicID, brief bool, r *storage.Record) b
 	if int64(len(r.Body)) != size || e.sums.Checksum(topic, r) != r.CRC {
 		r.Body, r.Headers, r.CRC = nil, "", 0
 	}
-	return true
 }

@@ -47,12 +47,10 @@ func (s *Store) transaction(f func() error) error {
 	}
 	if err != nil {
 		s.batch.empty()
-		s.batch.forgetMoved()
 		s.picture.back(0)
 		return err
 	}
-	s.recent.publish(s.picture, s.batch.moved)
-	s.batch.forgetMoved()
+	s.recent.publish(s.picture, s.picture.undo)
 	s.sync.commits.Add(1)
 	return nil
 }

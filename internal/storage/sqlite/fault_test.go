@@ -116,17 +116,13 @@ func checkPicture(t *testing.T, s *Store) {
 	if got, want := describe(s.picture), describe(stored); got != want {
 		t.Errorf("the picture is\n%s\nbut stored is\n%s", got, want)
 	}
-	shown := 0
 	for id, p := range s.picture.topics {
-		if len(p.pieces) > 0 {
-			shown++
-		}
-		if !slices.Equal(s.recent.of(id), p.pieces) {
-			t.Errorf("readers see %v of topic %d instead of %v", s.recent.of(id), id, p.pieces)
+		if got, err := s.recent.of(id); err != nil || got.first != p.first || got.next != p.next || !slices.Equal(got.pieces, p.pieces) {
+			t.Errorf("readers see %v of topic %d, %v; it is %v", got, id, err, p.marks)
 		}
 	}
-	if n := len(s.recent.pieces); n != shown {
-		t.Errorf("readers see pieces of %d topics instead of %d", n, shown)
+	if n := len(s.recent.topics); n != len(s.picture.topics) {
+		t.Errorf("readers see %d topics instead of %d", n, len(s.picture.topics))
 	}
 	checkContents(t, s)
 }

@@ -172,39 +172,53 @@ func (b *batch) insertFresh(c *conn, r *freshRow) error {
 func (b *batch) addPiece(t *topic, p piece, size int64) {
 	t.pieces = append(t.pieces, p)
 	t.fresh += size
-	b.moved = append(b.moved, t)
 }
 
-// recent has the pieces of all topics for those who read. It is brought up to date
+// recent is how far the topics are, for those who read. It is brought up to date
 // after each commit, so what it says is committed.
 //
-// A reader first takes the pieces of a topic, then looks into the database. By then
-// a piece may have become part of a block, but the blocks below the pieces that it
-// holds are there: it reads those and no others, and misses nothing and sees nothing
-// twice.
+// A reader first takes what is shown of a topic, then looks into the database. By
+// then a piece may have become part of a block, but the blocks below the pieces that
+// it holds are there: it reads those and no others, and misses nothing and sees
+// nothing twice. What should be there and is not, is damage, unless the topic's
+// first offset has passed it since.
 type recent struct {
 	mu     sync.Mutex
-	pieces map[storage.TopicID][]piece // guarded by mu; what a slice holds does not change
+	topics map[storage.TopicID]shown // guarded by mu; what pieces hold does not change
 }
 
-func (r *recent) of(topic storage.TopicID) []piece {
+// shown is what readers know of a topic.
+type shown struct {
+	first, next int64
+	pieces      []piece
+}
+
+func (r *recent) of(topic storage.TopicID) (shown, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.pieces[topic]
-}
-
-// publish shows readers the pieces of topics in which they have changed.
-func (r *recent) publish(p *picture, changed []*topic) {
-	if len(changed) == 0 {
-		return
+	s, ok := r.topics[topic]
+	if !ok {
+		return s, fmt.Errorf("topic %d: %w", topic, storage.ErrNotFound)
 	}
+	return s, nil
+}
+
+// publish shows readers the topics that the changes of a commit are about.
+func (r *recent) publish(p *picture, changes []change) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, t := range changed {
-		if p.topics[t.id] == t && len(t.pieces) > 0 {
-			r.pieces[t.id] = t.pieces
-		} else {
-			delete(r.pieces, t.id)
+	for i := range changes {
+		if t := changes[i].topic; t != nil {
+			r.show(p, t)
 		}
+	}
+}
+
+// show shows a topic, or that it is gone. Called with mu held.
+func (r *recent) show(p *picture, t *topic) {
+	if p.topics[t.id] == t {
+		r.topics[t.id] = shown{first: t.first, next: t.next, pieces: t.pieces}
+	} else {
+		delete(r.topics, t.id)
 	}
 }

@@ -149,9 +149,8 @@ func TestFreshRowThatDoesNotFitIsRefused(t *testing.T) {
 	for name, damage := range map[string]string{
 		"not JSONB":             "UPDATE fresh SET pieces = x'ff00' WHERE seq = 2",
 		"cut short":             "UPDATE fresh SET pieces = substr(pieces, 1, length(pieces) - 3) WHERE seq = 2",
-		"missing":               "DELETE FROM fresh WHERE seq = 1",
 		"bodies missing":        "UPDATE fresh SET bodies = x'' WHERE seq = 2",
-		"another first message": "UPDATE fresh SET pieces = jsonb_set(pieces, '$[0][1]', 7) WHERE seq = 2",
+		"another first message": "UPDATE fresh SET pieces = jsonb_set(pieces, '$[0][1]', 1) WHERE seq = 2",
 		"too many messages":     "UPDATE fresh SET pieces = jsonb_set(pieces, '$[0][2]', 70) WHERE seq = 1",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -168,6 +167,39 @@ func TestFreshRowThatDoesNotFitIsRefused(t *testing.T) {
 				t.Errorf("opened: %v", err)
 			}
 		})
+	}
+}
+
+func TestFreshRowThatIsLostIsReadAsDamage(t *testing.T) {
+	for name, c := range map[string]struct {
+		damage string
+		gap    storage.Range
+	}{
+		"the row":               {"DELETE FROM fresh WHERE seq = 1", storage.Range{Lo: 0, Hi: 2}},
+		"a row in the middle":   {"DELETE FROM fresh WHERE seq = 2", storage.Range{Lo: 2, Hi: 4}},
+		"another first message": {"UPDATE fresh SET pieces = jsonb_set(pieces, '$[0][1]', 9) WHERE seq = 3", storage.Range{Lo: 4, Hi: 9}},
+	} {
+		s := manyTopics(t, 3, limitsOfFresh["fresh for ever"])
+		for range 3 {
+			mustCommit(t, s, spread(1, 3, 2, 100)...)
+		}
+		if err := errors.Join(s.writer.run(c.damage), s.Close()); err != nil {
+			t.Fatal(err)
+		}
+		s = mustOpen(t, s.options)
+		at, gap := int64(0), storage.Range{}
+		for _, r := range readAll(t, s, 1) {
+			if r.Missing > 0 {
+				gap = storage.Range{Lo: r.Offset, Hi: r.End()}
+			}
+			if r.Offset != at {
+				t.Errorf("%s: offset %d instead of %d", name, r.Offset, at)
+			}
+			at = r.End()
+		}
+		if gap != c.gap {
+			t.Errorf("%s: the gap is %v, want %v", name, gap, c.gap)
+		}
 	}
 }
 

@@ -59,14 +59,13 @@ func (t *storedTopic) goOn(b *block) {
 	}
 }
 
-// addPiece adds a piece, if it counts. It has to begin where the log ends so far.
+// addPiece adds a piece, if it counts. It begins where the log ends so far, unless
+// what was below is gone: dropped, or lost, which reads will find.
 func (t *storedTopic) addPiece(p piece, b *block) error {
 	switch {
 	case len(t.pieces) == 0 && (p.end() <= t.end || p.end() <= t.First):
 		return nil // merged, or trimmed away
-	case p.first == t.end:
-	case len(t.pieces) == 0 && p.first > t.end && p.first <= t.First: // what was below is gone
-	default:
+	case p.first < t.end:
 		return fmt.Errorf("topic %d: piece from %d in a log up to %d: %w", t.ID, p.first, t.end, storage.ErrDamaged)
 	}
 	t.pieces = append(t.pieces, p)

@@ -113,7 +113,10 @@ func (b *block) rows(dst []row, records []storage.Record) []row {
 	e := b.entries()
 	for i := range records {
 		r := &records[i]
-		at, size, _ := e.next(r)
+		at, size, ok := e.next(r)
+		if !ok {
+			*r = storage.Record{Offset: offsetOf(b.key) + int64(i), Time: b.time} // stays damaged
+		}
 		if at+size <= int64(len(b.body)) && size > 0 {
 			r.Body = b.body[at : at+size : at+size]
 		}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -148,8 +147,10 @@ func (s *Store) open() (err error) {
 		return translate(err)
 	}
 	s.batch = newBatch(s.picture, s.options.fresh)
-	s.recent.pieces = map[storage.TopicID][]piece{}
-	s.recent.publish(s.picture, slices.Collect(maps.Values(s.picture.topics)))
+	s.recent.topics = make(map[storage.TopicID]shown, len(s.picture.topics))
+	for _, t := range s.picture.topics {
+		s.recent.show(s.picture, t)
+	}
 	// A log that a killed process left may not be on disk yet. It has to be
 	// before anybody is shown what it holds.
 	if err := s.tolerateFull(s.checkpointHere(checkpointRestart, time.Now())); err != nil {

@@ -33,7 +33,7 @@ type picture struct {
 }
 
 // change is how to take one back: of the marks of a topic, which is frequent, or any
-// other.
+// other. Whatever readers are shown of a topic has a change with it: see recent.
 type change struct {
 	topic  *topic // nil if it is another
 	before marks

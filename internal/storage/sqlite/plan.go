@@ -101,6 +101,7 @@ func (b *batch) createTopic(n *storage.Topic) error {
 		id: n.ID, name: fold(n.Name), groups: map[string]*group{},
 		marks: marks{first: n.First, next: n.Next, lastTime: n.LastTime, rows: n.First},
 	})
+	b.touch(b.topics[n.ID])
 	b.add(insertTopic, 1, int64(n.ID), n.Name, n.Mask, n.Creator, n.Created, n.Updated,
 		n.First, int64(0), n.Next, int64(0), n.LastTime, n.Retention.MaxAge, n.Retention.MaxCount, n.Retention.MaxBytes,
 		truth(n.Memory), truth(n.Paused))
@@ -122,7 +123,7 @@ func (b *batch) dropTopic(op *storage.RemoveTopic) error {
 		return err
 	}
 	b.removeTopic(t)
-	b.moved = append(b.moved, t)
+	b.touch(t)
 	id := int64(op.Topic)
 	b.add(deleteTopicParked, anyRows, id)
 	b.add(deleteTopicGroups, int64(len(t.groups)), id)

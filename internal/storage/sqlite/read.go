@@ -33,13 +33,19 @@ func (s *Store) read(ctx context.Context, f func(*conn) error) error {
 // pieces, and the pieces.
 type topicLog struct {
 	*conn
-	topic  storage.TopicID
-	pieces []piece // taken before the database was looked at: see recent
+	topic storage.TopicID
+	shown // taken before the database was looked at: see recent
 }
 
 // readLog runs f with the log of a topic.
 func (s *Store) readLog(ctx context.Context, topic storage.TopicID, f func(l *topicLog) error) error {
-	return s.read(ctx, func(c *conn) error { return f(&topicLog{c, topic, s.recent.of(topic)}) })
+	return s.read(ctx, func(c *conn) error {
+		shown, err := s.recent.of(topic)
+		if err != nil {
+			return err
+		}
+		return f(&topicLog{c, topic, shown})
+	})
 }
 
 // fresh is the offset that the pieces start with, or more than any offset.
@@ -64,60 +70,143 @@ func (s *Store) Read(ctx context.Context, topic storage.TopicID, from int64, pag
 }
 
 func (l *topicLog) read(from int64, page storage.Page, dst []storage.Record) ([]storage.Record, error) {
-	first, _, err := l.marks()
-	if err != nil {
-		return dst, err
+	p := pageReader{log: l, page: page, from: min(max(from, l.first), storage.MaxOffset+1), rows: max(page.Rows, 1), dst: dst}
+	p.at = p.from
+	full, err := p.takeBlocks()
+	for i := l.pieceAt(p.at); err == nil && !full && i < len(l.pieces); i++ {
+		b := l.pieces[i].block()
+		full, err = p.take(&b)
 	}
-	p := pageReader{topic: l.topic, page: page, from: min(max(from, first), storage.MaxOffset+1), rows: max(page.Rows, 1), dst: dst}
-	st := selectBlocks
-	if page.Brief {
-		st = selectBrief
+	if err == nil && !full {
+		_, err = p.missing(l.next)
 	}
-	if p.from < l.fresh() {
-		for row, err := range l.rows(st, int64(l.topic), keyOf(l.topic, p.from), keyOf(l.topic, l.fresh())) {
-			if err != nil {
-				return p.dst, err
-			}
-			b, err := l.block(row)
-			if err != nil || p.take(&b) {
-				return p.dst, err
-			}
-		}
-	}
-	for i := l.pieceAt(p.from); i < len(l.pieces); i++ {
-		if b := l.pieces[i].block(); p.take(&b) {
-			break
-		}
-	}
-	return p.dst, nil
+	return p.dst, err
 }
 
 // pageReader fills a page from one block after the other.
 type pageReader struct {
-	topic storage.TopicID
-	page  storage.Page
-	from  int64 // offset
-	rows  int   // that are left
-	size  int64
-	dst   []storage.Record
+	log  *topicLog
+	page storage.Page
+	from int64 // offset
+	at   int64 // the offset that comes next
+	rows int   // that are left
+	size int64
+	dst  []storage.Record
+}
+
+// takeBlocks appends what the blocks have and reports whether the page is full.
+//
+// The blocks are in the order of their keys. If they end too early, the key of one
+// may be damaged, which hides those behind it: so they are looked for.
+func (p *pageReader) takeBlocks() (full bool, err error) {
+	l := p.log
+	end := min(l.fresh(), l.next)
+	for p.at < end {
+		if full, err = p.takeRows(end); full || err != nil {
+			return full, err
+		}
+		if p.at >= end {
+			break
+		}
+		after, err := l.blockAfter(p.at, end)
+		if err != nil {
+			return false, err
+		}
+		if full, err = p.missing(after); full || err != nil {
+			return full, err
+		}
+	}
+	return false, nil
+}
+
+// takeRows appends what the blocks below end have from p.at on, as far as they are in
+// order.
+func (p *pageReader) takeRows(end int64) (full bool, err error) {
+	l, st := p.log, selectBlocks
+	if p.page.Brief {
+		st = selectBrief
+	}
+	for row, err := range l.rows(st, int64(l.topic), keyOf(l.topic, p.at), keyOf(l.topic, end)) {
+		if err != nil {
+			return false, err
+		}
+		b, err := l.block(row)
+		if err == nil {
+			full, err = p.take(&b)
+		}
+		if full || err != nil {
+			return full, err
+		}
+	}
+	return false, nil
+}
+
+// blockAfter is where the first block behind an offset starts, or end.
+func (l *topicLog) blockAfter(offset, end int64) (int64, error) {
+	after := end
+	for row, err := range l.rows(selectKeyAfter, keyOf(l.topic, offset), keyOf(l.topic, end)) {
+		if err != nil {
+			return 0, err
+		}
+		after = offsetOf(integer(row[0]))
+	}
+	return max(after, offset+1), nil
 }
 
 // take appends what a block has and reports whether the page is full.
-func (p *pageReader) take(b *block) bool {
+func (p *pageReader) take(b *block) (full bool, err error) {
+	if start := offsetOf(b.key); start > p.at {
+		if full, err := p.missing(start); full || err != nil {
+			return full, err
+		}
+	}
 	for e := b.entries(); ; {
 		var r storage.Record
-		if !e.record(p.topic, p.page.Brief, &r) {
-			return false
+		if !e.record(p.log.topic, p.page.Brief, &r) || r.Offset >= p.log.next {
+			return false, nil
 		}
-		if r.Offset < p.from {
+		if r.Offset < p.at {
+			p.replace(&r)
 			continue
 		}
 		p.dst = append(p.dst, r)
+		p.at = r.Offset + 1
 		p.size += r.Size()
 		if p.rows--; p.rows == 0 || p.page.Bytes > 0 && p.size >= p.page.Bytes {
-			return true
+			return true, nil
 		}
 	}
+}
+
+// replace puts an intact message in the place of a damaged one. Two blocks that have
+// the same offset are one whose key or number of messages is damaged, and one that
+// is not.
+func (p *pageReader) replace(r *storage.Record) {
+	for i := len(p.dst) - 1; r.Offset >= p.from && i >= 0 && p.dst[i].Offset >= r.Offset; i-- {
+		if d := &p.dst[i]; d.Offset == r.Offset && d.Damaged() && d.Missing == 0 && !r.Damaged() {
+			*d = *r
+		}
+	}
+}
+
+// missing says that there are no messages up to an offset, unless they are not to be
+// there any more, and reports whether the page is full.
+func (p *pageReader) missing(to int64) (full bool, err error) {
+	if p.at >= to {
+		return false, nil
+	}
+	// What is gone now may have been there when the page was begun.
+	first, _, err := p.log.marks()
+	if err != nil {
+		return false, err
+	}
+	if p.at = max(p.at, min(first, to)); p.at == to {
+		return false, nil
+	}
+	p.dst = append(p.dst, storage.Record{Offset: p.at, Missing: to - p.at})
+	p.at = to
+	p.rows--
+	return p.rows == 0, nil
 }
 
 // block is the block of a row, with what it holds, wherever that is. Looked for in the
@@ -168,19 +257,6 @@ func (l *topicLog) marks() (first, next int64, err error) {
 	return first, next, err
 }
 
-// bounds reads where the log starts and ends.
-func (l *topicLog) bounds() (first, next int64, err error) {
-	first, next, err = l.marks()
-	if err != nil {
-		return 0, 0, err
-	}
-	last, found, err := l.blockAt(storage.MaxOffset)
-	if found {
-		next = max(next, offsetOf(last.key)+last.n)
-	}
-	return first, next, err
-}
-
 // pieceAt is the index of the first piece that ends above an offset.
 func (l *topicLog) pieceAt(offset int64) int {
 	return sort.Search(len(l.pieces), func(i int) bool { return l.pieces[i].end() > offset })
@@ -197,7 +273,8 @@ func (l *topicLog) blockAt(offset int64) (b block, found bool, err error) {
 // OffsetAt implements [storage.Store].
 func (s *Store) OffsetAt(ctx context.Context, topic storage.TopicID, time int64) (offset int64, err error) {
 	err = s.readLog(ctx, topic, func(l *topicLog) error {
-		lo, hi, err := l.bounds()
+		lo, hi := l.first, l.next
+		var err error
 		// Blocks that start below lo start earlier than time; none from hi on does.
 		// The log may lose its beginning meanwhile, that changes nothing.
 		for err == nil && lo < hi {
@@ -226,9 +303,9 @@ func (s *Store) OffsetAt(ctx context.Context, topic storage.TopicID, time int64)
 // BytesFrom implements [storage.Store].
 func (s *Store) BytesFrom(ctx context.Context, topic storage.TopicID, offset int64) (size int64, err error) {
 	err = s.readLog(ctx, topic, func(l *topicLog) error {
-		first, next, err := l.bounds()
-		if err != nil || offset >= next || first == next {
-			return err
+		first := l.first
+		if offset >= l.next || first == l.next {
+			return nil
 		}
 		b, found, err := l.blockAt(max(offset, first))
 		if err != nil || !found {
@@ -286,14 +363,14 @@ const searchSpan = 4096
 func (s *Store) FindID(ctx context.Context, topic storage.TopicID, id string) (offset int64, err error) {
 	var first, hi int64
 	found := false
-	err = s.readLog(ctx, topic, func(l *topicLog) (err error) {
-		first, hi, err = l.bounds()
+	err = s.readLog(ctx, topic, func(l *topicLog) error {
+		first, hi = l.first, l.next
 		for i := len(l.pieces) - 1; i >= 0 && !found; i-- {
 			b := l.pieces[i].block()
 			hi = l.pieces[i].first
 			offset, found = b.find(id, first)
 		}
-		return err
+		return nil
 	})
 	for err == nil && !found {
 		if hi <= first {

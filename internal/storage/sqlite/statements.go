@@ -55,6 +55,7 @@ const (
 	selectBlocks
 	selectBrief
 	selectBlockAt
+	selectKeyAfter
 	selectBlocksDown
 	selectContents
 	selectBriefContents
@@ -143,6 +144,7 @@ var sqlText = [statements]string{
 	selectBlocks:        "SELECT " + blockColumns + ", bodies" + fromKey,
 	selectBrief:         "SELECT " + blockColumns + fromKey,
 	selectBlockAt:       "SELECT " + blockColumns + " FROM blocks WHERE key >= (?1 << 40) AND key <= ?2 ORDER BY key DESC LIMIT 1",
+	selectKeyAfter:      "SELECT key FROM blocks WHERE key > ?1 AND key < ?2 ORDER BY key LIMIT 1",
 	selectBlocksDown:    "SELECT " + blockColumns + " FROM blocks WHERE key >= (?1 << 40) AND key < ?2 ORDER BY key DESC",
 	selectContents:      "SELECT meta, bodies" + ofBlock,
 	selectBriefContents: "SELECT meta" + ofBlock,

@@ -1,0 +1,143 @@
+package sqlite
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"path/filepath"
+	"testing"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// A log of which something was lost is read to its end: offsets follow one another,
+// what is intact is handed out, and the rest is damage.
+func TestHolesInALogAreReadAsDamage(t *testing.T) {
+	key := func(offset int64) int64 { return keyOf(1, offset) }
+	for name, c := range map[string]struct {
+		sql  string
+		lost int64 // the most messages that are not handed out
+	}{
+		"nothing":                    {"", 0},
+		"the first block":            {fmt.Sprintf("DELETE FROM blocks WHERE key = %d", key(0)), 10},
+		"a block in the middle":      {fmt.Sprintf("DELETE FROM blocks WHERE key = %d", key(20)), 10},
+		"the last block":             {fmt.Sprintf("DELETE FROM blocks WHERE key = %d", key(50)), 10},
+		"all blocks":                 {"DELETE FROM blocks", 60},
+		"a count too small":          {fmt.Sprintf("UPDATE blocks SET n = 3 WHERE key = %d", key(20)), 0},
+		"the last count too small":   {fmt.Sprintf("UPDATE blocks SET n = 2 WHERE key = %d", key(50)), 0},
+		"a count of nothing":         {fmt.Sprintf("UPDATE blocks SET n = 0 WHERE key = %d", key(20)), 0},
+		"a count too large":          {fmt.Sprintf("UPDATE blocks SET n = 522 WHERE key = %d", key(20)), 0},
+		"a negative count":           {fmt.Sprintf("UPDATE blocks SET n = -1 WHERE key = %d", key(20)), 0},
+		"a key a little too large":   {fmt.Sprintf("UPDATE blocks SET key = key + 1 WHERE key = %d", key(20)), 10},
+		"a key of long ago":          {fmt.Sprintf("UPDATE blocks SET key = key - 17 WHERE key = %d", key(20)), 10},
+		"a key of a million years":   {fmt.Sprintf("UPDATE blocks SET key = key + (1 << 39) WHERE key = %d", key(20)), 10},
+		"a key of another topic":     {fmt.Sprintf("UPDATE blocks SET key = key + (1 << 41) WHERE key = %d", key(20)), 10},
+		"a block without contents":   {fmt.Sprintf("UPDATE blocks SET meta = x'', bodies = x'' WHERE key = %d", key(20)), 10},
+		"contents of another block":  {fmt.Sprintf("UPDATE blocks SET meta = (SELECT meta FROM blocks WHERE key = %d) WHERE key = %d", key(30), key(20)), 10},
+		"a list without its end":     {fmt.Sprintf("UPDATE blocks SET meta = substr(meta, 1, 150) WHERE key = %d", key(20)), 10},
+		"something else than a list": {fmt.Sprintf("UPDATE blocks SET meta = x'07ff' WHERE key = %d", key(20)), 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "zbus.db")})
+			topic := addTopic(t, s, "t")
+			var all []storage.Record
+			for range 6 {
+				rs := messages(10, 20)
+				mustCommit(t, s, &storage.Append{Topic: topic, Records: rs})
+				all = append(all, rs...)
+			}
+			if c.sql != "" {
+				if err := s.writer.run(c.sql); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, rows := range []int{1, 7, 10, 1000} {
+				for from := int64(0); from <= int64(len(all)); from += 6 {
+					checkLog(t, s, topic, from, rows, all, c.lost)
+				}
+			}
+		})
+	}
+}
+
+// checkLog reads a log from an offset to its end, with pages of so many rows.
+func checkLog(t *testing.T, s *Store, topic storage.TopicID, from int64, rows int, all []storage.Record, most int64) {
+	t.Helper()
+	at, lost := from, int64(0)
+	for {
+		page, err := s.Read(context.Background(), topic, at, storage.Page{Rows: rows}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		for i := range page {
+			r := &page[i]
+			if r.Offset != at || r.End() > int64(len(all)) {
+				t.Fatalf("from %d, %d a page: %d to %d instead of %d", from, rows, r.Offset, r.End(), at)
+			}
+			at = r.End()
+			if r.Damaged() {
+				lost += r.End() - r.Offset
+				continue
+			}
+			if want := &all[r.Offset]; r.ID != want.ID || r.CRC != want.CRC || !bytes.Equal(r.Body, want.Body) {
+				t.Fatalf("message %d is not what was stored", r.Offset)
+			}
+		}
+	}
+	if from > 0 || rows < len(all) {
+		most *= 2 // a block with a wrong key may hide intact messages of another at the beginning or end of a page
+	}
+	if at != int64(len(all)) || lost > most || from == 0 && rows > len(all) && lost < most {
+		t.Fatalf("from %d, %d a page: up to %d with %d of at most %d damaged", from, rows, at, lost, most)
+	}
+}
+
+// A gap of any size is one record, and messages behind it are found.
+func TestGapOfABillionMessagesIsOneRecord(t *testing.T) {
+	s := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "zbus.db")})
+	topic := addTopic(t, s, "t")
+	mustCommit(t, s, &storage.Append{Topic: topic, Records: messages(10, 20)})
+	const gap = 1_000_000_000
+	s.picture.topics[topic].next += gap // as if they had been there
+	mustCommit(t, s, &storage.Append{Topic: topic, Records: messages(10, 20)})
+	got, err := s.Read(t.Context(), topic, 5, storage.Page{Rows: 100}, nil)
+	if err != nil || len(got) != 16 {
+		t.Fatalf("%d records, %v", len(got), err)
+	}
+	if r := got[5]; !r.Damaged() || r.Offset != 10 || r.Missing != gap || r.Size() != 0 {
+		t.Errorf("the gap is %+v", r)
+	}
+	if r := got[6]; r.Damaged() || r.Offset != gap+10 {
+		t.Errorf("behind the gap is %+v", r)
+	}
+}
+
+// What retention drops while a page is read is no damage.
+func TestMessagesDroppedMeanwhileAreNoDamage(t *testing.T) {
+	s := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "zbus.db")})
+	topic := addTopic(t, s, "t")
+	for range 6 {
+		mustCommit(t, s, &storage.Append{Topic: topic, Records: messages(10, 20)})
+	}
+	for name, c := range map[string]struct{ first, rest int64 }{"some": {20, 40}, "all": {60, 0}} {
+		err := s.readLog(t.Context(), topic, func(l *topicLog) error {
+			mustCommit(t, s, &storage.Trim{Topic: topic, First: c.first + 5}, &storage.Purge{Limit: 1000})
+			got, err := l.read(0, storage.Page{Rows: 100}, nil)
+			if int64(len(got)) != c.rest || len(got) > 0 && got[0].Offset != c.first {
+				t.Errorf("%s: %d messages", name, len(got))
+			}
+			for i := range got {
+				if got[i].Damaged() {
+					t.Errorf("%s: message %d is damaged", name, got[i].Offset)
+				}
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(name, err)
+		}
+	}
+}
