@@ -55,7 +55,7 @@ func execute(ctx context.Context, args []string) error {
 	root.Version = version()
 	root.SilenceErrors, root.SilenceUsage = true, true
 	cli.AddTo(root)
-	for _, cmd := range []*cobra.Command{serveCommand("serve"), benchCommand(), versionCommand()} {
+	for _, cmd := range []*cobra.Command{serveCommand("serve"), verifyCommand(), benchCommand(), versionCommand()} {
 		cmd.GroupID = cli.GroupBroker
 		root.AddCommand(cmd)
 	}

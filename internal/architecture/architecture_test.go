@@ -121,7 +121,7 @@ var rules = map[string]rule{
 	},
 	"cmd/zbus": {
 		ours: []string{
-			"", "internal/bench", "internal/cli", "internal/closest", "internal/config", "internal/daemon", "internal/datadir", "internal/storage",
+			"", "internal/bench", "internal/cli", "internal/closest", "internal/config", "internal/daemon", "internal/datadir", "internal/storage", "internal/storage/sqlite",
 		},
 		modules: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "modernc.org/sqlite"},
 	},

@@ -28,6 +28,9 @@ import (
 // databaseFile is the name of the database in the data directory.
 const databaseFile = "zbus.db"
 
+// Database is the path of the database in a data directory.
+func Database(dir string) string { return filepath.Join(dir, databaseFile) }
+
 // drainTime is how long clients get to take their last answers at shutdown.
 const drainTime = 5 * time.Second
 
@@ -67,7 +70,7 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 	}
 	board := condition.New(log)
 	store, err := sqlite.Open(ctx, sqlite.Options{
-		Path:       filepath.Join(cfg.Data, databaseFile),
+		Path:       Database(cfg.Data),
 		Durability: durability, SyncInterval: cfg.SyncInterval, Conditions: board, Log: log,
 	})
 	if err != nil {

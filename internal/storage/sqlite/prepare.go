@@ -132,18 +132,31 @@ func inspect(o Options) (version int64, err error) {
 		return 0, err
 	}
 	defer func() { _ = c.close() }()
-	id, err := c.value("PRAGMA application_id")
-	if err != nil {
-		return 0, translate(err)
-	}
-	if id != int64(applicationID) {
-		return 0, fmt.Errorf("not a database of zbus: %w", storage.ErrInvalid)
+	if err := checkOurs(c); err != nil {
+		return 0, err
 	}
 	if unclean {
 		if err := quickCheck(c, o); err != nil {
 			return 0, err
 		}
 	}
+	return schemaOf(c)
+}
+
+// checkOurs refuses a database of another program.
+func checkOurs(c *conn) error {
+	id, err := c.value("PRAGMA application_id")
+	if err != nil {
+		return translate(err)
+	}
+	if id != int64(applicationID) {
+		return fmt.Errorf("not a database of zbus: %w", storage.ErrInvalid)
+	}
+	return nil
+}
+
+// schemaOf reads the schema version of a database that is open.
+func schemaOf(c *conn) (int64, error) {
 	v, err := c.value("SELECT max(version_id) FROM goose_db_version WHERE is_applied")
 	if err != nil {
 		return 0, fmt.Errorf("schema version: %w: %w", storage.ErrDamaged, err)
