@@ -1533,6 +1533,26 @@ export interface components {
             /** @description Resident bytes of the process. */
             memory: components["schemas"]["Count"];
             rates: components["schemas"]["Rates"];
+            /** @description What is wrong right now, the critical ones first. */
+            conditions: components["schemas"]["Condition"][];
+        };
+        /** @description Something that is wrong right now. Kind and subject together identify it. */
+        Condition: {
+            /** @description A fixed word, such as `disk` or `clock`. */
+            kind: string;
+            /** @description What it concerns, such as the name of a topic; absent for the server as a whole. */
+            subject?: string;
+            /**
+             * @description `warning`: everything works; look at it. `critical`: something is refused, or data is at risk.
+             * @enum {string}
+             */
+            severity: "warning" | "critical";
+            /** @description `false`: `GET /readyz` answers 503 while it holds. */
+            ready: boolean;
+            /** @description What is wrong, and what to do about it. */
+            text: string;
+            /** Format: date-time */
+            since: string;
         };
         Stats: {
             /** @enum {string} */

@@ -1,9 +1,11 @@
 // What somebody should look at, from figures alone.
 
+import type { Schemas } from '../api/client';
 import type { ServerFigures, TopicFigures } from '../live/frames';
 import { big } from './format';
 
 export type Matter =
+  | { kind: 'condition'; level: 'bad' | 'warn'; condition: Schemas['Condition'] }
   | { kind: 'nobody'; level: 'bad'; topic: string; group: string; lag: bigint; seconds: number }
   | { kind: 'growing'; level: 'warn'; topic: string; group: string; lag: bigint; seconds: number; growth: number }
   | { kind: 'behind'; level: 'warn'; topic: string; group: string; lag: bigint; seconds: number }
@@ -20,7 +22,9 @@ export function attention(
   server: ServerFigures | undefined,
   growth: (topic: string) => number,
 ): Matter[] {
-  const found: Matter[] = [];
+  const found: Matter[] = (server?.conditions ?? []).map((condition) => ({
+    kind: 'condition', level: condition.severity === 'critical' ? 'bad' : 'warn', condition,
+  }));
   for (const t of topics) {
     const lag = big(t.worstLag);
     const group = t.worstLagGroup ?? '';
@@ -31,7 +35,7 @@ export function attention(
     else if (lag >= floor && g > 1) found.push({ kind: 'growing', level: 'warn', topic: t.name, group, lag, seconds, growth: g });
     else if (lag > 0n && seconds > lateAfter) found.push({ kind: 'behind', level: 'warn', topic: t.name, group, lag, seconds });
   }
-  if (server?.diskFree !== undefined) {
+  if (server?.diskFree !== undefined && !server.conditions.some((c) => c.kind === 'disk')) {
     const free = big(server.diskFree);
     if (free < 5_000_000_000n) found.push({ kind: 'disk', level: free < 1_000_000_000n ? 'bad' : 'warn', free });
   }

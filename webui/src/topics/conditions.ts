@@ -1,0 +1,27 @@
+// What is wrong with the broker right now, in words and with the page to look at.
+
+import type { Schemas } from '../api/client';
+import { t } from '../i18n/text.svelte';
+import { link } from '../lib/route';
+
+type Condition = Schemas['Condition'];
+
+/** conditionName is what a condition concerns, as a title. */
+export function conditionName(c: Condition): string {
+  const kinds: Record<string, string> = {
+    disk: t('Disk'),
+    clock: t('Clock'),
+    damage: t('Damage'),
+    backup: t('Backup'),
+    'dead-letters': t('Dead letters'),
+  };
+  const kind = kinds[c.kind] ?? c.kind;
+  return c.subject ? `${kind}: ${c.subject}` : kind;
+}
+
+/** conditionLink is the page that has more about it. A subject is a topic, or a topic and a group. */
+export function conditionLink(c: Condition): string {
+  if (!c.subject || !['damage', 'dead-letters'].includes(c.kind)) return '#/servers';
+  const [topic, group] = c.subject.split('/') as [string, string?];
+  return group ? link(['topics', topic, 'groups', group]) : link(['topics', topic]);
+}
