@@ -111,8 +111,11 @@ var rules = map[string]rule{
 		modules: []string{"github.com/knadh/koanf", "github.com/spf13/pflag"},
 		never:   []string{"net/http", "os"},
 	},
-	"internal/datadir":  {modules: []string{"golang.org/x/sys"}},
-	"internal/zbustest": {ours: []string{"", "internal/config", "internal/daemon"}},
+	"internal/datadir": {modules: []string{"golang.org/x/sys"}},
+	// The figures of fault tests, and the page made of them.
+	"internal/faultreport":      {never: []string{"net", "net/http", "database/sql"}},
+	"internal/faultreport/page": {ours: []string{"internal/faultreport"}},
+	"internal/zbustest":         {ours: []string{"", "internal/config", "internal/daemon"}},
 	"internal/daemon": {
 		ours: []string{"*"},
 		modules: []string{

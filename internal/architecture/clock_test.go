@@ -89,8 +89,8 @@ func TestStorageAndTimeoutsNeverSeeTheWallClock(t *testing.T) {
 
 func TestReadingTheWallClockIsFound(t *testing.T) {
 	for src, want := range map[string]int{
-		"time.Now().UnixNano()": 1,
-		"began.UnixMilli()":     1,
+		"time.Now().UnixNano()":                              1,
+		"began.UnixMilli()":                                  1,
 		"began.UnixMilli() // wall clock: for the lock file": 0,
 		"time.Now().UTC().Format(time.RFC3339)":              1,
 		"time.Since(began)":                                  0,

@@ -1215,6 +1215,8 @@ export interface components {
             truncated?: boolean;
             /** @description True when what is stored is not what was written; there is no body then. */
             damaged?: boolean;
+            /** @description This entry stands for so many messages from `offset` on, which the store has lost; it is `damaged`, too. */
+            missing?: components["schemas"]["Count"];
             fates?: components["schemas"]["Fate"][];
         };
         /** @description A message, and how to settle it. */
