@@ -209,7 +209,7 @@ func (h *handler) settle(ctx context.Context, handles []string, f settling) (Set
 	select {
 	case <-done:
 	case <-ctx.Done():
-		return none, ctx.Err()
+		return none, &broker.Error{Code: broker.Unknown, Text: "given up: the handles may be settled or not", Err: ctx.Err()}
 	}
 	return settledAnswer(handles, errs)
 }
@@ -221,7 +221,7 @@ func settledAnswer(handles []string, errs []error) (SettledJSONResponse, error) 
 		if err == nil {
 			continue
 		}
-		if first == nil {
+		if first == nil || broker.CodeOf(err) == broker.Unknown {
 			first = err
 		}
 		p := ProblemOf(err)

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -78,15 +79,29 @@ func (h *handler) ImportDefinitions(ctx context.Context, r ImportDefinitionsRequ
 	answer := ImportDefinitions200JSONResponse{
 		DryRun: or(r.Params.DryRun, false), Unchanged: im.unchanged, Changes: []Change{},
 	}
-	for _, s := range im.steps {
+	for i, s := range im.steps {
 		if !answer.DryRun {
 			if err := s.apply(context.WithoutCancel(ctx)); err != nil {
-				return nil, err
+				return nil, partly(i, len(im.steps), err)
 			}
 		}
 		answer.Changes = append(answer.Changes, s.Change)
 	}
 	return answer, nil
+}
+
+// partly is why only the first of some changes were made. To call that not done would
+// not be true.
+func partly(made, changes int, err error) error {
+	if made == 0 {
+		return err
+	}
+	code := broker.CodeOf(err)
+	if code == broker.Unavailable {
+		code = broker.Unknown
+	}
+	text := fmt.Sprintf("%d of %d changes were made, the next one was not: %s", made, changes, textOf(err))
+	return &broker.Error{Code: code, Text: text, Err: err}
 }
 
 // topic adds what it takes to have a topic and its groups as described.

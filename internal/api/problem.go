@@ -34,6 +34,9 @@ var kinds = map[broker.Code]struct {
 	broker.TooLarge:     {"too_large", http.StatusRequestEntityTooLarge},
 	broker.Quota:        {"quota", http.StatusTooManyRequests},
 	broker.Unavailable:  {"unavailable", http.StatusServiceUnavailable},
+	// Not 503, nor 502 or 504: what repeats requests on its own takes those for "not
+	// done", and would store a message without an id twice.
+	broker.Unknown:      {"unknown", http.StatusInternalServerError},
 	broker.Timeout:      {"timeout", http.StatusGatewayTimeout},
 	broker.ProviderGone: {"provider_gone", http.StatusBadGateway},
 	broker.Full:         {"full", http.StatusInsufficientStorage},
@@ -115,8 +118,10 @@ func textOf(err error) string {
 		return "not stored: the broker is overloaded or shutting down, try again later"
 	case broker.Full:
 		return "not stored: there is no room on the broker's disk"
+	case broker.Unknown:
+		return "unknown outcome: it may be done or not; send it again, messages with the same ids"
 	case broker.Timeout:
-		return "not in time: whether it was stored is not known, ask again with the same ids"
+		return "timed out"
 	case broker.Conflict, broker.Exists, broker.Stale:
 		return "it changed meanwhile: look again"
 	case broker.Invalid:

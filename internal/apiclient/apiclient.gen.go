@@ -179,6 +179,7 @@ const (
 	TooLarge           ProblemCode = "too_large"
 	Unauthorized       ProblemCode = "unauthorized"
 	Unavailable        ProblemCode = "unavailable"
+	Unknown            ProblemCode = "unknown"
 )
 
 // Valid indicates whether the value is a known member of the ProblemCode enum.
@@ -215,6 +216,8 @@ func (e ProblemCode) Valid() bool {
 	case Unauthorized:
 		return true
 	case Unavailable:
+		return true
+	case Unknown:
 		return true
 	default:
 		return false
@@ -1159,9 +1162,11 @@ type PlanRequest struct {
 
 // Problem defines model for Problem.
 type Problem struct {
-	// Code Stable; for programs. Of calls: `unavailable` did not run; `timeout` and
-	// `provider_gone` may have run; `call_failed` was answered with an error;
-	// `bad_answer` was answered with something that is not JSON.
+	// Code Stable; for programs. `unknown` (500): it may be done or not; send it again,
+	// messages with the same ids. With `unavailable` (503), `full` (507) and those of
+	// a 4xx nothing was done. Of calls: `unavailable` did not run; `timeout`,
+	// `provider_gone` and `unknown` may have run; `call_failed` was answered with an
+	// error; `bad_answer` was answered with something that is not JSON.
 	Code ProblemCode `json:"code"`
 
 	// Detail What was wrong and what would be right.
@@ -1187,9 +1192,11 @@ type Problem struct {
 	Type string `json:"type"`
 }
 
-// ProblemCode Stable; for programs. Of calls: `unavailable` did not run; `timeout` and
-// `provider_gone` may have run; `call_failed` was answered with an error;
-// `bad_answer` was answered with something that is not JSON.
+// ProblemCode Stable; for programs. `unknown` (500): it may be done or not; send it again,
+// messages with the same ids. With `unavailable` (503), `full` (507) and those of
+// a 4xx nothing was done. Of calls: `unavailable` did not run; `timeout`,
+// `provider_gone` and `unknown` may have run; `call_failed` was answered with an
+// error; `bad_answer` was answered with something that is not JSON.
 type ProblemCode string
 
 // Protocol `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API, a stream of events, or a pull that waits.

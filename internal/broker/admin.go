@@ -66,7 +66,7 @@ func (b *Broker) DeclareTopic(ctx context.Context, spec TopicSpec) (*Topic, bool
 	if spec.Paused != nil {
 		def.Paused = *spec.Paused
 	}
-	err = b.writer.Do(ctx, &storage.Atomic{Ops: []storage.Op{
+	err = b.commit(ctx, &storage.Atomic{Ops: []storage.Op{
 		&storage.CreateTopic{Topic: &def}, b.audit(spec.Actor, "topic.create", spec.Name, topicChanges(new(storage.Topic), &def)),
 	}})
 	if err != nil {
@@ -102,7 +102,7 @@ func (b *Broker) alterTopic(ctx context.Context, t *Topic, spec TopicSpec) error
 		return nil
 	}
 	def.Updated = b.now()
-	err := b.writer.Do(ctx, &storage.Atomic{Ops: []storage.Op{
+	err := b.commit(ctx, &storage.Atomic{Ops: []storage.Op{
 		&storage.AlterTopic{Topic: t.id, Mask: def.Mask, Retention: def.Retention, Paused: def.Paused, Updated: def.Updated},
 		b.audit(spec.Actor, topicAction(old.Paused, def.Paused), t.name, topicChanges(&old, &def)),
 	}})
@@ -159,7 +159,7 @@ func (b *Broker) RemoveTopic(ctx context.Context, name, version, actor string) e
 	if err != nil {
 		return err
 	}
-	err = b.writer.Do(ctx, &storage.Atomic{Ops: []storage.Op{
+	err = b.commit(ctx, &storage.Atomic{Ops: []storage.Op{
 		&storage.RemoveTopic{Topic: t.id}, b.audit(actor, "topic.remove", t.name, t.extent()),
 	}})
 	if err != nil {
@@ -193,14 +193,15 @@ func (b *Broker) EmptyTopic(ctx context.Context, name, version, actor string) er
 	if err != nil {
 		return err
 	}
-	if err := b.writer.Do(ctx, b.audit(actor, "topic.empty", t.name, t.extent())); err != nil {
-		return err
-	}
-	if t.memory {
+	note := b.audit(actor, "topic.empty", t.name, t.extent())
+	if !t.memory {
+		err = t.trimAll(context.WithoutCancel(ctx), note)
+	} else if err = b.commit(ctx, note); err == nil {
 		t.mu.Lock()
 		t.forget(t.next.Load())
 		t.mu.Unlock()
-	} else if err := t.trimAll(ctx); err != nil {
+	}
+	if err != nil {
 		return err
 	}
 	b.opts.Changed()

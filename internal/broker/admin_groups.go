@@ -71,7 +71,7 @@ func (b *Broker) DeclareGroup(ctx context.Context, spec GroupSpec) (*Group, bool
 	if !t.memory { // places in a memory topic mean nothing to the next process
 		def.Progress = storage.Progress{Cursor: start, Read: start}
 	}
-	err = b.writer.Do(ctx, audited(b.audit(spec.Actor, "group.create", t.name+"/"+spec.Name, groupChanges(new(storage.Group), &def)), spec.Name,
+	err = b.commit(ctx, audited(b.audit(spec.Actor, "group.create", t.name+"/"+spec.Name, groupChanges(new(storage.Group), &def)), spec.Name,
 		&storage.CreateGroup{Group: &def, Entry: &storage.JournalEntry{
 			Topic: t.id, Time: now, Kind: "create", Actor: spec.Actor, Reason: spec.Reason,
 			From: storage.At(start), To: start, FilterFrom: def.Filter, FilterTo: def.Filter,
@@ -150,7 +150,7 @@ func (b *Broker) alterGroup(ctx context.Context, g *Group, spec GroupSpec) error
 			From: place, To: place.Cursor, FilterFrom: old.Filter, FilterTo: def.Filter,
 		}
 	}
-	err := b.writer.Do(ctx, &storage.Atomic{Ops: []storage.Op{
+	err := b.commit(ctx, &storage.Atomic{Ops: []storage.Op{
 		alter, b.audit(spec.Actor, "group.alter", g.t.name+"/"+g.name, groupChanges(&old, &def)),
 	}})
 	if err != nil {
@@ -206,7 +206,7 @@ func (b *Broker) RemoveGroup(ctx context.Context, topic, name, version, actor st
 	if err != nil {
 		return err
 	}
-	err = b.writer.Do(ctx, audited(b.audit(actor, "group.remove", g.t.name+"/"+g.name, ""), g.name, &storage.RemoveGroup{Group: g.id}))
+	err = b.commit(ctx, audited(b.audit(actor, "group.remove", g.t.name+"/"+g.name, ""), g.name, &storage.RemoveGroup{Group: g.id}))
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return err
 	}

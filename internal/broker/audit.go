@@ -21,7 +21,7 @@ func (b *Broker) audit(actor, action, target, detail string) *storage.Audit {
 // Note puts an action into the audit trail that is not one of the broker's own: who did
 // what to what, and more of it for people. It returns when that is stored.
 func (b *Broker) Note(ctx context.Context, actor, action, target, detail string) error {
-	return b.writer.Do(ctx, b.audit(actor, action, target, detail))
+	return b.commit(ctx, b.audit(actor, action, target, detail))
 }
 
 // changes tells which values differ, for the audit trail.

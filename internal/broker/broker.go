@@ -172,6 +172,12 @@ func (b *Broker) removeLeftovers(ctx context.Context) {
 	}
 }
 
+// commit has ops committed and waits for it, also when ctx ends meanwhile: what is in
+// memory has to follow what is stored.
+func (b *Broker) commit(ctx context.Context, ops ...storage.Op) error {
+	return b.writer.Do(context.WithoutCancel(ctx), ops...)
+}
+
 // now is the wall clock in Unix milliseconds.
 func (b *Broker) now() int64 { return b.opts.Now().UnixMilli() }
 

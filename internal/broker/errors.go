@@ -23,8 +23,9 @@ const (
 	Forbidden                // not allowed at all
 	TooLarge                 // over a size limit
 	Quota                    // over a count or rate limit
-	Unavailable              // not now; nothing was stored, or nobody knows after a failed commit
-	Timeout                  // not in time
+	Unavailable              // not now; nothing was done
+	Unknown                  // done or not: a commit or sync failed, or nobody waited for it
+	Timeout                  // not in time; of a call: it may have run
 	ProviderGone             // whoever got the call went away before it answered
 	Full                     // no room on disk; nothing was stored
 )
@@ -52,6 +53,8 @@ func CodeOf(err error) Code {
 	switch {
 	case errors.As(err, &e):
 		return e.Code
+	case errors.Is(err, storage.ErrUnknown): // it wraps others
+		return Unknown
 	case errors.Is(err, storage.ErrNotFound):
 		return NotFound
 	case errors.Is(err, storage.ErrExists):
@@ -70,6 +73,11 @@ func CodeOf(err error) Code {
 		return Unavailable
 	}
 	return Internal
+}
+
+// abandoned is the error of a change that is under way when the caller's context ends.
+func abandoned(ctx context.Context) error {
+	return fmt.Errorf("%w: %w", storage.ErrUnknown, context.Cause(ctx))
 }
 
 func topicNotFound(name string) *Error {

@@ -35,7 +35,7 @@ type Stored struct {
 // Store stores messages in one commit: all of them or, with an error, none. It
 // returns when they are on disk as far as the durability setting goes. A message
 // with a given id that its topic was given within the window is not stored again.
-// When ctx ends earlier nobody knows: asking again with the same ids tells.
+// When ctx ends earlier the outcome is Unknown: asking again with the same ids tells.
 //
 // What the native protocol brings is neither looked at nor known by its ids: there
 // an id is a request's.
@@ -66,7 +66,7 @@ func (b *Broker) storeWith(ctx context.Context, inputs []Input, extra []storage.
 	case <-done:
 		return answer, failed
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, abandoned(ctx)
 	}
 }
 
@@ -86,15 +86,19 @@ func (b *Broker) storeThen(ctx context.Context, inputs []Input, extra []storage.
 		}
 	}
 	for {
-		c, busy := b.ids.claim(inputs)
+		c, busy, err := b.ids.claim(inputs)
+		if err != nil {
+			done(nil, err)
+			return
+		}
 		if busy == nil {
 			b.storeClaimed(inputs, c, extra, done)
 			return
 		}
 		select {
 		case <-busy:
-		case <-ctx.Done():
-			done(nil, ctx.Err())
+		case <-ctx.Done(): // the other caller may store the message yet
+			done(nil, abandoned(ctx))
 			return
 		}
 	}
@@ -179,6 +183,7 @@ type knownID struct {
 	at           int64         // on Broker.clock
 	done         chan struct{} // closed when its fate is known
 	stored       bool          // guarded by knownIDs.mu
+	unknown      bool          // guarded by knownIDs.mu: it may be stored; nobody will know before the next start
 }
 
 // claim is one caller's inputs: those whose ids are known, and the ids that are
@@ -195,16 +200,22 @@ func (k *knownIDs) init(b *Broker, window int64) {
 	k.byKey = make(map[idKey]*knownID)
 }
 
-// claim takes the ids that are not known. If one is just being stored by somebody
+// claim takes the ids that are not known. It refuses one of which nobody knows whether
+// its message is stored: of that, no is not to be said. If one is just being stored by somebody
 // else, it takes none and returns what is closed when that is over: a second
 // caller that waited while holding ids of its own could wait for ever.
-func (k *knownIDs) claim(inputs []Input) (c *claim, busy chan struct{}) {
+func (k *knownIDs) claim(inputs []Input) (c *claim, busy chan struct{}, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.expire()
 	for i := range inputs {
-		if e := k.byKey[inputs[i].key()]; inputs[i].Given && e != nil && !e.stored {
-			return nil, e.done
+		e := k.byKey[inputs[i].key()]
+		switch {
+		case e == nil || !inputs[i].Given || e.stored:
+		case e.unknown:
+			return nil, nil, errorf(Unknown, "the id %q was given before, and its message may be stored or not: send it again", inputs[i].ID)
+		default:
+			return nil, e.done, nil
 		}
 	}
 	c = &claim{known: make([]*knownID, len(inputs)), done: make(chan struct{})}
@@ -223,7 +234,7 @@ func (k *knownIDs) claim(inputs []Input) (c *claim, busy chan struct{}) {
 		k.byKey[key] = e
 		c.fresh = append(c.fresh, e)
 	}
-	return c, nil
+	return c, nil, nil
 }
 
 func (in *Input) key() idKey { return idKey{in.Topic.id, in.ID} }
@@ -238,7 +249,9 @@ func (k *knownIDs) resolve(c *claim, p *Publishing) {
 		}
 		rec, err := p.record(i)
 		if err != nil {
-			delete(k.byKey, e.key)
+			if e.unknown = CodeOf(err) == Unknown; !e.unknown {
+				delete(k.byKey, e.key)
+			}
 			continue
 		}
 		e.offset, e.time, e.at, e.stored = rec.Offset, rec.Time, now, true

@@ -247,6 +247,16 @@ func (p *Publishing) Result(i int) (id string, time int64, err error) {
 	return it.id, q.op.Records[it.rec].Time, q.err
 }
 
+// Unknown reports whether some messages may be stored or not.
+func (p *Publishing) Unknown() bool {
+	for _, q := range p.parts[:p.used] {
+		if q.err != nil && CodeOf(q.err) == Unknown {
+			return true
+		}
+	}
+	return false
+}
+
 // record is message i as it was stored, or why it was not.
 func (p *Publishing) record(i int) (*storage.Record, error) {
 	it := &p.items[i]

@@ -161,7 +161,7 @@ func (g *Group) move(ctx context.Context, r relocation) (Move, error) {
 	if err != nil {
 		return Move{}, err
 	}
-	err = b.writer.Do(context.WithoutCancel(ctx), &storage.Atomic{Ops: []storage.Op{
+	err = b.commit(ctx, &storage.Atomic{Ops: []storage.Op{
 		op, b.audit(r.actor, "group."+r.kind, g.t.name+"/"+g.name, moveDetail(op.Entry.From.Cursor, op.Entry.To, r.reason)),
 	}})
 	g.mu.Lock()

@@ -128,21 +128,26 @@ func (t *Topic) trim(ctx context.Context, first int64) error {
 	return nil
 }
 
-// trimAll makes everything that is there now unreachable, in one step.
-func (t *Topic) trimAll(ctx context.Context) error {
+// trimAll makes everything that is there now unreachable, in one step and in one
+// commit with other ops.
+func (t *Topic) trimAll(ctx context.Context, with ...storage.Op) error {
 	t.trimming.Lock()
 	defer t.trimming.Unlock()
 	t.mu.Lock()
 	first, size := t.next.Load(), t.def.Bytes // change together, under mu
 	t.mu.Unlock()
-	return t.trimTo(ctx, first, size)
+	return t.trimTo(ctx, first, size, with...)
 }
 
-// trimTo commits one step and lets go of the tail below it. The tail and its
+// trimTo commits one step, with other ops if there are any, and lets go of the tail below it. The tail and its
 // budget belong to commit callbacks, so that is where they are changed.
-func (t *Topic) trimTo(ctx context.Context, first, size int64) error {
+func (t *Topic) trimTo(ctx context.Context, first, size int64, with ...storage.Op) error {
 	done := make(chan struct{})
-	ticket := &storage.Ticket{Ops: []storage.Op{&storage.Trim{Topic: t.id, First: first, Bytes: size}}}
+	op := storage.Op(&storage.Trim{Topic: t.id, First: first, Bytes: size})
+	if len(with) > 0 {
+		op = &storage.Atomic{Ops: append([]storage.Op{op}, with...)}
+	}
+	ticket := &storage.Ticket{Ops: []storage.Op{op}}
 	ticket.Done = func(k *storage.Ticket) {
 		if k.Errs[0] == nil {
 			t.mu.Lock()
@@ -161,7 +166,7 @@ func (t *Topic) trimTo(ctx context.Context, first, size int64) error {
 	case <-done:
 		return ticket.Errs[0]
 	case <-ctx.Done():
-		return ctx.Err()
+		return abandoned(ctx)
 	}
 }
 

@@ -23,7 +23,7 @@ func TestTransactionAndCrash(t *testing.T) {
 	} {
 		onLedger(t, func(l *ledger) {
 			l.store.FailNext(c.fault)
-			if _, _, err := l.rig.b.Transact(context.Background(), l.transaction()); CodeOf(err) != Unavailable || err == nil {
+			if _, _, err := l.rig.b.Transact(context.Background(), l.transaction()); CodeOf(err) != Unknown || err == nil {
 				l.Errorf("crash %s: %v", c.when, err)
 			}
 			l.reload()

@@ -63,8 +63,8 @@ func (a *asker) CallAnswered(_ *rpc.Call, answer rpc.Answer) { a.over <- ended{a
 
 // Call makes a call and waits for its answer, whatever its status is. An error has one
 // of the broker's codes: Invalid when the topic is none for calls, TooLarge,
-// Unavailable (it did not run), Timeout or ProviderGone (it may have run); or it is the
-// one of ctx, whose end abandons the call.
+// Unavailable (it did not run), Timeout, ProviderGone or, when the broker stops, Unknown
+// (it may have run); or it is the one of ctx, whose end abandons the call.
 func (c *Caller) Call(ctx context.Context, r Request) (*Answer, error) {
 	if err := r.Topic.CheckCall(r.Body); err != nil {
 		return nil, err
@@ -85,7 +85,8 @@ func (c *Caller) Call(ctx context.Context, r Request) (*Answer, error) {
 		queue, provider := call.Times()
 		return &Answer{end.answer, queue, provider}, nil
 	case <-c.Stopping:
-		return nil, &broker.Error{Code: broker.Unavailable, Text: "the broker is shutting down: the call may have run"}
+		a.peer.Leave()
+		return nil, stopped(call)
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -111,6 +112,14 @@ func (c *Caller) ask(a *asker, r *Request) (*rpc.Call, error) {
 		return nil, err
 	}
 	return call, nil
+}
+
+// stopped is what a caller is told whose call the end of the broker has ended.
+func stopped(call *rpc.Call) error {
+	if call.Given() {
+		return &broker.Error{Code: broker.Unknown, Text: "the broker is shutting down: the call may have run"}
+	}
+	return &broker.Error{Code: broker.Unavailable, Text: "the broker is shutting down: the call did not run"}
 }
 
 // Failure is what a caller is told about an outcome that is not an answer: an error of

@@ -104,7 +104,7 @@ var codes = map[apiclient.ProblemCode]error{
 	"invalid": zbus.ErrInvalid, "not_found": zbus.ErrNotFound, "exists": zbus.ErrExists, "conflict": zbus.ErrConflict,
 	"precondition_failed": zbus.ErrConflict, "unauthorized": zbus.ErrUnauthorized, "forbidden": zbus.ErrForbidden,
 	"too_large": zbus.ErrTooLarge, "quota": zbus.ErrQuota, "unavailable": zbus.ErrUnavailable, "timeout": zbus.ErrTimeout,
-	"full": zbus.ErrFull, "internal": zbus.ErrInternal,
+	"full": zbus.ErrFull, "internal": zbus.ErrInternal, "unknown": zbus.ErrUnknownOutcome, "provider_gone": zbus.ErrUnknownOutcome,
 }
 
 // refusal is a problem that the API answered.

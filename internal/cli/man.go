@@ -67,7 +67,7 @@ func ExitCodes() []ExitCode {
 		{65, []error{ErrData}, "the input is not what it should be"},
 		{66, []error{ErrNoInput, zbus.ErrNotFound}, "no such file, topic, group, message, session or context"},
 		{75, []error{ErrIncomplete, zbus.ErrTimeout}, "not in time, or less than was asked for"},
-		{76, []error{zbus.ErrUnknownOutcome}, "the connection was lost while the answer was awaited: it may be done or not"},
+		{76, []error{zbus.ErrUnknownOutcome}, "no answer came, or the broker says that the outcome is unknown: it may be done or not"},
 		{69, []error{zbus.ErrUnavailable, zbus.ErrClosed}, "the broker can't be reached or can't do it now; nothing was done"},
 		{73, []error{zbus.ErrExists, zbus.ErrConflict}, "it is there already, or is not any more what it was"},
 		{74, []error{zbus.ErrFull}, "the broker's disk is full; nothing was stored"},

@@ -107,6 +107,8 @@ func (a *settled) frame() any {
 		one := a.socket.problemOf(a.ref, err)
 		if p == nil {
 			p = &one
+		} else if broker.CodeOf(err) == broker.Unknown {
+			p.Code, p.Detail = one.Code, one.Detail
 		}
 		p.Failed = append(p.Failed, api.HandleFailure{Handle: a.handles[i], Code: string(one.Code), Detail: one.Detail})
 	}

@@ -104,6 +104,9 @@ func (c *Call) Times() (queue, provider time.Duration) {
 	return time.Duration(c.taken - c.began), time.Duration(c.ended - c.taken)
 }
 
+// Given reports whether a provider got the call. Only good when the call is over.
+func (c *Call) Given() bool { return c.provider != nil }
+
 // Text tells people about an outcome that is not an answer.
 func (c *Call) Text(o Outcome) string {
 	topic := "Topic(" + c.service.name + ")"

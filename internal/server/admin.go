@@ -47,7 +47,7 @@ func (s *session) declare(m *wire.Message) {
 		return
 	}
 	b := s.srv.broker
-	t, _, err := b.DeclareTopic(s.admin(), broker.TopicSpec{
+	t, created, err := b.DeclareTopic(s.admin(), broker.TopicSpec{
 		Name: name, Mask: mask, Retention: retention, Actor: s.remote,
 	})
 	if err != nil {
@@ -65,6 +65,9 @@ func (s *session) declare(m *wire.Message) {
 	}
 	g, _, err := b.DeclareGroup(s.admin(), spec)
 	if err != nil {
+		if created {
+			err = halfDeclared(t, err)
+		}
 		s.fail(id, err)
 		return
 	}
@@ -73,6 +76,16 @@ func (s *session) declare(m *wire.Message) {
 		return
 	}
 	s.sendJSON(id, groupInfo(g, exactLag))
+}
+
+// halfDeclared is why the group was not declared of a topic that was created for it. To
+// call that not done would not be true.
+func halfDeclared(t *broker.Topic, err error) error {
+	code := broker.CodeOf(err)
+	if code == broker.Unavailable {
+		code = broker.Unknown
+	}
+	return &broker.Error{Code: code, Text: "Topic(" + t.Name() + ") was created, its group was not: " + textOf(err), Err: err}
 }
 
 // retention reads the limits of a topic from a declare: age in milliseconds,

@@ -32,7 +32,7 @@ func statusOf(err error) int {
 	case broker.Full:
 		return 507
 	}
-	return 500
+	return 500 // Unknown is not answered: see session.hangUp
 }
 
 // textOf is what a client gets to read: the text of our own errors, and nothing
@@ -50,7 +50,7 @@ func textOf(err error) string {
 	case broker.Full:
 		return "Not stored: no room on the broker's disk"
 	case broker.Timeout:
-		return "Not in time"
+		return "Timed out"
 	case broker.Conflict, broker.Exists:
 		return "It changed meanwhile: look again"
 	case broker.Invalid:

@@ -239,6 +239,9 @@ func (s *session) answerHTTP(w http.ResponseWriter, req *http.Request) {
 			writeHTTP(w, items)
 			return
 		}
+		if s.hungUp.Load() {
+			panic(http.ErrAbortHandler) // closes the connection: there is no answer to what may be done or not
+		}
 		if closed {
 			w.WriteHeader(http.StatusOK) // a command without a reply
 			return

@@ -156,10 +156,14 @@ func (s *session) publishPending() {
 func (p *produced) done() {
 	c, n := p.s, int64(p.Len())
 	p.refuse()
-	if p.silent() || !c.out.put(item{produced: p}) {
+	lost := p.Unknown()
+	if p.silent(lost) || !c.out.put(item{produced: p}) {
 		p.release()
 	} else {
 		c.sendNow()
+	}
+	if lost {
+		c.hangUp()
 	}
 	c.inflight.add(-n)
 }
@@ -176,16 +180,17 @@ func (p *produced) refuse() {
 	}
 }
 
-// silent reports whether nothing is to be answered, calls aside.
-func (p *produced) silent() bool {
+// silent reports whether nothing is to be answered, calls aside. lost says that there
+// are messages of which nobody knows whether they are stored.
+func (p *produced) silent(lost bool) bool {
 	for i, ack := range p.acks {
-		if ack {
+		if ack && !lost {
 			return false
 		}
 		if p.calls[i] != nil {
 			continue
 		}
-		if _, _, err := p.Result(i); err != nil {
+		if _, _, err := p.Result(i); ack && err == nil || err != nil && broker.CodeOf(err) != broker.Unknown {
 			return false
 		}
 	}
@@ -196,7 +201,7 @@ func (p *produced) silent() bool {
 func (p *produced) encode(e *encoder) {
 	for i, ack := range p.acks {
 		id, time, err := p.Result(i)
-		if p.calls[i] != nil || err == nil && !ack {
+		if p.calls[i] != nil || err == nil && !ack || err != nil && broker.CodeOf(err) == broker.Unknown {
 			continue
 		}
 		if err == nil {

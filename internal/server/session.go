@@ -66,6 +66,7 @@ type session struct {
 	room      chan struct{} // capacity 1: the writer has sent something
 	written   chan struct{} // closed when the writer has ended
 	finishing atomic.Bool
+	hungUp    atomic.Bool // see hangUp
 	http10    atomic.Bool
 	stopAt    atomic.Pointer[string] // reply to this request, then close
 
@@ -164,6 +165,10 @@ func (s *session) sendTyped(status int, id, contentType string, body []byte) {
 
 // fail queues the reply to a request that failed.
 func (s *session) fail(id string, err error) {
+	if broker.CodeOf(err) == broker.Unknown {
+		s.hangUp()
+		return
+	}
 	status := statusOf(err)
 	if status == http.StatusInternalServerError {
 		s.srv.log.Error("request failed", "remote", s.remote, "err", err)
@@ -184,7 +189,7 @@ func (s *session) serveStream(conn net.Conn, stream *socket.Conn, r *wire.Reader
 	if stream != nil {
 		stream.Release()
 	}
-	if buffered != nil {
+	if buffered != nil && !s.hungUp.Load() {
 		s.end()
 		s.srv.handOver(conn, buffered, r)
 		return
@@ -194,7 +199,7 @@ func (s *session) serveStream(conn net.Conn, stream *socket.Conn, r *wire.Reader
 		s.send(bad.Status, "", bad.Reason)
 	}
 	r.Release()
-	unread := bad != nil || s.finishing.Load() && s.inflight.busy()
+	unread := bad != nil || s.hungUp.Load() || s.finishing.Load() && s.inflight.busy()
 	s.end()
 	if unread {
 		lastWords(conn)

@@ -39,7 +39,8 @@ func (s *session) write(w frames) {
 	for {
 		items, ok, over := s.out.begin()
 		if over {
-			if s.stopAt.Load() != nil { // a last request without a reply
+			_, ws := w.(*webSocket)
+			if s.stopAt.Load() != nil || ws && s.hungUp.Load() { // a last request without a reply
 				_ = w.Close()
 			}
 			return
@@ -66,6 +67,18 @@ func (s *session) write(w frames) {
 	items, _ := s.out.take() // nothing comes after close
 	reportAll(items, false)
 	s.roomier()
+}
+
+// hangUp ends a session that asked for something which may be done or not: it gets no
+// answer, and the connection is closed. What has been answered before is still sent. It
+// may be called by anybody and does not wait.
+func (s *session) hangUp() {
+	s.hungUp.Store(true)
+	s.out.close()
+	if conn, ok := s.conn.(net.Conn); ok { // its reader fails now, and ends the session
+		s.finishing.Store(true)
+		_ = conn.SetReadDeadline(time.Unix(1, 0))
+	}
 }
 
 // goOn sends what sendNow could not.

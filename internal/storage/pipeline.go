@@ -25,7 +25,7 @@ type pipeline struct {
 type group struct {
 	tickets []*Ticket
 	errs    []error // of all their ops
-	err     error   // of the commit: nothing was stored
+	err     error   // of all their ops: of the commit, or of the sync after it
 }
 
 // aheadBytes is how much has to wait for a commit to be made while a sync runs.
@@ -151,9 +151,9 @@ func (w *Writer) commit(batch []*Ticket) error {
 	g.errs, g.err = w.store.Commit(ops)
 	w.commits.Add(1)
 	w.commitTime.Add(int64(time.Since(began)))
-	fatal := g.err != nil && !errors.Is(g.err, ErrFull)
-	if fatal {
-		g.err = unavailable(g.err)
+	var fatal error
+	if g.err != nil && !errors.Is(g.err, ErrFull) {
+		fatal, g.err = unavailable(g.err), unknown(g.err)
 	}
 	due := w.store.SyncDue()
 	w.mu.Lock()
@@ -170,16 +170,12 @@ func (w *Writer) commit(batch []*Ticket) error {
 	} else {
 		signal(w.settle)
 	}
-	if fatal {
-		return g.err
-	}
-	return nil
+	return fatal
 }
 
 // sync syncs what was committed and has it answered, until done is closed and
 // nothing is left. From the sync on it is on disk, whoever gets to hear of it.
-// After a failed sync it stops the writer, and everything is answered with the
-// error.
+// After a failed sync it stops the writer.
 func (w *Writer) sync(done <-chan struct{}, stop func()) {
 	var err error
 	for last := false; !last; {
@@ -220,7 +216,8 @@ func (w *Writer) beginSync(last bool) (groups []group, ok bool) {
 }
 
 // endSync hands what was synced to the goroutine that answers. After a failed sync
-// nothing more is taken, and what waits is answered with the error, too.
+// the fate of what was committed is unknown. Nothing more is taken then, and what
+// waits is answered, too: it is not stored.
 func (w *Writer) endSync(groups []group, err error, stop func()) {
 	w.mu.Lock()
 	w.syncing = false
@@ -229,7 +226,7 @@ func (w *Writer) endSync(groups []group, err error, stop func()) {
 			w.syncErr = unavailable(err)
 		}
 		for i := range groups {
-			groups[i].err = cmp.Or(groups[i].err, w.syncErr)
+			groups[i].err = cmp.Or(groups[i].err, unknown(err))
 		}
 		if len(w.pending) > 0 {
 			groups = append(groups, group{tickets: w.pending, err: w.syncErr})

@@ -20,9 +20,13 @@ var (
 	ErrInvalid = errors.New("invalid")
 	// ErrDamaged: what is stored is not what was written (checksum or file format).
 	ErrDamaged = errors.New("damaged")
-	// ErrUnavailable: the writer has stopped, or a commit failed and nobody
-	// knows whether its operations are stored.
+	// ErrUnavailable: the writer or the store has stopped. Nothing of what was asked
+	// for is stored.
 	ErrUnavailable = errors.New("unavailable")
+	// ErrUnknown: a commit or a sync failed, or the caller stopped waiting for it, so
+	// the operations may be stored or not. It wraps the cause, which may be another of
+	// these errors: test for ErrUnknown first.
+	ErrUnknown = errors.New("outcome unknown")
 	// ErrOverloaded: more is waiting to be written than the limit allows.
 	// Nothing of the refused ticket is stored.
 	ErrOverloaded = errors.New("overloaded")

@@ -13,7 +13,8 @@ import (
 // when their fate is known.
 type Ticket struct {
 	Ops []Op
-	// Errs is set before Done is called: one entry an op, nil for success.
+	// Errs is set before Done is called: one entry an op, nil for success. With
+	// ErrUnknown the op may be stored; with any other error it is not.
 	Errs []error
 	// Done is called once, after the transaction is committed and synced (or
 	// failed): one call at a time for all tickets, in the order of their
@@ -148,8 +149,12 @@ func signal(c chan struct{}) {
 }
 
 // Do submits ops as one ticket and waits for the commit. The first error of an
-// op is returned. When ctx ends first, the ops may still be committed.
+// op is returned. When ctx ends before that the error is ErrUnknown, as the ops may
+// still be committed; when it has ended already, nothing is submitted.
 func (w *Writer) Do(ctx context.Context, ops ...Op) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	done := make(chan struct{})
 	t := &Ticket{Ops: ops, Done: func(*Ticket) { close(done) }}
 	if err := w.Submit(t); err != nil {
@@ -158,7 +163,7 @@ func (w *Writer) Do(ctx context.Context, ops ...Op) error {
 	select {
 	case <-done:
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return unknown(context.Cause(ctx))
 	}
 	for _, err := range t.Errs {
 		if err != nil {
@@ -175,7 +180,8 @@ func (w *Writer) Backlog() int64 {
 	return w.bytes
 }
 
-// close refuses new tickets. After an error it fails those that wait.
+// close refuses new tickets. After an error it fails those that wait: they were not
+// given to the store.
 func (w *Writer) close(err error) {
 	w.mu.Lock()
 	if w.closed == nil || err != nil {
@@ -197,6 +203,11 @@ func (w *Writer) close(err error) {
 	}
 }
 
+// unknown is the error of ops whose commit or sync has failed with err.
+func unknown(err error) error { return fmt.Errorf("%w: %w", ErrUnknown, err) }
+
+// unavailable is the error of ops that the Store was never given, since it has
+// failed with err before. A Store returns no ErrUnknown, so this is never both.
 func unavailable(err error) error {
 	if errors.Is(err, ErrUnavailable) {
 		return err

@@ -106,14 +106,14 @@ func (b *bench) stored(names ...string) {
 }
 
 // is fails the test unless every op of the ticket was answered with an error
-// that is want (nil for success).
+// that is want (nil for success). Unknown is no answer for what is known.
 func (b *bench) is(t *storage.Ticket, want error) {
 	b.Helper()
 	if len(t.Errs) != len(t.Ops) {
 		b.Fatalf("%d answers for %d ops", len(t.Errs), len(t.Ops))
 	}
 	for _, err := range t.Errs {
-		if !errors.Is(err, want) {
+		if !errors.Is(err, want) || errors.Is(want, storage.ErrUnavailable) && errors.Is(err, storage.ErrUnknown) {
 			b.Errorf("answer %v, want %v", err, want)
 		}
 	}
@@ -165,9 +165,10 @@ func TestEveryWaiterLearnsTheFateOfItsCommit(t *testing.T) {
 					return
 				}
 				b.stored(names...)
-				for _, w := range append(waiting, behind) {
-					b.is(w, storage.ErrUnavailable)
+				for _, w := range waiting {
+					b.is(w, storage.ErrUnknown)
 				}
+				b.is(behind, storage.ErrUnavailable) // the store was never given it
 				b.stopped(c.want)
 			})
 		})
@@ -183,11 +184,11 @@ func (b *bench) stopped(why error) {
 	default:
 		b.Fatal("the writer goes on")
 	}
-	if !errors.Is(b.err, storage.ErrUnavailable) || !errors.Is(b.err, why) {
+	if !errors.Is(b.err, storage.ErrUnavailable) || errors.Is(b.err, storage.ErrUnknown) || !errors.Is(b.err, why) {
 		b.Errorf("Run returned %v, want unavailable because of %v", b.err, why)
 	}
 	late := b.appends("late", b.topic)
-	if err := b.writer.Submit(late); !errors.Is(err, storage.ErrUnavailable) || !errors.Is(err, why) {
+	if err := b.writer.Submit(late); !errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrUnknown) || !errors.Is(err, why) {
 		b.Errorf("Submit after the end: %v, want unavailable because of %v", err, why)
 	}
 	if err := b.writer.Do(b.Context(), late.Ops...); !errors.Is(err, storage.ErrUnavailable) {
@@ -357,7 +358,7 @@ func TestCommitFailsWhileStopping(t *testing.T) {
 		b.stop()
 		close(first.Release)
 		synctest.Wait()
-		b.is(lost, storage.ErrUnavailable)
+		b.is(lost, storage.ErrUnknown)
 		b.is(behind, storage.ErrUnavailable)
 		b.stopped(errDisk)
 	})
@@ -407,8 +408,11 @@ func TestDoReportsTheFirstErrorAndHonoursItsContext(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, errDisk)
 		defer cancel()
-		if err := b.writer.Do(ctx, b.appends("slow", b.topic).Ops...); !errors.Is(err, errDisk) {
-			t.Errorf("Do with a context that ends: %v, want its cause", err)
+		if err := b.writer.Do(ctx, b.appends("slow", b.topic).Ops...); !errors.Is(err, errDisk) || !errors.Is(err, storage.ErrUnknown) {
+			t.Errorf("Do with a context that ends: %v, want unknown and the cause", err)
+		}
+		if err := b.writer.Do(ctx, b.appends("late", b.topic).Ops...); !errors.Is(err, errDisk) || errors.Is(err, storage.ErrUnknown) {
+			t.Errorf("Do with a context that has ended: %v, want the cause alone", err)
 		}
 		close(second.Release)
 		synctest.Wait()
@@ -455,25 +459,57 @@ func TestNothingIsAnsweredBeforeTheSync(t *testing.T) {
 	})
 }
 
-func TestFailedSyncFailsEverybodyAndStopsTheWriter(t *testing.T) {
+func TestAfterAFailedSyncWhatWasCommittedIsUnknownAndWhatWaitsIsNotStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, storage.WriterLimits{}, nil)
 		release := b.store.HoldSync()
 		first := b.submit("first")
 		synctest.Wait()
-		second := b.submit("second")
+		large := b.appends("large", b.topic) // committed while the first one is synced
+		large.Bytes = 1 << 20
+		if err := b.writer.Submit(large); err != nil {
+			t.Fatal(err)
+		}
 		synctest.Wait()
-		b.store.FailSync(errors.New("disk is gone"))
+		waiting := b.submit("waiting")
+		synctest.Wait()
+		b.stored("first", "large")
+		b.store.FailSync(errDisk)
 		close(release)
 		synctest.Wait()
-		b.is(first, storage.ErrUnavailable)
-		b.is(second, storage.ErrUnavailable)
-		if err := b.writer.Submit(b.appends("late", b.topic)); !errors.Is(err, storage.ErrUnavailable) {
-			t.Errorf("submit after a failed sync: %v", err)
+		b.is(first, storage.ErrUnknown)
+		b.is(first, errDisk)
+		b.is(large, storage.ErrUnknown)
+		b.is(waiting, storage.ErrUnavailable)
+		b.stopped(errDisk)
+	})
+}
+
+// A commit that is under way when a sync fails is not waited for by those who were
+// not in it.
+func TestCommitUnderWayWhenTheSyncFailsIsUnknown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		second := hold()
+		b := newBench(t, storage.WriterLimits{}, map[int]storetest.Fault{2: second})
+		release := b.store.HoldSync()
+		first := b.submit("first")
+		synctest.Wait()
+		large := b.appends("large", b.topic)
+		large.Bytes = 1 << 20
+		if err := b.writer.Submit(large); err != nil {
+			t.Fatal(err)
 		}
-		<-b.ended
-		if !errors.Is(b.err, storage.ErrUnavailable) {
-			t.Errorf("Run returned %v", b.err)
-		}
+		synctest.Wait()
+		behind := b.submit("behind")
+		b.store.FailSync(errDisk)
+		close(release)
+		synctest.Wait()
+		b.is(first, storage.ErrUnknown)
+		b.is(behind, storage.ErrUnavailable)
+		close(second.Release)
+		synctest.Wait()
+		b.is(large, storage.ErrUnknown)
+		b.stored("first", "large")
+		b.stopped(errDisk)
 	})
 }

@@ -19,6 +19,9 @@ type Fault struct {
 	After error
 	// Entered, unless nil, is closed when the commit begins.
 	Entered chan struct{}
+	// If, unless nil, says which commit it is that FailNext means: the next one of which
+	// it reports true.
+	If func(ops []storage.Op) bool
 	// Release, unless nil, keeps the commit from going on until it is closed.
 	Release chan struct{}
 }
@@ -165,7 +168,7 @@ func (f *Faulty) begin(ops []storage.Op) (Fault, error) {
 	}
 	f.commits = append(f.commits, append([]storage.Op(nil), ops...))
 	fault := f.faults[len(f.commits)]
-	if f.next != nil {
+	if f.next != nil && (f.next.If == nil || f.next.If(ops)) {
 		fault, f.next = *f.next, nil
 	}
 	if f.broken != nil {

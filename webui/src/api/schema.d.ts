@@ -792,12 +792,14 @@ export interface components {
             /** @description What was wrong and what would be right. */
             detail?: string;
             /**
-             * @description Stable; for programs. Of calls: `unavailable` did not run; `timeout` and
-             *     `provider_gone` may have run; `call_failed` was answered with an error;
-             *     `bad_answer` was answered with something that is not JSON.
+             * @description Stable; for programs. `unknown` (500): it may be done or not; send it again,
+             *     messages with the same ids. With `unavailable` (503), `full` (507) and those of
+             *     a 4xx nothing was done. Of calls: `unavailable` did not run; `timeout`,
+             *     `provider_gone` and `unknown` may have run; `call_failed` was answered with an
+             *     error; `bad_answer` was answered with something that is not JSON.
              * @enum {string}
              */
-            code: "internal" | "invalid" | "not_found" | "exists" | "conflict" | "precondition_failed" | "unauthorized" | "forbidden" | "too_large" | "quota" | "unavailable" | "timeout" | "full" | "provider_gone" | "call_failed" | "bad_answer";
+            code: "internal" | "invalid" | "not_found" | "exists" | "conflict" | "precondition_failed" | "unauthorized" | "forbidden" | "too_large" | "quota" | "unavailable" | "unknown" | "timeout" | "full" | "provider_gone" | "call_failed" | "bad_answer";
             /** @description For a conflict of a plan: a fresh one. */
             plan?: components["schemas"]["Plan"];
             /** @description For `call_failed`: the error as the service answered it, if it is JSON. */
