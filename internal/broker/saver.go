@@ -174,15 +174,22 @@ func (s *saver) commit(ops []storage.Op) []error {
 }
 
 // finish notes the outcome at the group. What could not be stored for want of
-// room is tried again; a conflict means that the group was relocated or removed
-// in between, and its old place is void.
+// room is tried again, and acks are not answered with a no that the next save would
+// belie; a conflict means that the group was relocated or removed in between, and its
+// old place is void.
 func (s *saver) finish(p *saving) {
 	switch {
 	case p.err == nil:
 		p.g.mu.Lock()
 		p.g.saved(p.op)
 		p.g.mu.Unlock()
-	case errors.Is(p.err, storage.ErrFull), errors.Is(p.err, storage.ErrOverloaded):
+	case errors.Is(p.err, storage.ErrOverloaded):
+		p.g.mu.Lock()
+		p.g.acks = append(p.acks, p.g.acks...)
+		p.g.mu.Unlock()
+		p.acks = nil
+		s.mark(p.g, false)
+	case errors.Is(p.err, storage.ErrFull):
 		s.mark(p.g, false)
 	}
 }
