@@ -131,6 +131,9 @@ func (s *Store) Maintain() error {
 	if err := s.merge(now); err != nil {
 		return s.fail(translate(err))
 	}
+	if err := s.bump(now, false); err != nil {
+		return s.fail(err)
+	}
 	err := s.maintain(now)
 	return s.tolerateFull(err)
 }
@@ -194,12 +197,15 @@ func (s *Store) logState() wal {
 	return wal{frames: frames, copied: min(s.copier.frames, frames)}
 }
 
-// noteCopied remembers the outcome of a checkpoint.
-func (s *Store) noteCopied(w wal, round int64) {
-	if _, now := s.gatherer.logged(); now == round {
-		s.copier.round, s.copier.frames = round, w.copied
-	}
+// noteCopied remembers the outcome of a checkpoint whose pages are on disk.
+func (s *Store) noteCopied(w wal, round int64) error {
 	s.noRoom = false
+	if _, now := s.gatherer.logged(); now != round {
+		return nil
+	}
+	s.copier.round, s.copier.frames = round, w.copied
+	r := s.gatherer.now()
+	return ioError(s.mark.copied(r, w.copied, s.generation.stored(r, w.copied)))
 }
 
 // collect takes the result of a running background copy. It waits for it only
@@ -210,10 +216,10 @@ func (s *Store) collect(wait bool) error {
 	}
 	s.copier.running = false
 	c := <-s.copier.done
-	if c.err == nil {
-		s.noteCopied(c.wal, s.copier.round)
+	if c.err != nil {
+		return c.err
 	}
-	return c.err
+	return s.noteCopied(c.wal, s.copier.round)
 }
 
 // checkpointHere copies the rest of the log on the writing connection.
@@ -227,6 +233,10 @@ func (s *Store) checkpointHere(mode statement, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	s.noteCopied(w, round)
-	return nil
+	if w.left() > 0 { // SQLite syncs the database when it has copied all
+		if err := syncData(s.copier.file); err != nil {
+			return fmt.Errorf("sync database: %w: %w", storage.ErrUnavailable, err)
+		}
+	}
+	return s.noteCopied(w, round)
 }

@@ -51,7 +51,7 @@ func (s *Store) transaction(f func() error) error {
 		return err
 	}
 	s.recent.publish(s.picture, s.picture.undo)
-	s.sync.commits.Add(1)
+	s.committed()
 	return nil
 }
 

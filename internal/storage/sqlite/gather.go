@@ -3,8 +3,10 @@ package sqlite
 import (
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"runtime"
 	"sync/atomic"
+	"syscall"
 	"unsafe"
 
 	"modernc.org/libc"
@@ -25,6 +27,11 @@ type gatherer struct {
 	*vfs
 	torn *atomic.Bool // of the Store
 	log  *logFile     // nil before the connection has opened it
+
+	// begin is told that the log is about to start a round, before it does, and of the
+	// frames in the one before. Its error fails the transaction.
+	begin func(next round, before int64) error
+	found round // of the log that was there when it was opened
 }
 
 const (
@@ -37,8 +44,9 @@ const (
 	gatherBytes = 60 << 10
 )
 
-func newGatherer(torn *atomic.Bool) (g *gatherer, err error) {
-	g = &gatherer{torn: torn}
+// newGatherer makes one for a log that is found in a round.
+func newGatherer(torn *atomic.Bool, found round, begin func(next round, before int64) error) (g *gatherer, err error) {
+	g = &gatherer{torn: torn, found: found, begin: begin}
 	g.vfs, err = newVFS(func(tls *libc.TLS, file uintptr, flags int32) {
 		switch {
 		case flags&lib.SQLITE_OPEN_WAL != 0:
@@ -66,6 +74,12 @@ type logFile struct {
 
 	page  int64 // bytes of a page; 0 before the first one was written
 	round int64 // how often the log has started again
+
+	begin func(next round, before int64) error // of the gatherer
+	now   round                                // what the frames are part of
+	sum   logSum                               // of the last head that was written
+	ends  int64                                // behind the last frame that ends a transaction
+	end   lastFrame                            // that one
 }
 
 // logged is how many frames the log has, as far as they were written by this
@@ -76,6 +90,32 @@ func (g *gatherer) logged() (frames, round int64) {
 		return 0, 0
 	}
 	return (f.next - logHead) / (frameHead + f.page), f.round
+}
+
+// position is where the log ends: behind the last frame of a transaction. It is asked for
+// between two commits; after one that failed it means nothing.
+func (g *gatherer) position() position {
+	f := g.log
+	if f == nil || f.page == 0 {
+		return position{}
+	}
+	return position{round: f.now, frames: (f.ends - logHead) / (frameHead + f.page), last: f.end}
+}
+
+// now is the round of the log, as far as it is known.
+func (g *gatherer) now() round {
+	if g.log == nil {
+		return g.found
+	}
+	return g.log.now
+}
+
+// position is a place in the log, at the end of a transaction.
+type position struct {
+	round      round
+	frames     int64 // of the round
+	last       lastFrame
+	generation int64 // of what is stored up to there; see bump
 }
 
 // keepLock has the connection keep the lock on writing once it has it. It is the
@@ -99,7 +139,7 @@ func (g *gatherer) keepLock(tls *libc.TLS, file uintptr) {
 // gather puts our functions in the place of the system's.
 func (g *gatherer) gather(tls *libc.TLS, file uintptr) {
 	table, system := g.methods(tls, file)
-	f := &logFile{file: file, buf: make([]byte, 0, gatherBytes+1<<16+frameHead)}
+	f := &logFile{file: file, buf: make([]byte, 0, gatherBytes+1<<16+frameHead), begin: g.begin, now: g.found}
 	write := function[xMove](system.FxWrite)
 	f.write = func(tls *libc.TLS, file, buf uintptr, n int32, offset int64) int32 {
 		if g.torn.Load() {
@@ -147,10 +187,14 @@ func (f *logFile) add(tls *libc.TLS, file, buf uintptr, n int32, offset int64) i
 		}
 		f.buf = append(f.buf, data...)
 		f.open, f.last = true, binary.BigEndian.Uint32(data[4:]) != 0
+		f.head(data)
 		return lib.SQLITE_OK
 	case f.open && offset == end && n > frameHead:
 		f.buf = append(f.buf, data...)
 		f.open, f.next, f.page = false, offset+int64(n), int64(n)
+		if f.last {
+			f.ends = f.next
+		}
 		if f.last || len(f.buf) >= gatherBytes {
 			return f.flush(tls)
 		}
@@ -162,12 +206,49 @@ func (f *logFile) add(tls *libc.TLS, file, buf uintptr, n int32, offset int64) i
 		return rc
 	}
 	f.next = offset + int64(n)
-	if offset == 0 && n == logHead {
-		f.round++
-	} else if n > logHead {
+	switch {
+	case offset == 0 && n == logHead:
+		if rc := f.again(data); rc != lib.SQLITE_OK {
+			return rc
+		}
+	case n == frameHead:
+		f.last = binary.BigEndian.Uint32(data[4:]) != 0
+		f.head(data)
+		if f.last && f.page > 0 { // a head that is written again comes without its page
+			f.ends = f.next + f.page
+		}
+	case n > logHead:
 		f.page = int64(n)
+		if f.last {
+			f.ends = f.next
+		}
 	}
 	return f.write(tls, file, buf, n, offset)
+}
+
+// head takes note of what the head of a frame says.
+func (f *logFile) head(b []byte) {
+	seed := f.sum
+	f.sum = sumAt(b[16:])
+	if f.last {
+		f.end = lastFrame{Page: binary.BigEndian.Uint32(b), Size: binary.BigEndian.Uint32(b[4:]), Seed: seed, Sum: f.sum}
+	}
+}
+
+// again takes note of the head of the log, before it is written: a new round begins.
+func (f *logFile) again(b []byte) int32 {
+	next, before := parseRound(b), int64(0)
+	if f.page > 0 {
+		before = (f.ends - logHead) / (frameHead + f.page)
+	}
+	if err := f.begin(next, before); errors.Is(err, syscall.ENOSPC) {
+		return lib.SQLITE_FULL
+	} else if err != nil {
+		return lib.SQLITE_IOERR_WRITE
+	}
+	f.round++
+	f.now, f.sum, f.ends = next, sumAt(b[24:]), logHead
+	return lib.SQLITE_OK
 }
 
 // flush writes what is gathered. After an error it is gone, as SQLite takes it to

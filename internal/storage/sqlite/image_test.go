@@ -177,7 +177,7 @@ func TestImageOfAKilledProcessHasItsLog(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	_, next := killedWriter(t, path)
+	_, next := killedWriter(t, path, "", 20)
 	before := readFiles(t, path, path+"-wal")
 	im, err := OpenImage(path)
 	if err != nil {

@@ -16,12 +16,16 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
-// writerPath, when set, makes the test binary the process that is killed.
-const writerPath = "ZBUS_TEST_WRITER_PATH"
+// writerPath, when set, makes the test binary the process that is killed. writerMode has
+// it sync, too, as a broker does: "fsync" or "relaxed".
+const (
+	writerPath = "ZBUS_TEST_WRITER_PATH"
+	writerMode = "ZBUS_TEST_WRITER_MODE"
+)
 
 func TestMain(m *testing.M) {
 	if path := os.Getenv(writerPath); path != "" {
-		err := writeForEver(path)
+		err := writeForEver(path, os.Getenv(writerMode))
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -38,8 +42,12 @@ func killLimits() freshLimits {
 
 // writeForEver commits batches and prints after each what must not be lost: the
 // group's cursor and the next offsets.
-func writeForEver(path string) error {
-	s, err := Open(context.Background(), Options{Path: path, fresh: killLimits()})
+func writeForEver(path, mode string) error {
+	o := Options{Path: path, fresh: killLimits()}
+	if mode == Relaxed.String() {
+		o.Durability, o.SyncInterval = Relaxed, 20*time.Millisecond
+	}
+	s, err := Open(context.Background(), o)
 	if err != nil {
 		return err
 	}
@@ -59,6 +67,11 @@ func writeForEver(path string) error {
 		errs, err := s.Commit(ops)
 		if err = errors.Join(append(errs, err)...); err != nil {
 			return fmt.Errorf("commit: %w", err)
+		}
+		if mode != "" {
+			if err := s.Sync(); err != nil {
+				return err
+			}
 		}
 		fmt.Println(cursor, strings.Trim(fmt.Sprint(next), "[]"))
 		if err := s.Maintain(); err != nil {
@@ -90,8 +103,9 @@ func bodyOf(offset int64) []byte {
 	return fmt.Appendf(nil, "body %d %0*d", offset, int(offset%700), offset)
 }
 
-func TestKilledProcessLosesNothingCommitted(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "zbus.db")
+// killTopicsIn makes the database that is written to.
+func killTopicsIn(t *testing.T, path string) {
+	t.Helper()
 	s := mustOpen(t, Options{Path: path})
 	for i := range killTopics {
 		addTopic(t, s, fmt.Sprint("t", i))
@@ -100,10 +114,15 @@ func TestKilledProcessLosesNothingCommitted(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestKilledProcessLosesNothingCommitted(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "zbus.db")
+	killTopicsIn(t, path)
 	var checked [killTopics]int64
 	merged := int64(0)
 	for range 20 {
-		cursor, next := killedWriter(t, path)
+		cursor, next := killedWriter(t, path, "", 1+rand.IntN(60))
 		s := mustOpen(t, Options{Path: path, fresh: killLimits()})
 		state, err := s.Load(context.Background())
 		if err != nil {
@@ -145,12 +164,12 @@ func checkBodies(t *testing.T, s *Store, topic storage.Topic, checked *int64) {
 	}
 }
 
-// killedWriter runs a writer, kills it in the middle of its work and returns
-// the last that it printed.
-func killedWriter(t *testing.T, path string) (cursor int64, next [killTopics]int64) {
+// killedWriter runs a writer, kills it in the middle of its work, after so many lines, and
+// returns the last that it printed.
+func killedWriter(t *testing.T, path, mode string, left int) (cursor int64, next [killTopics]int64) {
 	t.Helper()
 	c := exec.Command(os.Args[0])
-	c.Env = append(os.Environ(), writerPath+"="+path)
+	c.Env = append(os.Environ(), writerPath+"="+path, writerMode+"="+mode)
 	c.Stderr = os.Stderr
 	out, err := c.StdoutPipe()
 	if err != nil {
@@ -160,7 +179,7 @@ func killedWriter(t *testing.T, path string) (cursor int64, next [killTopics]int
 		t.Fatal(err)
 	}
 	lines := bufio.NewScanner(out)
-	for left := 1 + rand.IntN(60); lines.Scan(); left-- {
+	for ; lines.Scan(); left-- {
 		if left == 0 {
 			_ = c.Process.Kill() // what was printed meanwhile counts as well
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -47,11 +48,16 @@ type Options struct {
 	CacheBytes int64
 	// Conditions are told what is wrong with the store. May be nil.
 	Conditions *condition.Board
+	// AcceptLoss is the ID of a [storage.Loss]: what it says is missing may be.
+	AcceptLoss string
+	// Used says that there has been a database at Path. Without it one is created.
+	Used bool
 	// Log takes warnings. By default they are dropped.
 	Log *slog.Logger
 
 	fresh    freshLimits // tests have others
 	imageLog int64       // maxImageLog; tests have another
+	witness  [16]byte    // of the directory; tests that cut the power have another
 }
 
 func (o Options) withDefaults() Options {
@@ -66,6 +72,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.imageLog == 0 {
 		o.imageLog = maxImageLog
+	}
+	if o.witness == ([16]byte{}) {
+		o.witness = witness(filepath.Dir(o.Path))
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -84,9 +93,11 @@ type Store struct {
 	gatherer   *gatherer // of writer
 	picture    *picture
 	batch      *batch
-	noRoom     bool      // the last checkpoint found no space, and the log says so
+	noRoom     bool // the last checkpoint found no space, and the log says so
+	generation generation
 	mergeAfter time.Time // there was no space to merge: not again before
 
+	mark   *mark                 // nil when there was no room for one
 	failed atomic.Pointer[error] // why nothing more may be written; set once
 	torn   atomic.Bool           // what readers are told to read may not be there: see carrier
 	sync   syncer
@@ -105,10 +116,12 @@ var _ storage.Store = (*Store)(nil)
 // A file that is damaged is refused with [storage.ErrDamaged]; one that is not
 // ours, or was written by a newer version, with [storage.ErrInvalid]. Refused
 // files are not changed. After an unclean stop the file is checked first, a large
-// one but for its messages.
+// one but for its messages. When something that was answered is missing, the error is a
+// [storage.Loss].
 func Open(ctx context.Context, options Options) (*Store, error) {
 	options = options.withDefaults()
-	if err := prepare(ctx, options); err != nil {
+	found, err := prepare(ctx, options)
+	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", options.Path, err)
 	}
 	s := &Store{
@@ -117,19 +130,25 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 		readers: newReaders(readerSetup(options)),
 	}
 	s.images.none.L = &s.images.mu
-	if err := s.open(); err != nil {
-		_ = s.release(s.readers.close())
+	if err := s.open(found); err != nil {
+		s.failed.Store(&err) // the log stays as it is
+		_ = errors.Join(s.release(s.readers.close()), s.mark.close())
 		return nil, fmt.Errorf("open %s: %w", options.Path, err)
 	}
+	s.mark.start(func(err error) { _ = s.fail(err) })
 	go s.copier.run()
 	return s, nil
 }
 
 // open opens all connections but most readers, and loads the picture. What it opened before an
 // error is in s.
-func (s *Store) open() (err error) {
+func (s *Store) open(found *markState) (err error) {
 	o := s.options
-	if s.gatherer, err = newGatherer(&s.torn); err != nil {
+	log, err := logRound(o.Path + "-wal")
+	if err != nil {
+		return err
+	}
+	if s.gatherer, err = newGatherer(&s.torn, log, s.begin); err != nil {
 		return err
 	}
 	w := writerSetup(o)
@@ -151,12 +170,18 @@ func (s *Store) open() (err error) {
 	for _, t := range s.picture.topics {
 		s.recent.show(s.picture, t)
 	}
+	if err := s.openMark(found, log); err != nil {
+		return err
+	}
 	// A log that a killed process left may not be on disk yet. It has to be
 	// before anybody is shown what it holds.
 	if err := s.tolerateFull(s.checkpointHere(checkpointRestart, time.Now())); err != nil {
 		return err
 	}
-	return s.sync.open(o)
+	if err := s.sync.open(o); err != nil {
+		return err
+	}
+	return s.bump(time.Now(), true)
 }
 
 // Close implements [storage.Store]. It waits for calls and images that are reading. After
@@ -174,14 +199,28 @@ func (s *Store) Close() error {
 		}
 	}
 	idle := s.readers.close()
+	s.mark.halt()
 	var err error
 	if s.failed.Load() == nil {
-		_, err = checkpoint(s.writer, checkpointRestart)
-		if err != nil {
-			err = fmt.Errorf("last checkpoint: %w", translate(err))
-		}
+		err = s.finish()
 	}
-	return errors.Join(err, s.release(idle))
+	return errors.Join(err, s.release(idle), s.mark.close())
+}
+
+// finish copies all of the log, and has the mark say so before the log is removed.
+func (s *Store) finish() error {
+	err := s.bump(time.Now(), true)
+	if err != nil {
+		return err
+	}
+	w, err := checkpoint(s.writer, checkpointRestart)
+	if err != nil {
+		return fmt.Errorf("last checkpoint: %w", translate(err))
+	}
+	if w.left() > 0 || w.busy {
+		return nil
+	}
+	return s.closeMark()
 }
 
 // release closes what is open. When the connection that is closed last can

@@ -54,8 +54,10 @@ func (s shape) records(ticket int64) []storage.Record {
 // newLedger replaces the database by one with empty topics and a group in each.
 func newLedger(t *testing.T, path string) {
 	t.Helper()
-	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
-		t.Fatal(err)
+	for _, suffix := range []string{"", markSuffix} {
+		if err := os.Remove(path + suffix); err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
 	}
 	s := mustOpen(t, Options{Path: path})
 	for i := range cutTopics {

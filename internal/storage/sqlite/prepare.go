@@ -23,26 +23,74 @@ const (
 )
 
 // prepare makes sure that there is a sound database of ours with the newest
-// schema. It looks before it writes: a file that it refuses stays as it is.
-func prepare(ctx context.Context, o Options) error {
-	if _, err := os.Stat(o.Path); errors.Is(err, fs.ErrNotExist) {
-		return create(ctx, o)
+// schema, and returns its mark, or nil when there is none. It looks before it writes: a
+// file that it refuses stays as it is.
+func prepare(ctx context.Context, o Options) (*markState, error) {
+	m, err := prepareOnce(ctx, o)
+	if errors.Is(err, errAccepted) {
+		m, err = prepareOnce(ctx, o)
+	}
+	return m, err
+}
+
+func prepareOnce(ctx context.Context, o Options) (*markState, error) {
+	m, err := readMark(o.Path)
+	marked := m != nil || errors.Is(err, errMark)
+	if errors.Is(err, errMark) {
+		o.Log.Warn("what the database may not be older than is not known, and not checked", "path", o.Path+markSuffix, "err", err)
 	} else if err != nil {
-		return err
+		return nil, err
+	}
+	if _, err := os.Stat(o.Path); errors.Is(err, fs.ErrNotExist) {
+		if marked || o.Used {
+			loss := newLoss(m, o.Path, "%s is missing from a directory that had it", o.Path)
+			return nil, refuse(o, loss, true)
+		}
+		return nil, create(ctx, o)
+	} else if err != nil {
+		return nil, err
 	}
 	newest, err := newestSchema()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	version, err := inspect(o)
+	if err := checkMagic(o.Path); err != nil {
+		return nil, err
+	}
+	if _, err := examineLog(o, m); err != nil {
+		return nil, err
+	}
+	version, err := inspect(o, m)
+	var loss *storage.Loss
 	switch {
+	case errors.As(err, &loss):
+		return nil, refuse(o, loss, true)
 	case err != nil:
-		return err
+		return nil, err
 	case version > newest:
-		return fmt.Errorf("schema %d is newer than this program knows (%d): %w", version, newest, storage.ErrInvalid)
+		return nil, fmt.Errorf("schema %d is newer than this program knows (%d): %w", version, newest, storage.ErrInvalid)
 	case version < newest:
+		return m, migrateMarked(ctx, o, m)
+	}
+	return m, nil
+}
+
+// migrateMarked has the mark say that the log is in other hands while the schema changes.
+func migrateMarked(ctx context.Context, o Options, m *markState) error {
+	if m == nil {
 		return migrate(ctx, o)
 	}
+	k, err := openMark(o.Path, m)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(k.flag(markLoose, markClosed), k.close()); err != nil {
+		return err
+	}
+	if err := migrate(ctx, o); err != nil {
+		return err
+	}
+	*m = k.state()
 	return nil
 }
 
@@ -119,11 +167,9 @@ func newestSchema() (newest int64, err error) {
 }
 
 // inspect reads the schema version of an existing file, and checks the whole of
-// it if it was not closed properly. It writes neither to it nor to its log.
-func inspect(o Options) (version int64, err error) {
-	if err := checkMagic(o.Path); err != nil {
-		return 0, err
-	}
+// it if it was not closed properly. It writes neither to it nor to its log. With a mark it
+// refuses a database that is another one or older.
+func inspect(o Options, m *markState) (version int64, err error) {
 	unclean := size(o.Path+"-wal") > 0
 	setup := readerSetup(o)
 	setup.still = !unclean
@@ -134,6 +180,11 @@ func inspect(o Options) (version int64, err error) {
 	defer func() { _ = c.close() }()
 	if err := checkOurs(c); err != nil {
 		return 0, err
+	}
+	if m != nil {
+		if err := checkSelf(c, o, m, unclean); err != nil {
+			return 0, err
+		}
 	}
 	if unclean {
 		if err := quickCheck(c, o); err != nil {
@@ -169,6 +220,40 @@ func schemaOf(c *conn) (int64, error) {
 		return 0, err
 	}
 	return integer(v), nil
+}
+
+// checkSelf makes sure that the database is the one of the mark, and no older.
+func checkSelf(c *conn, o Options, m *markState, unclean bool) error {
+	with, err := readSelf(c)
+	if err != nil {
+		return err
+	}
+	var without *self
+	if unclean {
+		without = selfWithoutLog(o)
+	}
+	if loss := judgeSelf(m, o.Path, with, without); loss != nil {
+		return loss
+	}
+	return nil
+}
+
+// selfWithoutLog is what the database file says by itself, or nil: a page that was being
+// copied when the power was cut can be half there, which is no fault as long as the log
+// has it.
+func selfWithoutLog(o Options) *self {
+	setup := readerSetup(o)
+	setup.still = true
+	c, err := open(setup)
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = c.close() }()
+	found, err := readSelf(c)
+	if err != nil {
+		return nil
+	}
+	return &found
 }
 
 func checkMagic(path string) error {

@@ -42,6 +42,8 @@ const (
 	insertJournal
 	insertAudit
 
+	setGeneration
+
 	checkpointPassive
 	checkpointRestart
 
@@ -130,6 +132,8 @@ var sqlText = [statements]string{
 	deleteDropped: "DELETE FROM dropped WHERE lo = ?1",
 	insertJournal: "INSERT INTO cursor_journal (" + journalColumns + ") VALUES (" + slots(13) + ")",
 	insertAudit:   "INSERT INTO audit (" + auditColumns + ") VALUES (" + slots(6) + ")",
+
+	setGeneration: "UPDATE identity SET generation = ?1",
 
 	checkpointPassive: "PRAGMA wal_checkpoint(PASSIVE)",
 	checkpointRestart: "PRAGMA wal_checkpoint(RESTART)",

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"fmt"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -20,6 +21,24 @@ type syncer struct {
 	last atomic.Int64 // when the last sync began, in nanoseconds since began
 
 	synced int64 // transactions known to be on disk; of the goroutine that calls Sync
+
+	mu sync.Mutex
+	at position // guarded by mu: behind the last transaction
+}
+
+// note takes note of a transaction, behind which the log ends there.
+func (y *syncer) note(p position) {
+	y.mu.Lock()
+	y.at = p
+	y.mu.Unlock()
+	y.commits.Add(1)
+}
+
+// position is where the log ended when the last transaction had been committed.
+func (y *syncer) position() position {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	return y.at
 }
 
 func (y *syncer) open(o Options) (err error) {
@@ -62,9 +81,13 @@ func (s *Store) Sync() error {
 	if commits == y.synced || !y.due() {
 		return nil
 	}
-	began := int64(time.Since(y.began))
+	began, at := int64(time.Since(y.began)), y.position()
 	if err := syncData(y.log); err != nil {
 		return s.fail(fmt.Errorf("sync %s: %w", y.log.Name(), err))
+	}
+	// Before anybody is answered: a killed process leaves what is written, synced or not.
+	if err := s.mark.reached(at); err != nil {
+		return s.fail(ioError(err))
 	}
 	y.synced = commits
 	y.last.Store(began)

@@ -1,0 +1,98 @@
+package sqlite
+
+import (
+	"database/sql/driver"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// bumpEvery is how old the last change of the generation may be when something is
+// committed. A copy of the database that is older than that is recognised.
+const bumpEvery = time.Second
+
+// self is what a database says of itself.
+type self struct {
+	identity   identity
+	generation int64 // grows with the first commit of a process and then with time: see bump
+}
+
+// readSelf reads it. A database whose schema is older says nothing.
+func readSelf(c *conn) (self, error) {
+	var s self
+	has, err := c.value("SELECT count(*) FROM sqlite_schema WHERE name = 'identity'")
+	if err != nil || has == int64(0) {
+		return s, translate(err)
+	}
+	rows := 0
+	for row, err := range c.ask("SELECT id, generation FROM identity") {
+		if err != nil {
+			return self{}, translate(err)
+		}
+		id, err := hex.DecodeString(text(row[0]))
+		if err != nil || len(id) != len(s.identity) {
+			return self{}, fmt.Errorf("identity %q: %w", text(row[0]), storage.ErrDamaged)
+		}
+		copy(s.identity[:], id)
+		s.generation = integer(row[1])
+		rows++
+	}
+	if rows != 1 {
+		return self{}, fmt.Errorf("%d identities: %w", rows, storage.ErrDamaged)
+	}
+	return s, nil
+}
+
+// generation is how the goroutine that commits counts up what the database says of itself.
+type generation struct {
+	self
+	frames  int64     // of the log's round, when it was committed
+	round   round     // that one
+	commits int64     // of the syncer, just after
+	at      time.Time // of the last try
+}
+
+// bump commits the next generation, if anything was committed since the last time, which
+// is a while ago unless it is urgent. It is a commit like any other, and need not be synced
+// at once: the mark names a generation only when it is on disk.
+func (s *Store) bump(now time.Time, urgent bool) error {
+	g := &s.generation
+	if s.sync.commits.Load() == g.commits || !urgent && now.Sub(g.at) < bumpEvery {
+		return nil
+	}
+	g.at = now
+	changed, err := s.writer.exec(setGeneration, number(nil, []driver.Value{g.generation + 1}))
+	if errors.Is(translate(err), storage.ErrFull) {
+		return nil // later
+	}
+	if err == nil && changed != 1 {
+		err = errMismatch
+	}
+	if err != nil {
+		return fmt.Errorf("next generation: %w", translate(err))
+	}
+	g.generation++
+	s.committed()
+	p := s.gatherer.position()
+	g.round, g.frames, g.commits = p.round, p.frames, s.sync.commits.Load()
+	return nil
+}
+
+// committed notes a transaction that has been committed.
+func (s *Store) committed() {
+	p := s.gatherer.position()
+	p.generation = s.generation.generation
+	s.sync.note(p)
+}
+
+// stored is the generation that the database has once so many frames of the log's round
+// are copied, 0 if that is not known.
+func (g *generation) stored(r round, frames int64) int64 {
+	if r == g.round && frames < g.frames {
+		return 0
+	}
+	return g.generation
+}
