@@ -106,5 +106,10 @@ func explain(err error) string {
 	if errors.Is(err, datadir.ErrInUse) {
 		return err.Error() + "; stop that one, or give this one a directory of its own with --data"
 	}
+	var loss *storage.Loss
+	if errors.As(err, &loss) {
+		return err.Error() + "; nothing was changed: put a backup in its place," +
+			" or continue without what is missing: zbus serve --accept-loss " + loss.ID
+	}
 	return err.Error()
 }

@@ -56,6 +56,10 @@ type Config struct {
 	// known, so that publishing it again stores nothing: 1s to 24h, 0 for not at
 	// all. Default: 10m.
 	DedupWindow time.Duration
+	// AcceptLoss names one loss that the broker refused to start over: what it said is
+	// missing may be. Empty: nothing may. Another name than that of the loss that is
+	// found changes nothing, so it does no harm when it is forgotten.
+	AcceptLoss string
 	// Advertise is the HOST:PORT that clients and other servers are told.
 	// Empty: derived from the bound address, see [Config.Advertised].
 	Advertise string

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/hex"
 	"fmt"
 	"strings"
 	"time"
@@ -36,6 +37,10 @@ func settings(c *Config) []setting {
 		{
 			"dedup-window", "DURATION", "how long the ids of messages published over HTTP are known; 0 for not at all",
 			duration{&c.DedupWindow, time.Second, 24 * time.Hour, "not at all"},
+		},
+		{
+			"accept-loss", "ID", "start although this is missing; a refused start names the ID",
+			text{&c.AcceptLoss, orEmpty(isLoss), "the ID that a refused start has named, such as 1a2b3c4d"},
 		},
 		{
 			"advertise", "HOST:PORT", "what clients and other servers are told to connect to (default: where it listens)",
@@ -94,6 +99,12 @@ func (s setting) fault(given string) error {
 // variable is the setting's name in the environment.
 func variable(name string) string {
 	return prefix + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+}
+
+// isLoss: eight hexadecimal digits.
+func isLoss(s string) bool {
+	_, err := hex.DecodeString(s)
+	return err == nil && len(s) == 8
 }
 
 func isAny(string) bool     { return true }

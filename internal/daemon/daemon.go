@@ -72,6 +72,7 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 	store, err := sqlite.Open(ctx, sqlite.Options{
 		Path:       Database(cfg.Data),
 		Durability: durability, SyncInterval: cfg.SyncInterval, Conditions: board, Log: log,
+		AcceptLoss: cfg.AcceptLoss, Used: dir.Used(),
 	})
 	if err != nil {
 		return err

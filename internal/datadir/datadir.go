@@ -51,6 +51,7 @@ type Dir struct {
 	path  string
 	lock  *os.File // open, and so locked, until Close
 	clean bool     // as found by Open
+	used  bool     // a broker has stopped here in order
 }
 
 // Open takes the directory for this process. A lock that is held it tries for
@@ -170,7 +171,7 @@ func readHolder(f io.Reader) string {
 func (d *Dir) takeMark() error {
 	switch err := os.Remove(d.Path(cleanName)); {
 	case err == nil:
-		d.clean = true
+		d.clean, d.used = true, true
 		return d.sync()
 	case !errors.Is(err, fs.ErrNotExist):
 		return err
@@ -191,6 +192,10 @@ func (d *Dir) Path(name string) string { return filepath.Join(d.path, name) }
 // Clean reports whether the last broker stopped in order, or none ever ran
 // here. Otherwise what it left has to be checked.
 func (d *Dir) Clean() bool { return d.clean }
+
+// Used reports whether a broker is known to have stopped here in order: then what it kept
+// has to be here, too.
+func (d *Dir) Used() bool { return d.used }
 
 // MarkClean records, durably, that this broker stops in order. It is called
 // after everything in the directory was written and closed, before Close.

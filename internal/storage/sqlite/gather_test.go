@@ -23,6 +23,7 @@ type logOnDisk struct {
 
 func newLogOnDisk(t *testing.T) *logOnDisk {
 	l := &logOnDisk{t: t}
+	l.begin = func(round, int64) error { return nil }
 	l.write = func(_ *libc.TLS, _, buf uintptr, n int32, offset int64) int32 {
 		if l.writes++; l.fails {
 			return lib.SQLITE_FULL

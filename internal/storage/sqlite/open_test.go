@@ -77,14 +77,14 @@ func TestFilesAreForTheOwnerOnly(t *testing.T) {
 	}
 }
 
-func TestCloseLeavesOneFile(t *testing.T) {
+func TestCloseLeavesTheDatabaseAndItsMark(t *testing.T) {
 	s := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "zbus.db")})
 	addTopic(t, s, "t")
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	names, _ := filepath.Glob(s.options.Path + "*")
-	if len(names) != 1 {
+	if len(names) != 2 || names[1] != s.options.Path+markSuffix {
 		t.Fatalf("left: %v", names)
 	}
 	if err := s.Close(); err != nil {
