@@ -60,22 +60,14 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 	defer func() { err = errors.Join(err, dir.Close()) }()
 	listeners, err := listen(ctx, cfg.Listen)
 	if err != nil {
-		return err
+		return errors.Join(err, dir.PutBack())
 	}
 	defer closeAll(listeners)
 
-	durability := sqlite.Fsync
-	if cfg.Durability == config.Relaxed {
-		durability = sqlite.Relaxed
-	}
 	board := condition.New(log)
-	store, err := sqlite.Open(ctx, sqlite.Options{
-		Path:       Database(cfg.Data),
-		Durability: durability, SyncInterval: cfg.SyncInterval, Conditions: board, Log: log,
-		AcceptLoss: cfg.AcceptLoss, Used: dir.Used(),
-	})
+	store, err := openStore(ctx, cfg, dir, board, log)
 	if err != nil {
-		return err
+		return errors.Join(err, dir.PutBack())
 	}
 	memory := divide(cfg)
 	b := parts{log: log, board: board, pprof: cfg.Pprof, listeners: listeners}
@@ -116,6 +108,19 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 		return err
 	}
 	return dir.MarkClean()
+}
+
+// openStore opens the database of the data directory.
+func openStore(ctx context.Context, cfg config.Config, dir *datadir.Dir, board *condition.Board, log *slog.Logger) (*sqlite.Store, error) {
+	durability := sqlite.Fsync
+	if cfg.Durability == config.Relaxed {
+		durability = sqlite.Relaxed
+	}
+	return sqlite.Open(ctx, sqlite.Options{
+		Path:       Database(cfg.Data),
+		Durability: durability, SyncInterval: cfg.SyncInterval, Conditions: board, Log: log,
+		AcceptLoss: cfg.AcceptLoss, Used: dir.Used(),
+	})
 }
 
 // heapFloor is the size of a block that is never touched, so that it costs address

@@ -210,6 +210,15 @@ func (d *Dir) MarkClean() error {
 	return nil
 }
 
+// PutBack records the orderly stop of the last broker again, if Open found it: nothing in
+// the directory was changed since.
+func (d *Dir) PutBack() error {
+	if !d.used {
+		return nil
+	}
+	return d.MarkClean()
+}
+
 // sync makes the names in the directory durable.
 func (d *Dir) sync() error {
 	f, err := os.Open(d.path)

@@ -245,3 +245,30 @@ func TestOpenReportsAFileInTheWay(t *testing.T) {
 		t.Errorf("got %v, want fs.ErrExist", err)
 	}
 }
+
+func TestMarkThatIsPutBackIsFoundAgain(t *testing.T) {
+	path := t.TempDir()
+	d := mustOpen(t, path)
+	if err := errors.Join(d.PutBack(), d.Close()); err != nil || d.Used() {
+		t.Fatalf("new directory: %v, used: %v", err, d.Used())
+	}
+	d = mustOpen(t, path)
+	if err := errors.Join(d.MarkClean(), d.Close()); err != nil || d.Used() {
+		t.Fatalf("after nobody has stopped: %v, used: %v", err, d.Used())
+	}
+	for range 2 {
+		d = mustOpen(t, path)
+		if err := errors.Join(d.PutBack(), d.Close()); err != nil || !d.Used() || !d.Clean() {
+			t.Fatalf("after an orderly stop: %v, used: %v", err, d.Used())
+		}
+	}
+	if d = mustOpen(t, path); !d.Used() {
+		t.Error("the mark was not put back")
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if d = mustOpen(t, path); d.Used() {
+		t.Error("the mark is there after a crash")
+	}
+}

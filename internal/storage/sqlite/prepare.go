@@ -28,6 +28,7 @@ const (
 func prepare(ctx context.Context, o Options) (*markState, error) {
 	m, err := prepareOnce(ctx, o)
 	if errors.Is(err, errAccepted) {
+		o.Used = false
 		m, err = prepareOnce(ctx, o)
 	}
 	return m, err
