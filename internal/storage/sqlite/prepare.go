@@ -44,7 +44,7 @@ func prepareOnce(ctx context.Context, o Options) (*markState, error) {
 	}
 	if _, err := os.Stat(o.Path); errors.Is(err, fs.ErrNotExist) {
 		if marked || o.Used {
-			loss := newLoss(m, o.Path, "%s is missing from a directory that had it", o.Path)
+			loss := newLoss(m, filepath.Base(o.Path), "%s is missing from a directory that had it", o.Path)
 			return nil, refuse(o, loss, true)
 		}
 		return nil, create(ctx, o)

@@ -168,11 +168,11 @@ func (e *evidence) absence() string {
 // loss says what is missing, and since when.
 func (e *evidence) loss(what string) *storage.Loss {
 	m := e.marks
-	return newLoss(m, fmt.Sprint(what, e.scan.size, e.scan.round), "%s; it was written from %s on and last synced at %s",
+	return newLoss(m, fmt.Sprint(e.scan.size, e.scan.head, e.scan.round, e.scan.valid, m.frames(), m.log.Copied), "%s; it was written from %s on and last synced at %s",
 		what, wallTime(m.log.Began), wallTime(m.synced.Time))
 }
 
-// newLoss gives a loss its ID: of the same files it is the same each time.
+// newLoss gives a loss its ID: of the same files it is the same each time, wherever they are.
 func newLoss(m *markState, what string, format string, args ...any) *storage.Loss {
 	text := fmt.Sprintf(format, args...)
 	if m != nil {
