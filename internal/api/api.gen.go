@@ -548,6 +548,20 @@ type ConditionSeverity string
 // Examples: 1204551
 type Count = string
 
+// DeadLetters Messages that reached `maxDeliver` and whose dead letters are not stored yet. Absent when there are none.
+type DeadLetters struct {
+	// Cause Why the last attempt to store them failed, if it did.
+	Cause *string `json:"cause,omitempty"`
+
+	// RetryIn Then: milliseconds until the next attempt.
+	RetryIn *int64 `json:"retryIn,omitempty"`
+
+	// Waiting They are not delivered. With 10000 of them the group delivers nothing.
+	//
+	// Examples: 1204551
+	Waiting Count `json:"waiting"`
+}
+
 // Definitions defines model for Definitions.
 type Definitions struct {
 	Topics []TopicDefinition `json:"topics"`
@@ -741,6 +755,9 @@ type Group struct {
 	//
 	// Examples: 1204551
 	Cursor Count `json:"cursor"`
+
+	// DeadLetters Messages that reached `maxDeliver` and whose dead letters are not stored yet. Absent when there are none.
+	DeadLetters *DeadLetters `json:"deadLetters,omitempty"`
 
 	// Drain Milliseconds until there is no lag, at the rates of now. Absent when it grows or nothing moves.
 	Drain *int64 `json:"drain,omitempty"`

@@ -35,6 +35,12 @@ func GroupOf(ctx context.Context, g *broker.Group, rate, incoming float64, lagBu
 	if info.Mask&broker.MaskAck != 0 {
 		d.Settle = "explicit"
 	}
+	if dead := info.DeadLetters; dead.Waiting > 0 {
+		d.DeadLetters = &DeadLetters{Waiting: count(dead.Waiting)}
+		if dead.Cause != "" {
+			d.DeadLetters.Cause, d.DeadLetters.RetryIn = &dead.Cause, &dead.Retry
+		}
+	}
 	bytes, err := g.LagBytes(ctx)
 	if err != nil {
 		return d, err

@@ -66,6 +66,9 @@ func (b *Broker) DeclareTopic(ctx context.Context, spec TopicSpec) (*Topic, bool
 	if spec.Paused != nil {
 		def.Paused = *spec.Paused
 	}
+	if err := b.checkTakesLetters(&def); err != nil {
+		return nil, false, err
+	}
 	err = b.commit(ctx, &storage.Atomic{Ops: []storage.Op{
 		&storage.CreateTopic{Topic: &def}, b.audit(spec.Actor, "topic.create", spec.Name, topicChanges(new(storage.Topic), &def)),
 	}})

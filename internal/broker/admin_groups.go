@@ -65,6 +65,9 @@ func (b *Broker) DeclareGroup(ctx context.Context, spec GroupSpec) (*Group, bool
 	if err := spec.set(&def); err != nil {
 		return nil, false, err
 	}
+	if err := b.checkDeadLetters(t, &def); err != nil {
+		return nil, false, err
+	}
 	if unplaced != nil {
 		return nil, false, unplaced
 	}
@@ -141,6 +144,11 @@ func (b *Broker) alterGroup(ctx context.Context, g *Group, spec GroupSpec) error
 		def.AckWindow == old.AckWindow && def.MaxDeliver == old.MaxDeliver {
 		return nil
 	}
+	if !dies(g.t, &old) {
+		if err := b.checkDeadLetters(g.t, &def); err != nil {
+			return err
+		}
+	}
 	def.Version++
 	def.Updated = b.now()
 	alter := &storage.AlterGroup{Group: &def}
@@ -167,8 +175,11 @@ func (b *Broker) alterGroup(ctx context.Context, g *Group, spec GroupSpec) error
 	g.filter = filter
 	g.def.Filter, g.def.Mask, g.def.Version, g.def.Updated = def.Filter, def.Mask, def.Version, def.Updated
 	g.def.AckTimeout, g.def.AckWindow, g.def.MaxDeliver = def.AckTimeout, def.AckWindow, def.MaxDeliver
+	g.revive()
+	g.burial.due = 0 // what was wrong may be mended
 	g.mu.Unlock()
 	g.wakeUp()
+	b.housekeeping.add(g)
 	b.opts.Changed()
 	return nil
 }
@@ -228,9 +239,13 @@ func (g *Group) end() {
 	}
 	g.flying.clear()
 	g.returned.clear()
-	g.dead = nil
+	g.dead, g.noted = nil, nil
+	unburied := g.burial.pause > 0
 	g.mu.Unlock()
 	g.b.timers.cancel(g)
+	if unburied {
+		g.b.opts.Conditions.Clear(deadLetters, g.t.name+"/"+g.name)
+	}
 	for _, s := range subs {
 		s.sink.Ended(s)
 	}

@@ -70,9 +70,11 @@ type Broker struct {
 	writer *storage.Writer
 	saver  saver
 	timers timers
-	plans  plans
-	ids    knownIDs
-	tails  tailBudget // used by commit callbacks only
+
+	housekeeping housekeeping
+	plans        plans
+	ids          knownIDs
+	tails        tailBudget // used by commit callbacks only
 
 	memory   atomic.Int64 // bytes held by memory topics
 	outbound atomic.Int64 // bytes handed to sinks and not yet written
@@ -84,7 +86,7 @@ type Broker struct {
 	admin sync.Mutex      // serialises declare, alter and remove, which wait for commits
 	run   context.Context // ends when the pumps have to stop
 	stop  context.CancelFunc
-	pumps sync.WaitGroup // and timers
+	pumps sync.WaitGroup // and timers, housekeeping
 }
 
 // Open loads topics and groups from the store. Nothing is delivered or saved in
@@ -103,6 +105,7 @@ func Open(ctx context.Context, store storage.Store, writer *storage.Writer, opts
 	}
 	b.saver.init(b)
 	b.timers.init(b)
+	b.housekeeping.init(b)
 	b.ids.init(b, opts.DedupWindow.Milliseconds())
 	b.run, b.stop = context.WithCancel(context.WithoutCancel(ctx))
 	byID := make(map[storage.TopicID]*Topic, len(state.Topics))
@@ -125,11 +128,12 @@ func Open(ctx context.Context, store storage.Store, writer *storage.Writer, opts
 		t.groups[fold(def.Name)] = g
 		groups[def.ID] = g
 	}
+	parked := make(map[storage.GroupID][]storage.Parked)
 	for _, p := range state.Parked {
-		if g := groups[p.Group]; g != nil {
-			g.returned.put(&flight{offset: p.Offset, count: p.Count, due: p.Due, cause: p.Cause})
-			g.parked[p.Offset] = p.Count
-		}
+		parked[p.Group] = append(parked[p.Group], p)
+	}
+	for id, g := range groups {
+		g.load(parked[id])
 	}
 	return b, nil
 }
@@ -142,6 +146,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	var g sync.WaitGroup
 	g.Go(func() { b.saver.run(saving) })
 	b.pumps.Go(func() { b.timers.run(b.run) })
+	b.pumps.Go(func() { b.housekeeping.run(b.run) })
 	b.removeLeftovers(ctx)
 	b.retain(ctx)
 	b.stop()

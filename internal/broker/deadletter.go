@@ -3,79 +3,270 @@ package broker
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/rushmore/zbus-go/internal/condition"
+	"github.com/rushmore/zbus-go/internal/storage"
 )
 
-// deadSuffix makes the name of the topic that takes a topic's dead letters.
+// deadSuffix makes the name of the topic that takes a topic's dead letters. The dead
+// letters of that topic's own groups go to a topic with the suffix twice, and so on
+// until a name is too long: no message ever comes back to a topic that it died in.
 const deadSuffix = ".dead"
 
-// bury moves a group's dead messages to the dead-letter topic and settles them.
-// The copy is committed before the original is settled: a crash in between
-// leaves a second copy, never none. Runs on the saver's goroutine.
-func (s *saver) bury(g *Group) {
-	g.mu.Lock()
-	dead, epoch := g.dead, g.def.Epoch
-	g.dead = nil
-	g.mu.Unlock()
-	for _, f := range dead {
-		err := s.buryOne(g, f)
+// How dead letters are stored: some in one commit, and again after a failure, later
+// each time.
+const (
+	buryRows     = 256
+	buryBytes    = 1 << 20
+	buryPause    = 1000          // milliseconds
+	maxBuryPause = 5 * 60 * 1000 // milliseconds
+)
+
+// maxUnburied is how many dead messages a group holds whose letters can't be stored.
+// With so many it delivers nothing more.
+const maxUnburied = maxAckWindow
+
+// deadLetters is the condition that letters can't be stored.
+const deadLetters = "dead-letters"
+
+// burial is how a group's dead letters fare. Guarded by Group.mu.
+type burial struct {
+	due   int64  // on Broker.clock; not tried earlier
+	pause int64  // milliseconds before due; 0 unless the last attempt failed
+	cause string // why it failed
+}
+
+// DeadLetters says how a group's dead letters fare.
+type DeadLetters struct {
+	Waiting int    // messages that were delivered too often and whose letters are not stored
+	Cause   string // why not, if storing failed
+	Retry   int64  // then: milliseconds until the next attempt
+}
+
+// dies reports whether messages of a group can be delivered too often.
+func dies(t *Topic, def *storage.Group) bool {
+	return def.MaxDeliver > 0 && def.Mask&MaskAck != 0 && !t.Calls()
+}
+
+// diesOf is dies of a number of deliveries. Called with g.mu held.
+func (g *Group) diesOf(count int64) bool { return dies(g.t, &g.def) && count >= g.def.MaxDeliver }
+
+// checkDeadLetters refuses a definition with dead letters that could never be stored.
+// Called with b.admin held.
+func (b *Broker) checkDeadLetters(t *Topic, def *storage.Group) error {
+	if !dies(t, def) {
+		return nil
+	}
+	name := t.name + deadSuffix
+	if err := CheckName("dead-letter topic", name); err != nil {
+		return errorf(Invalid, "a group of topic %q can't have a limit of deliveries: %w", t.name, err)
+	}
+	if d, err := b.Topic(name); err == nil && d.memory {
+		return errorf(Conflict, "a group of topic %q can't have a limit of deliveries: %w", t.name, deadInMemory(name))
+	}
+	return nil
+}
+
+func deadInMemory(name string) error {
+	return fmt.Errorf("its dead letters go to topic %q, which keeps no messages on disk: remove that topic first", name)
+}
+
+// checkTakesLetters refuses a new topic that could not take the dead letters that
+// belong there. Called with b.admin held.
+func (b *Broker) checkTakesLetters(def *storage.Topic) error {
+	base, ok := strings.CutSuffix(fold(def.Name), deadSuffix)
+	if !ok || !def.Memory {
+		return nil
+	}
+	t, err := b.Topic(base)
+	if err != nil {
+		return nil
+	}
+	for _, g := range t.Groups() {
+		if info := g.Info(); dies(t, &info.Group) {
+			return errorf(Conflict, "topic %q takes the dead letters of group %q of topic %q: it has to keep messages on disk", def.Name, g.name, t.name)
+		}
+	}
+	return nil
+}
+
+// bury moves a group's dead messages to the dead-letter topic and settles them. The
+// copies are committed before the originals are settled: a crash in between leaves
+// second copies, never none.
+func (b *Broker) bury(ctx context.Context, g *Group) {
+	for ctx.Err() == nil {
 		g.mu.Lock()
-		switch {
-		case g.def.Epoch != epoch || g.gone:
-		case err == nil:
-			g.settle(f.offset, f.offset+1)
-		default:
-			f.due = s.b.clock() + 1000
-			g.returned.put(f)
+		now, epoch := b.clock(), g.def.Epoch
+		dead := slices.Clone(g.dead[:min(len(g.dead), buryRows)])
+		if len(dead) > 0 && now < g.burial.due {
+			b.timers.at(g, g.burial.due)
+			g.mu.Unlock()
+			return
+		}
+		over := len(dead) == 0 && g.burial.pause > 0
+		if over {
+			g.burial = burial{}
+		}
+		for _, f := range dead {
+			f.buried = true
 		}
 		g.mu.Unlock()
+		if over {
+			b.opts.Conditions.Clear(deadLetters, g.t.name+"/"+g.name)
+		}
+		if len(dead) == 0 {
+			return
+		}
+		done, letters, err := b.storeLetters(ctx, g, dead)
+		g.counters.dead.Add(int64(letters))
+		g.buried(epoch, dead, done, err)
 		if err != nil {
-			s.b.log.Error("dead letter not stored, the message stays in its group",
-				"topic", g.t.name, "group", g.name, "offset", f.offset, "err", err)
-			g.wakeUp()
+			return
 		}
 	}
 }
 
-func (s *saver) buryOne(g *Group, f *flight) error {
-	ctx := context.WithoutCancel(s.b.run)
-	rec, err := g.t.Message(ctx, f.offset)
-	if CodeOf(err) == NotFound && err != nil {
-		return nil // dropped by retention meanwhile
+// buried notes the outcome of an attempt: done are those of dead that are over.
+func (g *Group) buried(epoch int64, dead, done []*flight, err error) {
+	b := g.b
+	g.mu.Lock()
+	for _, f := range dead {
+		f.buried = false
+	}
+	if g.def.Epoch == epoch && !g.gone {
+		over := make(map[*flight]bool, len(done))
+		for _, f := range done {
+			over[f] = true
+			g.settle(f.offset, f.offset+1)
+		}
+		g.dead = slices.DeleteFunc(g.dead, func(f *flight) bool { return over[f] })
+	}
+	before := g.burial.pause
+	if g.burial = (burial{}); err != nil {
+		pause := min(max(2*before, buryPause), maxBuryPause)
+		g.burial = burial{due: b.after(pause), pause: pause, cause: err.Error()}
+		b.timers.at(g, g.burial.due)
+	}
+	g.revive() // the limit may have been raised in the meantime
+	waiting, gone := len(g.dead), g.gone
+	g.mu.Unlock()
+	b.saver.mark(g, false)
+	g.wakeUp()
+	switch {
+	case err != nil && !gone:
+		b.opts.Conditions.Raise(condition.Condition{
+			Kind: deadLetters, Subject: g.t.name + "/" + g.name, Severity: condition.Warning,
+			Text: fmt.Sprintf("%d dead letters can't be stored and wait in their group: %v", waiting, err),
+		})
+	case err == nil && before > 0:
+		b.opts.Conditions.Clear(deadLetters, g.t.name+"/"+g.name)
+	}
+}
+
+// revive gives dead messages back that the group's limit lets live, but for those whose
+// letters are just being stored. Called with g.mu held.
+func (g *Group) revive() {
+	g.dead = slices.DeleteFunc(g.dead, func(f *flight) bool {
+		lives := !f.buried && !g.diesOf(f.count)
+		if lives {
+			g.returned.put(f)
+		}
+		return lives
+	})
+}
+
+// storeLetters stores letters of dead messages. It returns those that are over, with
+// or without a letter, how many letters were stored, and why others were not.
+func (b *Broker) storeLetters(ctx context.Context, g *Group, dead []*flight) (done []*flight, letters int, err error) {
+	ctx = context.WithoutCancel(ctx)
+	t, err := b.Topic(g.t.name + deadSuffix)
+	if err != nil {
+		t, _, err = b.DeclareTopic(ctx, TopicSpec{Name: g.t.name + deadSuffix, Actor: "broker"})
+	}
+	if err == nil && t.memory {
+		err = deadInMemory(t.name)
 	}
 	if err != nil {
-		return err
+		return nil, 0, err
 	}
-	t, _, err := s.b.DeclareTopic(ctx, TopicSpec{Name: g.t.name + deadSuffix, Actor: "broker"})
-	if err != nil {
-		return err
+	stored := make(chan struct{})
+	p := b.NewPublishing(func() { close(stored) })
+	var sent []*flight
+	var failed error
+	for size := int64(0); len(dead) > 0 && size < buryBytes; dead = dead[1:] {
+		f := dead[0]
+		rec, err := g.t.Message(ctx, f.offset)
+		switch {
+		case CodeOf(err) == NotFound && err != nil, err == nil && g.damaged(rec):
+			done = append(done, f) // dropped in the meantime, or nothing that could be read
+			continue
+		case err != nil:
+			failed = fmt.Errorf("message at offset %d: %w", f.offset, err)
+			continue
+		}
+		letter := *rec
+		letter.Headers = withOrigin(rec.Headers, g, f)
+		p.Add(t, letter, false, 0)
+		sent = append(sent, f)
+		size += rec.Size()
 	}
-	letter := *rec
-	if letter.Headers, err = withOrigin(rec.Headers, g, f); err != nil {
-		return err
+	if len(sent) == 0 {
+		return done, 0, failed
 	}
-	done := make(chan struct{})
-	p := s.b.NewPublishing(func() { close(done) })
-	p.Add(t, letter, false, 0)
 	p.Publish()
-	<-done
-	_, _, err = p.Result(0)
-	return err
+	<-stored
+	for i, f := range sent {
+		if _, _, err := p.Result(i); err != nil {
+			failed = errors.Join(failed, err)
+			break
+		}
+		done, letters = append(done, f), letters+1
+	}
+	return done, letters, failed
 }
 
 // withOrigin adds to a message's headers where it died and why. Headers are a
-// JSON object of strings, so the additions go before its closing brace.
-func withOrigin(headers string, g *Group, f *flight) (string, error) {
-	origin, err := json.Marshal(map[string]string{
-		"dead-topic":  g.t.name,
+// JSON object of strings, so the additions go before its closing brace. A letter that
+// dies again says where it did last: that leads to where it did before.
+func withOrigin(headers string, g *Group, f *flight) string {
+	members, err := json.Marshal(map[string]string{ // in the order of their names
+		"dead-cause":  f.cause,
+		"dead-count":  strconv.FormatInt(f.count, 10),
 		"dead-group":  g.name,
 		"dead-offset": strconv.FormatInt(f.offset, 10),
-		"dead-count":  strconv.FormatInt(f.count, 10),
-		"dead-cause":  f.cause,
+		"dead-topic":  g.t.name,
 	})
-	if err != nil || headers == "" {
-		return string(origin), err
+	if err != nil { // strings always can be written
+		return headers
 	}
-	return strings.TrimSuffix(headers, "}") + "," + string(origin[1:]), nil
+	origin := string(members)
+	if at := letterAt(headers); at >= 0 {
+		headers = strings.TrimSuffix(headers[:at], ",") + "}"
+	}
+	if headers == "" || headers == "{}" {
+		return origin
+	}
+	return strings.TrimSuffix(headers, "}") + "," + origin[1:]
+}
+
+// letterMark begins what withOrigin adds.
+const letterMark = `"dead-cause":`
+
+// letterAt is where the headers of a dead letter have what withOrigin added, or -1 if
+// they are another message's.
+func letterAt(headers string) int {
+	at := strings.LastIndex(headers, letterMark)
+	if at < 0 {
+		return -1
+	}
+	var origin map[string]string
+	if err := json.Unmarshal([]byte("{"+headers[at:]), &origin); err != nil || len(origin) != 5 || origin["dead-topic"] == "" {
+		return -1
+	}
+	return at
 }

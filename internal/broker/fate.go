@@ -61,6 +61,9 @@ func (g *Group) Fates(ctx context.Context) (*Fates, error) {
 		group: g.name, filter: g.filter, cursor: g.cursor, settled: slices.Clone(g.settled),
 		flying: counts(&g.flying), returned: counts(&g.returned),
 	}
+	for _, x := range g.dead {
+		f.returned[x.offset] = x.count
+	}
 	g.mu.Unlock()
 	f.replay(journal)
 	return f, nil

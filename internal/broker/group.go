@@ -32,6 +32,7 @@ type Group struct {
 	def    storage.Group // guarded by mu; its Progress is what was last saved
 	filter *Filter       // guarded by mu; compiled from def.Filter
 	gone   bool          // removed
+	left   bool          // to be removed, unless a session comes first
 	moving bool          // a relocation is being committed; nothing is delivered or saved
 
 	cursor  int64  // every offset below is settled
@@ -39,11 +40,13 @@ type Group struct {
 	seen    int64  // offsets below were handed out before the broker started
 	settled ranges // settled offsets in [cursor, next)
 
-	flying   flights // explicit groups: in flight, due = ack timeout
-	returned flights // came back, due = not before
-	dead     []*flight
-	parked   map[int64]int64 // offset → count as stored in the parked table
-	acks     []func(error)   // waiting for the next save
+	flying   flights                  // explicit groups: in flight, due = ack timeout
+	returned flights                  // came back, due = not before
+	dead     []*flight                // delivered too often; stay until their letters are stored
+	burial   burial                   // of these
+	parked   map[int64]storage.Parked // what the parked table has, by offset
+	noted    map[int64]*flight        // those that may need another row there
+	acks     []func(error)            // waiting for the next save
 	page     []storage.Record
 
 	subs    []*Subscription // all, in the order they came
@@ -85,7 +88,7 @@ func newGroup(t *Topic, def storage.Group) (*Group, error) {
 	g := &Group{
 		t: t, b: t.b, id: def.ID, name: def.Name, def: def, filter: f,
 		wake:   make(chan struct{}, 1),
-		parked: make(map[int64]int64),
+		parked: make(map[int64]storage.Parked),
 	}
 	g.place(def.Progress)
 	return g, nil
@@ -114,9 +117,10 @@ func (g *Group) ID() storage.GroupID { return g.id }
 
 // GroupInfo is a snapshot of a group.
 type GroupInfo struct {
-	storage.Group          // the definition, with the present Progress
-	InFlight      int      // delivered, waiting for an ack
-	Returned      int      // waiting for another attempt
+	storage.Group     // the definition, with the present Progress
+	InFlight      int // delivered, waiting for an ack
+	Returned      int // waiting for another attempt
+	DeadLetters   DeadLetters
 	Consumers     []string // names of the subscribers
 }
 
@@ -126,6 +130,10 @@ func (g *Group) Info() GroupInfo {
 	defer g.mu.Unlock()
 	info := GroupInfo{Group: g.def, InFlight: g.flying.len(), Returned: g.returned.len()}
 	info.Progress = g.standing()
+	info.DeadLetters = DeadLetters{Waiting: len(g.dead), Cause: g.burial.cause}
+	if g.burial.due > 0 {
+		info.DeadLetters.Retry = max(0, g.burial.due-g.b.clock())
+	}
 	info.Consumers = make([]string, len(g.subs))
 	for i, s := range g.subs {
 		info.Consumers[i] = s.sink.Name()
@@ -226,12 +234,20 @@ func (g *Group) settle(lo, hi int64) {
 // due, or, after too many deliveries, to the dead letters. Called with g.mu held.
 func (g *Group) giveBack(f *flight, due int64, cause string) {
 	f.sub, f.due, f.cause = nil, due, cause
-	if g.def.MaxDeliver > 0 && f.count >= g.def.MaxDeliver {
-		g.dead = append(g.dead, f)
-		g.counters.dead.Add(1)
+	g.note(f)
+	g.comeBack(f)
+}
+
+// comeBack puts a message among those that are delivered again, or the dead ones.
+// Called with g.mu held.
+func (g *Group) comeBack(f *flight) {
+	if !g.diesOf(f.count) {
+		g.returned.put(f)
 		return
 	}
-	g.returned.put(f)
+	f.due = 0
+	g.dead = append(g.dead, f)
+	g.b.housekeeping.add(g)
 }
 
 // skipTrimmed settles what the topic dropped under the group, wherever it is: with a
@@ -260,49 +276,6 @@ func (g *Group) land(f *flight) {
 	f.sub.held--
 }
 
-// saveOp is what has to be stored to have the group at a place, or nil when that
-// is stored. Called with g.mu and saver.turn held.
-func (g *Group) saveOp(place storage.Progress) *storage.SaveProgress {
-	op := &storage.SaveProgress{Group: g.id, Epoch: g.def.Epoch, Place: place}
-	for _, f := range g.returned.queue {
-		if f.count > 0 && g.parked[f.offset] != f.count {
-			op.Park = append(op.Park, storage.Parked{
-				Group: g.id, Offset: f.offset, Count: f.count, Due: f.due, Cause: f.cause,
-			})
-		}
-	}
-	for offset := range g.parked {
-		if offset < place.Cursor || ranges(place.Settled).has(offset) {
-			op.Unpark = append(op.Unpark, offset)
-		}
-	}
-	if !g.dirty(op) {
-		return nil
-	}
-	return op
-}
-
-// dirty reports whether op differs from what is stored.
-func (g *Group) dirty(op *storage.SaveProgress) bool {
-	old, p := &g.def.Progress, &op.Place
-	return len(op.Park) > 0 || len(op.Unpark) > 0 ||
-		old.Cursor != p.Cursor || old.Read != p.Read || !slices.Equal(old.Settled, p.Settled)
-}
-
-// saved notes that op is on disk. Called with g.mu held.
-func (g *Group) saved(op *storage.SaveProgress) {
-	if op.Epoch != g.def.Epoch {
-		return
-	}
-	g.def.Progress = op.Place
-	for _, p := range op.Park {
-		g.parked[p.Offset] = p.Count
-	}
-	for _, offset := range op.Unpark {
-		delete(g.parked, offset)
-	}
-}
-
 // apply puts the group at a new place after a relocation was committed. Messages
 // under way are void: their handles name an epoch that is over. Called with g.mu
 // held.
@@ -316,5 +289,5 @@ func (g *Group) apply(to storage.Progress) {
 	g.flying.clear()
 	g.returned.clear()
 	g.dead = nil
-	g.parked = make(map[int64]int64)
+	g.parked, g.noted = make(map[int64]storage.Parked), nil
 }

@@ -1,11 +1,8 @@
 package broker
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -75,68 +72,6 @@ func TestLagIsExactWithinTheBudgetAndEstimatedBeyond(t *testing.T) {
 		c.take(10)
 		if n, exact := some.Lag(5000); n != 990 || !exact {
 			r.Errorf("lag %d (exact: %t) after 10 of 1000", n, exact)
-		}
-	})
-}
-
-func TestDeadLetterSaysWhereItComesFrom(t *testing.T) {
-	inBubble(t, Options{}, func(r *rig) {
-		topic := r.topic("orders", 0, storage.Retention{})
-		g := r.group(GroupSpec{Topic: "orders", Name: "ship", Mask: ptr[int64](MaskAck), MaxDeliver: ptr[int64](2)})
-		r.publish(topic, storage.Record{ID: "x", Tag: "a.b", Headers: `{"k":"v"}`, Body: []byte("body")}, storage.Record{})
-		c := r.subscribe(g, "c")
-		for range 2 {
-			b := c.take(1)[0]
-			if err := g.nackNow(0, b.Handle(0), 0); err != nil {
-				r.Fatal(err)
-			}
-		}
-		dead, err := r.b.Topic("orders" + deadSuffix)
-		if err != nil {
-			r.Fatal(err)
-		}
-		letter, err := dead.Message(context.Background(), 0)
-		if err != nil {
-			r.Fatal(err)
-		}
-		var headers map[string]string
-		if err := json.Unmarshal([]byte(letter.Headers), &headers); err != nil {
-			r.Fatalf("headers %s: %v", letter.Headers, err)
-		}
-		for name, want := range map[string]string{
-			"k": "v", "dead-topic": "orders", "dead-group": "ship", "dead-offset": "0", "dead-count": "2", "dead-cause": "test",
-		} {
-			if headers[name] != want {
-				r.Errorf("header %s is %q, want %q", name, headers[name], want)
-			}
-		}
-		if letter.ID != "x" || letter.Tag != "a.b" || string(letter.Body) != "body" {
-			r.Errorf("the letter is %+v", letter)
-		}
-		if at := g.Info().Cursor; at != 1 {
-			r.Errorf("cursor %d: the dead message is not settled", at)
-		}
-		if list, _ := offsets(c.take(1)); !slices.Equal(list, []int64{1}) {
-			r.Errorf("then came %d, want 1", list)
-		}
-	})
-}
-
-// What can't be buried stays in its group and is tried again.
-func TestDeadLetterWithoutATopicIsNotLost(t *testing.T) {
-	inBubble(t, Options{}, func(r *rig) {
-		name := strings.Repeat("n", 198) // no room for the suffix
-		topic := r.topic(name, 0, storage.Retention{})
-		g := r.group(GroupSpec{Topic: name, Mask: ptr[int64](MaskAck), MaxDeliver: ptr[int64](1)})
-		r.mustPublish(topic, "")
-		c := r.subscribe(g, "c")
-		b := c.take(1)[0]
-		if err := g.nackNow(0, b.Handle(0), 0); err != nil {
-			r.Fatal(err)
-		}
-		time.Sleep(2 * time.Second)
-		if list, counts := offsets(c.take(1)); !slices.Equal(list, []int64{0}) || counts[0] != 2 {
-			r.Errorf("delivered %d with counts %d, want offset 0 again", list, counts)
 		}
 	})
 }

@@ -10,6 +10,7 @@ type flight struct {
 	due    int64         // Unix ms: when it times out (in flight) or may go again (returned)
 	sub    *Subscription // who holds it; nil when returned
 	sent   bool          // its batch was reported as written
+	buried bool          // its dead letter is being stored
 	cause  string        // why it came back last
 	index  int           // place in the heap
 }

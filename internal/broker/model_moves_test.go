@@ -25,6 +25,21 @@ func (m *model) close1(c *modelClient) {
 	c.sub.Close()
 }
 
+// leave ends a subscription like that of a pull: what it was given stays in flight.
+func (m *model) leave(rt *rapid.T) {
+	c := m.client(rt, false)
+	g := c.group
+	c.credit = 0
+	c.sub.SetCredit("id", 0)
+	m.quiet()
+	g.report(c, len(c.batches), -1)
+	c.left = true
+	g.clients = slices.DeleteFunc(g.clients, func(x *modelClient) bool { return x == c })
+	g.away = append(g.away, c)
+	c.sub.Leave()
+	synctest.Wait()
+}
+
 // relocate moves a group to one of all the kinds of places.
 func (m *model) relocate(rt *rapid.T) {
 	g := m.one(rt)

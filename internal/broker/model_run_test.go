@@ -300,21 +300,6 @@ func (m *model) disconnect(rt *rapid.T) {
 	c.group.report(c, len(c.batches), 0) // more may have come meanwhile
 }
 
-// leave ends a subscription like that of a pull: what it was given stays in flight.
-func (m *model) leave(rt *rapid.T) {
-	c := m.client(rt, false)
-	g := c.group
-	c.credit = 0
-	c.sub.SetCredit("id", 0)
-	m.quiet()
-	g.report(c, len(c.batches), -1)
-	c.left = true
-	g.clients = slices.DeleteFunc(g.clients, func(x *modelClient) bool { return x == c })
-	g.away = append(g.away, c)
-	c.sub.Leave()
-	synctest.Wait()
-}
-
 func (m *model) ackOne(rt *rapid.T) {
 	g, o, f := m.held(rt)
 	g.ack(o, f)

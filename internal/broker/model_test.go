@@ -33,6 +33,7 @@ type fate struct {
 	offset int64
 	state  state
 	count  int64 // deliveries so far
+	sent   bool  // the last one was reported as written
 	due    int64 // flying: time of the ack timeout; returned: not before
 	at     int64 // time of the last change
 	sure   bool  // somebody was told that the change is on disk
@@ -121,7 +122,7 @@ func (g *modelGroup) fate(offset int64) *fate {
 
 func (g *modelGroup) set(offset int64, s state) *fate {
 	f := g.fate(offset)
-	f.state, f.at, f.sure, f.holder, f.batch = s, nowMS(), false, nil, nil
+	f.state, f.at, f.sure, f.sent, f.holder, f.batch = s, nowMS(), false, false, nil, nil
 	return f
 }
 
@@ -187,8 +188,7 @@ func (g *modelGroup) delivered(d delivery, i int) {
 		}
 	case waiting:
 		g.fresh(offset)
-		want = 1
-		if offset < g.seen {
+		if want = 1; offset < g.seen {
 			want = 2
 		}
 	default:
@@ -272,7 +272,7 @@ func (g *modelGroup) check() {
 			ready && f.state == returned && f.due <= nowMS():
 			m.Fatalf("%s: offset %d (state %d) is not delivered although a consumer waits", g.name(), o, f.state)
 		}
-		if f.state == dying && !done && nowMS()-f.at > unsaved {
+		if f.state == dying && !done {
 			m.Fatalf("%s: offset %d was delivered too often and is still there", g.name(), o)
 		}
 		if f.state == dying && done {
@@ -293,41 +293,6 @@ func (g *modelGroup) check() {
 
 func isSettled(p *storage.Progress, offset int64) bool {
 	return offset < p.Cursor || ranges(p.Settled).has(offset)
-}
-
-// reload takes over what a restarted broker knows, after checking that it
-// forgot no more than it may: nothing after an orderly stop.
-func (g *modelGroup) reload(orderly bool) {
-	m, err := g.m, error(nil)
-	if g.g, err = m.b.Group(m.topicName(), g.name()); err != nil {
-		m.Fatal(err)
-	}
-	info := g.g.Info()
-	maps.DeleteFunc(g.fates, func(o int64, _ *fate) bool { return o < m.first })
-	for o := m.first; o < int64(len(m.recs)); o++ {
-		f, done := g.fate(o), isSettled(&info.Progress, o)
-		kept := orderly || f.sure || nowMS()-f.at > unsaved
-		r := g.g.returned.get(o)
-		switch {
-		case done && f.state < dying:
-			m.Fatalf("%s: the restart settled offset %d (state %d)", g.name(), o, f.state)
-		case !done && f.state == settled && kept:
-			m.Fatalf("%s: the restart forgot that offset %d is settled", g.name(), o)
-		case f.state == flying && kept && o >= g.g.seen:
-			m.Fatalf("%s: the restart forgot that offset %d was delivered", g.name(), o)
-		case f.state == returned && f.count > 0 && kept && (r == nil || r.count != f.count || max(r.due, nowMS()) != max(f.due, nowMS())):
-			m.Fatalf("%s: the restart forgot that offset %d was given back (%+v): %+v", g.name(), o, f, r)
-		}
-		n := g.set(o, waiting)
-		n.count = 0
-		switch {
-		case done:
-			n.state, n.sure = settled, true
-		case r != nil:
-			n.state, n.count, n.due, n.sure = returned, r.count, r.due, true
-		}
-	}
-	g.head, g.seen, g.clients, g.away = g.g.cursor, g.g.seen, nil, nil
 }
 
 // place puts the group at an offset, as a relocation or a declaration does.
@@ -401,12 +366,14 @@ func (g *modelGroup) reported(c *modelClient, b *Batch, written int) {
 			continue // relocated, timed out or settled meanwhile
 		}
 		switch {
+		case g.explicit() && i < written && (c.left || slices.Contains(g.clients, c)):
+			f.sent, f.at = true, nowMS()
 		case i >= written: // never left the broker: does not count
 			f.count--
 			g.giveBack(item.Record.Offset, 0)
 		case !g.explicit():
 			g.set(item.Record.Offset, settled)
-		case !c.left && !slices.Contains(g.clients, c): // the connection is gone since
+		case g.explicit(): // the connection is gone since
 			g.giveBack(item.Record.Offset, 0)
 		}
 	}

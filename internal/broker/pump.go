@@ -134,7 +134,7 @@ func (g *Group) look() round {
 			// Somebody else's backlog fills the memory; nobody wakes us for that.
 			r.wait = min(r.wait, 10*time.Millisecond)
 			return r
-		case g.explicit() && g.flying.len() >= g.ackWindow():
+		case g.explicit() && (g.flying.len() >= g.ackWindow() || len(g.dead) >= maxUnburied):
 			return r
 		}
 		if f := g.returned.first(); f != nil {
@@ -226,7 +226,7 @@ func (g *Group) take(b *Batch, recs []storage.Record, n int, room int64) int {
 		}
 		count := int64(1)
 		if r.Offset < g.seen {
-			if _, parked := g.parked[r.Offset]; parked {
+			if g.known(r.Offset) {
 				// Parked before the restart: it takes its own way (and may be under
 				// way already), and must not lie inside a span that is settled as a
 				// whole.
@@ -296,7 +296,9 @@ func (g *Group) hand(b *Batch) {
 		due := g.b.after(g.ackTimeout())
 		for i := range b.Items {
 			item := &b.Items[i]
-			g.flying.put(&flight{offset: item.Record.Offset, count: item.Count, due: due, sub: s})
+			f := &flight{offset: item.Record.Offset, count: item.Count, due: due, sub: s}
+			g.flying.put(f)
+			g.noteAgain(f)
 		}
 		s.held += len(b.Items)
 		g.b.timers.at(g, due)

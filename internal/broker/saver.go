@@ -25,9 +25,8 @@ type saver struct {
 	// none is overtaken by a later one. It is taken after Broker.admin.
 	turn sync.Mutex
 
-	mu      sync.Mutex
-	dirty   map[*Group]struct{} // guarded by mu
-	removed []*Group            // guarded by mu: delete-on-exit groups without sessions
+	mu    sync.Mutex
+	dirty map[*Group]struct{} // guarded by mu
 }
 
 func (s *saver) init(b *Broker) {
@@ -43,14 +42,6 @@ func (s *saver) mark(g *Group, urgent bool) {
 	s.dirty[g] = struct{}{}
 	s.mu.Unlock()
 	s.signal(urgent)
-}
-
-// remove has a delete-on-exit group removed, unless a session came meanwhile.
-func (s *saver) remove(g *Group) {
-	s.mu.Lock()
-	s.removed = append(s.removed, g)
-	s.mu.Unlock()
-	s.signal(true)
 }
 
 func (s *saver) signal(urgent bool) {
@@ -83,7 +74,6 @@ func (s *saver) run(ctx context.Context) {
 		}
 		start := time.Now()
 		s.save()
-		s.sweep()
 		// With very many groups a save takes longer than the interval; it must
 		// not take most of the writer's time.
 		delay = max(saveInterval, 4*time.Since(start))
@@ -105,9 +95,6 @@ func (s *saver) save() {
 	dirty := s.dirty
 	s.dirty = make(map[*Group]struct{}, len(dirty))
 	s.mu.Unlock()
-	for g := range dirty {
-		s.bury(g)
-	}
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	all := make([]saving, 0, len(dirty))
@@ -191,24 +178,5 @@ func (s *saver) finish(p *saving) {
 		s.mark(p.g, false)
 	case errors.Is(p.err, storage.ErrFull):
 		s.mark(p.g, false)
-	}
-}
-
-// sweep removes delete-on-exit groups whose last session is gone.
-func (s *saver) sweep() {
-	s.mu.Lock()
-	removed := s.removed
-	s.removed = nil
-	s.mu.Unlock()
-	for _, g := range removed {
-		g.mu.Lock()
-		empty := len(g.subs) == 0 && !g.gone
-		g.mu.Unlock()
-		if !empty {
-			continue
-		}
-		if err := s.b.RemoveGroup(s.b.run, g.t.name, g.name, "", "broker"); err != nil && CodeOf(err) != NotFound {
-			s.b.log.Error("group not removed on exit", "topic", g.t.name, "group", g.name, "err", err)
-		}
 	}
 }

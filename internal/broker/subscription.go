@@ -2,8 +2,6 @@ package broker
 
 import (
 	"crypto/rand"
-	"strconv"
-	"strings"
 
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -97,7 +95,7 @@ func (g *Group) Subscribe(sink Sink) (*Subscription, error) {
 			}
 		}
 	}
-	g.subs = append(g.subs, s)
+	g.subs, g.left = append(g.subs, s), false
 	start := !g.pumping
 	g.pumping = true
 	g.t.subs.Add(1)
@@ -202,11 +200,12 @@ func (s *Subscription) close(left bool) {
 	s.left = left
 	g.drop(s)
 	last := len(g.subs) == 0
-	remove := last && g.def.Mask&MaskDeleteOnExit != 0 && !g.gone
+	g.left = last && g.def.Mask&MaskDeleteOnExit != 0 && !g.gone
+	remove := g.left
 	g.mu.Unlock()
 	g.wakeUp()
 	if remove {
-		g.b.saver.remove(g)
+		g.b.housekeeping.add(g)
 	}
 	g.b.saver.mark(g, false)
 	g.b.opts.Changed()
@@ -276,7 +275,9 @@ func (g *Group) written(b *Batch, n int) {
 	for _, item := range b.Items[n:] {
 		offset := item.Record.Offset
 		g.settle(lo, offset)
-		g.returned.put(&flight{offset: offset, count: item.Count - 1, cause: "connection lost"})
+		f := &flight{offset: offset, count: item.Count - 1, cause: "connection lost"}
+		g.note(f)
+		g.returned.put(f)
 		lo = offset + 1
 	}
 	g.settle(lo, b.hi)
@@ -293,6 +294,7 @@ func (g *Group) sent(b *Batch, n int) {
 		}
 		if i < n && (!b.Sub.closed || b.Sub.left) {
 			f.sent = true
+			g.noteSent(f)
 			continue
 		}
 		g.land(f)
@@ -301,110 +303,4 @@ func (g *Group) sent(b *Batch, n int) {
 		}
 		g.giveBack(f, 0, "connection lost")
 	}
-}
-
-// Handle names one delivery: it proves that the bearer was given exactly this
-// message at this attempt, and nobody can guess another's.
-func (b *Batch) Handle(i int) string {
-	return handle(b.Sub.token, b.epoch, b.Items[i].Count)
-}
-
-// claim finds the flight that a handle stands for, or nil when the topic has dropped
-// the message in the meantime, so that nothing is left to do. Called with g.mu held.
-func (g *Group) claim(offset int64, handle string) (*flight, error) {
-	token, rest, _ := strings.Cut(handle, ".")
-	epoch, count, ok := strings.Cut(rest, ".")
-	if !ok {
-		return nil, errorf(Invalid, "handle %q is not one that a delivery carried", handle)
-	}
-	f := g.flying.get(offset)
-	if f == nil && g.isDropped(offset) && strconv.FormatInt(g.def.Epoch, 36) == epoch {
-		return nil, nil
-	}
-	if f == nil || f.sub.token != token || strconv.FormatInt(f.count, 36) != count ||
-		strconv.FormatInt(g.def.Epoch, 36) != epoch {
-		return nil, errorf(Conflict, "the delivery of offset %d is not yours any more: it was settled, timed out or its group was relocated", offset)
-	}
-	return f, nil
-}
-
-// isDropped reports whether an offset lies below the log: retention or an
-// administrator took what was there.
-func (g *Group) isDropped(offset int64) bool { return offset >= 0 && offset < g.t.First() }
-
-// held finds the message that a subscription holds. Called with g.mu held.
-func (g *Group) held(offset int64, s *Subscription) (*flight, error) {
-	if f := g.flying.get(offset); f != nil && f.sub == s {
-		return f, nil
-	}
-	return nil, errorf(Conflict, "you don't hold the message at offset %d: it was settled, timed out or its group was relocated", offset)
-}
-
-// HandleOf is the handle of a message that the subscription holds, for clients
-// that settle by offset on the connection that got the message.
-func (s *Subscription) HandleOf(offset int64) (string, error) {
-	g := s.g
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	f, err := g.held(offset, s)
-	switch {
-	case err != nil && g.isDropped(offset):
-		return handle(s.token, g.def.Epoch, 0), nil
-	case err != nil:
-		return "", err
-	}
-	return handle(s.token, g.def.Epoch, f.count), nil
-}
-
-func handle(token string, epoch, count int64) string {
-	return token + "." + strconv.FormatInt(epoch, 36) + "." + strconv.FormatInt(count, 36)
-}
-
-// Ack settles a delivered message for good. done is called once, after the new
-// place is on disk, or at once with the reason why not; it must not block.
-func (g *Group) Ack(offset int64, handle string, done func(error)) {
-	g.answered(offset, handle, done, func(*flight) { g.settle(offset, offset+1) })
-}
-
-// Nack gives a delivered message back, to be delivered again after delay
-// milliseconds. done is called once, after that is on disk, or at once with the
-// reason why not; it must not block.
-func (g *Group) Nack(offset int64, handle string, delay int64, cause string, done func(error)) {
-	due := int64(0)
-	if delay > 0 {
-		due = g.b.after(delay)
-	}
-	g.answered(offset, handle, done, func(f *flight) { g.giveBack(f, due, cause) })
-}
-
-// Extend gives a delivered message its whole ack timeout once more.
-func (g *Group) Extend(offset int64, handle string) error {
-	g.mu.Lock()
-	f, err := g.claim(offset, handle)
-	if f != nil {
-		f.due = g.b.after(g.ackTimeout())
-		g.flying.put(f)
-	}
-	g.mu.Unlock()
-	return err
-}
-
-// answered takes the message that a handle stands for out of flight, lets
-// outcome say what becomes of it (with g.mu held), and has that saved.
-func (g *Group) answered(offset int64, handle string, done func(error), outcome func(*flight)) {
-	g.mu.Lock()
-	f, err := g.claim(offset, handle)
-	if err != nil {
-		g.mu.Unlock()
-		done(err)
-		return
-	}
-	if f != nil {
-		g.land(f)
-		outcome(f)
-	}
-	g.acks = append(g.acks, done)
-	g.mu.Unlock()
-	g.wakeUp()
-	g.b.saver.mark(g, true)
 }

@@ -128,6 +128,13 @@ func (g *Group) lookAfter() {
 			b.timers.at(g, f.due)
 		}
 	}
+	if len(g.dead) > 0 || g.burial.pause > 0 || g.left {
+		if g.burial.due > now {
+			b.timers.at(g, g.burial.due)
+		} else {
+			b.housekeeping.add(g)
+		}
+	}
 	g.mu.Unlock()
 	if ready {
 		g.wakeUp()

@@ -266,9 +266,21 @@ func (i *invocation) showGroup(d decoded[apiclient.Group]) error {
 	return i.printFields(
 		"group", g.Topic+"/"+g.Name, "state", groupState(&g), "filter", g.Filter, "settle", string(g.Settle), "acks", acks,
 		"next offset", count(g.Cursor), "lag", lag(&g)+late, "in flight", mark(g.InFlight != "0", count(g.InFlight)),
-		"returned", mark(g.Returned != "0", count(g.Returned)), "rate", rate(g.Rate)+"/s", "caught up", drain,
+		"returned", mark(g.Returned != "0", count(g.Returned)), "dead letters", unburied(g.DeadLetters), "rate", rate(g.Rate)+"/s", "caught up", drain,
 		"consumers", strings.TrimSpace(number(len(g.Consumers))+"  "+strings.Join(g.Consumers, " ")),
 		"created", i.when(g.Created)+" by "+g.Creator, "changed", i.when(g.Updated))
+}
+
+// unburied says what keeps dead letters waiting, or nothing.
+func unburied(d *apiclient.DeadLetters) string {
+	if d == nil {
+		return ""
+	}
+	text := count(d.Waiting) + " wait to be stored"
+	if d.Cause != nil && d.RetryIn != nil {
+		text += ": " + *d.Cause + " (next attempt in " + millis(*d.RetryIn) + ")"
+	}
+	return text
 }
 
 func (a *app) groupSet() *cobra.Command {

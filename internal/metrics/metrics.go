@@ -117,11 +117,12 @@ func newCollector(o Options) *collector {
 
 	group(counter, "zbus_group_delivered_messages_total", "Deliveries, repeated ones included.", func(g *groupFigures) float64 { return float64(g.Delivered) })
 	group(counter, "zbus_group_redelivered_messages_total", "Deliveries that were repeated.", func(g *groupFigures) float64 { return float64(g.Redelivered) })
-	group(counter, "zbus_group_dead_messages_total", "Messages given up after too many deliveries.", func(g *groupFigures) float64 { return float64(g.Dead) })
+	group(counter, "zbus_group_dead_messages_total", "Dead letters stored, of messages that were delivered too often.", func(g *groupFigures) float64 { return float64(g.Dead) })
 	group(counter, "zbus_group_damaged_messages_total", "Messages not delivered because they are damaged or missing.", func(g *groupFigures) float64 { return float64(g.Damaged) })
 	group(counter, "zbus_group_ack_timeouts_total", "Deliveries that were not acked in time.", func(g *groupFigures) float64 { return float64(g.Timeouts) })
 	group(gauge, "zbus_group_lag_messages", "Messages from the cursor to the end of the log, whatever the filter says of them.", func(g *groupFigures) float64 { return float64(g.behind) })
 	group(gauge, "zbus_group_in_flight_messages", "Deliveries that wait for their ack.", func(g *groupFigures) float64 { return float64(g.InFlight) })
+	group(gauge, "zbus_group_unburied_messages", "Messages that were delivered too often and whose dead letters are not stored yet.", func(g *groupFigures) float64 { return float64(g.DeadLetters.Waiting) })
 	group(gauge, "zbus_group_consumers", "Consumers.", func(g *groupFigures) float64 { return float64(len(g.Consumers)) })
 	return c
 }

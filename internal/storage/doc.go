@@ -11,9 +11,9 @@
 // A group is a cursor into one topic. Every offset below Group.Cursor is
 // settled (consumed, filtered out or moved elsewhere). Offsets in
 // [Cursor, Read) were handed to a consumer at least once; those of them that
-// are settled already are listed in Group.Settled. Messages that a consumer
-// gave back, and that wait for their next attempt, have a [Parked] row with
-// their delivery count.
+// are settled already are listed in Group.Settled. Messages that came back, and
+// those that are in flight for another time, have a [Parked] row with their
+// delivery count. Without one a message there was delivered once.
 //
 // # Changes
 //

@@ -127,12 +127,12 @@ type Group struct {
 // beyond it.
 func At(offset int64) Progress { return Progress{Cursor: offset, Read: offset} }
 
-// Parked is a message that was delivered, came back and waits to be delivered
-// again.
+// Parked is what is known of a message below Progress.Read that is not settled,
+// unless it was delivered once and nothing else happened to it.
 type Parked struct {
 	Group  GroupID
 	Offset int64
-	Count  int64 // deliveries so far, at least 1
+	Count  int64 // deliveries so far; 0 when the only one never left the broker
 	Due    int64 // Unix milliseconds; not to be delivered earlier
 	Cause  string
 }

@@ -65,7 +65,7 @@ func (b *batch) saveProgress(op *storage.SaveProgress) error {
 		return err
 	}
 	for _, p := range op.Park {
-		if p.Offset < 0 || p.Offset >= g.topic.next || p.Count < 1 {
+		if p.Offset < 0 || p.Offset >= g.topic.next || p.Count < 0 {
 			return fmt.Errorf("parked offset %d with count %d: %w", p.Offset, p.Count, storage.ErrInvalid)
 		}
 	}

@@ -124,7 +124,7 @@ func groupProgress(h *harness) {
 	check()
 
 	place = storage.Progress{Cursor: 40, Read: 40}
-	parked = []storage.Parked{{Group: g, Offset: 15, Count: 4, Due: 5, Cause: "nack"}, {Group: g, Offset: 16, Count: 1}}
+	parked = []storage.Parked{{Group: g, Offset: 15, Count: 4, Due: 5, Cause: "nack"}, {Group: g, Offset: 16}}
 	h.ok(&storage.SaveProgress{Group: g, Epoch: 7, Place: place, Park: parked, Unpark: []int64{10, 33}})
 	check()
 	h.reopen()
@@ -153,7 +153,7 @@ func groupProgressInvalid(h *harness) {
 	} {
 		h.refuse(storage.ErrInvalid, &storage.SaveProgress{Group: g, Epoch: 7, Place: place})
 	}
-	for _, p := range []storage.Parked{{Offset: -1, Count: 1}, {Offset: 20, Count: 1}, {Offset: 3}} {
+	for _, p := range []storage.Parked{{Offset: -1, Count: 1}, {Offset: 20, Count: 1}, {Offset: 3, Count: -1}} {
 		h.refuse(storage.ErrInvalid, &storage.SaveProgress{Group: g, Epoch: 7, Place: storage.Progress{Read: 20}, Park: []storage.Parked{p}})
 	}
 }

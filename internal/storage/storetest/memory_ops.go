@@ -197,7 +197,7 @@ func (s *memoryState) saveProgress(op *storage.SaveProgress) error {
 			g.parked = map[int64]storage.Parked{}
 		}
 		for _, p := range op.Park {
-			if p.Offset < 0 || p.Offset >= next || p.Count < 1 {
+			if p.Offset < 0 || p.Offset >= next || p.Count < 0 {
 				return storage.ErrInvalid
 			}
 			p.Group = op.Group

@@ -1062,6 +1062,7 @@ export interface components {
             inFlight: components["schemas"]["Count"];
             /** @description Came back and wait for their next delivery. */
             returned: components["schemas"]["Count"];
+            deadLetters?: components["schemas"]["DeadLetters"];
             /** @description Their addresses. */
             consumers: string[];
             /** Format: int64 */
@@ -1083,6 +1084,18 @@ export interface components {
             /** Format: date-time */
             updated: string;
             creator: string;
+        };
+        /** @description Messages that reached `maxDeliver` and whose dead letters are not stored yet. Absent when there are none. */
+        DeadLetters: {
+            /** @description They are not delivered. With 10000 of them the group delivers nothing. */
+            waiting: components["schemas"]["Count"];
+            /** @description Why the last attempt to store them failed, if it did. */
+            cause?: string;
+            /**
+             * Format: int64
+             * @description Then: milliseconds until the next attempt.
+             */
+            retryIn?: number;
         };
         NewGroup: {
             name: string;
