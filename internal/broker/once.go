@@ -37,8 +37,8 @@ type Stored struct {
 // with a given id that its topic was given within the window is not stored again.
 // When ctx ends earlier the outcome is Unknown: asking again with the same ids tells.
 //
-// What the native protocol brings is neither looked at nor known by its ids: there
-// an id is a request's.
+// Publishes of the native protocol are not deduplicated, and not known by their ids,
+// unless they ask for it: there an id is a request's. See [Publishing.AddOnce].
 func (b *Broker) Store(ctx context.Context, inputs []Input) ([]Stored, error) {
 	return b.storeWith(ctx, inputs, nil)
 }
@@ -119,11 +119,8 @@ func (in *Input) check() error {
 // storeClaimed stores the inputs whose ids were not known.
 func (b *Broker) storeClaimed(inputs []Input, c *claim, extra []storage.Op, done func([]Stored, error)) {
 	var p *Publishing
-	p = b.NewPublishing(func() {
-		b.ids.resolve(c, p)
-		done(c.answer(inputs, p))
-	})
-	p.atomic, p.extra = true, extra
+	p = b.NewPublishing(func() { done(c.answer(inputs, p)) })
+	p.atomic, p.extra, p.claim = true, extra, c
 	left := 0
 	for i := range inputs {
 		left += int(inputs[i].Size())
@@ -181,17 +178,24 @@ type knownID struct {
 	key          idKey
 	offset, time int64
 	at           int64         // on Broker.clock
+	err          error         // why it was not stored
 	done         chan struct{} // closed when its fate is known
 	stored       bool          // guarded by knownIDs.mu
 	unknown      bool          // guarded by knownIDs.mu: it may be stored; nobody will know before the next start
 }
 
-// claim is one caller's inputs: those whose ids are known, and the ids that are
-// its own to store.
+// claim is the ids that one Publishing is to store, and of Store those of its inputs
+// that are known.
 type claim struct {
 	known []*knownID // one an input; nil: it is to be stored
-	fresh []*knownID // one a message to be stored; nil when its id was made up
+	fresh []claimed
 	done  chan struct{}
+}
+
+// claimed is an id, and which message of the Publishing has it.
+type claimed struct {
+	*knownID
+	item int
 }
 
 func (k *knownIDs) init(b *Broker, window int64) {
@@ -200,10 +204,10 @@ func (k *knownIDs) init(b *Broker, window int64) {
 	k.byKey = make(map[idKey]*knownID)
 }
 
-// claim takes the ids that are not known. It refuses one of which nobody knows whether
-// its message is stored: of that, no is not to be said. If one is just being stored by somebody
-// else, it takes none and returns what is closed when that is over: a second
-// caller that waited while holding ids of its own could wait for ever.
+// claim takes the ids that are not known. It refuses one of which it is not known
+// whether its message is stored: of that, no is not to be said. If one is just being
+// stored by another caller, it takes none and returns what is closed when that is over:
+// a second caller that waited while holding ids of its own could wait forever.
 func (k *knownIDs) claim(inputs []Input) (c *claim, busy chan struct{}, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -213,28 +217,36 @@ func (k *knownIDs) claim(inputs []Input) (c *claim, busy chan struct{}, err erro
 		switch {
 		case e == nil || !inputs[i].Given || e.stored:
 		case e.unknown:
-			return nil, nil, errorf(Unknown, "the id %q was given before, and its message may be stored or not: send it again", inputs[i].ID)
+			return nil, nil, unknownID(inputs[i].ID)
 		default:
 			return nil, e.done, nil
 		}
 	}
 	c = &claim{known: make([]*knownID, len(inputs)), done: make(chan struct{})}
+	items := 0 // messages to be stored
 	for i := range inputs {
-		in := &inputs[i]
-		if !in.Given || k.window == 0 {
-			c.fresh = append(c.fresh, nil)
-			continue
+		if in := &inputs[i]; in.Given && k.window > 0 {
+			if e := k.byKey[in.key()]; e != nil { // of an earlier call, or of this one
+				c.known[i] = e
+				continue
+			}
+			c.add(k, in.key(), items)
 		}
-		key := in.key()
-		if e := k.byKey[key]; e != nil { // of an earlier call, or of this one
-			c.known[i] = e
-			continue
-		}
-		e := &knownID{key: key, done: c.done}
-		k.byKey[key] = e
-		c.fresh = append(c.fresh, e)
+		items++
 	}
 	return c, nil, nil
+}
+
+// add claims an id for a message of the Publishing. Called with k.mu held.
+func (c *claim) add(k *knownIDs, key idKey, item int) *knownID {
+	e := &knownID{key: key, done: c.done}
+	k.byKey[key] = e
+	c.fresh = append(c.fresh, claimed{e, item})
+	return e
+}
+
+func unknownID(id string) error {
+	return errorf(Unknown, "the id %q was given before, and its message may be stored or not: send it again", id)
 }
 
 func (in *Input) key() idKey { return idKey{in.Topic.id, in.ID} }
@@ -243,19 +255,17 @@ func (in *Input) key() idKey { return idKey{in.Topic.id, in.ID} }
 func (k *knownIDs) resolve(c *claim, p *Publishing) {
 	k.mu.Lock()
 	now := k.b.clock()
-	for i, e := range c.fresh {
-		if e == nil {
-			continue
-		}
-		rec, err := p.record(i)
+	for _, e := range c.fresh {
+		rec, err := p.record(e.item)
 		if err != nil {
+			e.err = err
 			if e.unknown = CodeOf(err) == Unknown; !e.unknown {
 				delete(k.byKey, e.key)
 			}
 			continue
 		}
 		e.offset, e.time, e.at, e.stored = rec.Offset, rec.Time, now, true
-		k.queue = append(k.queue, e)
+		k.queue = append(k.queue, e.knownID)
 	}
 	k.mu.Unlock()
 	close(c.done)
@@ -282,9 +292,13 @@ func (k *knownIDs) expire() {
 	}
 }
 
-// nativeHeaders begin the headers of every message that the native protocol
-// brought: its sender comes first.
-const nativeHeaders = `{"sender":`
+// nativeHeaders begin the headers of every message that the native protocol brought: its
+// sender comes first. onceHeaders begin those of one that was to be stored once, so that
+// the next process can tell whose ids are known; to readers of JSON the space is nothing.
+const (
+	nativeHeaders = `{"sender":`
+	onceHeaders   = " " + nativeHeaders
+)
 
 // recall reads the ids that an earlier process was given within the window, once
 // for each topic, and only while the window reaches back so far.

@@ -34,7 +34,9 @@ type Publishing struct {
 	ticket storage.Ticket
 	atomic bool // all of it, and extra, happens in one commit or nothing does
 	extra  []storage.Op
-	err    error // of an atomic one
+	err    error      // of an atomic one
+	claim  *claim     // the ids that are known from now on; nil without any
+	once   []onceItem // in the order of items
 }
 
 // part is the messages for one topic.
@@ -52,12 +54,15 @@ type memory struct {
 	kept  int    // bytes of all pieces
 }
 
-// published is where a message is, or why it can't be stored.
+// published is where a message is, or why it can't be stored. One that was stored before
+// has the part noPart, and rec is where it is in Publishing.once.
 type published struct {
 	id        string
 	part, rec int
 	err       error
 }
+
+const noPart = -1
 
 // NewPublishing makes an empty Publishing. done is called once for each Publish,
 // when the fate of all its messages is known and on disk as far as the durability
@@ -143,8 +148,10 @@ func (p *Publishing) Reset() {
 		*q = part{calls: q.calls[:0]} // the records are the topic's now
 	}
 	clear(p.items)
+	clear(p.once)
 	clear(p.ticket.Ops)
 	p.used, p.items, p.bytes, p.mem = 0, p.items[:0], 0, memory{}
+	p.claim, p.once = nil, p.once[:0]
 	p.ticket.Ops, p.ticket.Errs = p.ticket.Ops[:0], nil
 }
 
@@ -153,7 +160,7 @@ func (p *Publishing) Publish() {
 	refused := slices.IndexFunc(p.items, func(it published) bool { return it.err != nil })
 	if p.atomic && refused >= 0 {
 		p.fail(p.items[refused].err)
-		p.done()
+		p.end()
 		return
 	}
 	now := p.b.now()
@@ -175,8 +182,16 @@ func (p *Publishing) Publish() {
 	p.ticket.Bytes = p.bytes
 	if err := p.b.writer.Submit(&p.ticket); err != nil {
 		p.fail(err)
-		p.done()
+		p.end()
 	}
+}
+
+// end answers the publisher, once the fate of everything is known.
+func (p *Publishing) end() {
+	if p.claim != nil {
+		p.b.ids.resolve(p.claim, p)
+	}
+	p.done()
 }
 
 // check refuses what no store would take.
@@ -233,7 +248,7 @@ func (p *Publishing) finish() {
 			q.topic.wake()
 		}
 	}
-	p.done()
+	p.end()
 }
 
 // Result is what became of message i: its id and its time, or why it was not
@@ -243,6 +258,10 @@ func (p *Publishing) Result(i int) (id string, time int64, err error) {
 	if it.err != nil {
 		return it.id, 0, it.err
 	}
+	if it.part == noPart {
+		e := p.once[it.rec].knownID
+		return it.id, e.time, e.err
+	}
 	q := p.parts[it.part]
 	return it.id, q.op.Records[it.rec].Time, q.err
 }
@@ -251,6 +270,11 @@ func (p *Publishing) Result(i int) (id string, time int64, err error) {
 func (p *Publishing) Unknown() bool {
 	for _, q := range p.parts[:p.used] {
 		if q.err != nil && CodeOf(q.err) == Unknown {
+			return true
+		}
+	}
+	for _, o := range p.once {
+		if err := p.items[o.item].err; err != nil && CodeOf(err) == Unknown {
 			return true
 		}
 	}

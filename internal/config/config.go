@@ -52,7 +52,7 @@ type Config struct {
 	// SyncInterval is the longest time that Relaxed leaves answered publishes
 	// unsynced, 10ms to 10s. Fsync ignores it. Default: 200ms.
 	SyncInterval time.Duration
-	// DedupWindow is how long a message id that a client of the HTTP API gave is
+	// DedupWindow is how long an id given over the HTTP API, or with dedup, is
 	// known, so that publishing it again stores nothing: 1s to 24h, 0 for not at
 	// all. Default: 10m.
 	DedupWindow time.Duration

@@ -35,7 +35,7 @@ func settings(c *Config) []setting {
 			duration{&c.SyncInterval, 10 * time.Millisecond, 10 * time.Second, ""},
 		},
 		{
-			"dedup-window", "DURATION", "how long the ids of messages published over HTTP are known; 0 for not at all",
+			"dedup-window", "DURATION", "how long ids of messages published over HTTP or with dedup are known; 0 for not at all",
 			duration{&c.DedupWindow, time.Second, 24 * time.Hour, "not at all"},
 		},
 		{

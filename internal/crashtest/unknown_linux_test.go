@@ -78,7 +78,7 @@ func TestNothingThatIsAnsweredWithNoIsStoredWhenAnFsyncFails(t *testing.T) {
 		}
 		p.command = realBrokerIn(p.dir)
 		p.start()
-		there := p.everything(t)
+		there := p.everything()
 		p.kill()
 		for name := range a.yes {
 			if !there[name] {
@@ -267,43 +267,21 @@ func (p *process) socket(ws *websocket.Conn, name string, a *answers) {
 
 // everything is what is stored, by its name: the ids of messages, topics, and acks by
 // the offsets that the explicit group has settled.
-func (p *process) everything(t *testing.T) map[string]bool {
+func (p *process) everything() map[string]bool {
 	there := map[string]bool{}
-	get := func(path string, v any) {
-		resp, err := http.Get("http://" + p.address + "/api/v1/" + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		if err := json.NewDecoder(resp.Body).Decode(v); err != nil || resp.StatusCode != http.StatusOK {
-			t.Fatalf("%s: %s, %v", path, resp.Status, err)
-		}
-	}
-	next := 0
-	for more := true; more; {
-		var page struct {
-			Messages []struct {
-				Offset int `json:",string"`
-				ID     string
-			}
-			More bool
-		}
-		get(fmt.Sprintf("topics/%s/messages?limit=1000&from=%d", topic, next), &page)
-		for _, m := range page.Messages {
-			there[m.ID] = true
-			next = m.Offset + 1
-		}
-		more = page.More
+	ids := p.ids()
+	for _, id := range ids {
+		there[id] = true
 	}
 	var topics struct{ Topics []struct{ Name string } }
-	get("topics?limit=500", &topics)
+	p.get("topics?limit=500", &topics)
 	for _, d := range topics.Topics {
 		if d.Name != topic {
 			there[d.Name] = true
 		}
 	}
 	unsettled := p.unsettled()
-	for offset := range next {
+	for offset := range ids {
 		if !unsettled[offset] {
 			there["ack/"+strconv.Itoa(offset)] = true
 		}

@@ -1,7 +1,9 @@
 package server
 
 import (
+	"context"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 	"unsafe"
@@ -79,11 +81,12 @@ func (s *session) publish(m *wire.Message, ack bool) {
 		rec.Tag = tag
 	}
 	rec.Headers = s.storedHeaders(m, t)
-	if s.pending == nil {
-		s.pending = s.srv.newProduced(s)
+	if once, ok := m.Lookup(wire.HeaderDedup); !ok {
+		s.batch().Add(t, rec, s.givesAway(&rec), s.more)
+	} else if !s.publishDedup(m, t, rec, once) {
+		return
 	}
 	p := s.pending
-	p.Add(t, rec, !s.borrowed && len(rec.Body) >= ownBody, s.more)
 	p.acks = append(p.acks, ack)
 	var call *rpc.Call
 	if id, ok := p.LastID(); ok && calls {
@@ -94,6 +97,50 @@ func (s *session) publish(m *wire.Message, ack bool) {
 	p.bytes += rec.Size() + publicationOverhead
 	if !ack && !t.Unacked() && s.stopAt.Load() != nil {
 		s.out.close()
+	}
+}
+
+// batch is the publishes of the current read.
+func (s *session) batch() *produced {
+	if s.pending == nil {
+		s.pending = s.srv.newProduced(s)
+	}
+	return s.pending
+}
+
+// givesAway reports whether the broker may keep the body as it is.
+func (s *session) givesAway(rec *storage.Record) bool { return !s.borrowed && len(rec.Body) >= ownBody }
+
+// publishDedup takes a message with the header dedup into the pending batch. It reports
+// false, after answering, when that says nonsense. It waits while another connection is
+// just storing a message with that id.
+func (s *session) publishDedup(m *wire.Message, t *broker.Topic, rec storage.Record, value string) bool {
+	var err error
+	switch {
+	case value == "" || value == "0" || strings.EqualFold(value, "false"):
+		s.batch().Add(t, rec, s.givesAway(&rec), s.more)
+		return true
+	case value != "1" && !strings.EqualFold(value, "true"):
+		err = &broker.Error{Code: broker.Invalid, Text: "Bad dedup: " + strconv.Quote(clip(value)) + " must be true or false"}
+	case !s.named:
+		err = &broker.Error{Code: broker.Invalid, Text: "Missing id: a message with dedup is known by it, so give the same one with each repeat"}
+	case t.Calls():
+		err = &broker.Error{Code: broker.Invalid, Text: "Bad dedup: Topic(" + t.Name() + ") is for calls, which are not stored"}
+	case !t.Recalled():
+		s.publishPending()
+		err = t.Recall(context.WithoutCancel(s.life))
+	}
+	if err != nil {
+		s.fail(rec.ID, err)
+		return false
+	}
+	for {
+		busy := s.batch().AddOnce(t, rec, s.givesAway(&rec), s.more)
+		if busy == nil {
+			return true
+		}
+		s.publishPending()
+		<-busy // closed when the writer answers, at the latest when it stops
 	}
 }
 
@@ -207,6 +254,12 @@ func (p *produced) encode(e *encoder) {
 		if err == nil {
 			e.start(http.StatusOK)
 			e.buf = wire.AppendField(e.buf, wire.HeaderID, id)
+			if offset, duplicate, ok := p.Once(i); ok {
+				e.buf = wire.AppendInt(e.buf, wire.HeaderOffset, offset)
+				if duplicate {
+					e.buf = wire.AppendField(e.buf, wire.HeaderDup, "true")
+				}
+			}
 			e.buf = appendTime(e.buf, time)
 		} else {
 			e.start(statusOf(err))

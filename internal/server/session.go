@@ -53,6 +53,7 @@ type session struct {
 	borrowed bool // the message at hand is the reader's, to be copied from
 	more     int  // bytes read and not yet handled behind that message
 	vetted   bool // its first request was looked at: see outsider
+	named    bool // the request at hand came with an id
 	scratch  []wire.Field
 	json     []byte
 	now      rpc.Instant // when the bytes at hand were read

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -44,7 +45,7 @@ func startFaulty(t *testing.T) (*instance, *storetest.Faulty) {
 	}
 	store := storetest.NewFaulty(file, nil)
 	w := storage.NewWriter(store, storage.WriterLimits{})
-	b, err := broker.Open(t.Context(), store, w, broker.Options{})
+	b, err := broker.Open(t.Context(), store, w, broker.Options{DedupWindow: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

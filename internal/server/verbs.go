@@ -68,7 +68,7 @@ func (s *session) handle(m *wire.Message) {
 		cmd = s.fromURL(m)
 	}
 	id := m.Get(wire.HeaderID)
-	if id == "" {
+	if s.named = id != ""; !s.named {
 		id = s.srv.ids.next()
 		m.Set(wire.HeaderID, id)
 	}

@@ -14,6 +14,8 @@ const (
 	HeaderServer   = "server"
 	HeaderModule   = "module"
 	HeaderBody     = "body"
+	HeaderDedup    = "dedup"     // of a publish: store it once by its id
+	HeaderDup      = "duplicate" // of the answer to one: it was stored before
 	HeaderVersion  = "version"
 
 	HeaderTopicMask        = "topic_mask"
