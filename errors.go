@@ -27,9 +27,10 @@ var (
 	ErrClosed       = errors.New("closed")                   // the client, or the subscription, was closed
 
 	// ErrUnknownOutcome is that of a request which was sent and not answered: the
-	// connection was lost, or the caller's context ended. It may have been done, or
-	// may yet be. A message that is published again keeps its ID, so that consumers
-	// can tell.
+	// connection was lost, or the caller's context ended, or the server's disk failed
+	// and it closed the connection. It may have been done, or may yet be. A message
+	// with [Message.Dedup] can be published again, and is stored once. Without it
+	// consumers can tell by the ID.
 	ErrUnknownOutcome = errors.New("unknown outcome")
 )
 

@@ -18,6 +18,10 @@ type Message struct {
 	// ID identifies the message, in at most 128 bytes. Empty: the client makes one.
 	// Two publishes with the same ID can't be under way at a time.
 	ID string
+	// Dedup has the server store the message only if the topic was not given its ID
+	// within the server's --dedup-window, so that a publish to the same server can be
+	// repeated, as after ErrUnknownOutcome. It needs an ID, and is not for calls.
+	Dedup bool
 	// Tag is what filters of groups look at, such as stock.hk.600; at most 127 bytes.
 	Tag string
 	// Headers go with the message: names of at most 64 letters, digits, - and _, in
@@ -38,6 +42,12 @@ func (m *Message) check(op, topic string) error {
 		return invalid(op, topic, "bad message id: must be at most %d bytes without control characters", maxMessageID)
 	case len(m.Tag) > maxTag || !wire.ValidValue(m.Tag):
 		return invalid(op, topic, "bad tag: must be at most %d bytes without control characters", maxTag)
+	}
+	switch {
+	case m.Dedup && op != "publish":
+		return invalid(op, topic, "Dedup is for messages that are published, not for calls")
+	case m.Dedup && m.ID == "":
+		return invalid(op, topic, "Dedup needs an ID: the same one each time the message is published")
 	}
 	for name, value := range m.Headers {
 		switch {
@@ -106,6 +116,9 @@ func (w *frameWriter) message(topic string, m *Message) {
 	w.field(wire.HeaderTopic, topic)
 	if m.Tag != "" {
 		w.field(wire.HeaderTag, m.Tag)
+	}
+	if m.Dedup {
+		w.field(wire.HeaderDedup, "true")
 	}
 	for name, value := range m.Headers {
 		w.field(name, value)

@@ -9,7 +9,7 @@ import (
 // Publish stores a message in a topic and returns nil when it is stored, as durably as
 // the server is set to. With any other outcome but ErrUnknownOutcome it is not stored:
 // among them are ErrNotFound for a topic that is not there, ErrUnavailable and
-// ErrFull.
+// ErrFull. After ErrUnknownOutcome a message with Dedup can be published again.
 //
 // While there is no connection it waits for one, as long as ctx and Options.MaxWait
 // allow; what had not been sent is sent then.
