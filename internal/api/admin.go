@@ -32,6 +32,7 @@ func ServerOf(info ServerInfo, b *broker.Broker, s *stats.Sampler) Server {
 	if info.DiskFree >= 0 {
 		d.DiskFree = optional(count(info.DiskFree))
 	}
+	d.Backup = &info.Backup
 	messages, bytes := int64(0), int64(0)
 	for _, t := range b.Topics() {
 		def := t.Definition()

@@ -412,6 +412,73 @@ type AuditEntry struct {
 	Time   time.Time `json:"time"`
 }
 
+// Backup The last complete one; of a schedule also from before the start.
+type Backup struct {
+	// Bytes A number of messages or bytes, or an offset, in decimal digits.
+	//
+	// Examples: 1204551
+	Bytes Count `json:"bytes"`
+
+	// Checked When it was read back; left out where that is up to the client.
+	Checked *time.Time `json:"checked,omitempty"`
+
+	// Findings What the check has found: 0 if it is sound.
+	Findings int64 `json:"findings"`
+
+	// Target The file, or the address of the client that has taken it.
+	Target string `json:"target"`
+
+	// Time When it was complete.
+	Time time.Time `json:"time"`
+
+	// Took Milliseconds; 0 from before the start.
+	Took int64 `json:"took"`
+}
+
+// BackupFailure Why the newest one was not completed; left out when the newest one was.
+type BackupFailure struct {
+	Target string    `json:"target"`
+	Text   string    `json:"text"`
+	Time   time.Time `json:"time"`
+}
+
+// BackupSchedule Left out without a schedule.
+type BackupSchedule struct {
+	Directory string `json:"directory"`
+
+	// Every Milliseconds.
+	Every int64 `json:"every"`
+
+	// Keep How many stay.
+	Keep int       `json:"keep"`
+	Next time.Time `json:"next"`
+}
+
+// Backups The backups of this broker that are known to it.
+type Backups struct {
+	// Failure Why the newest one was not completed; left out when the newest one was.
+	Failure *BackupFailure `json:"failure,omitempty"`
+
+	// Last The last complete one; of a schedule also from before the start.
+	Last *Backup `json:"last,omitempty"`
+
+	// Missed Those that were not completed since the start.
+	//
+	// Examples: 1204551
+	Missed Count `json:"missed"`
+
+	// Running Whether one is being taken.
+	Running bool `json:"running"`
+
+	// Schedule Left out without a schedule.
+	Schedule *BackupSchedule `json:"schedule,omitempty"`
+
+	// Taken Complete ones since the start.
+	//
+	// Examples: 1204551
+	Taken Count `json:"taken"`
+}
+
 // Because defines model for Because.
 type Because struct {
 	// Reason For the journal.
@@ -1288,6 +1355,9 @@ type Retention struct {
 // Server defines model for Server.
 type Server struct {
 	Address string `json:"address"`
+
+	// Backup The backups of this broker that are known to it.
+	Backup *Backups `json:"backup,omitempty"`
 
 	// Bytes Of these.
 	//
@@ -2252,6 +2322,9 @@ type ServerInterface interface {
 	// ListAudit Administrative actions, newest first
 	// (GET /audit)
 	ListAudit(w http.ResponseWriter, r *http.Request, params ListAuditParams)
+	// GetBackup A copy of the database
+	// (GET /backup)
+	GetBackup(w http.ResponseWriter, r *http.Request)
 	// ExportDefinitions All topics and groups, without their messages and places
 	// (GET /definitions)
 	ExportDefinitions(w http.ResponseWriter, r *http.Request)
@@ -2387,6 +2460,12 @@ type Unimplemented struct{}
 // ListAudit Administrative actions, newest first
 // (GET /audit)
 func (_ Unimplemented) ListAudit(w http.ResponseWriter, r *http.Request, params ListAuditParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetBackup A copy of the database
+// (GET /backup)
+func (_ Unimplemented) GetBackup(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2714,6 +2793,20 @@ func (siw *ServerInterfaceWrapper) ListAudit(w http.ResponseWriter, r *http.Requ
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListAudit(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetBackup operation middleware
+func (siw *ServerInterfaceWrapper) GetBackup(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetBackup(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4887,6 +4980,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/definitions", wrapper.ImportDefinitions)
 	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/backup", wrapper.GetBackup)
+	})
 
 	return r
 }
@@ -4940,6 +5036,58 @@ type ListAuditdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListAuditdefaultApplicationProblemPlusJSONResponse) VisitListAuditResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetBackupRequestObject struct {
+}
+
+type GetBackupResponseObject interface {
+	VisitGetBackupResponse(w http.ResponseWriter) error
+}
+
+type GetBackup200ResponseHeaders struct {
+	ContentDisposition *string
+}
+
+type GetBackup200ApplicationvndSqlite3Response struct {
+	Body          io.Reader
+	Headers       GetBackup200ResponseHeaders
+	ContentLength int64
+}
+
+func (response GetBackup200ApplicationvndSqlite3Response) VisitGetBackupResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/vnd.sqlite3")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	if response.Headers.ContentDisposition != nil {
+		w.Header().Set("Content-Disposition", fmt.Sprint(*response.Headers.ContentDisposition))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetBackupdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetBackupdefaultApplicationProblemPlusJSONResponse) VisitGetBackupResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -6823,6 +6971,9 @@ type StrictServerInterface interface {
 	// ListAudit Administrative actions, newest first
 	// (GET /audit)
 	ListAudit(ctx context.Context, request ListAuditRequestObject) (ListAuditResponseObject, error)
+	// GetBackup A copy of the database
+	// (GET /backup)
+	GetBackup(ctx context.Context, request GetBackupRequestObject) (GetBackupResponseObject, error)
 	// ExportDefinitions All topics and groups, without their messages and places
 	// (GET /definitions)
 	ExportDefinitions(ctx context.Context, request ExportDefinitionsRequestObject) (ExportDefinitionsResponseObject, error)
@@ -7009,6 +7160,30 @@ func (sh *strictHandler) ListAudit(w http.ResponseWriter, r *http.Request, param
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ListAuditResponseObject); ok {
 		if err := validResponse.VisitListAuditResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetBackup operation middleware
+func (sh *strictHandler) GetBackup(w http.ResponseWriter, r *http.Request) {
+	var request GetBackupRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetBackup(ctx, request.(GetBackupRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetBackup")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetBackupResponseObject); ok {
+		if err := validResponse.VisitGetBackupResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -39,6 +40,8 @@ type Options struct {
 	// false when there is none with that id.
 	Sessions   func() []SessionInfo
 	Disconnect func(id, reason string) bool
+	// Backup begins a copy of the database for a client. Nil: there are none.
+	Backup func(actor string) (Image, error)
 	// Readers get to know the requests that consume. Nil: nobody wants to know.
 	Readers *Readers
 
@@ -70,6 +73,14 @@ type ServerInfo struct {
 	DiskFree    int64 // bytes; negative when not known
 	Memory      int64 // resident bytes; 0 when not known
 	Conditions  []condition.Condition
+	Backup      Backups
+}
+
+// Image is a copy of the database that is being taken.
+type Image interface {
+	Size() int64
+	Copy(ctx context.Context, w io.Writer) error
+	Close() error
 }
 
 // SessionInfo describes one connection.

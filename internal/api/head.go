@@ -18,11 +18,11 @@ func heads(next http.Handler) http.Handler {
 	})
 }
 
-// streams reports whether the answer at a path has no end of its own. A stream of
-// events consumes messages, which nobody would see.
+// streams reports whether the answer at a path has no end of its own, or costs as much as
+// a whole backup. A stream of events consumes messages, which nobody would see.
 func streams(at string) bool {
 	events, _ := path.Match(Base+"/topics/*/events", at) // the pattern is right
-	return at == Base+"/ws" || events
+	return at == Base+"/ws" || at == Base+"/backup" || events
 }
 
 // withHead adds HEAD to the methods that a path has.

@@ -411,6 +411,73 @@ type AuditEntry struct {
 	Time   time.Time `json:"time"`
 }
 
+// Backup The last complete one; of a schedule also from before the start.
+type Backup struct {
+	// Bytes A number of messages or bytes, or an offset, in decimal digits.
+	//
+	// Examples: 1204551
+	Bytes Count `json:"bytes"`
+
+	// Checked When it was read back; left out where that is up to the client.
+	Checked *time.Time `json:"checked,omitempty"`
+
+	// Findings What the check has found: 0 if it is sound.
+	Findings int64 `json:"findings"`
+
+	// Target The file, or the address of the client that has taken it.
+	Target string `json:"target"`
+
+	// Time When it was complete.
+	Time time.Time `json:"time"`
+
+	// Took Milliseconds; 0 from before the start.
+	Took int64 `json:"took"`
+}
+
+// BackupFailure Why the newest one was not completed; left out when the newest one was.
+type BackupFailure struct {
+	Target string    `json:"target"`
+	Text   string    `json:"text"`
+	Time   time.Time `json:"time"`
+}
+
+// BackupSchedule Left out without a schedule.
+type BackupSchedule struct {
+	Directory string `json:"directory"`
+
+	// Every Milliseconds.
+	Every int64 `json:"every"`
+
+	// Keep How many stay.
+	Keep int       `json:"keep"`
+	Next time.Time `json:"next"`
+}
+
+// Backups The backups of this broker that are known to it.
+type Backups struct {
+	// Failure Why the newest one was not completed; left out when the newest one was.
+	Failure *BackupFailure `json:"failure,omitempty"`
+
+	// Last The last complete one; of a schedule also from before the start.
+	Last *Backup `json:"last,omitempty"`
+
+	// Missed Those that were not completed since the start.
+	//
+	// Examples: 1204551
+	Missed Count `json:"missed"`
+
+	// Running Whether one is being taken.
+	Running bool `json:"running"`
+
+	// Schedule Left out without a schedule.
+	Schedule *BackupSchedule `json:"schedule,omitempty"`
+
+	// Taken Complete ones since the start.
+	//
+	// Examples: 1204551
+	Taken Count `json:"taken"`
+}
+
 // Because defines model for Because.
 type Because struct {
 	// Reason For the journal.
@@ -1287,6 +1354,9 @@ type Retention struct {
 // Server defines model for Server.
 type Server struct {
 	Address string `json:"address"`
+
+	// Backup The backups of this broker that are known to it.
+	Backup *Backups `json:"backup,omitempty"`
 
 	// Bytes Of these.
 	//
@@ -2325,6 +2395,21 @@ type ClientInterface interface {
 	// Corresponds with GET /audit (the `ListAudit` operationId).
 	ListAudit(ctx context.Context, params *ListAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetBackup A copy of the database
+	//
+	// The whole database as of one moment, while the broker works: what was answered
+	// before the request is in it. It is an SQLite file that needs nothing else, and
+	// becomes a broker's directory again by `zbus restore`. `zbus backup` takes one and
+	// checks it.
+	//
+	// `Content-Length` says how long it is; an answer that is cut short is not a backup,
+	// and the `failure` of `GET /server` says why. One is taken at a time: another request
+	// gets 409. A client has to take 256 KiB in 10 seconds. While it is read, the log of
+	// the database can't start again: when it has grown to 1 GiB, the answer ends.
+	//
+	// Corresponds with GET /backup (the `GetBackup` operationId).
+	GetBackup(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ExportDefinitions All topics and groups, without their messages and places
 	//
 	// What `POST` takes, here or at another broker.
@@ -2837,6 +2922,31 @@ type ClientInterface interface {
 // Corresponds with GET /audit (the `ListAudit` operationId).
 func (c *Client) ListAudit(ctx context.Context, params *ListAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListAuditRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetBackup A copy of the database
+//
+// The whole database as of one moment, while the broker works: what was answered
+// before the request is in it. It is an SQLite file that needs nothing else, and
+// becomes a broker's directory again by `zbus restore`. `zbus backup` takes one and
+// checks it.
+//
+// `Content-Length` says how long it is; an answer that is cut short is not a backup,
+// and the `failure` of `GET /server` says why. One is taken at a time: another request
+// gets 409. A client has to take 256 KiB in 10 seconds. While it is read, the log of
+// the database can't start again: when it has grown to 1 GiB, the answer ends.
+//
+// Corresponds with GET /backup (the `GetBackup` operationId).
+func (c *Client) GetBackup(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetBackupRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -4023,6 +4133,33 @@ func NewListAuditRequest(server string, params *ListAuditParams) (*http.Request,
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
 		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetBackupRequest constructs an http.Request for the GetBackup method
+func NewGetBackupRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/backup")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -6642,6 +6779,23 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /audit (the `ListAudit` operationId).
 	ListAuditWithResponse(ctx context.Context, params *ListAuditParams, reqEditors ...RequestEditorFn) (*ListAuditResponse, error)
 
+	// GetBackupWithResponse A copy of the database
+	//
+	// The whole database as of one moment, while the broker works: what was answered
+	// before the request is in it. It is an SQLite file that needs nothing else, and
+	// becomes a broker's directory again by `zbus restore`. `zbus backup` takes one and
+	// checks it.
+	//
+	// `Content-Length` says how long it is; an answer that is cut short is not a backup,
+	// and the `failure` of `GET /server` says why. One is taken at a time: another request
+	// gets 409. A client has to take 256 KiB in 10 seconds. While it is read, the log of
+	// the database can't start again: when it has grown to 1 GiB, the answer ends.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /backup (the `GetBackup` operationId).
+	GetBackupWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetBackupResponse, error)
+
 	// ExportDefinitionsWithResponse All topics and groups, without their messages and places
 	//
 	// What `POST` takes, here or at another broker.
@@ -7251,6 +7405,54 @@ func (r ListAuditResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListAuditResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// GetBackupResponse200Headers the declared response headers of an HTTP 200 response for GetBackup
+type GetBackupResponse200Headers struct {
+	ContentDisposition *string
+}
+
+type GetBackupResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetBackupResponse200Headers
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetBackupResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetBackupResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetBackupResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetBackupResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetBackupResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -9501,6 +9703,29 @@ func (c *ClientWithResponses) ListAuditWithResponse(ctx context.Context, params 
 	return ParseListAuditResponse(rsp)
 }
 
+// GetBackupWithResponse A copy of the database
+//
+// The whole database as of one moment, while the broker works: what was answered
+// before the request is in it. It is an SQLite file that needs nothing else, and
+// becomes a broker's directory again by `zbus restore`. `zbus backup` takes one and
+// checks it.
+//
+// `Content-Length` says how long it is; an answer that is cut short is not a backup,
+// and the `failure` of `GET /server` says why. One is taken at a time: another request
+// gets 409. A client has to take 256 KiB in 10 seconds. While it is read, the log of
+// the database can't start again: when it has grown to 1 GiB, the answer ends.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /backup (the `GetBackup` operationId).
+func (c *ClientWithResponses) GetBackupWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetBackupResponse, error) {
+	rsp, err := c.GetBackup(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetBackupResponse(rsp)
+}
+
 // ExportDefinitionsWithResponse All topics and groups, without their messages and places
 //
 // What `POST` takes, here or at another broker.
@@ -10444,6 +10669,45 @@ func ParseListAuditResponse(rsp *http.Response) (*ListAuditResponse, error) {
 		}
 		response.ApplicationproblemJSONDefault = &dest
 
+	}
+
+	return response, nil
+}
+
+// ParseGetBackupResponse parses an HTTP response from a GetBackupWithResponse call
+func ParseGetBackupResponse(rsp *http.Response) (*GetBackupResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetBackupResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetBackupResponse200Headers
+		if values := rsp.Header.Values("Content-Disposition"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Content-Disposition", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ContentDisposition = &value
+		}
+		response.Headers200 = &headers
 	}
 
 	return response, nil

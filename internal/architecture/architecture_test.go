@@ -99,7 +99,7 @@ var rules = map[string]rule{
 	"internal/apiclient": {modules: []string{"github.com/oapi-codegen/runtime"}},
 	// What users of a broker do, with the clients that everybody has.
 	"internal/cli": {
-		ours:    []string{"", "internal/apiclient", "internal/closest", "internal/proxy", "internal/wire"},
+		ours:    []string{"", "internal/apiclient", "internal/backup", "internal/closest", "internal/proxy", "internal/storage/sqlite", "internal/wire"},
 		modules: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/mattn/go-isatty"},
 		never:   []string{"database/sql"},
 	},
@@ -116,6 +116,11 @@ var rules = map[string]rule{
 	"internal/faultreport":      {never: []string{"net", "net/http", "database/sql"}},
 	"internal/faultreport/page": {ours: []string{"internal/faultreport"}},
 	"internal/zbustest":         {ours: []string{"", "internal/config", "internal/daemon"}},
+	// Copies of the database, which are files that belong to nobody.
+	"internal/backup": {
+		ours:  []string{"internal/condition", "internal/datadir", "internal/storage", "internal/storage/sqlite"},
+		never: []string{"net", "net/http", "database/sql"},
+	},
 	"internal/daemon": {
 		ours: []string{"*"},
 		modules: []string{

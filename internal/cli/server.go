@@ -47,6 +47,7 @@ func (a *app) serverInfo() *cobra.Command {
 				"started", i.when(s.Started)+", "+millis(s.Uptime)+" ago",
 				"topics", number(s.Topics), "groups", number(s.Groups), "connections", number(s.Connections),
 				"messages", count(s.Messages)+" ("+size(s.Bytes)+")", "database", size(s.Database)+free, "memory", size(s.Memory),
+				"backup", i.lastBackup(s.Backup),
 				"rates", rate(s.Rates.In)+"/s in, "+rate(s.Rates.Out)+"/s out")
 		}),
 	}

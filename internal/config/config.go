@@ -60,6 +60,14 @@ type Config struct {
 	// missing may be. Empty: nothing may. Another name than that of the loss that is
 	// found changes nothing, so it does no harm when it is forgotten.
 	AcceptLoss string
+	// BackupEvery is the time between two scheduled backups, 1m to 8760h; 0: there are
+	// none. Default: 0.
+	BackupEvery time.Duration
+	// BackupKeep is how many scheduled backups stay, 1 to 10000. Default: 7.
+	BackupKeep int
+	// BackupDir is where they are, created when missing. Empty: the directory backups in
+	// Data, which is no help when that disk is lost.
+	BackupDir string
 	// Advertise is the HOST:PORT that clients and other servers are told.
 	// Empty: derived from the bound address, see [Config.Advertised].
 	Advertise string
@@ -114,6 +122,7 @@ func Default() Config {
 		Durability:    Fsync,
 		SyncInterval:  200 * time.Millisecond,
 		DedupWindow:   10 * time.Minute,
+		BackupKeep:    7,
 		IdleTimeout:   180 * time.Second,
 		RPCTimeout:    30 * time.Second,
 		RPCMaxTimeout: 10 * time.Minute,

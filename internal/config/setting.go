@@ -43,6 +43,12 @@ func settings(c *Config) []setting {
 			text{&c.AcceptLoss, orEmpty(isLoss), "the ID that a refused start has named, such as 1a2b3c4d"},
 		},
 		{
+			"backup-every", "DURATION", "time between two backups that the broker takes by itself; 0 for none",
+			duration{&c.BackupEvery, time.Minute, 8760 * time.Hour, "none"},
+		},
+		{"backup-keep", "NUMBER", "how many of these backups stay", number{&c.BackupKeep, 1, 10000, ""}},
+		{"backup-dir", "DIR", "where they are; better on another disk (default: backups in the data directory)", text{&c.BackupDir, isAny, ""}},
+		{
 			"advertise", "HOST:PORT", "what clients and other servers are told to connect to (default: where it listens)",
 			text{&c.Advertise, orEmpty(isDialable), "HOST:PORT that others can connect to, or empty"},
 		},

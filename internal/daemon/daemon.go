@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/backup"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/condition"
 	"github.com/rushmore/zbus-go/internal/config"
@@ -26,7 +27,7 @@ import (
 )
 
 // databaseFile is the name of the database in the data directory.
-const databaseFile = "zbus.db"
+const databaseFile = backup.Database
 
 // Database is the path of the database in a data directory.
 func Database(dir string) string { return filepath.Join(dir, databaseFile) }
@@ -90,6 +91,9 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
+	if err := b.openBackups(cfg, store); err != nil {
+		return errors.Join(err, store.Close())
+	}
 	handlers, err := b.handlers(cfg, version, memory)
 	if err != nil {
 		return errors.Join(err, store.Close())
@@ -141,6 +145,7 @@ type parts struct {
 	calls     *rpc.Table
 	stats     *stats.Sampler
 	live      *live.Hub
+	backups   *backup.Backups
 	readers   api.Readers
 
 	// stopping ends when requests that wait for messages have to.
@@ -168,6 +173,7 @@ func (p *parts) run(ctx context.Context, ready func()) error {
 	profiling := start(serving, func(ctx context.Context) error { return serveProfiles(ctx, p.pprof) })
 	sampling := start(serving, p.stats.Run)
 	showing := start(serving, p.live.Run)
+	saving := start(serving, p.backups.Run)
 	timing := start(base, p.calls.Run) // sessions that end still tell it
 	ready()
 
@@ -189,6 +195,7 @@ func (p *parts) run(ctx context.Context, ready func()) error {
 	<-profiling.done
 	<-sampling.done
 	<-showing.done
+	<-saving.done
 	for _, part := range []*part{timing, brokerage, writer} {
 		part.stop()
 		<-part.done

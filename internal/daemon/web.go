@@ -27,8 +27,8 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 	p.stats = stats.New(p.broker, connections)
 	numbers, err := metrics.New(metrics.Options{
 		Broker: p.broker, Calls: p.calls, Version: string(version), Connections: connections, Log: p.log,
-		Conditions: p.board,
-		Database:   func() int64 { return databaseSize(cfg.Data) },
+		Conditions: p.board, Backups: p.backupFigures,
+		Database: func() int64 { return databaseSize(cfg.Data) },
 	})
 	if err != nil {
 		return nil, err
@@ -48,7 +48,7 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 		"/metrics": numbers,
 		"/api/": api.New(api.Options{
 			Broker: p.broker, Calls: p.calls, Caller: calls, Stats: p.stats, Log: p.log, Contract: zbus.OpenAPI(), Channels: zbus.AsyncAPI(), Live: p.live,
-			Server: info, Sessions: p.sessions, Disconnect: p.disconnect, Readers: &p.readers, Stopping: p.stopping.Done(),
+			Server: info, Sessions: p.sessions, Disconnect: p.disconnect, Readers: &p.readers, Backup: p.takeBackup, Stopping: p.stopping.Done(),
 			MaxBody: cfg.MaxBody, Hosts: hosts(cfg), Origins: cfg.AllowOrigin,
 		}),
 	}, nil
@@ -62,8 +62,8 @@ func (p *parts) info(cfg config.Config, version Version) func() api.ServerInfo {
 		return api.ServerInfo{
 			Address: address, TLS: cfg.TLS(), Version: string(version), Durability: string(cfg.Durability),
 			Started: started, Connections: p.server.Connections(),
-			Conditions: p.board.List(),
-			Database:   databaseSize(cfg.Data), DiskFree: diskFree(cfg.Data), Memory: residentMemory(),
+			Conditions: p.board.List(), Backup: p.backupState(),
+			Database: databaseSize(cfg.Data), DiskFree: diskFree(cfg.Data), Memory: residentMemory(),
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -25,7 +26,18 @@ type Options struct {
 	Conditions  *condition.Board
 	Connections func() int64
 	Database    func() int64 // bytes of the database's files
+	Backups     func() Backups
 	Log         *slog.Logger
+}
+
+// Backups are figures of the broker's backups. Last is the last complete one.
+type Backups struct {
+	Running       bool
+	Taken, Missed int64     // complete ones and others since the start
+	Time          time.Time // of the last; zero if there is none
+	Bytes         int64     // of the last
+	Checked       time.Time // when the last was read back; zero if it was not by the broker
+	Findings      int64     // of that
 }
 
 // New makes the handler of /metrics.
@@ -109,6 +121,9 @@ func newCollector(o Options) *collector {
 	all(counter, "zbus_storage_commit_seconds_total", "Time spent committing.", func() float64 { return b.Writer().CommitTime.Seconds() })
 	all(counter, "zbus_storage_syncs_total", "Times the log was synced.", func() float64 { return float64(b.Writer().Syncs) })
 	all(counter, "zbus_storage_sync_seconds_total", "Time spent syncing.", func() float64 { return b.Writer().SyncTime.Seconds() })
+	for _, f := range backupFigures() {
+		all(f.kind, f.name, f.help, func() float64 { return f.read(o.Backups()) })
+	}
 
 	topic(counter, "zbus_topic_published_messages_total", "Messages published.", func(t *broker.Topic) float64 { return float64(t.Published()) })
 	topic(gauge, "zbus_topic_messages", "Messages that are there.", func(t *broker.Topic) float64 { return float64(t.Next() - t.First()) })

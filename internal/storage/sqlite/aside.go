@@ -13,18 +13,11 @@ import (
 
 // examineLog decides what becomes of the log before SQLite sees it, and does it.
 func examineLog(o Options, m *markState) (*logScan, error) {
-	path := o.Path + "-wal"
-	scan, err := scanLog(path, pageSize(o.Path))
+	e, err := gatherEvidence(o, m)
 	if err != nil {
 		return nil, err
 	}
-	e := &evidence{path: path, marks: m, scan: scan, copiedElsewhere: func() bool { return m.inDatabase(o.Path) }}
-	if m != nil && m.log.Witness != [16]byte{} && m.log.Witness == o.witness {
-		if x, ok := readIndex(o.Path+"-shm", m.log.Round); ok {
-			e.index = &x
-		}
-	}
-	v := e.judge()
+	path, scan, v := e.path, e.scan, e.judge()
 	if v.loss != nil {
 		return nil, refuse(o, v.loss, v.aside)
 	}
@@ -39,6 +32,22 @@ func examineLog(o Options, m *markState) (*logScan, error) {
 		return &logScan{}, nil
 	}
 	return scan, nil
+}
+
+// gatherEvidence reads what is known of the log, and changes nothing.
+func gatherEvidence(o Options, m *markState) (*evidence, error) {
+	path := o.Path + "-wal"
+	scan, err := scanLog(path, pageSize(o.Path))
+	if err != nil {
+		return nil, err
+	}
+	e := &evidence{path: path, marks: m, scan: scan, copiedElsewhere: func() bool { return m.inDatabase(o.Path) }}
+	if m != nil && m.log.Witness != [16]byte{} && m.log.Witness == o.witness {
+		if x, ok := readIndex(o.Path+"-shm", m.log.Round); ok {
+			e.index = &x
+		}
+	}
+	return e, nil
 }
 
 // errAccepted: what is missing was accepted, and the files are now as if it had never been.

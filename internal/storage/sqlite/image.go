@@ -47,18 +47,38 @@ func (s *Store) Image() (*Image, error) {
 }
 
 // OpenImage begins an image of a database that no process has open. What its log holds
-// is part of it. Nothing is written to the database or to its log.
+// is part of it; if something that was answered is missing from that, it returns a
+// [storage.Loss]. Nothing is written to the database or to its log.
 func OpenImage(path string) (*Image, error) {
 	o := Options{Path: path}.withDefaults()
 	setup, err := restingSetup(o)
 	if err != nil {
 		return nil, err
 	}
+	if err := noLoss(o); err != nil {
+		return nil, fmt.Errorf("image of %s: %w", path, err)
+	}
 	im := &Image{path: path}
 	if err := im.open(setup); err != nil {
 		return nil, fmt.Errorf("image of %s: %w", path, err)
 	}
 	return im, nil
+}
+
+// noLoss reports what is missing from the log of a database.
+func noLoss(o Options) error {
+	m, err := readMark(o.Path)
+	if err != nil && !errors.Is(err, errMark) {
+		return err
+	}
+	e, err := gatherEvidence(o, m)
+	if err != nil {
+		return err
+	}
+	if loss := e.judge().loss; loss != nil {
+		return loss
+	}
+	return nil
 }
 
 // restingSetup is for reading a file that no process has open.
