@@ -87,14 +87,19 @@ func Restore(ctx context.Context, from, to string) (report sqlite.Report, err er
 	if err := wrong(&report); err != nil {
 		return report, err
 	}
+	return report, take(dir, draft)
+}
+
+// take makes a complete database that of a directory. What the directory knew of one that
+// it has lost is not true of this one.
+func take(dir *datadir.Dir, draft string) error {
 	if err := os.Rename(draft, dir.Path(Database)); err != nil {
-		return report, err
+		return err
 	}
-	// What the directory knew of a database that it has lost is not true of this one.
 	if err := os.Remove(dir.Path(Database + "-mark")); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return report, err
+		return err
 	}
-	return report, dir.MarkClean()
+	return dir.MarkClean()
 }
 
 // vacant refuses a directory with a database, or with what is left of one.

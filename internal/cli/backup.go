@@ -218,7 +218,7 @@ func (a *app) restoreCommand() *cobra.Command {
 			}
 			r, err := backup.Restore(ctx, i.args[0], data)
 			if err != nil {
-				return i.notRestored(err, data)
+				return notRestored(err)
 			}
 			if i.json {
 				return i.printJSON(backupResult{Source: i.args[0], Target: data, Bytes: r.Bytes, Check: r})
@@ -233,11 +233,11 @@ func (a *app) restoreCommand() *cobra.Command {
 }
 
 // notRestored says why a backup was not restored.
-func (i *invocation) notRestored(err error, data string) error {
+func notRestored(err error) error {
 	var path *fs.PathError
 	switch {
 	case errors.Is(err, fs.ErrExist) && errors.As(err, &path):
-		return fail(zbus.ErrExists, "%s exists already, and is never replaced; restore into another directory, or move it away", path.Path)
+		return fail(zbus.ErrExists, "%s exists already, and is never replaced; use another directory, or move it away", path.Path)
 	case errors.Is(err, fs.ErrNotExist):
 		return fail(ErrNoInput, "%v", err)
 	}

@@ -42,7 +42,7 @@ func AddTo(root *cobra.Command) {
 		groupManage: {
 			a.topicCommand(), a.groupCommand(), a.relocateCommand(), a.messageCommand(), a.serverCommand(), a.contextCommand(),
 		},
-		GroupBroker: {a.backupCommand(), a.restoreCommand()},
+		GroupBroker: {a.backupCommand(), a.restoreCommand(), a.recoverCommand()},
 	} {
 		for _, cmd := range commands {
 			cmd.GroupID = group

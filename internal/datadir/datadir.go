@@ -110,6 +110,28 @@ func Hold(path string) (*Dir, error) {
 	return d, nil
 }
 
+// Share keeps brokers out of a directory that exists and is only read, unless one runs
+// there: nothing in it is changed. Others may share it, too. Only Close may be called.
+func Share(path string) (*Dir, error) {
+	d := &Dir{path: filepath.Clean(path)}
+	f, err := os.Open(d.Path(lockName))
+	if errors.Is(err, fs.ErrNotExist) {
+		return d, nil // no broker has been there
+	}
+	if err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB); err != nil {
+		defer f.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			err = fmt.Errorf("%s: %w (%s)", d.path, ErrInUse, readHolder(f))
+		}
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	d.lock = f
+	return d, nil
+}
+
 func create(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
@@ -230,4 +252,9 @@ func (d *Dir) sync() error {
 
 // Close lets the next broker in. Only the first call does something; later ones
 // report os.ErrClosed.
-func (d *Dir) Close() error { return d.lock.Close() }
+func (d *Dir) Close() error {
+	if d.lock == nil {
+		return nil
+	}
+	return d.lock.Close()
+}
