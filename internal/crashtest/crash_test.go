@@ -32,6 +32,11 @@ func number(t *testing.T, variable string, otherwise uint64) uint64 {
 // crashes kills a broker again and again and reports what was wrong in the end,
 // or as soon as the fault that is looked for was found, if one is.
 func crashes(t *testing.T, p *process, rounds int, durability string, fault func(*report) int) *report {
+	return lives(t, p, rounds, durability, fault, func(*rand.Rand) { p.kill() })
+}
+
+// lives is like crashes, with another end of each life of the broker.
+func lives(t *testing.T, p *process, rounds int, durability string, fault func(*report) int, end func(*rand.Rand)) *report {
 	seed := number(t, seedVariable, rand.Uint64())
 	t.Logf("%s=%d repeats the moments of the kills", seedVariable, seed)
 	moments := rand.New(rand.NewPCG(seed, 0))
@@ -45,7 +50,7 @@ func crashes(t *testing.T, p *process, rounds int, durability string, fault func
 		}
 		// The one timer here: the moment of the kill is what the test is about.
 		time.Sleep(50*time.Millisecond + time.Duration(moments.IntN(750))*time.Millisecond)
-		p.kill()
+		end(moments)
 		r.ended.Wait()
 		k.restarts = append(k.restarts, p.start())
 		k.round(p, r, n)

@@ -20,6 +20,27 @@ import (
 // nothing is written.
 const FileVariable = "ZBUS_FAULT_REPORT"
 
+// ScaleVariable says how much fault tests do: "quick" or "full". Those that take long do
+// nothing where it is not set.
+const ScaleVariable = "ZBUS_FAULTS"
+
+// Scale is how often a test does what it does, in a quick and in a full run. In any other
+// run it skips the test.
+func Scale(t testing.TB, quick, full int) int {
+	t.Helper()
+	switch scale := os.Getenv(ScaleVariable); scale {
+	case "quick":
+		return quick
+	case "full":
+		return full
+	case "":
+		t.Skipf("a fault test that takes long: make faults, or %s=quick", ScaleVariable)
+	default:
+		t.Fatalf("%s is %q: want quick or full", ScaleVariable, scale)
+	}
+	return 0
+}
+
 // Figure is one number of a record, with the words for it.
 type Figure struct {
 	Name  string `json:"name"`

@@ -1,0 +1,89 @@
+package crashtest
+
+import (
+	"math/rand/v2"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/faultreport"
+)
+
+// stopTime is how long an orderly stop may take, whatever clients do.
+const stopTime = 10 * time.Second
+
+// terminate stops the broker in order, and returns how long that took.
+func (p *process) terminate() time.Duration {
+	p.t.Helper()
+	began := time.Now()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		p.t.Fatal(err)
+	}
+	late := time.AfterFunc(2*stopTime, func() { _ = p.cmd.Process.Kill() })
+	defer late.Stop()
+	_ = p.cmd.Wait() // the code says it
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		p.t.Errorf("exit code %d after SIGTERM: %s", code, &p.stderr)
+	}
+	return time.Since(began)
+}
+
+// record makes a fault record of what the checker found.
+func (r *report) record(test, fault, promise string) *faultreport.Record {
+	f := &faultreport.Record{Test: test, Fault: fault, Promise: promise, Runs: r.Rounds, Broken: r.faults()}
+	f.Add("publishes answered", r.Answered)
+	f.Add("acks answered", r.Acked)
+	f.Add("lost", r.Lost)
+	f.Add("reordered", r.Reordered)
+	f.Add("acked and delivered again", r.AckUndone)
+	f.Add("skipped", r.Skipped)
+	f.Add("restart p50 ms", r.RestartP50)
+	f.Add("restart max ms", r.RestartMax)
+	return f
+}
+
+func TestKills(t *testing.T) {
+	rounds := faultreport.Scale(t, 5, 200)
+	for _, durability := range []string{"fsync", "relaxed"} {
+		t.Run(durability, func(t *testing.T) {
+			found := crashes(t, realBroker(t, durability), rounds, durability, nil)
+			found.record("kill-"+durability, "SIGKILL 50 to 800 ms into the load, durability "+durability,
+				"nothing that was answered is lost, reordered, changed or delivered again after its ack").Save(t)
+		})
+	}
+}
+
+func TestOrderlyStops(t *testing.T) {
+	rounds := faultreport.Scale(t, 5, 200)
+	p := realBroker(t, "fsync")
+	longest := time.Duration(0)
+	found := lives(t, p, rounds, "fsync", nil, func(*rand.Rand) { longest = max(longest, p.terminate()) })
+	f := found.record("sigterm", "SIGTERM under load", "what has no answer is not stored; the broker stops within 10 s")
+	f.Add("stored without an answer", found.Stored-found.Answered)
+	f.Add("longest stop ms", longest.Milliseconds())
+	f.Broken += found.Stored - found.Answered
+	if longest > stopTime {
+		f.Broken++
+	}
+	if _, err := os.Stat(p.dir + "/clean"); err == nil {
+		t.Error("a broker runs and the mark of an orderly stop is still there")
+	}
+	f.Save(t)
+}
+
+func TestFrozenBroker(t *testing.T) {
+	rounds := faultreport.Scale(t, 2, 20)
+	most := faultreport.Scale(t, 2, 20) // seconds
+	p := realBroker(t, "fsync")
+	found := lives(t, p, rounds, "fsync", nil, func(moments *rand.Rand) {
+		for range 2 {
+			_ = p.cmd.Process.Signal(syscall.SIGSTOP)
+			// How long the broker does not run is what the test is about.
+			time.Sleep(time.Second + time.Duration(moments.IntN(most*1000))*time.Millisecond)
+			_ = p.cmd.Process.Signal(syscall.SIGCONT)
+		}
+		p.terminate()
+	})
+	found.record("sigstop", "SIGSTOP for seconds, twice, then SIGCONT", "nothing is lost, and no ack is undone").Save(t)
+}
