@@ -127,8 +127,8 @@ func unhex(text string) string {
 	return string(b)
 }
 
-// answers are the ids of the requests that bytes to a socket say 200 to.
-func answers(sent string) (ids []string) {
+// answersIn are the ids of the requests that bytes to a socket say 200 to.
+func answersIn(sent string) (ids []string) {
 	for _, reply := range strings.Split(sent, "HTTP/1.1 ")[1:] {
 		head, _, whole := strings.Cut(reply, "\r\n\r\n")
 		_, rest, found := strings.Cut(head, "\r\nid: ")
@@ -238,7 +238,7 @@ func (d *disk) changed(c *call) error {
 	name, ours := d.name(path)
 	if !ours {
 		if c.name == "write" && (strings.HasPrefix(path, "socket:") || strings.HasPrefix(path, "TCP")) {
-			for _, id := range answers(c.texts()[0]) {
+			for _, id := range answersIn(c.texts()[0]) {
 				d.answered[id] = true
 			}
 		}
