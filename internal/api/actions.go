@@ -13,7 +13,7 @@ import (
 // actions are the words behind a colon at the end of a path.
 var actions = map[string]bool{
 	"empty": true, "pause": true, "resume": true, "pull": true, "ack": true, "nack": true, "extend": true,
-	"apply": true, "revert": true, "test": true, "transaction": true,
+	"accept": true, "apply": true, "revert": true, "test": true, "transaction": true,
 }
 
 // verbs tells the colons in names from the one before an action, which is the last

@@ -1587,6 +1587,9 @@ type Topic struct {
 	Created   time.Time `json:"created"`
 	Creator   string    `json:"creator"`
 
+	// Damage Why the topic is not served: what is stored of it contradicts itself. See `:accept`.
+	Damage *string `json:"damage,omitempty"`
+
 	// Depth How many messages there are.
 	//
 	// Examples: 1204551
@@ -2442,6 +2445,9 @@ type ServerInterface interface {
 	// GetTags The tags of the last messages
 	// (GET /topics/{topic}/tags)
 	GetTags(w http.ResponseWriter, r *http.Request, topic TopicName, params GetTagsParams)
+	// AcceptTopic Serve a damaged topic as it is
+	// (POST /topics/{topic}:accept)
+	AcceptTopic(w http.ResponseWriter, r *http.Request, topic TopicName)
 	// EmptyTopic Drop all messages of a topic
 	// (POST /topics/{topic}:empty)
 	EmptyTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params EmptyTopicParams)
@@ -2700,6 +2706,12 @@ func (_ Unimplemented) GetMessage(w http.ResponseWriter, r *http.Request, topic 
 // GetTags The tags of the last messages
 // (GET /topics/{topic}/tags)
 func (_ Unimplemented) GetTags(w http.ResponseWriter, r *http.Request, topic TopicName, params GetTagsParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// AcceptTopic Serve a damaged topic as it is
+// (POST /topics/{topic}:accept)
+func (_ Unimplemented) AcceptTopic(w http.ResponseWriter, r *http.Request, topic TopicName) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -4588,6 +4600,32 @@ func (siw *ServerInterfaceWrapper) GetTags(w http.ResponseWriter, r *http.Reques
 	handler.ServeHTTP(w, r)
 }
 
+// AcceptTopic operation middleware
+func (siw *ServerInterfaceWrapper) AcceptTopic(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "topic" -------------
+	var topic TopicName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.AcceptTopic(w, r, topic)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // EmptyTopic operation middleware
 func (siw *ServerInterfaceWrapper) EmptyTopic(w http.ResponseWriter, r *http.Request) {
 
@@ -4883,6 +4921,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/topics/{topic}:resume", wrapper.ResumeTopic)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/topics/{topic}:accept", wrapper.AcceptTopic)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/topics/{topic}/messages", wrapper.BrowseMessages)
@@ -6843,6 +6884,46 @@ func (response GetTagsdefaultApplicationProblemPlusJSONResponse) VisitGetTagsRes
 	return err
 }
 
+type AcceptTopicRequestObject struct {
+	Topic TopicName `json:"topic"`
+}
+
+type AcceptTopicResponseObject interface {
+	VisitAcceptTopicResponse(w http.ResponseWriter) error
+}
+
+type AcceptTopic200JSONResponse struct{ TopicNowJSONResponse }
+
+func (response AcceptTopic200JSONResponse) VisitAcceptTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AcceptTopicdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AcceptTopicdefaultApplicationProblemPlusJSONResponse) VisitAcceptTopicResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type EmptyTopicRequestObject struct {
 	Topic  TopicName `json:"topic"`
 	Params EmptyTopicParams
@@ -7091,6 +7172,9 @@ type StrictServerInterface interface {
 	// GetTags The tags of the last messages
 	// (GET /topics/{topic}/tags)
 	GetTags(ctx context.Context, request GetTagsRequestObject) (GetTagsResponseObject, error)
+	// AcceptTopic Serve a damaged topic as it is
+	// (POST /topics/{topic}:accept)
+	AcceptTopic(ctx context.Context, request AcceptTopicRequestObject) (AcceptTopicResponseObject, error)
 	// EmptyTopic Drop all messages of a topic
 	// (POST /topics/{topic}:empty)
 	EmptyTopic(ctx context.Context, request EmptyTopicRequestObject) (EmptyTopicResponseObject, error)
@@ -8349,6 +8433,32 @@ func (sh *strictHandler) GetTags(w http.ResponseWriter, r *http.Request, topic T
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetTagsResponseObject); ok {
 		if err := validResponse.VisitGetTagsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// AcceptTopic operation middleware
+func (sh *strictHandler) AcceptTopic(w http.ResponseWriter, r *http.Request, topic TopicName) {
+	var request AcceptTopicRequestObject
+
+	request.Topic = topic
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.AcceptTopic(ctx, request.(AcceptTopicRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AcceptTopic")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(AcceptTopicResponseObject); ok {
+		if err := validResponse.VisitAcceptTopicResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -49,7 +49,7 @@ func (h *handler) topicOf(ctx context.Context, t *broker.Topic, lagBudget int) (
 	def := t.Definition()
 	rates := h.stats.Topic(t)
 	d := Topic{
-		Name: def.Name, Kind: KindOf(t), Paused: def.Paused, Retention: retentionOf(def.Retention),
+		Name: def.Name, Kind: KindOf(t), Paused: def.Paused, Damage: optional(def.Damage), Retention: retentionOf(def.Retention),
 		Depth: count(def.Next - def.First), FirstOffset: count(def.First), NextOffset: count(def.Next), Bytes: count(def.Bytes),
 		Created: at(def.Created), Updated: at(def.Updated), Creator: def.Creator,
 		Consumers: t.Subscriptions(), Rates: Rates{In: rates.In, Out: rates.Out}, Groups: []Group{},
@@ -270,6 +270,16 @@ func (h *handler) PauseTopic(ctx context.Context, r PauseTopicRequestObject) (Pa
 	on := true
 	now, err := h.alterTopic(ctx, broker.TopicSpec{Name: r.Topic, Paused: &on}, r.Params.IfMatch)
 	return PauseTopic200JSONResponse{now}, err
+}
+
+// AcceptTopic has a damaged topic be served as it is.
+func (h *handler) AcceptTopic(ctx context.Context, r AcceptTopicRequestObject) (AcceptTopicResponseObject, error) {
+	t, err := h.broker.Accept(context.WithoutCancel(ctx), r.Topic, actor(ctx))
+	if err != nil {
+		return nil, err
+	}
+	now, err := h.topicNow(ctx, t)
+	return AcceptTopic200JSONResponse{now}, err
 }
 
 func (h *handler) ResumeTopic(ctx context.Context, r ResumeTopicRequestObject) (ResumeTopicResponseObject, error) {

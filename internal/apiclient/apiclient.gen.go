@@ -1586,6 +1586,9 @@ type Topic struct {
 	Created   time.Time `json:"created"`
 	Creator   string    `json:"creator"`
 
+	// Damage Why the topic is not served: what is stored of it contradicts itself. See `:accept`.
+	Damage *string `json:"damage,omitempty"`
+
 	// Depth How many messages there are.
 	//
 	// Examples: 1204551
@@ -2897,6 +2900,16 @@ type ClientInterface interface {
 	// Corresponds with GET /topics/{topic}/tags (the `GetTags` operationId).
 	GetTags(ctx context.Context, topic TopicName, params *GetTagsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// AcceptTopic Serve a damaged topic as it is
+	//
+	// What is stored of a topic with `damage` contradicts itself, and nothing can be
+	// published to it or consumed from it. This accepts what can be made out: messages that
+	// are missing are counted as damage and passed over; a group whose place is damaged
+	// starts at the beginning of the log. A topic without `damage` answers 409.
+	//
+	// Corresponds with POST /topics/{topic}:accept (the `AcceptTopic` operationId).
+	AcceptTopic(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// EmptyTopic Drop all messages of a topic
 	//
 	// Offsets go on where they are. Groups stay.
@@ -3994,6 +4007,26 @@ func (c *Client) GetMessage(ctx context.Context, topic TopicName, offset Count, 
 // Corresponds with GET /topics/{topic}/tags (the `GetTags` operationId).
 func (c *Client) GetTags(ctx context.Context, topic TopicName, params *GetTagsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetTagsRequest(c.Server, topic, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AcceptTopic Serve a damaged topic as it is
+//
+// What is stored of a topic with `damage` contradicts itself, and nothing can be
+// published to it or consumed from it. This accepts what can be made out: messages that
+// are missing are counted as damage and passed over; a group whose place is damaged
+// starts at the beginning of the log. A topic without `damage` answers 409.
+//
+// Corresponds with POST /topics/{topic}:accept (the `AcceptTopic` operationId).
+func (c *Client) AcceptTopic(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAcceptTopicRequest(c.Server, topic)
 	if err != nil {
 		return nil, err
 	}
@@ -6581,6 +6614,40 @@ func NewGetTagsRequest(server string, topic TopicName, params *GetTagsParams) (*
 	return req, nil
 }
 
+// NewAcceptTopicRequest constructs an http.Request for the AcceptTopic method
+func NewAcceptTopicRequest(server string, topic TopicName) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "topic", topic, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/topics/%s:accept", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewEmptyTopicRequest constructs an http.Request for the EmptyTopic method
 func NewEmptyTopicRequest(server string, topic TopicName, params *EmptyTopicParams) (*http.Request, error) {
 	var err error
@@ -7326,6 +7393,18 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /topics/{topic}/tags (the `GetTags` operationId).
 	GetTagsWithResponse(ctx context.Context, topic TopicName, params *GetTagsParams, reqEditors ...RequestEditorFn) (*GetTagsResponse, error)
+
+	// AcceptTopicWithResponse Serve a damaged topic as it is
+	//
+	// What is stored of a topic with `damage` contradicts itself, and nothing can be
+	// published to it or consumed from it. This accepts what can be made out: messages that
+	// are missing are counted as damage and passed over; a group whose place is damaged
+	// starts at the beginning of the log. A topic without `damage` answers 409.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /topics/{topic}:accept (the `AcceptTopic` operationId).
+	AcceptTopicWithResponse(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*AcceptTopicResponse, error)
 
 	// EmptyTopicWithResponse Drop all messages of a topic
 	//
@@ -9525,6 +9604,61 @@ func (r GetTagsResponse) ContentType() string {
 	return ""
 }
 
+// AcceptTopicResponse200Headers the declared response headers of an HTTP 200 response for AcceptTopic
+type AcceptTopicResponse200Headers struct {
+	ETag string
+}
+
+type AcceptTopicResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *TopicNow
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *AcceptTopicResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r AcceptTopicResponse) GetJSON200() *TopicNow {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AcceptTopicResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AcceptTopicResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AcceptTopicResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AcceptTopicResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AcceptTopicResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // EmptyTopicResponse200Headers the declared response headers of an HTTP 200 response for EmptyTopic
 type EmptyTopicResponse200Headers struct {
 	ETag string
@@ -10591,6 +10725,24 @@ func (c *ClientWithResponses) GetTagsWithResponse(ctx context.Context, topic Top
 		return nil, err
 	}
 	return ParseGetTagsResponse(rsp)
+}
+
+// AcceptTopicWithResponse Serve a damaged topic as it is
+//
+// What is stored of a topic with `damage` contradicts itself, and nothing can be
+// published to it or consumed from it. This accepts what can be made out: messages that
+// are missing are counted as damage and passed over; a group whose place is damaged
+// starts at the beginning of the log. A topic without `damage` answers 409.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /topics/{topic}:accept (the `AcceptTopic` operationId).
+func (c *ClientWithResponses) AcceptTopicWithResponse(ctx context.Context, topic TopicName, reqEditors ...RequestEditorFn) (*AcceptTopicResponse, error) {
+	rsp, err := c.AcceptTopic(ctx, topic, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAcceptTopicResponse(rsp)
 }
 
 // EmptyTopicWithResponse Drop all messages of a topic
@@ -12183,6 +12335,52 @@ func ParseGetTagsResponse(rsp *http.Response) (*GetTagsResponse, error) {
 		}
 		response.ApplicationproblemJSONDefault = &dest
 
+	}
+
+	return response, nil
+}
+
+// ParseAcceptTopicResponse parses an HTTP response from a AcceptTopicWithResponse call
+func ParseAcceptTopicResponse(rsp *http.Response) (*AcceptTopicResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AcceptTopicResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest TopicNow
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers AcceptTopicResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: true, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
 	}
 
 	return response, nil

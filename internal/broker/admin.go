@@ -104,6 +104,9 @@ func (b *Broker) alterTopic(ctx context.Context, t *Topic, spec TopicSpec) error
 	if def.Mask == old.Mask && def.Retention == old.Retention && def.Paused == old.Paused {
 		return nil
 	}
+	if err := t.Refused(); err != nil {
+		return err
+	}
 	def.Updated = b.now()
 	err := b.commit(ctx, &storage.Atomic{Ops: []storage.Op{
 		&storage.AlterTopic{Topic: t.id, Mask: def.Mask, Retention: def.Retention, Paused: def.Paused, Updated: def.Updated},
@@ -192,6 +195,9 @@ func (b *Broker) EmptyTopic(ctx context.Context, name, version, actor string) er
 	t, err := b.Topic(name)
 	if err == nil {
 		err = t.expect(version)
+	}
+	if err == nil {
+		err = t.Refused()
 	}
 	if err != nil {
 		return err

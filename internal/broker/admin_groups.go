@@ -37,6 +37,9 @@ func (b *Broker) DeclareGroup(ctx context.Context, spec GroupSpec) (*Group, bool
 	if err != nil {
 		return nil, false, err
 	}
+	if err := t.Refused(); err != nil {
+		return nil, false, err
+	}
 	if spec.Name == "" {
 		spec.Name = t.name
 	}

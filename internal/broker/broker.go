@@ -135,6 +135,7 @@ func Open(ctx context.Context, store storage.Store, writer *storage.Writer, opts
 	for id, g := range groups {
 		g.load(parked[id])
 	}
+	b.reportDamage()
 	return b, nil
 }
 

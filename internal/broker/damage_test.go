@@ -1,11 +1,16 @@
 package broker
 
 import (
+	"context"
 	"database/sql"
 	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/rushmore/zbus-go/internal/condition"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -105,7 +110,7 @@ func TestScanShowsWhereMessagesAreMissing(t *testing.T) {
 			{Scan{From: 14, To: 4, Back: true}, 10, 5, 5},
 		} {
 			var seen []storage.Record
-			scanned, next, err := topic.Scan(t.Context(), s.Scan, func(rec *storage.Record) bool {
+			scanned, next, err := topic.Scan(context.Background(), s.Scan, func(rec *storage.Record) bool {
 				seen = append(seen, *rec)
 				return true
 			})
@@ -121,8 +126,79 @@ func TestScanShowsWhereMessagesAreMissing(t *testing.T) {
 				t.Errorf("%+v: %d scanned, next %d, %d missing, %v", s, scanned, next, missing, err)
 			}
 		}
-		if rec, err := topic.Message(t.Context(), 13); err != nil || !rec.Damaged() || rec.Offset != 13 || rec.End() != 14 {
+		if rec, err := topic.Message(context.Background(), 13); err != nil || !rec.Damaged() || rec.Offset != 13 || rec.End() != 14 {
 			t.Errorf("message 13: %+v, %v", rec, err)
+		}
+	})
+}
+
+// A topic that contradicts itself is refused, and others are served; accepted, it is
+// served, with what is missing counted as damage.
+func TestDamagedTopicIsRefusedUntilItIsAccepted(t *testing.T) {
+	board := condition.New(slog.New(slog.DiscardHandler))
+	inBubble(t, Options{Conditions: board}, func(r *rig) {
+		orders, other := r.topic("orders", 0, storage.Retention{}), r.topic("other", 0, storage.Retention{})
+		r.group(GroupSpec{Topic: "orders", Name: "g"})
+		r.mustPublish(orders, "a", "b", "c")
+		r.mustPublish(orders, "d", "e", "f")
+		r.mustPublish(other, "x")
+		r.alterFile(fmt.Sprintf("DELETE FROM blocks WHERE key = %d", int64(orders.id)<<40+3))
+		orders, _ = r.b.Topic("orders")
+		other, _ = r.b.Topic("other")
+		r.mustPublish(other, "y")
+		refused := func(what string, err error) {
+			t.Helper()
+			if CodeOf(err) != Unavailable || !strings.Contains(err.Error(), "the end of its log is missing: messages 3 to 5") {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		refused("publish", r.publish(orders, storage.Record{})[0].Err)
+		_, err := r.findGroup("orders", "g").Subscribe(&consumer{})
+		refused("subscribe", err)
+		_, _, err = r.b.DeclareGroup(context.Background(), GroupSpec{Topic: "orders", Name: "new"})
+		refused("declare a group", err)
+		_, _, err = r.b.DeclareTopic(context.Background(), TopicSpec{Name: "orders", Retention: &storage.Retention{MaxCount: 1}})
+		refused("set retention", err)
+		refused("empty", r.b.EmptyTopic(context.Background(), "orders", "", "me"))
+		if c := board.List(); len(c) != 1 || c[0].Kind != "damage" || c[0].Subject != "orders" || c[0].Severity != condition.Critical {
+			t.Errorf("conditions %+v", c)
+		}
+		r.crash() // it is refused again
+		if _, err = r.b.Accept(context.Background(), "orders", "me"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.b.Accept(context.Background(), "orders", "me"); CodeOf(err) != Conflict {
+			t.Errorf("accepted again: %v", err)
+		}
+		r.crash() // and it stays accepted
+		if orders, err = r.b.Topic("orders"); err != nil || orders.Refused() != nil || len(board.List()) != 0 {
+			t.Fatalf("%v, %v, conditions %v", err, orders.Refused(), board.List())
+		}
+		r.mustPublish(orders, "g")
+		g := r.findGroup("orders", "g")
+		got, _ := offsets(r.subscribe(g, "1").take(10))
+		if !slices.Equal(got, []int64{0, 1, 2, 6}) || g.Counts().Damaged != 3 {
+			t.Errorf("got %v, %d damaged", got, g.Counts().Damaged)
+		}
+	})
+}
+
+// A time that is damaged does not make retention drop what is not old enough.
+func TestDamagedTimeDropsNothingByAge(t *testing.T) {
+	inBubble(t, Options{}, func(r *rig) {
+		topic := r.topic("orders", 0, storage.Retention{MaxAge: 3_600_000})
+		for range 5 {
+			r.mustPublish(topic, "a", "b")
+		}
+		r.alterFile(fmt.Sprintf("UPDATE blocks SET time = 1000 WHERE key = %d", int64(topic.id)<<40+4))
+		topic, _ = r.b.Topic("orders")
+		time.Sleep(5 * time.Second)
+		if topic.First() != 0 {
+			t.Errorf("the first message is %d", topic.First())
+		}
+		time.Sleep(2 * time.Hour)
+		if topic.First() != 10 {
+			t.Errorf("when all are old, the first message is %d", topic.First())
 		}
 	})
 }

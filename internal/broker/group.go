@@ -79,6 +79,9 @@ func (g *Group) Counts() GroupCounts {
 
 func newGroup(t *Topic, def storage.Group) (*Group, error) {
 	f, err := ParseFilter(def.Filter)
+	if err != nil && t.Refused() != nil {
+		f, err = ParseFilter("")
+	}
 	if err != nil {
 		return nil, err
 	}

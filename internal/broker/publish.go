@@ -199,6 +199,8 @@ func check(t *Topic, r *storage.Record) error {
 	switch {
 	case t.gone.Load():
 		return topicNotFound(t.name)
+	case t.refusal.Load() != nil:
+		return t.Refused()
 	case len(r.ID) > MaxMessageID:
 		return errorf(Invalid, "message id has %d bytes: at most %d are allowed", len(r.ID), MaxMessageID)
 	case len(r.Tag) > MaxTag:

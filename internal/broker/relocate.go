@@ -183,6 +183,9 @@ func (g *Group) move(ctx context.Context, r relocation) (Move, error) {
 // cleared nothing is delivered, and the saver leaves the group alone, as what it
 // would store belongs to the place that is left. Called with b.admin held.
 func (g *Group) prepare(r relocation) (Move, *storage.Relocate, error) {
+	if err := g.t.Refused(); err != nil {
+		return Move{}, nil, err
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.gone {

@@ -58,7 +58,7 @@ func (t *Topic) retain(ctx context.Context) error {
 		}
 		return nil
 	}
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && t.Refused() == nil {
 		first, err := t.retainedFrom(ctx)
 		if err != nil || first <= t.First() {
 			return err
@@ -80,7 +80,7 @@ func (t *Topic) retainedFrom(ctx context.Context) (int64, error) {
 		first = max(first, def.Next-r.MaxCount)
 	}
 	if r.MaxAge > 0 && def.First < def.Next {
-		at, err := t.b.store.OffsetAt(ctx, t.id, t.b.now()-r.MaxAge)
+		at, err := t.expired(ctx, t.b.now()-r.MaxAge)
 		if err != nil {
 			return 0, err
 		}
@@ -100,6 +100,31 @@ func (t *Topic) retainedFrom(ctx context.Context) (int64, error) {
 		}
 	}
 	return min(first, def.Next), nil
+}
+
+// confirmRows is how many messages are looked at to confirm that a log has expired.
+const confirmRows = 64
+
+// expired is the offset of the first message that is not older than a time. The times
+// that are searched may be damaged, and what is dropped is gone: so an intact message,
+// whose checksum covers its time, has to confirm it.
+func (t *Topic) expired(ctx context.Context, time int64) (int64, error) {
+	at, err := t.b.store.OffsetAt(ctx, t.id, time)
+	if err != nil || at <= t.First() {
+		return at, err
+	}
+	from := max(t.First(), at-confirmRows)
+	recs, err := t.b.store.Read(ctx, t.id, from, storage.Page{Rows: int(at - from), Bytes: scanBytes}, nil)
+	if err != nil {
+		return 0, err
+	}
+	confirmed := t.First()
+	for i := range recs {
+		if r := &recs[i]; r.Offset < at && !r.Damaged() && r.Time < time {
+			confirmed = r.End()
+		}
+	}
+	return confirmed, nil
 }
 
 // trim makes everything below first unreachable, in steps, since the sizes of

@@ -81,6 +81,9 @@ func (g *Group) Subscribe(sink Sink) (*Subscription, error) {
 	if _, ok := sink.(Provider); g.t.Calls() && !ok {
 		return nil, errorf(Invalid, "Topic(%s) is for calls: only a provider that speaks the native protocol can answer them", g.t.name)
 	}
+	if err := g.t.Refused(); err != nil {
+		return nil, err
+	}
 	s := &Subscription{g: g, sink: sink, token: rand.Text()}
 	g.mu.Lock()
 	if g.gone {

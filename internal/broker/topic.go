@@ -38,6 +38,8 @@ type Topic struct {
 	bits   atomic.Int64 // the present mask
 	paused atomic.Bool  // nothing is delivered
 
+	refusal atomic.Pointer[Error] // why nothing is published or delivered: see Refused
+
 	published atomic.Int64 // messages since the broker started
 	memory    bool         // messages live in the tail only
 
@@ -74,7 +76,10 @@ func newTopic(b *Broker, def storage.Topic) *Topic {
 	t.next.Store(def.Next)
 	t.openedAt = def.Next
 	t.bits.Store(def.Mask)
-	t.paused.Store(def.Paused)
+	t.paused.Store(def.Paused || def.Damage != "")
+	if def.Damage != "" {
+		t.refusal.Store(&Error{Code: Unavailable, Err: storage.ErrDamaged, Text: damageText(def.Name, def.Damage)})
+	}
 	t.active.Store(new([]*Group))
 	return t
 }

@@ -23,6 +23,9 @@ func (a *app) topicCommand() *cobra.Command {
 		}),
 		a.topicSwitch("resume", "Go on with delivery", func(ctx context.Context, c *api, topic string) (*http.Response, error) {
 			return c.ResumeTopic(ctx, topic, nil)
+		}),
+		a.topicSwitch("accept", "Serve a damaged topic as it is: what is missing is counted and passed over", func(ctx context.Context, c *api, topic string) (*http.Response, error) {
+			return c.AcceptTopic(ctx, topic)
 		}))
 	return a.connected(a.shows(cmd))
 }
@@ -228,7 +231,7 @@ func limitsText(r apiclient.Retention) string {
 	return strings.Join(all, ", ")
 }
 
-// topicSwitch makes the commands that pause and resume.
+// topicSwitch makes the commands that pause, resume and accept.
 func (a *app) topicSwitch(verb, short string, do func(context.Context, *api, string) (*http.Response, error)) *cobra.Command {
 	return &cobra.Command{
 		Use: verb + " TOPIC", Short: short, Example: "  zbus topic " + verb + " orders", Args: wants("TOPIC"), ValidArgsFunction: a.completeTopic,

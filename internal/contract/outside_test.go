@@ -117,7 +117,7 @@ func TestMisusedActionIsToldWhatThereIs(t *testing.T) {
 	}{
 		{"POST", "/topics/T/groups/g:pul", 405, "invalid", "GET, HEAD, PATCH, DELETE", []string{"no action :pul", "(did you mean :pull?)", ":ack, :extend, :nack or :pull"}},
 		{"POST", "/topics/T/groups/g:apply", 405, "invalid", "GET, HEAD, PATCH, DELETE", []string{"no action :apply", "use :ack"}},
-		{"POST", "/topics/a:b:puase", 405, "invalid", "GET, HEAD, PATCH, DELETE", []string{"no action :puase", "(did you mean :pause?)", ":empty, :pause or :resume"}},
+		{"POST", "/topics/a:b:puase", 405, "invalid", "GET, HEAD, PATCH, DELETE", []string{"no action :puase", "(did you mean :pause?)", ":accept, :empty, :pause or :resume"}},
 		{"POST", "/plans/p-1:aply", 405, "invalid", "GET, HEAD", []string{"(did you mean :apply?)", "use :apply"}},
 		{"POST", "/topics/T/filters:tset", 404, "not_found", "", []string{"no action :tset", "(did you mean :test?)"}},
 		{"POST", "/topics/T/groups/g", 405, "invalid", "GET, HEAD, PATCH, DELETE", []string{"POST is not possible here: use GET, PATCH or DELETE", "or POST with an action: :ack, :extend, :nack or :pull"}},

@@ -29,6 +29,7 @@ var refusals = []refusal{
 	{"POST", "/topics/no:empty", nil, 404, "not_found", "no"},
 	{"POST", "/topics/no:pause", nil, 404, "not_found", "no"},
 	{"POST", "/topics/no:resume", nil, 404, "not_found", "no"},
+	{"POST", "/topics/no:accept", nil, 404, "not_found", "no"},
 	{"POST", "/topics/no/messages", object{}, 404, "not_found", "no"},
 	{"POST", "/topics/T/messages", object{"id": ""}, 400, "invalid", "id"},
 	{"POST", "/topics/T/messages", object{"id": "a\nb"}, 400, "invalid", "id"},

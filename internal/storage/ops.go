@@ -84,6 +84,15 @@ type Relocate struct {
 	Entry *JournalEntry
 }
 
+// Accept has a damaged topic ([Topic.Damage]) be as the caller says: Topic and all of
+// its Groups become what is stored, with their places. What is missing below
+// Topic.Next is read as damage from then on. Fails with ErrInvalid when the topic is
+// not damaged.
+type Accept struct {
+	Topic  *Topic
+	Groups []*Group
+}
+
 // Audit adds an entry to the audit trail.
 type Audit struct{ Entry *AuditEntry }
 
@@ -102,5 +111,6 @@ func (*AlterGroup) op()   {}
 func (*RemoveGroup) op()  {}
 func (*SaveProgress) op() {}
 func (*Relocate) op()     {}
+func (*Accept) op()       {}
 func (*Audit) op()        {}
 func (*Atomic) op()       {}

@@ -93,6 +93,12 @@ type Topic struct {
 	Bytes     int64 // Record.Size of the messages in [First, Next)
 	LastTime  int64 // Time of the newest message ever appended
 	Retention Retention
+
+	// Damage says why the topic can't be served, "" if it can: what is stored of it, or
+	// of its groups, contradicts itself, so that messages could be passed over or
+	// overwritten without a word. First, Next and the groups' places are then what can
+	// be made out. The topic can be read, removed, or accepted as it is: [Accept].
+	Damage string
 }
 
 // Range is a span of offsets, Lo included and Hi excluded.

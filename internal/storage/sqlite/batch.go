@@ -144,10 +144,10 @@ func (b *batch) run(c *conn) error {
 
 func (b *batch) storeMarks(c *conn) error {
 	for _, t := range b.changed {
-		if b.topics[t.id] != t {
+		if b.topics[t.id] != t || t.damaged {
 			continue
 		}
-		b.move = number(b.move[:0], []driver.Value{int64(t.id), t.first, t.dropped, t.next, t.total, t.lastTime})
+		b.move = number(b.move[:0], []driver.Value{int64(t.id), t.first, t.dropped, t.next, t.total, t.lastTime, t.lost, topicPlaceSum(t.id, &t.marks)})
 		n, err := c.exec(moveTopic, b.move)
 		if err != nil {
 			return err
@@ -155,6 +155,8 @@ func (b *batch) storeMarks(c *conn) error {
 		if n != 1 {
 			return errMismatch
 		}
+		b.touch(t)
+		t.stored = t.next
 	}
 	return nil
 }

@@ -134,6 +134,9 @@ func (s *Store) Maintain() error {
 	if err := s.bump(now, false); err != nil {
 		return s.fail(err)
 	}
+	if err := s.storeEnds(now); err != nil {
+		return s.fail(err)
+	}
 	err := s.maintain(now)
 	return s.tolerateFull(err)
 }

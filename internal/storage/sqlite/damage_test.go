@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -138,6 +139,68 @@ func TestMessagesDroppedMeanwhileAreNoDamage(t *testing.T) {
 		})
 		if err != nil {
 			t.Fatal(name, err)
+		}
+	}
+}
+
+// What contradicts itself refuses its topic, and no other.
+func TestDamagedRowsRefuseTheirTopic(t *testing.T) {
+	orders := func(offset int64) int64 { return keyOf(1, offset) }
+	for sql, want := range map[string]string{
+		"": "",
+		"UPDATE groups SET cursor = 18, read = 40 WHERE id = 1":                          "the place of its group billing is damaged",
+		"UPDATE groups SET settled = '12-1' WHERE id = 1":                                "the place of its group billing is damaged",
+		"UPDATE groups SET epoch = 7 WHERE id = 1":                                       "the place of its group billing is damaged",
+		"UPDATE groups SET filter = 'other' WHERE id = 1":                                "the definition of its group billing is damaged",
+		"UPDATE groups SET topic_id = 1, name = 'other' WHERE id = 2":                    "the definition of its group other is damaged",
+		"UPDATE topics SET first = 8 WHERE id = 1":                                       "the extent of its log",
+		"UPDATE topics SET next = 16 WHERE id = 1":                                       "the extent of its log",
+		"UPDATE topics SET max_age = 1 WHERE id = 1":                                     "its definition is damaged",
+		"UPDATE topics SET name = 'ordert' WHERE id = 1":                                 "its definition is damaged",
+		fmt.Sprintf("DELETE FROM fresh; DELETE FROM blocks WHERE key >= %d", orders(40)): "the end of its log is missing: messages 40 to 59",
+		"DELETE FROM fresh":                                                                "the end of its log is missing: messages 40 to 59",
+		"DELETE FROM blocks; DELETE FROM fresh":                                            "the end of its log is missing: messages 0 to 59",
+		"UPDATE parked SET count = 100 WHERE group_id = 1":                                 "",
+		"INSERT INTO dropped VALUES (1 << 40, (1 << 40) + 9)":                              "",
+		"UPDATE sqlite_sequence SET seq = 0":                                               "",
+		fmt.Sprintf("UPDATE blocks SET n = 3 WHERE key = %d", orders(20)):                  "",
+		fmt.Sprintf("UPDATE blocks SET total = 1 << 40 WHERE key = %d", orders(20)):        "",
+		fmt.Sprintf("UPDATE blocks SET key = key + (1 << 30) WHERE key = %d", orders(20)):  "where its log ends can't be told",
+		fmt.Sprintf("UPDATE blocks SET time = 1 << 50, n = 900 WHERE key = %d", orders(0)): "",
+	} {
+		path := smallDatabase(t)
+		c, err := open(writerSetup(Options{Path: path}.withDefaults()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, one := range strings.Split(sql, ";") {
+			if err := c.run(one); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.close(); err != nil {
+			t.Fatal(err)
+		}
+		s := mustOpen(t, Options{Path: path})
+		state, err := s.Load(t.Context())
+		if err != nil {
+			t.Fatalf("%s: %v", sql, err)
+		}
+		orders := state.Topics[0]
+		if !strings.Contains(orders.Damage, want) || (want == "") != (orders.Damage == "") {
+			t.Errorf("%s: damage %q, want %q", sql, orders.Damage, want)
+		}
+		if want == "" && (orders.First != 0 || orders.Next != 60 || orders.Bytes != 60*320) {
+			t.Errorf("%s: topic %+v", sql, orders)
+		}
+		if n := len(s.picture.dropped); n != 0 {
+			t.Errorf("%s: %d spans would be deleted", sql, n)
+		}
+		if strings.Contains(sql, "sequence") && s.picture.lastTopic != 2 {
+			t.Errorf("the last topic is %d", s.picture.lastTopic)
+		}
+		if strings.Contains(sql, "parked") && len(state.Parked) != 0 {
+			t.Errorf("parked is %+v", state.Parked)
 		}
 	}
 }

@@ -104,7 +104,7 @@ func TestStatementFailureHitsOnlyItsOwnOp(t *testing.T) {
 // checkPicture compares what the writer believes with what is stored.
 func checkPicture(t *testing.T, s *Store) {
 	t.Helper()
-	stored, err := loadPicture(s.writer)
+	stored, _, err := loadPicture(s.writer)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"math"
-	"time"
 
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -18,140 +17,15 @@ func (s *Store) Load(ctx context.Context) (state storage.State, err error) {
 			return err
 		}
 		defer func() { _ = c.run("ROLLBACK") }()
-		state, _, _, err = loadState(c)
+		l, err := loadAll(c)
+		state = l.state
 		return err
 	})
 	return state, err
 }
 
-// storedTopic is a topic with what only the store has to know.
-type storedTopic struct {
-	storage.Topic
-	total, dropped int64 // see marks
-	end            int64 // behind the last block or piece so far, 0 without one
-	pieces         []piece
-	fresh          int64 // see marks
-}
-
-// follow moves a topic that was read from its row on to its last block.
-func (t *storedTopic) follow(c *conn) error {
-	b, found, err := blockAt(c, t.ID, storage.MaxOffset)
-	if err != nil {
-		return err
-	}
-	if found {
-		t.goOn(&b)
-	}
-	return nil
-}
-
-// goOn moves a topic on to the end of a block or piece.
-func (t *storedTopic) goOn(b *block) {
-	t.end = offsetOf(b.key) + b.n
-	t.Next = max(t.Next, t.end)
-	t.total = max(t.total, b.total)
-	var r storage.Record
-	for e := b.entries(); ; {
-		if _, _, ok := e.next(&r); !ok {
-			break
-		}
-		t.LastTime = max(t.LastTime, r.Time)
-	}
-}
-
-// addPiece adds a piece, if it counts. It begins where the log ends so far, unless
-// what was below is gone: dropped, or lost, which reads will find.
-func (t *storedTopic) addPiece(p piece, b *block) error {
-	switch {
-	case len(t.pieces) == 0 && (p.end() <= t.end || p.end() <= t.First):
-		return nil // merged, or trimmed away
-	case p.first < t.end:
-		return fmt.Errorf("topic %d: piece from %d in a log up to %d: %w", t.ID, p.first, t.end, storage.ErrDamaged)
-	}
-	t.pieces = append(t.pieces, p)
-	t.fresh += int64(len(b.meta) + len(b.body))
-	t.goOn(b)
-	return nil
-}
-
-// loadFresh reads the table "fresh", and gives the pieces that count to their topics.
-func loadFresh(c *conn, topics []storedTopic) (f fresh, err error) {
-	at := make(map[storage.TopicID]*storedTopic, len(topics))
-	for i := range topics {
-		at[topics[i].ID] = &topics[i]
-	}
-	now := time.Now()
-	for row, err := range c.rows(selectFresh) {
-		if err != nil {
-			return f, err
-		}
-		r := &freshRow{seq: integer(row[0]), pieces: blob(row[1]), bodies: blob(row[2]), since: now}
-		err := r.split(func(id storage.TopicID, p piece, b *block) error {
-			r.topics = append(r.topics, id)
-			if t := at[id]; t != nil {
-				return t.addPiece(p, b)
-			}
-			return nil
-		})
-		if err != nil {
-			return f, err
-		}
-		f.rows, f.last, f.bytes = append(f.rows, r), r.seq, f.bytes+r.bytes()
-	}
-	return f, nil
-}
-
-// loadTopics reads how far the topics are.
-func loadTopics(c *conn) (topics []storedTopic, f fresh, err error) {
-	for row, err := range c.rows(selectTopics) {
-		if err != nil {
-			return nil, f, err
-		}
-		topics = append(topics, topicFrom(row))
-	}
-	for i := range topics {
-		if err := topics[i].follow(c); err != nil {
-			return nil, f, err
-		}
-	}
-	f, err = loadFresh(c, topics)
-	return topics, f, err
-}
-
-func loadState(c *conn) (state storage.State, topics []storedTopic, f fresh, err error) {
-	topics, f, err = loadTopics(c)
-	if err != nil {
-		return state, nil, f, err
-	}
-	for i := range topics {
-		t := &topics[i]
-		t.Bytes = t.total - t.dropped
-		state.Topics = append(state.Topics, t.Topic)
-	}
-	for row, err := range c.rows(selectGroups) {
-		if err != nil {
-			return state, nil, f, err
-		}
-		g, err := groupFrom(row)
-		if err != nil {
-			return state, nil, f, err
-		}
-		state.Groups = append(state.Groups, g)
-	}
-	for row, err := range c.rows(selectParked) {
-		if err != nil {
-			return state, nil, f, err
-		}
-		state.Parked = append(state.Parked, storage.Parked{
-			Group: storage.GroupID(integer(row[0])), Offset: integer(row[1]),
-			Count: integer(row[2]), Due: integer(row[3]), Cause: text(row[4]),
-		})
-	}
-	return state, topics, f, nil
-}
-
 func topicFrom(row []driver.Value) storedTopic {
-	return storedTopic{total: integer(row[9]), dropped: integer(row[7]), Topic: storage.Topic{
+	return storedTopic{total: integer(row[9]), dropped: integer(row[7]), stored: integer(row[8]), lost: integer(row[17]), Topic: storage.Topic{
 		ID: storage.TopicID(integer(row[0])), Name: text(row[1]), Mask: integer(row[2]), Creator: text(row[3]),
 		Created: integer(row[4]), Updated: integer(row[5]),
 		First: integer(row[6]), Next: integer(row[8]), LastTime: integer(row[10]),
@@ -160,20 +34,14 @@ func topicFrom(row []driver.Value) storedTopic {
 	}}
 }
 
-func groupFrom(row []driver.Value) (storage.Group, error) {
-	g := storage.Group{
+func groupFrom(row []driver.Value) storage.Group {
+	return storage.Group{
 		ID: storage.GroupID(integer(row[0])), Topic: storage.TopicID(integer(row[1])), Name: text(row[2]),
 		Filter: text(row[3]), Mask: integer(row[4]), Creator: text(row[5]),
 		Created: integer(row[6]), Updated: integer(row[7]),
 		AckTimeout: integer(row[8]), AckWindow: integer(row[9]), MaxDeliver: integer(row[10]),
 		Version: integer(row[11]), Epoch: integer(row[12]),
 	}
-	var err error
-	g.Progress, err = progressFrom(row[13:16])
-	if err != nil {
-		return g, fmt.Errorf("group %d: %w", g.ID, err)
-	}
-	return g, nil
 }
 
 func progressFrom(row []driver.Value) (storage.Progress, error) {
@@ -183,49 +51,47 @@ func progressFrom(row []driver.Value) (storage.Progress, error) {
 
 // loadPicture reads what the writing goroutine has to know. Like Load it does
 // not look at messages.
-func loadPicture(c *conn) (*picture, error) {
-	state, topics, f, err := loadState(c)
+func loadPicture(c *conn) (*picture, *loaded, error) {
+	l, err := loadAll(c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	p := &picture{
-		topics:  make(map[storage.TopicID]*topic, len(state.Topics)),
-		names:   make(map[string]*topic, len(state.Topics)),
-		groups:  make(map[storage.GroupID]*group, len(state.Groups)),
+		topics:  make(map[storage.TopicID]*topic, len(l.state.Topics)),
+		names:   make(map[string]*topic, len(l.state.Topics)),
+		groups:  make(map[storage.GroupID]*group, len(l.state.Groups)),
 		dropped: map[int64]int64{},
-		fresh:   f,
+		fresh:   l.fresh,
 	}
-	for _, t := range topics {
+	for i := range l.topics {
+		t := &l.topics[i]
 		p.addTopic(&topic{
-			id: t.ID, name: fold(t.Name), groups: map[string]*group{},
+			id: t.ID, name: fold(t.Name), memory: t.Memory, damaged: t.Damage != "", groups: map[string]*group{},
 			marks: marks{
 				first: t.First, next: t.Next, lastTime: t.LastTime, total: t.total, dropped: t.dropped, rows: t.First,
-				pieces: t.pieces, fresh: t.fresh,
+				lost: t.lost, stored: t.stored, pieces: t.pieces, fresh: t.fresh,
 			},
 		})
 	}
-	for _, g := range state.Groups {
+	for _, g := range l.state.Groups {
 		t := p.topics[g.Topic]
 		if t == nil {
-			return nil, fmt.Errorf("group %d has no topic: %w", g.ID, storage.ErrDamaged)
+			return nil, nil, fmt.Errorf("group %d has no topic: %w", g.ID, storage.ErrDamaged)
 		}
 		p.addGroup(&group{id: g.ID, topic: t, name: fold(g.Name), epoch: g.Epoch})
 	}
-	for row, err := range c.rows(selectDropped) {
-		if err != nil {
-			return nil, err
-		}
-		lo := integer(row[0])
-		p.dropped[lo] = integer(row[1])
-		if t := p.topics[storage.TopicID(lo>>offsetBits)]; t != nil {
-			t.rows = offsetOf(lo)
+	for _, d := range l.dropped {
+		p.dropped[d.Lo] = d.Hi
+		if t := p.topics[storage.TopicID(d.Lo>>offsetBits)]; t != nil {
+			t.rows = offsetOf(d.Lo)
 		}
 	}
 	p.forget()
-	return p, loadIDs(c, p)
+	return p, l, loadIDs(c, p)
 }
 
-// loadIDs reads the ids given last, also those of what was removed since.
+// loadIDs reads the ids given last, also those of what was removed since. No id is
+// given again, even if what was given last can't be told: so the tables are asked too.
 func loadIDs(c *conn, p *picture) error {
 	last := map[string]*int64{
 		"topics": &p.lastTopic, "groups": &p.lastGroup, "cursor_journal": &p.lastJournal, "audit": &p.lastAudit,
@@ -237,6 +103,17 @@ func loadIDs(c *conn, p *picture) error {
 		if id := last[text(row[0])]; id != nil {
 			*id = integer(row[1])
 		}
+	}
+	for row, err := range c.rows(selectLastIDs) {
+		if err != nil {
+			return err
+		}
+		for i, id := range []*int64{&p.lastTopic, &p.lastGroup, &p.lastJournal, &p.lastAudit} {
+			*id = max(*id, integer(row[i]))
+		}
+	}
+	for lo := range p.dropped {
+		p.lastTopic = max(p.lastTopic, lo>>offsetBits)
 	}
 	return nil
 }

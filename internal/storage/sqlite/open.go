@@ -96,6 +96,7 @@ type Store struct {
 	noRoom     bool // the last checkpoint found no space, and the log says so
 	generation generation
 	mergeAfter time.Time // there was no space to merge: not again before
+	ends       ends
 
 	mark   *mark                 // nil when there was no room for one
 	failed atomic.Pointer[error] // why nothing more may be written; set once
@@ -162,7 +163,7 @@ func (s *Store) open(found *markState) (err error) {
 	if err := s.readers.openFirst(); err != nil { // release needs one, too
 		return err
 	}
-	if s.picture, err = loadPicture(s.writer); err != nil {
+	if err := s.load(); err != nil {
 		return translate(err)
 	}
 	s.batch = newBatch(s.picture, s.options.fresh)
@@ -182,6 +183,37 @@ func (s *Store) open(found *markState) (err error) {
 		return err
 	}
 	return s.bump(time.Now(), true)
+}
+
+// load loads the picture, says what is wrong with it, and gives rows of an older
+// version their checksums.
+func (s *Store) load() error {
+	picture, l, err := loadPicture(s.writer)
+	if err != nil {
+		return err
+	}
+	s.picture = picture
+	for _, f := range l.findings {
+		s.options.Log.Error("damage found", "path", s.options.Path, "found", f.String())
+	}
+	if len(l.unsummed) == 0 {
+		return nil
+	}
+	if _, err := s.writer.exec(begin, nil); err != nil {
+		return err
+	}
+	for _, u := range l.unsummed {
+		if _, err = s.writer.exec(u.statement, number(nil, u.args)); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		_, err = s.writer.exec(commit, nil)
+	}
+	if err != nil {
+		_, _ = s.writer.exec(rollback, nil)
+	}
+	return err
 }
 
 // Close implements [storage.Store]. It waits for calls and images that are reading. After
@@ -209,6 +241,9 @@ func (s *Store) Close() error {
 
 // finish copies all of the log, and has the mark say so before the log is removed.
 func (s *Store) finish() error {
+	if err := s.storeAllEnds(); err != nil {
+		return s.fail(err)
+	}
 	err := s.bump(time.Now(), true)
 	if err != nil {
 		return err

@@ -43,9 +43,11 @@ type change struct {
 type topic struct {
 	id     storage.TopicID
 	name   string // folded
+	memory bool
 	groups map[string]*group
 	marks
 	changed bool // in batch.changed
+	damaged bool // its row stays as it is: see storage.Topic.Damage
 }
 
 // marks are the numbers of a topic that move with its messages.
@@ -54,6 +56,8 @@ type marks struct {
 	total                 int64 // Record.Size of all messages below next, ever
 	dropped               int64 // of these, the ones below first
 	rows                  int64 // offset of the oldest message that still has a row, at most first
+	lost                  int64 // an operator knows that messages at the end of the log up to here are lost
+	stored                int64 // next, as the topic's row says it
 
 	pieces []piece // the end of the log, if it is fresh
 	fresh  int64   // about what they take in a block, in bytes

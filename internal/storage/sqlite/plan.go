@@ -51,6 +51,8 @@ func (b *batch) planOne(op storage.Op) error {
 		return b.dropGroup(op)
 	case *storage.Relocate:
 		return b.relocate(op)
+	case *storage.Accept:
+		return b.accept(op)
 	case *storage.Audit:
 		return b.audit(op.Entry)
 	}
@@ -98,22 +100,25 @@ func (b *batch) createTopic(n *storage.Topic) error {
 	}
 	n.ID = storage.TopicID(b.nextID(&b.lastTopic))
 	b.addTopic(&topic{
-		id: n.ID, name: fold(n.Name), groups: map[string]*group{},
-		marks: marks{first: n.First, next: n.Next, lastTime: n.LastTime, rows: n.First},
+		id: n.ID, name: fold(n.Name), memory: n.Memory, groups: map[string]*group{},
+		marks: marks{first: n.First, next: n.Next, lastTime: n.LastTime, rows: n.First, stored: n.Next},
 	})
-	b.touch(b.topics[n.ID])
+	t := b.topics[n.ID]
+	b.touch(t)
 	b.add(insertTopic, 1, int64(n.ID), n.Name, n.Mask, n.Creator, n.Created, n.Updated,
 		n.First, int64(0), n.Next, int64(0), n.LastTime, n.Retention.MaxAge, n.Retention.MaxCount, n.Retention.MaxBytes,
-		truth(n.Memory), truth(n.Paused))
+		truth(n.Memory), truth(n.Paused), topicSum(n), int64(0), topicPlaceSum(n.ID, &t.marks))
 	return nil
 }
 
 func (b *batch) alterTopic(op *storage.AlterTopic) error {
-	if _, err := b.topic(op.Topic); err != nil {
+	t, err := b.topic(op.Topic)
+	if err != nil {
 		return err
 	}
 	r := op.Retention
-	b.add(alterTopic, 1, int64(op.Topic), op.Mask, r.MaxAge, r.MaxCount, r.MaxBytes, op.Updated, truth(op.Paused))
+	sum := topicSum(&storage.Topic{ID: t.id, Name: t.name, Memory: t.memory, Mask: op.Mask, Retention: r, Paused: op.Paused})
+	b.add(alterTopic, 1, int64(op.Topic), op.Mask, r.MaxAge, r.MaxCount, r.MaxBytes, op.Updated, truth(op.Paused), sum)
 	return nil
 }
 
@@ -187,6 +192,34 @@ func (b *batch) purge(op *storage.Purge) error {
 		b.add(deleteBlocks, anyRows, lo, end, before)
 		if left == 0 {
 			break
+		}
+	}
+	return nil
+}
+
+// accept writes the rows of a damaged topic and its groups anew.
+func (b *batch) accept(op *storage.Accept) error {
+	t, err := b.topic(op.Topic.ID)
+	if err != nil {
+		return err
+	}
+	if !t.damaged || op.Topic.Next < t.next {
+		return fmt.Errorf("topic %d is not damaged, or has more messages: %w", t.id, storage.ErrInvalid)
+	}
+	b.touch(t)
+	b.onUndo(func() { t.damaged = true })
+	t.damaged, t.next, t.lost = false, op.Topic.Next, op.Topic.Next
+	b.store(t)
+	n := op.Topic
+	if err := b.alterTopic(&storage.AlterTopic{Topic: n.ID, Mask: n.Mask, Retention: n.Retention, Paused: n.Paused, Updated: n.Updated}); err != nil {
+		return err
+	}
+	for _, g := range op.Groups {
+		if err := b.alterGroup(&storage.AlterGroup{Group: g}); err != nil {
+			return err
+		}
+		if err := b.saveProgress(&storage.SaveProgress{Group: g.ID, Epoch: g.Epoch, Place: g.Progress}); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -23,8 +23,10 @@ func (b *batch) createGroup(op *storage.CreateGroup) error {
 	}
 	n.ID = storage.GroupID(b.nextID(&b.lastGroup))
 	b.addGroup(&group{id: n.ID, topic: t, name: fold(n.Name), epoch: n.Epoch})
+	settled := storage.FormatRanges(n.Settled)
 	b.add(insertGroup, 1, int64(n.ID), int64(n.Topic), n.Name, n.Filter, n.Mask, n.Creator, n.Created, n.Updated,
-		n.AckTimeout, n.AckWindow, n.MaxDeliver, n.Version, n.Epoch, n.Cursor, n.Read, storage.FormatRanges(n.Settled))
+		n.AckTimeout, n.AckWindow, n.MaxDeliver, n.Version, n.Epoch, n.Cursor, n.Read, settled,
+		groupSum(n), groupPlaceSum(n.ID, n.Epoch, &n.Progress, settled))
 	if op.Entry != nil {
 		op.Entry.Group = n.ID
 	}
@@ -37,10 +39,13 @@ func (b *batch) alterGroup(op *storage.AlterGroup) error {
 	if n == nil {
 		return fmt.Errorf("definition of group: %w", storage.ErrInvalid)
 	}
-	if _, err := b.group(n.ID); err != nil {
+	g, err := b.group(n.ID)
+	if err != nil {
 		return err
 	}
-	b.add(alterGroup, 1, int64(n.ID), n.Filter, n.Mask, n.AckTimeout, n.AckWindow, n.MaxDeliver, n.Version, n.Updated)
+	now := *n
+	now.Topic, now.Name = g.topic.id, g.name
+	b.add(alterGroup, 1, int64(n.ID), n.Filter, n.Mask, n.AckTimeout, n.AckWindow, n.MaxDeliver, n.Version, n.Updated, groupSum(&now))
 	b.journal(op.Entry)
 	return nil
 }
@@ -70,9 +75,11 @@ func (b *batch) saveProgress(op *storage.SaveProgress) error {
 		}
 	}
 	id := int64(op.Group)
-	b.add(moveGroup, 1, id, op.Place.Cursor, op.Place.Read, storage.FormatRanges(op.Place.Settled))
+	settled := storage.FormatRanges(op.Place.Settled)
+	b.add(moveGroup, 1, id, op.Place.Cursor, op.Place.Read, settled, groupPlaceSum(g.id, g.epoch, &op.Place, settled))
 	for _, p := range op.Park {
-		b.add(putParked, 1, id, p.Offset, p.Count, p.Due, p.Cause)
+		p.Group = g.id
+		b.add(putParked, 1, id, p.Offset, p.Count, p.Due, p.Cause, parkedSum(&p))
 	}
 	for _, offset := range op.Unpark {
 		b.add(deleteParked, anyRows, id, offset)
@@ -94,7 +101,9 @@ func (b *batch) relocate(op *storage.Relocate) error {
 		now = op.Entry.Time
 	}
 	b.add(deleteGroupParked, anyRows, int64(op.Group))
-	b.add(relocateGroup, 1, int64(op.Group), op.Place.Cursor, g.epoch, now, op.Place.Read, storage.FormatRanges(op.Place.Settled))
+	settled := storage.FormatRanges(op.Place.Settled)
+	b.add(relocateGroup, 1, int64(op.Group), op.Place.Cursor, g.epoch, now, op.Place.Read, settled,
+		groupPlaceSum(g.id, g.epoch, &op.Place, settled))
 	b.journal(op.Entry)
 	return nil
 }

@@ -329,7 +329,12 @@ func (s *Store) BytesFrom(ctx context.Context, topic storage.TopicID, offset int
 
 // blockAt finds the block that holds an offset, or the last one below it.
 func blockAt(c *conn, topic storage.TopicID, offset int64) (b block, found bool, err error) {
-	for row, err := range c.rows(selectBlockAt, int64(topic), keyOf(topic, offset)) {
+	return blockFrom(c, selectBlockAt, topic, offset)
+}
+
+// blockFrom is blockAt with a statement that reads bodies or does not.
+func blockFrom(c *conn, st statement, topic storage.TopicID, offset int64) (b block, found bool, err error) {
+	for row, err := range c.rows(st, int64(topic), keyOf(topic, offset)) {
 		if err != nil {
 			return b, false, err
 		}

@@ -37,6 +37,10 @@ const (
 	putParked
 	deleteParked
 
+	sumTopic
+	sumGroup
+	sumParked
+
 	putDropped
 	deleteDropped
 	insertJournal
@@ -52,11 +56,14 @@ const (
 	selectParked
 	selectDropped
 	selectSequences
+	selectLastIDs
 	selectMarks
 	selectFresh
 	selectBlocks
 	selectBrief
 	selectBlockAt
+	selectWholeBlockAt
+	selectFirstKey
 	selectKeyAfter
 	selectBlocksDown
 	selectContents
@@ -71,10 +78,10 @@ const (
 const (
 	blockColumns = "key, n, time, total, meta" // also the order of rows in queries; bodies come behind
 
-	topicColumns = "id, name, mask, creator, created, updated, first, dropped, next, total, last_time, max_age, max_count, max_bytes, memory, paused"
+	topicColumns = "id, name, mask, creator, created, updated, first, dropped, next, total, last_time, max_age, max_count, max_bytes, memory, paused, definition_sum, lost, place_sum"
 
 	groupColumns = "id, topic_id, name, filter, mask, creator, created, updated, " +
-		"ack_timeout, ack_window, max_deliver, version, epoch, cursor, read, settled"
+		"ack_timeout, ack_window, max_deliver, version, epoch, cursor, read, settled, definition_sum, place_sum"
 
 	journalColumns = "id, topic_id, group_id, time, kind, actor, reason, " +
 		"from_cursor, from_read, from_settled, to_offset, filter_from, filter_to"
@@ -110,23 +117,27 @@ var sqlText = [statements]string{
 	insertFresh:    "INSERT INTO fresh (seq, pieces, bodies) VALUES (?1, ?2, ?3)",
 	deleteFresh:    "DELETE FROM fresh WHERE seq <= ?1",
 
-	insertTopic:       "INSERT INTO topics (" + topicColumns + ") VALUES (" + slots(16) + ")",
-	alterTopic:        "UPDATE topics SET mask = ?2, max_age = ?3, max_count = ?4, max_bytes = ?5, updated = ?6, paused = ?7 WHERE id = ?1",
-	moveTopic:         "UPDATE topics SET first = ?2, dropped = ?3, next = ?4, total = ?5, last_time = ?6 WHERE id = ?1",
+	insertTopic:       "INSERT INTO topics (" + topicColumns + ") VALUES (" + slots(19) + ")",
+	alterTopic:        "UPDATE topics SET mask = ?2, max_age = ?3, max_count = ?4, max_bytes = ?5, updated = ?6, paused = ?7, definition_sum = ?8 WHERE id = ?1",
+	moveTopic:         "UPDATE topics SET first = ?2, dropped = ?3, next = ?4, total = ?5, last_time = ?6, lost = ?7, place_sum = ?8 WHERE id = ?1",
 	deleteTopic:       "DELETE FROM topics WHERE id = ?1",
 	deleteTopicParked: "DELETE FROM parked WHERE group_id IN (SELECT id FROM groups WHERE topic_id = ?1)",
 	deleteTopicGroups: "DELETE FROM groups WHERE topic_id = ?1",
 
-	insertGroup: "INSERT INTO groups (" + groupColumns + ") VALUES (" + slots(16) + ")",
+	insertGroup: "INSERT INTO groups (" + groupColumns + ") VALUES (" + slots(18) + ")",
 	alterGroup: "UPDATE groups SET filter = ?2, mask = ?3, ack_timeout = ?4, ack_window = ?5, max_deliver = ?6," +
-		" version = ?7, updated = ?8 WHERE id = ?1",
-	moveGroup: "UPDATE groups SET cursor = ?2, read = ?3, settled = ?4 WHERE id = ?1",
-	relocateGroup: "UPDATE groups SET cursor = ?2, read = ?5, settled = ?6, epoch = ?3, updated = max(updated, ?4)" +
+		" version = ?7, updated = ?8, definition_sum = ?9 WHERE id = ?1",
+	moveGroup: "UPDATE groups SET cursor = ?2, read = ?3, settled = ?4, place_sum = ?5 WHERE id = ?1",
+	relocateGroup: "UPDATE groups SET cursor = ?2, read = ?5, settled = ?6, epoch = ?3, updated = max(updated, ?4), place_sum = ?7" +
 		" WHERE id = ?1",
 	deleteGroup:       "DELETE FROM groups WHERE id = ?1",
 	deleteGroupParked: "DELETE FROM parked WHERE group_id = ?1",
-	putParked:         `INSERT OR REPLACE INTO parked (group_id, "offset", count, due, cause) VALUES (?1, ?2, ?3, ?4, ?5)`,
+	putParked:         `INSERT OR REPLACE INTO parked (group_id, "offset", count, due, cause, sum) VALUES (?1, ?2, ?3, ?4, ?5, ?6)`,
 	deleteParked:      `DELETE FROM parked WHERE group_id = ?1 AND "offset" = ?2`,
+
+	sumTopic:  "UPDATE topics SET definition_sum = ?2, place_sum = ?3 WHERE id = ?1",
+	sumGroup:  "UPDATE groups SET definition_sum = ?2, place_sum = ?3 WHERE id = ?1",
+	sumParked: `UPDATE parked SET sum = ?3 WHERE group_id = ?1 AND "offset" = ?2`,
 
 	putDropped:    "INSERT OR REPLACE INTO dropped (lo, hi) VALUES (?1, ?2)",
 	deleteDropped: "DELETE FROM dropped WHERE lo = ?1",
@@ -138,16 +149,20 @@ var sqlText = [statements]string{
 	checkpointPassive: "PRAGMA wal_checkpoint(PASSIVE)",
 	checkpointRestart: "PRAGMA wal_checkpoint(RESTART)",
 
-	selectTopics:        "SELECT " + topicColumns + " FROM topics ORDER BY id",
-	selectGroups:        "SELECT " + groupColumns + " FROM groups ORDER BY id",
-	selectParked:        `SELECT group_id, "offset", count, due, cause FROM parked ORDER BY group_id, "offset"`,
-	selectDropped:       "SELECT lo, hi FROM dropped",
-	selectSequences:     "SELECT name, seq FROM sqlite_sequence",
+	selectTopics:    "SELECT " + topicColumns + " FROM topics ORDER BY id",
+	selectGroups:    "SELECT " + groupColumns + " FROM groups ORDER BY id",
+	selectParked:    `SELECT group_id, "offset", count, due, cause, sum FROM parked ORDER BY group_id, "offset"`,
+	selectDropped:   "SELECT lo, hi FROM dropped",
+	selectSequences: "SELECT name, seq FROM sqlite_sequence",
+	selectLastIDs: "SELECT ifnull((SELECT max(id) FROM topics), 0), ifnull((SELECT max(id) FROM groups), 0)," +
+		" ifnull((SELECT max(id) FROM cursor_journal), 0), ifnull((SELECT max(id) FROM audit), 0)",
 	selectMarks:         "SELECT first, next FROM topics WHERE id = ?1",
 	selectFresh:         "SELECT seq, pieces, bodies FROM fresh ORDER BY seq",
 	selectBlocks:        "SELECT " + blockColumns + ", bodies" + fromKey,
 	selectBrief:         "SELECT " + blockColumns + fromKey,
 	selectBlockAt:       "SELECT " + blockColumns + " FROM blocks WHERE key >= (?1 << 40) AND key <= ?2 ORDER BY key DESC LIMIT 1",
+	selectWholeBlockAt:  "SELECT " + blockColumns + ", bodies FROM blocks WHERE key >= (?1 << 40) AND key <= ?2 ORDER BY key DESC LIMIT 1",
+	selectFirstKey:      "SELECT key FROM blocks WHERE key >= ?1 AND key < ?2 ORDER BY key LIMIT 1",
 	selectKeyAfter:      "SELECT key FROM blocks WHERE key > ?1 AND key < ?2 ORDER BY key LIMIT 1",
 	selectBlocksDown:    "SELECT " + blockColumns + " FROM blocks WHERE key >= (?1 << 40) AND key < ?2 ORDER BY key DESC",
 	selectContents:      "SELECT meta, bodies" + ofBlock,

@@ -168,9 +168,13 @@ func (k *checker) structure(ctx context.Context) error {
 
 // content checks what the tables say.
 func (k *checker) content(ctx context.Context) error {
-	state, topics, _, err := loadState(k.c)
+	l, err := loadAll(k.c)
 	if err != nil {
 		return translate(err)
+	}
+	topics := l.topics
+	for _, f := range l.findings {
+		k.found(f)
 	}
 	names := make(map[storage.TopicID]int, len(topics))
 	for i := range topics {
@@ -179,18 +183,8 @@ func (k *checker) content(ctx context.Context) error {
 		k.all += t.Next - t.First
 		k.report.Topics = append(k.report.Topics, TopicReport{Name: t.Name, First: t.First, Next: t.Next})
 	}
-	for i := range state.Groups {
-		g := &state.Groups[i]
-		at, ok := names[g.Topic]
-		if !ok {
-			k.found(Finding{Kind: FoundGroup, Group: g.Name, Text: fmt.Sprintf("group of topic %d, which does not exist", g.Topic)})
-			continue
-		}
-		t := &topics[at]
-		k.report.Topics[at].Groups++
-		if err := checkProgress(&g.Progress, t.Next); err != nil {
-			k.found(Finding{Kind: FoundGroup, Topic: t.Name, Group: g.Name, Text: err.Error()})
-		}
+	for _, g := range l.state.Groups {
+		k.report.Topics[names[g.Topic]].Groups++
 	}
 	for i := range topics {
 		err := k.messages(ctx, &topics[i], &k.report.Topics[i])

@@ -69,8 +69,8 @@ func TestVerifySaysWhatIsDamaged(t *testing.T) {
 		fmt.Sprintf("DELETE FROM blocks WHERE key = %d", orders(20)):                               {Kind: FoundMissing, Topic: "orders", From: 20, To: 40},
 		fmt.Sprintf("UPDATE blocks SET bodies = randomblob(6000) WHERE key = %d", orders(0)):       {Kind: FoundDamaged, Topic: "orders", From: 0, To: 20},
 		"UPDATE contents SET meta = x'0b' WHERE id = (SELECT contents FROM blocks WHERE contents)": {Kind: FoundMissing, Topic: "clicks", From: 0, To: 60},
-		"UPDATE groups SET cursor = 999, read = 999, settled = '' WHERE id = 2":                    {Kind: FoundGroup, Topic: "clicks", Group: "clicks"},
-		"DELETE FROM topics WHERE id = 2":                                                          {Kind: FoundGroup, Group: "clicks"},
+		"UPDATE groups SET cursor = 999, read = 999, settled = '' WHERE id = 2":                    {Kind: FoundTopic, Topic: "clicks"},
+		"DELETE FROM topics WHERE id = 2":                                                          {Kind: FoundStructure},
 	} {
 		path := smallDatabase(t)
 		c, err := open(writerSetup(Options{Path: path}.withDefaults()))

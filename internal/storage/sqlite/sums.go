@@ -1,0 +1,56 @@
+package sqlite
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// rowSum is the checksum of what a row says. kind keeps rows of one table from being
+// taken for those of another. It is never 0.
+func rowSum(kind byte, words []int64, texts ...string) int64 {
+	b := append(make([]byte, 0, 256), kind)
+	for _, w := range words {
+		b = binary.LittleEndian.AppendUint64(b, uint64(w))
+	}
+	castagnoli := crc32.MakeTable(crc32.Castagnoli) // the standard library's own, not a copy
+	for _, s := range texts {
+		b = binary.LittleEndian.AppendUint32(b, uint32(len(s)))
+	}
+	c := crc32.Update(0, castagnoli, b)
+	for _, s := range texts {
+		c = crc32.Update(c, castagnoli, []byte(s))
+	}
+	return max(int64(c), 1)
+}
+
+// topicSum is the checksum of a topic's definition. Who made it, and when, is not in
+// it. name is folded: so it says which topic it is.
+func topicSum(t *storage.Topic) int64 {
+	r := t.Retention
+	return rowSum('t', []int64{
+		int64(t.ID), t.Mask, truth(t.Memory), truth(t.Paused), r.MaxAge, r.MaxCount, r.MaxBytes,
+	}, fold(t.Name))
+}
+
+// topicPlaceSum is the checksum of what a topic's row says of its log.
+func topicPlaceSum(id storage.TopicID, m *marks) int64 {
+	return rowSum('l', []int64{int64(id), m.first, m.dropped, m.next, m.total, m.lastTime, m.lost})
+}
+
+// groupSum is the checksum of a group's definition.
+func groupSum(g *storage.Group) int64 {
+	return rowSum('g', []int64{
+		int64(g.ID), int64(g.Topic), g.Mask, g.AckTimeout, g.AckWindow, g.MaxDeliver, g.Version,
+	}, fold(g.Name), g.Filter)
+}
+
+// groupPlaceSum is the checksum of a group's place. settled is as it is stored.
+func groupPlaceSum(id storage.GroupID, epoch int64, p *storage.Progress, settled string) int64 {
+	return rowSum('p', []int64{int64(id), epoch, p.Cursor, p.Read}, settled)
+}
+
+func parkedSum(p *storage.Parked) int64 {
+	return rowSum('d', []int64{int64(p.Group), p.Offset, p.Count, p.Due}, p.Cause)
+}
