@@ -26,6 +26,9 @@ type batch struct {
 	insert  []driver.NamedValue // of insertBlock and the statements for "fresh"
 	move    []driver.NamedValue // of moveTopic
 	sums    storage.Summer
+
+	refuse  bool  // messages are refused, there is no room for them
+	largest int64 // bytes that a single op may append; it takes as much in the log and in the database
 }
 
 type row struct {

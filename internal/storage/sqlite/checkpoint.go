@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"sync/atomic"
@@ -20,9 +19,9 @@ import (
 // The sizes are in frames, that is pages of 4 KiB.
 const (
 	startFrames = 1000      // not copied yet: worth a background copy
-	turnFrames  = 4 * 1024  // in the log: time to start it again, as soon as little is left
+	turnFrames  = 4 * 1024  // in the log: time to start it again, as soon as little is left; fewer on a small disk
 	shortFrames = 384       // "little": the writer is held up for a few milliseconds
-	hardFrames  = 12 * 1024 // in the log: the writer waits until it can start again
+	hardFrames  = 12 * 1024 // in the log: the writer waits until it can start again; fewer on a small disk
 
 	restAfter = time.Second // a rest that is not worth a copy is copied after this
 )
@@ -34,6 +33,8 @@ type checkpointer struct {
 	file    *os.File // the database, held open for fsync
 	start   chan struct{}
 	done    chan copied // capacity 1: the goroutine never waits for the writer
+
+	turn, hard int64 // turnFrames and hardFrames of this disk; set before the goroutine starts
 
 	// Of the writing goroutine.
 	running bool      // one was started and not collected
@@ -128,6 +129,9 @@ func (s *Store) Maintain() error {
 		return err
 	}
 	now := time.Now()
+	if err := s.watch(now); err != nil {
+		return s.fail(translate(err))
+	}
 	if err := s.merge(now); err != nil {
 		return s.fail(translate(err))
 	}
@@ -147,11 +151,12 @@ func (s *Store) tolerateFull(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(translate(err), storage.ErrFull):
-		if !s.noRoom {
+	case isFull(err):
+		given := s.noSpace(time.Now())
+		if !s.noRoom && !given {
 			s.options.Log.Warn("no space for a checkpoint", "path", s.options.Path, "err", err)
 		}
-		s.noRoom = true
+		s.noRoom = !given
 		return nil
 	}
 	return s.fail(fmt.Errorf("checkpoint: %w", translate(err)))
@@ -163,15 +168,15 @@ func (s *Store) maintain(now time.Time) error {
 	}
 	w := s.logState()
 	held := s.images.held()
-	s.copier.long = held || s.copier.long && w.frames >= hardFrames
+	s.copier.long = held || s.copier.long && w.frames >= s.copier.hard
 	switch {
 	case w.left() == 0, (s.noRoom || held) && now.Sub(s.copier.last) < restAfter:
 	case w.frames >= s.hardFrames() && !held:
 		return s.checkpointHere(checkpointRestart, now)
-	case !s.copier.running && w.frames >= turnFrames && w.left() <= shortFrames && !held:
+	case !s.copier.running && w.frames >= s.copier.turn && w.left() <= shortFrames && !held:
 		return s.checkpointHere(checkpointPassive, now)
 	case s.copier.running:
-	case w.left() >= startFrames, w.frames >= turnFrames, now.Sub(s.copier.last) >= restAfter:
+	case w.left() >= startFrames, w.frames >= s.copier.turn, now.Sub(s.copier.last) >= restAfter:
 		s.copier.running, s.copier.last = true, now
 		if _, round := s.gatherer.logged(); round != s.copier.round {
 			s.copier.round, s.copier.frames = round, 0
@@ -181,13 +186,13 @@ func (s *Store) maintain(now time.Time) error {
 	return nil
 }
 
-// hardFrames is hardFrames, but for a log that an image has made long: the background
+// hardFrames is the most that the log takes, but for a log that an image has made long: the background
 // copies that, so that the writer need not wait for all of it.
 func (s *Store) hardFrames() int64 {
 	if s.copier.long {
-		return hardFrames + 2*s.options.imageLog/pageBytes
+		return s.copier.hard + 2*s.options.imageLog/pageBytes
 	}
-	return hardFrames
+	return s.copier.hard
 }
 
 // logState is what is known of the log without asking SQLite, which would take

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -12,6 +13,28 @@ func (s *Store) Commit(ops []storage.Op) ([]error, error) {
 		return nil, err
 	}
 	defer s.picture.forget()
+	errs, err := s.tryCommit(ops)
+	if err != nil && faultOf(err) == fullFault {
+		again, rerr := s.roomAgain(time.Now())
+		if rerr != nil {
+			return nil, rerr
+		}
+		if again {
+			errs, err = s.tryCommit(ops)
+		}
+	}
+	switch {
+	case err == nil:
+		return errs, nil
+	case faultOf(err) == fullFault:
+		return nil, fmt.Errorf("commit: %w", translate(err))
+	}
+	return nil, s.fail(fmt.Errorf("commit: %w", translate(err)))
+}
+
+// tryCommit commits ops in one transaction. After an error nothing is stored and the
+// picture is as it was before, unless it is an error after which nobody knows.
+func (s *Store) tryCommit(ops []storage.Op) ([]error, error) {
 	errs := make([]error, len(ops))
 	planned := 0
 	for i, op := range ops {
@@ -26,13 +49,7 @@ func (s *Store) Commit(ops []storage.Op) ([]error, error) {
 	if err != nil && faultOf(err) == ownFault {
 		err = s.transaction(func() error { return s.oneByOne(ops, errs) })
 	}
-	if err == nil {
-		return errs, nil
-	}
-	if faultOf(err) == fullFault {
-		return nil, fmt.Errorf("commit: %w", translate(err))
-	}
-	return nil, s.fail(fmt.Errorf("commit: %w", translate(err)))
+	return errs, err
 }
 
 // transaction runs f and commits. When anything fails, nothing is stored, the

@@ -210,7 +210,7 @@ func fillUp(t *testing.T, s *Store, topic storage.TopicID) (stored int64) {
 	for refused := 0; refused < 5; {
 		errs, err := s.Commit([]storage.Op{&storage.Append{Topic: topic, Records: messages(10, 3000)}})
 		switch {
-		case errors.Is(err, storage.ErrFull):
+		case errors.Is(errors.Join(append(errs, err)...), storage.ErrFull):
 			refused++
 		case err != nil || errs[0] != nil:
 			t.Fatalf("after %d messages: %v, %v", stored, errs, err)
@@ -225,11 +225,23 @@ func fillUp(t *testing.T, s *Store, topic storage.TopicID) (stored int64) {
 	return stored
 }
 
+// resumes waits until messages are taken again, as the broker does: it calls Maintain.
+func resumes(t *testing.T, s *Store) {
+	t.Helper()
+	for began := time.Now(); s.Space().Stopped; {
+		mustMaintain(t, s)
+		if time.Since(began) > 5*time.Second {
+			t.Fatalf("messages are refused after 5 s: %+v", s.Space())
+		}
+	}
+}
+
 // goesOn checks that exactly the given number of messages is there and that
 // more can be stored, also after closing and opening.
 func goesOn(t *testing.T, s *Store, topic storage.TopicID, stored int64) {
 	t.Helper()
 	for range 2 {
+		resumes(t, s)
 		mustCommit(t, s, &storage.Append{Topic: topic, Records: messages(3, 3000)})
 		stored += 3
 		if err := s.Maintain(); err != nil {

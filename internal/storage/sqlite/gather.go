@@ -74,6 +74,7 @@ type logFile struct {
 
 	page  int64 // bytes of a page; 0 before the first one was written
 	round int64 // how often the log has started again
+	taken int64 // bytes written, ever
 
 	begin func(next round, before int64) error // of the gatherer
 	now   round                                // what the frames are part of
@@ -90,6 +91,15 @@ func (g *gatherer) logged() (frames, round int64) {
 		return 0, 0
 	}
 	return (f.next - logHead) / (frameHead + f.page), f.round
+}
+
+// written is how many bytes the log has taken from this connection, however often it
+// has started again.
+func (g *gatherer) written() int64 {
+	if g.log == nil {
+		return 0
+	}
+	return g.log.taken
 }
 
 // position is where the log ends: behind the last frame of a transaction. It is asked for
@@ -259,6 +269,7 @@ func (f *logFile) flush(tls *libc.TLS) int32 {
 	}
 	rc := f.write(tls, f.file, uintptr(unsafe.Pointer(&f.buf[0])), int32(len(f.buf)), f.start)
 	runtime.KeepAlive(f)
+	f.taken += int64(len(f.buf))
 	f.buf, f.open = f.buf[:0], false
 	return rc
 }

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"database/sql/driver"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -22,7 +21,8 @@ func (s *Store) merge(now time.Time) error {
 	}
 	defer s.picture.forget()
 	err := s.transaction(func() error { return s.batch.merge(s.writer, limits.step) })
-	if errors.Is(translate(err), storage.ErrFull) {
+	if isFull(err) {
+		s.noSpace(now)
 		s.mergeAfter = now.Add(restAfter) // it stays where it is until then
 		return nil
 	}

@@ -43,6 +43,13 @@ type Options struct {
 	Durability Durability
 	// SyncInterval is how much of the past Relaxed puts at risk. Default 200 ms.
 	SyncInterval time.Duration
+	// Floor is how many bytes have to be left for messages to be taken: in the file
+	// system, or unused in the database. 0 is a tenth of the file system, at most
+	// 256 MiB.
+	Floor int64
+	// Reserve is the path of a file that holds room for what has to be written when
+	// there is no other. "": none.
+	Reserve string
 	// CacheBytes is the page cache of the writing connection. Each reader has
 	// a quarter of it. Default 8 MiB.
 	CacheBytes int64
@@ -93,6 +100,7 @@ type Store struct {
 	gatherer   *gatherer // of writer
 	picture    *picture
 	batch      *batch
+	guard      guard
 	noRoom     bool // the last checkpoint found no space, and the log says so
 	generation generation
 	mergeAfter time.Time // there was no space to merge: not again before
@@ -121,17 +129,21 @@ var _ storage.Store = (*Store)(nil)
 // [storage.Loss].
 func Open(ctx context.Context, options Options) (*Store, error) {
 	options = options.withDefaults()
-	found, err := prepare(ctx, options)
-	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", options.Path, err)
-	}
 	s := &Store{
 		options: options,
 		copier:  &checkpointer{start: make(chan struct{}, 1), done: make(chan copied, 1)},
 		readers: newReaders(readerSetup(options)),
 	}
 	s.images.none.L = &s.images.mu
-	if err := s.open(found); err != nil {
+	err := s.openGuard()
+	var found *markState
+	if err == nil {
+		found, err = prepare(ctx, options)
+	}
+	if err == nil {
+		err = s.open(found)
+	}
+	if err != nil {
 		s.failed.Store(&err) // the log stays as it is
 		_ = errors.Join(s.release(s.readers.close()), s.mark.close())
 		return nil, fmt.Errorf("open %s: %w", options.Path, err)
@@ -167,6 +179,9 @@ func (s *Store) open(found *markState) (err error) {
 		return translate(err)
 	}
 	s.batch = newBatch(s.picture, s.options.fresh)
+	if err := s.openIndex(); err != nil {
+		return err
+	}
 	s.recent.topics = make(map[storage.TopicID]shown, len(s.picture.topics))
 	for _, t := range s.picture.topics {
 		s.recent.show(s.picture, t)
@@ -180,6 +195,9 @@ func (s *Store) open(found *markState) (err error) {
 		return err
 	}
 	if err := s.sync.open(o); err != nil {
+		return err
+	}
+	if err := s.watch(time.Now()); err != nil {
 		return err
 	}
 	return s.bump(time.Now(), true)
@@ -279,6 +297,6 @@ func (s *Store) release(idle []*conn) error {
 	}
 	// After the connections: closing any other handle of a file drops the process's
 	// POSIX locks on it.
-	errs = append(errs, s.copier.release(), s.sync.close())
+	errs = append(errs, s.copier.release(), s.sync.close(), s.guard.close())
 	return errors.Join(errs...)
 }

@@ -67,13 +67,19 @@ func (b *batch) append(op *storage.Append) error {
 	if int64(len(op.Records)) > storage.MaxOffset+1-t.next {
 		return fmt.Errorf("topic %d: offsets used up: %w", op.Topic, storage.ErrInvalid)
 	}
-	for i := range op.Records {
-		if n := op.Records[i].Size(); n > maxRecord {
-			return fmt.Errorf("record of %d bytes: %w", n, storage.ErrInvalid)
-		}
-	}
 	if len(op.Records) == 0 {
 		return nil
+	}
+	size := int64(0)
+	for i := range op.Records {
+		n := op.Records[i].Size()
+		if n > maxRecord {
+			return fmt.Errorf("record of %d bytes: %w", n, storage.ErrInvalid)
+		}
+		size += n
+	}
+	if b.refuse || size > b.largest {
+		return errLow
 	}
 	b.touch(t)
 	for i := range op.Records {

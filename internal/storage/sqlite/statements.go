@@ -71,6 +71,7 @@ const (
 	selectJournal
 	selectEntry
 	selectAudit
+	selectPages
 
 	statements // how many there are
 )
@@ -170,6 +171,7 @@ var sqlText = [statements]string{
 	selectJournal:       "SELECT " + journalColumns + " FROM cursor_journal WHERE group_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3",
 	selectEntry:         "SELECT " + journalColumns + " FROM cursor_journal WHERE id = ?1",
 	selectAudit:         "SELECT " + auditColumns + " FROM audit WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
+	selectPages:         "SELECT page_count, freelist_count, page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size",
 }
 
 // slots is a list of n parameters.

@@ -33,3 +33,17 @@ func reserve(f *os.File, size int64) error {
 	}
 	return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, info.Size(), size-info.Size())
 }
+
+// allocate gives a file its size, with room for all of it. Not every file system can.
+func allocate(f *os.File, size int64) error {
+	return unix.Fallocate(int(f.Fd()), 0, 0, size)
+}
+
+// allocated is how many bytes a file takes on the disk.
+func allocated(f *os.File) (int64, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return 0, &os.PathError{Op: "stat", Path: f.Name(), Err: err}
+	}
+	return st.Blocks * 512, nil
+}

@@ -15,3 +15,15 @@ func writeSoon(*os.File) {}
 
 // reserve does not know how.
 func reserve(*os.File, int64) error { return errors.ErrUnsupported }
+
+// allocate does not know how.
+func allocate(*os.File, int64) error { return errors.ErrUnsupported }
+
+// allocated takes the size of a file for what it takes on the disk.
+func allocated(f *os.File) (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}

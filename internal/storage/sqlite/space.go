@@ -1,0 +1,248 @@
+package sqlite
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// A full disk loses nothing, but nothing can be written on it, not even what would
+// make room: the log has to take a change before the database does. So messages are
+// refused while there is still room, below the floor, and everything else continues:
+// it settles or removes messages and needs little. Should the disk fill up all the
+// same, because of others, the reserve is given up: the log is copied and starts
+// again, and from then on it is written over where it is.
+const (
+	spaceInterval = 200 * time.Millisecond // room is looked at so often
+	fullInterval  = time.Second            // nothing is tried again within it after the disk was full
+)
+
+// Space says how much room there is. Sizes are in bytes.
+type Space struct {
+	Free    int64 // what the file system has left
+	Unused  int64 // what the database's file has and nothing uses
+	Room    int64 // what messages can take: both, but for what is in the log alone
+	Floor   int64 // messages are refused while Room is below
+	Reserve int64 // held for what has to be written when there is no room, 0 when given up
+	Stopped bool  // messages are refused
+
+	size int64 // of the database, with what is in the log alone
+}
+
+// guard decides whether messages are taken. Of the writing goroutine, but for shown.
+type guard struct {
+	floor   int64
+	log     int64 // the most that the log should take, in bytes
+	reserve reserveFile
+	index   *os.File // of the log (-shm), held open as long as connections are
+
+	stopped bool      // messages are refused
+	checked time.Time // when room was last looked at
+	written int64     // bytes that the log had taken then, ever
+	fullAt  time.Time // when there was last no room for something; zero if never
+
+	shown atomic.Pointer[Space] // as of checked
+}
+
+// errLow is why messages are refused.
+var errLow = fmt.Errorf("the disk is almost full, and messages are refused: %w", storage.ErrFull)
+
+// Space says how much room there is, as of a moment ago. It may be called by any
+// number of goroutines.
+func (s *Store) Space() Space { return *s.guard.shown.Load() }
+
+// openGuard takes the sizes from that of the disk. A disk without room gets that of
+// the reserve before anything is opened, which takes some.
+func (s *Store) openGuard() error {
+	g, o := &s.guard, s.options
+	dir, err := os.Open(filepath.Dir(o.Path))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	free, total, err := freeSpace(dir)
+	if err != nil {
+		return err
+	}
+	part := min(1, float64(total)/(2<<30)) // of everything, on a small disk
+	g.floor = o.Floor
+	if g.floor == 0 {
+		g.floor = min(256<<20, total/10)
+	}
+	s.copier.turn = max(128, int64(part*turnFrames))
+	s.copier.hard = max(384, int64(part*hardFrames))
+	g.log = s.copier.hard * (pageBytes + frameHead)
+	if g.reserve, err = openReserve(o.Reserve, int64(part*reserveBytes)); err != nil {
+		return err
+	}
+	if free < g.reserve.size/8 {
+		g.fullAt = time.Now()
+		err = g.reserve.giveUp()
+	}
+	return err
+}
+
+// openIndex gives the index of the log all the room that it needs. SQLite takes it
+// bit by bit, and a bit that there is no room for is an I/O error.
+func (s *Store) openIndex() (err error) {
+	const block, frames = 32 << 10, 4096
+	g := &s.guard
+	if g.index, err = os.OpenFile(s.options.Path+"-shm", os.O_RDWR, 0); err != nil {
+		return err
+	}
+	n := (s.copier.hard/frames + 2) * block
+	if info, err := g.index.Stat(); err != nil || info.Size() >= n {
+		return err
+	}
+	if err := allocate(g.index, n); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		s.noSpace(time.Now())
+	}
+	return nil
+}
+
+func (g *guard) close() error {
+	err := g.reserve.close()
+	if g.index != nil {
+		err = errors.Join(err, g.index.Close())
+	}
+	return err
+}
+
+// reserveBytes is more than the log takes, so that all of it can be
+// copied when the reserve is given up.
+const reserveBytes = 64 << 20
+
+// watch looks whether there is room, if it is time to.
+func (s *Store) watch(now time.Time) error {
+	g := &s.guard
+	written := s.gatherer.written()
+	if now.Sub(g.checked) < spaceInterval && written-g.written < g.floor/8 {
+		return nil
+	}
+	g.checked, g.written = now, written
+	sp, err := s.measure()
+	if err != nil {
+		return err
+	}
+	// A reserve that was given up is not filled from the last room there is.
+	if !g.reserve.whole() && sp.Free >= 2*g.reserve.size && now.Sub(g.fullAt) >= fullInterval {
+		if err := g.reserve.fill(); err != nil {
+			g.fullAt = now
+		}
+		if sp, err = s.measure(); err != nil {
+			return err
+		}
+	}
+	if sp.Room < 2*g.floor {
+		// What the log has gets its place in the database's file before others take it.
+		// Otherwise it does when it is copied.
+		_ = reserve(s.copier.file, sp.size)
+	}
+	g.judge(&sp, now)
+	s.batch.refuse, s.batch.largest = g.stopped, sp.Room/2
+	g.shown.Store(&sp)
+	return nil
+}
+
+// measure looks how much room there is.
+func (s *Store) measure() (sp Space, err error) {
+	g := &s.guard
+	pages, unused, err := s.pages()
+	if err != nil {
+		return sp, err
+	}
+	has, err := allocated(s.copier.file)
+	if err != nil {
+		return sp, err
+	}
+	if sp.Free, _, err = freeSpace(s.copier.file); err != nil {
+		return sp, err
+	}
+	sp.Unused, sp.size = unused, pages
+	sp.Room = max(0, sp.Free+unused-max(0, pages-has))
+	sp.Floor, sp.Reserve = g.floor, g.reserve.held
+	log, err := allocated(s.sync.log)
+	if log+sp.Free < g.log {
+		// What is unused helps only if the log, too, has room.
+		sp.Room = min(sp.Room, log+sp.Free)
+	}
+	return sp, err
+}
+
+// judge decides whether messages are taken.
+func (g *guard) judge(sp *Space, now time.Time) {
+	if g.stopped {
+		g.stopped = sp.Room < g.floor+g.floor/16 || !g.reserve.whole() || now.Sub(g.fullAt) < fullInterval
+	} else {
+		g.stopped = sp.Room < g.floor
+	}
+	sp.Stopped = g.stopped
+}
+
+// noSpace is called when there was no room for something. It refuses messages and
+// gives up the reserve for everything else: room for what the log has and the
+// database's file has not, and for the log itself. It reports whether there was any.
+func (s *Store) noSpace(now time.Time) bool {
+	g := &s.guard
+	g.stopped, g.fullAt, g.checked = true, now, time.Time{}
+	s.batch.refuse = true
+	if g.reserve.held == 0 {
+		return false
+	}
+	if err := g.reserve.giveUp(); err != nil {
+		s.options.Log.Error("reserve not given up", "path", s.options.Reserve, "err", err)
+		return false
+	}
+	// At once, before whatever has filled the disk takes it.
+	if pages, _, err := s.pages(); err == nil {
+		_ = reserve(s.copier.file, pages)
+	}
+	_ = reserve(s.sync.log, g.log)
+	return true
+}
+
+// roomAgain makes what room it can after a commit found none, and reports whether the
+// commit is worth a second try.
+func (s *Store) roomAgain(now time.Time) (bool, error) {
+	appends := !s.batch.refuse
+	given := s.noSpace(now)
+	if err := s.collect(true); err != nil && !isFull(err) {
+		return false, s.fail(fmt.Errorf("checkpoint: %w", translate(err)))
+	}
+	// Copied, the log starts again, and what it takes then is its own already.
+	if err := s.tolerateFull(s.checkpointHere(checkpointRestart, now)); err != nil {
+		return false, err
+	}
+	return appends || given || !s.noRoom, nil
+}
+
+// pages are the size of the database, with what only the log has, and how much of it
+// is unused, in bytes.
+func (s *Store) pages() (all, unused int64, err error) {
+	for row, err := range s.writer.rows(selectPages) {
+		if err != nil {
+			return 0, 0, err
+		}
+		all, unused = integer(row[0])*integer(row[2]), integer(row[1])*integer(row[2])
+	}
+	return all, unused, nil
+}
+
+// freeSpace is how many bytes can be written where a file is, and how many there are
+// in all.
+func freeSpace(f *os.File) (free, total int64, err error) {
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(int(f.Fd()), &fs); err != nil {
+		return 0, 0, &os.PathError{Op: "statfs", Path: f.Name(), Err: err}
+	}
+	return int64(fs.Bavail) * int64(fs.Bsize), int64(fs.Blocks) * int64(fs.Bsize), nil
+}
+
+func isFull(err error) bool { return errors.Is(translate(err), storage.ErrFull) }
