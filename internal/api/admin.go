@@ -33,6 +33,10 @@ func ServerOf(info ServerInfo, b *broker.Broker, s *stats.Sampler) Server {
 		d.DiskFree = optional(count(info.DiskFree))
 	}
 	d.Backup = &info.Backup
+	sp := info.Space
+	d.Disk = &Disk{
+		Room: count(sp.Room), Unused: count(sp.Unused), Floor: count(sp.Floor), Reserve: count(sp.Reserve), Stopped: sp.Stopped,
+	}
 	messages, bytes := int64(0), int64(0)
 	for _, t := range b.Topics() {
 		def := t.Definition()

@@ -16,6 +16,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/condition"
 	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/stats"
+	"github.com/rushmore/zbus-go/internal/storage"
 )
 
 // Base is the path below which the API is.
@@ -71,6 +72,7 @@ type ServerInfo struct {
 	Connections int64
 	Database    int64 // bytes of the database's files
 	DiskFree    int64 // bytes; negative when not known
+	Space       storage.Space
 	Memory      int64 // resident bytes; 0 when not known
 	Conditions  []condition.Condition
 	Backup      Backups

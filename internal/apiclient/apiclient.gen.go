@@ -691,6 +691,32 @@ type Difference struct {
 	To     string `json:"to"`
 }
 
+// Disk How much room there is for messages, in bytes.
+type Disk struct {
+	// Floor Publishing is answered with 507 while `room` is below.
+	//
+	// Examples: 1204551
+	Floor Count `json:"floor"`
+
+	// Reserve Held for acks, relocation, emptying and removal on a full disk; 0 while it is given up.
+	//
+	// Examples: 1204551
+	Reserve Count `json:"reserve"`
+
+	// Room What messages can take: on the disk, and unused in the database.
+	//
+	// Examples: 1204551
+	Room Count `json:"room"`
+
+	// Stopped Publishing is answered with 507. It resumes by itself when there is room.
+	Stopped bool `json:"stopped"`
+
+	// Unused What removed messages have left in the database's file.
+	//
+	// Examples: 1204551
+	Unused Count `json:"unused"`
+}
+
 // DroppedAnswers Answers that went nowhere, since the start of the broker.
 type DroppedAnswers struct {
 	// Foreign From somebody who did not get the call.
@@ -1371,6 +1397,9 @@ type Server struct {
 	//
 	// Examples: 1204551
 	Database Count `json:"database"`
+
+	// Disk How much room there is for messages, in bytes.
+	Disk *Disk `json:"disk,omitempty"`
 
 	// DiskFree Bytes free where they are.
 	//

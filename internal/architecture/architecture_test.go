@@ -66,7 +66,7 @@ var rules = map[string]rule{
 	// Rates are sampled once for all who show them.
 	"internal/stats": {ours: []string{"internal/broker"}, never: []string{"net", "net/http", "database/sql"}},
 	"internal/metrics": {
-		ours:    []string{"internal/broker", "internal/condition", "internal/rpc", "internal/stats"},
+		ours:    []string{"internal/broker", "internal/condition", "internal/rpc", "internal/stats", "internal/storage"},
 		modules: []string{"github.com/prometheus/client_golang"},
 		never:   []string{"database/sql"},
 	},

@@ -42,6 +42,9 @@ func (a *app) serverInfo() *cobra.Command {
 			if s.DiskFree != nil {
 				free = ", " + size(*s.DiskFree) + " free on the disk"
 			}
+			if s.Disk != nil && s.Disk.Stopped {
+				free += ": publishing is stopped below " + size(s.Disk.Floor)
+			}
 			return i.printFields(
 				"server", s.Address, "version", s.Version, "durability", string(s.Durability),
 				"started", i.when(s.Started)+", "+millis(s.Uptime)+" ago",

@@ -56,6 +56,10 @@ type Config struct {
 	// known, so that publishing it again stores nothing: 1s to 24h, 0 for not at
 	// all. Default: 10m.
 	DedupWindow time.Duration
+	// DiskFloor is how many bytes have to be left on the disk, or unused in the
+	// database, for messages to be taken, up to 1TiB. 0: a tenth of the file system,
+	// at most 256MiB. Default: 0.
+	DiskFloor int64
 	// AcceptLoss names one loss that the broker refused to start over: what it said is
 	// missing may be. Empty: nothing may. Another name than that of the loss that is
 	// found changes nothing, so it does no harm when it is forgotten.

@@ -35,6 +35,10 @@ func settings(c *Config) []setting {
 			duration{&c.SyncInterval, 10 * time.Millisecond, 10 * time.Second, ""},
 		},
 		{
+			"disk-floor", "SIZE", "space that has to be left for messages to be taken; 0 for a tenth of the disk, at most 256MiB",
+			size{&c.DiskFloor, 0, 1 << 40},
+		},
+		{
 			"dedup-window", "DURATION", "how long ids of messages published over HTTP or with dedup are known; 0 for not at all",
 			duration{&c.DedupWindow, time.Second, 24 * time.Hour, "not at all"},
 		},

@@ -29,6 +29,9 @@ import (
 // databaseFile is the name of the database in the data directory.
 const databaseFile = backup.Database
 
+// reserveFile is the name of the file that holds room for a disk that is full.
+const reserveFile = "ballast"
+
 // Database is the path of the database in a data directory.
 func Database(dir string) string { return filepath.Join(dir, databaseFile) }
 
@@ -71,7 +74,7 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 		return errors.Join(err, dir.PutBack())
 	}
 	memory := divide(cfg)
-	b := parts{log: log, board: board, pprof: cfg.Pprof, listeners: listeners}
+	b := parts{log: log, board: board, space: store.Space, pprof: cfg.Pprof, listeners: listeners}
 	b.calls = rpc.New(rpc.Options{Timeout: cfg.RPCTimeout, MaxTimeout: cfg.RPCMaxTimeout})
 	b.stopping, b.stop = context.WithCancel(context.WithoutCancel(ctx))
 	defer b.stop()
@@ -124,6 +127,7 @@ func openStore(ctx context.Context, cfg config.Config, dir *datadir.Dir, board *
 		Path:       Database(cfg.Data),
 		Durability: durability, SyncInterval: cfg.SyncInterval, Conditions: board, Log: log,
 		AcceptLoss: cfg.AcceptLoss, Used: dir.Used(),
+		Floor: cfg.DiskFloor, Reserve: dir.Path(reserveFile),
 	})
 }
 
@@ -139,6 +143,7 @@ type parts struct {
 	board     *condition.Board
 	pprof     string
 	listeners []net.Listener
+	space     func() storage.Space
 	writer    *storage.Writer
 	broker    *broker.Broker
 	server    *server.Server

@@ -16,6 +16,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/condition"
 	"github.com/rushmore/zbus-go/internal/rpc"
+	"github.com/rushmore/zbus-go/internal/storage"
 )
 
 // Options are what is shown besides what the broker knows.
@@ -27,6 +28,7 @@ type Options struct {
 	Connections func() int64
 	Database    func() int64 // bytes of the database's files
 	Backups     func() Backups
+	Space       func() storage.Space
 	Log         *slog.Logger
 }
 
@@ -114,6 +116,12 @@ func newCollector(o Options) *collector {
 	}
 	all(gauge, "zbus_connections", "Open connections.", func() float64 { return float64(o.Connections()) })
 	all(gauge, "zbus_database_size_bytes", "Size of the database's files.", func() float64 { return float64(o.Database()) })
+	all(gauge, "zbus_disk_free_bytes", "Bytes free on the disk of the database.", func() float64 { return float64(o.Space().Free) })
+	all(gauge, "zbus_database_unused_bytes", "Bytes of the database's file that removed messages have left.", func() float64 { return float64(o.Space().Unused) })
+	all(gauge, "zbus_disk_room_bytes", "Bytes that messages can take: free on the disk, or unused in the database.", func() float64 { return float64(o.Space().Room) })
+	all(gauge, "zbus_disk_floor_bytes", "Publishing is stopped while there is less room.", func() float64 { return float64(o.Space().Floor) })
+	all(gauge, "zbus_disk_reserve_bytes", "Bytes held for a full disk; 0 while they are given up.", func() float64 { return float64(o.Space().Reserve) })
+	all(gauge, "zbus_publishing_stopped", "1 while messages are refused because the disk is almost full.", func() float64 { return truth(o.Space().Stopped) })
 	all(gauge, "zbus_storage_backlog_bytes", "Bytes that wait to be stored.", func() float64 { return float64(b.Backlog()) })
 	all(gauge, "zbus_outbound_bytes", "Bytes delivered and not yet written to sockets.", func() float64 { return float64(b.Outbound()) })
 	all(gauge, "zbus_memory_topics_bytes", "Bytes that memory topics hold.", func() float64 { return float64(b.InMemory()) })
@@ -140,6 +148,13 @@ func newCollector(o Options) *collector {
 	group(gauge, "zbus_group_unburied_messages", "Messages that were delivered too often and whose dead letters are not stored yet.", func(g *groupFigures) float64 { return float64(g.DeadLetters.Waiting) })
 	group(gauge, "zbus_group_consumers", "Consumers.", func(g *groupFigures) float64 { return float64(len(g.Consumers)) })
 	return c
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // Describe is part of prometheus.Collector.

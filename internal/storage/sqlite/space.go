@@ -24,18 +24,6 @@ const (
 	fullInterval  = time.Second            // nothing is tried again within it after the disk was full
 )
 
-// Space says how much room there is. Sizes are in bytes.
-type Space struct {
-	Free    int64 // what the file system has left
-	Unused  int64 // what the database's file has and nothing uses
-	Room    int64 // what messages can take: both, but for what is in the log alone
-	Floor   int64 // messages are refused while Room is below
-	Reserve int64 // held for what has to be written when there is no room, 0 when given up
-	Stopped bool  // messages are refused
-
-	size int64 // of the database, with what is in the log alone
-}
-
 // guard decides whether messages are taken. Of the writing goroutine, but for shown.
 type guard struct {
 	floor   int64
@@ -48,7 +36,7 @@ type guard struct {
 	written int64     // bytes that the log had taken then, ever
 	fullAt  time.Time // when there was last no room for something; zero if never
 
-	shown atomic.Pointer[Space] // as of checked
+	shown atomic.Pointer[storage.Space] // as of checked
 }
 
 // errLow is why messages are refused.
@@ -56,7 +44,7 @@ var errLow = fmt.Errorf("the disk is almost full, and messages are refused: %w",
 
 // Space says how much room there is, as of a moment ago. It may be called by any
 // number of goroutines.
-func (s *Store) Space() Space { return *s.guard.shown.Load() }
+func (s *Store) Space() storage.Space { return *s.guard.shown.Load() }
 
 // openGuard takes the sizes from that of the disk. A disk without room gets that of
 // the reserve before anything is opened, which takes some.
@@ -127,7 +115,7 @@ func (s *Store) watch(now time.Time) error {
 		return nil
 	}
 	g.checked, g.written = now, written
-	sp, err := s.measure()
+	sp, size, err := s.measure()
 	if err != nil {
 		return err
 	}
@@ -136,14 +124,14 @@ func (s *Store) watch(now time.Time) error {
 		if err := g.reserve.fill(); err != nil {
 			g.fullAt = now
 		}
-		if sp, err = s.measure(); err != nil {
+		if sp, size, err = s.measure(); err != nil {
 			return err
 		}
 	}
 	if sp.Room < 2*g.floor {
 		// What the log has gets its place in the database's file before others take it.
 		// Otherwise it does when it is copied.
-		_ = reserve(s.copier.file, sp.size)
+		_ = reserve(s.copier.file, size)
 	}
 	g.judge(&sp, now)
 	s.batch.refuse, s.batch.largest = g.stopped, sp.Room/2
@@ -151,33 +139,32 @@ func (s *Store) watch(now time.Time) error {
 	return nil
 }
 
-// measure looks how much room there is.
-func (s *Store) measure() (sp Space, err error) {
+// measure looks how much room there is, and how large the database is with what only
+// the log has.
+func (s *Store) measure() (sp storage.Space, size int64, err error) {
 	g := &s.guard
-	pages, unused, err := s.pages()
-	if err != nil {
-		return sp, err
+	if size, sp.Unused, err = s.pages(); err != nil {
+		return sp, 0, err
 	}
 	has, err := allocated(s.copier.file)
 	if err != nil {
-		return sp, err
+		return sp, 0, err
 	}
 	if sp.Free, _, err = freeSpace(s.copier.file); err != nil {
-		return sp, err
+		return sp, 0, err
 	}
-	sp.Unused, sp.size = unused, pages
-	sp.Room = max(0, sp.Free+unused-max(0, pages-has))
+	sp.Room = max(0, sp.Free+sp.Unused-max(0, size-has))
 	sp.Floor, sp.Reserve = g.floor, g.reserve.held
 	log, err := allocated(s.sync.log)
 	if log+sp.Free < g.log {
 		// What is unused helps only if the log, too, has room.
 		sp.Room = min(sp.Room, log+sp.Free)
 	}
-	return sp, err
+	return sp, size, err
 }
 
 // judge decides whether messages are taken.
-func (g *guard) judge(sp *Space, now time.Time) {
+func (g *guard) judge(sp *storage.Space, now time.Time) {
 	if g.stopped {
 		g.stopped = sp.Room < g.floor+g.floor/16 || !g.reserve.whole() || now.Sub(g.fullAt) < fullInterval
 	} else {

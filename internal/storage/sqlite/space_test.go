@@ -58,7 +58,7 @@ func leave(t *testing.T, dir string, n int64) string {
 }
 
 // look has the store look how much room there is.
-func look(t *testing.T, s *Store) Space {
+func look(t *testing.T, s *Store) storage.Space {
 	t.Helper()
 	s.guard.checked = time.Time{}
 	mustMaintain(t, s)
