@@ -73,12 +73,12 @@ func (s *saver) run(ctx context.Context) {
 		case <-ctx.Done():
 		}
 		start := time.Now()
-		s.save()
+		s.save(false)
 		// With very many groups a save takes longer than the interval; it must
 		// not take most of the writer's time.
 		delay = max(saveInterval, 4*time.Since(start))
 	}
-	s.save()
+	s.save(true)
 }
 
 // saving is one group's part of a save.
@@ -89,8 +89,9 @@ type saving struct {
 	err  error
 }
 
-// save stores the places of all groups that are dirty now and waits for it.
-func (s *saver) save() {
+// save stores the places of all groups that are dirty now and waits for it. last says
+// that nothing will be saved after it.
+func (s *saver) save(last bool) {
 	s.mu.Lock()
 	dirty := s.dirty
 	s.dirty = make(map[*Group]struct{}, len(dirty))
@@ -114,7 +115,10 @@ func (s *saver) save() {
 		p := &all[i]
 		if p.op != nil {
 			p.err, errs = errs[0], errs[1:]
-			s.finish(p)
+			if s.finish(p) && !last {
+				s.retry(p)
+				continue
+			}
 		}
 		for _, done := range p.acks {
 			done(p.err)
@@ -160,23 +164,26 @@ func (s *saver) commit(ops []storage.Op) []error {
 	return t.Errs
 }
 
-// finish notes the outcome at the group. What could not be stored for want of
-// room is tried again, and acks are not answered with a no that the next save would
-// belie; a conflict means that the group was relocated or removed in between, and its
-// old place is void.
-func (s *saver) finish(p *saving) {
+// finish notes the outcome at the group, and reports whether it is open: what could
+// not be stored for want of room is tried again, and acks wait for that. A conflict
+// means that the group was relocated or removed in between, and its old place is void.
+func (s *saver) finish(p *saving) (again bool) {
+	p.g.mu.Lock()
+	defer p.g.mu.Unlock()
 	switch {
 	case p.err == nil:
-		p.g.mu.Lock()
 		p.g.saved(p.op)
-		p.g.mu.Unlock()
-	case errors.Is(p.err, storage.ErrOverloaded):
-		p.g.mu.Lock()
-		p.g.acks = append(p.acks, p.g.acks...)
-		p.g.mu.Unlock()
-		p.acks = nil
-		s.mark(p.g, false)
-	case errors.Is(p.err, storage.ErrFull):
-		s.mark(p.g, false)
+	case errors.Is(p.err, storage.ErrFull), errors.Is(p.err, storage.ErrOverloaded):
+		again = true
 	}
+	return again
+}
+
+// retry leaves a group and its acks to the next save. To answer them that nothing was
+// stored would be a lie: what they settle is part of whatever is saved next.
+func (s *saver) retry(p *saving) {
+	p.g.mu.Lock()
+	p.g.acks = append(p.acks, p.g.acks...)
+	p.g.mu.Unlock()
+	s.mark(p.g, false)
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/rushmore/zbus-go/internal/condition"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -32,6 +33,7 @@ type guard struct {
 	index   *os.File // of the log (-shm), held open as long as connections are
 
 	stopped bool      // messages are refused
+	low     bool      // they will be soon
 	checked time.Time // when room was last looked at
 	written int64     // bytes that the log had taken then, ever
 	fullAt  time.Time // when there was last no room for something; zero if never
@@ -136,7 +138,28 @@ func (s *Store) watch(now time.Time) error {
 	g.judge(&sp, now)
 	s.batch.refuse, s.batch.largest = g.stopped, sp.Room/2
 	g.shown.Store(&sp)
+	s.tell(&sp)
 	return nil
+}
+
+// tell says how it stands where operators look.
+func (s *Store) tell(sp *storage.Space) {
+	g := &s.guard
+	c := condition.Condition{Kind: "disk", Severity: condition.Warning}
+	left := fmt.Sprintf("%d MiB left on the disk and %d MiB unused in the database", sp.Free>>20, sp.Unused>>20)
+	g.low = sp.Room < 2*sp.Floor || g.low && sp.Room < 2*sp.Floor+sp.Floor/4
+	switch {
+	case sp.Stopped:
+		c.Severity, c.NotReady = condition.Critical, true
+		c.Text = fmt.Sprintf("publishing is stopped: %s, and %d MiB are needed with a reserve of %d MiB; free space or remove messages, for which there is room",
+			left, g.floor>>20, g.reserve.size>>20)
+	case g.low:
+		c.Text = fmt.Sprintf("the disk is almost full: %s; publishing stops when there is less than %d MiB", left, g.floor>>20)
+	default:
+		s.options.Conditions.Clear(c.Kind, c.Subject)
+		return
+	}
+	s.options.Conditions.Raise(c)
 }
 
 // measure looks how much room there is, and how large the database is with what only

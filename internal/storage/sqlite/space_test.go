@@ -3,6 +3,7 @@ package sqlite
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/condition"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -132,12 +134,23 @@ func (w *worker) empty(t *testing.T) {
 
 func TestBelowTheFloorOnlyMessagesAreRefused(t *testing.T) {
 	dir := smallDisk(t, "64m")
-	s := mustOpen(t, onDisk(dir))
+	o := onDisk(dir)
+	board := condition.New(slog.New(slog.DiscardHandler))
+	o.Conditions = board
+	s := mustOpen(t, o)
 	topic := addTopic(t, s, "t")
 	mustCommit(t, s, &storage.Append{Topic: topic, Records: messages(2000, 100)})
 	w := newWorker(t, s, topic)
 	if sp := s.Space(); sp.Stopped || sp.Floor != 64<<20/10 || sp.Reserve != 2<<20 {
 		t.Fatalf("on an empty disk: %+v", sp)
+	}
+	if c := board.List(); len(c) != 0 {
+		t.Errorf("on an empty disk: %+v", c)
+	}
+	other := leave(t, dir, s.Space().Floor*3/2)
+	look(t, s)
+	if c := board.List(); len(c) != 1 || c[0].Kind != "disk" || c[0].Severity != condition.Warning || c[0].NotReady {
+		t.Errorf("above the floor: %+v", c)
 	}
 	leave(t, dir, s.Space().Floor-1)
 	if sp := look(t, s); !sp.Stopped || sp.Reserve == 0 {
@@ -157,6 +170,16 @@ func TestBelowTheFloorOnlyMessagesAreRefused(t *testing.T) {
 		t.Fatalf("%v, %v", errs, err)
 	}
 	checkPicture(t, s)
+	if c := board.List(); len(c) != 1 || c[0].Kind != "disk" || c[0].Severity != condition.Critical || !c[0].NotReady {
+		t.Errorf("below the floor: %+v", c)
+	}
+	if err := os.Remove(other); err != nil {
+		t.Fatal(err)
+	}
+	resumes(t, s)
+	if c := board.List(); len(c) != 0 {
+		t.Errorf("with room again: %+v", c)
+	}
 }
 
 // A disk that others have filled to the last byte.

@@ -60,6 +60,13 @@ func (f *Faulty) Break(err error) {
 	f.broken, f.upkeep = err, err
 }
 
+// FailCommits makes every commit from now on fail with err, without storing anything.
+func (f *Faulty) FailCommits(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.broken = err
+}
+
 // FailNext says how the next commit goes wrong.
 func (f *Faulty) FailNext(fault Fault) {
 	f.mu.Lock()
