@@ -348,7 +348,7 @@ func TestReserveIsFilledWhereNothingCanBeAllocated(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.close()
+	defer func() { _ = r.close() }()
 	free := func() int64 {
 		n, _, err := freeSpace(r.file)
 		if err != nil {
