@@ -12,26 +12,23 @@ import (
 )
 
 // examineLog decides what becomes of the log before SQLite sees it, and does it.
-func examineLog(o Options, m *markState) (*logScan, error) {
+func examineLog(o Options, m *markState) error {
 	e, err := gatherEvidence(o, m)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	path, scan, v := e.path, e.scan, e.judge()
+	v := e.judge()
 	if v.loss != nil {
-		return nil, refuse(o, v.loss, v.aside)
+		return refuse(o, v.loss, v.aside)
 	}
 	if v.notice != "" {
-		kept, err := keepLog(path, v.keep, v.aside, "")
-		o.Log.Warn("log is not as it was left: "+v.notice, "path", path, "kept", kept, "err", err)
+		kept, err := keepLog(e.path, v.keep, v.aside, "")
+		o.Log.Warn("log is not as it was left: "+v.notice, "path", e.path, "kept", kept, "err", err)
 		if err != nil && v.aside {
-			return nil, err
+			return err
 		}
 	}
-	if v.aside {
-		return &logScan{}, nil
-	}
-	return scan, nil
+	return nil
 }
 
 // gatherEvidence reads what is known of the log, and changes nothing.

@@ -58,7 +58,7 @@ func prepareOnce(ctx context.Context, o Options) (*markState, error) {
 	if err := checkMagic(o.Path); err != nil {
 		return nil, err
 	}
-	if _, err := examineLog(o, m); err != nil {
+	if err := examineLog(o, m); err != nil {
 		return nil, err
 	}
 	version, err := inspect(o, m)

@@ -82,7 +82,7 @@ type VerifyOptions struct {
 
 // Verify checks a database that no process has open for writing: a backup, or what
 // is in the directory of a broker that is stopped. It reads the log next to the
-// file, too, and changes nothing.
+// file, too, compares both with their mark if there is one, and changes nothing.
 //
 // What is damaged is in the report. An error says that the file could not be
 // checked: it can't be read, is not ours ([storage.ErrInvalid]) or ctx ended.
@@ -121,8 +121,12 @@ func (k *checker) run(ctx context.Context) (err error) {
 	if err := checkMagic(o.Path); err != nil {
 		return err
 	}
+	m, useless, err := k.mark(o)
+	if err != nil {
+		return err
+	}
 	setup := readerSetup(o)
-	setup.still = size(o.Path+"-wal") == 0
+	setup.still = useless || size(o.Path+"-wal") == 0
 	if k.c, err = open(setup); err != nil {
 		return err
 	}
@@ -132,6 +136,14 @@ func (k *checker) run(ctx context.Context) (err error) {
 	}
 	if k.report.Schema, err = schemaOf(k.c); err != nil {
 		return err
+	}
+	if m != nil {
+		var loss *storage.Loss
+		if err := checkSelf(k.c, o, m, !setup.still); errors.As(err, &loss) {
+			k.found(Finding{Kind: FoundStructure, Text: loss.What})
+		} else if err != nil {
+			return err
+		}
 	}
 	newest, err := newestSchema()
 	if err != nil {
@@ -151,6 +163,28 @@ func (k *checker) run(ctx context.Context) (err error) {
 		}
 	}
 	return k.content(ctx)
+}
+
+// mark reads the mark, which a backup has none of, and compares the log with it. useless
+// is a log that must not be read, as the database has more than is left of it.
+func (k *checker) mark(o Options) (m *markState, useless bool, err error) {
+	m, err = readMark(o.Path)
+	if errors.Is(err, errMark) {
+		k.found(Finding{Kind: FoundStructure, Text: o.Path + markSuffix + " can't be read"})
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	e, err := gatherEvidence(o, m)
+	if err != nil {
+		return nil, false, err
+	}
+	v := e.judge()
+	if v.loss != nil {
+		k.found(Finding{Kind: FoundStructure, Text: v.loss.What})
+	}
+	return m, v.aside, nil
 }
 
 // structure has SQLite check the file.

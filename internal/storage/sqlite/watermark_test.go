@@ -192,3 +192,35 @@ func TestUnreadableMarkIsReported(t *testing.T) {
 		t.Errorf("the new mark: %+v, %v", m, err)
 	}
 }
+
+func TestVerifyFindsWhatIsMissing(t *testing.T) {
+	s := kill(t, Fsync.String(), 10)
+	other := kill(t, Fsync.String(), 10)
+	for name, c := range map[string]struct {
+		finding string
+		change  func(t *testing.T, path string)
+	}{
+		"nothing":           {"", func(*testing.T, string) {}},
+		"a log that is cut": {"was written up to frame", func(t *testing.T, path string) { truncate(t, path+"-wal", size(path+"-wal")/2) }},
+		"another database": {"is another database", func(t *testing.T, path string) {
+			remove(t, path+"-wal")
+			copyFile(t, other.path, path)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := s.copy(t, t.TempDir())
+			c.change(t, d.path)
+			report, err := Verify(t.Context(), d.path, VerifyOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			found := false
+			for i := range report.Findings {
+				found = found || strings.Contains(report.Findings[i].Text, c.finding)
+			}
+			if c.finding == "" && !report.Sound() || c.finding != "" && !found {
+				t.Errorf("findings %+v, want %q", report.Findings, c.finding)
+			}
+		})
+	}
+}
