@@ -56,10 +56,12 @@ bench: ## run the benchmarks six times into bench/, for benchstat
 	go test -run='^$$' -bench=. -benchmem -count=6 ./... | tee bench/$(VERSION)-$(shell date +%Y%m%dT%H%M%S).txt
 
 ROUNDS ?= 100
+FLIPS ?= 10000
 faults: ## kill and cut the power ROUNDS times a mode (as root); takes long, figures in docs/faults.md
 	for mode in fsync relaxed; do ZBUS_CRASH_ROUNDS=$(ROUNDS) ZBUS_CRASH_DURABILITY=$$mode \
 		go test ./internal/crashtest -run Promises -count=1 -timeout=60m -v || exit 1; done
 	ZBUS_POWERCUTS=$(ROUNDS) go test ./internal/storage/sqlite -run PowerCut -count=1 -timeout=60m -v
+	ZBUS_FLIPS=$(FLIPS) go test ./internal/storage/sqlite -run FlippedBitInTheLog -count=1 -timeout=120m -v
 
 # Node is needed for this alone: what npm run build makes is committed.
 web: ## check, test and build the console (needs Node 20 and, end to end, Chromium)
