@@ -55,9 +55,11 @@ func OpenImage(path string) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := noLoss(o); err != nil {
+	useless, err := noLoss(o)
+	if err != nil {
 		return nil, fmt.Errorf("image of %s: %w", path, err)
 	}
+	setup.still = setup.still || useless
 	im := &Image{path: path}
 	if err := im.open(setup); err != nil {
 		return nil, fmt.Errorf("image of %s: %w", path, err)
@@ -65,20 +67,22 @@ func OpenImage(path string) (*Image, error) {
 	return im, nil
 }
 
-// noLoss reports what is missing from the log of a database.
-func noLoss(o Options) error {
+// noLoss reports what is missing from the log of a database. useless is a log that must
+// not be read, as the database has more than is left of it.
+func noLoss(o Options) (useless bool, err error) {
 	m, err := readMark(o.Path)
 	if err != nil && !errors.Is(err, errMark) {
-		return err
+		return false, err
 	}
 	e, err := gatherEvidence(o, m)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if loss := e.judge().loss; loss != nil {
-		return loss
+	v := e.judge()
+	if v.loss != nil {
+		return false, v.loss
 	}
-	return nil
+	return v.aside, nil
 }
 
 // restingSetup is for reading a file that no process has open.
