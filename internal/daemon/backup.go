@@ -24,7 +24,8 @@ func (p *parts) openBackups(cfg config.Config, store *sqlite.Store) (err error) 
 	}
 	p.backups, err = backup.New(backup.Options{
 		Begin: func() (backup.Image, error) { return store.Image() },
-		Every: cfg.BackupEvery, Keep: cfg.BackupKeep, Dir: dir, Room: backupRoom,
+		Every: cfg.BackupEvery, Keep: cfg.BackupKeep, Dir: dir,
+		Room: func(dir string) int64 { return backupRoom(dir, store.Space().Floor) },
 		Note: func(ctx context.Context, actor, target, detail string) error {
 			return p.broker.Note(ctx, actor, "backup", target, detail)
 		},
@@ -33,16 +34,14 @@ func (p *parts) openBackups(cfg config.Config, store *sqlite.Store) (err error) 
 	return err
 }
 
-// leaveFree is what a scheduled backup leaves free on its disk.
-const leaveFree = 256 << 20
-
-// backupRoom is how many bytes a backup may take in a directory.
-func backupRoom(dir string) int64 {
+// backupRoom is how many bytes a scheduled backup may take in a directory. It leaves as
+// much free as the broker needs to take messages, also on another disk.
+func backupRoom(dir string, floor int64) int64 {
 	free := diskFree(dir)
 	if free < 0 {
 		return free
 	}
-	return max(free-leaveFree, 0)
+	return max(free-floor, 0)
 }
 
 // takeBackup begins a backup for a client.

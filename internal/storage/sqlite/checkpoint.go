@@ -171,7 +171,7 @@ func (s *Store) maintain(now time.Time) error {
 	s.copier.long = held || s.copier.long && w.frames >= s.copier.hard
 	switch {
 	case w.left() == 0, (s.noRoom || held) && now.Sub(s.copier.last) < restAfter:
-	case w.frames >= s.hardFrames() && !held:
+	case w.frames >= s.copier.hard && !held && s.restartNow(w):
 		return s.checkpointHere(checkpointRestart, now)
 	case !s.copier.running && w.frames >= s.copier.turn && w.left() <= shortFrames && !held:
 		return s.checkpointHere(checkpointPassive, now)
@@ -186,13 +186,12 @@ func (s *Store) maintain(now time.Time) error {
 	return nil
 }
 
-// hardFrames is the most that the log takes, but for a log that an image has made long: the background
-// copies that, so that the writer need not wait for all of it.
-func (s *Store) hardFrames() int64 {
-	if s.copier.long {
-		return s.copier.hard + 2*s.options.imageLog/pageBytes
-	}
-	return s.copier.hard
+// restartNow reports whether the writer has to copy what is left of a log that is too
+// long. One that an image has made long is copied in the background first, until no more
+// is left than the writer waits for at other times, or it is twice what an image may make
+// of it.
+func (s *Store) restartNow(w wal) bool {
+	return !s.copier.long || w.left() <= s.copier.hard || w.frames >= 2*s.options.imageLog/pageBytes
 }
 
 // logState is what is known of the log without asking SQLite, which would take

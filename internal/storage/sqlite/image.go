@@ -21,6 +21,7 @@ type Image struct {
 	store *Store // nil for the image of a file that is not in use
 	path  string
 	size  int64
+	room  bool // there was enough on the disk when it began
 }
 
 // maxImageLog is the size of the log at which an image ends, read or not.
@@ -32,13 +33,17 @@ const imageChunk = 256 << 10
 // ErrLogTooLarge ends an image that is read too slowly for what is being written.
 var ErrLogTooLarge = fmt.Errorf("the log has become too large while the image was read: %w", storage.ErrOverloaded)
 
+// errLowWithImage ends an image that holds the log when the disk is almost full. One that
+// began when it was may be what an operator needs.
+var errLowWithImage = fmt.Errorf("the disk has become almost full while the image was read: %w", storage.ErrFull)
+
 // Image begins an image of the store. Close ends it. The store's own Close waits for
 // that, and lets images be read no further.
 func (s *Store) Image() (*Image, error) {
 	if err := s.images.begin(); err != nil {
 		return nil, err
 	}
-	im := &Image{store: s, path: s.options.Path}
+	im := &Image{store: s, path: s.options.Path, room: !s.Space().Stopped}
 	if err := im.open(readerSetup(s.options)); err != nil {
 		s.images.end()
 		return nil, fmt.Errorf("image of %s: %w", s.options.Path, err)
@@ -196,6 +201,8 @@ func (im *Image) readable() error {
 		return errClosed
 	case size(im.path+"-wal") > s.options.imageLog:
 		return ErrLogTooLarge
+	case im.room && s.Space().Stopped:
+		return errLowWithImage
 	}
 	return nil
 }
