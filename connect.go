@@ -101,9 +101,7 @@ func (c *Client) pause(backoff *time.Duration) bool {
 // serve uses one connection until it is lost, and returns why, and whether the
 // server has said anything.
 func (c *Client) serve(t transport, a address, started chan struct{}) (heard bool, err error) {
-	l := &link{c: c, t: t, r: wire.NewReader(t, c.opts.limits()), lost: make(chan struct{})}
-	begin := time.Now().UnixNano()
-	l.heard.Store(begin)
+	l := &link{c: c, t: t, r: wire.NewReader(t, c.opts.limits()), began: time.Now(), lost: make(chan struct{})}
 	release := context.AfterFunc(c.life, func() { l.fail(ErrClosed) })
 	defer release()
 	c.mu.Lock()
@@ -121,7 +119,7 @@ func (c *Client) serve(t transport, a address, started chan struct{}) (heard boo
 	l.fail(l.read())
 	writer.Wait()
 	l.r.Release()
-	return l.heard.Load() > begin, l.err
+	return l.heard.Load() > 0, l.err
 }
 
 // restore puts what a new connection needs to know before everything that waits to

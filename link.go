@@ -16,7 +16,8 @@ type link struct {
 	t     transport
 	r     *wire.Reader // owned by the reader
 	epoch uint64
-	heard atomic.Int64  // when bytes came last, in Unix nanoseconds
+	began time.Time     // carries the monotonic clock
+	heard atomic.Int64  // when bytes came last, in nanoseconds since began; 0: none yet
 	lost  chan struct{} // closed by fail
 	once  sync.Once
 	err   error // why it ended; set before lost is closed
@@ -79,7 +80,7 @@ var errSilent = errors.New("the server says nothing")
 // has not heard of for long.
 func (l *link) beat(now, wrote time.Time, asked *time.Time) error {
 	c := l.c
-	heard := time.Unix(0, l.heard.Load())
+	heard := l.began.Add(time.Duration(l.heard.Load()))
 	silent := now.Sub(heard)
 	if silent >= c.opts.Heartbeat+c.opts.Patience {
 		return errSilent
@@ -122,7 +123,7 @@ func (l *link) read() error {
 		if err := l.r.Fill(); err != nil {
 			return err
 		}
-		l.heard.Store(time.Now().UnixNano())
+		l.heard.Store(max(1, int64(time.Since(l.began))))
 	}
 }
 

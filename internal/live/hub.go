@@ -262,9 +262,9 @@ func (h *Hub) pingIdle(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		since := time.Now().Add(-h.opts.PingInterval).UnixMilli()
 		for _, s := range h.all() {
-			if s.active.Load() > since || !s.pinging.CompareAndSwap(false, true) {
+			idle := time.Since(s.since) - time.Duration(s.active.Load())
+			if idle < h.opts.PingInterval || !s.pinging.CompareAndSwap(false, true) {
 				continue
 			}
 			h.mu.Lock()

@@ -32,7 +32,7 @@ type socket struct {
 	stall  *time.Timer   // cuts a client that does not end its frame
 	done   chan struct{} // closed when the writer has ended
 
-	active  atomic.Int64 // when the last frame came, in Unix milliseconds
+	active  atomic.Int64 // when the last frame came, in nanoseconds after since
 	in, put atomic.Int64 // frames received; answers and messages sent
 	reading atomic.Bool  // the reader waits for a frame
 	writing atomic.Bool  // a frame is being sent
@@ -56,7 +56,6 @@ func newSocket(h *Hub, ws *websocket.Conn, conn net.Conn, remote string) *socket
 		done: make(chan struct{}), subs: map[string]*subscription{}, watches: map[string]*watch{},
 	}
 	s.out.init()
-	s.active.Store(s.since.UnixMilli())
 	s.life, s.stop = context.WithCancel(context.Background())
 	s.stall = time.AfterFunc(time.Hour, s.cut)
 	s.stall.Stop()
@@ -137,7 +136,7 @@ func (s *socket) read() bool {
 			return false
 		}
 		s.in.Add(1)
-		s.active.Store(time.Now().UnixMilli())
+		s.active.Store(int64(time.Since(s.since)))
 		s.handle(f)
 		if s.over() {
 			return true
@@ -213,7 +212,7 @@ func (s *socket) ping() {
 // info describes the socket.
 func (s *socket) info() api.SessionInfo {
 	d := api.SessionInfo{
-		ID: s.id, Remote: s.remote, Protocol: "api", Since: s.since, Active: time.UnixMilli(s.active.Load()),
+		ID: s.id, Remote: s.remote, Protocol: "api", Since: s.since, Active: s.since.Add(time.Duration(s.active.Load())),
 		In: s.in.Load(), Out: s.put.Load(),
 	}
 	s.mu.Lock()

@@ -25,7 +25,7 @@ type SubscriptionInfo struct {
 // and whoever sends, and read by anybody.
 type activity struct {
 	since  time.Time
-	active atomic.Int64 // Unix milliseconds
+	active atomic.Int64 // when it was heard of last, in nanoseconds after since
 	in     atomic.Int64
 	out    atomic.Int64
 }
@@ -33,7 +33,7 @@ type activity struct {
 // heard notes that the client has sent something.
 func (s *session) heard() {
 	now := time.Now()
-	s.activity.active.Store(now.UnixMilli())
+	s.activity.active.Store(int64(now.Sub(s.activity.since)))
 	s.now = s.srv.calls.At(now)
 }
 
@@ -50,7 +50,7 @@ func (s *Server) Sessions() []SessionInfo {
 func (s *session) info() SessionInfo {
 	info := SessionInfo{
 		ID: s.id, Remote: s.remote, Protocol: "http",
-		Since: s.activity.since, Active: time.UnixMilli(s.activity.active.Load()),
+		Since: s.activity.since, Active: s.activity.since.Add(time.Duration(s.activity.active.Load())),
 		In: s.activity.in.Load(), Out: s.activity.out.Load(),
 	}
 	switch s.conn.(type) {
