@@ -29,6 +29,15 @@ func ServerOf(info ServerInfo, b *broker.Broker, s *stats.Sampler) Server {
 			d.Conditions[i].Subject = &c.Subject
 		}
 	}
+	clock := b.Clock()
+	d.Clock.Offset = clock.Offset
+	if clock.Jump != 0 {
+		d.Clock.Jump = &clock.Jump
+	}
+	if clock.Suspended != 0 {
+		until := at(clock.Suspended)
+		d.Clock.SuspendedUntil = &until
+	}
 	if info.DiskFree >= 0 {
 		d.DiskFree = optional(count(info.DiskFree))
 	}
@@ -49,6 +58,12 @@ func ServerOf(info ServerInfo, b *broker.Broker, s *stats.Sampler) Server {
 	total, _, _ := s.Total()
 	d.Rates = Rates{In: total.In, Out: total.Out}
 	return d
+}
+
+// ConfirmClock says that the wall clock is right.
+func (h *handler) ConfirmClock(ctx context.Context, _ ConfirmClockRequestObject) (ConfirmClockResponseObject, error) {
+	suspended, err := h.broker.ConfirmClock(ctx, actor(ctx))
+	return ConfirmClock200JSONResponse{Suspended: suspended}, err
 }
 
 // GetServer describes this server.

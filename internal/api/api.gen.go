@@ -588,6 +588,18 @@ type Change struct {
 // ChangeAction defines model for Change.Action.
 type ChangeAction string
 
+// Clock How the server's clock stands against the time that passed.
+type Clock struct {
+	// Jump Milliseconds by which it jumped; absent unless that puts it in doubt.
+	Jump *int64 `json:"jump,omitempty"`
+
+	// Offset Milliseconds by which it was set forward, in all, since the data directory began; negative: back.
+	Offset int64 `json:"offset"`
+
+	// SuspendedUntil Until when messages are not deleted by age; absent: they are.
+	SuspendedUntil *time.Time `json:"suspendedUntil,omitempty"`
+}
+
 // Condition Something that is wrong right now. Kind and subject together identify it.
 type Condition struct {
 	// Kind A fixed word, such as `disk` or `clock`.
@@ -1389,6 +1401,9 @@ type Server struct {
 	//
 	// Examples: 1204551
 	Bytes Count `json:"bytes"`
+
+	// Clock How the server's clock stands against the time that passed.
+	Clock Clock `json:"clock"`
 
 	// Conditions What is wrong right now, the critical ones first.
 	Conditions  []Condition `json:"conditions"`
@@ -2390,6 +2405,9 @@ type ServerInterface interface {
 	// GetServer This server
 	// (GET /server)
 	GetServer(w http.ResponseWriter, r *http.Request)
+	// ConfirmClock Confirm that the server's clock is right
+	// (POST /server:confirm-clock)
+	ConfirmClock(w http.ResponseWriter, r *http.Request)
 	// ListServers The servers that this one knows, itself included
 	// (GET /servers)
 	ListServers(w http.ResponseWriter, r *http.Request)
@@ -2567,6 +2585,12 @@ func (_ Unimplemented) CallMethod(w http.ResponseWriter, r *http.Request, topic 
 // GetServer This server
 // (GET /server)
 func (_ Unimplemented) GetServer(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// ConfirmClock Confirm that the server's clock is right
+// (POST /server:confirm-clock)
+func (_ Unimplemented) ConfirmClock(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -3205,6 +3229,20 @@ func (siw *ServerInterfaceWrapper) GetServer(w http.ResponseWriter, r *http.Requ
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetServer(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// ConfirmClock operation middleware
+func (siw *ServerInterfaceWrapper) ConfirmClock(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.ConfirmClock(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -4922,6 +4960,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Get(options.BaseURL+"/server", wrapper.GetServer)
 	})
 	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/server:confirm-clock", wrapper.ConfirmClock)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/servers", wrapper.ListServers)
 	})
 	r.Group(func(r chi.Router) {
@@ -5637,6 +5678,47 @@ type GetServerdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetServerdefaultApplicationProblemPlusJSONResponse) VisitGetServerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ConfirmClockRequestObject struct {
+}
+
+type ConfirmClockResponseObject interface {
+	VisitConfirmClockResponse(w http.ResponseWriter) error
+}
+
+type ConfirmClock200JSONResponse struct {
+	// Suspended Whether deletion by age was suspended.
+	Suspended bool `json:"suspended"`
+}
+
+func (response ConfirmClock200JSONResponse) VisitConfirmClockResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ConfirmClockdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ConfirmClockdefaultApplicationProblemPlusJSONResponse) VisitConfirmClockResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -7117,6 +7199,9 @@ type StrictServerInterface interface {
 	// GetServer This server
 	// (GET /server)
 	GetServer(ctx context.Context, request GetServerRequestObject) (GetServerResponseObject, error)
+	// ConfirmClock Confirm that the server's clock is right
+	// (POST /server:confirm-clock)
+	ConfirmClock(ctx context.Context, request ConfirmClockRequestObject) (ConfirmClockResponseObject, error)
 	// ListServers The servers that this one knows, itself included
 	// (GET /servers)
 	ListServers(ctx context.Context, request ListServersRequestObject) (ListServersResponseObject, error)
@@ -7631,6 +7716,30 @@ func (sh *strictHandler) GetServer(w http.ResponseWriter, r *http.Request) {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetServerResponseObject); ok {
 		if err := validResponse.VisitGetServerResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ConfirmClock operation middleware
+func (sh *strictHandler) ConfirmClock(w http.ResponseWriter, r *http.Request) {
+	var request ConfirmClockRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.ConfirmClock(ctx, request.(ConfirmClockRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ConfirmClock")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(ConfirmClockResponseObject); ok {
+		if err := validResponse.VisitConfirmClockResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

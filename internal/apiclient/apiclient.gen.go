@@ -587,6 +587,18 @@ type Change struct {
 // ChangeAction defines model for Change.Action.
 type ChangeAction string
 
+// Clock How the server's clock stands against the time that passed.
+type Clock struct {
+	// Jump Milliseconds by which it jumped; absent unless that puts it in doubt.
+	Jump *int64 `json:"jump,omitempty"`
+
+	// Offset Milliseconds by which it was set forward, in all, since the data directory began; negative: back.
+	Offset int64 `json:"offset"`
+
+	// SuspendedUntil Until when messages are not deleted by age; absent: they are.
+	SuspendedUntil *time.Time `json:"suspendedUntil,omitempty"`
+}
+
 // Condition Something that is wrong right now. Kind and subject together identify it.
 type Condition struct {
 	// Kind A fixed word, such as `disk` or `clock`.
@@ -1388,6 +1400,9 @@ type Server struct {
 	//
 	// Examples: 1204551
 	Bytes Count `json:"bytes"`
+
+	// Clock How the server's clock stands against the time that passed.
+	Clock Clock `json:"clock"`
 
 	// Conditions What is wrong right now, the critical ones first.
 	Conditions  []Condition `json:"conditions"`
@@ -2606,6 +2621,13 @@ type ClientInterface interface {
 	// Corresponds with GET /server (the `GetServer` operationId).
 	GetServer(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ConfirmClock Confirm that the server's clock is right
+	//
+	// After the clock has jumped by more than 5 minutes messages are not deleted by age, until it has not jumped for some time (`--clock-hold`) or somebody confirms it.
+	//
+	// Corresponds with POST /server:confirm-clock (the `ConfirmClock` operationId).
+	ConfirmClock(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListServers The servers that this one knows, itself included
 	//
 	// Corresponds with GET /servers (the `ListServers` operationId).
@@ -3323,6 +3345,23 @@ func (c *Client) CallMethod(ctx context.Context, topic TopicName, method MethodN
 // Corresponds with GET /server (the `GetServer` operationId).
 func (c *Client) GetServer(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetServerRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ConfirmClock Confirm that the server's clock is right
+//
+// After the clock has jumped by more than 5 minutes messages are not deleted by age, until it has not jumped for some time (`--clock-hold`) or somebody confirms it.
+//
+// Corresponds with POST /server:confirm-clock (the `ConfirmClock` operationId).
+func (c *Client) ConfirmClock(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewConfirmClockRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -4805,6 +4844,33 @@ func NewGetServerRequest(server string) (*http.Request, error) {
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewConfirmClockRequest constructs an http.Request for the ConfirmClock method
+func NewConfirmClockRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/server:confirm-clock")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -7066,6 +7132,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /server (the `GetServer` operationId).
 	GetServerWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetServerResponse, error)
 
+	// ConfirmClockWithResponse Confirm that the server's clock is right
+	//
+	// After the clock has jumped by more than 5 minutes messages are not deleted by age, until it has not jumped for some time (`--clock-hold`) or somebody confirms it.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /server:confirm-clock (the `ConfirmClock` operationId).
+	ConfirmClockWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ConfirmClockResponse, error)
+
 	// ListServersWithResponse The servers that this one knows, itself included
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -8130,6 +8205,60 @@ func (r GetServerResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetServerResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ConfirmClockResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *struct {
+		// Suspended Whether deletion by age was suspended.
+		Suspended bool `json:"suspended"`
+	}
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ConfirmClockResponse) GetJSON200() *struct {
+	// Suspended Whether deletion by age was suspended.
+	Suspended bool `json:"suspended"`
+} {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ConfirmClockResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ConfirmClockResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ConfirmClockResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ConfirmClockResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ConfirmClockResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -10165,6 +10294,21 @@ func (c *ClientWithResponses) GetServerWithResponse(ctx context.Context, reqEdit
 	return ParseGetServerResponse(rsp)
 }
 
+// ConfirmClockWithResponse Confirm that the server's clock is right
+//
+// After the clock has jumped by more than 5 minutes messages are not deleted by age, until it has not jumped for some time (`--clock-hold`) or somebody confirms it.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /server:confirm-clock (the `ConfirmClock` operationId).
+func (c *ClientWithResponses) ConfirmClockWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ConfirmClockResponse, error) {
+	rsp, err := c.ConfirmClock(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseConfirmClockResponse(rsp)
+}
+
 // ListServersWithResponse The servers that this one knows, itself included
 //
 // Returns a wrapper object for the known response body format(s).
@@ -11283,6 +11427,42 @@ func ParseGetServerResponse(rsp *http.Response) (*GetServerResponse, error) {
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Server
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseConfirmClockResponse parses an HTTP response from a ConfirmClockWithResponse call
+func ParseConfirmClockResponse(rsp *http.Response) (*ConfirmClockResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ConfirmClockResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest struct {
+			// Suspended Whether deletion by age was suspended.
+			Suspended bool `json:"suspended"`
+		}
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

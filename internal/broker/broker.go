@@ -28,8 +28,16 @@ type Options struct {
 	DedupWindow time.Duration
 
 	// Now is the wall clock; time.Now. It stamps messages and ages them, it
-	// never decides order.
+	// never decides order, and no timeout or delay.
 	Now func() time.Time
+	// Uptime is how long the machine has been running, the time that it slept
+	// included, and what tells this time of running from others. May be nil: then a
+	// restart of the broker is like one of the machine, and the wall clock says how
+	// long it took.
+	Uptime func() (boot string, up time.Duration)
+	// ClockHold is how long a jump of the wall clock suspends deletion by age;
+	// DefaultClockHold.
+	ClockHold time.Duration
 	// Conditions are told what is wrong. May be nil.
 	Conditions *condition.Board
 	// Changed is called after a topic or group was declared or removed and after
@@ -51,6 +59,9 @@ func (o Options) withDefaults() Options {
 	set(&o.PlanBytes, 16<<20)
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.ClockHold == 0 {
+		o.ClockHold = DefaultClockHold
 	}
 	if o.Changed == nil {
 		o.Changed = func() {}
@@ -75,6 +86,7 @@ type Broker struct {
 	plans        plans
 	ids          knownIDs
 	tails        tailBudget // used by commit callbacks only
+	time         clock
 
 	memory   atomic.Int64 // bytes held by memory topics
 	outbound atomic.Int64 // bytes handed to sinks and not yet written
@@ -82,7 +94,6 @@ type Broker struct {
 	mu     sync.RWMutex      // held for map operations only
 	topics map[string]*Topic // guarded by mu; key is the lower-cased name
 
-	began time.Time       // carries the monotonic clock
 	admin sync.Mutex      // serialises declare, alter and remove, which wait for commits
 	run   context.Context // ends when the pumps have to stop
 	stop  context.CancelFunc
@@ -98,11 +109,18 @@ func Open(ctx context.Context, store storage.Store, writer *storage.Writer, opts
 		return nil, fmt.Errorf("load topics: %w", err)
 	}
 	b := &Broker{
-		opts: opts, log: opts.Log, store: store, writer: writer, began: time.Now(),
+		opts: opts, log: opts.Log, store: store, writer: writer,
 		tails:  tailBudget{limit: opts.TailBytes},
 		plans:  plans{limit: opts.PlanBytes},
 		topics: make(map[string]*Topic, len(state.Topics)),
 	}
+	b.time.wall, b.time.uptime, b.time.hold = opts.Now, opts.Uptime, opts.ClockHold.Milliseconds()
+	newest := int64(0)
+	for _, def := range state.Topics {
+		newest = max(newest, def.LastTime)
+	}
+	b.time.open(state.Clock, newest)
+	b.reportClock()
 	b.saver.init(b)
 	b.timers.init(b)
 	b.housekeeping.init(b)
@@ -154,6 +172,9 @@ func (b *Broker) Run(ctx context.Context) error {
 	b.pumps.Wait()
 	saved()
 	g.Wait()
+	if err := b.saveClock(context.WithoutCancel(ctx), true); err != nil && b.Stopped() == nil {
+		b.log.Warn("clock not saved", "err", err)
+	}
 	return nil
 }
 
@@ -191,9 +212,9 @@ func (b *Broker) now() int64 { return b.opts.Now().UnixMilli() }
 // clock shows whole ones, and the present one is partly over.
 func (b *Broker) after(ms int64) int64 { return b.clock() + ms + 1 }
 
-// clock is like now, but does not jump when somebody sets the wall clock: it is
-// for timeouts and delays.
-func (b *Broker) clock() int64 { return b.began.Add(time.Since(b.began)).UnixMilli() }
+// clock is in milliseconds, too, and cannot be set: it is for timeouts, delays and
+// windows. It is not the time of day, and continues over restarts.
+func (b *Broker) clock() int64 { return b.time.now() }
 
 // fold maps a name to the form under which it is registered: names differ in
 // more than the case of ASCII letters, which is all they may consist of.

@@ -312,7 +312,7 @@ func (k *knownIDs) recall(ctx context.Context, t *Topic) error {
 		return nil
 	}
 	if now := k.b.clock(); now < k.until {
-		from, err := t.offsetAt(ctx, k.b.now()-k.window)
+		from, err := t.offsetAt(ctx, now-k.b.time.earlier-k.window)
 		if err != nil {
 			return err
 		}
@@ -342,7 +342,7 @@ func (k *knownIDs) remember(t *Topic, r *storage.Record, now int64) {
 		k.byKey[key] = e
 		k.queue = append(k.queue, e)
 	}
-	e.offset, e.time, e.at = r.Offset, r.Time, now-max(0, k.b.now()-r.Time)
+	e.offset, e.time, e.at = r.Offset, r.Time, min(now, r.Time+k.b.time.earlier)
 	if k.mixed = true; len(k.queue) > k.most+k.most/4 {
 		k.expire()
 	}

@@ -46,7 +46,8 @@ type Plan struct {
 	Expires   int64
 
 	filter *Filter
-	spent  bool // applied or refused: what is left of it says so to whoever applies it again
+	until  int64 // on Broker.clock: when it expires
+	spent  bool  // applied or refused: what is left of it says so to whoever applies it again
 }
 
 // PlanOptions say how a plan is made.
@@ -68,6 +69,7 @@ func (g *Group) Plan(ctx context.Context, place Place, opts PlanOptions) (*Plan,
 		Tolerance: opts.Tolerance, Examples: opts.Examples, Created: g.b.now(),
 	}
 	p.Expires = p.Created + planLife.Milliseconds()
+	p.until = g.b.clock() + planLife.Milliseconds()
 	g.mu.Lock()
 	if g.gone {
 		g.mu.Unlock()
@@ -86,7 +88,7 @@ func (g *Group) Plan(ctx context.Context, place Place, opts PlanOptions) (*Plan,
 	if err := p.examples(ctx); err != nil {
 		return nil, err
 	}
-	g.b.plans.keep(p, g.b.now())
+	g.b.plans.keep(p, g.b.clock())
 	return p, nil
 }
 
@@ -207,7 +209,7 @@ func (b *Broker) FindPlan(id string) (*Plan, error) {
 // plan that was applied before.
 func (b *Broker) PlanToApply(id string) (*Plan, error) {
 	p := b.plans.get(id)
-	if p == nil || p.Expires < b.now() || p.Group.removed() {
+	if p == nil || p.until < b.clock() || p.Group.removed() {
 		b.plans.drop(id)
 		return nil, planNotFound(id)
 	}

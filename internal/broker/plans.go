@@ -60,7 +60,7 @@ func (p *plans) spend(n *Plan) {
 	}
 	left := &Plan{
 		ID: n.ID, Group: n.Group, Place: n.Place, Tolerance: n.Tolerance, Examples: n.Examples,
-		Created: n.Created, Expires: n.Expires, spent: true,
+		Created: n.Created, Expires: n.Expires, until: n.until, spent: true,
 	}
 	p.bytes += left.cost() - n.cost()
 	p.byID[n.ID], p.old[i] = left, left
@@ -75,7 +75,7 @@ func (p *plans) expire(now int64) {
 
 // dropExpired is expire. Called with p.mu held.
 func (p *plans) dropExpired(now int64) {
-	for len(p.old) > 0 && p.old[0].Expires < now {
+	for len(p.old) > 0 && p.old[0].until < now {
 		p.dropAt(0)
 	}
 }

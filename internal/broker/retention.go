@@ -16,8 +16,8 @@ const (
 	purgeRows         = 1024 // rows deleted in one step
 )
 
-// retain enforces retention, deletes unreachable rows and lets go of expired plans
-// until ctx ends.
+// retain enforces retention, watches the clock, deletes unreachable rows and lets go of
+// expired plans until ctx ends.
 func (b *Broker) retain(ctx context.Context) {
 	tick := time.NewTicker(retentionInterval)
 	defer tick.Stop()
@@ -27,12 +27,15 @@ func (b *Broker) retain(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		if err := b.watchClock(ctx); err != nil && ctx.Err() == nil {
+			b.log.Error("clock not saved", "err", err)
+		}
 		for _, t := range b.Topics() {
 			if err := t.retain(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, storage.ErrNotFound) {
 				b.log.Error("retention failed", "topic", t.name, "err", err)
 			}
 		}
-		b.plans.expire(b.now())
+		b.plans.expire(b.clock())
 		if err := b.purge(ctx); err != nil && ctx.Err() == nil {
 			b.log.Error("deleting old messages failed", "err", err)
 		}
@@ -42,24 +45,23 @@ func (b *Broker) retain(ctx context.Context) {
 // retain trims one topic as far as its retention says.
 func (t *Topic) retain(ctx context.Context) error {
 	def := t.Definition()
+	limit, aged, old := t.age(&def)
 	if t.memory {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.forget(t.settledBelow())
-		if age := def.Retention.MaxAge; age > 0 {
-			limit := t.b.now() - age
-			for len(t.tail.chunks) > 0 {
-				chunk := t.tail.chunks[0]
-				if chunk[len(chunk)-1].Time >= limit {
-					break
-				}
-				t.forget(chunk[0].Offset + int64(len(chunk)))
+		t.forget(aged)
+		for old && len(t.tail.chunks) > 0 {
+			chunk := t.tail.chunks[0]
+			if chunk[len(chunk)-1].Time >= limit {
+				break
 			}
+			t.forget(chunk[0].Offset + int64(len(chunk)))
 		}
 		return nil
 	}
 	for ctx.Err() == nil && t.Refused() == nil {
-		first, err := t.retainedFrom(ctx)
+		first, err := t.retainedFrom(ctx, aged)
 		if err != nil || first <= t.First() {
 			return err
 		}
@@ -71,16 +73,16 @@ func (t *Topic) retain(ctx context.Context) error {
 }
 
 // retainedFrom is the first offset that the topic's limits let stay, as far as
-// one step can tell.
-func (t *Topic) retainedFrom(ctx context.Context) (int64, error) {
+// one step can tell. What is below aged is too old.
+func (t *Topic) retainedFrom(ctx context.Context, aged int64) (int64, error) {
 	def := t.Definition()
 	r := def.Retention
-	first := def.First
+	first := max(def.First, aged)
 	if r.MaxCount > 0 {
 		first = max(first, def.Next-r.MaxCount)
 	}
-	if r.MaxAge > 0 && def.First < def.Next {
-		at, err := t.expired(ctx, t.b.now()-r.MaxAge)
+	if wall, plausible := t.b.time.look(); plausible && r.MaxAge > 0 && def.First < def.Next {
+		at, err := t.expired(ctx, wall-r.MaxAge)
 		if err != nil {
 			return 0, err
 		}

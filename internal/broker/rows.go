@@ -137,7 +137,8 @@ func (g *Group) load(rows []storage.Parked) {
 	for _, p := range rows {
 		g.parked[p.Offset] = p
 		if p.Offset >= first && !settledAt(&g.def.Progress, p.Offset) {
-			g.comeBack(&flight{offset: p.Offset, count: p.Count, due: p.Due, cause: p.Cause})
+			due := min(p.Due, g.b.clock()+maxDelay) // as stored by a build that did not keep its clock
+			g.comeBack(&flight{offset: p.Offset, count: p.Count, due: due, cause: p.Cause})
 		}
 	}
 	if !g.diesOf(1) {

@@ -45,6 +45,8 @@ type Topic struct {
 
 	trimming sync.Mutex // serialises trims, which read and wait for commits
 
+	marks ageMarks // owned by the goroutine that does retention
+
 	openedAt  int64       // next when the broker was opened
 	recalling sync.Mutex  // serialises the search for ids of an earlier process
 	recalled  atomic.Bool // that search is done
@@ -67,9 +69,9 @@ func newTopic(b *Broker, def storage.Topic) *Topic {
 		memory: def.Memory,
 	}
 	if t.memory {
-		// What a memory topic held is gone with the last process. Offsets go on
+		// What a memory topic held is gone with the last process. Offsets continue
 		// from the clock in microseconds, so that none is ever given twice.
-		start := max(b.opts.Now().UnixMicro(), def.Next)
+		start := max(b.time.micros(), def.Next)
 		def.First, def.Next, t.def.Bytes = start, start, 0
 	}
 	t.first.Store(def.First)

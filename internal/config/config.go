@@ -72,6 +72,9 @@ type Config struct {
 	// BackupDir is where they are, created when missing. Empty: the directory backups in
 	// Data, which is no help when that disk is lost.
 	BackupDir string
+	// ClockHold is how long deletion by age is suspended when the wall clock jumped
+	// by more than 5 minutes, unless that is confirmed: 1m to 168h. Default: 1h.
+	ClockHold time.Duration
 	// Advertise is the HOST:PORT that clients and other servers are told.
 	// Empty: derived from the bound address, see [Config.Advertised].
 	Advertise string
@@ -127,6 +130,7 @@ func Default() Config {
 		SyncInterval:  200 * time.Millisecond,
 		DedupWindow:   10 * time.Minute,
 		BackupKeep:    7,
+		ClockHold:     time.Hour,
 		IdleTimeout:   180 * time.Second,
 		RPCTimeout:    30 * time.Second,
 		RPCMaxTimeout: 10 * time.Minute,

@@ -53,6 +53,10 @@ func settings(c *Config) []setting {
 		{"backup-keep", "NUMBER", "how many of these backups stay", number{&c.BackupKeep, 1, 10000, ""}},
 		{"backup-dir", "DIR", "where they are; better on another disk (default: backups in the data directory)", text{&c.BackupDir, isAny, ""}},
 		{
+			"clock-hold", "DURATION", "how long nothing is deleted by age after the clock jumped by more than 5m",
+			duration{&c.ClockHold, time.Minute, 7 * 24 * time.Hour, ""},
+		},
+		{
 			"advertise", "HOST:PORT", "what clients and other servers are told to connect to (default: where it listens)",
 			text{&c.Advertise, orEmpty(isDialable), "HOST:PORT that others can connect to, or empty"},
 		},

@@ -21,6 +21,19 @@ func TestServerDescribesItself(t *testing.T) {
 	})
 }
 
+func TestAClockThatIsNotInDoubtCanBeConfirmed(t *testing.T) {
+	c := startClient(t)
+	r := c.get("/server")
+	r.is("clock.jump", nil, "clock.suspendedUntil", nil)
+	if n := r.num("clock.offset"); n < -1000 || n > 1000 {
+		t.Errorf("the clock was set by %d ms", n)
+	}
+	c.post("/server:confirm-clock").want(200).is("suspended", false)
+	if got := c.get("/audit?action=clock.").each("entries", "action"); len(got) != 0 {
+		t.Errorf("audit: %q", got)
+	}
+}
+
 func TestAuditTellsWhoDidWhat(t *testing.T) {
 	c := startClient(t)
 	explicitGroup(c, 1)

@@ -89,7 +89,7 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 	}
 	b.broker, err = broker.Open(ctx, store, b.writer, broker.Options{
 		TailBytes: cfg.TailCache, MemoryBytes: memory.topics, OutboundBytes: memory.outbound, PlanBytes: memory.plans,
-		MaxBody: cfg.MaxBody, DedupWindow: cfg.DedupWindow, Changed: changed, Conditions: board, Log: log,
+		MaxBody: cfg.MaxBody, DedupWindow: cfg.DedupWindow, ClockHold: cfg.ClockHold, Uptime: uptime(), Changed: changed, Conditions: board, Log: log,
 	})
 	if err != nil {
 		return errors.Join(err, store.Close())

@@ -30,14 +30,13 @@ func newTracker(srv *Server) *tracker {
 	return &tracker{srv: srv, dirty: make(chan struct{}, 1), subs: make(map[*session]struct{})}
 }
 
-// nextVersion is larger than every one before, also of earlier runs as long as
-// the clock is not set back: clients ignore what is not newer. It counts
-// microseconds, because in a busy process a count of milliseconds runs ahead of
+// nextVersion is larger than every one before, also of earlier runs: clients ignore
+// what is not newer. It counts microseconds, because in a busy process a count of milliseconds runs ahead of
 // the clock, and the next process would begin below it.
 func (t *tracker) nextVersion() int64 {
 	for {
 		old := t.version.Load()
-		next := max(old+1, time.Now().UnixMicro())
+		next := max(old+1, t.srv.broker.Micros())
 		if t.version.CompareAndSwap(old, next) {
 			return next
 		}

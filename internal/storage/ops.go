@@ -96,6 +96,9 @@ type Accept struct {
 // Audit adds an entry to the audit trail.
 type Audit struct{ Entry *AuditEntry }
 
+// SaveClock replaces the stored Clock.
+type SaveClock struct{ Clock Clock }
+
 // Atomic is several ops that happen together or not at all. They see each
 // other's effects in order. Atomic does not nest.
 type Atomic struct{ Ops []Op }
@@ -113,4 +116,5 @@ func (*SaveProgress) op() {}
 func (*Relocate) op()     {}
 func (*Accept) op()       {}
 func (*Audit) op()        {}
+func (*SaveClock) op()    {}
 func (*Atomic) op()       {}

@@ -139,8 +139,19 @@ type Parked struct {
 	Group  GroupID
 	Offset int64
 	Count  int64 // deliveries so far; 0 when the only one never left the broker
-	Due    int64 // Unix milliseconds; not to be delivered earlier
+	Due    int64 // on the broker's clock, in milliseconds; not to be delivered earlier
 	Cause  string
+}
+
+// Clock is how a broker's clock stood when it was saved. All but Boot are
+// milliseconds. The zero value was never saved.
+type Clock struct {
+	Boot  string // identifies the boot of the machine; "" if that is not known
+	Since int64  // the clock when the machine booted
+	Last  int64  // the clock when it was saved
+	Ahead int64  // how far the clock was ahead of the wall clock
+	Jump  int64  // how far the wall clock has jumped, if that is in doubt; 0: it is not
+	Held  int64  // nothing is deleted by age until the clock shows this
 }
 
 // JournalEntry records one relocation or filter change of a group.
@@ -173,6 +184,7 @@ type State struct {
 	Topics []Topic
 	Groups []Group
 	Parked []Parked
+	Clock  Clock
 }
 
 // Page limits one [Store.Read].

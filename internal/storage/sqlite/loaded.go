@@ -50,7 +50,7 @@ func (t *storedTopic) refuse(format string, args ...any) {
 // block of each topic.
 func loadAll(c *conn) (*loaded, error) {
 	l := &loaded{at: map[storage.TopicID]int{}}
-	for _, read := range []func(*conn) error{l.readTopics, l.readFresh, l.readGroups, l.readParked, l.readDropped} {
+	for _, read := range []func(*conn) error{l.readTopics, l.readFresh, l.readGroups, l.readParked, l.readClock, l.readDropped} {
 		if err := read(c); err != nil {
 			return l, err
 		}
@@ -278,6 +278,20 @@ func (l *loaded) readParked(c *conn) error {
 			continue
 		}
 		l.state.Parked = append(l.state.Parked, p)
+	}
+	return nil
+}
+
+// readClock reads the clock, if it was ever saved.
+func (l *loaded) readClock(c *conn) error {
+	for row, err := range c.rows(selectClock) {
+		if err != nil {
+			return err
+		}
+		l.state.Clock = storage.Clock{
+			Boot: text(row[0]), Since: integer(row[1]), Last: integer(row[2]),
+			Ahead: integer(row[3]), Jump: integer(row[4]), Held: integer(row[5]),
+		}
 	}
 	return nil
 }

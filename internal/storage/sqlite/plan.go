@@ -55,6 +55,10 @@ func (b *batch) planOne(op storage.Op) error {
 		return b.accept(op)
 	case *storage.Audit:
 		return b.audit(op.Entry)
+	case *storage.SaveClock:
+		c := op.Clock
+		b.add(putClock, 1, c.Boot, c.Since, c.Last, c.Ahead, c.Jump, c.Held)
+		return nil
 	}
 	return fmt.Errorf("op of type %T here: %w", op, storage.ErrInvalid)
 }

@@ -45,6 +45,7 @@ const (
 	deleteDropped
 	insertJournal
 	insertAudit
+	putClock
 
 	setGeneration
 
@@ -54,6 +55,7 @@ const (
 	selectTopics
 	selectGroups
 	selectParked
+	selectClock
 	selectDropped
 	selectSequences
 	selectLastIDs
@@ -88,6 +90,8 @@ const (
 		"from_cursor, from_read, from_settled, to_offset, filter_from, filter_to"
 
 	auditColumns = "id, time, actor, action, target, detail"
+
+	clockColumns = "boot, since, last, ahead, jump, held"
 
 	// The blocks of a topic from the one that holds key ?2 upwards. Its span of
 	// keys starts at ?1·2⁴⁰ and ends before ?3.
@@ -144,6 +148,7 @@ var sqlText = [statements]string{
 	deleteDropped: "DELETE FROM dropped WHERE lo = ?1",
 	insertJournal: "INSERT INTO cursor_journal (" + journalColumns + ") VALUES (" + slots(13) + ")",
 	insertAudit:   "INSERT INTO audit (" + auditColumns + ") VALUES (" + slots(6) + ")",
+	putClock:      "INSERT OR REPLACE INTO clock (id, " + clockColumns + ") VALUES (1, " + slots(6) + ")",
 
 	setGeneration: "UPDATE identity SET generation = ?1",
 
@@ -153,6 +158,7 @@ var sqlText = [statements]string{
 	selectTopics:    "SELECT " + topicColumns + " FROM topics ORDER BY id",
 	selectGroups:    "SELECT " + groupColumns + " FROM groups ORDER BY id",
 	selectParked:    `SELECT group_id, "offset", count, due, cause, sum FROM parked ORDER BY group_id, "offset"`,
+	selectClock:     "SELECT " + clockColumns + " FROM clock",
 	selectDropped:   "SELECT lo, hi FROM dropped",
 	selectSequences: "SELECT name, seq FROM sqlite_sequence",
 	selectLastIDs: "SELECT ifnull((SELECT max(id) FROM topics), 0), ifnull((SELECT max(id) FROM groups), 0)," +

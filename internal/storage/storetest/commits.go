@@ -15,6 +15,7 @@ func commitTests() []test {
 		{"ops that make no sense are refused", commitNonsense},
 		{"ops of one batch see each other", commitOrder},
 		{"the audit trail lists newest first", commitAudit},
+		{"of a clock that is saved again the last counts", commitClock},
 		{"an empty commit is fine", func(h *harness) { h.commit() }},
 		{"a store can be closed and opened many times", commitReopen},
 	}
@@ -40,6 +41,16 @@ func commitBadOne(h *harness) {
 	h.same(2, len(h.state().Topics))
 }
 
+func commitClock(h *harness) {
+	h.same(storage.Clock{}, h.state().Clock)
+	h.ok(&storage.SaveClock{Clock: storage.Clock{Boot: "b", Since: 1, Last: 2, Ahead: 3, Jump: 4, Held: 5}})
+	h.ok(&storage.SaveClock{Clock: storage.Clock{Last: 1 << 50, Ahead: -(1 << 50), Jump: -6}})
+	for range 2 {
+		h.same(storage.Clock{Last: 1 << 50, Ahead: -(1 << 50), Jump: -6}, h.state().Clock)
+		h.reopen()
+	}
+}
+
 func commitAtomic(h *harness) {
 	topic := h.topic("t")
 	h.fill(topic, 3)
@@ -57,6 +68,7 @@ func commitAtomic(h *harness) {
 			&storage.RemoveGroup{Group: g},
 			&storage.RemoveTopic{Topic: topic},
 			&storage.Audit{Entry: &storage.AuditEntry{Action: "x"}},
+			&storage.SaveClock{Clock: storage.Clock{Last: 1}},
 		}
 	}
 	for n := range len(move()) + 1 {

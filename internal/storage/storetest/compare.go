@@ -197,6 +197,7 @@ func drawSimple(r *rapid.T) maker {
 			return &storage.Relocate{Group: group, Epoch: a % 3, Place: place}
 		},
 		func() storage.Op { return &storage.Audit{Entry: &storage.AuditEntry{Time: a, Action: name}} },
+		func() storage.Op { return &storage.SaveClock{Clock: storage.Clock{Boot: name, Last: a, Held: b}} },
 	}
 	make := rapid.SampledFrom(makers).Draw(r, "kind")
 	return maker{fmt.Sprintf("%T%+v", make(), make()), make}

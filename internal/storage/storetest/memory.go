@@ -30,6 +30,7 @@ type memoryState struct {
 	dead    int // rows of removed topics and below First that wait for Purge
 	journal []storage.JournalEntry
 	audit   []storage.AuditEntry
+	clock   storage.Clock
 
 	lastTopic storage.TopicID
 	lastGroup storage.GroupID
@@ -101,7 +102,7 @@ func (m *Memory) Close() error { return nil }
 func (m *Memory) Load(context.Context) (storage.State, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	var s storage.State
+	s := storage.State{Clock: m.state.clock}
 	for _, id := range slices.Sorted(maps.Keys(m.state.topics)) {
 		s.Topics = append(s.Topics, m.state.topics[id].Topic)
 	}

@@ -43,6 +43,9 @@ func (s *memoryState) apply(op storage.Op) error {
 		op.Entry.ID = int64(len(s.audit)) + 1
 		s.audit = append(s.audit, *op.Entry)
 		return nil
+	case *storage.SaveClock:
+		s.clock = op.Clock
+		return nil
 	}
 	return fmt.Errorf("op %T: %w", op, storage.ErrInvalid)
 }

@@ -21,6 +21,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/server:confirm-clock": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Confirm that the server's clock is right
+         * @description After the clock has jumped by more than 5 minutes messages are not deleted by age, until it has not jumped for some time (`--clock-hold`) or somebody confirms it.
+         */
+        post: operations["confirmClock"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/servers": {
         parameters: {
             query?: never;
@@ -1550,8 +1570,27 @@ export interface components {
             /** @description Resident bytes of the process. */
             memory: components["schemas"]["Count"];
             rates: components["schemas"]["Rates"];
+            clock: components["schemas"]["Clock"];
             /** @description What is wrong right now, the critical ones first. */
             conditions: components["schemas"]["Condition"][];
+        };
+        /** @description How the server's clock stands against the time that passed. */
+        Clock: {
+            /**
+             * Format: int64
+             * @description Milliseconds by which it was set forward, in all, since the data directory began; negative: back.
+             */
+            offset: number;
+            /**
+             * Format: int64
+             * @description Milliseconds by which it jumped; absent unless that puts it in doubt.
+             */
+            jump?: number;
+            /**
+             * Format: date-time
+             * @description Until when messages are not deleted by age; absent: they are.
+             */
+            suspendedUntil?: string;
         };
         /** @description Something that is wrong right now. Kind and subject together identify it. */
         Condition: {
@@ -1694,6 +1733,30 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Server"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    confirmClock: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is confirmed. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        /** @description Whether deletion by age was suspended. */
+                        suspended: boolean;
+                    };
                 };
             };
             default: components["responses"]["Problem"];
