@@ -2,6 +2,7 @@ package crashtest
 
 import (
 	"bufio"
+	"fmt"
 	"net"
 	"net/http"
 	"strconv"
@@ -26,13 +27,21 @@ const patience = 30 * time.Second
 
 func (p *process) dial() *conn {
 	p.t.Helper()
-	nc, err := net.Dial("tcp", p.address)
+	c, err := connect(p.t, p.address)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	c := &conn{Conn: nc, t: p.t, r: wire.NewReader(nc, wire.Limits{}), w: bufio.NewWriterSize(nc, 32<<10)}
-	c.wait()
 	return c
+}
+
+func connect(t *testing.T, address string) (*conn, error) {
+	nc, err := net.Dial("tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	c := &conn{Conn: nc, t: t, r: wire.NewReader(nc, wire.Limits{}), w: bufio.NewWriterSize(nc, 32<<10)}
+	c.wait()
+	return c, nil
 }
 
 // wait gives the connection its patience anew.
@@ -52,18 +61,24 @@ func (c *conn) put(body []byte, fields ...wire.Field) {
 // must sends one request and returns its answer, which has to be 200.
 func (c *conn) must(fields ...wire.Field) *wire.Message {
 	c.t.Helper()
-	c.put(nil, fields...)
-	if err := c.w.Flush(); err != nil {
-		c.t.Fatal(err)
-	}
-	m, err := c.r.Read()
+	m, err := c.ask(fields...)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	if m.Status != http.StatusOK {
-		c.t.Fatalf("%v: %d %s", fields, m.Status, m.Body)
-	}
 	return m
+}
+
+// ask sends one request and returns its answer. Any but 200 is an error.
+func (c *conn) ask(fields ...wire.Field) (*wire.Message, error) {
+	c.put(nil, fields...)
+	if err := c.w.Flush(); err != nil {
+		return nil, err
+	}
+	m, err := c.r.Read()
+	if err == nil && m.Status != http.StatusOK {
+		err = fmt.Errorf("%v: %d %s", fields, m.Status, m.Body)
+	}
+	return m, err
 }
 
 // window is the credit of our consumers. Its messages fit into the buffers of a
@@ -73,7 +88,10 @@ func (c *conn) must(fields ...wire.Field) *wire.Message {
 const window = 64
 
 // consume asks for the next messages of a group.
-func (c *conn) consume(group string) error {
+func (c *conn) consume(group string) error { return c.consumeFrom(topic, group, window) }
+
+// consumeFrom asks for so many messages of a group of any topic.
+func (c *conn) consumeFrom(topic, group string, window int) error {
 	c.wait()
 	c.put(nil, field(wire.HeaderCmd, wire.CmdConsume), field(wire.HeaderTopic, topic), field(wire.HeaderConsumeGroup, group),
 		field(wire.HeaderID, "c"), field(wire.HeaderWindow, strconv.Itoa(window)))
