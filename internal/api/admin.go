@@ -42,6 +42,7 @@ func ServerOf(info ServerInfo, b *broker.Broker, s *stats.Sampler) Server {
 		d.DiskFree = optional(count(info.DiskFree))
 	}
 	d.Backup = &info.Backup
+	d.Scrub = scrubOf(&info.Scrub)
 	sp := info.Space
 	d.Disk = &Disk{
 		Room: count(sp.Room), Unused: count(sp.Unused), Floor: count(sp.Floor), Reserve: count(sp.Reserve), Stopped: sp.Stopped,
@@ -64,6 +65,19 @@ func ServerOf(info ServerInfo, b *broker.Broker, s *stats.Sampler) Server {
 func (h *handler) ConfirmClock(ctx context.Context, _ ConfirmClockRequestObject) (ConfirmClockResponseObject, error) {
 	suspended, err := h.broker.ConfirmClock(ctx, actor(ctx))
 	return ConfirmClock200JSONResponse{Suspended: suspended}, err
+}
+
+// scrubOf describes the check of what is stored.
+func scrubOf(s *storage.Scrub) *Scrub {
+	d := &Scrub{
+		Running: s.Running, Progress: s.Progress, Messages: count(s.Messages), Bytes: count(s.Bytes),
+		Damaged: count(s.Damaged), Findings: count(s.Findings), Every: s.Every.Milliseconds(),
+	}
+	if !s.Finished.IsZero() {
+		finished := s.Finished.UTC().Truncate(time.Millisecond)
+		d.Finished = &finished
+	}
+	return d
 }
 
 // GetServer describes this server.

@@ -75,6 +75,7 @@ type ServerInfo struct {
 	Space       storage.Space
 	Memory      int64 // resident bytes; 0 when not known
 	Conditions  []condition.Condition
+	Scrub       storage.Scrub
 	Backup      Backups
 }
 

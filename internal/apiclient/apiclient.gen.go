@@ -1389,6 +1389,39 @@ type Retention struct {
 	MaxCount *Count `json:"maxCount,omitempty"`
 }
 
+// Scrub How far the server is with reading everything that it has stored, to find damage.
+type Scrub struct {
+	// Bytes Of these.
+	//
+	// Examples: 1204551
+	Bytes Count `json:"bytes"`
+
+	// Damaged Messages that are damaged or missing.
+	//
+	// Examples: 1204551
+	Damaged Count `json:"damaged"`
+
+	// Every Milliseconds from one round to the next; 0: there are none.
+	Every int64 `json:"every"`
+
+	// Findings Other things that are wrong: see `conditions`.
+	//
+	// Examples: 1204551
+	Findings Count `json:"findings"`
+
+	// Finished When the last round ended. Absent when there was none since the start.
+	Finished *time.Time `json:"finished,omitempty"`
+
+	// Messages Intact messages read in this round, or in the last one.
+	//
+	// Examples: 1204551
+	Messages Count `json:"messages"`
+
+	// Progress Of the round that runs, 0 to 1; 1 when it is over.
+	Progress float64 `json:"progress"`
+	Running  bool    `json:"running"`
+}
+
 // Server defines model for Server.
 type Server struct {
 	Address string `json:"address"`
@@ -1437,7 +1470,10 @@ type Server struct {
 	Messages Count `json:"messages"`
 
 	// Rates Messages a second, over the last ten seconds.
-	Rates   Rates     `json:"rates"`
+	Rates Rates `json:"rates"`
+
+	// Scrub How far the server is with reading everything that it has stored, to find damage.
+	Scrub   *Scrub    `json:"scrub,omitempty"`
 	Started time.Time `json:"started"`
 	Tls     *bool     `json:"tls,omitempty"`
 	Topics  int       `json:"topics"`

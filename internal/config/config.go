@@ -64,6 +64,9 @@ type Config struct {
 	// missing may be. Empty: nothing may. Another name than that of the loss that is
 	// found changes nothing, so it does no harm when it is forgotten.
 	AcceptLoss string
+	// ScrubEvery is the time between two rounds in which everything that is stored is
+	// read, to find damage, 1m to 8760h; 0: there are none. Default: 168h.
+	ScrubEvery time.Duration
 	// BackupEvery is the time between two scheduled backups, 1m to 8760h; 0: there are
 	// none. Default: 0.
 	BackupEvery time.Duration
@@ -129,6 +132,7 @@ func Default() Config {
 		Durability:    Fsync,
 		SyncInterval:  200 * time.Millisecond,
 		DedupWindow:   10 * time.Minute,
+		ScrubEvery:    168 * time.Hour,
 		BackupKeep:    7,
 		ClockHold:     time.Hour,
 		IdleTimeout:   180 * time.Second,

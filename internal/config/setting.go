@@ -47,6 +47,10 @@ func settings(c *Config) []setting {
 			text{&c.AcceptLoss, orEmpty(isLoss), "the ID that a refused start has named, such as 1a2b3c4d"},
 		},
 		{
+			"scrub-every", "DURATION", "time between two checks of everything that is stored; 0 for none",
+			duration{&c.ScrubEvery, time.Minute, 8760 * time.Hour, "none"},
+		},
+		{
 			"backup-every", "DURATION", "time between two backups that the broker takes by itself; 0 for none",
 			duration{&c.BackupEvery, time.Minute, 8760 * time.Hour, "none"},
 		},

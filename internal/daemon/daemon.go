@@ -74,7 +74,7 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 		return errors.Join(err, dir.PutBack())
 	}
 	memory := divide(cfg)
-	b := parts{log: log, board: board, space: store.Space, pprof: cfg.Pprof, listeners: listeners}
+	b := parts{log: log, board: board, space: store.Space, scrubbed: store.Scrubbed, pprof: cfg.Pprof, listeners: listeners}
 	b.calls = rpc.New(rpc.Options{Timeout: cfg.RPCTimeout, MaxTimeout: cfg.RPCMaxTimeout})
 	b.stopping, b.stop = context.WithCancel(context.WithoutCancel(ctx))
 	defer b.stop()
@@ -94,6 +94,7 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
+	b.scrub = func(ctx context.Context) error { return store.Scrub(ctx, cfg.ScrubEvery) }
 	if err := b.openBackups(cfg, store); err != nil {
 		return errors.Join(err, store.Close())
 	}
@@ -144,6 +145,8 @@ type parts struct {
 	pprof     string
 	listeners []net.Listener
 	space     func() storage.Space
+	scrubbed  func() storage.Scrub
+	scrub     func(context.Context) error
 	writer    *storage.Writer
 	broker    *broker.Broker
 	server    *server.Server
@@ -179,6 +182,7 @@ func (p *parts) run(ctx context.Context, ready func()) error {
 	sampling := start(serving, p.stats.Run)
 	showing := start(serving, p.live.Run)
 	saving := start(serving, p.backups.Run)
+	scrubbing := start(serving, p.scrub)
 	timing := start(base, p.calls.Run) // sessions that end still tell it
 	ready()
 
@@ -201,6 +205,7 @@ func (p *parts) run(ctx context.Context, ready func()) error {
 	<-sampling.done
 	<-showing.done
 	<-saving.done
+	<-scrubbing.done
 	for _, part := range []*part{timing, brokerage, writer} {
 		part.stop()
 		<-part.done

@@ -28,7 +28,7 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 	numbers, err := metrics.New(metrics.Options{
 		Broker: p.broker, Calls: p.calls, Version: string(version), Connections: connections, Log: p.log,
 		Conditions: p.board, Backups: p.backupFigures,
-		Database: func() int64 { return databaseSize(cfg.Data) }, Space: p.space,
+		Database: func() int64 { return databaseSize(cfg.Data) }, Space: p.space, Scrub: p.scrubbed,
 	})
 	if err != nil {
 		return nil, err
@@ -62,7 +62,7 @@ func (p *parts) info(cfg config.Config, version Version) func() api.ServerInfo {
 		return api.ServerInfo{
 			Address: address, TLS: cfg.TLS(), Version: string(version), Durability: string(cfg.Durability),
 			Started: started, Connections: p.server.Connections(),
-			Conditions: p.board.List(), Backup: p.backupState(),
+			Conditions: p.board.List(), Backup: p.backupState(), Scrub: p.scrubbed(),
 			Database: databaseSize(cfg.Data), DiskFree: diskFree(cfg.Data), Space: p.space(), Memory: residentMemory(),
 		}
 	}

@@ -29,6 +29,7 @@ type Options struct {
 	Database    func() int64 // bytes of the database's files
 	Backups     func() Backups
 	Space       func() storage.Space
+	Scrub       func() storage.Scrub
 	Log         *slog.Logger
 }
 
@@ -130,6 +131,12 @@ func newCollector(o Options) *collector {
 	all(counter, "zbus_storage_commit_seconds_total", "Time spent committing.", func() float64 { return b.Writer().CommitTime.Seconds() })
 	all(counter, "zbus_storage_syncs_total", "Times the log was synced.", func() float64 { return float64(b.Writer().Syncs) })
 	all(counter, "zbus_storage_sync_seconds_total", "Time spent syncing.", func() float64 { return b.Writer().SyncTime.Seconds() })
+	all(counter, "zbus_scrub_read_bytes_total", "Bytes of messages read to find damage.", func() float64 { return float64(o.Scrub().Read) })
+	all(gauge, "zbus_scrub_running", "1 while everything is read to find damage.", func() float64 { return truth(o.Scrub().Running) })
+	all(gauge, "zbus_scrub_progress_ratio", "How much of this round, or of the last one, is read.", func() float64 { return o.Scrub().Progress })
+	all(gauge, "zbus_scrub_damaged_messages", "Messages found damaged or missing in this round, or in the last one.", func() float64 { return float64(o.Scrub().Damaged) })
+	all(gauge, "zbus_scrub_findings", "Other things found wrong in this round, or in the last one.", func() float64 { return float64(o.Scrub().Findings) })
+	all(gauge, "zbus_scrub_finished_timestamp_seconds", "When the last round ended; 0 when there was none since the start.", func() float64 { return seconds(o.Scrub().Finished) })
 	for _, f := range backupFigures() {
 		all(f.kind, f.name, f.help, func() float64 { return f.read(o.Backups()) })
 	}

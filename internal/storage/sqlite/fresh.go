@@ -191,6 +191,7 @@ type recent struct {
 type shown struct {
 	first, next int64
 	pieces      []piece
+	damaged     bool // see storage.Topic.Damage
 }
 
 func (r *recent) of(topic storage.TopicID) (shown, error) {
@@ -217,7 +218,7 @@ func (r *recent) publish(p *picture, changes []change) {
 // show shows a topic, or that it is gone. Called with mu held.
 func (r *recent) show(p *picture, t *topic) {
 	if p.topics[t.id] == t {
-		r.topics[t.id] = shown{first: t.first, next: t.next, pieces: t.pieces}
+		r.topics[t.id] = shown{first: t.first, next: t.next, pieces: t.pieces, damaged: t.damaged}
 	} else {
 		delete(r.topics, t.id)
 	}

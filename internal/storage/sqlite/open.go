@@ -112,6 +112,7 @@ type Store struct {
 	sync   syncer
 
 	recent  recent
+	scrub   scrubber
 	copier  *checkpointer
 	readers *readers
 	images  images
