@@ -146,6 +146,7 @@ func Open(ctx context.Context, store storage.Store, writer *storage.Writer, opts
 		t.groups[fold(def.Name)] = g
 		groups[def.ID] = g
 	}
+	b.ids.load(state.Kept, byID)
 	parked := make(map[storage.GroupID][]storage.Parked)
 	for _, p := range state.Parked {
 		parked[p.Group] = append(parked[p.Group], p)

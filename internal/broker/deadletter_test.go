@@ -154,8 +154,13 @@ func TestLimitOfDeliveriesNeedsATopicForDeadLetters(t *testing.T) {
 		mask  int64 // of its dead-letter topic; -1: there is none
 		want  Code
 	}{
-		{"orders", -1, 0}, {"orders", 0, 0}, {"orders", MaskMemory, Conflict}, {"orders", MaskRPC, Conflict},
-		{long[1:], -1, 0}, {long, -1, Invalid}, {"orders.", -1, Invalid},
+		{"orders", -1, 0},
+		{"orders", 0, 0},
+		{"orders", MaskMemory, Conflict},
+		{"orders", MaskRPC, Conflict},
+		{long[1:], -1, 0},
+		{long, -1, Invalid},
+		{"orders.", -1, Invalid},
 	} {
 		inBubble(t, Options{}, func(r *rig) {
 			r.topic(c.topic, 0, storage.Retention{})

@@ -165,6 +165,10 @@ type knownIDs struct {
 	byKey map[idKey]*knownID // guarded by mu
 	queue []*knownID         // guarded by mu: those that are stored, oldest first unless
 	mixed bool               // guarded by mu: some of an earlier process are behind newer ones
+
+	// forgotten is the largest offset of each topic whose id was known and is not any
+	// longer. Guarded by mu.
+	forgotten map[storage.TopicID]int64
 }
 
 type idKey struct {
@@ -202,6 +206,7 @@ func (k *knownIDs) init(b *Broker, window int64) {
 	k.b, k.most, k.window = b, MaxKnownIDs, window
 	k.until = b.clock() + window
 	k.byKey = make(map[idKey]*knownID)
+	k.forgotten = make(map[storage.TopicID]int64)
 }
 
 // claim takes the ids that are not known. It refuses one of which it is not known
@@ -285,6 +290,7 @@ func (k *knownIDs) expire() {
 	}
 	for _, e := range k.queue[:n] {
 		delete(k.byKey, e.key)
+		k.forgotten[e.key.topic] = max(k.forgotten[e.key.topic], e.offset)
 	}
 	clear(k.queue[:n])
 	if k.queue = k.queue[n:]; len(k.queue) == 0 {
@@ -317,8 +323,8 @@ func (k *knownIDs) recall(ctx context.Context, t *Topic) error {
 			return err
 		}
 		_, _, err = t.Scan(ctx, Scan{From: from, To: t.openedAt, Brief: true}, func(r *storage.Record) bool {
-			if r.ID != "" && !strings.HasPrefix(r.Headers, nativeHeaders) {
-				k.remember(t, r, now)
+			if r.ID != "" && !strings.HasPrefix(r.Headers, nativeHeaders) && letterAt(r.Headers) < 0 {
+				k.remember(t.id, storage.KeptID{Offset: r.Offset, Time: r.Time, ID: strings.Clone(r.ID)}, now)
 			}
 			return true
 		})
@@ -332,8 +338,8 @@ func (k *knownIDs) recall(ctx context.Context, t *Topic) error {
 
 // remember notes an id of an earlier process. Of several messages with one id the
 // last one counts: the others were forgotten when it was stored.
-func (k *knownIDs) remember(t *Topic, r *storage.Record, now int64) {
-	key := idKey{t.id, strings.Clone(r.ID)}
+func (k *knownIDs) remember(t storage.TopicID, r storage.KeptID, now int64) {
+	key := idKey{t, r.ID}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	e := k.byKey[key]

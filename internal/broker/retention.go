@@ -34,6 +34,9 @@ func (b *Broker) retain(ctx context.Context) {
 			if err := t.retain(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, storage.ErrNotFound) {
 				b.log.Error("retention failed", "topic", t.name, "err", err)
 			}
+			if err := t.forgetKept(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, storage.ErrNotFound) {
+				b.log.Error("kept ids not forgotten", "topic", t.name, "err", err)
+			}
 		}
 		b.plans.expire(b.clock())
 		if err := b.purge(ctx); err != nil && ctx.Err() == nil {
@@ -148,7 +151,17 @@ func (t *Topic) trim(ctx context.Context, first int64) error {
 		if n := len(recs); n > 0 {
 			to = min(first, recs[n-1].End())
 		}
-		if err := t.trimTo(ctx, to, size); err != nil {
+		ids := make([]string, 0, len(recs))
+		for i := range recs {
+			if recs[i].Offset < to && recs[i].ID != "" {
+				ids = append(ids, recs[i].ID)
+			}
+		}
+		kept, err := t.b.ids.keep(ctx, t, to, ids)
+		if err != nil {
+			return err
+		}
+		if err := t.trimTo(ctx, to, size, kept); err != nil {
 			return err
 		}
 	}
@@ -163,14 +176,22 @@ func (t *Topic) trimAll(ctx context.Context, with ...storage.Op) error {
 	t.mu.Lock()
 	first, size := t.next.Load(), t.def.Bytes // change together, under mu
 	t.mu.Unlock()
-	return t.trimTo(ctx, first, size, with...)
+	kept, err := t.b.ids.keep(ctx, t, first, nil)
+	if err != nil {
+		return err
+	}
+	return t.trimTo(ctx, first, size, kept, with...)
 }
 
-// trimTo commits one step, with other ops if there are any, and lets go of the tail below it. The tail and its
-// budget belong to commit callbacks, so that is where they are changed.
-func (t *Topic) trimTo(ctx context.Context, first, size int64, with ...storage.Op) error {
+// trimTo commits one step, with the ids to keep and other ops if there are any, and lets
+// go of the tail below it. The tail and its budget belong to commit callbacks, so that
+// is where they are changed. Called with t.trimming held.
+func (t *Topic) trimTo(ctx context.Context, first, size int64, kept []storage.KeptID, with ...storage.Op) error {
+	if n := len(kept); n > 0 {
+		t.keptTo = kept[n-1].Offset + 1 // also if the commit fails: there is less to forget then
+	}
 	done := make(chan struct{})
-	op := storage.Op(&storage.Trim{Topic: t.id, First: first, Bytes: size})
+	op := storage.Op(&storage.Trim{Topic: t.id, First: first, Bytes: size, IDs: kept, Forget: t.b.ids.forgottenTo(t.id) + 1})
 	if len(with) > 0 {
 		op = &storage.Atomic{Ops: append([]storage.Op{op}, with...)}
 	}

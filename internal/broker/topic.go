@@ -44,6 +44,7 @@ type Topic struct {
 	memory    bool         // messages live in the tail only
 
 	trimming sync.Mutex // serialises trims, which read and wait for commits
+	keptTo   int64      // guarded by trimming: ids of messages below are kept in the store; 0: none
 
 	marks ageMarks // owned by the goroutine that does retention
 

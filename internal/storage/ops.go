@@ -23,16 +23,20 @@ type AlterTopic struct {
 	Updated   int64
 }
 
-// RemoveTopic removes a topic with its groups. Its messages become unreachable
+// RemoveTopic removes a topic with its groups and kept ids. Its messages become unreachable
 // at once; they are deleted by later Purge ops. The name is free again.
 type RemoveTopic struct{ Topic TopicID }
 
 // Trim raises Topic.First to First (at most to Next) and subtracts Bytes, the
-// size of what it dropped, from Topic.Bytes. It never lowers First.
+// size of what it dropped, from Topic.Bytes. It never lowers First. Ids that earlier
+// trims kept of messages below Forget go, as far as they were kept together; those of
+// IDs, which are in the order of their offsets, are kept.
 type Trim struct {
-	Topic TopicID
-	First int64
-	Bytes int64
+	Topic  TopicID
+	First  int64
+	Bytes  int64
+	IDs    []KeptID
+	Forget int64
 }
 
 // Purge gives up at most Limit messages that are no longer reachable (below their

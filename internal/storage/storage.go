@@ -179,12 +179,25 @@ type AuditEntry struct {
 	Detail string
 }
 
+// KeptID is the id of a message that was dropped.
+type KeptID struct {
+	Offset, Time int64
+	ID           string
+}
+
+// KeptIDs are those of a topic, in the order of their offsets.
+type KeptIDs struct {
+	Topic TopicID
+	IDs   []KeptID
+}
+
 // State is everything but the messages: what a broker needs to start.
 type State struct {
 	Topics []Topic
 	Groups []Group
 	Parked []Parked
 	Clock  Clock
+	Kept   []KeptIDs // a topic may be there several times
 }
 
 // Page limits one [Store.Read].

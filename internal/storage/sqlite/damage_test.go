@@ -204,3 +204,27 @@ func TestDamagedRowsRefuseTheirTopic(t *testing.T) {
 		}
 	}
 }
+
+// Damaged ids of dropped messages cost a second copy at most, and are found.
+func TestDamagedKeptIDsAreFoundAndDoNotCount(t *testing.T) {
+	ids := []storage.KeptID{{Offset: 3, Time: 1000, ID: "abc"}, {Offset: 9, Time: 1001, ID: ""}}
+	good := sealIDs(1, 9, encodeIDs(ids))
+	if got, ok := openIDs(1, 9, good); !ok || len(got) != 2 || got[0] != ids[0] || got[1] != ids[1] {
+		t.Fatalf("read back: %+v, %t", got, ok)
+	}
+	for bit := range len(good) * 8 {
+		bad := append([]byte(nil), good...)
+		bad[bit/8] ^= 1 << (bit % 8)
+		if got, ok := openIDs(1, 9, bad); ok {
+			t.Errorf("bit %d: read as %+v", bit, got)
+		}
+	}
+	for n := range good {
+		if got, ok := openIDs(1, 9, good[:n]); ok {
+			t.Errorf("cut to %d bytes: read as %+v", n, got)
+		}
+	}
+	if _, ok := openIDs(2, 9, good); ok {
+		t.Error("the row of another topic was taken")
+	}
+}

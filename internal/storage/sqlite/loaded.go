@@ -50,7 +50,7 @@ func (t *storedTopic) refuse(format string, args ...any) {
 // block of each topic.
 func loadAll(c *conn) (*loaded, error) {
 	l := &loaded{at: map[storage.TopicID]int{}}
-	for _, read := range []func(*conn) error{l.readTopics, l.readFresh, l.readGroups, l.readParked, l.readClock, l.readDropped} {
+	for _, read := range []func(*conn) error{l.readTopics, l.readFresh, l.readGroups, l.readParked, l.readClock, l.readDropped, l.readKept} {
 		if err := read(c); err != nil {
 			return l, err
 		}

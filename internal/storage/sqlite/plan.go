@@ -142,6 +142,7 @@ func (b *batch) dropTopic(op *storage.RemoveTopic) error {
 	id := int64(op.Topic)
 	b.add(deleteTopicParked, anyRows, id)
 	b.add(deleteTopicGroups, int64(len(t.groups)), id)
+	b.add(deleteTopicKept, anyRows, id)
 	b.add(deleteTopic, 1, id)
 	b.drop(t, t.next)
 	return nil
@@ -153,11 +154,12 @@ func (b *batch) trim(op *storage.Trim) error {
 		return err
 	}
 	first := min(op.First, t.next)
+	if bytes := t.total - t.dropped; first > t.first && (op.Bytes < 0 || op.Bytes > bytes) {
+		return fmt.Errorf("trim of %d bytes out of %d: %w", op.Bytes, bytes, storage.ErrInvalid)
+	}
+	b.keepIDs(op)
 	if first <= t.first {
 		return nil
-	}
-	if bytes := t.total - t.dropped; op.Bytes < 0 || op.Bytes > bytes {
-		return fmt.Errorf("trim of %d bytes out of %d: %w", op.Bytes, bytes, storage.ErrInvalid)
 	}
 	b.touch(t)
 	b.store(t)

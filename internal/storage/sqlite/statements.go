@@ -27,6 +27,9 @@ const (
 	deleteTopic
 	deleteTopicParked
 	deleteTopicGroups
+	deleteTopicKept
+	putKept
+	forgetKept
 
 	insertGroup
 	alterGroup
@@ -57,6 +60,7 @@ const (
 	selectParked
 	selectClock
 	selectDropped
+	selectKept
 	selectSequences
 	selectLastIDs
 	selectMarks
@@ -128,6 +132,9 @@ var sqlText = [statements]string{
 	deleteTopic:       "DELETE FROM topics WHERE id = ?1",
 	deleteTopicParked: "DELETE FROM parked WHERE group_id IN (SELECT id FROM groups WHERE topic_id = ?1)",
 	deleteTopicGroups: "DELETE FROM groups WHERE topic_id = ?1",
+	deleteTopicKept:   "DELETE FROM kept_ids WHERE topic_id = ?1",
+	putKept:           "INSERT OR REPLACE INTO kept_ids (topic_id, last, ids) VALUES (?1, ?2, ?3)",
+	forgetKept:        "DELETE FROM kept_ids WHERE topic_id = ?1 AND last < ?2",
 
 	insertGroup: "INSERT INTO groups (" + groupColumns + ") VALUES (" + slots(18) + ")",
 	alterGroup: "UPDATE groups SET filter = ?2, mask = ?3, ack_timeout = ?4, ack_window = ?5, max_deliver = ?6," +
@@ -160,6 +167,7 @@ var sqlText = [statements]string{
 	selectParked:    `SELECT group_id, "offset", count, due, cause, sum FROM parked ORDER BY group_id, "offset"`,
 	selectClock:     "SELECT " + clockColumns + " FROM clock",
 	selectDropped:   "SELECT lo, hi FROM dropped",
+	selectKept:      "SELECT topic_id, last, ids FROM kept_ids ORDER BY topic_id, last",
 	selectSequences: "SELECT name, seq FROM sqlite_sequence",
 	selectLastIDs: "SELECT ifnull((SELECT max(id) FROM topics), 0), ifnull((SELECT max(id) FROM groups), 0)," +
 		" ifnull((SELECT max(id) FROM cursor_journal), 0), ifnull((SELECT max(id) FROM audit), 0)",

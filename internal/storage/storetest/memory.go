@@ -39,6 +39,7 @@ type memoryState struct {
 type memoryTopic struct {
 	storage.Topic
 	records []storage.Record // from First to Next
+	kept    []storage.KeptIDs
 }
 
 type memoryGroup struct {
@@ -105,6 +106,7 @@ func (m *Memory) Load(context.Context) (storage.State, error) {
 	s := storage.State{Clock: m.state.clock}
 	for _, id := range slices.Sorted(maps.Keys(m.state.topics)) {
 		s.Topics = append(s.Topics, m.state.topics[id].Topic)
+		s.Kept = append(s.Kept, m.state.topics[id].kept...)
 	}
 	for _, id := range slices.Sorted(maps.Keys(m.state.groups)) {
 		g := m.state.groups[id]

@@ -121,11 +121,15 @@ func (s *memoryState) removeTopic(id storage.TopicID) error {
 func (s *memoryState) trim(op *storage.Trim) error {
 	return s.changeTopic(op.Topic, func(t *memoryTopic) error {
 		n := min(op.First, t.Next) - t.First
+		if n > 0 && (op.Bytes < 0 || op.Bytes > t.Bytes) {
+			return storage.ErrInvalid
+		}
+		t.kept = slices.DeleteFunc(slices.Clone(t.kept), func(k storage.KeptIDs) bool { return k.IDs[len(k.IDs)-1].Offset < op.Forget })
+		if len(op.IDs) > 0 {
+			t.kept = append(t.kept, storage.KeptIDs{Topic: op.Topic, IDs: slices.Clone(op.IDs)})
+		}
 		if n <= 0 {
 			return nil
-		}
-		if op.Bytes < 0 || op.Bytes > t.Bytes {
-			return storage.ErrInvalid
 		}
 		t.First, t.Bytes, t.records = t.First+n, t.Bytes-op.Bytes, t.records[n:]
 		s.dead += int(n)

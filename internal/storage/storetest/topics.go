@@ -21,6 +21,7 @@ func topicTests() []test {
 		{"a removed topic's name gets a new id and none of the old messages", topicNameReuse},
 		{"purge deletes what nobody can reach, and counts it", topicPurge},
 		{"purge goes on after reopening", topicPurgeReopen},
+		{"trim keeps ids until another one forgets them", topicKeptIDs},
 	}
 }
 
@@ -253,4 +254,29 @@ func topicPurgeReopen(h *harness) {
 		h.reopen()
 	}
 	h.same(2*50+2*20, total)
+}
+
+func topicKeptIDs(h *harness) {
+	a, b := h.topic("a"), h.topic("b")
+	h.fill(a, 20)
+	h.fill(b, 20)
+	first := []storage.KeptID{{Offset: 1, Time: 1 << 41, ID: "x"}, {Offset: 4, Time: 5, ID: "\xff\x00"}}
+	second := []storage.KeptID{{Offset: 7, Time: 6, ID: "x"}}
+	h.ok(&storage.Trim{Topic: a, First: 5, IDs: first}, &storage.Trim{Topic: b, First: 8, IDs: second})
+	h.ok(&storage.Trim{Topic: a, First: 8, IDs: second, Forget: 4}) // not all of first
+	want := []storage.KeptIDs{{Topic: a, IDs: first}, {Topic: a, IDs: second}, {Topic: b, IDs: second}}
+	h.same(want, h.state().Kept)
+	h.reopen()
+	h.same(want, h.state().Kept)
+	h.refuse(storage.ErrInvalid, &storage.Trim{Topic: a, First: 9, Bytes: -1, IDs: second, Forget: 9})
+	h.refuse(storage.ErrNotFound, &storage.Trim{Topic: b + 1, IDs: second, Forget: 9})
+
+	h.ok(&storage.Trim{Topic: a, Forget: 5}, &storage.RemoveTopic{Topic: b})
+	want = []storage.KeptIDs{{Topic: a, IDs: second}}
+	h.same(want, h.state().Kept)
+	h.reopen()
+	h.same(want, h.state().Kept)
+	h.ok(&storage.Trim{Topic: a, Forget: 8})
+	h.reopen()
+	h.same(0, len(h.state().Kept))
 }
