@@ -44,8 +44,14 @@ func (s *salvager) writeTopics(ctx context.Context) error {
 		return err
 	}
 	s.report.Journal, s.report.Audit = s.tables["cursor_journal"].copied, s.tables["audit"].copied
-	return translate(s.c.run(`DELETE FROM parked WHERE count < 1 OR NOT EXISTS (SELECT 1 FROM groups g JOIN topics t ON t.id = g.topic_id
-		WHERE g.id = parked.group_id AND parked."offset" BETWEEN 0 AND t.next - 1)`))
+	err := s.c.run(`DELETE FROM parked WHERE count < 1 OR NOT EXISTS (SELECT 1 FROM groups g JOIN topics t ON t.id = g.topic_id
+		WHERE g.id = parked.group_id AND parked."offset" BETWEEN 0 AND t.next - 1)`)
+	if err != nil {
+		return translate(err)
+	}
+	// The rows are no longer what was summed. Those without sums get them at the next open.
+	return translate(s.c.run(`UPDATE topics SET definition_sum = NULL, place_sum = NULL;
+		UPDATE groups SET definition_sum = NULL, place_sum = NULL; UPDATE parked SET sum = NULL`))
 }
 
 // mayExist reports whether messages may be of a topic whose definition is lost. Those of a
