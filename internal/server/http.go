@@ -31,7 +31,7 @@ const homePage = `<!doctype html>
 // are routes to the same functions.
 func (s *Server) newHTTP() *http.Server {
 	r := chi.NewRouter()
-	r.Use(s.others, s.upgrades, s.commanded)
+	r.Use(s.counted, s.others, s.upgrades, s.commanded)
 	r.Get("/", func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Query().Has(wire.HeaderCmd) {
 			s.command(w, req)
@@ -118,6 +118,15 @@ func encrypted(ctx context.Context, conn net.Conn) context.Context {
 		}
 	}
 	return ctx
+}
+
+// counted counts the requests that are being handled.
+func (s *Server) counted(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		s.handling.add(1)
+		defer s.handling.add(-1)
+		next.ServeHTTP(w, req)
+	})
 }
 
 // others serves what the handlers do, whatever the method is and the headers say.
@@ -212,6 +221,7 @@ func (s *Server) command(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, "shutting down", http.StatusServiceUnavailable)
 		return
 	}
+	defer s.serving.Done()
 	defer c.end()
 	c.handle(m)
 	c.flush()

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -72,13 +74,15 @@ type Server struct {
 
 	answered sync.Pool    // of *produced
 	buffers  atomic.Int64 // bytes of receive buffers
-	conns    atomic.Int64
 	draining atomic.Bool
 	ids      idSource
+	handling gate // HTTP requests
 
 	mu       sync.RWMutex
-	sessions map[string]*session // guarded by mu; by session id
-	serving  sync.WaitGroup      // connections being looked at, and sessions
+	conns    map[*countedConn]struct{} // guarded by mu; all that are open
+	sessions map[string]*session       // guarded by mu; by session id
+	serving  sync.WaitGroup            // sessions, until their connections are closed
+	greeting sync.WaitGroup            // goroutines of serve
 }
 
 // New makes a Server.
@@ -94,9 +98,11 @@ func New(opts Options) *Server {
 	}
 	s := &Server{
 		opts: opts, log: opts.Log, broker: opts.Broker, calls: opts.Calls,
+		conns:    make(map[*countedConn]struct{}),
 		sessions: make(map[string]*session),
 		handed:   newHandover(),
 	}
+	s.handling.init()
 	s.verbs = s.commands()
 	s.tracker = newTracker(s)
 	s.http = s.newHTTP()
@@ -107,9 +113,11 @@ func New(opts Options) *Server {
 // informs those who subscribed to that. It does not block.
 func (s *Server) Changed() { s.tracker.changed() }
 
-// Serve accepts connections until ctx ends. Then it stops accepting, lets every
-// session finish what it has taken on, closes the connections and returns; after
-// grace it no longer waits for them.
+// Serve accepts connections until ctx ends. Then it closes the listeners, so that clients
+// try again or elsewhere, and lets every session and HTTP request finish what it has taken
+// on. A connection that has not asked for anything yet is told, if it does, that nothing
+// was done. When all are done, and at the latest after grace, it closes the connections
+// and returns: whatever clients do, within grace and handlerTime.
 func (s *Server) Serve(ctx context.Context, listeners []net.Listener, grace time.Duration) (err error) {
 	if s.hangups, err = socket.NewHangups(); err != nil {
 		return fmt.Errorf("watch connections: %w", err)
@@ -119,10 +127,8 @@ func (s *Server) Serve(ctx context.Context, listeners []net.Listener, grace time
 	defer end()
 	var parts, accepting sync.WaitGroup
 	failed := make(chan error, len(listeners)+1) // one each, so nobody blocks
-	welcome, endWelcome := context.WithCancel(life)
-	defer endWelcome()
 	for _, ln := range listeners {
-		accepting.Go(func() { failed <- s.accept(welcome, ln) })
+		accepting.Go(func() { failed <- s.accept(life, ln) })
 	}
 	parts.Go(func() {
 		if err := s.http.Serve(s.handed); !errors.Is(err, http.ErrServerClosed) {
@@ -136,38 +142,73 @@ func (s *Server) Serve(ctx context.Context, listeners []net.Listener, grace time
 	case err = <-failed:
 	}
 	s.draining.Store(true)
+	closeSoon(listeners)
+	accepting.Wait()
 	for _, ln := range listeners {
 		_ = ln.Close()
 	}
-	endWelcome()
-	accepting.Wait()
 	s.drain(grace)
 	end()
+	s.greeting.Wait()
 	parts.Wait()
 	return err
 }
 
-// drain ends all sessions and HTTP requests in an orderly way, by force after
-// grace.
+// closeSoon has listeners accept the connections that are established already: closing
+// cuts those, and their clients may have sent something.
+func closeSoon(listeners []net.Listener) {
+	for _, ln := range listeners {
+		if l, ok := ln.(interface{ SetDeadline(time.Time) error }); !ok || l.SetDeadline(time.Now().Add(20*time.Millisecond)) != nil {
+			_ = ln.Close()
+		}
+	}
+}
+
+// handlerTime is how long HTTP handlers may go on when their connections are closed.
+const handlerTime = 2 * time.Second
+
+// drain ends all sessions and HTTP requests gracefully, and by force after grace.
 func (s *Server) drain(grace time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	for _, c := range s.live() {
 		s.serving.Go(c.finish)
 	}
-	done := make(chan struct{})
-	go func() { s.serving.Wait(); close(done) }()
-	select {
-	case <-done:
-	case <-ctx.Done():
-	}
-	_ = s.http.Shutdown(ctx)
+	sessions, requests := make(chan struct{}), make(chan struct{})
+	go func() { s.serving.Wait(); close(sessions) }()
+	go func() { _ = s.http.Shutdown(ctx); s.handling.wait(0); close(requests) }()
+	await(ctx, sessions)
+	await(ctx, requests)
 	_ = s.http.Close()
 	_ = s.handed.Close()
-	for _, c := range s.live() {
-		c.abort()
+	s.cut()
+	<-sessions // nothing waits for a client now, only for the broker
+	ctx, cancel = context.WithTimeout(context.Background(), handlerTime)
+	defer cancel()
+	if !await(ctx, requests) {
+		s.log.Warn("HTTP requests are still being handled after their connections were closed")
 	}
-	<-done
+}
+
+// await waits until done is closed, and reports false when ctx ends first.
+func await(ctx context.Context, done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// cut closes all connections under what uses them: reads and writes that wait for a
+// client fail at once, which closing a TLS connection or a WebSocket does not ensure.
+func (s *Server) cut() {
+	s.mu.RLock()
+	conns := slices.Collect(maps.Keys(s.conns))
+	s.mu.RUnlock()
+	for _, c := range conns {
+		_ = c.Close()
+	}
 }
 
 // accept takes connections from one listener.
@@ -189,13 +230,31 @@ func (s *Server) accept(ctx context.Context, ln net.Listener) error {
 			}
 			return fmt.Errorf("accept on %s: %w", ln.Addr(), err)
 		}
-		if limit := s.opts.MaxConnections; limit > 0 && s.conns.Load() >= int64(limit) {
+		if c := s.admit(conn); c != nil {
+			s.greeting.Go(func() { s.serve(c) })
+		} else {
 			s.refuse(conn)
-			continue
 		}
-		s.conns.Add(1)
-		s.serving.Go(func() { s.serve(ctx, &countedConn{Conn: conn, count: &s.conns}) })
 	}
+}
+
+// admit counts a connection, and returns nil when there are too many.
+func (s *Server) admit(conn net.Conn) *countedConn {
+	c := &countedConn{Conn: conn, srv: s}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if limit := s.opts.MaxConnections; limit > 0 && len(s.conns) >= limit {
+		return nil
+	}
+	s.conns[c] = struct{}{}
+	return c
+}
+
+// forget no longer counts a connection.
+func (s *Server) forget(c *countedConn) {
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.mu.Unlock()
 }
 
 // refuse answers a connection over the limit without waiting for it.
@@ -213,8 +272,8 @@ func (s *Server) session(id string) *session {
 	return s.sessions[id]
 }
 
-// addSession registers a session. It reports false when the server stops: then
-// the session must not begin.
+// addSession registers a session, whose end has to be told to serving. It reports false
+// when the server stops: then the session must not begin.
 func (s *Server) addSession(c *session) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -222,7 +281,6 @@ func (s *Server) addSession(c *session) bool {
 		return false
 	}
 	s.sessions[c.id] = c
-	c.counted = true
 	s.serving.Add(1)
 	return true
 }

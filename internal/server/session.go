@@ -43,8 +43,6 @@ type session struct {
 	life   context.Context // ends when the session has to stop
 	stop   context.CancelFunc
 	conn   io.Closer // nil for a single HTTP request
-	// counted says that Server.serving counts this session. Set by addSession.
-	counted bool
 
 	// Owned by the reader.
 	topics   topicCache
@@ -182,11 +180,16 @@ func (s *session) fail(id string, err error) {
 func (s *session) serveStream(conn net.Conn, stream *socket.Conn, r *wire.Reader) {
 	s.conn, s.stream = conn, stream
 	go s.write(&streamWriter{conn, stream})
-	var buffered []byte
-	var err error
-	if s.srv.addSession(s) {
-		buffered, err = s.read(conn, r)
+	if !s.srv.addSession(s) {
+		if stream != nil {
+			stream.Release()
+		}
+		s.end()
+		turnAway(conn, r)
+		return
 	}
+	defer s.srv.serving.Done()
+	buffered, err := s.read(conn, r)
 	if stream != nil {
 		stream.Release()
 	}
@@ -238,9 +241,6 @@ func (s *session) end() {
 	s.out.close()
 	s.stop()
 	<-s.written
-	if s.counted {
-		s.srv.serving.Done()
-	}
 }
 
 // finish makes the session stop reading, answer what it has taken on, and close.

@@ -74,14 +74,24 @@ func (s *session) info() SessionInfo {
 	return info
 }
 
+// disconnectTime is how long a session that is disconnected may take for its last
+// answers.
+const disconnectTime = 5 * time.Second
+
 // Disconnect ends a session as at a shutdown: what it has taken on is answered, and
-// what it holds goes to others. It reports false when there is no such session, and
-// does not wait for the end.
+// what it holds goes to others. A client that does not take its last answers is cut
+// after disconnectTime. It reports false when there is no such session, and does not
+// wait for the end.
 func (s *Server) Disconnect(id, reason string) bool {
 	s.mu.Lock()
 	c := s.sessions[id]
 	if c != nil && !s.draining.Load() { // draining ends it anyhow; see addSession
-		s.serving.Go(c.finish)
+		s.serving.Go(func() {
+			late := time.AfterFunc(disconnectTime, c.abort)
+			defer late.Stop()
+			c.finish()
+			<-c.written
+		})
 	}
 	s.mu.Unlock()
 	if c == nil {
@@ -92,4 +102,8 @@ func (s *Server) Disconnect(id, reason string) bool {
 }
 
 // Connections is how many connections there are.
-func (s *Server) Connections() int64 { return s.conns.Load() }
+func (s *Server) Connections() int64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return int64(len(s.conns))
+}

@@ -1,14 +1,13 @@
 package server
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -19,13 +18,9 @@ import (
 // headTimeout is how long the head of a message may take from its first byte.
 const headTimeout = 10 * time.Second
 
-// serve finds out what a new connection speaks and has it served.
-//
-// Nobody waits for a connection that has not asked for anything: it is cut when
-// ctx ends.
-func (s *Server) serve(ctx context.Context, conn net.Conn) {
-	release := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	defer release()
+// serve finds out what a new connection speaks and has it served. Nothing waits for a
+// connection that has not asked for anything: see Serve.
+func (s *Server) serve(conn net.Conn) {
 	first := &prefixConn{Conn: conn, prefix: make([]byte, 1)}
 	s.idle(conn)
 	if _, err := io.ReadFull(conn, first.prefix); err != nil {
@@ -35,7 +30,7 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 	if conn = first; first.prefix[0] == 0x16 && s.opts.TLS != nil {
 		secure := tls.Server(conn, s.opts.TLS)
 		_ = conn.SetDeadline(time.Now().Add(headTimeout))
-		if err := secure.HandshakeContext(ctx); err != nil {
+		if err := secure.Handshake(); err != nil {
 			s.log.Debug("tls handshake failed", "remote", conn.RemoteAddr(), "err", err)
 			_ = conn.Close()
 			return
@@ -45,12 +40,15 @@ func (s *Server) serve(ctx context.Context, conn net.Conn) {
 	}
 	r := wire.NewReader(conn, s.opts.Limits)
 	r.Reserve(s.reserve)
-	if !s.fillHead(conn, r) || !release() {
+	switch {
+	case !s.fillHead(conn, r):
 		r.Release()
 		_ = conn.Close()
 		return
-	}
-	if s.forHTTP(r) {
+	case s.draining.Load():
+		turnAway(conn, r)
+		return
+	case s.forHTTP(r):
 		s.handOver(conn, r.Buffered(), r)
 		return
 	}
@@ -126,9 +124,32 @@ func (s *Server) isVerbURL(url string) bool {
 // were read from it.
 func (s *Server) handOver(conn net.Conn, buffered []byte, r *wire.Reader) {
 	prefix := append([]byte(nil), buffered...)
-	r.Release()
 	_ = conn.SetDeadline(time.Time{})
-	s.handed.give(&prefixConn{Conn: conn, prefix: prefix})
+	if s.handed.give(&prefixConn{Conn: conn, prefix: prefix}) {
+		r.Release()
+	} else {
+		turnAway(conn, r)
+	}
+}
+
+// turnAway answers the request that the reader holds, the first of a connection that the
+// shutdown overtook, in words that both the native protocol and HTTP know: nothing was
+// done. A consume is not answered: it would end a subscription that the end of the
+// connection only interrupts.
+func turnAway(conn net.Conn, r *wire.Reader) {
+	cmd, _ := r.PeekField(wire.HeaderCmd)
+	id, _ := r.PeekField(wire.HeaderID)
+	if string(cmd) != wire.CmdConsume {
+		dst := wire.AppendField(wire.AppendStatus(nil, http.StatusServiceUnavailable), wire.HeaderID, string(id))
+		dst = append(dst, "connection: close\r\n"...)
+		dst = wire.AppendBody(dst, []byte("shutting down: nothing was done, try again later"))
+		_ = conn.SetWriteDeadline(time.Now().Add(lastWordsTime))
+		if _, err := conn.Write(dst); err == nil {
+			lastWords(conn)
+		}
+	}
+	r.Release()
+	_ = conn.Close()
 }
 
 // prefixConn is a connection some of whose bytes were read already.
@@ -169,17 +190,17 @@ func closeWrite(conn net.Conn) error {
 	return errors.ErrUnsupported
 }
 
-// countedConn is one of the connections that the limit counts, until it is
-// closed by whoever serves it then.
+// countedConn is one of the connections of a server, until it is closed: by whoever
+// serves it then, or by cut.
 type countedConn struct {
 	net.Conn
-	count *atomic.Int64
-	once  sync.Once
+	srv  *Server
+	once sync.Once
 }
 
 // Close closes the connection.
 func (c *countedConn) Close() error {
-	c.once.Do(func() { c.count.Add(-1) })
+	c.once.Do(func() { c.srv.forget(c) })
 	return c.Conn.Close()
 }
 
@@ -201,11 +222,13 @@ func newHandover() handover {
 	return handover{conns: make(chan net.Conn), done: make(chan struct{}), close: new(sync.Once)}
 }
 
-func (h handover) give(c net.Conn) {
+// give reports false when nothing more is accepted.
+func (h handover) give(c net.Conn) bool {
 	select {
 	case h.conns <- c:
+		return true
 	case <-h.done:
-		_ = c.Close()
+		return false
 	}
 }
 

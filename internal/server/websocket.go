@@ -37,7 +37,9 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, req *http.Request) {
 	conn := &webSocket{ws: ws, life: c.life}
 	c.conn = conn
 	go c.write(conn)
-	if !s.addSession(c) {
+	if s.addSession(c) {
+		defer s.serving.Done()
+	} else {
 		c.finish()
 	}
 	code, reason := websocket.StatusNormalClosure, ""
