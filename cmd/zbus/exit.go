@@ -17,7 +17,7 @@ import (
 // 65, 77). Those of the commands that use a broker are in internal/cli.
 const (
 	exitUsage       = 64  // command line, environment or config file
-	exitDamaged     = 65  // the stored data is not what was written
+	exitDamaged     = 65  // the stored data is not what was written, or not this program's
 	exitUnavailable = 69  // cannot listen; or, as a client, cannot reach the broker
 	exitInternal    = 70  // a fault in zbus
 	exitInUse       = 73  // another broker has the data directory
@@ -35,7 +35,9 @@ var exitCodes = []struct {
 	{isUsage, exitUsage},
 	{is(datadir.ErrFileSystem), exitUsage},
 	{is(storage.ErrDamaged), exitDamaged},
+	{is(storage.ErrForeign), exitDamaged},
 	{is(datadir.ErrInUse), exitInUse},
+	{is(storage.ErrInUse), exitInUse},
 	{is(fs.ErrPermission), exitPermission},
 	{isNetwork, exitUnavailable},
 	{is(storage.ErrUnavailable), exitIO},
@@ -103,7 +105,7 @@ func explain(err error) string {
 		return fmt.Sprintf("cannot listen on %s: the address is in use;"+
 			" stop the program that has it, or choose another address with --listen", op.Addr)
 	}
-	if errors.Is(err, datadir.ErrInUse) {
+	if errors.Is(err, datadir.ErrInUse) || errors.Is(err, storage.ErrInUse) {
 		return err.Error() + "; stop that one, or give this one a directory of its own with --data"
 	}
 	var loss *storage.Loss

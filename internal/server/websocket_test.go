@@ -146,7 +146,7 @@ func TestWebSocketAndStreamSessionsCallEachOther(t *testing.T) {
 
 func TestWebSocketOfAForeignPageNeedsItsOriginAllowed(t *testing.T) {
 	t.Parallel()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*patience) // a broker for each
 	defer cancel()
 	for _, c := range []struct {
 		allow []string

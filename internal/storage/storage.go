@@ -20,6 +20,11 @@ var (
 	ErrInvalid = errors.New("invalid")
 	// ErrDamaged: what is stored is not what was written (checksum or file format).
 	ErrDamaged = errors.New("damaged")
+	// ErrForeign: the database is sound and cannot be used all the same: it is another
+	// program's, of a newer or of too old a version, or has something added to it.
+	ErrForeign = errors.New("not a database of this program")
+	// ErrInUse: another process has the database open.
+	ErrInUse = errors.New("database in use")
 	// ErrUnavailable: the writer or the store has stopped. Nothing of what was asked
 	// for is stored.
 	ErrUnavailable = errors.New("unavailable")

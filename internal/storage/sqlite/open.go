@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
@@ -93,6 +94,7 @@ func (o Options) withDefaults() Options {
 // the file while it is open, and this process must not open it otherwise.
 type Store struct {
 	options Options
+	lock    *os.File // keeps other brokers away; see lockFile
 
 	// Of the goroutine that calls Commit, Maintain and Close.
 	closed     bool
@@ -123,23 +125,31 @@ var _ storage.Store = (*Store)(nil)
 // Open opens the database at options.Path, and creates it if there is no file.
 // An older schema is brought up to date. ctx bounds the migration.
 //
-// A file that is damaged is refused with [storage.ErrDamaged]; one that is not
-// ours, or was written by a newer version, with [storage.ErrInvalid]. Refused
-// files are not changed. After an unclean stop the file is checked first, a large
+// A file that is damaged is refused with [storage.ErrDamaged]; one that is not ours, was
+// written by a newer version, or has triggers, views or anything else that is not ours,
+// with [storage.ErrForeign]; one that another process has open with [storage.ErrInUse].
+// Refused files are not changed. After an unclean stop the file is checked first, a large
 // one but for its messages. When something that was answered is missing, the error is a
 // [storage.Loss].
 func Open(ctx context.Context, options Options) (*Store, error) {
 	options = options.withDefaults()
+	lock, err := lockExisting(options.Path)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", options.Path, err)
+	}
 	s := &Store{
-		options: options,
+		options: options, lock: lock,
 		copier:  &checkpointer{start: make(chan struct{}, 1), done: make(chan copied, 1)},
 		readers: newReaders(readerSetup(options)),
 	}
 	s.images.none.L = &s.images.mu
-	err := s.openGuard()
+	err = s.openGuard()
 	var found *markState
 	if err == nil {
 		found, err = prepare(ctx, options)
+	}
+	if err == nil {
+		err = s.lockCreated()
 	}
 	if err == nil {
 		err = s.open(found)
@@ -298,6 +308,6 @@ func (s *Store) release(idle []*conn) error {
 	}
 	// After the connections: closing any other handle of a file drops the process's
 	// POSIX locks on it.
-	errs = append(errs, s.copier.release(), s.sync.close(), s.guard.close())
+	errs = append(errs, s.copier.release(), s.sync.close(), s.guard.close(), unlock(s.lock))
 	return errors.Join(errs...)
 }

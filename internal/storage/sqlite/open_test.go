@@ -241,20 +241,71 @@ func TestRefusedFilesStayAsTheyAre(t *testing.T) {
 			}
 			return path
 		}},
-		{"somebody else's database", storage.ErrInvalid, func(t *testing.T) string {
+		{"somebody else's database", storage.ErrForeign, func(t *testing.T) string {
 			path := cleanFile(t)
 			edit(t, path, "PRAGMA application_id = 1")
 			return path
 		}},
-		{"newer schema", storage.ErrInvalid, func(t *testing.T) string {
+		{"newer schema", storage.ErrForeign, func(t *testing.T) string {
 			path := cleanFile(t)
 			edit(t, path, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, 1)")
 			return path
 		}},
-		{"schema without blocks", storage.ErrInvalid, func(t *testing.T) string {
+		{"schema without blocks", storage.ErrForeign, func(t *testing.T) string {
 			path := cleanFile(t)
 			edit(t, path, "DROP TABLE blocks")
 			return path
+		}},
+		{"trigger", storage.ErrForeign, func(t *testing.T) string {
+			path := cleanFile(t)
+			edit(t, path, "CREATE TRIGGER eat AFTER INSERT ON blocks BEGIN DELETE FROM blocks; END")
+			return path
+		}},
+		{"view", storage.ErrForeign, func(t *testing.T) string {
+			path := cleanFile(t)
+			edit(t, path, "CREATE VIEW mine AS SELECT * FROM topics")
+			return path
+		}},
+		{"view in the place of ours", storage.ErrForeign, func(t *testing.T) string {
+			path := cleanFile(t)
+			edit(t, path, "DROP VIEW topic_view", "CREATE VIEW topic_view AS SELECT * FROM topics")
+			return path
+		}},
+		{"index", storage.ErrForeign, func(t *testing.T) string {
+			path := cleanFile(t)
+			edit(t, path, "CREATE INDEX mine ON topics (creator)")
+			return path
+		}},
+		{"table", storage.ErrForeign, func(t *testing.T) string {
+			path := cleanFile(t)
+			edit(t, path, "CREATE TABLE mine (x)")
+			return path
+		}},
+		{"missing index", storage.ErrForeign, func(t *testing.T) string {
+			path := cleanFile(t)
+			edit(t, path, "DROP INDEX cursor_journal_by_group")
+			return path
+		}},
+		{"column", storage.ErrForeign, func(t *testing.T) string {
+			path := cleanFile(t)
+			edit(t, path, "ALTER TABLE topics ADD COLUMN mine INTEGER")
+			return path
+		}},
+		{"trigger after an unclean stop", storage.ErrForeign, func(t *testing.T) string {
+			path := cleanFile(t)
+			c, err := open(writerSetup(Options{Path: path}.withDefaults()))
+			if err == nil {
+				err = c.run("CREATE TRIGGER eat AFTER INSERT ON blocks BEGIN DELETE FROM blocks; END")
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = c.close() }()
+			unclean := filepath.Join(t.TempDir(), "copy.db")
+			for _, suffix := range []string{"", "-wal"} {
+				copyFile(t, path+suffix, unclean+suffix)
+			}
+			return unclean
 		}},
 		{"no schema version", storage.ErrDamaged, func(t *testing.T) string {
 			path := cleanFile(t)

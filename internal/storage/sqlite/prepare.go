@@ -61,15 +61,13 @@ func prepareOnce(ctx context.Context, o Options) (*markState, error) {
 	if err := examineLog(o, m); err != nil {
 		return nil, err
 	}
-	version, err := inspect(o, m)
+	version, err := inspect(ctx, o, m, newest)
 	var loss *storage.Loss
 	switch {
 	case errors.As(err, &loss):
 		return nil, refuse(o, loss, true)
 	case err != nil:
 		return nil, err
-	case version > newest:
-		return nil, fmt.Errorf("schema %d is newer than this program knows (%d): %w", version, newest, storage.ErrInvalid)
 	case version < newest:
 		return m, migrateMarked(ctx, o, m)
 	}
@@ -130,7 +128,14 @@ func create(ctx context.Context, o Options) error {
 
 // migrate brings the schema up to date, over a database/sql handle of its own.
 func migrate(ctx context.Context, o Options) (err error) {
-	dsn, err := writerSetup(o).dsn()
+	files, err := newVFS(nil)
+	if err != nil {
+		return err
+	}
+	defer files.close()
+	setup := writerSetup(o)
+	setup.vfs = files.name
+	dsn, err := setup.dsn()
 	if err != nil {
 		return err
 	}
@@ -140,11 +145,7 @@ func migrate(ctx context.Context, o Options) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	db.SetMaxOpenConns(1)
-	files, err := fs.Sub(migrations.SQLite, "sqlite")
-	if err != nil {
-		return err
-	}
-	provider, err := goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true))
+	provider, err := migrator(db)
 	if err != nil {
 		return err
 	}
@@ -152,6 +153,15 @@ func migrate(ctx context.Context, o Options) (err error) {
 		return fmt.Errorf("migrate: %w", translate(err))
 	}
 	return nil
+}
+
+// migrator runs the migrations on db.
+func migrator(db *sql.DB) (*goose.Provider, error) {
+	files, err := fs.Sub(migrations.SQLite, "sqlite")
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true))
 }
 
 // newestSchema is the version of the last migration.
@@ -167,13 +177,20 @@ func newestSchema() (newest int64, err error) {
 	return newest, err
 }
 
-// inspect reads the schema version of an existing file, and checks the whole of
-// it if it was not closed properly. It writes neither to it nor to its log. With a mark it
-// refuses a database that is another one or older.
-func inspect(o Options, m *markState) (version int64, err error) {
+// inspect reads the schema version of an existing file, checks that the schema is the
+// one of that version, and checks all of the file if it was not closed properly. It
+// writes neither to it nor to its log. With a mark it refuses a database that is another
+// one or older.
+func inspect(ctx context.Context, o Options, m *markState, newest int64) (version int64, err error) {
+	files, err := newVFS(nil)
+	if err != nil {
+		return 0, err
+	}
+	defer files.close()
+	defer func() { err = files.judge(err) }()
 	unclean := size(o.Path+"-wal") > 0
 	setup := readerSetup(o)
-	setup.still = !unclean
+	setup.still, setup.vfs = !unclean, files.name
 	c, err := open(setup)
 	if err != nil {
 		return 0, err
@@ -192,7 +209,10 @@ func inspect(o Options, m *markState) (version int64, err error) {
 			return 0, err
 		}
 	}
-	return schemaOf(c)
+	if version, err = schemaOf(c); err != nil {
+		return 0, err
+	}
+	return version, checkSchema(ctx, c, version, newest)
 }
 
 // checkOurs refuses a database of another program.
@@ -202,23 +222,29 @@ func checkOurs(c *conn) error {
 		return translate(err)
 	}
 	if id != int64(applicationID) {
-		return fmt.Errorf("not a database of zbus: %w", storage.ErrInvalid)
+		return fmt.Errorf("%w: it has no mark of zbus; name another directory with --data", storage.ErrForeign)
 	}
 	return nil
 }
 
 // schemaOf reads the schema version of a database that is open.
 func schemaOf(c *conn) (int64, error) {
+	for _, table := range []string{"goose_db_version", "blocks"} {
+		n, err := c.value("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = '" + table + "'")
+		switch {
+		case err != nil:
+			return 0, translate(err)
+		case n == int64(1):
+		case table == "blocks":
+			return 0, fmt.Errorf("%w: created by a build older than the first release, which this one can't read; name a new directory with --data",
+				storage.ErrForeign)
+		default:
+			return 0, fmt.Errorf("schema version is missing: %w", storage.ErrDamaged)
+		}
+	}
 	v, err := c.value("SELECT max(version_id) FROM goose_db_version WHERE is_applied")
 	if err != nil {
-		return 0, fmt.Errorf("schema version: %w: %w", storage.ErrDamaged, err)
-	}
-	blocks, err := c.value("SELECT count(*) FROM sqlite_schema WHERE name = 'blocks'")
-	if err == nil && blocks == int64(0) {
-		err = fmt.Errorf("made by a build older than the first release, which this one can't read: use a new directory: %w", storage.ErrInvalid)
-	}
-	if err != nil {
-		return 0, err
+		return 0, translate(err)
 	}
 	return integer(v), nil
 }

@@ -85,7 +85,7 @@ type VerifyOptions struct {
 // file, too, compares both with their mark if there is one, and changes nothing.
 //
 // What is damaged is in the report. An error says that the file could not be
-// checked: it can't be read, is not ours ([storage.ErrInvalid]) or ctx ended.
+// checked: it can't be read, is not ours ([storage.ErrForeign]) or ctx ended.
 func Verify(ctx context.Context, path string, o VerifyOptions) (Report, error) {
 	k := &checker{report: Report{Path: path, Topics: []TopicReport{}, Findings: []Finding{}}, options: o}
 	err := k.run(ctx)
@@ -125,8 +125,18 @@ func (k *checker) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	files, err := newVFS(nil)
+	if err != nil {
+		return err
+	}
+	defer files.close()
+	defer func() {
+		if files.unread.Load() && err == nil {
+			err = fmt.Errorf("the disk failed to read: %w", storage.ErrUnavailable)
+		}
+	}()
 	setup := readerSetup(o)
-	setup.still = useless || size(o.Path+"-wal") == 0
+	setup.still, setup.vfs = useless || size(o.Path+"-wal") == 0, files.name
 	if k.c, err = open(setup); err != nil {
 		return err
 	}
@@ -150,7 +160,7 @@ func (k *checker) run(ctx context.Context) (err error) {
 		return err
 	}
 	if v := k.report.Schema; v != newest {
-		return fmt.Errorf("schema %d is not the one of this program (%d): use the program that wrote it, or start it with this one once: %w", v, newest, storage.ErrInvalid)
+		return fmt.Errorf("schema %d is not the one of this program (%d): use the program that wrote it, or start it with this one once: %w", v, newest, storage.ErrForeign)
 	}
 	// Everything is as of one moment, should somebody write after all.
 	if err := k.c.run("BEGIN"); err != nil {

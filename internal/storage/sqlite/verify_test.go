@@ -120,7 +120,7 @@ func TestVerifyRefusesWhatItDoesNotKnow(t *testing.T) {
 	}
 	path := smallDatabase(t)
 	overwrite(t, path, 68, []byte{1, 2, 3, 4}) // the application id
-	if _, err := Verify(ctx, path, VerifyOptions{}); !errors.Is(err, storage.ErrInvalid) {
+	if _, err := Verify(ctx, path, VerifyOptions{}); !errors.Is(err, storage.ErrForeign) {
 		t.Errorf("of another program: %v", err)
 	}
 }

@@ -1,7 +1,9 @@
 package sqlite
 
 import (
+	"errors"
 	"fmt"
+	"sync/atomic"
 	"unsafe"
 
 	"modernc.org/libc"
@@ -22,6 +24,8 @@ type vfs struct {
 	held []any
 
 	tables []uintptr // *lib.Tsqlite3_io_methods, in memory of libc
+
+	unread atomic.Bool // a read has failed
 }
 
 // The C functions that are replaced.
@@ -49,7 +53,7 @@ func pointer[F any](f F) uintptr { return *(*uintptr)(unsafe.Pointer(&f)) }
 func function[F any](p uintptr) F { return *(*F)(unsafe.Pointer(&p)) }
 
 // newVFS registers a file system under a name of its own. Every file that it has
-// opened is shown to opened, which may replace functions of it.
+// opened is shown to opened, which may replace functions of it; it may be nil.
 func newVFS(opened func(tls *libc.TLS, file uintptr, flags int32)) (*vfs, error) {
 	v := &vfs{tls: libc.NewTLS()}
 	v.name = fmt.Sprintf("zbus-%p", v)
@@ -69,7 +73,10 @@ func newVFS(opened func(tls *libc.TLS, file uintptr, flags int32)) (*vfs, error)
 	replace(v, &c.FxOpen, func(tls *libc.TLS, _, name, file uintptr, flags int32, outFlags uintptr) int32 {
 		rc := openSystem(tls, system, name, file, flags, outFlags)
 		if rc == lib.SQLITE_OK {
-			opened(tls, file, flags)
+			v.readHonestly(tls, file)
+			if opened != nil {
+				opened(tls, file, flags)
+			}
 		}
 		return rc
 	})
@@ -102,6 +109,32 @@ func (v *vfs) methods(tls *libc.TLS, file uintptr) (table, system *lib.Tsqlite3_
 	*place = own
 	v.tables = append(v.tables, own)
 	return table, system
+}
+
+// readHonestly has a failed read of a file called that. SQLite takes EIO for the answer of
+// a file system that found its data to be corrupt, and reports a malformed database.
+func (v *vfs) readHonestly(tls *libc.TLS, file uintptr) {
+	table, system := v.methods(tls, file)
+	read := function[xMove](system.FxRead)
+	replace(v, &table.FxRead, func(tls *libc.TLS, file, buf uintptr, n int32, offset int64) int32 {
+		rc := read(tls, file, buf, n, offset)
+		if rc == lib.SQLITE_IOERR_CORRUPTFS {
+			rc = lib.SQLITE_IOERR_READ
+		}
+		if rc == lib.SQLITE_IOERR_READ {
+			v.unread.Store(true)
+		}
+		return rc
+	})
+}
+
+// judge says of an error that it is no damage if a read has failed: SQLite's checks list
+// pages that they could not read among what they find.
+func (v *vfs) judge(err error) error {
+	if errors.Is(err, storage.ErrDamaged) && v.unread.Load() {
+		return fmt.Errorf("%w: the disk failed to read (%v)", storage.ErrUnavailable, err) //nolint:errorlint // not what it wraps
+	}
+	return err
 }
 
 // replace puts f in the place of a C function.
