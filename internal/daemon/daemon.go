@@ -20,6 +20,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/live"
 	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/server"
+	"github.com/rushmore/zbus-go/internal/socket"
 	"github.com/rushmore/zbus-go/internal/stats"
 	"github.com/rushmore/zbus-go/internal/storage"
 	"github.com/rushmore/zbus-go/internal/storage/sqlite"
@@ -238,7 +239,7 @@ func start(ctx context.Context, run func(context.Context) error) *part {
 func listen(ctx context.Context, addresses []string) ([]net.Listener, error) {
 	var all []net.Listener
 	for _, address := range addresses {
-		ln, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+		ln, err := (&net.ListenConfig{KeepAliveConfig: socket.KeepAlive()}).Listen(ctx, "tcp", address)
 		if err != nil {
 			closeAll(all)
 			return nil, err

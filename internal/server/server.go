@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -136,6 +134,7 @@ func (s *Server) Serve(ctx context.Context, listeners []net.Listener, grace time
 		}
 	})
 	parts.Go(func() { s.tracker.run(life) })
+	parts.Go(func() { s.watchPeers(life) })
 
 	select {
 	case <-ctx.Done():
@@ -203,11 +202,42 @@ func await(ctx context.Context, done <-chan struct{}) bool {
 // cut closes all connections under what uses them: reads and writes that wait for a
 // client fail at once, which closing a TLS connection or a WebSocket does not ensure.
 func (s *Server) cut() {
-	s.mu.RLock()
-	conns := slices.Collect(maps.Keys(s.conns))
-	s.mu.RUnlock()
-	for _, c := range conns {
+	for _, c := range s.connections(nil) {
 		_ = c.Close()
+	}
+}
+
+// connections appends all that are open to conns.
+func (s *Server) connections(conns []*countedConn) []*countedConn {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for c := range s.conns {
+		conns = append(conns, c)
+	}
+	return conns
+}
+
+// watchPeers closes the connections of peers that have vanished, so that what they hold
+// goes to others.
+func (s *Server) watchPeers(ctx context.Context) {
+	watcher := socket.NewWatcher()
+	tick := time.NewTicker(socket.WatchInterval)
+	defer tick.Stop()
+	var conns []*countedConn
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		conns = s.connections(conns[:0])
+		for _, c := range conns {
+			if watcher.Vanished(&c.peer, time.Now()) {
+				s.log.Info("peer has vanished, closing its connection", "remote", c.RemoteAddr())
+				_ = c.Close()
+			}
+		}
+		clear(conns)
 	}
 }
 
@@ -240,7 +270,7 @@ func (s *Server) accept(ctx context.Context, ln net.Listener) error {
 
 // admit counts a connection, and returns nil when there are too many.
 func (s *Server) admit(conn net.Conn) *countedConn {
-	c := &countedConn{Conn: conn, srv: s}
+	c := &countedConn{Conn: conn, srv: s, peer: socket.NewPeer(conn)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if limit := s.opts.MaxConnections; limit > 0 && len(s.conns) >= limit {

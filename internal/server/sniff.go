@@ -195,6 +195,7 @@ func closeWrite(conn net.Conn) error {
 type countedConn struct {
 	net.Conn
 	srv  *Server
+	peer socket.Peer // owned by Server.watchPeers
 	once sync.Once
 }
 

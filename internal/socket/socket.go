@@ -14,7 +14,19 @@
 // read, nobody would hear of the end. [Hangups] is told of that separately.
 package socket
 
-import "net"
+import (
+	"net"
+	"time"
+)
+
+// WatchInterval is how often a Watcher has to be asked about each peer.
+const WatchInterval = 2500 * time.Millisecond
+
+// KeepAlive is how often a peer to which there is nothing to send is asked whether it is
+// there: 25 seconds after its last word it counts as vanished.
+func KeepAlive() net.KeepAliveConfig {
+	return net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}
+}
 
 // CloseWrite ends what is sent and leaves what is received, where the connection
 // can do that.
