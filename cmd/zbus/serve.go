@@ -6,11 +6,14 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/rushmore/zbus-go/internal/config"
 	"github.com/rushmore/zbus-go/internal/daemon"
+	"github.com/rushmore/zbus-go/internal/logs"
 )
 
 // serveCommand is the verb that runs the broker, under the given name.
@@ -41,16 +44,46 @@ func serve(cmd *cobra.Command, _ []string) error {
 			return usageError{fmt.Errorf("tls-cert %q with tls-key %q: %w", cfg.TLSCert, cfg.TLSKey, err)}
 		}
 	}
-	log := newLogger(cmd.ErrOrStderr(), &cfg)
+	// A reader of the screen or the log that goes away costs what it would have read.
+	signal.Ignore(syscall.SIGPIPE)
+	log, closeLog, err := newLog(cmd.ErrOrStderr(), &cfg)
+	if err != nil {
+		return usageError{err}
+	}
+	defer closeLog()
 	return daemon.Run(cmd.Context(), cfg, daemon.Version(version()), log, func(r daemon.Ready) {
 		writeScreen(cmd.OutOrStdout(), &cfg, r.Addrs)
 	})
 }
 
-func newLogger(w io.Writer, cfg *config.Config) *slog.Logger {
+// newLog opens the log: standard error, or a directory, of whose failures standard error is
+// told. Nothing that is logged waits for either.
+func newLog(stderr io.Writer, cfg *config.Config) (log *slog.Logger, closeLog func(), err error) {
+	handler := func(w io.Writer) slog.Handler { return newHandler(w, cfg) }
+	screen, onScreen := logs.Open(stderr, handler, func(error) {}) // there is no other place to say so
+	if cfg.LogDir == "" {
+		return screen, func() { onScreen.Close() }, nil
+	}
+	file, err := logs.File(cfg.LogDir, cfg.LogSize, cfg.LogKeep)
+	if err != nil {
+		onScreen.Close()
+		return nil, nil, fmt.Errorf("log-dir %q: must be a directory that can be written: %w", cfg.LogDir, err)
+	}
+	log, inFile := logs.Open(file, handler, func(err error) {
+		screen.Warn("the log can't be written; its lines are lost until it can", "dir", cfg.LogDir, "err", err)
+	})
+	return log, func() {
+		if inFile.Close() {
+			_ = file.Close()
+		}
+		onScreen.Close()
+	}, nil
+}
+
+func newHandler(w io.Writer, cfg *config.Config) slog.Handler {
 	options := &slog.HandlerOptions{Level: cfg.LogLevel}
 	if cfg.LogFormat == config.LogJSON {
-		return slog.New(slog.NewJSONHandler(w, options))
+		return slog.NewJSONHandler(w, options)
 	}
-	return slog.New(slog.NewTextHandler(w, options))
+	return slog.NewTextHandler(w, options)
 }

@@ -113,6 +113,8 @@ var rules = map[string]rule{
 		modules: []string{"github.com/knadh/koanf", "github.com/spf13/pflag"},
 		never:   []string{"net/http", "os"},
 	},
+	// Log lines that nothing waits for.
+	"internal/logs":    {modules: []string{"github.com/DeRuina/timberjack"}, never: []string{"net", "net/http", "database/sql"}},
 	"internal/datadir": {modules: []string{"golang.org/x/sys"}},
 	// The figures of fault tests, and the page made of them.
 	"internal/faultreport":      {never: []string{"net", "net/http", "database/sql"}},
@@ -131,7 +133,7 @@ var rules = map[string]rule{
 	},
 	"cmd/zbus": {
 		ours: []string{
-			"", "internal/bench", "internal/cli", "internal/closest", "internal/config", "internal/daemon", "internal/datadir", "internal/storage", "internal/storage/sqlite",
+			"", "internal/bench", "internal/cli", "internal/closest", "internal/config", "internal/daemon", "internal/datadir", "internal/logs", "internal/storage", "internal/storage/sqlite",
 		},
 		modules: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "modernc.org/sqlite"},
 	},

@@ -120,6 +120,14 @@ type Config struct {
 	LogLevel slog.Level
 	// LogFormat is the form of the log on standard error. Default: LogText.
 	LogFormat LogFormat
+	// LogDir is a directory for the log, created when missing. Empty: the log goes to
+	// standard error.
+	LogDir string
+	// LogSize is how large a file of the log gets, in bytes of which whole MiB count,
+	// 1MiB to 1TiB. Default: 100MiB.
+	LogSize int64
+	// LogKeep is how many full files of the log stay, 1 to 1000. Default: 10.
+	LogKeep int
 	// Pprof is the loopback HOST:PORT of the profiling endpoint. Empty: off.
 	Pprof string
 }
@@ -146,6 +154,8 @@ func Default() Config {
 		MaxInflight:   4096,
 		LogLevel:      slog.LevelInfo,
 		LogFormat:     LogText,
+		LogSize:       100 << 20,
+		LogKeep:       10,
 	}
 }
 

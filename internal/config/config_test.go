@@ -53,7 +53,7 @@ func everySetting() (map[string]string, Config) {
 		"rpc-timeout": "1s", "rpc-max-timeout": "1m",
 		"tls-cert": "c.pem", "tls-key": "k.pem", "allow-origin": "app.example,*.example:8443", "max-body": "64KB", "max-head": "1MiB", "max-fields": "100",
 		"max-memory": "1073741824", "tail-cache": "1gb", "max-inflight": "1", "max-connections": "1000",
-		"log-level": "debug", "log-format": "json", "pprof": "localhost:6060",
+		"log-level": "debug", "log-format": "json", "log-dir": "/var/log/zbus", "log-size": "1MiB", "log-keep": "3", "pprof": "localhost:6060",
 	}
 	return given, Config{
 		Listen: []string{"0.0.0.0:1", "[::1]:0", "broker-1.example:65535"}, Insecure: true, Data: "/var/lib/zbus",
@@ -61,7 +61,7 @@ func everySetting() (map[string]string, Config) {
 		RPCTimeout: time.Second, RPCMaxTimeout: time.Minute,
 		TLSCert: "c.pem", TLSKey: "k.pem", AllowOrigin: []string{"app.example", "*.example:8443"}, MaxBody: 64000, MaxHead: 1 << 20, MaxFields: 100,
 		MaxMemory: 1 << 30, TailCache: 1e9, MaxInflight: 1, MaxConnections: 1000,
-		LogLevel: slog.LevelDebug, LogFormat: LogJSON, Pprof: "localhost:6060",
+		LogLevel: slog.LevelDebug, LogFormat: LogJSON, LogDir: "/var/log/zbus", LogSize: 1 << 20, LogKeep: 3, Pprof: "localhost:6060",
 	}
 }
 

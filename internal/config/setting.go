@@ -102,6 +102,9 @@ func settings(c *Config) []setting {
 		},
 		{"log-level", "LEVEL", "debug, info, warn or error", level{&c.LogLevel}},
 		{"log-format", "FORMAT", "text or json", choice[LogFormat]{&c.LogFormat, []LogFormat{LogText, LogJSON}}},
+		{"log-dir", "DIR", "directory of the log instead of standard error, created when missing", text{&c.LogDir, isAny, ""}},
+		{"log-size", "SIZE", "size at which a file in log-dir is full, in whole MiB", size{&c.LogSize, 1 << 20, 1 << 40}},
+		{"log-keep", "NUMBER", "full files that stay in log-dir", number{&c.LogKeep, 1, 1000, ""}},
 		{
 			"pprof", "HOST:PORT", "loopback address of the profiling endpoint; empty for off",
 			text{&c.Pprof, orEmpty(isLoopback), "a loopback HOST:PORT, such as 127.0.0.1:6060, or empty for off"},
