@@ -61,6 +61,7 @@ faults: ## kill and cut the power ROUNDS times a mode (as root); takes long, fig
 	for mode in fsync relaxed; do ZBUS_CRASH_ROUNDS=$(ROUNDS) ZBUS_CRASH_DURABILITY=$$mode \
 		go test ./internal/crashtest -run Promises -count=1 -timeout=60m -v || exit 1; done
 	ZBUS_POWERCUTS=$(ROUNDS) go test ./internal/storage/sqlite -run PowerCut -count=1 -timeout=60m -v
+	ZBUS_CLOCK_STEPS=1 go test ./internal/crashtest -run 'StepsOfTheClock|StepOfTheClock' -count=1 -timeout=60m -v
 	ZBUS_FLIPS=$(FLIPS) go test ./internal/storage/sqlite -run FlippedBitInTheLog -count=1 -timeout=120m -v
 
 # Node is needed for this alone: what npm run build makes is committed.

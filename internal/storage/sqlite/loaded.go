@@ -282,16 +282,24 @@ func (l *loaded) readParked(c *conn) error {
 	return nil
 }
 
-// readClock reads the clock, if it was ever saved.
+// readClock reads the clock, if it was ever saved. One that is damaged counts as never
+// saved: then the wall clock and the newest message say what time it is.
 func (l *loaded) readClock(c *conn) error {
 	for row, err := range c.rows(selectClock) {
 		if err != nil {
 			return err
 		}
-		l.state.Clock = storage.Clock{
+		k := storage.Clock{
 			Boot: text(row[0]), Since: integer(row[1]), Last: integer(row[2]),
 			Ahead: integer(row[3]), Jump: integer(row[4]), Held: integer(row[5]),
 		}
+		if row[6] != nil && integer(row[6]) != clockSum(&k) {
+			l.findings = append(l.findings, Finding{
+				Kind: FoundStructure, Text: "what is stored of the broker's clock is damaged: it will start as the wall clock",
+			})
+			continue
+		}
+		l.state.Clock = k
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ func (b *batch) planOne(op storage.Op) error {
 		return b.audit(op.Entry)
 	case *storage.SaveClock:
 		c := op.Clock
-		b.add(putClock, 1, c.Boot, c.Since, c.Last, c.Ahead, c.Jump, c.Held)
+		b.add(putClock, 1, c.Boot, c.Since, c.Last, c.Ahead, c.Jump, c.Held, clockSum(&c))
 		return nil
 	}
 	return fmt.Errorf("op of type %T here: %w", op, storage.ErrInvalid)

@@ -95,7 +95,7 @@ const (
 
 	auditColumns = "id, time, actor, action, target, detail"
 
-	clockColumns = "boot, since, last, ahead, jump, held"
+	clockColumns = "boot, since, last, ahead, jump, held, sum"
 
 	// The blocks of a topic from the one that holds key ?2 upwards. Its span of
 	// keys starts at ?1·2⁴⁰ and ends before ?3.
@@ -155,7 +155,7 @@ var sqlText = [statements]string{
 	deleteDropped: "DELETE FROM dropped WHERE lo = ?1",
 	insertJournal: "INSERT INTO cursor_journal (" + journalColumns + ") VALUES (" + slots(13) + ")",
 	insertAudit:   "INSERT INTO audit (" + auditColumns + ") VALUES (" + slots(6) + ")",
-	putClock:      "INSERT OR REPLACE INTO clock (id, " + clockColumns + ") VALUES (1, " + slots(6) + ")",
+	putClock:      "INSERT OR REPLACE INTO clock (id, " + clockColumns + ") VALUES (1, " + slots(7) + ")",
 
 	setGeneration: "UPDATE identity SET generation = ?1",
 

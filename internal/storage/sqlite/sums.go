@@ -54,3 +54,7 @@ func groupPlaceSum(id storage.GroupID, epoch int64, p *storage.Progress, settled
 func parkedSum(p *storage.Parked) int64 {
 	return rowSum('d', []int64{int64(p.Group), p.Offset, p.Count, p.Due}, p.Cause)
 }
+
+func clockSum(c *storage.Clock) int64 {
+	return rowSum('c', []int64{c.Since, c.Last, c.Ahead, c.Jump, c.Held}, c.Boot)
+}

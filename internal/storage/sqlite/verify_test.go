@@ -32,7 +32,7 @@ func smallDatabase(t testing.TB) string {
 	mustCommit(t, s, &storage.SaveProgress{
 		Group: 1, Place: storage.Progress{Cursor: 10, Read: 20, Settled: []storage.Range{{Lo: 12, Hi: 14}}},
 		Park: []storage.Parked{{Group: 1, Offset: 15, Count: 2, Due: 1, Cause: "nack"}},
-	})
+	}, &storage.SaveClock{Clock: storage.Clock{Boot: "b", Since: 1, Last: 2}})
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -70,6 +70,7 @@ func TestVerifySaysWhatIsDamaged(t *testing.T) {
 		fmt.Sprintf("UPDATE blocks SET bodies = randomblob(6000) WHERE key = %d", orders(0)):       {Kind: FoundDamaged, Topic: "orders", From: 0, To: 20},
 		"UPDATE contents SET meta = x'0b' WHERE id = (SELECT contents FROM blocks WHERE contents)": {Kind: FoundMissing, Topic: "clicks", From: 0, To: 60},
 		"UPDATE groups SET cursor = 999, read = 999, settled = '' WHERE id = 2":                    {Kind: FoundTopic, Topic: "clicks"},
+		"UPDATE clock SET since = since + (1 << 40)":                                               {Kind: FoundStructure},
 		"DELETE FROM topics WHERE id = 2":                                                          {Kind: FoundStructure},
 	} {
 		path := smallDatabase(t)
