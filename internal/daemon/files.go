@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"strconv"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,6 +26,14 @@ func diskFree(dir string) int64 {
 		return -1
 	}
 	return int64(fs.Bavail) * int64(fs.Bsize)
+}
+
+// onDisk is how much a file takes on the disk: less than its size if it has holes.
+func onDisk(info os.FileInfo) int64 {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return min(info.Size(), st.Blocks*512)
+	}
+	return info.Size()
 }
 
 // residentMemory is how many bytes of this process are in memory, 0 where the system

@@ -68,11 +68,12 @@ func (p *parts) info(cfg config.Config, version Version) func() api.ServerInfo {
 	}
 }
 
-// databaseSize is the size of the database and its log.
+// databaseSize is what the database and its log take on the disk. What removed messages
+// have left may be holes, which take nothing.
 func databaseSize(dir string) (total int64) {
 	for _, suffix := range []string{"", "-wal"} {
 		if info, err := os.Stat(filepath.Join(dir, databaseFile+suffix)); err == nil {
-			total += info.Size()
+			total += onDisk(info)
 		}
 	}
 	return total

@@ -36,6 +36,7 @@ type carrier struct {
 	file    uintptr // *lib.Tsqlite3_file of the database
 	copying bool    // between CKPT_START and CKPT_DONE
 	room    bool    // what is copied has its place in the file system
+	holes   bool    // but for what goes into holes: see shrink
 	run     []byte  // pages to be written
 	start   int64   // where run belongs in the database
 	chunks  [chunkCount]chunk
@@ -122,7 +123,7 @@ func (c *carrier) openedDatabase(tls *libc.TLS, file uintptr) {
 func (c *carrier) told(tls *libc.TLS, op int32, arg uintptr) {
 	switch op {
 	case lib.SQLITE_FCNTL_CKPT_START:
-		c.copying, c.room = true, true
+		c.copying, c.room, c.holes = true, true, hasHoles(c.database)
 		for i := range c.chunks {
 			c.chunks[i].good = false
 		}
@@ -148,6 +149,9 @@ func (c *carrier) put(tls *libc.TLS, file, buf uintptr, n int32, offset int64) i
 			return rc
 		}
 		c.start = offset
+		if c.holes && reserveAt(c.database, offset, runBytes) != nil {
+			return c.write(tls, file, buf, n, offset)
+		}
 	}
 	c.run = append(c.run, unsafe.Slice(at[byte](buf), n)...)
 	return lib.SQLITE_OK
@@ -191,4 +195,14 @@ func (c *carrier) chunk(tls *libc.TLS, file uintptr, offset int64) *chunk {
 	rc := c.read(tls, file, uintptr(unsafe.Pointer(&k.data[0])), chunkBytes, start)
 	k.at, k.good = start, rc == lib.SQLITE_OK
 	return k
+}
+
+// hasHoles reports whether parts of a file may have no place in the file system.
+func hasHoles(f *os.File) bool {
+	info, err := f.Stat()
+	if err != nil {
+		return true
+	}
+	has, err := allocated(f)
+	return err != nil || has < info.Size()
 }

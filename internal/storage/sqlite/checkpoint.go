@@ -31,7 +31,7 @@ type checkpointer struct {
 	conn    *conn // of the goroutine, as the next two
 	carrier *carrier
 	file    *os.File // the database, held open for fsync
-	start   chan struct{}
+	start   chan task
 	done    chan copied // capacity 1: the goroutine never waits for the writer
 
 	turn, hard int64 // turnFrames and hardFrames of this disk; set before the goroutine starts
@@ -44,9 +44,17 @@ type checkpointer struct {
 	long    bool      // an image keeps the log from starting again, or has until now
 }
 
-// copied is the outcome of a background copy.
+// task is to copy the log, or to make holes of unused pages: see shrink.
+type task struct {
+	punch  bool
+	trunks int
+}
+
+// copied is the outcome of a task.
 type copied struct {
-	wal
+	task
+	wal      // of a copy
+	end bool // there is nothing more to punch
 	err error
 }
 
@@ -79,9 +87,14 @@ func (c *checkpointer) release() error {
 // run copies whenever it is told to, until start is closed. Then it closes done.
 func (c *checkpointer) run() {
 	defer close(c.done)
-	for range c.start {
-		w, err := c.copy()
-		c.done <- copied{w, err}
+	for t := range c.start {
+		done := copied{task: t}
+		if t.punch {
+			done.end, done.err = punchUnused(c.file, t.trunks)
+		} else {
+			done.wal, done.err = c.copy()
+		}
+		c.done <- done
 	}
 }
 
@@ -141,8 +154,11 @@ func (s *Store) Maintain() error {
 	if err := s.storeEnds(now); err != nil {
 		return s.fail(err)
 	}
-	err := s.maintain(now)
-	return s.tolerateFull(err)
+	if err := s.tolerateFull(s.maintain(now)); err != nil {
+		return err
+	}
+	s.shrink(now)
+	return nil
 }
 
 // tolerateFull lets a checkpoint fail for want of space: the log keeps
@@ -181,7 +197,7 @@ func (s *Store) maintain(now time.Time) error {
 		if _, round := s.gatherer.logged(); round != s.copier.round {
 			s.copier.round, s.copier.frames = round, 0
 		}
-		s.copier.start <- struct{}{}
+		s.copier.start <- task{}
 	}
 	return nil
 }
@@ -223,6 +239,10 @@ func (s *Store) collect(wait bool) error {
 	}
 	s.copier.running = false
 	c := <-s.copier.done
+	if c.punch {
+		s.punched(&c)
+		return nil
+	}
 	if c.err != nil {
 		return c.err
 	}

@@ -103,6 +103,7 @@ type Store struct {
 	picture    *picture
 	batch      *batch
 	guard      guard
+	shrinker   shrinker
 	noRoom     bool // the last checkpoint found no space, and the log says so
 	generation generation
 	mergeAfter time.Time // there was no space to merge: not again before
@@ -139,7 +140,7 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 	}
 	s := &Store{
 		options: options, lock: lock,
-		copier:  &checkpointer{start: make(chan struct{}, 1), done: make(chan copied, 1)},
+		copier:  &checkpointer{start: make(chan task, 1), done: make(chan copied, 1)},
 		readers: newReaders(readerSetup(options)),
 	}
 	s.images.none.L = &s.images.mu
@@ -255,7 +256,7 @@ func (s *Store) Close() error {
 	s.images.close()
 	close(s.copier.start)
 	for c := range s.copier.done {
-		if c.err != nil && s.failed.Load() == nil {
+		if c.err != nil && !c.punch && s.failed.Load() == nil {
 			_ = s.fail(c.err)
 		}
 	}

@@ -34,6 +34,8 @@ type guard struct {
 
 	stopped bool      // messages are refused
 	low     bool      // they will be soon
+	size    int64     // of the database, with what only the log has
+	holes   int64     // in the database's file
 	checked time.Time // when room was last looked at
 	written int64     // bytes that the log had taken then, ever
 	fullAt  time.Time // when there was last no room for something; zero if never
@@ -66,6 +68,7 @@ func (s *Store) openGuard() error {
 	if g.floor == 0 {
 		g.floor = min(256<<20, total/10)
 	}
+	s.shrinker.most = int64(part * mostUnused)
 	s.copier.turn = max(128, int64(part*turnFrames))
 	s.copier.hard = max(384, int64(part*hardFrames))
 	g.log = s.copier.hard * (pageBytes + frameHead)
@@ -117,7 +120,7 @@ func (s *Store) watch(now time.Time) error {
 		return nil
 	}
 	g.checked, g.written = now, written
-	sp, size, err := s.measure()
+	sp, err := s.measure()
 	if err != nil {
 		return err
 	}
@@ -126,14 +129,14 @@ func (s *Store) watch(now time.Time) error {
 		if err := g.reserve.fill(); err != nil {
 			g.fullAt = now
 		}
-		if sp, size, err = s.measure(); err != nil {
+		if sp, err = s.measure(); err != nil {
 			return err
 		}
 	}
 	if sp.Room < 2*g.floor {
 		// What the log has gets its place in the database's file before others take it.
 		// Otherwise it does when it is copied.
-		_ = reserve(s.copier.file, size)
+		_ = reserve(s.copier.file, g.size)
 	}
 	g.judge(&sp, now)
 	s.batch.refuse, s.batch.largest = g.stopped, sp.Room/2
@@ -162,28 +165,33 @@ func (s *Store) tell(sp *storage.Space) {
 	s.options.Conditions.Raise(c)
 }
 
-// measure looks how much room there is, and how large the database is with what only
-// the log has.
-func (s *Store) measure() (sp storage.Space, size int64, err error) {
+// measure looks how much room there is.
+func (s *Store) measure() (sp storage.Space, err error) {
 	g := &s.guard
-	if size, sp.Unused, err = s.pages(); err != nil {
-		return sp, 0, err
+	if g.size, sp.Unused, err = s.pages(); err != nil {
+		return sp, err
+	}
+	info, err := s.copier.file.Stat()
+	if err != nil {
+		return sp, err
 	}
 	has, err := allocated(s.copier.file)
 	if err != nil {
-		return sp, 0, err
+		return sp, err
 	}
 	if sp.Free, _, err = freeSpace(s.copier.file); err != nil {
-		return sp, 0, err
+		return sp, err
 	}
-	sp.Room = max(0, sp.Free+sp.Unused-max(0, size-has))
+	g.holes = max(0, info.Size()-has)
+	coming := max(0, g.size-max(info.Size(), has)) // what the file will grow by
+	sp.Room = max(0, sp.Free-coming+max(0, sp.Unused-g.holes))
 	sp.Floor, sp.Reserve = g.floor, g.reserve.held
 	log, err := allocated(s.sync.log)
 	if log+sp.Free < g.log {
 		// What is unused helps only if the log, too, has room.
 		sp.Room = min(sp.Room, log+sp.Free)
 	}
-	return sp, size, err
+	return sp, err
 }
 
 // judge decides whether messages are taken.

@@ -47,3 +47,14 @@ func allocated(f *os.File) (int64, error) {
 	}
 	return st.Blocks * 512, nil
 }
+
+// punch lets the file system have a part of a file, which reads as zeros then.
+func punch(f *os.File, at, n int64) error {
+	const hole = unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE
+	return os.NewSyscallError("fallocate", unix.Fallocate(int(f.Fd()), hole, at, n))
+}
+
+// reserveAt makes sure that there is room for a part of a file.
+func reserveAt(f *os.File, at, n int64) error {
+	return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, at, n)
+}

@@ -27,3 +27,9 @@ func allocated(f *os.File) (int64, error) {
 	}
 	return info.Size(), nil
 }
+
+// punch does not know how.
+func punch(*os.File, int64, int64) error { return errors.ErrUnsupported }
+
+// reserveAt does not know how.
+func reserveAt(*os.File, int64, int64) error { return errors.ErrUnsupported }
