@@ -46,7 +46,8 @@ func (s *Store) shrink(now time.Time) {
 		k.since = time.Time{}
 	case k.since.IsZero():
 		k.since, k.trunks = now, 0
-	case now.Sub(k.since) < shrinkInterval, s.copier.running, s.images.held(), s.logState().left() > 0:
+	// Without a reserve publishing waits for the room.
+	case now.Sub(k.since) < shrinkInterval && s.guard.reserve.whole(), s.copier.running, s.images.held(), s.logState().left() > 0:
 	default:
 		s.copier.running = true
 		s.copier.start <- task{punch: true, trunks: k.trunks}
