@@ -31,7 +31,8 @@ const (
 
 // shrinker decides when holes are made. Of the writing goroutine.
 type shrinker struct {
-	most   int64     // bytes that may be unused; also a quarter of the file may
+	most   int64     // bytes that may be unused
+	part   int64     // of the file, as a divisor, that may be unused, too
 	since  time.Time // more have been since; zero: they are not
 	trunks int       // to be passed over, as they have been looked at
 	never  bool      // the file system can't, or the list of unused pages is damaged
@@ -42,7 +43,7 @@ func (s *Store) shrink(now time.Time) {
 	k, sp := &s.shrinker, s.guard.shown.Load()
 	switch much := sp.Unused - s.guard.holes; {
 	case k.never:
-	case much < k.most || much < s.guard.size/4:
+	case much < k.most || much < s.guard.size/k.part:
 		k.since = time.Time{}
 	case k.since.IsZero():
 		k.since, k.trunks = now, 0

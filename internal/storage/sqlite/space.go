@@ -68,7 +68,7 @@ func (s *Store) openGuard() error {
 	if g.floor == 0 {
 		g.floor = min(256<<20, total/10)
 	}
-	s.shrinker.most = int64(part * mostUnused)
+	s.shrinker.most, s.shrinker.part = int64(part*mostUnused), 4
 	s.copier.turn = max(128, int64(part*turnFrames))
 	s.copier.hard = max(384, int64(part*hardFrames))
 	g.log = s.copier.hard * (pageBytes + frameHead)
