@@ -6,9 +6,9 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 # call that a failure ("context deadline exceeded", golang.org/issue/75804).
 FUZZTIME ?= 100000x
 
-.PHONY: help build run test race lint fuzz bench faults web check generate generated
+.PHONY: help build run test race lint fuzz bench faults faults-quick faults-page web check generate generated
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
 
 build: ## build bin/zbus
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.release=$(VERSION)' -o bin/zbus ./cmd/zbus
@@ -55,14 +55,27 @@ bench: ## run the benchmarks six times into bench/, for benchstat
 	@mkdir -p bench
 	go test -run='^$$' -bench=. -benchmem -count=6 ./... | tee bench/$(VERSION)-$(shell date +%Y%m%dT%H%M%S).txt
 
+# The fault tests are those in files that record figures (internal/faultreport). In turn, so
+# that none disturbs another's moments.
 ROUNDS ?= 100
 FLIPS ?= 10000
-faults: ## kill and cut the power ROUNDS times a mode (as root); takes long, figures in docs/faults.md
-	for mode in fsync relaxed; do ZBUS_CRASH_ROUNDS=$(ROUNDS) ZBUS_CRASH_DURABILITY=$$mode \
-		go test ./internal/crashtest -run Promises -count=1 -timeout=60m -v || exit 1; done
+FAULT_REPORT := docs/reliability-report.json
+define faults
+	@grep -rlE --include='*_test.go' 'faultreport\.(Record|Scale)' cmd internal | grep -v '^internal/faultreport/' | xargs -n1 dirname | sort -u | while read -r dir; do \
+		tests=$$(grep -hoE '^func Test[A-Za-z0-9_]+' $$(grep -lE 'faultreport\.(Record|Scale)' $$dir/*_test.go) | sed 's/func //' | paste -sd'|'); \
+		echo "==> ./$$dir"; $(1) go test ./$$dir -run "^($$tests)$$" -count=1 -p=1 -parallel=1 -v $(2) || exit 1; done
+endef
+
+faults: ## break the broker in every way we know, as root, for hours; figures in docs/reliability.md
+	$(call faults,ZBUS_FAULTS=full ZBUS_FLIPS=$(FLIPS) ZBUS_CLOCK_STEPS=1 ZBUS_FAULT_REPORT=$(CURDIR)/$(FAULT_REPORT),-timeout=10h)
 	ZBUS_POWERCUTS=$(ROUNDS) go test ./internal/storage/sqlite -run PowerCut -count=1 -timeout=60m -v
-	ZBUS_CLOCK_STEPS=1 go test ./internal/crashtest -run 'StepsOfTheClock|StepOfTheClock' -count=1 -timeout=60m -v
-	ZBUS_FLIPS=$(FLIPS) go test ./internal/storage/sqlite -run FlippedBitInTheLog -count=1 -timeout=120m -v
+	@$(MAKE) --no-print-directory faults-page
+
+faults-quick: ## the same in less than ten minutes
+	$(call faults,ZBUS_FAULTS=quick,-timeout=10m)
+
+faults-page: ## render docs/reliability.md from the figures
+	@go run ./internal/faultreport/page $(FAULT_REPORT) docs/reliability.md
 
 # Node is needed for this alone: what npm run build makes is committed.
 web: ## check, test and build the console (needs Node 20 and, end to end, Chromium)
