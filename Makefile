@@ -67,8 +67,10 @@ define faults
 endef
 
 faults: ## break the broker in every way we know, as root, for hours; figures in docs/reliability.md
-	$(call faults,ZBUS_FAULTS=full ZBUS_FLIPS=$(FLIPS) ZBUS_CLOCK_STEPS=1 ZBUS_FAULT_REPORT=$(CURDIR)/$(FAULT_REPORT),-timeout=10h)
+	$(call faults,ZBUS_FAULTS=full ZBUS_FAULT_REPORT=$(CURDIR)/$(FAULT_REPORT),-timeout=10h)
 	ZBUS_POWERCUTS=$(ROUNDS) go test ./internal/storage/sqlite -run PowerCut -count=1 -timeout=60m -v
+	ZBUS_CLOCK_STEPS=1 go test ./internal/crashtest -run 'StepsOfTheClock|StepOfTheClock' -count=1 -timeout=60m -v
+	ZBUS_FLIPS=$(FLIPS) go test ./internal/storage/sqlite ./internal/broker -run 'Flip' -count=1 -timeout=120m -v
 	@$(MAKE) --no-print-directory faults-page
 
 faults-quick: ## the same in less than ten minutes

@@ -190,6 +190,32 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/topics/{topic}:accept": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The topic's name, without regard to case. */
+                topic: components["parameters"]["TopicName"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Serve a damaged topic as it is
+         * @description What is stored of a topic with `damage` contradicts itself, and nothing can be
+         *     published to it or consumed from it. This accepts what can be made out: messages that
+         *     are missing are counted as damage and passed over; a group whose place is damaged
+         *     starts at the beginning of the log. A topic without `damage` answers 409.
+         */
+        post: operations["acceptTopic"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/topics/{topic}/messages": {
         parameters: {
             query?: never;
@@ -790,6 +816,34 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/backup": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A copy of the database
+         * @description The whole database as of one moment, while the broker works: what was answered
+         *     before the request is in it. It is an SQLite file that needs nothing else, and
+         *     becomes a broker's directory again by `zbus restore`. `zbus backup` takes one and
+         *     checks it.
+         *
+         *     `Content-Length` says how long it is; an answer that is cut short is not a backup,
+         *     and the `failure` of `GET /server` says why. One is taken at a time: another request
+         *     gets 409. A client has to take 256 KiB in 10 seconds. While it is read, the log of
+         *     the database can't start again: when it has grown to 1 GiB, the answer ends.
+         */
+        get: operations["getBackup"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -1001,6 +1055,8 @@ export interface components {
             name: string;
             kind: components["schemas"]["TopicKind"];
             paused: boolean;
+            /** @description Why the topic is not served: what is stored of it contradicts itself. See `:accept`. */
+            damage?: string;
             retention: components["schemas"]["Retention"];
             /** @description How many messages there are. */
             depth: components["schemas"]["Count"];
@@ -1567,12 +1623,15 @@ export interface components {
             database: components["schemas"]["Count"];
             /** @description Bytes free where they are. */
             diskFree?: components["schemas"]["Count"];
+            disk?: components["schemas"]["Disk"];
             /** @description Resident bytes of the process. */
             memory: components["schemas"]["Count"];
             rates: components["schemas"]["Rates"];
             clock: components["schemas"]["Clock"];
             /** @description What is wrong right now, the critical ones first. */
             conditions: components["schemas"]["Condition"][];
+            backup?: components["schemas"]["Backups"];
+            scrub?: components["schemas"]["Scrub"];
         };
         /** @description How the server's clock stands against the time that passed. */
         Clock: {
@@ -1592,6 +1651,33 @@ export interface components {
              */
             suspendedUntil?: string;
         };
+        /** @description How far the server is with reading everything that it has stored, to find damage. */
+        Scrub: {
+            running: boolean;
+            /**
+             * Format: double
+             * @description Of the round that runs, 0 to 1; 1 when it is over.
+             */
+            progress: number;
+            /** @description Intact messages read in this round, or in the last one. */
+            messages: components["schemas"]["Count"];
+            /** @description Of these. */
+            bytes: components["schemas"]["Count"];
+            /** @description Messages that are damaged or missing. */
+            damaged: components["schemas"]["Count"];
+            /** @description Other things that are wrong: see `conditions`. */
+            findings: components["schemas"]["Count"];
+            /**
+             * Format: int64
+             * @description Milliseconds from one round to the next; 0: there are none.
+             */
+            every: number;
+            /**
+             * Format: date-time
+             * @description When the last round ended. Absent when there was none since the start.
+             */
+            finished?: string;
+        };
         /** @description Something that is wrong right now. Kind and subject together identify it. */
         Condition: {
             /** @description A fixed word, such as `disk` or `clock`. */
@@ -1609,6 +1695,77 @@ export interface components {
             text: string;
             /** Format: date-time */
             since: string;
+        };
+        /** @description The backups of this broker that are known to it. */
+        Backups: {
+            /** @description Whether one is being taken. */
+            running: boolean;
+            /** @description Complete ones since the start. */
+            taken: components["schemas"]["Count"];
+            /** @description Those that were not completed since the start. */
+            missed: components["schemas"]["Count"];
+            last?: components["schemas"]["Backup"];
+            failure?: components["schemas"]["BackupFailure"];
+            schedule?: components["schemas"]["BackupSchedule"];
+        };
+        /** @description The last complete one; of a schedule also from before the start. */
+        Backup: {
+            /**
+             * Format: date-time
+             * @description When it was complete.
+             */
+            time: string;
+            bytes: components["schemas"]["Count"];
+            /**
+             * Format: int64
+             * @description Milliseconds; 0 from before the start.
+             */
+            took: number;
+            /** @description The file, or the address of the client that has taken it. */
+            target: string;
+            /**
+             * Format: date-time
+             * @description When it was read back; left out where that is up to the client.
+             */
+            checked?: string;
+            /**
+             * Format: int64
+             * @description What the check has found: 0 if it is sound.
+             */
+            findings: number;
+        };
+        /** @description Why the newest one was not completed; left out when the newest one was. */
+        BackupFailure: {
+            /** Format: date-time */
+            time: string;
+            target: string;
+            text: string;
+        };
+        /** @description Left out without a schedule. */
+        BackupSchedule: {
+            /**
+             * Format: int64
+             * @description Milliseconds.
+             */
+            every: number;
+            /** @description How many stay. */
+            keep: number;
+            directory: string;
+            /** Format: date-time */
+            next: string;
+        };
+        /** @description How much room there is for messages, in bytes. */
+        Disk: {
+            /** @description What messages can take: on the disk, and unused in the database. */
+            room: components["schemas"]["Count"];
+            /** @description What removed messages have left in the database's file. */
+            unused: components["schemas"]["Count"];
+            /** @description Publishing is answered with 507 while `room` is below. */
+            floor: components["schemas"]["Count"];
+            /** @description Held for acks, relocation, emptying and removal on a full disk; 0 while it is given up. */
+            reserve: components["schemas"]["Count"];
+            /** @description Publishing is answered with 507. It resumes by itself when there is room. */
+            stopped: boolean;
         };
         Stats: {
             /** @enum {string} */
@@ -1995,6 +2152,22 @@ export interface operations {
                 /** @description Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any. */
                 "If-Match"?: components["parameters"]["IfMatch"];
             };
+            path: {
+                /** @description The topic's name, without regard to case. */
+                topic: components["parameters"]["TopicName"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: components["responses"]["TopicNow"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    acceptTopic: {
+        parameters: {
+            query?: never;
+            header?: never;
             path: {
                 /** @description The topic's name, without regard to case. */
                 topic: components["parameters"]["TopicName"];
@@ -2964,6 +3137,29 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ImportReport"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getBackup: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The database. */
+            200: {
+                headers: {
+                    /** @description A file name, for programs that save it. */
+                    "Content-Disposition"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/vnd.sqlite3": string;
                 };
             };
             default: components["responses"]["Problem"];

@@ -423,6 +423,8 @@ export const zh: Record<string, string> = {
   'Damage': '数据损坏',
   'Backup': '备份',
   'Dead letters': '死信',
+  'never': '从未',
+  'checked': '已校验',
   'Nothing: all groups keep up.': '没有：所有消费组都跟得上。',
   'Busiest topics': '最繁忙的主题',
   'All topics': '全部主题',
