@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -53,8 +54,11 @@ func TestLinesThatDoNotFitAreLostAndOthersStayWhole(t *testing.T) {
 	log.Info("first")
 	log.Info("second")
 	log.Info("third")
-	<-failures
+	if err := <-failures; err == nil {
+		t.Error("a failure without an error")
+	}
 	for w.Lost() < 2 { // until the third is lost, too
+		runtime.Gosched()
 	}
 	d.mu.Lock()
 	d.room = 100
