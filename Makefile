@@ -20,7 +20,7 @@ run: build ## build it and serve from ./zbus-data
 # the time. `make race` watches it, too; run that after a change to what SQLite calls
 # (internal/storage/sqlite/vfs.go and the file systems made with it).
 test: ## run all tests with the race detector
-	go test -race -gcflags='modernc.org/sqlite/lib=-race=false' -timeout=10m ./...
+	go test -race -gcflags='modernc.org/sqlite/lib=-race=false' -timeout=20m ./...
 
 race: ## repeat the tests with 1, 2 and 4 processors, to find what one order hides
 	go test -race -timeout=20m -count=2 -cpu=1,2,4 ./...
@@ -74,7 +74,7 @@ faults: ## break the broker in every way we know, as root, for hours; figures in
 	@$(MAKE) --no-print-directory faults-page
 
 faults-quick: ## the same in less than ten minutes
-	$(call faults,ZBUS_FAULTS=quick,-timeout=10m)
+	$(call faults,ZBUS_FAULTS=quick,-timeout=30m)
 
 faults-page: ## render docs/reliability.md from the figures
 	@go run ./internal/faultreport/page $(FAULT_REPORT) docs/reliability.md

@@ -73,7 +73,7 @@ func (r *rig) open() {
 		r.Fatal(err)
 	}
 	r.store = storetest.NewFaulty(store, nil)
-	w := storage.NewWriter(r.store, storage.WriterLimits{})
+	w := storage.NewWriter(r.store, storage.WriterLimits{Upkeep: 2 * time.Second})
 	r.writer = run(w.Run)
 	if r.b, err = Open(context.Background(), r.store, w, r.opts); err != nil {
 		r.Fatal(err)

@@ -22,7 +22,7 @@ func (a *app) recoverCommand() *cobra.Command {
 			"A topic whose name is lost is called recovered- and its number. Consumers of NEW are told\n" +
 			"which messages are missing.\n\n" +
 			"Exit code 75: messages are lost; the table says which. A backup may still have them.",
-		Example: "  zbus recover /var/lib/zbus /var/lib/zbus-new\n  zbus recover damaged.db /var/lib/zbus-new --json",
+		Example: "  zbus recover /srv/broker /srv/broker-new\n  zbus recover damaged.db /var/lib/zbus-new --json",
 		RunE: a.run(func(ctx context.Context, i *invocation) error {
 			report, err := backup.Recover(ctx, i.args[0], i.args[1], i.share())
 			if err != nil {

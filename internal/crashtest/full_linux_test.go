@@ -34,7 +34,7 @@ func TestFullDisk(t *testing.T) {
 			p.start()
 			f := &filling{process: p, other: filepath.Join(dir, "other")}
 			p.declare() // its explicit group is what is acked and relocated while the disk is full
-			rounds := int(number(t, fullVariable, 2))
+			rounds := int(number(t, fullVariable, 1))
 			for n := range rounds {
 				f.round(n)
 			}
