@@ -73,7 +73,7 @@ faults: ## break the broker in every way we know, as root, for hours; figures in
 	ZBUS_FLIPS=$(FLIPS) go test ./internal/storage/sqlite ./internal/broker -run 'Flip' -count=1 -timeout=120m -v
 	@$(MAKE) --no-print-directory faults-page
 
-faults-quick: ## the same in less than ten minutes
+faults-quick: ## the same in minutes
 	$(call faults,ZBUS_FAULTS=quick,-timeout=30m)
 
 faults-page: ## render docs/reliability.md from the figures
