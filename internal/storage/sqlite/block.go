@@ -200,7 +200,7 @@ func (b *block) entries() entries {
 // than an offset and no checksum, and so have those behind it. A block that has
 // fewer messages than it says ends early.
 func (e *entries) next(r *storage.Record) (at, size int64, ok bool) {
-	if e.i == e.n || e.over() && !e.list.bad {
+	if e.i >= e.n || e.over() && !e.list.bad {
 		return 0, 0, false
 	}
 	at, size = e.one(r)
