@@ -293,7 +293,7 @@ func (l *loaded) readClock(c *conn) error {
 			Boot: text(row[0]), Since: integer(row[1]), Last: integer(row[2]),
 			Ahead: integer(row[3]), Jump: integer(row[4]), Held: integer(row[5]),
 		}
-		if row[6] != nil && integer(row[6]) != clockSum(&k) {
+		if integer(row[6]) != clockSum(&k) {
 			l.findings = append(l.findings, Finding{
 				Kind: FoundStructure, Text: "what is stored of the broker's clock is damaged: it will start as the wall clock",
 			})
