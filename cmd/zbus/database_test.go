@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -73,6 +74,44 @@ func TestSecondBrokerIsRefusedAlsoWhenTheLockFileWasRemoved(t *testing.T) {
 	ask(t, third.url+"/produce/orders", "after the kill")
 	if code := third.stop(t, syscall.SIGTERM); code != 0 {
 		t.Errorf("exit code %d: %s", code, third.stderr)
+	}
+}
+
+// The lock knows which database the directory had, also when all that belongs to it went.
+func TestDirectoryRecognisesItsDatabase(t *testing.T) {
+	t.Parallel()
+	other := used(t, syscall.SIGKILL)
+	for name, change := range map[string]func(t *testing.T, data string){
+		"is missing from a directory that had it": func(*testing.T, string) {},
+		"is another database": func(t *testing.T, data string) {
+			if err := os.CopyFS(data, os.DirFS(other)); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		data := used(t, syscall.SIGKILL)
+		lock, err := os.ReadFile(filepath.Join(data, "lock"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.RemoveAll(data); err != nil {
+			t.Fatal(err)
+		}
+		change(t, data)
+		if err := errors.Join(os.MkdirAll(data, 0o700), os.WriteFile(filepath.Join(data, "lock"), lock, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		r := run(t, command(t, nil, "--listen=127.0.0.1:0", "--data", data))
+		wantFailure(t, r, exitDamaged, name)
+		id := regexp.MustCompile(`--accept-loss[ =](\w+)`).FindStringSubmatch(r.stderr)
+		if id == nil {
+			t.Fatalf("%q does not say how to continue", r.stderr)
+		}
+		accepted := start(t, command(t, nil, "--listen=127.0.0.1:0", "--data", data, "--accept-loss", id[1]))
+		if code := accepted.stop(t, syscall.SIGKILL); code == 0 {
+			t.Error("not killed")
+		}
+		start(t, command(t, nil, "--listen=127.0.0.1:0", "--data", data)).stop(t, syscall.SIGTERM)
 	}
 }
 

@@ -93,6 +93,9 @@ func Restore(ctx context.Context, from, to string) (report sqlite.Report, err er
 // take makes a complete database that of a directory. What the directory knew of one that
 // it has lost is not true of this one.
 func take(dir *datadir.Dir, draft string) error {
+	if err := dir.SetDatabase(""); err != nil {
+		return err
+	}
 	if err := os.Rename(draft, dir.Path(Database)); err != nil {
 		return err
 	}

@@ -125,12 +125,20 @@ func openStore(ctx context.Context, cfg config.Config, dir *datadir.Dir, board *
 	if cfg.Durability == config.Relaxed {
 		durability = sqlite.Relaxed
 	}
-	return sqlite.Open(ctx, sqlite.Options{
+	store, err := sqlite.Open(ctx, sqlite.Options{
 		Path:       Database(cfg.Data),
 		Durability: durability, SyncInterval: cfg.SyncInterval, Conditions: board, Log: log,
-		AcceptLoss: cfg.AcceptLoss, Used: dir.Used(),
+		AcceptLoss: cfg.AcceptLoss, Used: dir.Used(), Identity: dir.Database(),
 		Floor: cfg.DiskFloor, Reserve: dir.Path(reserveFile),
 	})
+	if err != nil {
+		return nil, err
+	}
+	// Without it the next start can notice less, which is no reason not to start.
+	if err := dir.SetDatabase(store.Identity()); err != nil {
+		log.Warn("the directory will not recognise its database", "err", err)
+	}
+	return store, nil
 }
 
 // heapFloor is the size of a block that is never touched, so that it costs address

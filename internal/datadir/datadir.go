@@ -2,7 +2,8 @@
 // makes the directory, keeps every other broker out of it, and remembers
 // whether the last one stopped in order.
 //
-//	lock   locked (flock) while a broker runs; says which process, since when
+//	lock   locked (flock) while a broker runs; says which process, since when, and
+//	       which database the directory has
 //	clean  there between an orderly stop and the next start
 //
 // The kernel releases the lock when the process ends, however it ends. The file
@@ -10,12 +11,14 @@
 package datadir
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -52,6 +55,9 @@ type Dir struct {
 	lock  *os.File // open, and so locked, until Close
 	clean bool     // as found by Open
 	used  bool     // a broker has stopped here in order
+
+	since    time.Time // wall clock, for people: when the lock was taken
+	database string    // see Database
 }
 
 // Open takes the directory for this process. A lock that is held it tries for
@@ -159,12 +165,35 @@ func (d *Dir) takeLock() error {
 		defer f.Close()
 		return &fs.PathError{Op: "lock", Path: f.Name(), Err: err}
 	}
-	d.lock = f
-	// The text only helps people. A full disk, which keeps it from being
-	// written, must not keep the broker from starting.
-	_ = f.Truncate(0)
-	_, _ = fmt.Fprintf(f, "pid %d\nsince %s\n", os.Getpid(), time.Now().UTC().Format(time.RFC3339))
+	d.lock, d.since, d.database = f, time.Now(), readDatabase(f)
+	// A full disk, which keeps the text from being written, must not keep the broker
+	// from starting.
+	_ = d.describe()
 	return nil
+}
+
+// describe writes over what the lock says. The file is never shorter than what it has to
+// say: a process that is killed here leaves the name of the database.
+func (d *Dir) describe() error {
+	text := fmt.Sprintf("pid %d\nsince %s\n", os.Getpid(), d.since.UTC().Format(time.RFC3339))
+	if d.database != "" {
+		text += "database " + d.database + "\n"
+	}
+	if _, err := d.lock.WriteAt([]byte(text), 0); err != nil {
+		return err
+	}
+	return d.lock.Truncate(int64(len(text)))
+}
+
+// readDatabase finds the line of the database, whatever else the lock says.
+func readDatabase(f io.ReaderAt) string {
+	lines := bufio.NewScanner(io.NewSectionReader(f, 0, 1<<10))
+	for lines.Scan() {
+		if id, found := strings.CutPrefix(lines.Text(), "database "); found {
+			return id
+		}
+	}
+	return ""
 }
 
 // lock locks a file, and gives up with EWOULDBLOCK after lockPatience.
@@ -218,6 +247,22 @@ func (d *Dir) Clean() bool { return d.clean }
 // Used reports whether a broker is known to have stopped here in order: then what it kept
 // has to be here, too.
 func (d *Dir) Used() bool { return d.used }
+
+// Database is the identity of the database that the directory had last, "" if that is not
+// known.
+func (d *Dir) Database() string { return d.database }
+
+// SetDatabase records, durably, which database the directory has. With "" it forgets it.
+func (d *Dir) SetDatabase(id string) error {
+	if d.database == id {
+		return nil
+	}
+	d.database = id
+	if err := errors.Join(d.describe(), d.lock.Sync()); err != nil {
+		return fmt.Errorf("name of the database in %s: %w", d.lock.Name(), err)
+	}
+	return nil
+}
 
 // MarkClean records, durably, that this broker stops in order. It is called
 // after everything in the directory was written and closed, before Close.

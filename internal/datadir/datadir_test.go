@@ -189,6 +189,33 @@ func TestUnreadableLockTextIsNoObstacle(t *testing.T) {
 	mustOpen(t, path)
 }
 
+func TestDatabaseIsKnownUntilItIsForgotten(t *testing.T) {
+	path := t.TempDir()
+	first := mustOpen(t, path)
+	if id := first.Database(); id != "" {
+		t.Errorf("a new directory had %q", id)
+	}
+	if err := errors.Join(first.SetDatabase("0123abcd"), first.Close()); err != nil {
+		t.Fatal(err)
+	}
+	holder := hold(t, path) // writes the lock anew
+	if _, err := Open(path); !strings.Contains(fmt.Sprint(err), fmt.Sprintf("pid %d,", holder.Process.Pid)) {
+		t.Errorf("%v does not name the holder", err)
+	}
+	_ = holder.Process.Kill()
+	_ = holder.Wait() // reports the kill
+	next := mustOpen(t, path)
+	if id := next.Database(); id != "0123abcd" {
+		t.Errorf("the directory had %q", id)
+	}
+	if err := errors.Join(next.SetDatabase(""), next.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if id := mustOpen(t, path).Database(); id != "" {
+		t.Errorf("%q was not forgotten", id)
+	}
+}
+
 func TestCloseLetsTheNextOneIn(t *testing.T) {
 	path := t.TempDir()
 	if err := mustOpen(t, path).Close(); err != nil {

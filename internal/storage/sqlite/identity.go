@@ -46,6 +46,10 @@ func readSelf(c *conn) (self, error) {
 	return s, nil
 }
 
+// Identity tells the database of this store from any other: 32 hexadecimal digits. A copy
+// has the same.
+func (s *Store) Identity() string { return s.generation.identity.String() }
+
 // generation is how the goroutine that commits counts up what the database says of itself.
 type generation struct {
 	self

@@ -60,6 +60,9 @@ type Options struct {
 	AcceptLoss string
 	// Used says that there has been a database at Path. Without it one is created.
 	Used bool
+	// Identity is what [Store.Identity] was of the database that was at Path last. "": not
+	// known. Another one, or none, is a [storage.Loss].
+	Identity string
 	// Log takes warnings. By default they are dropped.
 	Log *slog.Logger
 

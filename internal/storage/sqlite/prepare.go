@@ -28,7 +28,7 @@ const (
 func prepare(ctx context.Context, o Options) (*markState, error) {
 	m, err := prepareOnce(ctx, o)
 	if errors.Is(err, errAccepted) {
-		o.Used = false
+		o.Used, o.Identity = false, ""
 		m, err = prepareOnce(ctx, o)
 	}
 	return m, err
@@ -43,7 +43,7 @@ func prepareOnce(ctx context.Context, o Options) (*markState, error) {
 		return nil, err
 	}
 	if _, err := os.Stat(o.Path); errors.Is(err, fs.ErrNotExist) {
-		if marked || o.Used {
+		if marked || o.Used || o.Identity != "" {
 			loss := newLoss(m, filepath.Base(o.Path), "%s is missing from a directory that had it", o.Path)
 			return nil, refuse(o, loss, true)
 		}
@@ -199,7 +199,7 @@ func inspect(ctx context.Context, o Options, m *markState, newest int64) (versio
 	if err := checkOurs(c); err != nil {
 		return 0, err
 	}
-	if m != nil {
+	if m != nil || o.Identity != "" {
 		if err := checkSelf(c, o, m, unclean); err != nil {
 			return 0, err
 		}
@@ -249,11 +249,18 @@ func schemaOf(c *conn) (int64, error) {
 	return integer(v), nil
 }
 
-// checkSelf makes sure that the database is the one of the mark, and no older.
+// checkSelf makes sure that the database is the one of the directory and of the mark, and
+// no older.
 func checkSelf(c *conn, o Options, m *markState, unclean bool) error {
 	with, err := readSelf(c)
 	if err != nil {
 		return err
+	}
+	if id := with.identity.String(); o.Identity != "" && id != o.Identity {
+		return newLoss(m, id, "%s is another database: it is %s, and this directory had %s", o.Path, id, o.Identity)
+	}
+	if m == nil {
+		return nil
 	}
 	var without *self
 	if unclean {
