@@ -19,9 +19,6 @@ import (
 	"github.com/rushmore/zbus-go/internal/faultreport"
 )
 
-// fullVariable says how often a disk is filled, and freed again.
-const fullVariable = "ZBUS_FULL_ROUNDS"
-
 // A broker whose disk others fill to the last byte, or that fills it itself as far as
 // it does, loses nothing, does everything but publishing, and takes messages again
 // within five seconds.
@@ -34,7 +31,7 @@ func TestFullDisk(t *testing.T) {
 			p.start()
 			f := &filling{process: p, other: filepath.Join(dir, "other")}
 			p.declare() // its explicit group is what is acked and relocated while the disk is full
-			rounds := int(number(t, fullVariable, 1))
+			rounds := faultreport.ScaleAlways(t, 2, 20)
 			for n := range rounds {
 				f.round(n)
 			}
@@ -93,14 +90,17 @@ func (f *filling) fault(format string, args ...any) {
 	f.t.Errorf(format, args...)
 }
 
+// othersLeave is what others leave of the disk when they fill it, too.
+const othersLeave = 20 << 20
+
 // round fills the disk with messages of a topic of its own, every other time while
 // something else fills it, too.
 func (f *filling) round(n int) {
 	name := fmt.Sprint("full", n)
 	f.must("POST", "topics", `{"name": "`+name+`"}`)
 	f.must("POST", "topics/"+topic+"/messages", `{"body": "to be acked"}`)
-	if n%2 == 1 {
-		f.fill(20 << 20)
+	if n%2 == 0 {
+		f.fill(othersLeave)
 	}
 	a := &answers{yes: map[string]bool{}, no: map[string]string{}}
 	var clients sync.WaitGroup
@@ -111,14 +111,14 @@ func (f *filling) round(n int) {
 	f.fill(0)
 	f.whileFull(name)
 	f.check(name, a)
-	if n%2 == 0 { // room within the file alone, then from outside
+	if n%2 == 1 { // room within the file alone, then from outside
 		f.do("DELETE", "topics/"+name, "")
 	}
 	if err := os.Remove(f.other); err != nil {
 		f.t.Fatal(err)
 	}
 	f.resume()
-	if n%2 == 1 {
+	if n%2 == 0 {
 		f.kill()
 		f.start()
 		f.check(name, a)
@@ -126,28 +126,38 @@ func (f *filling) round(n int) {
 	}
 }
 
-// fill leaves n bytes of the disk.
+// fill leaves n bytes of the disk, and takes as many at least: it waits until the file
+// system has got back what earlier rounds left unused in the database.
 func (f *filling) fill(n int64) {
 	file, err := os.OpenFile(f.other, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	defer file.Close()
-	for {
-		var st syscall.Statfs_t
-		if err := syscall.Fstatfs(int(file.Fd()), &st); err != nil {
-			f.t.Fatal(err)
-		}
-		left := int64(st.Bfree)*st.Bsize - n // with what only root may have
-		if left <= 0 {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for began := time.Now(); f.left() < 2*n; <-tick.C {
+		if time.Since(began) > patience {
+			f.fault("what is unused in the database is not given back: %d bytes are left of the disk", f.left())
 			return
 		}
+	}
+	for left := f.left() - n; left > 0; left = f.left() - n {
 		if _, err := file.Write(make([]byte, min(left, 1<<20))); errors.Is(err, syscall.ENOSPC) {
 			return
 		} else if err != nil {
 			f.t.Fatal(err)
 		}
 	}
+}
+
+// left is what is left of the disk, with what only root may have.
+func (f *filling) left() int64 {
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(f.dir, &st); err != nil {
+		f.t.Fatal(err)
+	}
+	return int64(st.Bfree) * st.Bsize
 }
 
 // publish publishes until some messages were refused.

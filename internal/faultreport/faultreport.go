@@ -41,6 +41,15 @@ func Scale(t testing.TB, quick, full int) int {
 	return 0
 }
 
+// ScaleAlways is Scale for a test that is part of every run: without a scale it is quick.
+func ScaleAlways(t testing.TB, quick, full int) int {
+	t.Helper()
+	if os.Getenv(ScaleVariable) == "" {
+		return quick
+	}
+	return Scale(t, quick, full)
+}
+
 // Figure is one number of a record, with the words for it.
 type Figure struct {
 	Name  string `json:"name"`

@@ -124,8 +124,7 @@ func (s *Store) watch(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	// A reserve that was given up is not filled from the last room there is.
-	if !g.reserve.whole() && sp.Free >= 2*g.reserve.size && now.Sub(g.fullAt) >= fullInterval {
+	if !g.reserve.whole() && sp.Free >= g.refillAt() && now.Sub(g.fullAt) >= fullInterval {
 		if err := g.reserve.fill(); err != nil {
 			g.fullAt = now
 		}
@@ -155,9 +154,9 @@ func (s *Store) tell(sp *storage.Space) {
 	case sp.Stopped:
 		c.Severity, c.NotReady = condition.Critical, true
 		c.Text = fmt.Sprintf("publishing is stopped: %s, and %d MiB are needed with a reserve of %d MiB; free space or remove messages, for which there is room",
-			left, g.floor>>20, g.reserve.size>>20)
+			left, mebibytes(max(g.enough(), g.refillAt())), mebibytes(g.reserve.size))
 	case g.low:
-		c.Text = fmt.Sprintf("the disk is almost full: %s; publishing stops when there is less than %d MiB", left, g.floor>>20)
+		c.Text = fmt.Sprintf("the disk is almost full: %s; publishing stops when there is less than %d MiB", left, mebibytes(g.floor))
 	default:
 		s.options.Conditions.Clear(c.Kind, c.Subject)
 		return
@@ -194,10 +193,26 @@ func (s *Store) measure() (sp storage.Space, err error) {
 	return sp, err
 }
 
+// enough is how much room there has to be before messages are taken again: more than the
+// floor, so that publishing does not stop and resume all the time.
+func (g *guard) enough() int64 { return g.floor + g.floor/16 }
+
+// refillAt is how much has to be left on the disk before a reserve that was given up is
+// filled: not from the last room there is.
+func (g *guard) refillAt() int64 {
+	if g.reserve.whole() {
+		return 0
+	}
+	return 2 * g.reserve.size
+}
+
+// mebibytes rounds up: with what it says there is room enough.
+func mebibytes(n int64) int64 { return (n + 1<<20 - 1) >> 20 }
+
 // judge decides whether messages are taken.
 func (g *guard) judge(sp *storage.Space, now time.Time) {
 	if g.stopped {
-		g.stopped = sp.Room < g.floor+g.floor/16 || !g.reserve.whole() || now.Sub(g.fullAt) < fullInterval
+		g.stopped = sp.Room < g.enough() || !g.reserve.whole() || now.Sub(g.fullAt) < fullInterval
 	} else {
 		g.stopped = sp.Room < g.floor
 	}

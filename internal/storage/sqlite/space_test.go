@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -172,6 +173,8 @@ func TestBelowTheFloorOnlyMessagesAreRefused(t *testing.T) {
 	checkPicture(t, s)
 	if c := board.List(); len(c) != 1 || c[0].Kind != "disk" || c[0].Severity != condition.Critical || !c[0].NotReady {
 		t.Errorf("below the floor: %+v", c)
+	} else if !strings.Contains(c[0].Text, "6 MiB left") || !strings.Contains(c[0].Text, " 7 MiB are needed") {
+		t.Errorf("just below the floor: %s; want less to be left than is needed", c[0].Text)
 	}
 	if err := os.Remove(other); err != nil {
 		t.Fatal(err)
