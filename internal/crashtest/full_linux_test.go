@@ -298,10 +298,16 @@ func TestWritesThatFindNoRoom(t *testing.T) {
 	if out, err := exec.Command("strace", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "true").CombinedOutput(); err != nil {
 		t.Skipf("NOT TESTED: writes that find no room: strace: %v: %s", err, out)
 	}
+	for _, errno := range []string{"ENOSPC", "EDQUOT"} { // EDQUOT: the quota of a user is used up
+		t.Run(errno, func(t *testing.T) { writesFindNoRoom(t, errno) })
+	}
+}
+
+func writesFindNoRoom(t *testing.T, errno string) {
 	p := &process{t: t, dir: t.TempDir()}
 	p.command = func() *exec.Cmd {
 		cmd := exec.Command("strace", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null",
-			"-e", "trace=pwrite64", "-e", "inject=pwrite64:error=ENOSPC:when=600+23",
+			"-e", "trace=pwrite64", "-e", "inject=pwrite64:error="+errno+":when=600+23",
 			os.Getenv(binaryVariable), "--listen=127.0.0.1:0", "--data="+p.dir)
 		cmd.Env = []string{"HOME=/"}
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

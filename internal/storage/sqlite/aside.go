@@ -129,7 +129,9 @@ func copyAside(from, to string) (path string, err error) {
 }
 
 // inDatabase reports whether the database file has the page that the last synced
-// transaction wrote last. Whoever copies a log copies all of it before it is removed.
+// transaction wrote last. A program that removes a log has copied all of it before. If a
+// later transaction, which the mark does not know, had written that page again, the
+// database may have everything and is refused all the same: nothing proves it.
 func (m *markState) inDatabase(path string) bool {
 	last := m.synced.Last
 	if last.Page == 0 || m.synced.Round != m.log.Round {

@@ -3,10 +3,8 @@ package sqlite
 import (
 	"cmp"
 	"encoding/binary"
-	"errors"
 	"runtime"
 	"sync/atomic"
-	"syscall"
 	"unsafe"
 
 	"modernc.org/libc"
@@ -251,7 +249,7 @@ func (f *logFile) again(b []byte) int32 {
 	if f.page > 0 {
 		before = (f.ends - logHead) / (frameHead + f.page)
 	}
-	if err := f.begin(next, before); errors.Is(err, syscall.ENOSPC) {
+	if err := f.begin(next, before); noRoom(err) {
 		return lib.SQLITE_FULL
 	} else if err != nil {
 		return lib.SQLITE_IOERR_WRITE

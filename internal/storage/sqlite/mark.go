@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 )
 
@@ -261,7 +260,7 @@ func writeRecord[R any](k *mark, b *markBuffer, at int64, kind uint32, r *R) err
 	_, err = k.file.WriteAt(b.bytes[:], at+b.next*markPlace)
 	b.next = 1 - b.next
 	k.dirty.Store(true)
-	if errors.Is(err, syscall.ENOSPC) { // a file system that writes nothing in place: the last record stays true
+	if noRoom(err) { // a file system that writes nothing in place: the last record stays true
 		return nil
 	}
 	return err

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"syscall"
 	"unsafe"
 
 	"modernc.org/libc"
@@ -73,7 +74,7 @@ func newVFS(opened func(tls *libc.TLS, file uintptr, flags int32)) (*vfs, error)
 	replace(v, &c.FxOpen, func(tls *libc.TLS, _, name, file uintptr, flags int32, outFlags uintptr) int32 {
 		rc := openSystem(tls, system, name, file, flags, outFlags)
 		if rc == lib.SQLITE_OK {
-			v.readHonestly(tls, file)
+			v.honest(tls, file)
 			if opened != nil {
 				opened(tls, file, flags)
 			}
@@ -111,11 +112,12 @@ func (v *vfs) methods(tls *libc.TLS, file uintptr) (table, system *lib.Tsqlite3_
 	return table, system
 }
 
-// readHonestly has a failed read of a file called that. SQLite takes EIO for the answer of
-// a file system that found its data to be corrupt, and reports a malformed database.
-func (v *vfs) readHonestly(tls *libc.TLS, file uintptr) {
+// honest has failed reads and writes of a file called what they are. SQLite takes EIO on a
+// read for the answer of a file system that found its data to be corrupt, and reports a
+// malformed database; and it knows of a full disk, but not of a quota that is used up.
+func (v *vfs) honest(tls *libc.TLS, file uintptr) {
 	table, system := v.methods(tls, file)
-	read := function[xMove](system.FxRead)
+	read, write, control := function[xMove](system.FxRead), function[xMove](system.FxWrite), function[xControl](system.FxFileControl)
 	replace(v, &table.FxRead, func(tls *libc.TLS, file, buf uintptr, n int32, offset int64) int32 {
 		rc := read(tls, file, buf, n, offset)
 		if rc == lib.SQLITE_IOERR_CORRUPTFS {
@@ -126,7 +128,26 @@ func (v *vfs) readHonestly(tls *libc.TLS, file uintptr) {
 		}
 		return rc
 	})
+	replace(v, &table.FxWrite, func(tls *libc.TLS, file, buf uintptr, n int32, offset int64) int32 {
+		rc := write(tls, file, buf, n, offset)
+		if rc == lib.SQLITE_IOERR_WRITE && lastErrno(tls, control, file) == syscall.EDQUOT {
+			rc = lib.SQLITE_FULL
+		}
+		return rc
+	})
 }
+
+// lastErrno is the system's error that a file saw last.
+func lastErrno(tls *libc.TLS, control xControl, file uintptr) syscall.Errno {
+	number := tls.Alloc(4)
+	defer tls.Free(4)
+	*at[int32](number) = 0
+	control(tls, file, lib.SQLITE_FCNTL_LAST_ERRNO, number)
+	return syscall.Errno(*at[int32](number))
+}
+
+// noRoom reports whether a write failed because the disk is full or a quota used up.
+func noRoom(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
 // judge says of an error that it is no damage if a read has failed: SQLite's checks list
 // pages that they could not read among what they find.

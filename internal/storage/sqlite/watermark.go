@@ -3,7 +3,6 @@ package sqlite
 import (
 	"errors"
 	"fmt"
-	"syscall"
 
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -22,7 +21,7 @@ func (s *Store) openMark(found *markState, log round) error {
 	}
 	if found == nil {
 		s.mark, err = createMark(s.options.Path, record, syncRecord{Round: log})
-		if errors.Is(err, syscall.ENOSPC) {
+		if noRoom(err) {
 			s.options.Log.Warn("no space for the mark: damage to the log can't be noticed", "path", s.options.Path+markSuffix)
 			return nil
 		}
