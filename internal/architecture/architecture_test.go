@@ -117,6 +117,7 @@ var rules = map[string]rule{
 	"internal/logs":    {modules: []string{"github.com/DeRuina/timberjack"}, never: []string{"net", "net/http", "database/sql"}},
 	"internal/datadir": {modules: []string{"golang.org/x/sys"}},
 	// The figures of fault tests, and the page made of them.
+	"internal/faultdisk":        {modules: []string{"golang.org/x/sys"}, never: []string{"net", "net/http", "database/sql"}},
 	"internal/faultreport":      {never: []string{"net", "net/http", "database/sql"}},
 	"internal/faultreport/page": {ours: []string{"internal/faultreport"}},
 	"internal/zbustest":         {ours: []string{"", "internal/config", "internal/daemon"}},
