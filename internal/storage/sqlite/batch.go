@@ -27,6 +27,8 @@ type batch struct {
 	move    []driver.NamedValue // of moveTopic
 	sums    storage.Summer
 
+	purges  bool  // the queue deletes what can't be reached
+	leave   bool  // ... which is to stay
 	refuse  bool  // messages are refused, there is no room for them
 	largest int64 // bytes that a single op may append; it takes as much in the log and in the database
 }

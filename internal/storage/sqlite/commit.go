@@ -23,6 +23,9 @@ func (s *Store) Commit(ops []storage.Op) ([]error, error) {
 			errs, err = s.tryCommit(ops)
 		}
 	}
+	if err != nil && s.batch.purges && unreadable(err) {
+		errs, err = s.tryWithoutPurge(ops, err)
+	}
 	switch {
 	case err == nil:
 		return errs, nil
@@ -35,6 +38,7 @@ func (s *Store) Commit(ops []storage.Op) ([]error, error) {
 // tryCommit commits ops in one transaction. After an error nothing is stored and the
 // picture is as it was before, unless it is an error after which nobody knows.
 func (s *Store) tryCommit(ops []storage.Op) ([]error, error) {
+	s.batch.purges = false
 	errs := make([]error, len(ops))
 	planned := 0
 	for i, op := range ops {
@@ -48,6 +52,19 @@ func (s *Store) tryCommit(ops []storage.Op) ([]error, error) {
 	err := s.transaction(func() error { return s.batch.run(s.writer) })
 	if err != nil && faultOf(err) == ownFault {
 		err = s.transaction(func() error { return s.oneByOne(ops, errs) })
+	}
+	return errs, err
+}
+
+// tryWithoutPurge commits ops after an error at a page that makes no sense. Dropped
+// messages that such a page is in the way of stay where they are, for good: to stop would
+// not help, as the next start would come to the same page.
+func (s *Store) tryWithoutPurge(ops []storage.Op, cause error) ([]error, error) {
+	s.batch.leave = true
+	defer func() { s.batch.leave = false }()
+	errs, err := s.tryCommit(ops)
+	if err == nil {
+		s.options.Log.Warn("dropped messages stay in the database, a page of it is damaged; see zbus recover", "err", cause)
 	}
 	return errs, err
 }

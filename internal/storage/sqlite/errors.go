@@ -57,6 +57,13 @@ var errMismatch = fmt.Errorf("rows changed behind the store: %w", storage.ErrDam
 // errTorn: the last pages of a checkpoint could not be written. See carrier.
 var errTorn = fmt.Errorf("a checkpoint could not be written to its end: %w", storage.ErrUnavailable)
 
+// unreadable reports whether a statement came to a page that makes no sense. A disk that
+// fails to read is another matter: see vfs.honest.
+func unreadable(err error) bool {
+	var last finalError
+	return err != nil && code(err)&0xff == lib.SQLITE_CORRUPT && !errors.As(err, &last)
+}
+
 // translate wraps an error of the driver in the storage error that says what
 // the caller can make of it.
 func translate(err error) error {

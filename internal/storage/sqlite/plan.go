@@ -200,8 +200,10 @@ func (b *batch) purge(op *storage.Purge) error {
 			t.rows += end - lo
 		}
 		before := max(lo-maxBlockRows, lo&^storage.MaxOffset-1)
-		b.add(deleteContents, anyRows, lo, end, before).rows = len(b.rows)
-		b.add(deleteBlocks, anyRows, lo, end, before)
+		if b.purges = true; !b.leave {
+			b.add(deleteContents, anyRows, lo, end, before).rows = len(b.rows)
+			b.add(deleteBlocks, anyRows, lo, end, before)
+		}
 		if left == 0 {
 			break
 		}

@@ -96,19 +96,19 @@ type pageReader struct {
 
 // takeBlocks appends what the blocks have and reports whether the page is full.
 //
-// The blocks are in the order of their keys. If they end too early, the key of one
-// may be damaged, which hides those behind it: so they are looked for.
+// The blocks are in the order of their keys. If they end too early, the key of one or a
+// page may be damaged, which hides those behind it: so they are looked for.
 func (p *pageReader) takeBlocks() (full bool, err error) {
 	l := p.log
 	end := min(l.fresh(), l.next)
 	for p.at < end {
-		if full, err = p.takeRows(end); full || err != nil {
+		if full, err = p.takeRows(end); full || err != nil && !unreadable(err) {
 			return full, err
 		}
 		if p.at >= end {
 			break
 		}
-		after, err := l.blockAfter(p.at, end)
+		after, err := l.readableAfter(p.at, end)
 		if err != nil {
 			return false, err
 		}
@@ -151,6 +151,36 @@ func (l *topicLog) blockAfter(offset, end int64) (int64, error) {
 		after = offsetOf(integer(row[0]))
 	}
 	return max(after, offset+1), nil
+}
+
+// readableAfter is where the first block behind an offset starts that a damaged page does
+// not hide, or end. Keys in the same page as a hidden one can't be looked up either, those in
+// the pages behind can; the nearest one is found in twice as many steps as a binary search
+// takes.
+func (l *topicLog) readableAfter(offset, end int64) (int64, error) {
+	hidden, step := offset, int64(1)
+	after, err := l.blockAfter(hidden, end)
+	for unreadable(err) && hidden < end-1 {
+		hidden = min(offset+step, end-1)
+		step *= 2
+		after, err = l.blockAfter(hidden, end)
+	}
+	if unreadable(err) {
+		return end, nil
+	}
+	for low := offset + step/4; err == nil && hidden-low > 1; {
+		middle := low + (hidden-low)/2
+		nearer, nerr := l.blockAfter(middle, end)
+		switch {
+		case nerr == nil:
+			hidden, after = middle, nearer
+		case unreadable(nerr):
+			low = middle
+		default:
+			err = nerr
+		}
+	}
+	return after, err
 }
 
 // take appends what a block has and reports whether the page is full.
@@ -223,6 +253,9 @@ func (c *conn) block(row []driver.Value) (block, error) {
 	}
 	// The query that the row is of has not ended, so this one sees the same.
 	for row, err := range c.rows(st, b.key) {
+		if unreadable(err) {
+			return b, nil // a block that says nothing: its messages are damaged
+		}
 		if err != nil {
 			return b, err
 		}
