@@ -180,6 +180,9 @@ func TestDamagedTopicIsRefusedUntilItIsAccepted(t *testing.T) {
 		if !slices.Equal(got, []int64{0, 1, 2, 6}) || g.Counts().Damaged != 3 {
 			t.Errorf("got %v, %d damaged", got, g.Counts().Damaged)
 		}
+		if c := board.List(); len(c) != 1 || c[0].Subject != "orders" || c[0].Severity != condition.Warning || !strings.Contains(c[0].Text, "not delivered") {
+			t.Errorf("after messages that are missing: %+v", c)
+		}
 	})
 }
 

@@ -1,8 +1,10 @@
 package broker
 
 import (
+	"fmt"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/condition"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -267,6 +269,10 @@ func (g *Group) damaged(r *storage.Record) bool {
 		return false
 	}
 	g.counters.damaged.Add(r.End() - r.Offset)
+	g.b.opts.Conditions.Raise(condition.Condition{
+		Kind: damageKind, Subject: g.t.name, Severity: condition.Warning,
+		Text: fmt.Sprintf("messages of Topic(%s) are damaged or missing: they are counted and not delivered; see zbus verify", g.t.name),
+	})
 	if r.Missing > 0 {
 		g.b.log.Error("messages not delivered: they are missing from the store",
 			"topic", g.t.name, "group", g.name, "offset", r.Offset, "messages", r.Missing)

@@ -28,8 +28,6 @@ type scrubber struct {
 
 	mu    sync.Mutex
 	state storage.Scrub // guarded by mu
-
-	raised map[string]bool // of the goroutine that checks: topics with a condition of its own
 }
 
 // Scrubbed is how far the check in the background is.
@@ -161,10 +159,6 @@ func (s *Store) knownDamage(id storage.TopicID) bool {
 
 // raiseDamage raises the condition of a topic. It stays with a topic that is not served.
 func (s *Store) raiseDamage(topic string, severity condition.Severity, text string) {
-	if s.scrub.raised == nil {
-		s.scrub.raised = map[string]bool{}
-	}
-	s.scrub.raised[topic] = true
 	s.options.Conditions.Raise(condition.Condition{Kind: damageKind, Subject: topic, Severity: severity, Text: text})
 }
 
@@ -212,8 +206,7 @@ func (s *Store) scrubTopic(ctx context.Context, t *storedTopic, step func(n int6
 	case s.knownDamage(t.ID): // the broker says so
 	case lost > 0:
 		s.raiseDamage(t.Name, condition.Warning, fmt.Sprintf("%d messages of Topic(%s) are damaged or missing, between offsets %d and %d: they are counted and not delivered; see zbus verify", lost, t.Name, first, last))
-	case s.scrub.raised[t.Name] && t.Damage == "":
-		delete(s.scrub.raised, t.Name)
+	case t.Damage == "": // what was damaged is dropped, maybe
 		s.options.Conditions.Clear(damageKind, t.Name)
 	}
 	return nil

@@ -65,7 +65,7 @@ func pagesOf(t *testing.T, path, table string) (leaf map[int64]bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.close()
+	defer func() { _ = c.close() }()
 	for row, err := range c.ask("SELECT pageno, pagetype FROM dbstat WHERE name = '" + table + "' AND pagetype <> 'overflow'") {
 		if err != nil {
 			t.Fatal(err)
