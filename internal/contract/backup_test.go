@@ -13,6 +13,7 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/backup"
 	"github.com/rushmore/zbus-go/internal/config"
+	"github.com/rushmore/zbus-go/internal/faultreport"
 	"github.com/rushmore/zbus-go/internal/storage/sqlite"
 )
 
@@ -125,10 +126,7 @@ func (l *load) run(c *client, topic string, stop <-chan struct{}) error {
 // All that was answered before a backup began is in it, nothing that was sent after it
 // ended, and no message is torn or missing.
 func TestBackupUnderLoadIsOneMoment(t *testing.T) {
-	rounds, err := strconv.Atoi(os.Getenv("ZBUS_BACKUP_ROUNDS"))
-	if err != nil {
-		rounds = 4
-	}
+	rounds := faultreport.ScaleAlways(t, 4, 50)
 	b := start(t)
 	c := b.client(t)
 	var loads [loadTopics]load
@@ -154,6 +152,14 @@ func TestBackupUnderLoadIsOneMoment(t *testing.T) {
 	}
 	close(stop)
 	all.Wait()
+	record := faultreport.Record{
+		Test: "backup-under-load", Fault: "backups while messages are published, each restored and read",
+		Promise: "a backup is one moment between its start and its end", Runs: rounds,
+	}
+	if t.Failed() {
+		record.Broken = 1
+	}
+	record.Save(t)
 	for range loads {
 		if err := <-failed; err != nil {
 			t.Error(err)

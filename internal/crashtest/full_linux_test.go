@@ -334,7 +334,13 @@ func writesFindNoRoom(t *testing.T, errno string) {
 	p.command = realBrokerIn(p.dir)
 	p.start()
 	f.check("t", a)
-	t.Logf("%d stored, %d refused", f.stored, f.refused)
+	r := faultreport.Record{
+		Test: "write-" + errno, Fault: "every 23rd write fails with " + errno, Promise: "yes is stored, 507 is not, the broker continues",
+		Runs: f.refused, Broken: f.broken,
+	}
+	r.Add("stored", f.stored)
+	r.Add("refused with 507", f.refused)
+	r.Save(t)
 	if f.stored == 0 || f.refused == 0 {
 		t.Error("too little happened to prove something")
 	}

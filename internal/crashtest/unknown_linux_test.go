@@ -16,6 +16,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/rushmore/zbus-go/internal/faultreport"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
@@ -65,8 +66,12 @@ func TestNothingThatIsAnsweredWithNoIsStoredWhenAnFsyncFails(t *testing.T) {
 	if out, err := exec.Command("strace", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "true").CombinedOutput(); err != nil {
 		t.Skipf("NOT TESTED: answers after a failed fsync: strace: %v: %s", err, out)
 	}
-	const tries = 14
+	tries := faultreport.ScaleAlways(t, 5, 200)
 	yes, no, unknown, stored := 0, 0, 0, 0
+	record := faultreport.Record{
+		Test: "failed-fsync", Fault: "syncs fail from a random one on, under load on every protocol",
+		Promise: "yes is on disk, no is not stored, the broker ends with 74", Runs: tries,
+	}
 	for n := range tries {
 		p := failing(t, 8+rand.IntN(16))
 		p.start()
@@ -83,11 +88,13 @@ func TestNothingThatIsAnsweredWithNoIsStoredWhenAnFsyncFails(t *testing.T) {
 		for name := range a.yes {
 			if !there[name] {
 				t.Errorf("try %d: %s was answered with yes and is not stored", n, name)
+				record.Broken++
 			}
 		}
 		for name := range a.no {
 			if there[name] {
 				t.Errorf("try %d: %s was answered with no (%s) and is stored", n, name, a.no[name])
+				record.Broken++
 			}
 		}
 		for name := range there {
@@ -97,7 +104,11 @@ func TestNothingThatIsAnsweredWithNoIsStoredWhenAnFsyncFails(t *testing.T) {
 		}
 		yes, no, unknown = yes+len(a.yes), no+len(a.no), unknown+a.unknown
 	}
-	t.Logf("%d tries: %d answered with yes, %d with no, %d with unknown; %d stored of those without a yes or no", tries, yes, no, unknown, stored)
+	record.Add("answered with yes", yes)
+	record.Add("with no", no)
+	record.Add("with unknown", unknown)
+	record.Add("stored without a yes", stored)
+	record.Save(t)
 	if yes == 0 || no == 0 || unknown == 0 || stored == 0 {
 		t.Error("too little happened to prove something")
 	}
