@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strings"
 	"testing"
 	"time"
 )
@@ -70,41 +69,15 @@ func steppedBinary(t *testing.T) string {
 	if os.Getenv(clockVariable) == "" {
 		t.Skipf("SKIPPED: no clock was set: %s is not set", clockVariable)
 	}
-	dir := t.TempDir()
 	library := filepath.Join(runtime.GOROOT(), "src", "time", "time.go") //nolint:staticcheck // the one that builds this test
 	src, err := os.ReadFile(library)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n := bytes.Count(src, []byte(nowBefore)); n == 0 {
-		t.Fatal("time.Now is not as this test knows it")
-	}
-	text := strings.ReplaceAll(string(src), nowBefore, nowAfter) + nowSetter
-	text = strings.Replace(text, "import (\n", "import (\n\t\"sync/atomic\"\n", 1)
-	command, err := filepath.Abs("../../cmd/zbus/step.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	replaced := map[string]string{}
-	for path, content := range map[string]string{library: text, command: stepper} {
-		replaced[path] = filepath.Join(dir, filepath.Base(path))
-		if err := os.WriteFile(replaced[path], []byte(content), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	overlay, err := json.Marshal(map[string]any{"Replace": replaced})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	binary := filepath.Join(dir, "zbus")
-	build := exec.Command("go", "build", "-overlay", filepath.Join(dir, "overlay.json"), "-o", binary, "../../cmd/zbus")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return binary
+	return buildPatched(t, []patch{
+		{library, nowBefore, nowAfter},
+		{library, "import (\n", "import (\n\t\"sync/atomic\"\n"},
+	}, map[string]string{library: string(src) + nowSetter, "../../cmd/zbus/step.go": stepper})
 }
 
 // stepped is a broker whose wall clock can be set, under strace.
