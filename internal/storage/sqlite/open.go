@@ -190,7 +190,8 @@ func (s *Store) open(found *markState) (err error) {
 	if err := s.readers.openFirst(); err != nil { // release needs one, too
 		return err
 	}
-	if err := s.load(); err != nil {
+	unsummed, err := s.load()
+	if err != nil {
 		return translate(err)
 	}
 	s.batch = newBatch(s.picture, s.options.fresh)
@@ -215,36 +216,45 @@ func (s *Store) open(found *markState) (err error) {
 	if err := s.watch(time.Now()); err != nil {
 		return err
 	}
+	if err := s.addSums(unsummed); err != nil {
+		return translate(err)
+	}
 	return s.bump(time.Now(), true)
 }
 
-// load loads the picture, says what is wrong with it, and gives rows of an older
-// version their checksums.
-func (s *Store) load() error {
+// load loads the picture and says what is wrong with it. It writes nothing: the mark does
+// not know the log yet.
+func (s *Store) load() ([]unsummed, error) {
 	picture, l, err := loadPicture(s.writer)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.picture = picture
 	for _, f := range l.findings {
 		s.options.Log.Error("damage found", "path", s.options.Path, "found", f.String())
 	}
-	if len(l.unsummed) == 0 {
+	return l.unsummed, nil
+}
+
+// addSums gives rows of an older version their checksums. Without them, for want of room
+// or after a crash, the next start adds them.
+func (s *Store) addSums(rows []unsummed) error {
+	if len(rows) == 0 {
 		return nil
 	}
-	if _, err := s.writer.exec(begin, nil); err != nil {
-		return err
-	}
-	for _, u := range l.unsummed {
-		if _, err = s.writer.exec(u.statement, number(nil, u.args)); err != nil {
-			break
+	err := s.explicit(func() error {
+		for _, u := range rows {
+			if _, err := s.writer.exec(u.statement, number(nil, u.args)); err != nil {
+				return err
+			}
 		}
-	}
-	if err == nil {
-		_, err = s.writer.exec(commit, nil)
-	}
-	if err != nil {
-		_, _ = s.writer.exec(rollback, nil)
+		return nil
+	})
+	switch {
+	case err == nil:
+		s.committed()
+	case isFull(err):
+		return nil
 	}
 	return err
 }
