@@ -185,11 +185,11 @@ func (s *stepped) doubt() (text string) {
 }
 
 // await waits until something holds, and says what if it never does.
-func (s *stepped) await(what string, holds func() bool) {
-	s.t.Helper()
+func (p *process) await(what string, holds func() bool) {
+	p.t.Helper()
 	for end := time.Now().Add(20 * time.Second); !holds(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(end) {
-			s.t.Fatalf("never: %s", what)
+			p.t.Fatalf("never: %s", what)
 		}
 	}
 }
