@@ -153,9 +153,17 @@ func (t *Topic) expect(version string) error {
 	return nil
 }
 
+// forget has a removed topic found no more.
+func (b *Broker) forget(t *Topic) {
+	t.gone.Store(true)
+	b.mu.Lock()
+	delete(b.topics, fold(t.name))
+	b.mu.Unlock()
+}
+
 // RemoveTopic removes a topic, its groups and its messages. Consumers are told
 // that their group is gone. Unless version is "", the topic must have it.
-func (b *Broker) RemoveTopic(ctx context.Context, name, version, actor string) error {
+func (b *Broker) RemoveTopic(_ context.Context, name, version, actor string) error {
 	b.admin.Lock()
 	defer b.admin.Unlock()
 	t, err := b.Topic(name)
@@ -165,16 +173,16 @@ func (b *Broker) RemoveTopic(ctx context.Context, name, version, actor string) e
 	if err != nil {
 		return err
 	}
-	err = b.commit(ctx, &storage.Atomic{Ops: []storage.Op{
+	err = b.commitThen(&storage.Atomic{Ops: []storage.Op{
 		&storage.RemoveTopic{Topic: t.id}, b.audit(actor, "topic.remove", t.name, t.extent()),
-	}})
+	}}, func(err error) {
+		if err == nil {
+			b.forget(t)
+		}
+	})
 	if err != nil {
 		return err
 	}
-	t.gone.Store(true)
-	b.mu.Lock()
-	delete(b.topics, fold(t.name))
-	b.mu.Unlock()
 	for _, g := range t.Groups() {
 		g.end()
 	}

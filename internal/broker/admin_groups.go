@@ -210,7 +210,7 @@ func (g *Group) expect(version string) error {
 
 // RemoveGroup removes a group. Its consumers are told that it is gone. Unless
 // version is "", the group must have it.
-func (b *Broker) RemoveGroup(ctx context.Context, topic, name, version, actor string) error {
+func (b *Broker) RemoveGroup(_ context.Context, topic, name, version, actor string) error {
 	b.admin.Lock()
 	defer b.admin.Unlock()
 	g, err := b.Group(topic, name)
@@ -220,13 +220,17 @@ func (b *Broker) RemoveGroup(ctx context.Context, topic, name, version, actor st
 	if err != nil {
 		return err
 	}
-	err = b.commit(ctx, audited(b.audit(actor, "group.remove", g.t.name+"/"+g.name, ""), g.name, &storage.RemoveGroup{Group: g.id}))
+	remove := audited(b.audit(actor, "group.remove", g.t.name+"/"+g.name, ""), g.name, &storage.RemoveGroup{Group: g.id})
+	err = b.commitThen(remove, func(err error) {
+		if err == nil || errors.Is(err, storage.ErrNotFound) {
+			g.t.mu.Lock()
+			delete(g.t.groups, fold(g.name))
+			g.t.mu.Unlock()
+		}
+	})
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return err
 	}
-	g.t.mu.Lock()
-	delete(g.t.groups, fold(g.name))
-	g.t.mu.Unlock()
 	g.end()
 	b.opts.Changed()
 	return nil

@@ -206,6 +206,22 @@ func (b *Broker) commit(ctx context.Context, ops ...storage.Op) error {
 	return b.writer.Do(context.WithoutCancel(ctx), ops...)
 }
 
+// commitThen commits one op, waits for that, and calls done with the outcome before anyone
+// hears of what was committed later: so what others see in memory agrees with the answers
+// they get. done must not block.
+func (b *Broker) commitThen(op storage.Op, done func(error)) error {
+	over := make(chan struct{})
+	t := &storage.Ticket{Ops: []storage.Op{op}, Done: func(t *storage.Ticket) {
+		done(t.Errs[0])
+		close(over)
+	}}
+	if err := b.writer.Submit(t); err != nil {
+		return err
+	}
+	<-over
+	return t.Errs[0]
+}
+
 // now is the wall clock in Unix milliseconds.
 func (b *Broker) now() int64 { return b.opts.Now().UnixMilli() }
 
