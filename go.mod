@@ -6,6 +6,7 @@ go 1.26.0
 ignore ./webui/node_modules
 
 require (
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/coder/websocket v1.8.15
 	github.com/go-chi/chi/v5 v5.5.0
 	github.com/knadh/koanf/parsers/yaml v1.1.1

@@ -36,9 +36,10 @@ type mutant struct {
 
 // The finders.
 const (
-	kills   = "kills"
-	repeats = "repeats"
-	cuts    = "power cuts"
+	kills    = "kills"
+	repeats  = "repeats"
+	cuts     = "power cuts"
+	compared = "histories"
 )
 
 func when(name string) string { return fmt.Sprintf("mutant(%q)", name) }
@@ -66,6 +67,7 @@ const (
 func mutants() []mutant {
 	return []mutant{
 		{"ids-forgotten", repeats, "messages are stored, want", []patch{{once, recall, "now < k.until && !" + when("ids-forgotten") + " {"}}},
+		{"ids-forgotten", compared, "not linearizable", nil},
 		{"offsets-reused", kills, `"lost":[1-9]|beyond the end of the log`, []patch{
 			{loaded, forward, "\tif !" + when("offsets-reused") + " {\n" + forward + "}\n"},
 			{prepared, insert, `map[bool]string{true: "INSERT OR REPLACE", false: "INSERT"}[` + when("offsets-reused") + `] + " INTO blocks (" + blockColumns + ", bodies) VALUES`},
@@ -118,11 +120,11 @@ func TestMutantsAreFound(t *testing.T) {
 				t.Errorf("%s did not find the fault: %s", m.finder, said)
 				r.Broken++
 			}
-			r.Add(m.name+" found by", m.finder)
+			r.Add(m.name, "found by "+m.finder)
 		})
 	}
 	t.Run("none", func(t *testing.T) {
-		for _, finder := range []string{kills, repeats, cuts} {
+		for _, finder := range []string{kills, repeats, cuts, compared} {
 			if failed, said := lookFor(t, binary, finder, ""); failed {
 				t.Errorf("%s found what is not there: %s", finder, said)
 			}
@@ -173,6 +175,13 @@ func find(t *testing.T, finder string) {
 		}
 	case repeats:
 		TestRepeatedMessagesWithDedupAreStoredOnceAcrossKills(t)
+	case compared:
+		h := newHistories(realBroker(t, "fsync"))
+		for n := 1; n <= 5 && !t.Failed(); n++ {
+			if broken := h.one(n); len(broken) > 0 {
+				t.Errorf("history %d is not linearizable: %s", n, broken)
+			}
+		}
 	case cuts:
 		if _, lost := cutPower(t, faultdisk.Kinds()[0]); lost > 0 {
 			t.Errorf("%d messages are lost", lost)
