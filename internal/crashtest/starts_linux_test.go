@@ -218,7 +218,7 @@ func TestFileSystemThatTurnsReadOnly(t *testing.T) {
 		longest = max(longest, time.Since(began))
 		_ = cmd.Wait()
 		<-asked
-		if code := p.cmd.ProcessState.ExitCode(); code != exitIO || !strings.Contains(p.stderr.String(), "disk I/O error") {
+		if code := p.cmd.ProcessState.ExitCode(); code != exitIO || !strings.Contains(p.stderr.String(), "read-only file system") {
 			r.Broken++
 			t.Errorf("exit code %d, want 74: %s", code, &p.stderr)
 		}

@@ -26,7 +26,8 @@ type vfs struct {
 
 	tables []uintptr // *lib.Tsqlite3_io_methods, in memory of libc
 
-	unread atomic.Bool // a read has failed
+	unread atomic.Bool   // a read has failed
+	wrong  atomic.Uint32 // the system's error of the last write that failed
 }
 
 // The C functions that are replaced.
@@ -130,8 +131,11 @@ func (v *vfs) honest(tls *libc.TLS, file uintptr) {
 	})
 	replace(v, &table.FxWrite, func(tls *libc.TLS, file, buf uintptr, n int32, offset int64) int32 {
 		rc := write(tls, file, buf, n, offset)
-		if rc == lib.SQLITE_IOERR_WRITE && lastErrno(tls, control, file) == syscall.EDQUOT {
-			rc = lib.SQLITE_FULL
+		if rc == lib.SQLITE_IOERR_WRITE {
+			why := lastErrno(tls, control, file)
+			if v.wrong.Store(uint32(why)); why == syscall.EDQUOT {
+				rc = lib.SQLITE_FULL
+			}
 		}
 		return rc
 	})
@@ -154,6 +158,15 @@ func noRoom(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is
 func (v *vfs) judge(err error) error {
 	if errors.Is(err, storage.ErrDamaged) && v.unread.Load() {
 		return fmt.Errorf("%w: the disk failed to read (%v)", storage.ErrUnavailable, err) //nolint:errorlint // not what it wraps
+	}
+	return err
+}
+
+// explain adds to an error of a write what the system said of it, which SQLite keeps to
+// itself.
+func (v *vfs) explain(err error) error {
+	if why := v.wrong.Load(); why != 0 && code(err) == lib.SQLITE_IOERR_WRITE {
+		return fmt.Errorf("%w: %v", err, syscall.Errno(why)) //nolint:errorlint // words for people
 	}
 	return err
 }
