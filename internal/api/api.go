@@ -169,8 +169,9 @@ func (h *handler) guard(next http.Handler) http.Handler {
 	}))
 	protected := cross.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if err := CheckHost(req.Host, h.Hosts); err != nil {
-			h.problem(w, req, err)
+		if req.Host != "" && !auth.KnownHost(req.Host, h.Hosts) {
+			w.Header().Set("Connection", "close")
+			h.problem(w, req, &misdirected{auth.Misdirected(req.Host)})
 			return
 		}
 		w.Header().Set("X-Content-Type-Options", "nosniff")

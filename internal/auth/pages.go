@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -35,6 +36,11 @@ func KnownHost(host string, hosts []string) bool {
 	}
 	name = strings.ToLower(name)
 	return name == "localhost" || strings.HasSuffix(name, ".localhost") || slices.Contains(hosts, name)
+}
+
+// Misdirected says that a Host header does not name this server, and what would.
+func Misdirected(host string) string {
+	return "this server does not go by the name " + strconv.Quote(host[:min(len(host), 100)]) + ": use its address, or start it with --advertise"
 }
 
 // AllowedOrigin reports whether one of the patterns of hosts lets a page's origin in;

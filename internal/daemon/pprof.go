@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"time"
+
+	"github.com/rushmore/zbus-go/internal/server"
 )
 
 // serveProfiles serves profiles on a loopback address until ctx ends. With no
@@ -25,7 +27,7 @@ func serveProfiles(ctx context.Context, address string) error {
 	if err != nil {
 		return fmt.Errorf("pprof: %w", err)
 	}
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	srv := &http.Server{Handler: server.OnlyHosts([]string{}, mux), ReadHeaderTimeout: 5 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
 	defer stop()
 	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {

@@ -15,6 +15,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/gateway"
 	"github.com/rushmore/zbus-go/internal/live"
 	"github.com/rushmore/zbus-go/internal/metrics"
+	"github.com/rushmore/zbus-go/internal/server"
 	"github.com/rushmore/zbus-go/internal/stats"
 	"github.com/rushmore/zbus-go/webui"
 )
@@ -42,10 +43,11 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 		ReadLimit: 2*cfg.MaxBody + 1<<20, FrameBytes: memory.frames,
 	})
 	calls := &caller.Caller{Broker: p.broker, Calls: p.calls, Stopping: p.stopping.Done()}
+	known := func(h http.Handler) http.Handler { return server.OnlyHosts(hosts(cfg), h) }
 	return map[string]http.Handler{
-		gateway.Base: gateway.New(gateway.Options{Broker: p.broker, Caller: calls, Log: p.log, MaxBody: cfg.MaxBody, Hosts: hosts(cfg)}),
-		"/ui":        console, "/ui/": console,
-		"/metrics": numbers,
+		gateway.Base: known(gateway.New(gateway.Options{Broker: p.broker, Caller: calls, Log: p.log, MaxBody: cfg.MaxBody})),
+		"/ui":        known(console), "/ui/": known(console),
+		"/metrics": known(numbers),
 		"/api/": api.New(api.Options{
 			Broker: p.broker, Calls: p.calls, Caller: calls, Stats: p.stats, Log: p.log, Contract: zbus.OpenAPI(), Channels: zbus.AsyncAPI(), Live: p.live,
 			Server: info, Sessions: p.sessions, Disconnect: p.disconnect, Readers: &p.readers, Backup: p.takeBackup, Stopping: p.stopping.Done(),

@@ -24,8 +24,6 @@ type Options struct {
 	Log    *slog.Logger
 	// MaxBody is the limit for the body of a message, in bytes.
 	MaxBody int64
-	// Hosts are names of this server, as in api.Options.
-	Hosts []string
 }
 
 // New makes the handler for all below Base.
@@ -60,10 +58,6 @@ func routeOf(ctx context.Context) *route {
 // ServeHTTP finds the topic. The rest is that of a reverse proxy whose transport makes
 // calls.
 func (g *gateway) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	if err := api.CheckHost(req.Host, g.opts.Hosts); err != nil {
-		g.fail(w, req, err)
-		return
-	}
 	r, err := g.find(req)
 	if err != nil {
 		g.fail(w, req, err)

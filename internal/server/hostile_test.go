@@ -346,7 +346,7 @@ func TestBodiesOfManyConnectionsShareOneLimit(t *testing.T) {
 			defer conn.Close()
 			all = append(all, conn)
 			go func() {
-				_, _ = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: a%d\r\nContent-Length: %d\r\n\r\n%s", url, i, len(body)+1, body)
+				_, _ = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: a%d.localhost\r\nContent-Length: %d\r\n\r\n%s", url, i, len(body)+1, body)
 			}()
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/rushmore/zbus-go/internal/auth"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
@@ -31,10 +32,14 @@ const homePage = `<!doctype html>
 // are routes to the same functions.
 func (s *Server) newHTTP() *http.Server {
 	r := chi.NewRouter()
-	r.Use(s.counted, s.others, s.upgrades, s.commanded)
-	r.Get("/", func(w http.ResponseWriter, req *http.Request) {
+	r.Use(s.counted, s.others, s.known, s.upgrades, s.commanded)
+	readable := func(path string, h http.HandlerFunc) {
+		r.Get(path, h)
+		r.Head(path, h)
+	}
+	readable("/", func(w http.ResponseWriter, req *http.Request) {
 		if req.URL.Query().Has(wire.HeaderCmd) {
-			s.command(w, req)
+			s.urlCommand(w, req)
 			return
 		}
 		w.Header().Set("Vary", "Accept")
@@ -46,19 +51,19 @@ func (s *Server) newHTTP() *http.Server {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		_, _ = io.WriteString(w, homePage)
 	})
-	r.Get("/healthz", func(w http.ResponseWriter, _ *http.Request) {
+	readable("/healthz", func(w http.ResponseWriter, _ *http.Request) {
 		if s.draining.Load() {
 			http.Error(w, "shutting down", http.StatusServiceUnavailable)
 			return
 		}
 		_, _ = io.WriteString(w, "ok\n")
 	})
-	r.Get("/readyz", s.ready)
+	readable("/readyz", s.ready)
 	for name := range s.verbs {
-		r.HandleFunc("/"+name, s.command)
-		r.HandleFunc("/"+name+"/*", s.command)
+		r.HandleFunc("/"+name, s.urlCommand)
+		r.HandleFunc("/"+name+"/*", s.urlCommand)
 	}
-	r.HandleFunc("/*", s.command) // a topic, perhaps
+	r.HandleFunc("/*", s.urlCommand) // a topic, perhaps
 	return &http.Server{
 		Handler:           r,
 		ReadHeaderTimeout: headTimeout,
@@ -118,6 +123,37 @@ func encrypted(ctx context.Context, conn net.Conn) context.Context {
 		}
 	}
 	return ctx
+}
+
+// OnlyHosts lets next serve requests whose Host names this server, as [auth.KnownHost] judges it.
+// The connection of any other ends with the refusal: what it asks for next is not looked at.
+func OnlyHosts(hosts []string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.Host != "" && !auth.KnownHost(req.Host, hosts) { // HTTP/1.0 has none
+			w.Header().Set("Connection", "close")
+			http.Error(w, auth.Misdirected(req.Host), http.StatusMisdirectedRequest)
+			return
+		}
+		next.ServeHTTP(w, req)
+	})
+}
+
+// known refuses requests that are for another server.
+func (s *Server) known(next http.Handler) http.Handler { return OnlyHosts(s.opts.Hosts, next) }
+
+// urlCommand runs a command that the URL names: HEAD, OPTIONS and the like must not.
+func (s *Server) urlCommand(w http.ResponseWriter, req *http.Request) {
+	if !plain(req.Method) {
+		w.Header().Set("Allow", "GET, POST, PUT")
+		http.Error(w, req.Method+" does not run commands: use GET, POST or PUT", http.StatusMethodNotAllowed)
+		return
+	}
+	if auth.CrossSite(req.Host, req.Header.Get("Origin"), req.Header.Get("Sec-Fetch-Site"), s.opts.Origins) {
+		w.Header().Set("Connection", "close")
+		http.Error(w, otherOrigin, http.StatusForbidden)
+		return
+	}
+	s.command(w, req)
 }
 
 // counted counts the requests that are being handled.
@@ -313,6 +349,7 @@ func (s *Server) messageOf(w http.ResponseWriter, req *http.Request, counted *co
 func writeHTTP(w http.ResponseWriter, items []item) {
 	var e encoder
 	e.init()
+	e.web = true
 	e.add(&items[0])
 	err := copyResponse(w, e.buf[:e.ends[0]])
 	for i := range items {
@@ -324,6 +361,10 @@ func writeHTTP(w http.ResponseWriter, items []item) {
 	}
 }
 
+// apart keeps a page from being one of this server's origin, whose cookies and answers it
+// could use.
+const apart = "sandbox allow-scripts allow-forms allow-popups allow-downloads"
+
 func copyResponse(w http.ResponseWriter, raw []byte) error {
 	resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(raw)), nil)
 	if err != nil {
@@ -333,10 +374,14 @@ func copyResponse(w http.ResponseWriter, raw []byte) error {
 	defer func() { _ = resp.Body.Close() }()
 	h := w.Header()
 	h["Content-Type"] = nil // none, rather than one guessed from a client's bytes
+	h.Set("X-Content-Type-Options", "nosniff")
 	for k, v := range resp.Header {
 		if k != "Connection" {
 			h[k] = v
 		}
+	}
+	if t := h.Get("Content-Type"); t != "" && h.Get("Content-Security-Policy") == "" && !wire.SafeType(t) {
+		h.Set("Content-Security-Policy", apart) // a page that a service has made
 	}
 	w.WriteHeader(resp.StatusCode)
 	if _, err := io.Copy(w, resp.Body); err != nil {

@@ -42,10 +42,10 @@ func TestACloseIsAnnouncedAndEverythingBeforeItIsAnswered(t *testing.T) {
 	b := start(t)
 	b.dial(t).ok("declare topic=T")
 	for _, last := range []string{
-		"GET /ping HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-		"GET /produce/T HTTP/1.0\r\nHost: a\r\n\r\n",
-		"GET /tracker HTTP/1.0\r\nHost: a\r\n\r\n",
-		"GET /consume/none HTTP/1.0\r\nHost: a\r\n\r\n",
+		"GET /ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+		"GET /produce/T HTTP/1.0\r\nHost: localhost\r\n\r\n",
+		"GET /tracker HTTP/1.0\r\nHost: localhost\r\n\r\n",
+		"GET /consume/none HTTP/1.0\r\nHost: localhost\r\n\r\n",
 	} {
 		c := b.dial(t)
 		c.write(strings.Repeat(http11("POST", "/produce/T", "m", ""), 20) + last + http11("GET", "/ping", "", ""))
@@ -58,9 +58,9 @@ func TestACloseIsAnnouncedAndEverythingBeforeItIsAnswered(t *testing.T) {
 		c.closed() // what came after the last request is not answered
 	}
 	for _, silent := range []string{
-		"GET /heartbeat HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-		"GET /produce/T?ack=0 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-		"GET /route/x HTTP/1.0\r\nHost: a\r\n\r\n",
+		"GET /heartbeat HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+		"GET /produce/T?ack=0 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+		"GET /route/x HTTP/1.0\r\nHost: localhost\r\n\r\n",
 	} {
 		c := b.dial(t)
 		c.write(silent)
@@ -75,7 +75,7 @@ func TestConnectionsChangeSidesWithPipelinedBytes(t *testing.T) {
 	b.dial(t).ok("declare topic=Empty")
 	produce, healthz := http11("POST", "/produce/T", "body", ""), http11("GET", "/healthz", "", "")
 	consume := http11("GET", "/consume/T", "", "")
-	chunked := "POST /T HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nbod\r\n1\r\ny\r\n0\r\n\r\n"
+	chunked := "POST /T HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nbod\r\n1\r\ny\r\n0\r\n\r\n"
 	for name, c := range map[string]struct {
 		raw  string
 		want []string // "#" is a time
@@ -110,7 +110,7 @@ func TestExpectIsAnsweredWith100Continue(t *testing.T) {
 	for _, url := range []string{"/produce/T", "/T"} { // a session; the HTTP side
 		conn := b.tcp(t)
 		r := bufio.NewReader(conn)
-		head := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", url, len(body))
+		head := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", url, len(body))
 		if res, _ := exchange(t, conn, r, head); res.status != 100 {
 			t.Fatalf("%s: %+v", url, res)
 		}
@@ -120,7 +120,7 @@ func TestExpectIsAnsweredWith100Continue(t *testing.T) {
 		if res, _ := exchange(t, conn, r, http11("GET", "/consume/T", "", "")); res.body != body {
 			t.Errorf("%s: consumed %d bytes", url, len(res.body))
 		}
-		head = fmt.Sprintf("POST %s HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", url, 2<<20)
+		head = fmt.Sprintf("POST %s HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", url, 2<<20)
 		if res, _ := exchange(t, conn, r, head); res.status != 413 && res.status != 417 {
 			t.Errorf("%s: too large a body is expected: %+v", url, res)
 		}
@@ -208,7 +208,7 @@ func TestHTTPBodiesAreLimited(t *testing.T) {
 				body := strings.Repeat("x", size)
 				raw := http11("POST", url, body, "")
 				if chunked {
-					raw = fmt.Sprintf("POST %s HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", url, size, body)
+					raw = fmt.Sprintf("POST %s HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", url, size, body)
 				}
 				conn := b.tcp(t)
 				if res, _ := exchange(t, conn, bufio.NewReader(conn), raw); res.status != status {

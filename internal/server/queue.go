@@ -178,6 +178,8 @@ type encoder struct {
 	// http10 asks for "connection: keep-alive" in every message: clients of
 	// HTTP/1.0 close the connection without it.
 	http10 bool
+	// web has deliveries made as HTTP clients get them: see [wire.Inert].
+	web bool
 
 	// What the stored headers of the delivery at hand have said. Fields, and
 	// header a method, because a closure would cost allocations a message.
@@ -195,7 +197,17 @@ func (e *encoder) storedHeader(name, value string) bool {
 	case wire.HeaderOriginURL:
 		e.url = true
 	}
-	e.buf = wire.AppendField(e.buf, name, value)
+	switch {
+	case !e.web || wire.Outward(name):
+		e.buf = wire.AppendField(e.buf, name, value)
+	case name == wire.HeaderContentType && wire.SafeType(value):
+		e.buf = wire.AppendField(e.buf, name, value)
+	default:
+		if name == wire.HeaderContentType {
+			e.buf = append(e.buf, "content-type: application/octet-stream\r\ncontent-disposition: attachment\r\n"...)
+		}
+		e.buf = wire.AppendField(append(e.buf, wire.HeaderEnvelope...), name, value)
+	}
 	return true
 }
 
@@ -241,6 +253,9 @@ func (e *encoder) delivery(b *broker.Batch, i int) {
 	e.start(200)
 	e.buf = wire.AppendField(e.buf, wire.HeaderID, b.ID)
 	e.buf = wire.AppendField(e.buf, wire.HeaderOriginID, r.ID)
+	if e.web {
+		e.buf = append(e.buf, wire.Inert...)
+	}
 	e.topic, e.url = false, false
 	if r.Headers != "" {
 		// A damaged header block would have failed the record's checksum.

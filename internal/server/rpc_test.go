@@ -78,7 +78,7 @@ func (b *instance) post(t testing.TB, method, path, body string) result {
 	t.Helper()
 	conn := b.tcp(t)
 	return keepAlive(t, conn, func(m, u, body string) string {
-		return strings.Replace(http11(m, u, body, ""), "Host: zbus", "Host: "+b.addr, 1)
+		return strings.Replace(http11(m, u, body, ""), "Host: localhost", "Host: "+b.addr, 1)
 	})(t, method, path, body)
 }
 

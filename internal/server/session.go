@@ -67,6 +67,7 @@ type session struct {
 	finishing atomic.Bool
 	hungUp    atomic.Bool // see hangUp
 	http10    atomic.Bool
+	web       atomic.Bool            // its last request was made by an HTTP client
 	stopAt    atomic.Pointer[string] // reply to this request, then close
 
 	// Owned by whoever sends; see queue.
@@ -373,15 +374,22 @@ func (s *session) idle(conn net.Conn) {
 	}
 }
 
-// mine reports whether a request is one for a session.
+// mine reports whether a request is one for a session. Of those with a cmd header only the
+// first of a connection is looked at.
 func (s *session) mine(m *wire.Message) bool {
-	if _, ok := m.Lookup(wire.HeaderCmd); ok || m.Status != 0 || m.Malformed {
+	_, command := m.Lookup(wire.HeaderCmd)
+	_, host := m.Lookup(wire.HeaderHost)
+	switch {
+	case m.Status != 0 || m.Malformed || command && s.vetted:
+		return true
+	case !host:
+		return !probe(m.URL, m.Minor)
+	case byBrowser(m.Lookup):
+		return false
+	case command:
 		return true
 	}
-	if _, ok := m.Lookup(wire.HeaderHost); !ok {
-		return true
-	}
-	return s.srv.isVerbURL(m.URL) && m.Get(wire.HeaderUpgrade) == ""
+	return s.srv.isVerbURL(m.URL) && plain(m.Method) && m.Get(wire.HeaderUpgrade) == ""
 }
 
 // linger waits for the end of a connection whose last reply is still to be sent.

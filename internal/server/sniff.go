@@ -104,12 +104,40 @@ func (s *Server) forHTTP(r *wire.Reader) bool {
 	_, host := r.PeekField(wire.HeaderHost)
 	path, _, _ := strings.Cut(string(r.PeekURL()), "?")
 	switch {
-	case host && s.elsewhere(path) != nil:
+	case !host:
+		return !command && probe(path, r.PeekMinor())
+	case s.elsewhere(path) != nil:
 		return true // whatever else its headers say: they are another program's
-	case command || !host:
+	case byBrowser(func(name string) (string, bool) { v, ok := r.PeekField(name); return string(v), ok }):
+		return true
+	case command:
 		return false
 	}
-	return !s.isVerbURL(path)
+	return !s.isVerbURL(path) || !plain(string(r.PeekMethod()))
+}
+
+// byBrowser reports whether a browser sends a request, as far as its headers tell: no page
+// can keep its browser from sending Accept-Encoding, and clients of the protocol never do.
+// Browsers are served by net/http, so that one guard stands before all that they ask for.
+func byBrowser(lookup func(name string) (string, bool)) bool {
+	for _, name := range []string{"accept-encoding", "origin", "sec-fetch-site"} {
+		if _, ok := lookup(name); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// plain reports whether a method may run a command that only the URL names.
+func plain(method string) bool {
+	return method == http.MethodGet || method == http.MethodPost || method == http.MethodPut
+}
+
+// probe reports whether a request without a host is one of HTTP/1.0 for the health of the
+// server, as simple monitors send it.
+func probe(url string, minor int) bool {
+	path, _, _ := strings.Cut(url, "?")
+	return minor == 0 && (path == "/healthz" || path == "/readyz")
 }
 
 // isVerbURL reports whether the first segment of a path is a command.

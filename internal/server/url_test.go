@@ -30,7 +30,7 @@ type carrier func(t testing.TB, method, url, body string) result
 
 // http11 is a request as HTTP tools write it.
 func http11(method, url, body, extra string) string {
-	return fmt.Sprintf("%s %s HTTP/1.1\r\nHost: zbus\r\nUser-Agent: test\r\nAccept: */*\r\n%sContent-Length: %d\r\n\r\n%s", method, url, extra, len(body), body)
+	return fmt.Sprintf("%s %s HTTP/1.1\r\nHost: localhost\r\nUser-Agent: test\r\nAccept: */*\r\n%sContent-Length: %d\r\n\r\n%s", method, url, extra, len(body), body)
 }
 
 // exchange sends a request and reads its response as HTTP.
@@ -114,7 +114,7 @@ var carriers = []struct {
 	}},
 	{"chunked", func(t testing.TB, b *instance) carrier {
 		return keepAlive(t, b.tcp(t), func(m, u, body string) string {
-			raw := m + " " + u + " HTTP/1.1\r\nHost: zbus\r\nTransfer-Encoding: chunked\r\n\r\n"
+			raw := m + " " + u + " HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
 			for _, c := range body {
 				raw += fmt.Sprintf("%x\r\n%c\r\n", len(string(c)), c)
 			}
@@ -293,7 +293,7 @@ func TestTheCmdHeaderWinsAndTheURLIsNotLookedAt(t *testing.T) {
 	c := b.dial(t)
 	c.ok("declare topic=T")
 	for _, url := range []string{"/consume/none", "/T?cmd=remove", "/produce/none?topic=none&body=url", "/healthz"} {
-		for _, host := range []string{"", "Host: zbus\r\n"} {
+		for _, host := range []string{"", "Host: localhost\r\n"} {
 			c.write("GET " + url + " HTTP/1.1\r\n" + host + "cmd: produce\r\ntopic: T\r\nid: 1\r\ncontent-length: 4\r\n\r\nbody")
 			if a := c.recv(); a.Status != 200 {
 				t.Errorf("%s: %d %q", url, a.Status, a.Body)

@@ -59,10 +59,14 @@ func (s *session) handle(m *wire.Message) {
 	}
 	last := closes(m) // a URL has no say in it
 	cmd := strings.ToLower(m.Get(wire.HeaderCmd))
-	refusal := ""
+	status, refusal := 0, ""
 	if cmd == "" || !s.vetted {
-		refusal = s.srv.outsider(m, cmd == "")
+		status, refusal = s.srv.outsider(m, cmd == "")
+		last = last || status != 0 // what it asks for next is not looked at
 		s.vetted = true
+	}
+	if _, host := m.Lookup(wire.HeaderHost); s.web.Load() != (cmd == "" && host) {
+		s.web.Store(!s.web.Load())
 	}
 	if cmd == "" && !m.Malformed {
 		cmd = s.fromURL(m)
@@ -78,8 +82,8 @@ func (s *session) handle(m *wire.Message) {
 		after := strings.Clone(id) // it outlives the message
 		s.stopAt.Store(&after)
 	}
-	if refusal != "" {
-		s.send(http.StatusForbidden, id, refusal)
+	if status != 0 {
+		s.send(status, id, refusal)
 		return
 	}
 	if cmd == "" && m.Malformed {
@@ -102,19 +106,20 @@ func (s *session) handle(m *wire.Message) {
 }
 
 // outsider says why a request is refused that a page of another site made a browser
-// send; "" for all others. A page can ask for any URL, but it can set the header of a
-// command only under a name that it had pointed to this server. No page can keep its
-// browser from sending Accept-Encoding; clients of the protocol never do.
-func (s *Server) outsider(m *wire.Message, url bool) string {
-	host := m.Get(wire.HeaderHost)
-	if _, browser := m.Lookup("accept-encoding"); browser && !auth.KnownHost(host, s.opts.Hosts) {
-		return "This server does not go by the name " + clip(host) + ": use its address, or start it with --advertise"
+// send; status is 0 for all others. A page can ask for any URL, but it can set the header
+// of a command only under a name that it had pointed to this server.
+func (s *Server) outsider(m *wire.Message, url bool) (status int, text string) {
+	host, named := m.Lookup(wire.HeaderHost)
+	if named && (url || byBrowser(m.Lookup)) && !auth.KnownHost(host, s.opts.Hosts) {
+		return http.StatusMisdirectedRequest, auth.Misdirected(host)
 	}
 	if url && auth.CrossSite(host, m.Get("origin"), m.Get("sec-fetch-site"), s.opts.Origins) {
-		return "This page is of another origin: start the broker with --allow-origin to let it in"
+		return http.StatusForbidden, otherOrigin
 	}
-	return ""
+	return 0, ""
 }
+
+const otherOrigin = "This page is of another origin: start the broker with --allow-origin to let it in"
 
 // unknown answers what is no command.
 func (s *session) unknown(id, cmd string, m *wire.Message) {

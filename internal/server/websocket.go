@@ -9,7 +9,6 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/rushmore/zbus-go/internal/auth"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
@@ -17,10 +16,6 @@ import (
 // connect from this server's own origin and from those that are allowed; a client
 // that is no browser sends no origin.
 func (s *Server) serveWebSocket(w http.ResponseWriter, req *http.Request) {
-	if req.Header.Get("Origin") != "" && !auth.KnownHost(req.Host, s.opts.Hosts) {
-		http.Error(w, "this server does not go by the name "+clip(req.Host), http.StatusMisdirectedRequest)
-		return
-	}
 	ws, err := websocket.Accept(w, req, &websocket.AcceptOptions{
 		CompressionMode:    websocket.CompressionDisabled,
 		OriginPatterns:     s.opts.Origins,

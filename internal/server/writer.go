@@ -134,7 +134,7 @@ func (s *session) encoder() *encoder {
 	if cap(e.buf) > keepBytes {
 		e.buf = nil
 	}
-	e.http10 = s.http10.Load()
+	e.http10, e.web = s.http10.Load(), s.web.Load()
 	e.reset()
 	return e
 }

@@ -148,6 +148,23 @@ func (r *Reader) PeekURL() []byte {
 	return head[r.head.start.url:r.head.start.urlEnd]
 }
 
+// PeekMethod returns the method of the message that Peek shows, empty for a response.
+func (r *Reader) PeekMethod() []byte {
+	head, ok := r.Peek()
+	if !ok || r.head.start.status != 0 {
+		return nil
+	}
+	return head[:r.head.start.method]
+}
+
+// PeekMinor returns the minor version of HTTP of the message that Peek shows.
+func (r *Reader) PeekMinor() int {
+	if _, ok := r.Peek(); !ok {
+		return 1
+	}
+	return r.head.start.minor
+}
+
 // PeekField returns the last value of a header (name in lower case) of the
 // message that Peek shows. The framing headers are not found.
 func (r *Reader) PeekField(name string) (value []byte, ok bool) {
