@@ -63,13 +63,16 @@ func (s *session) declare(m *wire.Message) {
 			return
 		}
 	}
-	g, _, err := b.DeclareGroup(s.admin(), spec)
+	g, grouped, err := b.DeclareGroup(s.admin(), spec)
 	if err != nil {
 		if created {
 			err = halfDeclared(t, err)
 		}
 		s.fail(id, err)
 		return
+	}
+	if created || grouped {
+		s.srv.tracker.announce(s)
 	}
 	if group == "" {
 		s.sendJSON(id, s.srv.topicInfo(t, exactLag))

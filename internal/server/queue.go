@@ -32,6 +32,7 @@ type item struct {
 	id       string // of the request that raw answers, "" for a push
 	produced *produced
 	batch    *broker.Batch
+	alone    bool // sent by a write of its own: see tracker.push
 }
 
 // loneBytes is the size up to which a message that is alone is sent by others

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -349,6 +350,46 @@ func TestSubscribersAreToldSoonAfterADeclare(t *testing.T) {
 		}
 	}
 }
+
+// The original's clients look a new topic up in the table that pushes bring as soon as its
+// declaration is answered.
+func TestSubscribersKnowBeforeADeclareIsAnswered(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	sub, c := b.dial(t), b.dial(t)
+	sub.ok("track_sub")
+	c.ok("track_sub")
+	for i := range 5 {
+		for _, x := range []struct{ line, name string }{
+			{"declare topic=New" + strconv.Itoa(i), `"New` + strconv.Itoa(i) + `":{`},
+			{"declare consume_group=g" + strconv.Itoa(i) + " topic=New" + strconv.Itoa(i), `"groupName":"g` + strconv.Itoa(i)},
+		} {
+			c.send(x.line + " id=declared")
+			known := false
+			for a := c.recv(); a.Get("id") != "declared"; a = c.recv() {
+				known = known || strings.Contains(string(a.Body), x.name)
+			}
+			if !known {
+				t.Errorf("%s: answered before the client was told", x.line)
+			}
+			// For others it is in the receive buffer by then: the next push would come later.
+			_ = sub.conn.SetReadDeadline(time.Now().Add(pushDelay / 4))
+			for told := false; !told; {
+				m, err := sub.r.Next()
+				if m == nil && err == nil {
+					err = sub.r.Fill()
+				}
+				if err != nil {
+					t.Fatalf("%s: answered before others were told: %v", x.line, err)
+				}
+				told = m != nil && strings.Contains(string(m.Body), x.name)
+			}
+		}
+	}
+}
+
+// pushDelay is how long pushes wait for what else changes.
+const pushDelay = 20 * time.Millisecond
 
 func TestOnlySilentConnectionsAreClosedAsIdle(t *testing.T) {
 	t.Parallel()

@@ -14,6 +14,10 @@ import (
 // pushDelay gathers changes that come together into one push.
 const pushDelay = 20 * time.Millisecond
 
+// announceTime is how long those who subscribe have to read of something new before its
+// maker hears that it is there.
+const announceTime = 15 * time.Millisecond
+
 // tracker tells subscribers about this server's topics and groups. Every server
 // is one.
 type tracker struct {
@@ -21,6 +25,7 @@ type tracker struct {
 	dirty   chan struct{} // capacity 1: something changed since the last push
 	version atomic.Int64  // of the last info given out
 	changes atomic.Int64  // how often something changed
+	shown   atomic.Int64  // changes that the last push had
 
 	mu   sync.Mutex
 	subs map[*session]struct{} // guarded by mu
@@ -90,13 +95,30 @@ func (t *tracker) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		t.push()
+		if t.changes.Load() != t.shown.Load() {
+			t.push()
+		}
 	}
 }
 
-// push sends the present table to all subscribers; it is encoded once. A
-// subscriber that does not read gets no second one while the first waits.
-func (t *tracker) push() {
+// announce pushes something new before the reply to the session that has declared it.
+// Clients of the original look a topic up in the table that pushes bring, and fail to
+// publish if they do so at once.
+func (t *tracker) announce(s *session) {
+	if !t.push() {
+		return
+	}
+	select {
+	case <-time.After(announceTime):
+	case <-s.life.Done():
+	}
+}
+
+// push sends the present table to all subscribers, and reports whether there are any; it
+// is encoded once. A subscriber that does not read gets no second one while the first
+// waits. The C++ client of the original loses a message that comes in one read with
+// another one, so a push goes by itself.
+func (t *tracker) push() bool {
 	t.mu.Lock()
 	subs := make([]*session, 0, len(t.subs))
 	for s := range t.subs {
@@ -104,19 +126,22 @@ func (t *tracker) push() {
 	}
 	t.mu.Unlock()
 	if len(subs) == 0 {
-		return
+		return false
 	}
+	seen := t.changes.Load()
 	body, err := json.Marshal(t.info())
 	if err != nil {
 		t.srv.log.Error("tracker info not encoded", "err", err)
-		return
+		return false
 	}
+	t.shown.Store(seen)
 	raw := pushed("", body)
 	for _, s := range subs {
 		if s.out.size() < queueBytes {
-			s.out.push(item{raw: raw})
+			s.out.push(item{raw: raw, alone: true})
 		}
 	}
+	return true
 }
 
 // pushed encodes a table for a subscriber: id is that of its request, and empty

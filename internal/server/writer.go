@@ -112,7 +112,8 @@ func (s *session) writeItems(w frames, items []item) error {
 	first := 0
 	for i := range items {
 		e.add(&items[i])
-		if len(e.buf) < flushBytes && i < len(items)-1 && !e.stopped {
+		last := i == len(items)-1 || items[i].alone || items[i+1].alone
+		if len(e.buf) < flushBytes && !last && !e.stopped {
 			continue
 		}
 		s.activity.out.Add(int64(len(e.ends)))
