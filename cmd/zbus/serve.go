@@ -51,6 +51,9 @@ func serve(cmd *cobra.Command, _ []string) error {
 		return usageError{err}
 	}
 	defer closeLog()
+	for _, name := range config.Ignored(os.Environ()) {
+		log.Warn("a variable is no setting: it looks like one that an orchestrator sets for a service", "variable", name)
+	}
 	return daemon.Run(cmd.Context(), cfg, daemon.Version(version()), log, func(r daemon.Ready) {
 		writeScreen(cmd.OutOrStdout(), &cfg, r.Addrs)
 	})

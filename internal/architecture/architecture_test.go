@@ -110,7 +110,7 @@ var rules = map[string]rule{
 
 	"internal/config": {
 		ours:    []string{"internal/closest"},
-		modules: []string{"github.com/knadh/koanf", "github.com/spf13/pflag"},
+		modules: []string{"github.com/knadh/koanf", "github.com/spf13/pflag", "go.yaml.in/yaml/v3"},
 		never:   []string{"net/http", "os"},
 	},
 	// Log lines that nothing waits for.

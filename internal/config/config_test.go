@@ -193,6 +193,9 @@ func TestBadValueIsOneLineThatSaysWhatWouldBeRight(t *testing.T) {
 				"environment": {nil, []string{variable(c.name) + "=" + c.value}},
 				"file":        {[]string{"--config", writeFile(t, c.name+": \""+c.value+"\"\n")}, nil},
 			} {
+				if source == "environment" && c.value == "" {
+					continue // an empty variable is not set
+				}
 				_, err := load(t, given.args, given.environ)
 				if err == nil {
 					t.Fatalf("%s: accepted", source)
@@ -235,6 +238,26 @@ func TestVariablesThatKubernetesAddsAreIgnored(t *testing.T) {
 	}
 }
 
+func TestVariablesThatAnOrchestratorSetsAreIgnored(t *testing.T) {
+	set := []string{
+		"ZBUS_PORT=tcp://172.17.0.5:15555", "ZBUS_PORT_15555_TCP=tcp://172.17.0.5:15555", "ZBUS_PORT_15555_TCP_PROTO=tcp",
+		"ZBUS_SERVICE_HOST=10.0.0.7", "ZBUS_SERVICE_PORT=15555", "ZBUS_SERVICE_NAME=mq",
+	}
+	if _, err := load(t, nil, set); err != nil {
+		t.Error(err)
+	}
+	if got := Ignored(append(set, "ZBUS_DATA=/d", "ZBUS_PORT_X=1")); len(got) != len(set) {
+		t.Errorf("ignored: %q", got)
+	}
+}
+
+func TestAnEmptyVariableIsNotSet(t *testing.T) {
+	got, err := load(t, nil, []string{"ZBUS_DATA=", "ZBUS_MAX_BODY=", "ZBUS_CONFIG=", "ZBUS_LISEN="})
+	if err != nil || !reflect.DeepEqual(got, Default()) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+}
+
 func TestVariablesOfTheCommandLineAreLeftAlone(t *testing.T) {
 	if _, err := load(t, nil, []string{"ZBUS_SERVER=mq:1", "ZBUS_TOKEN=t", "ZBUS_CONTEXT=prod"}); err != nil {
 		t.Error(err)
@@ -252,6 +275,8 @@ func TestBadFileIsRefusedInOneLine(t *testing.T) {
 		{"several faults", "data: a\ndata: b\ndata: c\n", "already defined"},
 		{"no mapping", "- data", "cannot unmarshal"},
 		{"no YAML", "data: [", "yaml"},
+		{"two documents", "data: a\n---\ndata: b\n", "more than one document"},
+		{"a bad second one", "data: a\n---\ndata: [\n", "more than one document"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := load(t, []string{"--config", writeFile(t, c.text)}, nil)

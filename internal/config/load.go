@@ -1,8 +1,10 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -12,6 +14,7 @@ import (
 	"github.com/knadh/koanf/providers/posflag"
 	"github.com/knadh/koanf/v2"
 	"github.com/spf13/pflag"
+	yamlv3 "go.yaml.in/yaml/v3"
 
 	"github.com/rushmore/zbus-go/internal/closest"
 )
@@ -116,15 +119,17 @@ func loadEnvironment(k *koanf.Koanf, environ []string, table []setting) error {
 	for _, s := range table {
 		byVariable[variable(s.name)] = s.name
 	}
-	inPod := slices.ContainsFunc(environ, func(e string) bool { return strings.HasPrefix(e, "KUBERNETES_SERVICE_HOST=") })
-	byKubernetes := func(key string) bool { return inPod && isServiceLink(key) }
+	ignored := Ignored(environ)
 	var unknown error
 	err := k.Load(env.Provider(nesting, env.Opt{
 		Prefix:      prefix,
 		EnvironFunc: func() []string { return environ },
 		TransformFunc: func(key, text string) (string, any) {
+			if text == "" {
+				return "", nil // as if it was not set
+			}
 			name, ok := byVariable[key]
-			if !ok && unknown == nil && !byKubernetes(key) && !slices.Contains(ofClients, key) {
+			if !ok && unknown == nil && !slices.Contains(ignored, key) && !slices.Contains(ofClients, key) {
 				near := variable(closest.To(settingName(key), append(names(table), fileName)))
 				unknown = fmt.Errorf("%s: unknown variable; the closest setting is %s", key, near)
 			}
@@ -134,11 +139,26 @@ func loadEnvironment(k *koanf.Koanf, environ []string, table []setting) error {
 	return errors.Join(unknown, err)
 }
 
-// isServiceLink recognises what Kubernetes puts into every pod's environment
-// for a service called zbus or zbus-something, whether one wants it or not.
-func isServiceLink(key string) bool {
-	return strings.Contains(key, "_SERVICE_HOST") || strings.Contains(key, "_SERVICE_PORT") ||
-		strings.HasSuffix(key, "_PORT") || strings.Contains(key, "_PORT_")
+// Ignored lists the variables of environ that are no settings: those that Kubernetes and
+// Docker put into the environment of a container for a service called zbus or
+// zbus-something, whether one wants it or not.
+func Ignored(environ []string) (names []string) {
+	inPod := slices.ContainsFunc(environ, func(e string) bool { return strings.HasPrefix(e, "KUBERNETES_SERVICE_HOST=") })
+	for _, e := range environ {
+		key, value, _ := strings.Cut(e, "=")
+		if strings.HasPrefix(key, prefix) && isServiceLink(key, value, inPod) {
+			names = append(names, key)
+		}
+	}
+	return names
+}
+
+// isServiceLink recognises one. Outside a pod a ZBUS_PORT that is a number is a guess of
+// people, who have to be told.
+func isServiceLink(key, value string, inPod bool) bool {
+	port := strings.HasSuffix(key, "_PORT") || strings.Contains(key, "_PORT_")
+	return strings.Contains(key, "_SERVICE_HOST") || strings.Contains(key, "_SERVICE_PORT") || strings.HasPrefix(key, prefix+"SERVICE_") ||
+		port && (inPod || strings.Contains(value, "://") || strings.Contains(key, "_TCP") || strings.Contains(key, "_UDP"))
 }
 
 func settingName(key string) string {
@@ -146,7 +166,7 @@ func settingName(key string) string {
 }
 
 func loadFile(k *koanf.Koanf, path string, table []setting) error {
-	if err := k.Load(file.Provider(path), yaml.Parser()); err != nil {
+	if err := k.Load(file.Provider(path), oneDocument{yaml.Parser()}); err != nil {
 		// The YAML parser writes a line for each thing it dislikes.
 		return fmt.Errorf("config file %q: %s", path, strings.Join(strings.Fields(err.Error()), " "))
 	}
@@ -157,6 +177,20 @@ func loadFile(k *koanf.Koanf, path string, table []setting) error {
 		}
 	}
 	return nil
+}
+
+// oneDocument is a parser that refuses a file with a second document, which the other
+// would pass over.
+type oneDocument struct{ *yaml.YAML }
+
+// Unmarshal parses a file.
+func (p oneDocument) Unmarshal(b []byte) (map[string]any, error) {
+	documents := yamlv3.NewDecoder(bytes.NewReader(b))
+	var first, second yamlv3.Node
+	if err := documents.Decode(&first); err == nil && !errors.Is(documents.Decode(&second), io.EOF) {
+		return nil, errors.New("more than one document: put all settings in the first, without a line of ---")
+	}
+	return p.YAML.Unmarshal(b)
 }
 
 func names(table []setting) []string {
