@@ -104,6 +104,12 @@ func (b *batch) empty() {
 	b.rows, b.steps, b.args, b.changed = b.rows[:0], b.steps[:0], b.args[:0], b.changed[:0]
 }
 
+// nothing reports whether what was planned changes nothing, as when there is nothing to
+// purge. A transaction of it would have to be synced and copied like any other.
+func (b *batch) nothing() bool {
+	return len(b.rows) == 0 && len(b.steps) == 0 && len(b.changed) == 0 && len(b.undo) == 0
+}
+
 // single reports whether the queue is one block and nothing else: one statement,
 // which needs no BEGIN and COMMIT around it.
 func (b *batch) single() bool {

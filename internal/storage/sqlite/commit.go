@@ -46,7 +46,7 @@ func (s *Store) tryCommit(ops []storage.Op) ([]error, error) {
 			planned++
 		}
 	}
-	if planned == 0 {
+	if planned == 0 || s.batch.nothing() {
 		return errs, nil
 	}
 	err := s.transaction(func() error { return s.batch.run(s.writer) })

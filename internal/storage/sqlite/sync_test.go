@@ -127,3 +127,30 @@ func TestLogStaysShortUnderLoad(t *testing.T) {
 		t.Errorf("the log grew to %d MiB", longest>>20)
 	}
 }
+
+// A broker purges every second. While there is nothing to purge the disk may sleep.
+func TestCommitThatChangesNothingWritesNothing(t *testing.T) {
+	s := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "zbus.db")})
+	purge := func() {
+		t.Helper()
+		errs, err := s.Commit([]storage.Op{&storage.Purge{Limit: 100}})
+		if err := errors.Join(append(errs, err, s.Sync())...); err != nil {
+			t.Fatal(err)
+		}
+		s.generation.at = time.Time{} // long ago
+		if err := s.Maintain(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	purge()
+	written, synced, commits := s.gatherer.written(), s.mark.synced, s.sync.commits.Load()
+	for range 3 {
+		purge()
+	}
+	if now := s.gatherer.written(); now != written {
+		t.Errorf("the log took %d bytes", now-written)
+	}
+	if s.mark.synced != synced || s.sync.commits.Load() != commits {
+		t.Errorf("%d commits to sync; the mark has %+v, had %+v", s.sync.commits.Load()-commits, s.mark.synced, synced)
+	}
+}
