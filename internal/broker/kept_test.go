@@ -117,6 +117,8 @@ func TestDeadLettersHaveNoKnownID(t *testing.T) {
 		if err := g.nackNow(0, b.Handle(0), 0); err != nil {
 			r.Fatal(err)
 		}
+		time.Sleep(time.Second) // that it is settled is stored; else a second letter is
+		synctest.Wait()
 		r.crash()
 		dead, err := r.b.Topic("orders" + deadSuffix)
 		if err != nil {
