@@ -117,14 +117,14 @@ func flip(t *testing.T, path string, random *rand.Rand, head bool) string {
 func TestFlippedBitInTheLogIsNeverSilent(t *testing.T) {
 	seed := rand.Uint64()
 	random := rand.New(rand.NewPCG(seed, 0))
-	n := flips(t, 100)
+	n := flips(t, 24)
 	for _, mode := range []string{Fsync.String(), Relaxed.String()} {
 		t.Run(mode, func(t *testing.T) {
 			refused, harmless, silent := 0, 0, 0
 			dir := t.TempDir()
 			var s *scene
 			for i := range n / 2 {
-				if i%25 == 0 {
+				if i%12 == 0 {
 					s = kill(t, mode, 1+random.IntN(500))
 				}
 				c := s.copy(t, dir)

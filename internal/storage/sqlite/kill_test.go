@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/faultreport"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -121,7 +122,7 @@ func TestKilledProcessLosesNothingCommitted(t *testing.T) {
 	killTopicsIn(t, path)
 	var checked [killTopics]int64
 	merged := int64(0)
-	for range 20 {
+	for range faultreport.ScaleAlways(t, 8, 200) {
 		cursor, next := killedWriter(t, path, "", 1+rand.IntN(60))
 		s := mustOpen(t, Options{Path: path, fresh: killLimits()})
 		state, err := s.Load(context.Background())

@@ -98,7 +98,7 @@ func runMachine(t *testing.T, kind string) {
 
 // cutCycles is how often the power is cut in each mode.
 func cutCycles(t *testing.T) int {
-	const few = 6
+	const few = 4 // once with each load
 	v := os.Getenv(powerCuts)
 	switch {
 	case v != "":

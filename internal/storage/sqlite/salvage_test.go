@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rushmore/zbus-go/internal/faultreport"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -183,15 +184,6 @@ func definitions(t *testing.T, path string) string {
 	return fmt.Sprint(state, journal, audit, err1, err2, s.picture.lastTopic, s.picture.lastGroup, s.picture.lastJournal, s.picture.lastAudit)
 }
 
-// flipsOf is how often something is damaged: so often in each run of the tests, ten times
-// that if ZBUS_SALVAGE is set.
-func flipsOf(n int) int {
-	if os.Getenv("ZBUS_SALVAGE") != "" {
-		return 10 * n
-	}
-	return n
-}
-
 func TestSalvageReadsALogThatSQLiteGivesUpOn(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "zbus.db")
 	s := mustOpen(t, Options{Path: path})
@@ -214,7 +206,7 @@ func TestSalvageReadsALogThatSQLiteGivesUpOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	random := rand.New(rand.NewPCG(1, 2))
-	for range flipsOf(6) {
+	for range faultreport.ScaleAlways(t, 3, 60) {
 		at, bit := random.IntN(len(log)), byte(1)<<random.IntN(8)
 		log[at] ^= bit
 		if err := os.WriteFile(killed+"-wal", log, 0o600); err != nil {
@@ -236,7 +228,7 @@ func TestSalvageLosesNoMoreThanIsDamaged(t *testing.T) {
 	whole := readFiles(t, path)
 	random := rand.New(rand.NewPCG(3, 4))
 	lost, worst := int64(0), int64(0)
-	flips := flipsOf(16)
+	flips := faultreport.ScaleAlways(t, 6, 160)
 	for n := range flips {
 		data := slices.Clone(whole)
 		at := random.IntN(len(data))
@@ -256,13 +248,13 @@ func TestSalvageLosesNoMoreThanIsDamaged(t *testing.T) {
 	t.Logf("%d flips in %d pages with %d messages: %d lost, at most %d at a time", flips, len(whole)/4096, all, lost, worst)
 }
 
-// Every page in turn is overwritten. The one of the table that says where messages are is
+// Every page in turn is overwritten, some of them in a run that is not a full one. The one of the table that says where messages are is
 // the exception: with it all that it has is lost.
 func TestSalvageLosesNoMoreThanAPage(t *testing.T) {
 	path, want := mixedDatabase(t)
 	whole := readFiles(t, path)
 	var lost []int64
-	for page := 0; page < len(whole)/4096; page += max(60/flipsOf(10), 1) {
+	for page := 0; page < len(whole)/4096; page += faultreport.ScaleAlways(t, 15, 1) {
 		data := slices.Clone(whole)
 		clear(data[page*4096 : (page+1)*4096])
 		if err := os.WriteFile(path, data, 0o600); err != nil {
@@ -301,7 +293,7 @@ func TestSalvageTakesAnyNonsense(t *testing.T) {
 	path, _ := mixedDatabase(t)
 	whole := readFiles(t, path)
 	random := rand.New(rand.NewPCG(5, 6))
-	for n := range flipsOf(6) {
+	for n := range faultreport.ScaleAlways(t, 6, 60) {
 		data := slices.Clone(whole)[:len(whole)-n*1000]
 		for range 1 + n {
 			from := random.IntN(len(data))

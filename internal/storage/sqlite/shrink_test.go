@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/faultreport"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -168,7 +169,7 @@ func TestHolesAreOnlyMadeOfUnusedPages(t *testing.T) {
 		topics[i] = addTopic(t, s, fmt.Sprint("t", i))
 	}
 	holes := 0
-	for round := range 40 {
+	for round := range faultreport.ScaleAlways(t, 20, 200) {
 		for range 1 + random.IntN(20) {
 			var ops []storage.Op
 			for _, id := range topics {

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -17,8 +19,15 @@ import (
 
 // Compare drives a kind of store and a [Memory] with the same random batches of
 // ops, and compares everything that can be read after each of them. Each of places
-// is as for [Run]; for each sequence one of them is called.
-func Compare(t *testing.T, places map[string]func(t *testing.T) Place) {
+// is as for [Run]; for each sequence one of them is called. There are so many sequences
+// unless -rapid.checks says how many.
+func Compare(t *testing.T, checks int, places map[string]func(t *testing.T) Place) {
+	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
+		if err := f.Value.Set(strconv.Itoa(checks)); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = f.Value.Set(f.DefValue) }()
+	}
 	rapid.Check(t, func(r *rapid.T) {
 		open := places[rapid.SampledFrom(slices.Sorted(maps.Keys(places))).Draw(r, "place")](t)
 		store, memory := open(), NewMemory()

@@ -245,7 +245,7 @@ func topicPurgeReopen(h *harness) {
 	}
 	total := 0
 	for range 20 {
-		op := &storage.Purge{Limit: 9}
+		op := &storage.Purge{Limit: 33}
 		h.ok(op)
 		total += op.Deleted
 		if op.Deleted < op.Limit {
