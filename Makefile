@@ -20,7 +20,7 @@ run: build ## build it and serve from ./zbus-data
 # the time. `make race` watches it, too; run that after a change to what SQLite calls
 # (internal/storage/sqlite/vfs.go and the file systems made with it).
 test: ## run all tests with the race detector
-	go test -race -gcflags='modernc.org/sqlite/lib=-race=false' -timeout=20m ./...
+	go test -race -gcflags='modernc.org/sqlite/lib=-race=false' -timeout=10m ./...
 
 race: ## repeat the tests with 1, 2 and 4 processors, to find what one order hides
 	go test -race -timeout=20m -count=2 -cpu=1,2,4 ./...
@@ -69,6 +69,7 @@ faults: ## break the broker in every way we know, as root, for hours; figures in
 	$(call faults,ZBUS_FAULTS=full ZBUS_FAULT_REPORT=$(CURDIR)/$(FAULT_REPORT),-timeout=10h)
 	ZBUS_CLOCK_STEPS=1 go test ./internal/crashtest -run 'StepsOfTheClock|StepOfTheClock' -count=1 -timeout=60m -v
 	ZBUS_FLIPS=$(FLIPS) go test ./internal/storage/sqlite ./internal/broker -run 'Flip' -count=1 -timeout=120m -v
+	go test ./internal/contract -run 'CountsWhatBrowsingShows' -rapid.checks=500 -count=1 -timeout=120m -v
 	@$(MAKE) --no-print-directory faults-page
 
 faults-quick: ## the same in minutes

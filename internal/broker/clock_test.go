@@ -43,7 +43,7 @@ func TestAJumpOfTheClockDeletesNothing(t *testing.T) {
 				m.left("memory", 500)
 				m.doubted(c.doubt)
 				m.restart(true, time.Minute)
-				m.wait(DefaultClockHold - 3*time.Minute)
+				m.wait(clockHold - 3*time.Minute)
 				m.left("log", 500)
 				m.doubted(c.doubt)
 				m.wait(3 * time.Minute)
@@ -56,6 +56,8 @@ func TestAJumpOfTheClockDeletesNothing(t *testing.T) {
 
 func TestAnotherJumpSuspendsDeletionAnew(t *testing.T) {
 	onMachine(t, func(m *machine) {
+		m.opts.ClockHold = 0 // the default
+		m.restart(false, time.Second)
 		m.mustPublish(m.topic("log", 0, hour), make([]string, 10)...)
 		m.step.Add(int64(48 * time.Hour))
 		m.wait(DefaultClockHold - time.Minute)
@@ -151,7 +153,7 @@ func TestAMachineThatWasOff(t *testing.T) {
 	}{
 		{"for a moment", time.Minute, "", 0},
 		{"for two days", 48 * time.Hour, "", clockSettle * time.Millisecond},
-		{"for a long time, or its clock is wrong", 31 * 24 * time.Hour, "jumped 744h", DefaultClockHold},
+		{"for a long time, or its clock is wrong", 31 * 24 * time.Hour, "jumped 744h", clockHold},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			onMachine(t, func(m *machine) {

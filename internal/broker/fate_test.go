@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/rushmore/zbus-go/internal/faultreport"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -148,7 +149,7 @@ type fates struct {
 }
 
 func TestFatesAreWhatHappened(t *testing.T) {
-	inBubbles(t, "12", func(r *rig, rt *rapid.T) {
+	inBubbles(t, faultreport.ScaleAlways(t, 6, 600), func(r *rig, rt *rapid.T) {
 		h := &past{rig: r, topic: r.topic("orders", 0, storage.Retention{})}
 		h.publish(rt, 0)
 		start := int64(rapid.IntRange(0, len(h.recs)).Draw(rt, "start"))

@@ -26,7 +26,7 @@ const flipsVariable = "ZBUS_FLIPS"
 // One bit of the database is flipped, anywhere or where the structure is, while no
 // broker runs. The next one says that something is wrong, or delivers everything.
 func TestNoFlippedBitLosesAMessageSilently(t *testing.T) {
-	flips := 60
+	flips := 16
 	if n, err := strconv.Atoi(os.Getenv(flipsVariable)); err == nil {
 		flips = n
 	}

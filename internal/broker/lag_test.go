@@ -7,11 +7,12 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/rushmore/zbus-go/internal/faultreport"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
 func TestLagIsWhatIsNotSettled(t *testing.T) {
-	inBubbles(t, "15", func(r *rig, rt *rapid.T) {
+	inBubbles(t, faultreport.ScaleAlways(t, 8, 800), func(r *rig, rt *rapid.T) {
 		h := newPast(r, rt, rapid.SampledFrom([]int64{0, MaskMemory}).Draw(rt, "topic"))
 		info, filter := h.g.Info(), filterOf(r, h.g)
 		var lag, bytes, waiting int64

@@ -20,12 +20,16 @@ type machine struct {
 	board *condition.Board
 }
 
+// clockHold is how long a jump suspends deletion by age there: an hour, the default, is
+// thousands of ticks.
+const clockHold = 10 * time.Minute
+
 // onMachine runs a test of a broker whose wall clock is set.
 func onMachine(t *testing.T, test func(m *machine)) {
 	t.Helper()
 	m := &machine{board: condition.New(slog.New(slog.DiscardHandler))}
 	m.boot.Store("first")
-	opts := Options{Conditions: m.board, DedupWindow: window}
+	opts := Options{Conditions: m.board, DedupWindow: window, ClockHold: clockHold}
 	opts.Now = func() time.Time { return time.Now().Add(time.Duration(m.step.Load() + m.slept.Load())) }
 	opts.Uptime = func() (string, time.Duration) {
 		up := time.Now().UnixNano() - time.Date(1999, 12, 31, 0, 0, 0, 0, time.UTC).UnixNano()

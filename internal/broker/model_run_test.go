@@ -14,6 +14,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/rushmore/zbus-go/internal/faultreport"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -42,11 +43,8 @@ type letter struct {
 // not ask for the deadline of the test.
 type hidden struct{ *testing.T }
 
-// modelChecks is how many histories are tried unless -rapid.checks says how many.
-const modelChecks = "15"
-
 func TestBrokerDoesWhatTheModelSays(t *testing.T) {
-	fewChecks(t, modelChecks)
+	fewChecks(t, faultreport.ScaleAlways(t, 6, 600))
 	synctest.Test(t, func(t *testing.T) {
 		rapid.Check(hidden{t}, func(rt *rapid.T) {
 			dir, err := os.MkdirTemp(t.TempDir(), "")

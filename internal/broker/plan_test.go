@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/rushmore/zbus-go/internal/faultreport"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -37,7 +38,7 @@ func (r *rig) apply(p *Plan) Move {
 func at(offset int64) Place { return Place{At: AtOffset, Offset: offset} }
 
 func TestPlanSaysWhatHappens(t *testing.T) {
-	inBubbles(t, "20", func(r *rig, rt *rapid.T) {
+	inBubbles(t, faultreport.ScaleAlways(t, 8, 800), func(r *rig, rt *rapid.T) {
 		h := newPast(r, rt, rapid.SampledFrom([]int64{0, 0, MaskMemory}).Draw(rt, "topic"))
 		offset := h.base + int64(rapid.IntRange(0, len(h.recs)).Draw(rt, "to"))
 		examples := rapid.IntRange(0, 4).Draw(rt, "examples")

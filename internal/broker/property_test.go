@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,19 +16,19 @@ import (
 )
 
 // fewChecks has rapid try n cases, unless -rapid.checks says how many.
-func fewChecks(t *testing.T, n string) {
+func fewChecks(t *testing.T, n int) {
 	f := flag.Lookup("rapid.checks")
 	if f.Value.String() != f.DefValue {
 		return
 	}
-	if err := f.Value.Set(n); err != nil {
+	if err := f.Value.Set(strconv.Itoa(n)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.Value.Set(f.DefValue) })
 }
 
 // inBubbles runs a property of a broker, each case on a new file.
-func inBubbles(t *testing.T, checks string, prop func(r *rig, rt *rapid.T)) {
+func inBubbles(t *testing.T, checks int, prop func(r *rig, rt *rapid.T)) {
 	t.Helper()
 	fewChecks(t, checks)
 	synctest.Test(t, func(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/rushmore/zbus-go/internal/faultreport"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -52,7 +53,7 @@ func (h *past) restored(want storage.Progress) {
 }
 
 func TestRevertPutsThePlaceBack(t *testing.T) {
-	inBubbles(t, "15", func(r *rig, rt *rapid.T) {
+	inBubbles(t, faultreport.ScaleAlways(t, 6, 600), func(r *rig, rt *rapid.T) {
 		h := newPast(r, rt, 0)
 		place := func() Place { return at(int64(rapid.IntRange(0, len(h.recs)).Draw(rt, "to"))) }
 		before := h.g.Info().Progress

@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/rushmore/zbus-go/internal/faultreport"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -55,7 +56,7 @@ func newScanned(r *rig, rt *rapid.T) *scanned {
 func (s *scanned) text(i int64) string { return strconv.FormatInt(i, 10) + " " }
 
 func TestScanGoesThroughTheLog(t *testing.T) {
-	inBubbles(t, "10", func(r *rig, rt *rapid.T) {
+	inBubbles(t, faultreport.ScaleAlways(t, 4, 400), func(r *rig, rt *rapid.T) {
 		s := newScanned(r, rt)
 		n := len(s.sizes)
 		for range 8 {

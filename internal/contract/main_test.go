@@ -17,7 +17,7 @@ import (
 func TestMain(m *testing.M) {
 	// Each check talks to a broker with a disk: a hundred of them, the default, is
 	// more than every run needs.
-	if err := flag.Set("rapid.checks", "20"); err != nil {
+	if err := flag.Set("rapid.checks", "8"); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
