@@ -39,14 +39,14 @@ func (p *process) messagesOf(topics ...string) string {
 					BodyBase64       string
 					Damaged          bool
 				}
-				More       bool
-				NextOffset int `json:",string"`
+				More      bool
+				ScannedTo int `json:",string"`
 			}
 			p.get(fmt.Sprintf("topics/%s/messages?limit=1000&from=%d", name, from), &page)
 			for _, m := range page.Messages {
 				fmt.Fprintln(&b, name, m.Offset, m.ID, m.Body, m.BodyBase64, m.Damaged)
 			}
-			from, more = page.NextOffset, page.More
+			from, more = page.ScannedTo, page.More
 		}
 	}
 	return b.String()

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -26,6 +27,7 @@ const (
 	copying  = "under load, with a backup"
 	stopping = "at an orderly stop"
 	resuming = "at the start after a kill"
+	trimming = "while retention drops messages"
 )
 
 // point is a place in the broker's work: the when-th time that one of its threads makes a
@@ -103,7 +105,7 @@ func killAt(t *testing.T, x point, total *faultreport.Record) (reached bool) {
 			p.kill()
 			reached = p.dieAt(x)
 		default:
-			reached = p.attachAt(x)
+			reached = p.attachAt(x, func() { p.lead(x) })
 		}
 	})
 	if x.phase == stopping {
@@ -145,8 +147,9 @@ func (p *process) dieAt(x point) bool {
 	return ctx.Err() == nil
 }
 
-// attachAt has the broker that runs die at the point, and reports whether it did.
-func (p *process) attachAt(x point) bool {
+// attachAt has the broker that runs die at the point, to which lead leads it, and reports
+// whether it did.
+func (p *process) attachAt(x point, lead func()) bool {
 	p.t.Helper()
 	pid := p.cmd.Process.Pid
 	cmd := exec.Command("strace", slices.Concat(x.straceArgs(p), []string{"-p", strconv.Itoa(pid)})...)
@@ -163,36 +166,28 @@ func (p *process) attachAt(x point) bool {
 			p.t.Fatalf("strace: %v: %s", err, text)
 		}
 	}
-	others := p.lead(x)
+	var leading sync.WaitGroup
+	leading.Go(lead)
 	late := time.AfterFunc(pointPatience, func() { _ = p.cmd.Process.Kill() })
 	_ = p.cmd.Wait() // it was killed, by whom does not matter
 	reached := late.Stop()
 	_, _ = io.Copy(io.Discard, lines)
 	_ = cmd.Wait() // strace ends as its broker did
-	<-others
+	leading.Wait()
 	return reached && !p.cmd.ProcessState.Success()
 }
 
-// lead makes the broker do what leads to the point, and closes the channel when that is
-// over.
-func (p *process) lead(x point) <-chan struct{} {
-	over := make(chan struct{})
-	if x.phase != copying {
-		close(over)
-	}
+// lead makes the broker do what leads to the point.
+func (p *process) lead(x point) {
 	switch x.phase {
 	case stopping:
 		if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-			p.t.Fatal(err)
+			p.t.Error(err)
 		}
 	case copying:
-		go func() {
-			defer close(over)
-			if resp, err := http.Get("http://" + p.address + "/api/v1/backup"); err == nil {
-				_, _ = io.Copy(io.Discard, resp.Body) // as far as it gets
-				_ = resp.Body.Close()
-			}
-		}()
+		if resp, err := http.Get("http://" + p.address + "/api/v1/backup"); err == nil {
+			_, _ = io.Copy(io.Discard, resp.Body) // as far as it gets
+			_ = resp.Body.Close()
+		}
 	}
-	return over
 }

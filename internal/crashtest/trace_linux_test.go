@@ -186,15 +186,16 @@ func (d *disk) apply(e event) error {
 		return nil
 	}
 	switch c.name {
+	case "fallocate":
+		if strings.Contains(c.args, "KEEP_SIZE") {
+			return nil // room, which has no content
+		}
+		fallthrough
 	case "pwrite64", "write", "ftruncate":
 		if e.begins {
 			return d.changed(c)
 		}
 		return nil
-	case "fallocate":
-		if !strings.Contains(c.args, "KEEP_SIZE") {
-			return fmt.Errorf("line %d: a fallocate that changes the size is not replayed: %s", c.began, c.args)
-		}
 	}
 	if !e.ends {
 		return nil
@@ -249,7 +250,7 @@ func (d *disk) changed(c *call) error {
 		return fmt.Errorf("line %d: a write to %s, which nothing created", c.began, name)
 	}
 	x := change{call: c}
-	if c.name != "ftruncate" {
+	if c.name == "pwrite64" || c.name == "write" {
 		x.data = []byte(c.texts()[0])
 	}
 	x.at = f.size
@@ -259,6 +260,12 @@ func (d *disk) changed(c *call) error {
 			return fmt.Errorf("line %d: %w", c.began, err)
 		}
 		x.at = at
+	}
+	if c.name == "fallocate" { // of the whole file, which it makes no shorter
+		if !strings.HasSuffix(c.args, fmt.Sprintf(", 0, %d", x.at)) {
+			return fmt.Errorf("line %d: %s is not replayed", c.began, c.args)
+		}
+		x.at = max(x.at, f.size)
 	}
 	f.pending = append(f.pending, x)
 	if f.size = max(f.size, x.at+int64(len(x.data))); x.data == nil {
