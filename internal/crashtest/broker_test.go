@@ -20,6 +20,7 @@ type process struct {
 
 	cmd     *exec.Cmd // the present run
 	address string
+	stopped bool         // in order, by terminate, in this or an earlier run
 	stderr  bytes.Buffer // of the present run, to be read after it ended
 }
 

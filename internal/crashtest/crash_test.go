@@ -54,6 +54,9 @@ func lives(t *testing.T, p *process, rounds int, durability string, fault func(*
 		r.ended.Wait()
 		k.restarts = append(k.restarts, p.start())
 		k.round(p, r, n)
+		if p.stopped {
+			k.found.allowStop()
+		}
 		if fault != nil && fault(&k.found) > 0 {
 			return k.done()
 		}

@@ -42,9 +42,13 @@ func TestNoMoreFileDescriptors(t *testing.T) {
 			var p99 contrast
 			found := lives(t, p, rounds, "fsync", nil, func(*rand.Rand) {
 				good := newProbe(p, 2)
-				p99.without = append(p99.without, good.p99(50))
+				for range 3 {
+					p99.without = append(p99.without, good.p99(16))
+				}
 				all := p.crowd(extra)
-				p99.with = append(p99.with, good.p99(50))
+				for range 3 {
+					p99.with = append(p99.with, good.p99(16))
+				}
 				for _, c := range all[:extra-1] {
 					_ = c.Close()
 				}
