@@ -117,7 +117,7 @@ func New(opts Options) http.Handler {
 	}
 	h := &handler{Options: opts, broker: opts.Broker, stats: opts.Stats}
 	r := chi.NewRouter()
-	r.Use(h.guard, heads, verbs, forms)
+	r.Use(h.guard, heads, verbs, h.media)
 	h.routes = r
 	r.NotFound(h.noRoute)
 	r.MethodNotAllowed(h.noRoute)
@@ -182,16 +182,5 @@ func (h *handler) guard(next http.Handler) http.Handler {
 			return
 		}
 		protected.ServeHTTP(w, req)
-	})
-}
-
-// forms lets curl -d be used without naming the type of the body, which it then
-// calls a form.
-func forms(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if kind := req.Header.Get("Content-Type"); kind == "" || kind == "application/x-www-form-urlencoded" {
-			req.Header.Set("Content-Type", "application/json")
-		}
-		next.ServeHTTP(w, req)
 	})
 }

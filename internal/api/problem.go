@@ -78,6 +78,7 @@ func ProblemOf(err error) Problem {
 	kind := kinds[broker.CodeOf(err)]
 	var method *wrongMethod
 	var host *misdirected
+	var media *wrongMedia
 	var call *failedCall
 	detail := textOf(err)
 	switch {
@@ -87,6 +88,8 @@ func ProblemOf(err error) Problem {
 		}
 	case errors.As(err, &host):
 		kind.code, kind.status, detail = "forbidden", http.StatusMisdirectedRequest, host.text
+	case errors.As(err, &media):
+		kind.code, kind.status, detail = "invalid", http.StatusUnsupportedMediaType, media.text
 	case errors.As(err, &call):
 		kind.code, kind.status, detail = call.code, call.status, call.text
 	}

@@ -258,7 +258,7 @@ func TestBodyOfAFormsTypeIsJSON(t *testing.T) {
 	form := header{"Content-Type", "application/x-www-form-urlencoded"}
 	c.post("/topics/T/messages", object{"body": "x"}, form, anyway).want(201)
 	c.get("/topics/T/messages/0").is("body", "x")
-	c.post("/topics/T/messages", object{"body": "x"}, header{"Content-Type", "text/xml"}, anyway).refused(400, "invalid", "application/json")
+	c.post("/topics/T/messages", object{"body": "x"}, header{"Content-Type", "text/xml"}, anyway).refused(415, "invalid", "application/json")
 }
 
 // A page with fates is large when there are many groups: it ends before that, and goes

@@ -868,7 +868,8 @@ export interface components {
             /**
              * @description Stable; for programs. `unknown` (500): it may be done or not; send it again,
              *     messages with the same ids. With `unavailable` (503), `full` (507) and those of
-             *     a 4xx nothing was done. Of calls: `unavailable` did not run; `timeout`,
+             *     a 4xx nothing was done; 405, with `Allow`: not by this method; 413: too large; 415: the
+             *     body is of a type or encoding that is not read; 421: `Host` is another server's. Of calls: `unavailable` did not run; `timeout`,
              *     `provider_gone` and `unknown` may have run; `call_failed` was answered with an
              *     error; `bad_answer` was answered with something that is not JSON.
              * @enum {string}
