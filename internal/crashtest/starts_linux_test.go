@@ -73,7 +73,7 @@ var migrating = []point{
 
 // TestKilledWhileTheSchemaChanges kills the first start of a new build on an old database.
 func TestKilledWhileTheSchemaChanges(t *testing.T) {
-	kills := faultreport.Scale(t, 20, 100)
+	kills := faultreport.Scale(t, 10, 100)
 	if _, err := exec.LookPath("strace"); err != nil {
 		t.Skipf("NOT TESTED: kills while the schema changes: %v", err)
 	}
