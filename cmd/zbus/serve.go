@@ -54,6 +54,7 @@ func serve(cmd *cobra.Command, _ []string) error {
 	for _, name := range config.Ignored(os.Environ()) {
 		log.Warn("a variable is no setting: it looks like one that an orchestrator sets for a service", "variable", name)
 	}
+	daemon.LimitHeap(&cfg)
 	return daemon.Run(cmd.Context(), cfg, daemon.Version(version()), log, func(r daemon.Ready) {
 		writeScreen(cmd.OutOrStdout(), &cfg, r.Addrs)
 	})

@@ -224,5 +224,5 @@ func (h *handler) GetMessage(ctx context.Context, r GetMessageRequestObject) (Ge
 	if err != nil {
 		return nil, err
 	}
-	return GetMessage200JSONResponse(messageWith(rec, -1, fates)), nil
+	return &wholeMessage{rec, fates}, nil
 }

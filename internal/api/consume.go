@@ -149,6 +149,14 @@ type pulled struct {
 
 // VisitPullResponse writes the answer.
 func (p *pulled) VisitPullResponse(w http.ResponseWriter) error {
+	size := int64(0)
+	for _, b := range p.batches {
+		size += b.Bytes()
+	}
+	if err := hold(w, size); err != nil {
+		p.end(false)
+		return err
+	}
 	list := []Delivery{}
 	for _, b := range p.batches {
 		for i := range b.Items {

@@ -129,7 +129,7 @@ var rules = map[string]rule{
 	"internal/daemon": {
 		ours: []string{"*"},
 		modules: []string{
-			"github.com/go-chi/chi/v5", "github.com/prometheus/client_golang", "golang.org/x/sync", "golang.org/x/sys",
+			"github.com/KimMachineGun/automemlimit", "github.com/go-chi/chi/v5", "github.com/prometheus/client_golang", "golang.org/x/sync", "golang.org/x/sys",
 		},
 	},
 	"cmd/zbus": {

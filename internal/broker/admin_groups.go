@@ -240,6 +240,7 @@ func (b *Broker) RemoveGroup(_ context.Context, topic, name, version, actor stri
 func (g *Group) end() {
 	g.mu.Lock()
 	g.gone = true
+	g.dropPage()
 	subs := append([]*Subscription(nil), g.subs...)
 	for _, s := range subs {
 		g.drop(s)

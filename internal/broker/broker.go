@@ -18,6 +18,7 @@ import (
 // default.
 type Options struct {
 	TailBytes     int64 // recent messages of all log topics kept in memory; 32 MiB
+	PageBytes     int64 // what was read of logs for groups that lag behind; 32 MiB
 	MemoryBytes   int64 // messages of all memory topics; 128 MiB
 	OutboundBytes int64 // delivered but not yet written to sockets, all consumers; 64 MiB
 	PrefetchBytes int64 // the same for one subscription; 1 MiB
@@ -53,6 +54,7 @@ func (o Options) withDefaults() Options {
 		}
 	}
 	set(&o.TailBytes, 32<<20)
+	set(&o.PageBytes, 32<<20)
 	set(&o.MemoryBytes, 128<<20)
 	set(&o.OutboundBytes, 64<<20)
 	set(&o.PrefetchBytes, 1<<20)
@@ -86,10 +88,12 @@ type Broker struct {
 	plans        plans
 	ids          knownIDs
 	tails        tailBudget // used by commit callbacks only
+	pages        pages
 	time         clock
 
 	memory   atomic.Int64 // bytes held by memory topics
 	outbound atomic.Int64 // bytes handed to sinks and not yet written
+	spare    atomic.Int64 // of these, the small messages that went although it was crowded
 
 	mu     sync.RWMutex      // held for map operations only
 	topics map[string]*Topic // guarded by mu; key is the lower-cased name
@@ -121,6 +125,7 @@ func Open(ctx context.Context, store storage.Store, writer *storage.Writer, opts
 	}
 	b.time.open(state.Clock, newest)
 	b.reportClock()
+	b.pages.init(opts.PageBytes)
 	b.saver.init(b)
 	b.timers.init(b)
 	b.housekeeping.init(b)
@@ -286,6 +291,12 @@ func (b *Broker) Stopped() error { return b.writer.Stopped() }
 
 // InMemory is how many bytes the messages of memory topics hold.
 func (b *Broker) InMemory() int64 { return b.memory.Load() }
+
+// Pages is how many bytes are kept of what was read for groups that lag behind.
+func (b *Broker) Pages() int64 { return b.pages.bytes() }
+
+// crowded reports whether as much is under way to consumers as may be.
+func (b *Broker) crowded() bool { return b.outbound.Load()-b.spare.Load() >= b.opts.OutboundBytes }
 
 // Outbound is how many bytes were delivered and are not yet written to a socket.
 func (b *Broker) Outbound() int64 { return b.outbound.Load() }

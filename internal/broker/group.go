@@ -47,7 +47,7 @@ type Group struct {
 	parked   map[int64]storage.Parked // what the parked table has, by offset
 	noted    map[int64]*flight        // those that may need another row there
 	acks     []func(error)            // waiting for the next save
-	page     []storage.Record
+	page     []storage.Record         // read and not delivered yet; see pages
 
 	subs    []*Subscription // all, in the order they came
 	ready   ready           // those with credit
@@ -103,7 +103,7 @@ func (g *Group) place(p storage.Progress) {
 	g.cursor, g.next, g.seen = p.Cursor, p.Cursor, p.Read
 	g.settled = slices.Clone(p.Settled)
 	g.settledTo.Store(g.cursor)
-	g.page = nil
+	g.dropPage()
 	if g.cursor < g.t.First() {
 		g.b.timers.at(g, g.b.clock())
 	}

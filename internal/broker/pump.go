@@ -132,7 +132,7 @@ func (g *Group) look() round {
 		switch {
 		case s == nil:
 			return r
-		case g.b.outbound.Load() >= g.b.opts.OutboundBytes:
+		case g.squeezed(s):
 			// Somebody else's backlog fills the memory; nobody wakes us for that.
 			r.wait = min(r.wait, 10*time.Millisecond)
 			return r
@@ -168,6 +168,24 @@ func (g *Group) look() round {
 	}
 }
 
+// smallBytes is the size of a message for which there is room when large ones have filled
+// what may be under way.
+const smallBytes = 16 << 10
+
+// squeezed reports whether a subscription gets nothing because of what others have not
+// taken. Large messages leave a reserve to small ones, of which each gets one batch: so
+// consumers that read go on, whatever others do not read. Called with g.mu held.
+func (g *Group) squeezed(s *Subscription) bool {
+	if !g.b.crowded() {
+		return false
+	}
+	if g.b.spare.Load() >= g.b.opts.OutboundBytes/4 || s.unwritten > 0 || g.returned.len() > 0 {
+		return true
+	}
+	recs := g.upcoming()
+	return len(recs) > 0 && recs[0].Size() > smallBytes
+}
+
 // nextReady is the subscription to serve next, or nil. Called with g.mu held.
 func (g *Group) nextReady() *Subscription {
 	for {
@@ -184,7 +202,7 @@ func (g *Group) upcoming() []storage.Record {
 	if len(g.page) > 0 && g.page[0].Offset >= g.next {
 		return g.page
 	}
-	g.page = nil
+	g.dropPage()
 	return g.t.view(g.next)
 }
 
@@ -204,7 +222,9 @@ func (g *Group) fill(s *Subscription) *Batch {
 		}
 		used := g.take(b, recs, n, room)
 		if len(g.page) > 0 {
-			g.page = g.page[used:]
+			if g.page = g.page[used:]; len(g.page) == 0 {
+				g.dropPage()
+			}
 		}
 		if used < len(recs) {
 			break
@@ -310,6 +330,9 @@ func (g *Group) hand(b *Batch) {
 		g.b.timers.at(g, due)
 	}
 	s.unwritten += b.bytes
+	if b.spare = g.b.crowded(); b.spare {
+		g.b.spare.Add(b.bytes)
+	}
 	g.b.outbound.Add(b.bytes)
 	// Served: from the head of the queue to its end.
 	g.ready.remove(s)
@@ -327,10 +350,11 @@ func (g *Group) readPage(r *round) bool {
 		return true
 	}
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.next == r.from && g.def.Epoch == r.epoch {
-		g.page = recs
+	if g.next == r.from && g.def.Epoch == r.epoch && !g.gone {
+		g.keepPage(recs)
 	}
+	g.mu.Unlock()
+	g.b.pages.shrink()
 	return true
 }
 

@@ -51,6 +51,7 @@ type Batch struct {
 	lo, hi int64 // the span of the log the batch covers, filtered messages included
 	epoch  int64
 	bytes  int64
+	spare  bool // it is counted by Broker.spare as well
 }
 
 // Bytes is about how much memory the batch holds.
@@ -249,6 +250,9 @@ func (b *Batch) Done(n int) {
 	s := b.Sub
 	g := s.g
 	g.b.outbound.Add(-b.bytes)
+	if b.spare {
+		g.b.spare.Add(-b.bytes)
+	}
 	g.mu.Lock()
 	s.unwritten -= b.bytes
 	g.enqueue(s)

@@ -104,11 +104,12 @@ type Config struct {
 	MaxHead int64
 	// MaxFields is the most header fields of one frame, 16 to 1024. Default: 64.
 	MaxFields int
-	// MaxMemory is the most bytes that requests, queues and caches hold
-	// together, 16MiB to 1TiB. Default: 512MiB.
+	// MaxMemory is the most bytes of memory that the broker takes, 16MiB to 1TiB. 0: half
+	// of what the control group or the machine has, at most 512MiB. Default: 0.
 	MaxMemory int64
 	// TailCache is the part of MaxMemory, in bytes, that keeps recent messages
-	// for delivery; less than MaxMemory, 0 keeps none. Default: 64MiB.
+	// for delivery; less than MaxMemory, 0 keeps none. Where MaxMemory is 0, it is at
+	// most an eighth of what that comes to. Default: 32MiB.
 	TailCache int64
 	// MaxInflight is the most unanswered frames of one connection, 1 to
 	// 1048576. Default: 4096.
@@ -132,6 +133,9 @@ type Config struct {
 	Pprof string
 }
 
+// MostMemory is the most bytes of memory that the broker takes where MaxMemory is 0.
+const MostMemory = 512 << 20
+
 // Default returns the configuration of a broker started without any setting.
 func Default() Config {
 	return Config{
@@ -149,7 +153,6 @@ func Default() Config {
 		MaxBody:       16 << 20,
 		MaxHead:       32 << 10,
 		MaxFields:     64,
-		MaxMemory:     512 << 20,
 		TailCache:     32 << 20,
 		MaxInflight:   4096,
 		LogLevel:      slog.LevelInfo,
@@ -179,17 +182,21 @@ func (c *Config) Validate() error {
 	if c.TLSKey == "" && c.TLSCert != "" {
 		return fmt.Errorf("tls-cert %q: needs tls-key as well", c.TLSCert)
 	}
-	if c.TailCache >= c.MaxMemory {
+	memory := c.MaxMemory
+	if memory == 0 {
+		memory = MostMemory
+	}
+	if c.TailCache >= memory {
 		return fmt.Errorf("tail-cache %q: must be less than max-memory, which is %s",
-			formatSize(c.TailCache), formatSize(c.MaxMemory))
+			formatSize(c.TailCache), formatSize(memory))
 	}
 	if c.RPCTimeout > c.RPCMaxTimeout {
 		return fmt.Errorf("rpc-timeout %q: must be at most rpc-max-timeout, which is %s",
 			formatDuration(c.RPCTimeout), formatDuration(c.RPCMaxTimeout))
 	}
-	if c.MaxBody > c.MaxMemory {
+	if c.MaxBody > memory {
 		return fmt.Errorf("max-body %q: must be at most max-memory, which is %s",
-			formatSize(c.MaxBody), formatSize(c.MaxMemory))
+			formatSize(c.MaxBody), formatSize(memory))
 	}
 	if c.TLS() || c.Insecure {
 		return nil

@@ -175,7 +175,7 @@ func TestBadValueIsOneLineThatSaysWhatWouldBeRight(t *testing.T) {
 		{"max-head", "2MiB", `max-head "2MiB": must be a size from 1KiB to 1MiB`},
 		{"max-fields", "15", `max-fields "15": must be a number from 16 to 1024`},
 		{"max-fields", "many", `max-fields "many": must be a number from 16 to 1024`},
-		{"max-memory", "1MB", `max-memory "1MB": must be a size from 16MiB to 1TiB`},
+		{"max-memory", "1MB", `max-memory "1MB": must be a size from 16MiB to 1TiB, such as 16MiB, 64KB or 1073741824, or 0 for half of what there is, at most 512MiB`},
 		{"max-memory", "32MiB", `tail-cache "32MiB": must be less than max-memory, which is 32MiB`},
 		{"tail-cache", "512MiB", `tail-cache "512MiB": must be less than max-memory, which is 512MiB`},
 		{"max-inflight", "0", `max-inflight "0": must be a number from 1 to 1048576`},

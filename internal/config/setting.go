@@ -91,8 +91,8 @@ func settings(c *Config) []setting {
 		{"max-head", "SIZE", "largest header block", size{&c.MaxHead, 1 << 10, 1 << 20}},
 		{"max-fields", "NUMBER", "most header fields of a frame", number{&c.MaxFields, 16, 1024, ""}},
 		{
-			"max-memory", "SIZE", "most that requests, queues and caches hold together",
-			size{&c.MaxMemory, 16 << 20, 1 << 40},
+			"max-memory", "SIZE", "most memory that the broker takes; 0 for half of what there is, at most 512MiB",
+			sizeOrDefault{size{&c.MaxMemory, 16 << 20, 1 << 40}, "half of what there is, at most 512MiB"},
 		},
 		{"tail-cache", "SIZE", "part of max-memory that keeps recent messages", size{&c.TailCache, 0, 1 << 40}},
 		{"max-inflight", "NUMBER", "most unanswered frames of a connection", number{&c.MaxInflight, 1, 1 << 20, ""}},

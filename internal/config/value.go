@@ -185,6 +185,17 @@ func (v size) want() string {
 }
 func (v size) String() string { return formatSize(*v.p) }
 
+// sizeOrDefault is a size of which 0 says that the broker chooses.
+type sizeOrDefault struct {
+	size
+	zero string
+}
+
+func (v sizeOrDefault) valid() bool { return *v.p == 0 || v.size.valid() }
+func (v sizeOrDefault) want() string {
+	return v.size.want() + orZero(v.zero)
+}
+
 // units are the suffixes of a size; those of powers of 1024 come first and are
 // the ones that formatSize writes.
 var units = []struct {

@@ -74,7 +74,7 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 	if err != nil {
 		return errors.Join(err, dir.PutBack())
 	}
-	memory := divide(cfg)
+	memory := divide(&cfg)
 	b := parts{log: log, board: board, space: store.Space, scrubbed: store.Scrubbed, pprof: cfg.Pprof, listeners: listeners}
 	b.calls = rpc.New(rpc.Options{Timeout: cfg.RPCTimeout, MaxTimeout: cfg.RPCMaxTimeout})
 	b.stopping, b.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -89,7 +89,7 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 		}
 	}
 	b.broker, err = broker.Open(ctx, store, b.writer, broker.Options{
-		TailBytes: cfg.TailCache, MemoryBytes: memory.topics, OutboundBytes: memory.outbound, PlanBytes: memory.plans,
+		TailBytes: memory.tail, PageBytes: memory.pages, MemoryBytes: memory.topics, OutboundBytes: memory.outbound, PlanBytes: memory.plans,
 		MaxBody: cfg.MaxBody, DedupWindow: cfg.DedupWindow, ClockHold: cfg.ClockHold, Uptime: uptime(), Changed: changed, Conditions: board, Log: log,
 	})
 	if err != nil {
@@ -107,7 +107,7 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 		Broker: b.broker, Calls: b.calls, Log: log, Handlers: handlers, Home: "ui/", Ready: b.broker.Stopped, Conditions: board,
 		Address: cfg.Advertised(listeners[0].Addr()), Version: string(version),
 		Limits:      wire.Limits{Head: int(cfg.MaxHead), Fields: cfg.MaxFields, Body: cfg.MaxBody},
-		MaxInflight: cfg.MaxInflight, MaxConnections: maxConnections(cfg), RequestBytes: memory.requests,
+		MaxInflight: cfg.MaxInflight, MaxConnections: maxConnections(cfg), RequestBytes: memory.requests, AnswerBytes: memory.answers,
 		IdleTimeout: cfg.IdleTimeout, Origins: cfg.AllowOrigin, Hosts: hosts(cfg), TLS: tlsConfig, CertPEM: certificate,
 	})
 	floor := make([]byte, heapFloor)
@@ -260,22 +260,6 @@ func listen(ctx context.Context, addresses []string) ([]net.Listener, error) {
 func closeAll(listeners []net.Listener) {
 	for _, ln := range listeners {
 		_ = ln.Close()
-	}
-}
-
-// budget is how the memory limit is divided among those who hold bytes of
-// clients.
-type budget struct{ requests, frames, pending, topics, outbound, plans int64 }
-
-func divide(cfg config.Config) budget {
-	rest := cfg.MaxMemory - cfg.TailCache
-	return budget{
-		requests: max(rest/6, cfg.MaxBody+1<<20),
-		frames:   rest / 12, // of the API's WebSocket
-		pending:  rest / 4,
-		topics:   rest / 4,
-		outbound: rest/4 - rest/64,
-		plans:    rest / 64,
 	}
 }
 

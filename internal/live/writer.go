@@ -24,8 +24,7 @@ type encoder struct {
 
 // encode is valid until the next call.
 func (e *encoder) encode(v any) ([]byte, error) {
-	if e.enc == nil || e.buf.Cap() > keepBytes {
-		e.buf = bytes.Buffer{}
+	if e.enc == nil {
 		e.enc = json.NewEncoder(&e.buf)
 		e.enc.SetEscapeHTML(false)
 	}
@@ -34,6 +33,13 @@ func (e *encoder) encode(v any) ([]byte, error) {
 		return nil, err
 	}
 	return bytes.TrimSuffix(e.buf.Bytes(), []byte("\n")), nil
+}
+
+// letGo keeps no buffer that a large frame has needed: there may not be another one.
+func (e *encoder) letGo() {
+	if e.buf.Cap() > keepBytes {
+		e.buf = bytes.Buffer{}
+	}
 }
 
 // write is the socket's writer: it sends what is queued until the socket has ended and
@@ -45,6 +51,7 @@ func (s *socket) write() {
 	for s.life.Err() == nil {
 		items, next, over := s.out.take()
 		err := s.writeItems(&e, items)
+		e.letGo()
 		s.out.sent(items)
 		more := next != nil
 		if err == nil && more {

@@ -124,6 +124,7 @@ func newCollector(o Options) *collector {
 	all(gauge, "zbus_disk_reserve_bytes", "Bytes held for a full disk; 0 while they are given up.", func() float64 { return float64(o.Space().Reserve) })
 	all(gauge, "zbus_publishing_stopped", "1 while messages are refused because the disk is almost full.", func() float64 { return truth(o.Space().Stopped) })
 	all(gauge, "zbus_storage_backlog_bytes", "Bytes that wait to be stored.", func() float64 { return float64(b.Backlog()) })
+	all(gauge, "zbus_page_bytes", "Bytes read for groups that lag behind and not yet delivered.", func() float64 { return float64(b.Pages()) })
 	all(gauge, "zbus_outbound_bytes", "Bytes delivered and not yet written to sockets.", func() float64 { return float64(b.Outbound()) })
 	all(gauge, "zbus_clock_offset_seconds", "How far the clock was set forward since the data directory began.", func() float64 { return float64(b.Clock().Offset) / 1000 })
 	all(gauge, "zbus_memory_topics_bytes", "Bytes that memory topics hold.", func() float64 { return float64(b.InMemory()) })

@@ -181,7 +181,7 @@ func (s *Server) others(next http.Handler) http.Handler {
 }
 
 // accounted limits the body of a request, and accounts for it as long as the
-// handler may keep it.
+// handler may keep it, and for the answer.
 func (s *Server) accounted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.Body != nil && req.Body != http.NoBody {
@@ -190,7 +190,13 @@ func (s *Server) accounted(next http.Handler) http.Handler {
 			defer counted.release()
 			req.Body = counted
 		}
-		next.ServeHTTP(w, req)
+		if req.Header.Get("Upgrade") != "" { // it takes the connection over
+			next.ServeHTTP(w, req)
+			return
+		}
+		answer := &heldAnswer{ResponseWriter: w, srv: s}
+		defer answer.release()
+		next.ServeHTTP(answer, req)
 	})
 }
 
@@ -248,7 +254,11 @@ func (s *Server) command(w http.ResponseWriter, req *http.Request) {
 	defer body.release()
 	m, err := s.messageOf(w, req, body)
 	if err != nil {
-		http.Error(w, err.Error(), statusOfBody(err))
+		status := statusOfBody(err)
+		if status == http.StatusServiceUnavailable {
+			w.Header().Set("Retry-After", retryAfter)
+		}
+		http.Error(w, err.Error(), status)
 		return
 	}
 	c := newSession(s, req.RemoteAddr)

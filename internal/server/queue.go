@@ -214,6 +214,13 @@ func (e *encoder) storedHeader(name, value string) bool {
 
 func (e *encoder) reset() { e.buf, e.ends = e.buf[:0], e.ends[:0] }
 
+// letGo keeps no buffer that a large message has needed: there may not be another one.
+func (e *encoder) letGo() {
+	if cap(e.buf) > keepBytes {
+		e.buf = nil
+	}
+}
+
 // start begins a message.
 func (e *encoder) start(status int) {
 	e.buf = wire.AppendStatus(e.buf, status)

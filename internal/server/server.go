@@ -33,6 +33,7 @@ type Options struct {
 	MaxInflight    int           // unanswered publishes of one connection; 4096
 	MaxConnections int           // 0: no limit
 	RequestBytes   int64         // receive buffers of all connections; 128 MiB
+	AnswerBytes    int64         // answers of handlers that clients are slow to read; 32 MiB
 	IdleTimeout    time.Duration // a connection that sends nothing is closed; 0: never
 
 	// Origins are patterns of hosts whose pages may open a WebSocket and use the URLs
@@ -72,6 +73,7 @@ type Server struct {
 
 	answered sync.Pool    // of *produced
 	buffers  atomic.Int64 // bytes of receive buffers
+	answers  atomic.Int64 // bytes of answers of handlers
 	draining atomic.Bool
 	ids      idSource
 	handling gate // HTTP requests
@@ -90,6 +92,9 @@ func New(opts Options) *Server {
 	}
 	if opts.RequestBytes == 0 {
 		opts.RequestBytes = 128 << 20
+	}
+	if opts.AnswerBytes == 0 {
+		opts.AnswerBytes = 32 << 20
 	}
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)

@@ -106,6 +106,7 @@ func reportAll(items []item, written bool) {
 // writeItems encodes items and sends them in pieces of about flushBytes.
 func (s *session) writeItems(w frames, items []item) error {
 	e := s.encoder()
+	defer e.letGo()
 	if id := s.stopAt.Load(); id != nil {
 		e.stopAt = *id
 	}
@@ -132,9 +133,6 @@ func (s *session) writeItems(w frames, items []item) error {
 // encoder is the session's, empty. It belongs to whoever sends.
 func (s *session) encoder() *encoder {
 	e := &s.enc
-	if cap(e.buf) > keepBytes {
-		e.buf = nil
-	}
 	e.http10, e.web = s.http10.Load(), s.web.Load()
 	e.reset()
 	return e
