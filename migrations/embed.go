@@ -8,3 +8,9 @@ import "embed"
 //
 //go:embed sqlite/*.sql
 var SQLite embed.FS
+
+// SQLiteSchema is what the migrations in SQLite create, all of them: a JSON array of
+// objects with Kind, Name and Definition. A test of the SQLite store writes it.
+//
+//go:embed sqlite.json
+var SQLiteSchema string

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/rushmore/zbus-go/internal/storage"
+	"github.com/rushmore/zbus-go/migrations"
 )
 
 // object is a table, index, view or trigger.
@@ -28,7 +30,7 @@ func checkSchema(ctx context.Context, c *conn, version, newest int64) error {
 		return fmt.Errorf("%w: schema %d is newer than this zbus knows (%d); use the zbus that wrote it, or a newer one",
 			storage.ErrForeign, version, newest)
 	}
-	want, err := createdBy(ctx, version)
+	want, err := schemaAt(ctx, version, newest)
 	if err != nil {
 		return fmt.Errorf("schema %d: %w", version, err)
 	}
@@ -61,6 +63,26 @@ func definition(o object, table, sql string) string {
 	}
 	return table + ": " + sql
 }
+
+// schemaAt is what a database of a version has to have. That of the newest is kept as a
+// text, since running the migrations takes most of the time of a start.
+func schemaAt(ctx context.Context, version, newest int64) (map[object]string, error) {
+	if version < newest {
+		return createdBy(ctx, version)
+	}
+	var list []schemaObject
+	if err := json.Unmarshal([]byte(migrations.SQLiteSchema), &list); err != nil {
+		return nil, err
+	}
+	objects := make(map[object]string, len(list))
+	for _, o := range list {
+		objects[object{o.Kind, o.Name}] = o.Definition
+	}
+	return objects, nil
+}
+
+// schemaObject is how an object stands in the text.
+type schemaObject struct{ Kind, Name, Definition string }
 
 // createdBy is what the migrations up to a version create, by running them in memory.
 func createdBy(ctx context.Context, version int64) (objects map[object]string, err error) {

@@ -3,11 +3,14 @@ package sqlite
 import (
 	"compress/gzip"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -40,6 +43,34 @@ func TestDatabasesOfEverySchemaOpen(t *testing.T) {
 				t.Errorf("%d messages after another start, want 43", n)
 			}
 		})
+	}
+}
+
+// The text of the schema is written by this test when ZBUS_UPDATE is set.
+func TestSchemaTextIsWhatTheMigrationsCreate(t *testing.T) {
+	newest, err := newestSchema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	created, err := createdBy(t.Context(), newest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if os.Getenv("ZBUS_UPDATE") != "" {
+		var list []schemaObject
+		for o, text := range created {
+			list = append(list, schemaObject{o.kind, o.name, text})
+		}
+		slices.SortFunc(list, func(a, b schemaObject) int { return strings.Compare(a.Kind+a.Name, b.Kind+b.Name) })
+		text, err := json.MarshalIndent(list, "", " ")
+		if err := errors.Join(err, os.WriteFile("../../../migrations/sqlite.json", append(text, '\n'), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	kept, err := schemaAt(t.Context(), newest, newest)
+	if err != nil || !maps.Equal(kept, created) {
+		t.Errorf("migrations/sqlite.json is not what the migrations create (%v): run this test with ZBUS_UPDATE=1", err)
 	}
 }
 
