@@ -330,7 +330,9 @@ func (g *Group) hand(b *Batch) {
 		g.b.timers.at(g, due)
 	}
 	s.unwritten += b.bytes
-	if b.spare = g.b.crowded(); b.spare {
+	// Another group may have filled the memory since squeezed looked: a large message that
+	// goes then is not of the reserve.
+	if b.spare = g.b.crowded() && b.Items[0].Record.Size() <= smallBytes; b.spare {
 		g.b.spare.Add(b.bytes)
 	}
 	g.b.outbound.Add(b.bytes)

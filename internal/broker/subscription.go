@@ -51,7 +51,7 @@ type Batch struct {
 	lo, hi int64 // the span of the log the batch covers, filtered messages included
 	epoch  int64
 	bytes  int64
-	spare  bool // it is counted by Broker.spare as well
+	spare  bool // it is of the reserve for small messages: see Group.squeezed
 }
 
 // Bytes is about how much memory the batch holds.

@@ -160,7 +160,7 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 	}
 	if err != nil {
 		s.failed.Store(&err) // the log stays as it is
-		_ = errors.Join(s.release(s.readers.close()), s.mark.close())
+		_ = errors.Join(s.release(s.readers.close(), false), s.mark.close())
 		return nil, fmt.Errorf("open %s: %w", options.Path, err)
 	}
 	s.mark.start(func(err error) { _ = s.fail(err) })
@@ -179,15 +179,17 @@ func (s *Store) open(found *markState) (err error) {
 	if s.gatherer, err = newGatherer(&s.torn, log, s.begin); err != nil {
 		return err
 	}
+	// Before any that can write: should this fail, one that can't has to be closed last. See
+	// release.
+	if err := s.readers.openFirst(); err != nil {
+		return err
+	}
 	w := writerSetup(o)
 	w.vfs = s.gatherer.name
 	if s.writer, err = open(w); err != nil {
 		return err
 	}
 	if err := s.copier.open(o, &s.torn); err != nil {
-		return err
-	}
-	if err := s.readers.openFirst(); err != nil { // release needs one, too
 		return err
 	}
 	unsummed, err := s.load()
@@ -275,38 +277,41 @@ func (s *Store) Close() error {
 	}
 	idle := s.readers.close()
 	s.mark.halt()
+	var spent bool
 	var err error
 	if s.failed.Load() == nil {
-		err = s.finish()
+		spent, err = s.finish()
 	}
-	return errors.Join(err, s.release(idle), s.mark.close())
+	return errors.Join(err, s.release(idle, spent), s.mark.close())
 }
 
-// finish copies all of the log, and has the mark say so before the log is removed.
-func (s *Store) finish() error {
+// finish copies all of the log, and has the mark say so before the log is removed. Where
+// it is not spent, the next start goes on with it.
+func (s *Store) finish() (spent bool, err error) {
 	if err := s.storeAllEnds(); err != nil {
-		return s.fail(err)
+		return false, s.fail(err)
 	}
-	err := s.bump(time.Now(), true)
-	if err != nil {
-		return err
+	if err := s.bump(time.Now(), true); err != nil {
+		return false, err
 	}
 	w, err := checkpoint(s.writer, checkpointRestart)
 	if err != nil {
-		return fmt.Errorf("last checkpoint: %w", translate(err))
+		return false, fmt.Errorf("last checkpoint: %w", translate(err))
 	}
 	if w.left() > 0 || w.busy {
-		return nil
+		return false, nil
 	}
-	return s.closeMark()
+	err = s.closeMark()
+	return err == nil, err
 }
 
 // release closes what is open. When the connection that is closed last can
 // write, SQLite copies the log a last time and removes it. That must not be
-// tried on a disk that failed, so then a reader goes last.
-func (s *Store) release(idle []*conn) error {
+// tried on a disk that failed, nor before the mark says that the log is spent, so then a
+// reader goes last.
+func (s *Store) release(idle []*conn, spent bool) error {
 	conns := append([]*conn{s.copier.conn}, idle...)
-	if s.failed.Load() == nil {
+	if spent {
 		conns = append(conns, s.writer)
 	} else {
 		conns = slices.Insert(conns, 0, s.writer)

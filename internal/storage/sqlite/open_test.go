@@ -263,3 +263,19 @@ func TestOlderSchemaIsMigrated(t *testing.T) {
 	}
 	checkPicture(t, s)
 }
+
+// The log stays where its end can't be noted in the mark: the next start would miss it.
+func TestCloseThatFailsLeavesTheLog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "zbus.db")
+	s := mustOpen(t, Options{Path: path})
+	mustCommit(t, s, &storage.CreateTopic{Topic: &storage.Topic{Name: "t"}})
+	if err := s.writer.run("ALTER TABLE identity RENAME TO hidden"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err == nil {
+		t.Error("closed without a fault")
+	}
+	if size(path+"-wal") == 0 {
+		t.Error("the log is gone")
+	}
+}
