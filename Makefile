@@ -6,7 +6,7 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 # call that a failure ("context deadline exceeded", golang.org/issue/75804).
 FUZZTIME ?= 100000x
 
-.PHONY: help build run test race lint fuzz bench faults faults-quick faults-page web check generate generated
+.PHONY: help build run test race races lint fuzz bench faults faults-quick faults-page web check generate generated
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
 
@@ -16,13 +16,16 @@ build: ## build bin/zbus
 run: build ## build it and serve from ./zbus-data
 	bin/zbus
 
-# SQLite, translated from C, is left out: watching every access to its own memory doubles
-# the time. `make race` watches it, too; run that after a change to what SQLite calls
-# (internal/storage/sqlite/vfs.go and the file systems made with it).
-test: ## run all tests with the race detector
-	go test -race -gcflags='modernc.org/sqlite/lib=-race=false' -timeout=10m ./...
+test: ## run all tests
+	go test -timeout=10m ./...
 
-race: ## repeat the tests with 1, 2 and 4 processors, to find what one order hides
+# SQLite, translated from C, is left out: watching every access to its own memory doubles
+# the time. `make races` watches it, too; run that after a change to what SQLite calls
+# (internal/storage/sqlite/vfs.go and the file systems made with it).
+race: ## run all tests with the race detector
+	go test -race -gcflags='modernc.org/sqlite/lib=-race=false' -timeout=15m ./...
+
+races: ## repeat that with 1, 2 and 4 processors, to find what one order hides
 	go test -race -timeout=20m -count=2 -cpu=1,2,4 ./...
 
 $(GOLANGCI):
@@ -85,4 +88,4 @@ web: ## check, test and build the console (needs Node 20 and, end to end, Chromi
 		'git diff --exit-code --stat -- dist dist.sum src/api' 'npm run -s size' 'npm run -s e2e'; do echo "==> $$step"; $$step || exit 1; done
 
 check: ## everything a change must pass
-	@for step in 'go mod verify' '$(MAKE) generated' '$(MAKE) lint' '$(MAKE) test' '$(MAKE) web' '$(MAKE) fuzz'; do echo "==> $$step"; $$step || exit 1; done
+	@for step in 'go mod verify' '$(MAKE) generated' '$(MAKE) lint' '$(MAKE) race' '$(MAKE) web' '$(MAKE) fuzz'; do echo "==> $$step"; $$step || exit 1; done
