@@ -60,7 +60,6 @@ bench: ## run the benchmarks six times into bench/, for benchstat
 
 # The fault tests are those in files that record figures (internal/faultreport). In turn, so
 # that none disturbs another's moments.
-FLIPS ?= 10000
 FAULT_REPORT := docs/reliability-report.json
 define faults
 	@grep -rlE --include='*_test.go' 'faultreport\.(Record|Scale)' cmd internal | grep -v '^internal/faultreport/' | xargs -n1 dirname | sort -u | while read -r dir; do \
@@ -71,7 +70,6 @@ endef
 faults: ## break the broker in every way we know, as root, for hours; figures in docs/reliability.md
 	$(call faults,ZBUS_FAULTS=full ZBUS_FAULT_REPORT=$(CURDIR)/$(FAULT_REPORT),-timeout=10h)
 	ZBUS_CLOCK_STEPS=1 go test ./internal/crashtest -run 'StepsOfTheClock|StepOfTheClock' -count=1 -timeout=60m -v
-	ZBUS_FLIPS=$(FLIPS) go test ./internal/storage/sqlite ./internal/broker -run 'Flip' -count=1 -timeout=120m -v
 	go test ./internal/contract -run 'CountsWhatBrowsingShows' -rapid.checks=500 -count=1 -timeout=120m -v
 	@$(MAKE) --no-print-directory faults-page
 

@@ -7,29 +7,25 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/faultreport"
 	"github.com/rushmore/zbus-go/internal/storage"
 	"github.com/rushmore/zbus-go/internal/storage/sqlite"
 )
 
-// flipsVariable, when set, is how many bits TestNoFlippedBitLosesAMessageSilently flips.
-const flipsVariable = "ZBUS_FLIPS"
-
 // One bit of the database is flipped, anywhere or where the structure is, while no
 // broker runs. The next one says that something is wrong, or delivers everything.
 func TestNoFlippedBitLosesAMessageSilently(t *testing.T) {
-	flips := 16
-	if n, err := strconv.Atoi(os.Getenv(flipsVariable)); err == nil {
-		flips = n
-	}
+	flips := faultreport.ScaleAlways(t, 16, 10_000)
 	file, want := flipDatabase(t)
 	aimed := structureOf(file)
 	random := rand.New(rand.NewPCG(1, uint64(flips)))
@@ -47,7 +43,14 @@ func TestNoFlippedBitLosesAMessageSilently(t *testing.T) {
 			t.Errorf("bit %d of byte %d (page %d, byte %d of it): messages are lost, and nothing is said", bit, at, at/4096+1, at%4096)
 		}
 	}
-	t.Logf("%d bits flipped: %v", flips, outcomes)
+	r := faultreport.Record{
+		Test: "flips-database", Fault: "a bit of the database is flipped, anywhere or in its structure",
+		Promise: "it is noticed, or nothing is lost", Runs: flips, Broken: outcomes["silent"],
+	}
+	for _, outcome := range slices.Sorted(maps.Keys(outcomes)) {
+		r.Add(outcome, outcomes[outcome])
+	}
+	r.Save(t)
 }
 
 // flipped is what a group has to deliver: offset to body.

@@ -8,28 +8,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strconv"
 	"testing"
 
+	"github.com/rushmore/zbus-go/internal/faultreport"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
-
-// flipsVariable is how many bits are flipped, one at a time, in each kind of file.
-const flipsVariable = "ZBUS_FLIPS"
-
-// flips is how many of them there are in this run.
-func flips(t *testing.T, quick int) int {
-	t.Helper()
-	v := os.Getenv(flipsVariable)
-	if v == "" {
-		return quick
-	}
-	n, err := strconv.Atoi(v)
-	if err != nil || n < 1 {
-		t.Fatalf("%s is %q, not a number of flips", flipsVariable, v)
-	}
-	return n
-}
 
 // scene is a database as a killed process left it, and what that had answered.
 type scene struct {
@@ -117,7 +100,7 @@ func flip(t *testing.T, path string, random *rand.Rand, head bool) string {
 func TestFlippedBitInTheLogIsNeverSilent(t *testing.T) {
 	seed := rand.Uint64()
 	random := rand.New(rand.NewPCG(seed, 0))
-	n := flips(t, 24)
+	n := faultreport.ScaleAlways(t, 24, 10_000)
 	for _, mode := range []string{Fsync.String(), Relaxed.String()} {
 		t.Run(mode, func(t *testing.T) {
 			refused, harmless, silent := 0, 0, 0
@@ -147,7 +130,14 @@ func TestFlippedBitInTheLogIsNeverSilent(t *testing.T) {
 				}
 				emptyDir(t, dir)
 			}
-			t.Logf("%d flips: %d refused, %d harmless, %d silent", n/2, refused, harmless, silent)
+			r := faultreport.Record{
+				Test: "flips-log-" + mode, Fault: "a bit of the log is flipped after a kill, " + mode, Promise: "it is noticed, or nothing answered is lost",
+				Runs: n / 2, Broken: silent,
+			}
+			r.Add("refused", refused)
+			r.Add("harmless", harmless)
+			r.Add("silent", silent)
+			r.Save(t)
 			if refused == 0 {
 				t.Error("no flip was noticed")
 			}
