@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math"
 	"net/http"
 
@@ -158,6 +159,11 @@ func (s *session) placeOf(m *wire.Message, offset, time, msgID, group string) (b
 	}
 	when, ok := s.param(m, time, 0, math.MaxInt64)
 	if !ok {
+		return broker.Place{}, false
+	}
+	if when != nil && *when >= 1e9 && *when < 1e10 {
+		// A time of 2001 or later in seconds; in milliseconds it is in the first months of 1970.
+		s.send(http.StatusBadRequest, m.Get(wire.HeaderID), fmt.Sprintf("Bad %s: %d looks like seconds, and must be in milliseconds: %d", time, *when, *when*1000))
 		return broker.Place{}, false
 	}
 	id := m.Get(msgID)

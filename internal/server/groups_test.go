@@ -252,3 +252,17 @@ func TestAConsumeWithoutTimeIsAlwaysAnswered(t *testing.T) {
 		}
 	}
 }
+
+func TestATimeInSecondsIsRefused(t *testing.T) {
+	t.Parallel()
+	c := start(t).dial(t)
+	c.ok("declare topic=T")
+	c.ok("produce topic=T", "1")
+	c.ok("consume topic=T").want(t, 200, "1")
+	for _, line := range []string{"relocate topic=T timestamp=1795346026", "declare topic=T consume_group=g group_start_time=1795346026"} {
+		if a := c.call(line); a.Status != 400 || !strings.Contains(string(a.Body), "must be in milliseconds: 1795346026000") {
+			t.Errorf("%s: %d %q", line, a.Status, a.Body)
+		}
+	}
+	c.ok("relocate topic=T timestamp=999999999")
+}
