@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/rushmore/zbus-go/internal/config"
 )
 
 // drain consumes all that a group still has, in order. Without a group it is the
@@ -265,4 +267,26 @@ func TestATimeInSecondsIsRefused(t *testing.T) {
 		}
 	}
 	c.ok("relocate topic=T timestamp=999999999")
+}
+
+func TestABodyThatIsTooLargeIsRefusedByItsID(t *testing.T) {
+	t.Parallel()
+	b := start(t, func(c *config.Config) { c.MaxBody = 1 << 10 })
+	c := b.dial(t)
+	c.ok("declare topic=T")
+	for _, framing := range []string{"content-length: 1025\r\n\r\n", "transfer-encoding: chunked\r\n\r\n401\r\n" + strings.Repeat("x", 1025)} {
+		c := b.dial(t)
+		c.write("POST / HTTP/1.1\r\ncmd: produce\r\ntopic: T\r\nid: first\r\ncontent-length: 1\r\n\r\nx" +
+			"POST / HTTP/1.1\r\ncmd: produce\r\ntopic: T\r\nid: second\r\n" + framing)
+		got := map[string]int{}
+		for range 2 { // in the order in which they are known
+			a := c.recv()
+			got[a.Get("id")] = a.Status
+		}
+		if got["first"] != 200 || got["second"] != 413 {
+			t.Errorf("answers by id: %v", got)
+		}
+		c.closed()
+	}
+	c.ok("query topic=T")
 }

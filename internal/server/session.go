@@ -201,7 +201,7 @@ func (s *session) serveStream(conn net.Conn, stream *socket.Conn, r *wire.Reader
 	}
 	var bad *wire.Error
 	if errors.As(err, &bad) {
-		s.send(bad.Status, "", bad.Reason)
+		s.send(bad.Status, bad.ID, bad.Reason)
 	}
 	r.Release()
 	unread := bad != nil || s.hungUp.Load() || s.finishing.Load() && s.inflight.busy()

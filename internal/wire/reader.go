@@ -34,6 +34,7 @@ func (l Limits) withDefaults() Limits {
 type Error struct {
 	Status int
 	Reason string // what was wrong and what would be right
+	ID     string // of the request, where its head is in order and says it
 
 	cause error // of a 503
 }
@@ -278,6 +279,11 @@ func (r *Reader) refuse(status int, reason string) error {
 	return r.err
 }
 
+// bodyTooLong refuses a frame by what its head says, so that a client which sends ahead
+// of the answers knows which one it was.
 func (r *Reader) bodyTooLong() error {
-	return r.refuse(413, fmt.Sprintf("body of more than %d bytes", r.lim.Body))
+	id, _ := r.PeekField(HeaderID)
+	bad := &Error{Status: 413, Reason: fmt.Sprintf("body of more than %d bytes", r.lim.Body), ID: string(id)}
+	r.err = bad
+	return bad
 }
