@@ -1,6 +1,8 @@
 package main
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -94,5 +96,15 @@ func TestHelpListsEverySetting(t *testing.T) {
 		if r.code != 0 || r.stderr != "" || !strings.Contains(r.out, "--sync-interval DURATION") {
 			t.Errorf("%v: got %+v", args, r)
 		}
+	}
+}
+
+func TestAnotherWebServerExits69(t *testing.T) {
+	t.Parallel()
+	other := httptest.NewServer(http.NotFoundHandler())
+	defer other.Close()
+	for _, args := range [][]string{{"topic", "list"}, {"produce", "T", "--body", "x"}, {"consume", "T"}, {"server", "info"}, {"backup", "copy.db"}} {
+		r := run(t, command(t, nil, append(args, "--server", other.URL)...))
+		wantFailure(t, r, exitUnavailable, "it is another server, so look at --server")
 	}
 }

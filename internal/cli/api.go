@@ -120,7 +120,7 @@ func problem(resp *http.Response, body []byte) error {
 		Plan json.RawMessage `json:"plan"`
 	}
 	if json.Unmarshal(body, &p) != nil || p.Code == "" {
-		return fail(zbus.ErrInternal, "%s answered %s and not as a broker does", resp.Request.URL.Host, resp.Status)
+		return fail(zbus.ErrUnavailable, "%s answered %s and not as a broker does: it is another server, so look at --server", resp.Request.URL.Host, resp.Status)
 	}
 	r := &refusal{failure{p.Title, codes[p.Code]}, p.Plan}
 	if p.Detail != nil && *p.Detail != "" {

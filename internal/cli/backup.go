@@ -62,7 +62,7 @@ func (i *invocation) image(ctx context.Context, data string) (im backup.Image, f
 	}
 	if resp.StatusCode >= 400 || resp.ContentLength < 0 {
 		_, err := c.answer(resp, nil)
-		return nil, "", errors.Join(err, fail(zbus.ErrInternal, "%s answered %s and not as a broker does", c.server.Host, resp.Status))
+		return nil, "", errors.Join(err, fail(zbus.ErrUnavailable, "%s answered %s and not as a broker does: it is another server, so look at --server", c.server.Host, resp.Status))
 	}
 	return &download{c, resp}, c.server.Host, nil
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -105,8 +106,12 @@ func (c *Context) resolve() (*Server, error) {
 		}
 		host = net.JoinHostPort(strings.Trim(host, "[]"), port)
 	}
-	if h, _, err := net.SplitHostPort(host); err != nil || strings.ContainsAny(host, ", ") || h == "" {
+	h, port, err := net.SplitHostPort(host)
+	if err != nil || strings.ContainsAny(host, ", ") || h == "" {
 		return nil, usage("server %q: must be HOST:PORT or a URL such as https://HOST:PORT", c.Server)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return nil, usage("server %q: the port must be a number from 1 to 65535", c.Server)
 	}
 	s := &Server{Host: host, Native: host, API: "http://" + host + "/api/v1", Token: c.Token}
 	if secure {

@@ -63,6 +63,10 @@ func TestAddresses(t *testing.T) {
 		"a:1,b:2":          "",
 		":1":               "",
 		"a b":              "",
+		"mq:port":          "",
+		"mq:0":             "",
+		"mq:65536":         "",
+		"https://mq:":      "",
 	} {
 		s, err := (&Context{Server: text}).resolve()
 		switch {
