@@ -32,7 +32,7 @@ func main() {
 	go stopOnSignal(signals, cancel, os.Exit)
 
 	if err := execute(ctx, os.Args[1:]); err != nil {
-		fmt.Fprintf(os.Stderr, "zbus: %s\n", strings.ReplaceAll(explain(err), "\n", "; "))
+		fmt.Fprintf(os.Stderr, "zbus: %s\n", cli.Visible([]byte(strings.ReplaceAll(explain(err), "\n", "; "))))
 		os.Exit(exitCode(err))
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -106,5 +107,29 @@ func TestAnotherWebServerExits69(t *testing.T) {
 	for _, args := range [][]string{{"topic", "list"}, {"produce", "T", "--body", "x"}, {"consume", "T"}, {"server", "info"}, {"backup", "copy.db"}} {
 		r := run(t, command(t, nil, append(args, "--server", other.URL)...))
 		wantFailure(t, r, exitUnavailable, "it is another server, so look at --server")
+	}
+}
+
+// A terminal gets what a body says, and does not do it; a pipe gets it as it is.
+func TestBodiesDoNotSteerTheTerminal(t *testing.T) {
+	t.Parallel()
+	terminal, err := exec.LookPath("script")
+	if err != nil {
+		t.Skip("NOT TESTED: a terminal needs script(1)")
+	}
+	b := start(t, command(t, nil, "--listen=127.0.0.1:0", "--data", t.TempDir()))
+	ask(t, b.url+"/declare/T", "")
+	ask(t, b.url+"/produce/T", "\x1b]0;owned\a")
+	consume := []string{"consume", "T", "--server", b.url}
+	if r := run(t, command(t, nil, consume...)); r.out != "\x1b]0;owned\a\n" {
+		t.Errorf("through a pipe: %q", r.out)
+	}
+	for flag, want := range map[string]string{"": `\x1b]0;owned\x07`, " --raw": "\x1b]0;owned\a"} {
+		cmd := command(t, nil, consume...)
+		line := strings.Join(cmd.Args, " ") + flag
+		cmd.Path, cmd.Args = terminal, []string{"script", "-qec", line, "/dev/null"}
+		if r := run(t, cmd); strings.TrimRight(r.out, "\r\n") != want {
+			t.Errorf("on a terminal%s: %q, want %q; %s", flag, r.out, want, r.stderr)
+		}
 	}
 }

@@ -45,6 +45,7 @@ func (a *app) callCommand() *cobra.Command {
 	f.Var(&o.timeout, "timeout", "how long to wait for the answer")
 	f.StringVar(&o.body, "body", "", "send this `TEXT` as it is, and print the answer as it is; - is standard input")
 	f.BoolVar(&a.json, "json", false, "print a text, too, as JSON")
+	a.rawFlag(f)
 	return a.connected(cmd)
 }
 

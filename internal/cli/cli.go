@@ -23,6 +23,7 @@ import (
 
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // Groups of commands in the help of the root.
@@ -58,6 +59,7 @@ type app struct {
 	json    bool
 	utc     bool
 	yes     bool
+	raw     bool
 }
 
 // invocation is one run of a command.
@@ -76,6 +78,7 @@ func (a *app) run(f func(ctx context.Context, i *invocation) error) func(*cobra.
 		// acks have arrived. The write fails instead, which ends the command.
 		signal.Ignore(syscall.SIGPIPE)
 		i := &invocation{app: a, args: args, in: cmd.InOrStdin(), out: &output{w: cmd.OutOrStdout()}, err: cmd.ErrOrStderr()}
+		i.out.visible = isTerminal(i.out.w) && !a.raw
 		err := f(cmd.Context(), i)
 		switch {
 		case i.out.gone():
@@ -93,8 +96,9 @@ func (a *app) run(f func(ctx context.Context, i *invocation) error) func(*cobra.
 // output is standard output. It keeps the first error, so that those who print
 // tables need not look at every line.
 type output struct {
-	w   io.Writer
-	err error
+	w       io.Writer
+	visible bool // it is a terminal: see Visible
+	err     error
 }
 
 // Write writes all of p, or nothing more after an error.
@@ -102,9 +106,20 @@ func (o *output) Write(p []byte) (int, error) {
 	if o.err != nil {
 		return 0, o.err
 	}
+	if o.visible {
+		_, o.err = o.w.Write(Visible(p))
+		return len(p), o.err
+	}
 	n, err := o.w.Write(p)
 	o.err = err
 	return n, err
+}
+
+// steer sends the terminal what it is to obey.
+func (o *output) steer(sequence string) {
+	if o.err == nil {
+		_, o.err = io.WriteString(o.w, sequence)
+	}
 }
 
 // gone reports whether the reader has gone away: it has seen enough.
@@ -129,7 +144,13 @@ func (a *app) connected(cmd *cobra.Command) *cobra.Command {
 func (a *app) shows(cmd *cobra.Command) *cobra.Command {
 	cmd.PersistentFlags().BoolVar(&a.json, "json", false, "print the JSON of the API; of a list one object a line")
 	cmd.PersistentFlags().BoolVar(&a.utc, "utc", false, "print times in UTC and not in local time")
+	a.rawFlag(cmd.PersistentFlags())
 	return cmd
+}
+
+// rawFlag adds the flag for those who trust what others have sent.
+func (a *app) rawFlag(f *pflag.FlagSet) {
+	f.BoolVar(&a.raw, "raw", false, "to a terminal, too, print control characters as they are and not as \\x1b")
 }
 
 // asks gives a command the flag that answers its question.

@@ -63,6 +63,7 @@ func (a *app) consumeCommand() *cobra.Command {
 	f.StringVar(&o.format, "format", "", "print each message like this `TEXT`: {body}, {offset}, {time}, {id}, {tag}, {key}, {attempt}, {header:NAME}, \\t and \\n")
 	f.BoolVar(&a.json, "json", false, "print each message as JSON, as the API does")
 	f.BoolVar(&a.utc, "utc", false, "print times in UTC and not in local time")
+	a.rawFlag(f)
 	f.IntVar(&o.window, "window", 0, "what `NUMBER` of messages comes in advance (64; 1 with --count, and in a group without acks, where they would be lost)")
 	_ = cmd.RegisterFlagCompletionFunc("group", a.completeGroupFlag)
 	_ = cmd.RegisterFlagCompletionFunc("from", cobra.FixedCompletions([]string{"earliest", "latest"}, cobra.ShellCompDirectiveNoFileComp))

@@ -48,7 +48,7 @@ func (i *invocation) follow(ctx context.Context, f *following, show func(ctx con
 			i.say("%v", err)
 		}
 		if isTerminal(i.out.w) && err == nil {
-			fmt.Fprint(i.out, clearScreen)
+			i.out.steer(clearScreen)
 		} else if shown && !i.json {
 			fmt.Fprintln(i.out)
 		}

@@ -108,7 +108,7 @@ func (i *invocation) printJSON(v any) error {
 
 // say writes a line that is not part of the result.
 func (i *invocation) say(format string, args ...any) {
-	fmt.Fprintf(i.err, format+"\n", args...)
+	_, _ = i.err.Write(Visible(fmt.Appendf(nil, format+"\n", args...)))
 }
 
 // oneLine is text that stays within its cell: without control characters, and no
