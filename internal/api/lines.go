@@ -9,6 +9,7 @@ import (
 	"io"
 
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/wire"
 )
 
 // How many lines go into one commit, and about how many bytes of them.
@@ -83,7 +84,11 @@ func (l *lineReader) commit() (end bool, err error) {
 		if err != nil && !errors.Is(err, io.EOF) {
 			return true, err
 		}
-		if line := bytes.TrimSpace(line); len(line) > 0 {
+		line, bad := wire.JSONLine(line, l.read)
+		if bad != nil {
+			return true, invalid("line %d: %s", l.read, bad)
+		}
+		if len(line) > 0 {
 			var m NewMessage
 			if bad := decode(line, &m); bad != nil {
 				return true, invalid("line %d: %s", l.read, textOf(explain(bad)))

@@ -136,6 +136,18 @@ type line struct {
 	Damaged       bool             `json:"damaged"`
 }
 
+// readJSONLine reads the message of a line, unless that is empty.
+func readJSONLine(line []byte, number int, m *zbus.Message) (empty bool, err error) {
+	text, err := wire.JSONLine(line, number)
+	if err != nil {
+		return false, fail(ErrData, "%v", err)
+	}
+	if len(text) == 0 {
+		return true, nil
+	}
+	return false, readMessage(text, m)
+}
+
 // readMessage reads a message that is JSON, over what all of them have.
 func readMessage(text []byte, m *zbus.Message) error {
 	if err := wire.CheckJSON(text); err != nil {

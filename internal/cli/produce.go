@@ -187,10 +187,10 @@ func (i *invocation) produceFile(ctx context.Context, p *producing, common zbus.
 		at.line++
 		m := common
 		if err == nil && p.ndjson {
-			if len(line) == 0 {
+			var empty bool
+			if empty, err = readJSONLine(line, at.line, &m); empty {
 				continue
 			}
-			err = readMessage(line, &m)
 		} else {
 			m.Body = line
 		}

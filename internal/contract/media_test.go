@@ -21,3 +21,11 @@ func TestBodiesAreReadByTheirMediaType(t *testing.T) {
 	c.post("/topics", object{"name": "plain"}, anyway, header{"Content-Encoding", "Identity"}).want(201)
 	c.do("GET", "/topics/no").refused(404, "not_found", "")
 }
+
+func TestLinesMayBeginWithAMarkAndEndInCRLF(t *testing.T) {
+	c := startClient(t)
+	c.post("/topics", object{"name": "T"}).want(201)
+	c.do("POST", "/topics/T/messages", lines("\ufeff{\"body\":\"a\"}\r\n\r\n{\"body\":\"b\"}\r\n"), anyway).want(201)
+	c.do("POST", "/topics/T/messages", lines("{\"body\":\"a\"}\n\ufeff{\"body\":\"b\"}\n"), anyway).refused(400, "invalid", "line 2: it begins with a byte order mark")
+	c.get("/topics/T").is("depth", "3")
+}
