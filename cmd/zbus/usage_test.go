@@ -133,3 +133,22 @@ func TestBodiesDoNotSteerTheTerminal(t *testing.T) {
 		}
 	}
 }
+
+func TestConsumeToAClosedOutputTakesNothing(t *testing.T) {
+	t.Parallel()
+	b := start(t, command(t, nil, "--listen=127.0.0.1:0", "--data", t.TempDir()))
+	ask(t, b.url+"/declare/T/g?group_mask=64", "") // with acks
+	ask(t, b.url+"/produce/T", "stays")
+	consume := command(t, nil, "consume", "T", "--group", "g", "--server", b.url)
+	closed := command(t, nil)
+	closed.Path, closed.Args = "/bin/sh", []string{"sh", "-c", strings.Join(consume.Args, " ") + " >&-"}
+	wantFailure(t, run(t, closed), exitUsage, "standard output is closed")
+	full := command(t, nil)
+	full.Path, full.Args = "/bin/sh", []string{"sh", "-c", strings.Join(consume.Args, " ") + " >/dev/full"}
+	if r := run(t, full); r.code == 0 {
+		t.Error("a full disk took messages")
+	}
+	if r := run(t, consume); r.out != "stays\n" {
+		t.Errorf("left: %q, %s", r.out, r.stderr)
+	}
+}

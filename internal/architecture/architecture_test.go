@@ -102,7 +102,7 @@ var rules = map[string]rule{
 	// What users of a broker do, with the clients that everybody has.
 	"internal/cli": {
 		ours:    []string{"", "internal/apiclient", "internal/backup", "internal/closest", "internal/proxy", "internal/storage/sqlite", "internal/wire"},
-		modules: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/mattn/go-isatty"},
+		modules: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/mattn/go-isatty", "golang.org/x/sys"},
 		never:   []string{"database/sql"},
 	},
 	// A client by itself, so that it measures what every client gets.

@@ -98,6 +98,9 @@ func (i *invocation) consume(ctx context.Context, o *consuming) error {
 	if err != nil {
 		return err
 	}
+	if o.group != "" && nowhere(i.out.w) {
+		return fail(ErrUsage, "consume: standard output is closed, so the messages of group %s would be lost; to throw them away, redirect it with >/dev/null", o.group)
+	}
 	print, err := i.printer(o)
 	if err != nil {
 		return err
