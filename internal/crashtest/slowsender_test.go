@@ -16,6 +16,7 @@ import (
 // deadlineSlack what a busy machine adds.
 const (
 	headDeadline  = 10 * time.Second
+	bodyDeadline  = 10 * time.Second // of one that comes this slowly
 	deadlineSlack = 10 * time.Second
 )
 
@@ -24,7 +25,7 @@ type drip struct {
 	name     string
 	first    string        // what is sent at once
 	rest     string        // what is sent byte by byte, again and again
-	deadline time.Duration // 0: the broker has none for this
+	deadline time.Duration
 }
 
 func (p *process) drips() []drip {
@@ -34,15 +35,15 @@ func (p *process) drips() []drip {
 	api := "POST /api/v1/topics/" + topic + "/messages HTTP/1.1\r\n" + host
 	return []drip{
 		{"native head", "GET / HTTP/1.1\r\ncmd: produce\r\nx: ", head, headDeadline},
-		{"native second head", ping + "GET / HTTP/1.1\r\ncmd: produce\r\nx: ", head, 0},
-		{"native body", "GET / HTTP/1.1\r\ncmd: produce\r\ntopic: " + topic + "\r\n" + body, head, 0},
+		{"native second head", ping + "GET / HTTP/1.1\r\ncmd: produce\r\nx: ", head, headDeadline},
+		{"native body", "GET / HTTP/1.1\r\ncmd: produce\r\ntopic: " + topic + "\r\n" + body, head, bodyDeadline},
 		{"verb head", "POST /produce/" + topic + " HTTP/1.1\r\n" + host + "x: ", head, headDeadline},
-		{"verb body", "POST /produce/" + topic + " HTTP/1.1\r\n" + host + body, head, 0},
+		{"verb body", "POST /produce/" + topic + " HTTP/1.1\r\n" + host + body, head, bodyDeadline},
 		{"REST head", api + "x: ", head, headDeadline},
-		{"REST body", api + "Content-Type: application/json\r\n" + body, " ", 0},
+		{"REST body", api + "Content-Type: application/json\r\n" + body, " ", bodyDeadline},
 		{"WebSocket handshake", "GET / HTTP/1.1\r\n" + host + "Upgrade: websocket\r\nx: ", head, headDeadline},
 		// A frame of 100,000 bytes, whose mask is 0.
-		{"WebSocket frame", p.upgrade() + "\x82\xff\x00\x00\x00\x00\x00\x01\x86\xa0\x00\x00\x00\x00", head, 0},
+		{"WebSocket frame", p.upgrade() + "\x82\xff\x00\x00\x00\x00\x00\x01\x86\xa0\x00\x00\x00\x00", head, bodyDeadline},
 	}
 }
 

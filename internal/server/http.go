@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 
@@ -186,7 +187,10 @@ func (s *Server) accounted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.Body != nil && req.Body != http.NoBody {
 			body := http.MaxBytesReader(w, req.Body, s.bodyLimit(req))
-			counted := &countedBody{countedReader: countedReader{reserve: s.reserve, src: body}, Closer: body, out: http.NewResponseController(w)}
+			deadline := http.NewResponseController(w).SetReadDeadline
+			_ = deadline(time.Now().Add(bodyGrace)) // what the handler does not read, net/http does
+			paced := &pacedReader{src: body, deadline: deadline}
+			counted := &countedBody{countedReader: countedReader{reserve: s.reserve, src: paced}, Closer: body}
 			defer counted.release()
 			req.Body = counted
 		}
@@ -337,7 +341,7 @@ func (s *Server) messageOf(w http.ResponseWriter, req *http.Request, counted *co
 	if req.ContentLength > limit { // before anything of it is asked for
 		return nil, &http.MaxBytesError{Limit: limit}
 	}
-	body, err := counted.readAll(http.MaxBytesReader(w, req.Body, limit))
+	body, err := counted.readAll(&pacedReader{src: http.MaxBytesReader(w, req.Body, limit), deadline: http.NewResponseController(w).SetReadDeadline})
 	if err != nil {
 		return nil, err
 	}

@@ -2,8 +2,6 @@ package server
 
 import (
 	"io"
-	"net/http"
-	"time"
 
 	"github.com/rushmore/zbus-go/internal/broker"
 )
@@ -43,22 +41,10 @@ func (c *countedReader) readAll(src io.Reader) ([]byte, error) {
 	return io.ReadAll(c)
 }
 
-// countedBody is the body of a request that a handler reads as it likes. Each read
-// has its time.
+// countedBody is the body of a request that a handler reads as it likes.
 type countedBody struct {
 	countedReader
 	io.Closer
-	out *http.ResponseController
-}
-
-// Read reads from the body.
-func (c *countedBody) Read(p []byte) (int, error) {
-	_ = c.out.SetReadDeadline(time.Now().Add(bodyTimeout)) // without it the read just takes longer
-	n, err := c.countedReader.Read(p)
-	if err != nil {
-		_ = c.out.SetReadDeadline(time.Time{})
-	}
-	return n, err
 }
 
 // Handled says that what was read so far is kept no longer, or accounted for by

@@ -23,7 +23,6 @@ import (
 )
 
 const (
-	bodyTimeout  = 30 * time.Second // between two reads in the middle of a message
 	writeTimeout = 60 * time.Second // for one write
 	flushBytes   = 64 << 10         // what the writer sends at once
 	keepBytes    = 256 << 10        // a write buffer larger than this is let go
@@ -56,6 +55,7 @@ type session struct {
 	json     []byte
 	now      rpc.Instant // when the bytes at hand were read
 	renewed  time.Time   // when the idle deadline was set; zero when another one is
+	pace     pace        // of the frame at hand
 
 	peer      rpc.Peer    // its part in calls
 	asks      atomic.Bool // it has published messages that are no calls
@@ -287,13 +287,13 @@ func (s *session) read(conn net.Conn, r *wire.Reader) (buffered []byte, err erro
 			if s.finishing.Load() {
 				return nil, io.EOF
 			}
-			s.deadline(conn, r)
-			if err := r.Fill(); err != nil {
+			if err := s.fill(conn, r); err != nil {
 				return nil, err
 			}
 			s.heard()
 			continue
 		}
+		s.pace = pace{}
 		if !s.mine(m) {
 			s.flush()
 			s.inflight.wait(0)
@@ -342,16 +342,28 @@ func (s *session) stopWaiting() {
 	}
 }
 
+// fill reads more. In the middle of a frame it takes note of how long that took.
+func (s *session) fill(conn net.Conn, r *wire.Reader) error {
+	s.deadline(conn, r)
+	if len(r.Buffered()) == 0 {
+		return r.Fill()
+	}
+	began := time.Now()
+	err := r.Fill()
+	s.pace.waited += time.Since(began)
+	return err
+}
+
 // deadline says how long the next bytes may take.
 func (s *session) deadline(conn net.Conn, r *wire.Reader) {
 	if len(r.Buffered()) == 0 {
 		s.idle(conn)
 	} else if _, ok := r.Peek(); ok {
 		s.renewed = time.Time{}
-		_ = conn.SetReadDeadline(time.Now().Add(bodyTimeout))
+		_ = conn.SetReadDeadline(time.Now().Add(s.pace.body(int64(len(r.Buffered())))))
 	} else {
 		s.renewed = time.Time{}
-		_ = conn.SetReadDeadline(time.Now().Add(headTimeout))
+		_ = conn.SetReadDeadline(time.Now().Add(s.pace.head()))
 	}
 	if s.finishing.Load() { // set between the last check and the deadline above
 		_ = conn.SetReadDeadline(time.Unix(1, 0))

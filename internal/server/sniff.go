@@ -15,9 +15,6 @@ import (
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
-// headTimeout is how long the head of a message may take from its first byte.
-const headTimeout = 10 * time.Second
-
 // serve finds out what a new connection speaks and has it served. Nothing waits for a
 // connection that has not asked for anything: see Serve.
 func (s *Server) serve(conn net.Conn) {

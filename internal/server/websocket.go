@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -52,12 +53,24 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, req *http.Request) {
 func (s *session) readFrames(conn *webSocket, limits wire.Limits) error {
 	body := &countedReader{reserve: s.srv.reserve}
 	defer body.release()
+	reading, late := context.WithCancel(s.life)
+	defer late()
+	timer := time.AfterFunc(time.Hour, late)
+	timer.Stop()
+	deadline := func(at time.Time) error {
+		if at.IsZero() {
+			timer.Stop()
+		} else {
+			timer.Reset(time.Until(at))
+		}
+		return nil
+	}
 	for {
-		_, r, err := conn.ws.Reader(s.life)
+		_, r, err := conn.ws.Reader(reading)
 		if err != nil {
 			return nil
 		}
-		frame, err := body.readAll(r)
+		frame, err := body.readAll(&pacedReader{src: r, deadline: deadline})
 		if errors.Is(err, errNoMemory) {
 			s.send(http.StatusServiceUnavailable, "", err.Error())
 			return err
