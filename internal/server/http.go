@@ -126,22 +126,6 @@ func encrypted(ctx context.Context, conn net.Conn) context.Context {
 	return ctx
 }
 
-// OnlyHosts lets next serve requests whose Host names this server, as [auth.KnownHost] judges it.
-// The connection of any other ends with the refusal: what it asks for next is not looked at.
-func OnlyHosts(hosts []string, next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if req.Host != "" && !auth.KnownHost(req.Host, hosts) { // HTTP/1.0 has none
-			w.Header().Set("Connection", "close")
-			http.Error(w, auth.Misdirected(req.Host), http.StatusMisdirectedRequest)
-			return
-		}
-		next.ServeHTTP(w, req)
-	})
-}
-
-// known refuses requests that are for another server.
-func (s *Server) known(next http.Handler) http.Handler { return OnlyHosts(s.opts.Hosts, next) }
-
 // urlCommand runs a command that the URL names: HEAD, OPTIONS and the like must not.
 func (s *Server) urlCommand(w http.ResponseWriter, req *http.Request) {
 	if !plain(req.Method) {

@@ -113,18 +113,6 @@ func (s *Server) forHTTP(r *wire.Reader) bool {
 	return !s.isVerbURL(path) || !plain(string(r.PeekMethod()))
 }
 
-// byBrowser reports whether a browser sends a request, as far as its headers tell: no page
-// can keep its browser from sending Accept-Encoding, and clients of the protocol never do.
-// Browsers are served by net/http, so that one guard stands before all that they ask for.
-func byBrowser(lookup func(name string) (string, bool)) bool {
-	for _, name := range []string{"accept-encoding", "origin", "sec-fetch-site"} {
-		if _, ok := lookup(name); ok {
-			return true
-		}
-	}
-	return false
-}
-
 // plain reports whether a method may run a command that only the URL names.
 func plain(method string) bool {
 	return method == http.MethodGet || method == http.MethodPost || method == http.MethodPut

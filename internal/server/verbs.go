@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rushmore/zbus-go/internal/auth"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/wire"
@@ -104,22 +103,6 @@ func (s *session) handle(m *wire.Message) {
 		s.out.close()
 	}
 }
-
-// outsider says why a request is refused that a page of another site made a browser
-// send; status is 0 for all others. A page can ask for any URL, but it can set the header
-// of a command only under a name that it had pointed to this server.
-func (s *Server) outsider(m *wire.Message, url bool) (status int, text string) {
-	host, named := m.Lookup(wire.HeaderHost)
-	if named && (url || byBrowser(m.Lookup)) && !auth.KnownHost(host, s.opts.Hosts) {
-		return http.StatusMisdirectedRequest, auth.Misdirected(host)
-	}
-	if url && auth.CrossSite(host, m.Get("origin"), m.Get("sec-fetch-site"), s.opts.Origins) {
-		return http.StatusForbidden, otherOrigin
-	}
-	return 0, ""
-}
-
-const otherOrigin = "This page is of another origin: start the broker with --allow-origin to let it in"
 
 // unknown answers what is no command.
 func (s *session) unknown(id, cmd string, m *wire.Message) {
