@@ -60,7 +60,7 @@ var rules = map[string]rule{
 	// contract's. What they may not do is call a store: they are given none.
 	"internal/server": {
 		ours:    []string{"internal/wire", "internal/broker", "internal/caller", "internal/condition", "internal/rpc", "internal/auth", "internal/socket", "internal/storage"},
-		modules: []string{"github.com/coder/websocket", "github.com/go-chi/chi/v5", "github.com/prometheus/client_golang"},
+		modules: []string{"github.com/coder/websocket", "github.com/go-chi/chi/v5", "github.com/go-chi/cors", "github.com/prometheus/client_golang"},
 		never:   []string{"database/sql"},
 	},
 	// Rates are sampled once for all who show them.

@@ -23,8 +23,8 @@ const (
 // drip is a way to send a request one byte at a time.
 type drip struct {
 	name     string
-	first    string        // what is sent at once
-	rest     string        // what is sent byte by byte, again and again
+	first    string // what is sent at once
+	rest     string // what is sent byte by byte, again and again
 	deadline time.Duration
 }
 

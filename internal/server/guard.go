@@ -2,6 +2,9 @@ package server
 
 import (
 	"net/http"
+	"slices"
+
+	"github.com/go-chi/cors"
 
 	"github.com/rushmore/zbus-go/internal/auth"
 	"github.com/rushmore/zbus-go/internal/wire"
@@ -22,6 +25,22 @@ func OnlyHosts(hosts []string, next http.Handler) http.Handler {
 
 // known refuses requests that are for another server.
 func (s *Server) known(next http.Handler) http.Handler { return OnlyHosts(s.opts.Hosts, next) }
+
+// shared tells browsers that pages of the allowed origins may read what is answered, and
+// answers what they ask before (preflight requests). Without such origins it does nothing.
+func (s *Server) shared(next http.Handler) http.Handler {
+	if len(s.opts.Origins) == 0 {
+		return next
+	}
+	all := slices.Contains(s.opts.Origins, "*")
+	return cors.Handler(cors.Options{
+		AllowOriginFunc: func(_ *http.Request, origin string) bool { return all || auth.AllowedOrigin(origin, s.opts.Origins) },
+		AllowedMethods:  []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete},
+		AllowedHeaders:  []string{"*"},
+		ExposedHeaders:  []string{"*"}, // without credentials it means all
+		MaxAge:          600,
+	})(next)
+}
 
 // outsider says why a request is refused that a page of another site made a browser
 // send; status is 0 for all others. A page can ask for any URL, but it can set the header

@@ -90,3 +90,30 @@ func TestWebSocketUnderAForeignNameIsRefused(t *testing.T) {
 		t.Errorf("status %d", resp.StatusCode)
 	}
 }
+
+// Pages of the allowed origins may ask and read, by URL, by header and of the API; those of
+// others are told nothing.
+func TestPagesOfAllowedOriginsMayRead(t *testing.T) {
+	t.Parallel()
+	b := start(t, func(c *config.Config) { c.AllowOrigin = []string{"*.app.example"} })
+	b.dial(t).ok("declare topic=T")
+	const good, evil = "Origin: https://www.app.example\r\n", "Origin: https://app.example.evil\r\n"
+	for url, method := range map[string]string{"/produce/T": "POST", "/api/v1/topics/T": "DELETE", "/": "POST"} {
+		ask := "Access-Control-Request-Method: " + method + "\r\nAccess-Control-Request-Headers: cmd, content-type\r\n"
+		if h := b.web(t, "OPTIONS", url, good+ask, "").Header; h.Get("Access-Control-Allow-Origin") != "https://www.app.example" ||
+			h.Get("Access-Control-Allow-Methods") != method || !strings.Contains(strings.ToLower(h.Get("Access-Control-Allow-Headers")), "cmd") {
+			t.Errorf("preflight of %s: %v", url, h)
+		}
+		if h := b.web(t, "OPTIONS", url, evil+ask, "").Header; h.Get("Access-Control-Allow-Origin") != "" {
+			t.Errorf("preflight of another page: %v", h)
+		}
+	}
+	for _, url := range []string{"/produce/T?body=x", "/consume/T", "/api/v1/topics"} {
+		if resp := b.web(t, "GET", url, good, ""); resp.StatusCode != 200 || resp.Header.Get("Access-Control-Allow-Origin") != "https://www.app.example" {
+			t.Errorf("%s: %d, %v", url, resp.StatusCode, resp.Header)
+		}
+	}
+	if resp := b.web(t, "GET", "/produce/T?body=x", evil, ""); resp.StatusCode != 403 || resp.Header.Get("Access-Control-Allow-Origin") != "" {
+		t.Errorf("another page: %d, %v", resp.StatusCode, resp.Header)
+	}
+}
