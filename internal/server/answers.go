@@ -23,10 +23,12 @@ func (s *Server) holdAnswer(n int64) bool {
 }
 
 // heldAnswer is the answer of a handler. What it holds in memory is accounted for until
-// the end of the request. Over the limit it becomes a 503, if nothing of it was sent.
+// the end of the request. Over the limit it becomes a 503, if nothing of it was sent and
+// the request changed nothing: of one that did, a 503 would say that it is not done.
 type heldAnswer struct {
 	http.ResponseWriter
 	srv    *Server
+	safe   bool  // the request changes nothing
 	held   int64 // by Hold
 	status int   // to be sent with the first bytes; 0: none was set, or it is sent
 	sent   bool
@@ -77,10 +79,10 @@ func (a *heldAnswer) Write(p []byte) (int, error) {
 	if n := int64(len(p)); n >= largeAnswer && a.held == 0 {
 		switch {
 		case a.srv.holdAnswer(n):
-		case !a.sent:
+		case !a.sent && a.safe:
 			a.refuse()
 			return 0, errNoMemory
-		default: // what has begun ends
+		default: // what has begun ends, and what is done is told
 			a.srv.answers.Add(n)
 		}
 		defer a.srv.answers.Add(-n)

@@ -182,7 +182,7 @@ func (s *Server) accounted(next http.Handler) http.Handler {
 			next.ServeHTTP(w, req)
 			return
 		}
-		answer := &heldAnswer{ResponseWriter: w, srv: s}
+		answer := &heldAnswer{ResponseWriter: w, srv: s, safe: req.Method == http.MethodGet || req.Method == http.MethodHead}
 		defer answer.release()
 		next.ServeHTTP(answer, req)
 	})

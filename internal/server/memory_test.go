@@ -53,6 +53,11 @@ func TestAnswersThatNobodyReadsShareOneLimit(t *testing.T) {
 		if method == "GET" {
 			eventually(t, "an answer is refused", func() bool { return ask() == http.StatusServiceUnavailable })
 		}
+		if method == "GET" { // the memory is full: what has changed something says so all the same
+			if n := publishMany(t, b); n != 201 {
+				t.Errorf("messages that are stored are answered with %d", n)
+			}
+		}
 		c.ok("ping")
 		if grown := heap() - before; grown > 64<<20 {
 			t.Errorf("%s: %d MB are held", path, grown>>20)
@@ -93,4 +98,24 @@ func TestAConnectionKeepsNothingOfALargeMessage(t *testing.T) {
 		}
 	}
 	eventually(t, "it is let go", func() bool { return heap()-before < clients*size/4 })
+}
+
+// publishMany publishes so many messages at once that the answer is a large one.
+func publishMany(t *testing.T, b *instance) (status int) {
+	t.Helper()
+	var body strings.Builder
+	for range 1000 {
+		fmt.Fprintf(&body, `,{"body":"x","id":"%s-%d"}`, strings.Repeat("i", 100), body.Len())
+	}
+	b.dial(t).ok("declare topic=Many")
+	resp, err := http.Post("http://"+b.addr+"/api/v1/topics/Many/messages", "application/json", strings.NewReader("["+body.String()[1:]+"]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode == http.StatusCreated && len(answer) < 64<<10 {
+		t.Fatalf("an answer of %d bytes, %v", len(answer), err)
+	}
+	return resp.StatusCode
 }
