@@ -131,10 +131,10 @@ func (s *session) idle(conn net.Conn) {
 // first of a connection is looked at.
 func (s *session) mine(m *wire.Message) bool {
 	_, command := m.Lookup(wire.HeaderCmd)
-	_, host := m.Lookup(wire.HeaderHost)
-	switch {
-	case m.Status != 0 || m.Malformed || command && s.vetted:
+	if m.Status != 0 || m.Malformed || command && s.vetted {
 		return true
+	}
+	switch _, host := m.Lookup(wire.HeaderHost); {
 	case !host:
 		return !probe(m.URL, m.Minor)
 	case byBrowser(m.Lookup):

@@ -64,8 +64,12 @@ func (s *session) handle(m *wire.Message) {
 		last = last || status != 0 // what it asks for next is not looked at
 		s.vetted = true
 	}
-	if _, host := m.Lookup(wire.HeaderHost); s.web.Load() != (cmd == "" && host) {
-		s.web.Store(!s.web.Load())
+	web := false
+	if cmd == "" {
+		_, web = m.Lookup(wire.HeaderHost)
+	}
+	if s.web.Load() != web {
+		s.web.Store(web)
 	}
 	if cmd == "" && !m.Malformed {
 		cmd = s.fromURL(m)
