@@ -173,7 +173,7 @@ func TestAMachineThatWasOff(t *testing.T) {
 	}
 }
 
-// What was delayed comes after its delay, whatever the clock is set to meanwhile.
+// What was delayed comes after its delay, whatever the clock is set to in between.
 func TestADelayDoesNotDependOnTheWallClock(t *testing.T) {
 	for _, c := range []struct {
 		name          string

@@ -47,7 +47,7 @@ type Plan struct {
 
 	filter *Filter
 	until  int64 // on Broker.clock: when it expires
-	spent  bool  // applied or refused: what is left of it says so to whoever applies it again
+	spent  bool  // applied or refused: what is left of it says so to a client that applies it again
 }
 
 // PlanOptions say how a plan is made.

@@ -8,7 +8,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
-// When a publish is told that its topic is not there, nobody finds the topic any longer: a
+// When a publish is told that its topic is not there, no client finds the topic: a
 // message sent again must not be told that it is stored there.
 func TestARemovedTopicIsFoundByNobodyWhoHeardOfIt(t *testing.T) {
 	for name, remove := range map[string]func(r *rig) error{

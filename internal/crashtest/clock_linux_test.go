@@ -20,7 +20,7 @@ import (
 const clockVariable = "ZBUS_CLOCK_STEPS"
 
 // What is put into the broker: time.Now adds what a file says, which is mapped into
-// memory. So all of the broker sees the step, at once, whoever asks for the time.
+// memory. So all of the broker sees the step, at once, in every goroutine.
 const (
 	stepVariable = "TEST_CLOCK_FILE" // not ZBUS_…, which would be a setting
 

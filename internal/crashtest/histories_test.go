@@ -37,7 +37,7 @@ const (
 func TestHistoriesAreLinearizable(t *testing.T) {
 	want := faultreport.Scale(t, 50, 2000)
 	r := faultreport.Record{
-		Test: "histories", Fault: "4 clients × 50 operations on topics, ids and groups, and two SIGKILLs meanwhile",
+		Test: "histories", Fault: "4 clients × 50 operations on topics, ids and groups, with two SIGKILLs",
 		Promise: "the answers are linearizable; an operation without one was done once or never",
 	}
 	h := newHistories(realBroker(t, "fsync"))

@@ -144,8 +144,8 @@ func (p *process) dripOnce(way drip, stop time.Time) hold {
 	}
 	var answer [512]byte
 	next := began
-	for now := began; now.Before(stop); now = time.Now() {
-		if !now.Before(next) {
+	for at := began; at.Before(stop); at = time.Now() {
+		if !at.Before(next) {
 			next = next.Add(time.Second)
 			if _, err := c.Write([]byte(way.rest)); err != nil {
 				return hold{time: time.Since(began)}
