@@ -91,7 +91,7 @@ var rules = map[string]rule{
 	// JSON over a WebSocket: subscriptions and live figures, in the words of the API.
 	"internal/live": {
 		ours: []string{
-			"internal/api", "internal/broker", "internal/rpc", "internal/stats", "internal/storage", "internal/wire",
+			"internal/api", "internal/broker", "internal/rpc", "internal/socket", "internal/stats", "internal/storage", "internal/wire",
 		},
 		modules: []string{"github.com/coder/websocket"},
 		never:   []string{"database/sql"},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,10 +16,15 @@ import (
 // headDeadline is how long the head of a request may take, by the broker's own rule, and
 // deadlineSlack what a busy machine adds.
 const (
-	headDeadline  = 10 * time.Second
-	bodyDeadline  = 10 * time.Second // of one that comes this slowly
-	deadlineSlack = 10 * time.Second
+	headDeadline = 10 * time.Second
+	bodyDeadline = 10 * time.Second // of one that comes this slowly
+	// silenceDeadline is for a sender that was fast and says nothing more.
+	silenceDeadline = 30 * time.Second
+	deadlineSlack   = 10 * time.Second
 )
+
+// frameOf100000 is the head of a WebSocket frame of 100,000 bytes, whose mask is 0.
+const frameOf100000 = "\x82\xff\x00\x00\x00\x00\x00\x01\x86\xa0\x00\x00\x00\x00"
 
 // drip is a way to send a request one byte at a time.
 type drip struct {
@@ -42,8 +48,16 @@ func (p *process) drips() []drip {
 		{"REST head", api + "x: ", head, headDeadline},
 		{"REST body", api + "Content-Type: application/json\r\n" + body, " ", bodyDeadline},
 		{"WebSocket handshake", "GET / HTTP/1.1\r\n" + host + "Upgrade: websocket\r\nx: ", head, headDeadline},
-		// A frame of 100,000 bytes, whose mask is 0.
-		{"WebSocket frame", p.upgrade() + "\x82\xff\x00\x00\x00\x00\x00\x01\x86\xa0\x00\x00\x00\x00", head, bodyDeadline},
+		{"WebSocket frame", p.upgrade("/") + frameOf100000, head, bodyDeadline},
+		{"API WebSocket frame", p.upgrade("/api/v1/ws") + frameOf100000, head, bodyDeadline},
+		// The first byte of a frame, and then nothing.
+		{"WebSocket frame head", p.upgrade("/") + "\x82", "", headDeadline},
+		{"API WebSocket frame head", p.upgrade("/api/v1/ws") + "\x82", "", headDeadline},
+		// The same behind a frame that is whole: a pong.
+		{"WebSocket second frame head", p.upgrade("/") + "\x8a\x80\x00\x00\x00\x00\x82", "", headDeadline},
+		// Much at once, and then nothing: that was fast, and is no reason to wait for hours.
+		{"native body that stops", "GET / HTTP/1.1\r\ncmd: produce\r\ntopic: " + topic + "\r\n" + body + strings.Repeat("x", 60000), "", silenceDeadline},
+		{"REST body that stops", api + "Content-Type: application/json\r\n" + body + strings.Repeat(" ", 60000), "", silenceDeadline},
 	}
 }
 
@@ -51,7 +65,7 @@ func (p *process) drips() []drip {
 // them, and nobody else waits longer for it.
 func TestSlowSenders(t *testing.T) {
 	size := faultreport.Scale(t, 200, 2000)
-	watch := time.Duration(faultreport.Scale(t, 35, 180)) * time.Second
+	watch := time.Duration(faultreport.Scale(t, 50, 180)) * time.Second
 	p := realBroker(t, "fsync")
 	p.start()
 	p.declare()

@@ -182,7 +182,7 @@ func (p *process) stuck(i int) (net.Conn, error) {
 
 // upgradeTo makes a WebSocket of a connection.
 func (p *process) upgradeTo(c net.Conn, path string) error {
-	if _, err := io.WriteString(c, strings.Replace(p.upgrade(), "GET / ", "GET "+path+" ", 1)); err != nil {
+	if _, err := io.WriteString(c, p.upgrade(path)); err != nil {
 		return err
 	}
 	_ = c.SetReadDeadline(time.Now().Add(patience))

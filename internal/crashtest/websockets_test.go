@@ -55,8 +55,8 @@ type webSocket struct {
 }
 
 // upgrade is the handshake of a WebSocket.
-func (p *process) upgrade() string {
-	return "GET / HTTP/1.1\r\nHost: " + p.address + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+func (p *process) upgrade(path string) string {
+	return "GET " + path + " HTTP/1.1\r\nHost: " + p.address + "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 }
 
@@ -67,7 +67,7 @@ func (p *process) webSocket() (*webSocket, error) {
 	}
 	c := &webSocket{nc, bufio.NewReaderSize(nc, 512)}
 	_ = c.SetDeadline(time.Now().Add(patience))
-	if _, err := c.Write([]byte(p.upgrade())); err != nil {
+	if _, err := c.Write([]byte(p.upgrade("/"))); err != nil {
 		return nil, err
 	}
 	resp, err := http.ReadResponse(c.r, nil)

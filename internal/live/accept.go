@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/rushmore/zbus-go/internal/api"
+	sockets "github.com/rushmore/zbus-go/internal/socket"
 )
 
 // takenConn keeps the connection that the WebSocket takes over, to cut it: the
@@ -18,10 +19,14 @@ type takenConn struct {
 }
 
 // Hijack is part of http.Hijacker.
-func (t *takenConn) Hijack() (conn net.Conn, rw *bufio.ReadWriter, err error) {
-	conn, rw, err = http.NewResponseController(t.ResponseWriter).Hijack()
-	t.conn = conn
-	return conn, rw, err
+func (t *takenConn) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(t.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	ahead, _ := rw.Peek(rw.Reader.Buffered()) // these are there
+	t.conn = sockets.Frames(conn, ahead)
+	return t.conn, rw, nil
 }
 
 // WriteHeader is part of http.ResponseWriter.

@@ -42,7 +42,6 @@ type Options struct {
 	MaxSockets int   // 1000
 
 	WriteTimeout time.Duration // for one frame; 1 minute
-	StallTimeout time.Duration // for the rest of a frame that has begun; 30 seconds
 	PingInterval time.Duration // between pings to a client that says nothing; 30 seconds
 	PingTimeout  time.Duration // until the answer to one; 20 seconds
 	DrainTime    time.Duration // to take the last answers when a socket is ended; 5 seconds
@@ -62,7 +61,6 @@ func (o Options) withDefaults() Options {
 		}
 	}
 	set(&o.WriteTimeout, time.Minute)
-	set(&o.StallTimeout, 30*time.Second)
 	set(&o.PingInterval, 30*time.Second)
 	set(&o.PingTimeout, 20*time.Second)
 	set(&o.DrainTime, 5*time.Second)

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 
@@ -148,17 +147,6 @@ func TestFramesOfAllSocketsTogetherAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	one.next().is(t, "published")
-}
-
-func TestFrameThatStallsIsCut(t *testing.T) {
-	r := start(t, func(o *Options) { o.StallTimeout = 20 * time.Millisecond })
-	c := r.dial(nil)
-	w, err := c.ws.Writer(context.Background(), websocket.MessageText)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, _ = w.Write([]byte(strings.Repeat(" ", 100<<10))) // or it is cut already
-	c.closed()
 }
 
 func TestPageOfAnotherOriginIsRefused(t *testing.T) {

@@ -29,7 +29,6 @@ type socket struct {
 	out    queue
 	life   context.Context // ends when the connection is cut
 	stop   context.CancelFunc
-	stall  *time.Timer   // cuts a client that does not end its frame
 	done   chan struct{} // closed when the writer has ended
 
 	active  atomic.Int64 // when the last frame came, in nanoseconds after since
@@ -57,8 +56,6 @@ func newSocket(h *Hub, ws *websocket.Conn, conn net.Conn, remote string) *socket
 	}
 	s.out.init()
 	s.life, s.stop = context.WithCancel(context.Background())
-	s.stall = time.AfterFunc(time.Hour, s.cut)
-	s.stall.Stop()
 	return s
 }
 
@@ -166,8 +163,6 @@ func (s *socket) frame() (*frame, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.stall.Reset(s.hub.opts.StallTimeout)
-	defer s.stall.Stop()
 	f := &frame{hub: s.hub, text: kind == websocket.MessageText}
 	f.data, err = io.ReadAll(&reserved{frame: f, src: r})
 	if err != nil {

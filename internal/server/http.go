@@ -17,6 +17,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"github.com/rushmore/zbus-go/internal/auth"
+	"github.com/rushmore/zbus-go/internal/socket"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
@@ -67,7 +68,7 @@ func (s *Server) newHTTP() *http.Server {
 	r.HandleFunc("/*", s.urlCommand) // a topic, perhaps
 	return &http.Server{
 		Handler:           r,
-		ReadHeaderTimeout: headTimeout,
+		ReadHeaderTimeout: socket.HeadTimeout,
 		IdleTimeout:       s.opts.IdleTimeout,
 		ConnContext:       encrypted,
 		MaxHeaderBytes:    s.limits().Head,
@@ -172,8 +173,8 @@ func (s *Server) accounted(next http.Handler) http.Handler {
 		if req.Body != nil && req.Body != http.NoBody {
 			body := http.MaxBytesReader(w, req.Body, s.bodyLimit(req))
 			deadline := http.NewResponseController(w).SetReadDeadline
-			_ = deadline(time.Now().Add(bodyGrace)) // what the handler does not read, net/http does
-			paced := &pacedReader{src: body, deadline: deadline}
+			_ = deadline(time.Now().Add(socket.BodyGrace)) // what the handler does not read, net/http does
+			paced := &socket.PacedReader{Src: body, Deadline: deadline}
 			counted := &countedBody{countedReader: countedReader{reserve: s.reserve, src: paced}, Closer: body}
 			defer counted.release()
 			req.Body = counted
@@ -325,7 +326,7 @@ func (s *Server) messageOf(w http.ResponseWriter, req *http.Request, counted *co
 	if req.ContentLength > limit { // before anything of it is asked for
 		return nil, &http.MaxBytesError{Limit: limit}
 	}
-	body, err := counted.readAll(&pacedReader{src: http.MaxBytesReader(w, req.Body, limit), deadline: http.NewResponseController(w).SetReadDeadline})
+	body, err := counted.readAll(&socket.PacedReader{Src: http.MaxBytesReader(w, req.Body, limit), Deadline: http.NewResponseController(w).SetReadDeadline})
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/socket"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
@@ -34,7 +35,7 @@ func (s *session) read(conn net.Conn, r *wire.Reader) (buffered []byte, err erro
 			s.heard()
 			continue
 		}
-		s.pace = pace{}
+		s.pace = socket.Pace{}
 		if !s.mine(m) {
 			s.flush()
 			s.inflight.wait(0)
@@ -91,7 +92,7 @@ func (s *session) fill(conn net.Conn, r *wire.Reader) error {
 	}
 	began := time.Now()
 	err := r.Fill()
-	s.pace.waited += time.Since(began)
+	s.pace.Waited(time.Since(began))
 	return err
 }
 
@@ -101,10 +102,10 @@ func (s *session) deadline(conn net.Conn, r *wire.Reader) {
 		s.idle(conn)
 	} else if _, ok := r.Peek(); ok {
 		s.renewed = time.Time{}
-		_ = conn.SetReadDeadline(time.Now().Add(s.pace.body(int64(len(r.Buffered())))))
+		_ = conn.SetReadDeadline(time.Now().Add(s.pace.Body(int64(len(r.Buffered())))))
 	} else {
 		s.renewed = time.Time{}
-		_ = conn.SetReadDeadline(time.Now().Add(s.pace.head()))
+		_ = conn.SetReadDeadline(time.Now().Add(s.pace.Head()))
 	}
 	if s.finishing.Load() { // set between the last check and the deadline above
 		_ = conn.SetReadDeadline(time.Unix(1, 0))

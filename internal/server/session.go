@@ -54,7 +54,7 @@ type session struct {
 	json     []byte
 	now      rpc.Instant // when the bytes at hand were read
 	renewed  time.Time   // when the idle deadline was set; zero when another one is
-	pace     pace        // of the frame at hand
+	pace     socket.Pace // of the frame at hand
 
 	peer      rpc.Peer    // its part in calls
 	asks      atomic.Bool // it has published messages that are no calls

@@ -26,7 +26,7 @@ func (s *Server) serve(conn net.Conn) {
 	}
 	if conn = first; first.prefix[0] == 0x16 && s.opts.TLS != nil {
 		secure := tls.Server(conn, s.opts.TLS)
-		_ = conn.SetDeadline(time.Now().Add(headTimeout))
+		_ = conn.SetDeadline(time.Now().Add(socket.HeadTimeout))
 		if err := secure.Handshake(); err != nil {
 			s.log.Debug("tls handshake failed", "remote", conn.RemoteAddr(), "err", err)
 			_ = conn.Close()
@@ -71,7 +71,7 @@ func (s *Server) fillHead(conn net.Conn, r *wire.Reader) bool {
 			}
 		}
 		if n == 1 {
-			_ = conn.SetReadDeadline(time.Now().Add(headTimeout))
+			_ = conn.SetReadDeadline(time.Now().Add(socket.HeadTimeout))
 		}
 		if err := r.Fill(); err != nil {
 			var bad *wire.Error

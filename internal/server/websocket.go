@@ -1,15 +1,17 @@
 package server
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/coder/websocket"
 
+	"github.com/rushmore/zbus-go/internal/socket"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
@@ -17,7 +19,7 @@ import (
 // connect from this server's own origin and from those that are allowed; a client
 // that is no browser sends no origin.
 func (s *Server) serveWebSocket(w http.ResponseWriter, req *http.Request) {
-	ws, err := websocket.Accept(w, req, &websocket.AcceptOptions{
+	ws, err := websocket.Accept(takenConn{w}, req, &websocket.AcceptOptions{
 		CompressionMode:    websocket.CompressionDisabled,
 		OriginPatterns:     s.opts.Origins,
 		InsecureSkipVerify: slices.Contains(s.opts.Origins, "*"),
@@ -53,24 +55,12 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, req *http.Request) {
 func (s *session) readFrames(conn *webSocket, limits wire.Limits) error {
 	body := &countedReader{reserve: s.srv.reserve}
 	defer body.release()
-	reading, late := context.WithCancel(s.life)
-	defer late()
-	timer := time.AfterFunc(time.Hour, late)
-	timer.Stop()
-	deadline := func(at time.Time) error {
-		if at.IsZero() {
-			timer.Stop()
-		} else {
-			timer.Reset(time.Until(at))
-		}
-		return nil
-	}
 	for {
-		_, r, err := conn.ws.Reader(reading)
+		_, r, err := conn.ws.Reader(s.life)
 		if err != nil {
 			return nil
 		}
-		frame, err := body.readAll(&pacedReader{src: r, deadline: deadline})
+		frame, err := body.readAll(r)
 		if errors.Is(err, errNoMemory) {
 			s.send(http.StatusServiceUnavailable, "", err.Error())
 			return err
@@ -90,6 +80,19 @@ func (s *session) readFrames(conn *webSocket, limits wire.Limits) error {
 		body.release()
 		s.throttle()
 	}
+}
+
+// takenConn has the client of a WebSocket keep pace.
+type takenConn struct{ http.ResponseWriter }
+
+// Hijack is part of http.Hijacker.
+func (t takenConn) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(t.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	ahead, _ := rw.Peek(rw.Reader.Buffered()) // these are there
+	return socket.Frames(conn, ahead), rw, nil
 }
 
 // parseFrame reads a frame that has to be exactly one message.

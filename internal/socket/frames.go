@@ -1,0 +1,111 @@
+package socket
+
+import (
+	"encoding/binary"
+	"net"
+	"time"
+)
+
+// FrameConn is the receiving end of a connection below a WebSocket. It follows the frames
+// that a client sends, so that the head of a frame has a deadline from its first byte, and a
+// message has one that its sender earns; see [Pace]. Between messages there is none.
+type FrameConn struct {
+	net.Conn
+
+	// Owned by whoever reads: a WebSocket has its readers take turns.
+	head  []byte // of a frame, as far as it is there
+	left  uint64 // bytes of the frame at hand that are still to come
+	open  bool   // the message at hand has more frames
+	read  int64  // bytes of it
+	pace  Pace
+	timed bool // a deadline is set
+}
+
+// Frames wraps a connection that was taken over, of which some bytes were read already.
+func Frames(conn net.Conn, ahead []byte) *FrameConn {
+	c := &FrameConn{Conn: conn, head: make([]byte, 0, mostFrameHead)}
+	c.follow(ahead)
+	return c
+}
+
+// mostFrameHead is how long the head of a frame gets: two bytes, a length and a mask.
+const mostFrameHead = 2 + 8 + 4
+
+// Read reads from the connection.
+func (c *FrameConn) Read(p []byte) (int, error) {
+	began := time.Now()
+	switch {
+	case c.read > 0 || c.left > 0 || c.open:
+		c.timed = true
+		_ = c.SetReadDeadline(began.Add(c.pace.Body(c.read)))
+	case len(c.head) > 0:
+		c.timed = true
+		_ = c.SetReadDeadline(began.Add(c.pace.Head()))
+	case c.timed:
+		c.timed = false
+		_ = c.SetReadDeadline(time.Time{})
+	}
+	n, err := c.Conn.Read(p)
+	if c.timed {
+		c.pace.Waited(time.Since(began))
+	}
+	c.follow(p[:n])
+	return n, err
+}
+
+// follow finds out where in a frame the bytes end.
+func (c *FrameConn) follow(p []byte) {
+	for len(p) > 0 {
+		if c.left > 0 {
+			n := min(c.left, uint64(len(p)))
+			c.left -= n
+			c.read += int64(n)
+			p = p[n:]
+		} else {
+			n := min(c.missing(), len(p))
+			c.head = append(c.head, p[:n]...)
+			p = p[n:]
+			if c.missing() > 0 {
+				continue
+			}
+			c.begin()
+		}
+		if c.left == 0 && !c.open {
+			c.read, c.pace = 0, Pace{}
+		}
+	}
+}
+
+// missing is how many bytes of the head are still to come, as far as it is known.
+func (c *FrameConn) missing() int {
+	size := 2
+	if len(c.head) >= 2 {
+		switch c.head[1] & 0x7f {
+		case 126:
+			size += 2
+		case 127:
+			size += 8
+		}
+		if c.head[1]&0x80 != 0 {
+			size += 4
+		}
+	}
+	return size - len(c.head)
+}
+
+// begin is called when a head is there. Control frames come between those of a message.
+func (c *FrameConn) begin() {
+	const last, control = 0x80, 0x08
+	if c.head[0]&control == 0 {
+		c.open = c.head[0]&last == 0
+	}
+	switch n := c.head[1] & 0x7f; n {
+	case 126:
+		c.left = uint64(binary.BigEndian.Uint16(c.head[2:]))
+	case 127:
+		c.left = binary.BigEndian.Uint64(c.head[2:])
+	default:
+		c.left = uint64(n)
+	}
+	c.head = c.head[:0]
+}
