@@ -84,7 +84,7 @@ func (t *Topic) retainedFrom(ctx context.Context, aged int64) (int64, error) {
 	if r.MaxCount > 0 {
 		first = max(first, def.Next-r.MaxCount)
 	}
-	if wall, plausible := t.b.time.look(); plausible && r.MaxAge > 0 && def.First < def.Next {
+	if wall, plausible := t.b.time.look(); plausible && r.MaxAge > 0 && def.First < def.Next && !t.oldest.since(def.First, wall-r.MaxAge) {
 		at, err := t.expired(ctx, wall-r.MaxAge)
 		if err != nil {
 			return 0, err
@@ -110,12 +110,32 @@ func (t *Topic) retainedFrom(ctx context.Context, aged int64) (int64, error) {
 // confirmRows is how many messages are looked at to confirm that a log has expired.
 const confirmRows = 64
 
+// oldest is the first message of a log and when it was stored. With it, nothing is read
+// from the store until that message expires.
+type oldest struct {
+	known        bool
+	offset, time int64
+}
+
+// since reports whether the message at an offset, the first of its log, is known to be
+// no older than a time.
+func (o *oldest) since(first, time int64) bool {
+	return o.known && o.offset == first && o.time >= time
+}
+
 // expired is the offset of the first message that is not older than a time. The times
 // that are searched may be damaged, and what is dropped is gone: so an intact message,
 // whose checksum covers its time, has to confirm it.
 func (t *Topic) expired(ctx context.Context, time int64) (int64, error) {
 	at, err := t.b.store.OffsetAt(ctx, t.id, time)
-	if err != nil || at <= t.First() {
+	if err != nil {
+		return 0, err
+	}
+	if at <= t.First() {
+		recs, err := t.b.store.Read(ctx, t.id, t.First(), storage.Page{Rows: 1, Brief: true}, nil)
+		if err == nil && len(recs) == 1 && recs[0].Offset == t.First() {
+			t.oldest = oldest{known: true, offset: t.First(), time: recs[0].Time}
+		}
 		return at, err
 	}
 	from := max(t.First(), at-confirmRows)

@@ -51,6 +51,33 @@ func TestRetentionDropsTheOldest(t *testing.T) {
 	}
 }
 
+// While no message expires, nothing is read for it: with thousands of idle topics that
+// was a third of a second of work each second.
+func TestRetentionReadsNothingUntilAMessageExpires(t *testing.T) {
+	inBubble(t, Options{}, func(r *rig) {
+		topic := r.topic("orders", 0, storage.Retention{MaxAge: 60_000})
+		r.mustPublish(topic, "first")
+		time.Sleep(30 * time.Second)
+		r.mustPublish(topic, "second")
+		before := r.store.Reads()
+		time.Sleep(29 * time.Second)
+		synctest.Wait()
+		if reads := r.store.Reads() - before; reads != 0 {
+			r.Errorf("%d reads in 29 seconds in which nothing expired, want 0", reads)
+		}
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if first := topic.First(); first != 1 {
+			r.Errorf("after 62 seconds the log begins at %d, want 1", first)
+		}
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		if first := topic.First(); first != 2 {
+			r.Errorf("after 92 seconds the log begins at %d, want 2", first)
+		}
+	})
+}
+
 func TestConsumerGoesOnBehindWhatWasDropped(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
 		topic := r.topic("orders", 0, storage.Retention{})

@@ -46,7 +46,8 @@ type Topic struct {
 	trimming sync.Mutex // serialises trims, which read and wait for commits
 	keptTo   int64      // guarded by trimming: ids of messages below are kept in the store; 0: none
 
-	marks ageMarks // owned by the goroutine that does retention
+	marks  ageMarks // owned by the goroutine that does retention
+	oldest oldest   // owned by it, too
 
 	openedAt  int64       // next when the broker was opened
 	recalling sync.Mutex  // serialises the search for ids of an earlier process

@@ -1,8 +1,10 @@
 package storetest
 
 import (
+	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -43,6 +45,23 @@ type Faulty struct {
 	broken  error          // guarded by mu: what every commit from now on returns
 	unknown bool           // guarded by mu: a call failed other than by ErrFull
 	misused bool           // guarded by mu: the store was used although unknown
+
+	reads atomic.Int64 // calls of Read and OffsetAt
+}
+
+// Reads is how often messages were read or searched for by time.
+func (f *Faulty) Reads() int64 { return f.reads.Load() }
+
+// Read counts the call.
+func (f *Faulty) Read(ctx context.Context, topic storage.TopicID, from int64, page storage.Page, dst []storage.Record) ([]storage.Record, error) {
+	f.reads.Add(1)
+	return f.Store.Read(ctx, topic, from, page, dst)
+}
+
+// OffsetAt counts the call.
+func (f *Faulty) OffsetAt(ctx context.Context, topic storage.TopicID, time int64) (int64, error) {
+	f.reads.Add(1)
+	return f.Store.OffsetAt(ctx, topic, time)
 }
 
 // NewFaulty wraps a store. faults has what happens to which commit, counted from
