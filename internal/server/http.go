@@ -119,7 +119,7 @@ type tlsKey struct{}
 
 // encrypted notes it: behind the bytes that were read before, net/http does not see it.
 func encrypted(ctx context.Context, conn net.Conn) context.Context {
-	if c, ok := conn.(*prefixConn); ok {
+	if c, ok := conn.(*followedConn); ok {
 		if secure, ok := c.Conn.(*tls.Conn); ok {
 			return context.WithValue(ctx, tlsKey{}, secure)
 		}
@@ -142,9 +142,13 @@ func (s *Server) urlCommand(w http.ResponseWriter, req *http.Request) {
 	s.command(w, req)
 }
 
-// counted counts the requests that are being handled.
+// counted counts the requests that are being handled. A connection ends with a WebSocket
+// that is refused: what follows on it was not looked at.
 func (s *Server) counted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.Header.Get("Upgrade") != "" {
+			w.Header().Set("Connection", "close")
+		}
 		s.handling.add(1)
 		defer s.handling.add(-1)
 		next.ServeHTTP(w, req)

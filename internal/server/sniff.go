@@ -138,7 +138,7 @@ func (s *Server) isVerbURL(url string) bool {
 func (s *Server) handOver(conn net.Conn, buffered []byte, r *wire.Reader) {
 	prefix := append([]byte(nil), buffered...)
 	_ = conn.SetDeadline(time.Time{})
-	if s.handed.give(&prefixConn{Conn: conn, prefix: prefix}) {
+	if s.handed.give(&followedConn{prefixConn: prefixConn{Conn: conn, prefix: prefix}, log: s.log, follower: wire.NewFollower(s.opts.Limits)}) {
 		r.Release()
 	} else {
 		turnAway(conn, r)

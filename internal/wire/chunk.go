@@ -5,6 +5,13 @@ import "bytes"
 // maxChunkDigits keeps a chunk size within an int64.
 const maxChunkDigits = 15
 
+// What can be wrong with a chunked body.
+const (
+	badSizeLine = "bad chunk size line; write 1 to 15 hex digits and CR LF, no extension"
+	badChunkEnd = "chunk longer than its size; end its data with CR LF"
+	badTrailer  = "trailer after the last chunk; end the body with an empty line"
+)
+
 type chunkPart int
 
 const (
@@ -76,13 +83,13 @@ func (r *Reader) chunkSize(rest []byte) (bool, error) {
 		return false, nil
 	}
 	if lf < 2 || line[lf-1] != '\r' {
-		return false, r.refuse(400, "bad chunk size line; write 1 to 15 hex digits and CR LF, no extension")
+		return false, r.refuse(400, badSizeLine)
 	}
 	size := int64(0)
 	for _, digit := range line[:lf-1] {
 		v, ok := hexDigit(digit)
 		if !ok {
-			return false, r.refuse(400, "bad chunk size line; write 1 to 15 hex digits and CR LF, no extension")
+			return false, r.refuse(400, badSizeLine)
 		}
 		size = size<<4 | int64(v)
 	}
@@ -100,9 +107,9 @@ func (r *Reader) chunkSize(rest []byte) (bool, error) {
 
 func (r *Reader) badChunkEnd() error {
 	if r.chunks.part == chunkLast {
-		return r.refuse(400, "trailer after the last chunk; end the body with an empty line")
+		return r.refuse(400, badTrailer)
 	}
-	return r.refuse(400, "chunk longer than its size; end its data with CR LF")
+	return r.refuse(400, badChunkEnd)
 }
 
 func hexDigit(c byte) (byte, bool) {
