@@ -167,7 +167,7 @@ func (s *session) storedHeaders(m *wire.Message, t *broker.Topic) string {
 		fields = append(fields, wire.Field{Name: wire.HeaderOriginStatus, Value: statusText(m.Status)})
 	} else if !m.Malformed {
 		if m.URL != "" && m.URL != "/" && wire.ValidValue(m.URL) {
-			fields = append(fields, wire.Field{Name: wire.HeaderOriginURL, Value: m.URL})
+			fields = append(fields, wire.Field{Name: wire.HeaderOriginURL, Value: wire.WithoutCredentials(m.URL)})
 		}
 		if m.Method != "" && m.Method != http.MethodGet {
 			fields = append(fields, wire.Field{Name: wire.HeaderOriginMethod, Value: m.Method})

@@ -114,3 +114,23 @@ func TestMessagesLeaveInert(t *testing.T) {
 	c.ok("produce topic=T content-type=text/html colour=red", page)
 	c.ok("consume topic=T").want(t, 200, page).header(t, "content-type", "text/html", "colour", "red").without(t, "content-security-policy")
 }
+
+// A secret that came with a message, in its head or in its URL, reaches no consumer.
+func TestCredentialsAreNotStored(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	c := b.dial(t)
+	c.ok("declare topic=T")
+	for url, want := range map[string]string{"/svc?a=1&token=S3CRET&b=2": "/svc?a=1&token=redacted&b=2", "http://u:S3CRET@localhost/svc": "http://localhost/svc"} {
+		for _, lines := range []string{"", "host: localhost\r\naccept-encoding: gzip\r\n"} {
+			c := b.dial(t)
+			c.write("POST " + url + " HTTP/1.1\r\ncmd: produce\r\ntopic: T\r\nid: 1\r\ntoken: S3CRET\r\nauthorization: Bearer S3CRET\r\nx-api-key: S3CRET\r\nX-Auth-Token: S3CRET\r\n" +
+				lines + "content-length: 0\r\n\r\n")
+			c.next()
+			a := b.dialOnce(t, "consume topic=T").header(t, "origin_url", want)
+			if strings.Contains(a.head, "S3CRET") {
+				t.Errorf("%q", a.head)
+			}
+		}
+	}
+}

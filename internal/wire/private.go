@@ -20,7 +20,7 @@ func Private(name string) bool {
 		"user-agent", "accept", "accept-encoding", "accept-language", "accept-charset", "referer", "origin",
 		"cache-control", "pragma", "dnt", "priority", "forwarded", "via", "x-real-ip", "true-client-ip",
 		// secrets, and what would steer somebody else's browser or proxy
-		"authorization", "cookie", "set-cookie", "set-cookie2", "location", "refresh", "clear-site-data",
+		"authorization", "authentication-info", "x-api-key", "api-key", "x-auth-token", "x-access-token", "x-csrf-token", "x-xsrf-token", "x-amz-security-token", "cookie", "set-cookie", "set-cookie2", "location", "refresh", "clear-site-data",
 		"content-security-policy", "strict-transport-security", "x-content-type-options", "x-frame-options",
 		"x-sendfile", "alt-svc", "service-worker-allowed", "www-authenticate", "link":
 		return true
