@@ -126,7 +126,9 @@ func TestCredentialsAreNotStored(t *testing.T) {
 			c := b.dial(t)
 			c.write("POST " + url + " HTTP/1.1\r\ncmd: produce\r\ntopic: T\r\nid: 1\r\ntoken: S3CRET\r\nauthorization: Bearer S3CRET\r\nx-api-key: S3CRET\r\nX-Auth-Token: S3CRET\r\n" +
 				lines + "content-length: 0\r\n\r\n")
-			c.next()
+			if _, err := c.next(); err != nil {
+				t.Fatal(err)
+			}
 			a := b.dialOnce(t, "consume topic=T").header(t, "origin_url", want)
 			if strings.Contains(a.head, "S3CRET") {
 				t.Errorf("%q", a.head)
