@@ -1,7 +1,8 @@
 // The one connection for live figures: what pages watch, how fresh it is, and the
 // pause that stops all of it. Without a WebSocket it asks every five seconds.
 
-import { socketURL } from '../api/client';
+import { untrack } from 'svelte';
+import { explain, Failure, socketURL } from '../api/client';
 import type { Channel, Figures, ServerFrame, TailFrame, TailQuery } from './frames';
 import { poll } from './poll';
 import { apply, backoff, type Wish } from './reducer';
@@ -32,6 +33,7 @@ class Live {
   #opened = false; // whether a socket ever worked here
   #retry: ReturnType<typeof setTimeout> | undefined;
   #hide: ReturnType<typeof setTimeout> | undefined;
+  #asked: ReturnType<typeof setTimeout> | undefined;
   #polled = 0;
   #hidden = false;
 
@@ -79,8 +81,12 @@ class Live {
   #add(op: Record<string, unknown>, take: Watch['take'], refused: Watch['refused'], tail: boolean) {
     const watch: Watch = { ref: String(++this.#refs), op, watch: undefined, seq: -1, take, refused, tail };
     this.#watches.push(watch);
-    this.#ask(watch);
-    if (this.state === 'polling') this.#polled = 0;
+    // What a page follows does not depend on how figures come: an effect that follows
+    // must not run again, and begin anew, when that changes.
+    const state = untrack(() => this.state);
+    if (state === 'paused') this.#once();
+    else this.#ask(watch);
+    if (state === 'polling') this.#polled = 0;
     return () => {
       this.#watches = this.#watches.filter((w) => w !== watch);
       if (watch.watch) this.#send({ op: 'unwatch', watch: watch.watch });
@@ -156,14 +162,24 @@ class Live {
     }
   }
 
-  async #pollOne(w: Watch) {
+  // A page that is opened while paused shows what is now, and then stands still with all
+  // else that is shown: everything has one age.
+  #once() {
+    clearTimeout(this.#asked);
+    this.#asked = setTimeout(() => {
+      for (const w of this.#watches) if (!w.tail) void this.#pollOne(w, 'paused');
+    });
+  }
+
+  async #pollOne(w: Watch, state: State = 'polling') {
     try {
       const data = await poll(w.op);
-      if (!this.#watches.includes(w) || this.state !== 'polling') return;
+      if (!this.#watches.includes(w) || this.state !== state) return;
       this.fresh = this.now = Date.now();
       w.take(data, this.fresh);
-    } catch {
-      // The badge shows the age of what is there; the next round asks again.
+    } catch (err) {
+      // Without an answer the badge shows the age of what is there, and the next round asks again.
+      if (err instanceof Failure && !err.lost && this.#watches.includes(w)) w.refused(explain(err), err.problem.code);
     }
   }
 
