@@ -79,7 +79,14 @@ describe.skipIf(!there)('groups', () => {
     expect(got.map((d) => Number(d.offset))).toEqual(expected.slice(0, 3));
     await page.keyboard.press('Escape');
     await page.locator('h1').click();
-    await page.keyboard.press('u');
+    await page.keyboard.press('Control+z');
+    const question = page.getByRole('dialog', { name: 'Undo' });
+    await question.getByText(`Move billing in ${topic} back, from #${target.toLocaleString('en-US')} to #${before.toLocaleString('en-US')}?`).waitFor();
+    await page.keyboard.press('Escape');
+    await question.waitFor({ state: 'detached' });
+    expect(await cursor(), 'a question changes nothing').not.toBe(before);
+    await page.keyboard.press('Control+z');
+    await page.keyboard.press('Enter');
     await page.getByText('Undone').waitFor();
     expect(await cursor()).toBe(before);
     await done();
@@ -171,8 +178,35 @@ describe.skipIf(!there)('groups', () => {
     await page.getByRole('button', { name: /Undo/ }).waitFor();
     expect((await broker.group(topic, 'billing')).filter).toBe('+.+.paid');
     await page.getByRole('button', { name: /Undo/ }).click();
+    await page.getByText(`Set the filter of billing in ${topic} back, from +.+.paid to eu.*?`).waitFor();
+    await page.getByRole('button', { name: 'Undo', exact: true }).click();
     await page.getByText('Undone').waitFor();
     expect((await broker.group(topic, 'billing')).filter).toBe('eu.*');
+    await done();
+  });
+
+  it('changes nothing by a single key, whatever can be undone', async () => {
+    await go(page, broker.url, `#/topics/${topic}/groups/billing/filter`);
+    await page.getByLabel('New filter').fill('+.+.paid');
+    await page.getByRole('button', { name: 'Set the filter' }).click();
+    await page.getByRole('button', { name: /Undo/ }).waitFor();
+    const changes: string[] = [];
+    page.on('request', (r) => {
+      if (r.method() !== 'GET' && !/\/(plans|filters:test)$/.test(r.url())) changes.push(`${r.method()} ${r.url()}`);
+    });
+    const keys = [...'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,;:!?/+-*=#[]', 'Enter', 'Delete', 'Backspace', 'Space', 'Insert', 'F2', 'F8'];
+    for (const hash of [`#/topics/${topic}/groups/billing/filter`, `#/topics/${topic}/groups/billing/journal`, `#/topics/${topic}/groups/billing`, `#/topics/${topic}/messages`, '#/topics', '#/groups', '#/sessions', '#/']) {
+      for (const key of keys) {
+        await page.evaluate((h) => {
+          document.querySelector('dialog[open]')?.dispatchEvent(new Event('close'));
+          if (location.hash !== h) location.hash = h;
+          (document.activeElement as HTMLElement | null)?.blur();
+        }, hash);
+        await page.keyboard.press(key);
+      }
+      expect(changes, hash).toEqual([]);
+    }
+    expect((await broker.group(topic, 'billing')).filter).toBe('+.+.paid');
     await done();
   });
 

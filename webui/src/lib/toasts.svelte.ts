@@ -5,7 +5,8 @@ export interface Toast {
   text: string;
   bad: boolean;
   until: number;
-  undo?: () => Promise<void>;
+  /** How to take it back, and the question to ask before: what of what becomes what. */
+  undo?: { question: string; run: () => Promise<void> };
   /** The same from a shell, for what is done without a form. */
   curl?: string;
 }
@@ -15,6 +16,8 @@ const undoable = 30_000;
 
 class Toasts {
   list = $state<Toast[]>([]);
+  /** What may be taken back, once the question of it is answered. */
+  asking = $state.raw<Toast>();
   #next = 0;
 
   say(text: string, bad = false, curl?: string) {
@@ -22,22 +25,27 @@ class Toasts {
   }
 
   /** offer says what was done and offers to take it back. */
-  offer(text: string, undo: () => Promise<void>) {
-    this.#add({ id: ++this.#next, text, bad: false, until: Date.now() + undoable, undo });
+  offer(text: string, question: string, run: () => Promise<void>) {
+    this.#add({ id: ++this.#next, text, bad: false, until: Date.now() + undoable, undo: { question, run } });
   }
 
   drop(id: number) {
     this.list = this.list.filter((t) => t.id !== id);
   }
 
-  /** undo takes the newest thing back that can be; false when there is none. */
-  undo(): boolean {
-    const last = this.list.findLast((t) => t.undo);
-    if (!last?.undo) return false;
-    const undo = last.undo;
-    this.drop(last.id);
-    undo().catch((err: unknown) => this.say(err instanceof Error ? err.message : String(err), true));
-    return true;
+  /** ask asks whether to take something back, the newest if none is named; false when there is none. */
+  ask(toast = this.list.findLast((t) => t.undo)): boolean {
+    this.asking = toast;
+    return toast !== undefined;
+  }
+
+  /** answer ends the question. */
+  answer(yes: boolean) {
+    const toast = this.asking;
+    this.asking = undefined;
+    if (!yes || !toast?.undo) return;
+    this.drop(toast.id);
+    toast.undo.run().catch((err: unknown) => this.say(err instanceof Error ? err.message : String(err), true));
   }
 
   #add(toast: Toast) {

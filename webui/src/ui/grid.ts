@@ -11,12 +11,15 @@ export interface Column {
   title?: string;
 }
 
-/** typing says that a key belongs to a field and not to the page. */
-export function typing(e: KeyboardEvent): boolean {
+/** inField says that what is pressed is for a field that has text or a choice. */
+export function inField(e: KeyboardEvent): boolean {
   const el = e.target as HTMLElement | null;
-  if (e.ctrlKey || e.metaKey || e.altKey) return true;
-  if (!el || !('closest' in el)) return false;
-  return el.closest('input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable]') !== null;
+  return !!el && 'closest' in el && el.closest('input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable]') !== null;
+}
+
+/** typing says that a key belongs to a field, or to the browser, and not to the page. */
+export function typing(e: KeyboardEvent): boolean {
+  return e.ctrlKey || e.metaKey || e.altKey || inField(e);
 }
 
 /** dialogOpen says that the page below gets no keys. */
