@@ -42,13 +42,15 @@ func CheckName(what, name string) error {
 // DeclareTopic makes sure that a topic exists with the given properties, and
 // reports whether it was created. It creates no group.
 func (b *Broker) DeclareTopic(ctx context.Context, spec TopicSpec) (*Topic, bool, error) {
-	b.admin.Lock()
-	defer b.admin.Unlock()
+	b.names.Lock()
+	defer b.names.Unlock()
 	t, err := b.Topic(spec.Name)
 	if err == nil {
 		if spec.New {
 			return nil, false, errorf(Exists, "Topic(%s) exists already", t.name)
 		}
+		t.changes.Lock()
+		defer t.changes.Unlock()
 		return t, false, b.alterTopic(ctx, t, spec)
 	}
 	if err := CheckName("topic", spec.Name); err != nil {
@@ -66,8 +68,12 @@ func (b *Broker) DeclareTopic(ctx context.Context, spec TopicSpec) (*Topic, bool
 	if spec.Paused != nil {
 		def.Paused = *spec.Paused
 	}
-	if err := b.checkTakesLetters(&def); err != nil {
-		return nil, false, err
+	if base := b.diesInto(spec.Name); base != nil {
+		base.changes.Lock() // until the topic exists, none of its groups begins to need it
+		defer base.changes.Unlock()
+		if err := base.checkTakesLetters(&def); err != nil {
+			return nil, false, err
+		}
 	}
 	err = b.commit(ctx, &storage.Atomic{Ops: []storage.Op{
 		&storage.CreateTopic{Topic: &def}, b.audit(spec.Actor, "topic.create", spec.Name, topicChanges(new(storage.Topic), &def)),
@@ -164,13 +170,15 @@ func (b *Broker) forget(t *Topic) {
 // RemoveTopic removes a topic, its groups and its messages. Consumers are told
 // that their group is gone. Unless version is "", the topic must have it.
 func (b *Broker) RemoveTopic(_ context.Context, name, version, actor string) error {
-	b.admin.Lock()
-	defer b.admin.Unlock()
+	b.names.Lock()
+	defer b.names.Unlock()
 	t, err := b.Topic(name)
-	if err == nil {
-		err = t.expect(version)
-	}
 	if err != nil {
+		return err
+	}
+	t.changes.Lock()
+	defer t.changes.Unlock()
+	if err := t.expect(version); err != nil {
 		return err
 	}
 	err = b.commitThen(&storage.Atomic{Ops: []storage.Op{
@@ -198,16 +206,19 @@ func (b *Broker) RemoveTopic(_ context.Context, name, version, actor string) err
 // EmptyTopic drops all messages of a topic. Its offsets go on where they are. Unless
 // version is "", the topic must have it.
 func (b *Broker) EmptyTopic(ctx context.Context, name, version, actor string) error {
-	b.admin.Lock()
-	defer b.admin.Unlock()
 	t, err := b.Topic(name)
-	if err == nil {
-		err = t.expect(version)
-	}
-	if err == nil {
-		err = t.Refused()
-	}
 	if err != nil {
+		return err
+	}
+	t.changes.Lock()
+	defer t.changes.Unlock()
+	if t.Removed() {
+		return topicNotFound(name)
+	}
+	if err := t.expect(version); err != nil {
+		return err
+	}
+	if err := t.Refused(); err != nil {
 		return err
 	}
 	note := b.audit(actor, "topic.empty", t.name, t.extent())

@@ -49,8 +49,8 @@ func (b *Broker) DeclareGroup(ctx context.Context, spec GroupSpec) (*Group, bool
 	if _, err := t.Group(spec.Name); err != nil {
 		start, unplaced = b.startOf(ctx, t, spec.Start)
 	}
-	b.admin.Lock()
-	defer b.admin.Unlock()
+	t.changes.Lock()
+	defer t.changes.Unlock()
 	if t.Removed() {
 		return nil, false, topicNotFound(t.name)
 	}
@@ -211,9 +211,13 @@ func (g *Group) expect(version string) error {
 // RemoveGroup removes a group. Its consumers are told that it is gone. Unless
 // version is "", the group must have it.
 func (b *Broker) RemoveGroup(_ context.Context, topic, name, version, actor string) error {
-	b.admin.Lock()
-	defer b.admin.Unlock()
-	g, err := b.Group(topic, name)
+	t, err := b.Topic(topic)
+	if err != nil {
+		return err
+	}
+	t.changes.Lock()
+	defer t.changes.Unlock()
+	g, err := t.Group(name)
 	if err == nil {
 		err = g.expect(version)
 	}

@@ -98,7 +98,7 @@ type Broker struct {
 	mu     sync.RWMutex      // held for map operations only
 	topics map[string]*Topic // guarded by mu; key is the lower-cased name
 
-	admin sync.Mutex      // serialises declare, alter and remove, which wait for commits
+	names sync.Mutex      // serialises the creation and removal of topics, over their commits; see Topic.changes
 	run   context.Context // ends when the pumps have to stop
 	stop  context.CancelFunc
 	pumps sync.WaitGroup // and timers, housekeeping

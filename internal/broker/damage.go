@@ -40,11 +40,14 @@ func (b *Broker) reportDamage() {
 // of its log, up to where its groups have been, is damage from then on: it is counted
 // and passed over. A group whose place is damaged gets everything again.
 func (b *Broker) Accept(ctx context.Context, name, actor string) (*Topic, error) {
-	b.admin.Lock()
-	defer b.admin.Unlock()
 	t, err := b.Topic(name)
 	if err != nil {
 		return nil, err
+	}
+	t.changes.Lock()
+	defer t.changes.Unlock()
+	if t.Removed() {
+		return nil, topicNotFound(name)
 	}
 	if t.Refused() == nil {
 		return nil, errorf(Conflict, "Topic(%s) is served: there is nothing to accept", t.name)

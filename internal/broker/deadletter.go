@@ -57,7 +57,7 @@ func dies(t *Topic, def *storage.Group) bool {
 func (g *Group) diesOf(count int64) bool { return dies(g.t, &g.def) && count >= g.def.MaxDeliver }
 
 // checkDeadLetters refuses a definition with dead letters that could never be stored.
-// Called with b.admin held.
+// Called with Topic.changes held.
 func (b *Broker) checkDeadLetters(t *Topic, def *storage.Group) error {
 	if !dies(t, def) {
 		return nil
@@ -76,15 +76,23 @@ func deadInMemory(name string) error {
 	return fmt.Errorf("its dead letters go to topic %q, which keeps no messages on disk: remove that topic first", name)
 }
 
-// checkTakesLetters refuses a new topic that could not take the dead letters that
-// belong there. Called with b.admin held.
-func (b *Broker) checkTakesLetters(def *storage.Topic) error {
-	base, ok := strings.CutSuffix(fold(def.Name), deadSuffix)
-	if !ok || !def.Memory {
+// diesInto is the topic whose dead letters go to a topic of this name, or nil.
+func (b *Broker) diesInto(name string) *Topic {
+	base, ok := strings.CutSuffix(fold(name), deadSuffix)
+	if !ok {
 		return nil
 	}
 	t, err := b.Topic(base)
 	if err != nil {
+		return nil
+	}
+	return t
+}
+
+// checkTakesLetters refuses a new topic that could not take the topic's dead letters.
+// Called with t.changes held.
+func (t *Topic) checkTakesLetters(def *storage.Topic) error {
+	if !def.Memory {
 		return nil
 	}
 	for _, g := range t.Groups() {

@@ -24,9 +24,10 @@
 //     subscriptions: Group.mu. Locks are taken in the order group, topic,
 //     broker, saver, timers; none is held over I/O, a channel operation that can block,
 //     or a call into a Sink.
-//   - Broker.admin and Topic.trimming let one administrative change happen at a
-//     time. They alone are held while a commit is waited for; nobody who
-//     publishes, delivers or acks takes them.
+//   - Topic.changes lets one administrative change of a topic and its groups happen
+//     at a time, Broker.names one creation or removal of a topic, Topic.trimming one
+//     trim. They alone are held while a commit is waited for; nobody who publishes,
+//     delivers or acks takes them.
 //   - A group's pump goroutine lives while the group has subscriptions. It alone
 //     reads the log for the group. Who has the group's turn, the pump or a consumer
 //     that has just given credit, decides who gets what and hands it over, so a

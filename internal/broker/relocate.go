@@ -155,8 +155,8 @@ func (g *Group) Relocate(ctx context.Context, p Place, kind, actor, reason strin
 // move commits a relocation and puts the group at its new place.
 func (g *Group) move(ctx context.Context, r relocation) (Move, error) {
 	b := g.b
-	b.admin.Lock()
-	defer b.admin.Unlock()
+	g.t.changes.Lock()
+	defer g.t.changes.Unlock()
 	move, op, err := g.prepare(r)
 	if err != nil {
 		return Move{}, err
@@ -181,7 +181,7 @@ func (g *Group) move(ctx context.Context, r relocation) (Move, error) {
 
 // prepare makes a relocation the group's next change: from here until g.moving is
 // cleared nothing is delivered, and the saver leaves the group alone, as what it
-// would store belongs to the place that is left. Called with b.admin held.
+// would store belongs to the place that is left. Called with Topic.changes held.
 func (g *Group) prepare(r relocation) (Move, *storage.Relocate, error) {
 	if err := g.t.Refused(); err != nil {
 		return Move{}, nil, err

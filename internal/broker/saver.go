@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,8 +22,9 @@ type saver struct {
 	wake   chan struct{} // capacity 1: some group is dirty
 	urgent chan struct{} // capacity 1: somebody waits for the save
 
-	// turn is held from where places are looked at until they are on disk, so that
-	// none is overtaken by a later one. It is taken after Broker.admin.
+	// turn is held from where places are looked at until the writer, which keeps the
+	// order, has them, so that none is overtaken by a later one. It is taken after
+	// Topic.changes.
 	turn sync.Mutex
 
 	mu    sync.Mutex
@@ -96,6 +98,25 @@ func (s *saver) save(last bool) {
 	dirty := s.dirty
 	s.dirty = make(map[*Group]struct{}, len(dirty))
 	s.mu.Unlock()
+	all, errs := s.submit(dirty)()
+	for i := range all {
+		p := &all[i]
+		if p.op != nil {
+			p.err, errs = errs[0], errs[1:]
+			if s.finish(p) && !last {
+				s.retry(p)
+				continue
+			}
+		}
+		for _, done := range p.acks {
+			done(p.err)
+		}
+	}
+}
+
+// submit hands the places of groups to the writer. It returns a function that waits for
+// the commit, and returns what was taken and an error for each that has an op.
+func (s *saver) submit(dirty map[*Group]struct{}) func() ([]saving, []error) {
 	s.turn.Lock()
 	defer s.turn.Unlock()
 	all := make([]saving, 0, len(dirty))
@@ -110,19 +131,17 @@ func (s *saver) save(last bool) {
 		}
 		all = append(all, p)
 	}
-	errs := s.commit(ops)
-	for i := range all {
-		p := &all[i]
-		if p.op != nil {
-			p.err, errs = errs[0], errs[1:]
-			if s.finish(p) && !last {
-				s.retry(p)
-				continue
-			}
-		}
-		for _, done := range p.acks {
-			done(p.err)
-		}
+	if len(ops) == 0 {
+		return func() ([]saving, []error) { return all, nil }
+	}
+	done := make(chan struct{})
+	t := &storage.Ticket{Ops: ops, Done: func(*storage.Ticket) { close(done) }}
+	if err := s.b.writer.Submit(t); err != nil {
+		return func() ([]saving, []error) { return all, slices.Repeat([]error{err}, len(ops)) }
+	}
+	return func() ([]saving, []error) {
+		<-done
+		return all, t.Errs
 	}
 }
 
@@ -144,24 +163,6 @@ func (s *saver) prepare(g *Group) (saving, bool) {
 		p.op = g.saveOp(g.progress())
 	}
 	return p, true
-}
-
-// commit writes the ops in one ticket and returns an error for each.
-func (s *saver) commit(ops []storage.Op) []error {
-	if len(ops) == 0 {
-		return nil
-	}
-	done := make(chan struct{})
-	t := &storage.Ticket{Ops: ops, Done: func(*storage.Ticket) { close(done) }}
-	if err := s.b.writer.Submit(t); err != nil {
-		t.Errs = make([]error, len(ops))
-		for i := range t.Errs {
-			t.Errs[i] = err
-		}
-		return t.Errs
-	}
-	<-done
-	return t.Errs
 }
 
 // finish notes the outcome at the group, and reports whether it is open: what could

@@ -43,6 +43,11 @@ type Topic struct {
 	published atomic.Int64 // messages since the broker started
 	memory    bool         // messages live in the tail only
 
+	// changes serialises what changes the topic or its groups and waits for a commit:
+	// declarations, removals, relocations, transactions. It is taken after Broker.names;
+	// those of several topics in the order of their ids.
+	changes sync.Mutex
+
 	trimming sync.Mutex // serialises trims, which read and wait for commits
 	keptTo   int64      // guarded by trimming: ids of messages below are kept in the store; 0: none
 

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -57,9 +58,8 @@ func (b *Broker) Transact(ctx context.Context, tx Transaction) ([]Stored, []stor
 		}
 		places[i] = to
 	}
-	b.admin.Lock()
-	defer b.admin.Unlock()
-	b.saver.turn.Lock() // a save under way has the places from before
+	defer tx.lock()()
+	b.saver.turn.Lock() // a save that has looked at places from before goes first
 	parts, entries, err := tx.prepare(b, places)
 	b.saver.turn.Unlock()
 	var stored []Stored
@@ -89,6 +89,28 @@ func (b *Broker) Transact(ctx context.Context, tx Transaction) ([]Stored, []stor
 		done[i] = *e
 	}
 	return stored, done, nil
+}
+
+// lock takes Topic.changes of all topics whose groups are part of it, and returns a
+// function that gives them back. Publishing needs none.
+func (tx *Transaction) lock() (unlock func()) {
+	var topics []*Topic
+	for _, a := range tx.Acks {
+		topics = append(topics, a.Group.t)
+	}
+	for _, m := range tx.Moves {
+		topics = append(topics, m.Group.t)
+	}
+	slices.SortFunc(topics, func(x, y *Topic) int { return cmp.Compare(x.id, y.id) })
+	topics = slices.Compact(topics)
+	for _, t := range topics {
+		t.changes.Lock()
+	}
+	return func() {
+		for _, t := range topics {
+			t.changes.Unlock()
+		}
+	}
 }
 
 // check refuses what can't be one commit.
@@ -123,7 +145,7 @@ func (tx *Transaction) check() error {
 }
 
 // prepare takes the groups' parts out of the hands of others. The parts that are
-// returned have to be ended, also with an error. Called with b.admin held.
+// returned have to be ended, also with an error. Called with Topic.changes held.
 func (tx *Transaction) prepare(b *Broker, places []int64) (parts []groupPart, entries []*storage.JournalEntry, err error) {
 	for _, a := range tx.Acks {
 		p, err := a.prepare()

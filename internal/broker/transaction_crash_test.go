@@ -161,8 +161,8 @@ func TestSaveUnderWayDoesNotUndoATransaction(t *testing.T) {
 		for range 1000 { // it would be through by then
 			runtime.Gosched()
 		}
-		if errs := s.commit([]storage.Op{old}); errs[0] != nil {
-			l.Fatal(errs[0])
+		if err := l.rig.b.writer.Do(context.Background(), old); err != nil {
+			l.Fatal(err)
 		}
 		s.turn.Unlock()
 		if err := <-done; err != nil {

@@ -1,0 +1,138 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+	"github.com/rushmore/zbus-go/internal/storage/sqlite"
+)
+
+// What concerns different topics does not wait for one another's commits: it shares them.
+func TestChangesOfDifferentTopicsShareCommits(t *testing.T) {
+	const topics = 16
+	for _, c := range []struct {
+		name string
+		do   func(r *rig, g *Group) error
+	}{
+		{"transactions", func(r *rig, g *Group) error {
+			_, _, err := r.b.Transact(context.Background(), Transaction{
+				Messages: []Input{{Topic: g.t, Record: storage.Record{Body: []byte("a")}}},
+				Moves:    []GroupMove{{g, at(1), "test"}},
+			})
+			return err
+		}},
+		{"relocations", func(_ *rig, g *Group) error {
+			_, err := g.Relocate(context.Background(), at(1), "relocate", "ann", "test")
+			return err
+		}},
+		{"declarations", func(r *rig, g *Group) error {
+			_, _, err := r.b.DeclareGroup(context.Background(), GroupSpec{Topic: g.t.name, Name: "second"})
+			return err
+		}},
+		{"removals", func(r *rig, g *Group) error {
+			return r.b.RemoveGroup(context.Background(), g.t.name, g.name, "", "ann")
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inBubble(t, Options{}, func(r *rig) {
+				var groups []*Group
+				for i := range topics {
+					name := fmt.Sprintf("t%d", i)
+					r.mustPublish(r.topic(name, 0, storage.Retention{}), "a", "b")
+					groups = append(groups, r.group(GroupSpec{Topic: name, Name: "g"}))
+				}
+				synctest.Wait()
+				before, release := len(r.store.Commits()), r.store.HoldSync()
+				var wg sync.WaitGroup
+				for _, g := range groups {
+					wg.Go(func() {
+						if err := c.do(r, g); err != nil {
+							r.Errorf("%s: %v", g.t.name, err)
+						}
+					})
+				}
+				for range 5000 { // they have come as far as they can, be it a lock
+					runtime.Gosched()
+				}
+				close(release)
+				wg.Wait()
+				synctest.Wait()
+				if n := len(r.store.Commits()) - before; n > topics/2 {
+					r.Errorf("%d changes of different topics took %d commits, want few", topics, n)
+				}
+			})
+		})
+	}
+}
+
+// BenchmarkTransactions compares transactions of 16 workers, each on topics of its own,
+// with their publishes alone.
+func BenchmarkTransactions(b *testing.B) {
+	for _, c := range []struct {
+		name string
+		do   func(*Broker, *Group) error
+	}{
+		{"publish", func(br *Broker, g *Group) error {
+			_, err := br.Store(context.Background(), []Input{{Topic: g.t, Record: storage.Record{Body: []byte("a")}}})
+			return err
+		}},
+		{"transaction", func(br *Broker, g *Group) error {
+			_, _, err := br.Transact(context.Background(), Transaction{
+				Messages: []Input{{Topic: g.t, Record: storage.Record{Body: []byte("a")}}},
+				Moves:    []GroupMove{{g, Place{At: AtLatest}, "test"}},
+			})
+			return err
+		}},
+	} {
+		b.Run(c.name, func(b *testing.B) { benchmarkWorkers(b, 16, c.do) })
+	}
+}
+
+func benchmarkWorkers(b *testing.B, workers int, do func(*Broker, *Group) error) {
+	store, err := sqlite.Open(context.Background(), sqlite.Options{Path: filepath.Join(b.TempDir(), "zbus.db")})
+	if err != nil {
+		b.Fatal(err)
+	}
+	w := storage.NewWriter(store, storage.WriterLimits{})
+	writer := run(w.Run)
+	broker, err := Open(context.Background(), store, w, Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	brokerage := run(broker.Run)
+	var wg sync.WaitGroup
+	for i := range workers {
+		name := fmt.Sprintf("t%d", i)
+		if _, _, err := broker.DeclareTopic(context.Background(), TopicSpec{Name: name}); err != nil {
+			b.Fatal(err)
+		}
+		g, _, err := broker.DeclareGroup(context.Background(), GroupSpec{Topic: name})
+		if err != nil {
+			b.Fatal(err)
+		}
+		wg.Go(func() {
+			for range b.N / workers {
+				if err := do(broker, g); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.StopTimer()
+	for _, r := range []*running{brokerage, writer} {
+		if err := r.end(); err != nil {
+			b.Error(err)
+		}
+	}
+	if err := store.Close(); err != nil {
+		b.Error(err)
+	}
+}
