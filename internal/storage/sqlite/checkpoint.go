@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,11 @@ const (
 	hardFrames  = 12 * 1024 // in the log: the writer waits until it can start again; fewer on a small disk
 
 	restAfter = time.Second // a rest that is not worth a copy is copied after this
+
+	// The longest that the writer waits between two commits for a copy to catch up: on a disk
+	// that takes 8 MiB a second, for the largest commit.
+	mostWait = time.Second
+	untilEnd = time.Duration(math.MaxInt64)
 )
 
 // checkpointer copies the log in the background.
@@ -39,6 +45,8 @@ type checkpointer struct {
 	// Of the writing goroutine.
 	running bool      // one was started and not collected
 	last    time.Time // when the last checkpoint began
+	from    int64     // frames in the log when the last copy began
+	speed   float64   // of the last copy of much, in frames a second; 0 before
 	round   int64     // of the log, when it began
 	frames  int64     // of that round's log, already in the database
 	long    bool      // an image keeps the log from starting again, or has until now
@@ -53,9 +61,10 @@ type task struct {
 // copied is the outcome of a task.
 type copied struct {
 	task
-	wal      // of a copy
-	end bool // there is nothing more to punch
-	err error
+	wal  // of a copy
+	took time.Duration
+	end  bool // there is nothing more to punch
+	err  error
 }
 
 // open opens what the goroutine works with. What it opened before an error is to be
@@ -88,12 +97,13 @@ func (c *checkpointer) release() error {
 func (c *checkpointer) run() {
 	defer close(c.done)
 	for t := range c.start {
-		done := copied{task: t}
+		done, began := copied{task: t}, time.Now()
 		if t.punch {
 			done.end, done.err = punchUnused(c.file, t.trunks)
 		} else {
 			done.wal, done.err = c.copy()
 		}
+		done.took = time.Since(began)
 		c.done <- done
 	}
 }
@@ -179,8 +189,12 @@ func (s *Store) tolerateFull(err error) error {
 }
 
 func (s *Store) maintain(now time.Time) error {
-	if err := s.collect(false); err != nil {
+	wait := s.paceOfCopy(now)
+	if err := s.collect(wait); err != nil {
 		return err
+	}
+	if wait > 0 {
+		now = time.Now()
 	}
 	w := s.logState()
 	held := s.images.held()
@@ -193,7 +207,7 @@ func (s *Store) maintain(now time.Time) error {
 		return s.checkpointHere(checkpointPassive, now)
 	case s.copier.running:
 	case w.left() >= startFrames, w.frames >= s.copier.turn, now.Sub(s.copier.last) >= restAfter:
-		s.copier.running, s.copier.last = true, now
+		s.copier.running, s.copier.last, s.copier.from = true, now, w.frames
 		if _, round := s.gatherer.logged(); round != s.copier.round {
 			s.copier.round, s.copier.frames = round, 0
 		}
@@ -203,11 +217,26 @@ func (s *Store) maintain(now time.Time) error {
 }
 
 // restartNow reports whether the writer has to copy what is left of a log that is too
-// long. One that an image has made long is copied in the background first, until no more
-// is left than the writer waits for at other times, or it is twice what an image may make
-// of it.
+// long. One that an image has made long is copied in the background first, until little is
+// left, or it is twice what an image may make of it.
 func (s *Store) restartNow(w wal) bool {
-	return !s.copier.long || w.left() <= s.copier.hard || w.frames >= 2*s.options.imageLog/pageBytes
+	return !s.copier.long || w.left() <= s.copier.hard/2 || w.frames >= 2*s.options.imageLog/pageBytes
+}
+
+// paceOfCopy is how long the writer has to wait so that a log which an image has made long
+// can start again. What is added while it is copied has to be copied next, and under full
+// load that is as much as before, and more where the log is written faster than it is
+// copied: it would never end. So nothing is added faster than half of what was copied last
+// in that time, and each copy is half of the one before. Who adds less never waits.
+func (s *Store) paceOfCopy(now time.Time) time.Duration {
+	c := s.copier
+	if !c.running || !c.long || c.speed == 0 || s.images.held() {
+		return 0
+	}
+	frames, _ := s.gatherer.logged()
+	added := float64(frames - c.from - shortFrames)
+	due := c.last.Add(time.Duration(added / (c.speed / 2) * float64(time.Second)))
+	return min(max(0, due.Sub(now)), mostWait)
 }
 
 // logState is what is known of the log without asking SQLite, which would take
@@ -231,14 +260,28 @@ func (s *Store) noteCopied(w wal, round int64) error {
 	return ioError(s.mark.copied(r, w.copied, s.generation.stored(r, w.copied)))
 }
 
-// collect takes the result of a running background copy. It waits for it only
-// if told to.
-func (s *Store) collect(wait bool) error {
-	if !s.copier.running || !wait && len(s.copier.done) == 0 {
+// collect takes the result of a running background copy. It waits for it no longer than
+// it is told to.
+func (s *Store) collect(most time.Duration) error {
+	if !s.copier.running {
 		return nil
 	}
+	var c copied
+	select {
+	case c = <-s.copier.done:
+	default:
+		if most == 0 {
+			return nil
+		}
+		timer := time.NewTimer(most)
+		defer timer.Stop()
+		select {
+		case c = <-s.copier.done:
+		case <-timer.C:
+			return nil
+		}
+	}
 	s.copier.running = false
-	c := <-s.copier.done
 	if c.punch {
 		s.punched(&c)
 		return nil
@@ -246,12 +289,15 @@ func (s *Store) collect(wait bool) error {
 	if c.err != nil {
 		return c.err
 	}
+	if n := c.copied - s.copier.frames; n >= startFrames {
+		s.copier.speed = float64(n) / c.took.Seconds()
+	}
 	return s.noteCopied(c.wal, s.copier.round)
 }
 
 // checkpointHere copies the rest of the log on the writing connection.
 func (s *Store) checkpointHere(mode statement, now time.Time) error {
-	if err := s.collect(true); err != nil {
+	if err := s.collect(untilEnd); err != nil {
 		return err
 	}
 	s.copier.last = now

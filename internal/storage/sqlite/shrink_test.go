@@ -30,14 +30,14 @@ func shrinks(t *testing.T, s *Store) {
 	s.copier.last = time.Time{}
 	s.guard.checked = time.Time{}
 	mustMaintain(t, s)
-	if err := s.collect(true); err != nil {
+	if err := s.collect(untilEnd); err != nil {
 		t.Fatal(err)
 	}
 	if !s.shrinker.since.IsZero() {
 		s.shrinker.since = s.shrinker.since.Add(-shrinkInterval)
 	}
 	mustMaintain(t, s)
-	if err := s.collect(true); err != nil {
+	if err := s.collect(untilEnd); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -246,7 +246,7 @@ func (s *Store) noSpace(now time.Time) bool {
 func (s *Store) roomAgain(now time.Time) (bool, error) {
 	appends := !s.batch.refuse
 	given := s.noSpace(now)
-	if err := s.collect(true); err != nil && !isFull(err) {
+	if err := s.collect(untilEnd); err != nil && !isFull(err) {
 		return false, s.fail(fmt.Errorf("checkpoint: %w", translate(err)))
 	}
 	// Copied, the log starts again, and what it takes then is its own already.
