@@ -87,6 +87,72 @@ func TestDamagedAndMissingMessagesAreCountedByEveryGroup(t *testing.T) {
 	})
 }
 
+// Of messages that are missing, each group counts those that it has not settled, also
+// when the first of them is settled or on its way back.
+func TestMissingMessagesOfWhichSomeAreSettledAreCounted(t *testing.T) {
+	for name, returned := range map[string]int64{"the first is returned": 10, "the first is settled": 0, "one in the middle is returned": 15} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, Options{}, func(r *rig) {
+				topic := r.topic("orders", 0, storage.Retention{})
+				r.group(GroupSpec{Topic: "orders", Name: "g", Mask: ptr(int64(MaskAck))})
+				for _, n := range []int{10, 10, 10, 10, 3} {
+					r.mustPublish(topic, slices.Repeat([]string{"x"}, n)...)
+				}
+				c := r.subscribe(r.findGroup("orders", "g"), "1")
+				c.eager = true
+				for _, b := range c.take(25) {
+					for i, item := range b.Items {
+						var err error
+						switch offset := item.Record.Offset; {
+						case offset == returned:
+							err = b.Sub.g.nackNow(offset, b.Handle(i), 3_600_000)
+						case offset < 20: // 20 to 24 get no answer
+							err = b.Sub.g.ackNow(offset, b.Handle(i))
+						}
+						if err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+				key := int64(topic.id) << 40
+				r.alterFile(fmt.Sprintf("DELETE FROM blocks WHERE key >= %d AND key < %d", key+10, key+40))
+				g := r.findGroup("orders", "g")
+				c = r.subscribe(g, "2")
+				c.eager = true
+				take := func(want ...int64) {
+					t.Helper()
+					batches := c.take(100)
+					if got, _ := offsets(batches); !slices.Equal(got, want) {
+						t.Errorf("got %v, want %v", got, want)
+					}
+					for _, b := range batches {
+						for i, item := range b.Items {
+							if err := g.ackNow(item.Record.Offset, b.Handle(i)); err != nil {
+								t.Error(err)
+							}
+						}
+					}
+				}
+				take(40, 41, 42)
+				if n := g.Counts().Damaged; n != 20 { // 20 to 39
+					t.Errorf("%d messages are counted as damaged, want 20", n)
+				}
+				time.Sleep(3601 * time.Second)
+				want := int64(20)
+				if returned < 10 {
+					take(returned)
+				} else {
+					take()
+					want++
+				}
+				if g.Counts().Damaged != want || g.Cursor() != 43 {
+					t.Errorf("in the end %d messages are counted as damaged, want %d; the cursor is at %d", g.Counts().Damaged, want, g.Cursor())
+				}
+			})
+		})
+	}
+}
+
 // A walk over a log shows where messages are missing, in both directions.
 func TestScanShowsWhereMessagesAreMissing(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {

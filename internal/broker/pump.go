@@ -242,43 +242,82 @@ func (g *Group) take(b *Batch, recs []storage.Record, n int, room int64) int {
 		b.Items = make([]Delivery, 0, min(n, len(recs)))
 	}
 	for i := range recs {
-		r := &recs[i]
 		if len(b.Items) == n || b.bytes >= room || explicit && g.flying.len()+len(b.Items) >= window {
 			return i
 		}
-		count := int64(1)
-		if r.Offset < g.seen {
-			if g.known(r.Offset) {
-				// Parked before the restart: it takes its own way (and may be under
-				// way already), and must not lie inside a span that is settled as a
-				// whole.
-				if g.next = r.Offset; g.next > b.lo {
-					return i
-				}
-				g.next++
-				b.lo = g.next
-				continue
-			}
-			count = 2
+		if !g.takeOne(b, g.alike(&recs[i]), explicit) || g.next < recs[i].End() {
+			return i
 		}
-		g.next = r.End()
-		if count == 2 && (r.Offset < g.cursor || g.settled.has(r.Offset)) {
-			continue
-		}
-		if g.damaged(r) || !g.filter.Match(r.Tag) { // a damaged tag says nothing
-			if explicit {
-				g.settle(r.Offset, r.End())
-			}
-			continue
-		}
-		call, ok := g.wanted(r)
-		if !ok {
-			continue
-		}
-		b.Items = append(b.Items, Delivery{Record: r, Count: count, Call: call})
-		b.bytes += r.Size() + recordOverhead
 	}
 	return len(recs)
+}
+
+// takeOne takes a record into the batch, or passes it over. It reports false when the
+// record has to wait for the next batch. Called with g.mu held.
+func (g *Group) takeOne(b *Batch, r *storage.Record, explicit bool) bool {
+	count := int64(1)
+	if r.Offset < g.seen {
+		if g.known(r.Offset) {
+			// Parked before the restart: it takes its own way (and may be under
+			// way already), and must not lie inside a span that is settled as a
+			// whole.
+			if g.next = r.Offset; g.next > b.lo {
+				return false
+			}
+			g.next++
+			b.lo = g.next
+			return true
+		}
+		count = 2
+	}
+	g.next = r.End()
+	if count == 2 && (r.Offset < g.cursor || g.settled.has(r.Offset)) {
+		return true
+	}
+	if g.damaged(r) || !g.filter.Match(r.Tag) { // a damaged tag says nothing
+		if explicit {
+			g.settle(r.Offset, r.End())
+		}
+		return true
+	}
+	call, ok := g.wanted(r)
+	if !ok {
+		return true
+	}
+	b.Items = append(b.Items, Delivery{Record: r, Count: count, Call: call})
+	b.bytes += r.Size() + recordOverhead
+	return true
+}
+
+// alike shortens a record that stands for missing messages to those that the group knows
+// the same of: some may be settled, and some on their way back. Called with g.mu held.
+func (g *Group) alike(r *storage.Record) *storage.Record {
+	if r.Missing <= 1 || r.Offset >= g.seen {
+		return r
+	}
+	end := r.End()
+	cut := func(at int64) {
+		if at > r.Offset {
+			end = min(end, at)
+		}
+	}
+	if g.known(r.Offset) {
+		cut(r.Offset + 1)
+	}
+	for at := range g.parked {
+		cut(at)
+	}
+	for at := range g.noted {
+		cut(at)
+	}
+	cut(g.cursor)
+	for _, s := range g.settled {
+		cut(s.Lo)
+		cut(s.Hi)
+	}
+	part := *r
+	part.Missing = end - r.Offset
+	return &part
 }
 
 // damaged keeps a record that is not what was stored from being delivered, counts it
