@@ -44,9 +44,7 @@ func (c *Client) request(ctx context.Context, op, topic, method string, m Messag
 		if deadline, ok := ctx.Deadline(); ok {
 			w.int(wire.HeaderTimeout, max(1, time.Until(deadline).Milliseconds()))
 		}
-		if method != "" {
-			w.field(wire.HeaderRPCMethod, method)
-		}
+		w.field(wire.HeaderRPCMethod, method) // also "": a topic that stores messages refuses calls
 		w.message(topic, &m)
 		w.body(m.Body)
 	})

@@ -107,21 +107,13 @@ func (s *session) route(m *wire.Message) {
 	}
 }
 
-// correspondent is who an answer goes to that answers no call. Consumers of messages
-// that are stored may answer to those who publish such, which nobody keeps account
-// of. Whoever only calls gets nothing this way.
+// correspondent is who an answer goes to that answers no call but a stored one, which
+// this session was given.
 func (s *session) correspondent(m *wire.Message, verdict rpc.Verdict) *session {
-	if verdict == rpc.Foreign || !s.serves.Load() {
+	if verdict == rpc.Foreign || !s.replies.take(m.Get(wire.HeaderRecver), m.Get(wire.HeaderID)) {
 		return nil
 	}
-	target := s.srv.session(m.Get(wire.HeaderRecver))
-	if target == nil || !target.asks.Load() {
-		return nil
-	}
-	if t, err := s.srv.broker.Topic(m.Get(wire.HeaderTopic)); err == nil && t.Calls() {
-		return nil
-	}
-	return target
+	return s.srv.session(m.Get(wire.HeaderRecver))
 }
 
 // bring queues an answer for a session. The next flush sends it.

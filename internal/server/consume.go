@@ -97,8 +97,6 @@ func (s *session) subscribe(g *broker.Group) (*consumer, error) {
 	}
 	if g.Topic().Calls() {
 		s.peer.Provide(s.srv.calls.Service(g.Topic().Name()))
-	} else {
-		s.serves.Store(true)
 	}
 	c = &consumer{sub: sub}
 	s.mu.Lock()

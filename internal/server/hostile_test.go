@@ -152,9 +152,12 @@ func TestNamesAndValuesCannotBreakWhatOthersRead(t *testing.T) {
 	}
 	// Through an answer, straight into the caller's connection.
 	a := b.dial(t)
-	a.ok("produce topic=T", "who")
-	sender := c.ok("consume topic=T").Get("sender")
+	c.ok("declare topic=R topic_mask=2")
+	c.send("consume topic=R id=c window=10")
+	c.quiet()
 	for _, status := range []string{"abc", "99", "1000", "200 OK\\r\\nevil: 1", "-1"} {
+		a.send("produce topic=R id=1 ack=0", "who")
+		sender := c.recv().Get("sender")
 		c.write("GET / HTTP/1.1\r\ncmd: route\r\nrecver: " + sender + "\r\nid: 1\r\norigin_status: " + status + "\r\ncontent-length: 1\r\n\r\nx")
 		a.recv().want(t, 200, "x")
 	}
@@ -408,12 +411,14 @@ func TestAReplyThatWaitsKeepsItsID(t *testing.T) {
 func TestAnAnswerThatWaitsKeepsItsID(t *testing.T) {
 	b := start(t)
 	admin, asker, answerer := b.dial(t), b.dial(t), b.dial(t)
-	for _, topic := range []string{"T", "Seen", "Questions"} {
+	for _, topic := range []string{"T", "Seen", "Questions topic_mask=2"} {
 		admin.ok("declare topic=" + topic)
 	}
 	admin.ok("produce topic=T", strings.Repeat("x", 8<<20))
-	asker.ok("produce topic=Questions")
-	who := answerer.ok("consume topic=Questions").Get("sender")
+	answerer.send("consume topic=Questions id=c")
+	answerer.quiet()
+	asker.send("produce topic=Questions id=first ack=0")
+	who := answerer.recv().Get("sender")
 	asker.send("consume topic=T id=large")
 	if err := asker.r.Fill(); err != nil {
 		t.Fatal(err)

@@ -54,8 +54,13 @@ const ownBody = 16 << 10
 // produce stores a message.
 func (s *session) produce(m *wire.Message) { s.publish(m, isAck(m)) }
 
-// rpc stores a call. Its answer is what a provider routes to the caller.
-func (s *session) rpc(m *wire.Message) { s.publish(m, false) }
+// rpc makes a call. Its answer is what a provider routes to the caller.
+func (s *session) rpc(m *wire.Message) {
+	if _, ok := m.Lookup(wire.HeaderRPCMethod); !ok {
+		m.Set(wire.HeaderRPCMethod, "")
+	}
+	s.publish(m, false)
+}
 
 // publish takes a message into the pending batch. Calls are not acked, whatever
 // they ask for.
@@ -66,14 +71,16 @@ func (s *session) publish(m *wire.Message, ack bool) {
 	}
 	calls := t.Calls()
 	timeout := time.Duration(0)
+	if _, isCall := m.Lookup(wire.HeaderRPCMethod); isCall && !t.Unacked() {
+		s.fail(m.Get(wire.HeaderID), &broker.Error{Code: broker.Invalid, Text: "Topic(" + t.Name() + ") is not for calls: it stores messages, which nobody answers; a topic for calls has topic_mask=2"})
+		return
+	}
 	if calls {
 		var ok bool
 		if timeout, ok = s.callTime(m); !ok {
 			return
 		}
 		t.AwaitProvider(s.life)
-	} else if !s.asks.Load() {
-		s.asks.Store(true)
 	}
 	ack = ack && !t.Unacked()
 	rec := storage.Record{ID: m.Get(wire.HeaderID), Body: m.Body}

@@ -56,9 +56,8 @@ type session struct {
 	renewed  time.Time   // when the idle deadline was set; zero when another one is
 	pace     socket.Pace // of the frame at hand
 
-	peer      rpc.Peer    // its part in calls
-	asks      atomic.Bool // it has published messages that are no calls
-	serves    atomic.Bool // it has consumed such messages
+	peer      rpc.Peer // its part in calls
+	replies   replies  // stored calls that it may answer
 	activity  activity
 	inflight  gate          // publishes and acks handed to the broker and not answered
 	room      chan struct{} // capacity 1: the writer has sent something
@@ -119,6 +118,8 @@ func (s *session) Session() string { return s.id }
 func (s *session) Deliver(b *broker.Batch) {
 	if b.Calls() {
 		s.take(b)
+	} else if b.Sub.Group().Topic().Unacked() {
+		s.replies.add(b)
 	}
 	if !s.out.put(item{batch: b}) {
 		b.Done(0)

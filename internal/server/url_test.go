@@ -316,19 +316,23 @@ func TestTheCmdHeaderWinsAndTheURLIsNotLookedAt(t *testing.T) {
 	}
 }
 
-func TestURLRPCOnATopicWithoutTheRPCMaskIsNotAcked(t *testing.T) {
+func TestACallOfATopicForMessagesIsRefusedAtOnce(t *testing.T) {
 	t.Parallel()
 	b := start(t)
 	c := b.dial(t)
 	c.ok("declare topic=Plain")
-	c.write("GET /rpc/Plain/method/1 HTTP/1.1\r\nid: r1\r\n\r\n" + request("RPC topic=Plain id=r2", "x"))
-	c.quiet()
-	s := b.dial(t)
-	for _, id := range []string{"r1", "r2"} {
-		a := s.ok("consume topic=Plain").header(t, "origin_id", id)
-		s.send("route recver="+a.Get("sender")+" id="+a.Get("origin_id"), "result")
-		c.recv().want(t, 200, "result").header(t, "id", id)
+	const text = "Topic(Plain) is not for calls: it stores messages, which nobody answers; a topic for calls has topic_mask=2"
+	for _, raw := range []string{
+		"GET /rpc/Plain/method/1 HTTP/1.1\r\nid: r\r\n\r\n", request("RPC topic=Plain id=r", "x"),
+		request("produce topic=Plain id=r ack=false rpc_method=m", "x"), request("produce topic=Plain id=r ack=false rpc_method=", "x"),
+	} {
+		c.write(raw)
+		c.recv().want(t, 400, text).header(t, "id", "r")
 	}
+	if r := b.post(t, "GET", "/rpc/Plain/method/1", ""); r.status != 400 || r.body != text {
+		t.Errorf("over HTTP: %+v", r)
+	}
+	c.call("consume topic=Plain timeout=0").want(t, 204, "")
 }
 
 func TestExcessBytesOfTheLastBodyDoNotDisturbTheNextFrame(t *testing.T) {
