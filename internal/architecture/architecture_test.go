@@ -73,8 +73,8 @@ var rules = map[string]rule{
 	// Calls for who is no session.
 	"internal/caller": {ours: []string{"internal/broker", "internal/rpc", "internal/storage", "internal/wire"}, never: []string{"net/http"}},
 	// The two ends of a proxy. They know each other's messages, not each other.
-	"internal/gateway": {ours: []string{"internal/api", "internal/broker", "internal/caller", "internal/wire"}},
-	"internal/proxy":   {ours: []string{""}},
+	"internal/gateway": {ours: []string{"internal/api", "internal/auth", "internal/broker", "internal/caller", "internal/wire"}},
+	"internal/proxy":   {ours: []string{"", "internal/wire"}},
 	"internal/api": {
 		ours: []string{
 			"", "internal/broker", "internal/caller", "internal/closest", "internal/condition", "internal/rpc", "internal/auth", "internal/stats", "internal/storage", "internal/wire",

@@ -38,7 +38,9 @@ func (a *app) proxyCommand() *cobra.Command {
 			"port has to be open where this runs. The topic is made if it is not there. Several\n" +
 			"proxies of one topic share its requests. Ctrl-C takes no more and finishes those that\n" +
 			"are under way.\n\n" +
-			"The target sees X-Forwarded-For, -Host, -Proto and -Prefix. Bodies may be as large as\n" +
+			"The target sees X-Forwarded-For, -Host, -Proto and -Prefix, and no other header that says\n" +
+			"who asks. Bearer tokens, and cookies named token or zbus…, are for the broker and stay\n" +
+			"there. Paths with . or .. in them are refused, however encoded. Bodies may be as large as\n" +
 			"the broker's messages (--max-body there). Connections can't be switched to another\n" +
 			"protocol, such as that of WebSockets. Browsers run pages that come this way in a\n" +
 			"sandbox, apart from the console.",

@@ -45,7 +45,7 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 	calls := &caller.Caller{Broker: p.broker, Calls: p.calls, Stopping: p.stopping.Done()}
 	known := func(h http.Handler) http.Handler { return server.OnlyHosts(hosts(cfg), h) }
 	return map[string]http.Handler{
-		gateway.Base: known(gateway.New(gateway.Options{Broker: p.broker, Caller: calls, Log: p.log, MaxBody: cfg.MaxBody})),
+		gateway.Base: known(gateway.New(gateway.Options{Broker: p.broker, Caller: calls, Log: p.log, MaxBody: cfg.MaxBody, Origins: cfg.AllowOrigin})),
 		"/ui":        known(console), "/ui/": known(console),
 		"/metrics": known(numbers),
 		"/api/": api.New(api.Options{

@@ -10,8 +10,10 @@ import (
 	"strings"
 
 	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/auth"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/caller"
+	"github.com/rushmore/zbus-go/internal/wire"
 )
 
 // Base is the path below which topics are.
@@ -24,11 +26,13 @@ type Options struct {
 	Log    *slog.Logger
 	// MaxBody is the limit for the body of a message, in bytes.
 	MaxBody int64
+	// Origins are patterns of hosts whose pages may change things, besides this server's.
+	Origins []string
 }
 
 // New makes the handler for all below Base.
 func New(opts Options) http.Handler {
-	g := &gateway{opts: opts}
+	g := &gateway{opts: opts, pages: http.NewCrossOriginProtection()}
 	g.proxy = &httputil.ReverseProxy{
 		Rewrite: rewrite, Transport: &carrier{opts.Caller, opts.MaxBody}, ModifyResponse: contain, ErrorHandler: g.fail,
 		ErrorLog: slog.NewLogLogger(opts.Log.Handler(), slog.LevelDebug),
@@ -39,6 +43,7 @@ func New(opts Options) http.Handler {
 type gateway struct {
 	opts  Options
 	proxy *httputil.ReverseProxy
+	pages *http.CrossOriginProtection
 }
 
 // route is where a request goes: in its context.
@@ -59,6 +64,9 @@ func routeOf(ctx context.Context) *route {
 // calls.
 func (g *gateway) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r, err := g.find(req)
+	if err == nil && g.foreign(req) {
+		err = api.ForeignOrigin()
+	}
 	if err != nil {
 		g.fail(w, req, err)
 		return
@@ -104,12 +112,22 @@ func (g *gateway) find(req *http.Request) (*route, error) {
 	if below {
 		r.rest = "/" + rest
 	}
-	for part := range strings.SplitSeq(rest, "/") {
-		if plain, err := url.PathUnescape(part); err != nil || plain == "." || plain == ".." {
-			return nil, refusal{http.StatusBadRequest, "the path must not have . or .. in it, which may lead out of what is published"}
-		}
+	if below && !wire.StaysBelow(r.rest) {
+		return nil, refusal{http.StatusBadRequest, "the path must not have . or .. in it, which may lead out of what is published"}
 	}
 	return r, nil
+}
+
+// foreign reports whether a page of another site made a browser send a request that changes
+// something, as the API judges it. Pages that come from here are in a sandbox and have no
+// origin; their browser names this server in Referer, which no other page can have it do.
+func (g *gateway) foreign(req *http.Request) bool {
+	origin := req.Header.Get("Origin")
+	if auth.AllowedOrigin(origin, g.opts.Origins) || g.pages.Check(req) == nil {
+		return false
+	}
+	from, err := url.Parse(req.Header.Get("Referer"))
+	return origin != "null" || err != nil || from.Host == "" || !strings.EqualFold(from.Host, req.Host)
 }
 
 // rewrite makes the request that goes through. What its sender says about others on its
@@ -120,6 +138,7 @@ func rewrite(pr *httputil.ProxyRequest) {
 	u.Path, _ = url.PathUnescape(r.rest) // the server has parsed it
 	u.RawPath = r.rest
 	pr.Out.URL, pr.Out.Host = u, pr.In.Host
+	wire.StripForward(pr.Out.Header)
 	pr.SetXForwarded()
 	pr.Out.Header.Set("X-Forwarded-Prefix", r.prefix)
 	pr.Out.Header.Del("Expect") // the body is here

@@ -189,7 +189,7 @@ func TestRequestsArriveAsTheyWereSent(t *testing.T) {
 		{"OPTIONS", "/o", ""},
 		{"PROPFIND", "/dav", "<x/>"},
 	} {
-		resp, body := s.do(t, x.method, x.path, strings.NewReader(x.body), "X-Own", "one", "X-Own", "two", "Cmd", "remove", "Topic", "web", "Authorization", "Bearer t")
+		resp, body := s.do(t, x.method, x.path, strings.NewReader(x.body), "X-Own", "one", "X-Own", "two", "Cmd", "remove", "Topic", "web", "Authorization", "Basic dDp0")
 		var got seen
 		if err := json.Unmarshal([]byte(body), &got); err != nil || resp.StatusCode != 200 {
 			t.Fatalf("%s %s: %d %s", x.method, x.path, resp.StatusCode, body)
@@ -197,7 +197,7 @@ func TestRequestsArriveAsTheyWereSent(t *testing.T) {
 		if got.Method != x.method || got.URI != x.path || string(got.Body) != x.body || got.Length != int64(len(x.body)) {
 			t.Errorf("%s %s with %q arrived as %+v", x.method, x.path, x.body, got)
 		}
-		if own := got.Header["X-Own"]; len(own) != 2 || got.Header.Get("Cmd") != "remove" || got.Header.Get("Authorization") != "Bearer t" {
+		if own := got.Header["X-Own"]; len(own) != 2 || got.Header.Get("Cmd") != "remove" || got.Header.Get("Authorization") != "Basic dDp0" {
 			t.Errorf("headers arrived as %v", got.Header)
 		}
 		if got.Host != strings.TrimPrefix(target.URL, "http://") {

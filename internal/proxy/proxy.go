@@ -19,6 +19,7 @@ import (
 	"time"
 
 	zbus "github.com/rushmore/zbus-go"
+	"github.com/rushmore/zbus-go/internal/wire"
 )
 
 // Options say what is published, and how. Topic and Target are required.
@@ -142,20 +143,40 @@ func (p *Proxy) exchange(ctx context.Context, req *http.Request, limit int64) (m
 	}()
 	// The reverse proxy tells of an answer that breaks off only who runs in a server.
 	ctx = context.WithValue(ctx, http.ServerContextKey, p)
+	if status, text := refusal(req); status != 0 {
+		writeProblem(answer, status, "invalid", text)
+		return answer.message()
+	}
 	p.forward.ServeHTTP(answer, req.WithContext(ctx))
 	return answer.message()
+}
+
+// refusal is why a request does not go to the target, or 0. The gateway refuses such ones,
+// too, but whoever may publish to the topic can ask without it.
+func refusal(req *http.Request) (status int, text string) {
+	switch {
+	case req.Method == http.MethodConnect || req.Method == http.MethodTrace:
+		return http.StatusNotImplemented, req.Method + " does not go through a proxy"
+	case req.Header.Get("Upgrade") != "":
+		return http.StatusNotImplemented, "connections can't be switched to another protocol through a proxy"
+	case !wire.StaysBelow(req.URL.EscapedPath()):
+		return http.StatusBadRequest, "the path must begin with / and not have . or .. in it, which may lead out of what is published"
+	}
+	return 0, ""
 }
 
 // errBrokenOff is a target that goes away in the middle of its answer.
 var errBrokenOff = errors.New("the answer broke off")
 
-// rewrite makes the request to the target. The gateway has said who asks.
+// rewrite makes the request to the target. The gateway has said who asks, in these headers
+// and no others.
 func (p *Proxy) rewrite(pr *httputil.ProxyRequest) {
 	pr.SetURL(p.opts.Target)
 	if p.opts.PreserveHost {
 		pr.Out.Host = pr.In.Host
 	}
-	for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
+	wire.StripForward(pr.Out.Header)
+	for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Prefix"} {
 		if v := pr.In.Header[name]; v != nil {
 			pr.Out.Header[name] = v
 		}
