@@ -250,7 +250,7 @@ func (b *Broker) try(ctx context.Context, op, topic string, do func(*Client) err
 		clients, changed := b.choose(topic)
 		var err error
 		for _, c := range clients {
-			if err = do(c); err == nil || !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrNotFound) {
+			if err = do(c); err == nil || !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrNotFound) || errors.As(err, new(*CallError)) {
 				return err
 			}
 		}

@@ -25,9 +25,9 @@ func (r *Response) Header(name string) string { return r.m.Get(name) }
 // A request is never sent twice. ErrUnavailable says that no provider is there and
 // nothing was run, ErrNotFound that there is no such topic, ErrTimeout that there was
 // no answer in time, ErrUnknownOutcome that the provider or the connection was lost.
-// The provider may have run it in the last two cases. An answer of which the provider
-// itself says that it is a failure is an [*Error] with that status. The deadline of ctx is told to
-// the server; without one the server has its own limit.
+// The provider may have run it in the last two cases. An error that the provider
+// answers is a [*CallError]. The deadline of ctx is told to the server; without one the
+// server has its own limit. A topic that stores messages refuses calls with ErrInvalid.
 func (c *Client) Request(ctx context.Context, topic string, m Message) (*Response, error) {
 	return c.request(ctx, "request", topic, "", m)
 }
@@ -48,17 +48,23 @@ func (c *Client) request(ctx context.Context, op, topic, method string, m Messag
 		w.message(topic, &m)
 		w.body(m.Body)
 	})
-	reply, err := r.reply, r.err(op, topic)
+	reply, status, err := r.reply, r.status, r.err(op, topic)
 	c.recycle(r)
-	if err != nil {
+	switch provided := reply != nil && reply.Get(wire.HeaderSender) != ""; {
+	case provided && status >= 400:
+		if method != "" {
+			topic += "/" + method
+		}
+		return nil, failedAnswer(topic, status, reply.Body)
+	case err != nil && !provided:
 		return nil, err
 	}
 	return &Response{Body: reply.Body, m: reply}, nil
 }
 
 // Call calls a method of a service with parameters that become JSON, and decodes its
-// result into result, a pointer, unless that is nil. What the provider gives for an
-// error is a [*RemoteError]; for the rest see [Client.Request].
+// result into result, a pointer, unless that is nil. An error that the
+// provider answers is a [*CallError]; for the rest see [Client.Request].
 func (c *Client) Call(ctx context.Context, topic, method string, result any, params ...any) error {
 	return call(ctx, c, topic, method, result, params)
 }
@@ -87,12 +93,7 @@ func call(ctx context.Context, c caller, topic, method string, result any, param
 		return f.error(op, target)
 	}
 	if !isFalsy(answer.Error) {
-		e := &RemoteError{Method: target, Text: string(answer.Error), JSON: answer.Error}
-		var text string
-		if json.Unmarshal(answer.Error, &text) == nil {
-			e.Text = text
-		}
-		return e
+		return decodeCallError(target, 0, &answer)
 	}
 	if result == nil || len(answer.Result) == 0 {
 		return nil
@@ -104,17 +105,11 @@ func call(ctx context.Context, c caller, topic, method string, result any, param
 	return nil
 }
 
-// The JSON of calls, which clients in all languages use.
-type (
-	callJSON struct {
-		Method string `json:"method"`
-		Params []any  `json:"params"`
-	}
-	answerJSON struct {
-		Result json.RawMessage `json:"result,omitempty"`
-		Error  json.RawMessage `json:"error,omitempty"`
-	}
-)
+// callJSON is the body of a call, which clients in all languages use.
+type callJSON struct {
+	Method string `json:"method"`
+	Params []any  `json:"params"`
+}
 
 // isFalsy reports whether a member means that there is no error: clients in several
 // languages send it always.

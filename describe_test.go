@@ -127,7 +127,7 @@ func TestAServiceThatTakesAnything(t *testing.T) {
 	got := map[string]int{}
 	for _, body := range []string{"missing", "fail", "panic", "bad"} {
 		_, err := c.Request(within(t), "raw", zbus.Message{Body: []byte(body)})
-		e := (*zbus.Error)(nil)
+		e := (*zbus.CallError)(nil)
 		if !errors.As(err, &e) {
 			t.Fatalf("%s: %v", body, err)
 		}

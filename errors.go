@@ -2,7 +2,6 @@ package zbus
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -15,7 +14,7 @@ var (
 	ErrInvalid      = errors.New("invalid request")          // can never succeed as it stands
 	ErrNotFound     = errors.New("not found")                // no such topic, group or message
 	ErrExists       = errors.New("already exists")           // and is different from what was declared
-	ErrConflict     = errors.New("conflict")                 // the thing is not as the request needs it, such as a delivery that is not yours any more
+	ErrConflict     = errors.New("conflict")                 // the thing is not as the request needs it, such as a delivery that is no longer yours
 	ErrUnauthorized = errors.New("unauthorized")             // not without (other) credentials, or an exclusive group is taken
 	ErrForbidden    = errors.New("forbidden")                // not with these credentials
 	ErrTooLarge     = errors.New("too large")                // over a size limit
@@ -129,9 +128,9 @@ func answered(op, target string, status int, text string) error {
 
 // stopped is the outcome of a request whose context ended.
 func stopped(ctx context.Context, sent bool) *failure {
-	f := &failure{text: "given up before it was sent", cause: context.Cause(ctx)}
+	f := &failure{text: "the context ended before the request was sent", cause: context.Cause(ctx)}
 	if sent {
-		f.text, f.kinds = "given up while the answer was awaited", append(f.kinds, ErrUnknownOutcome)
+		f.text, f.kinds = "the context ended before the answer came", append(f.kinds, ErrUnknownOutcome)
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		f.kinds = append(f.kinds, ErrTimeout)
@@ -167,14 +166,3 @@ func (e *BatchError) Unwrap() []error {
 	}
 	return failed
 }
-
-// RemoteError is what a provider of calls answered in place of a result. The call
-// was run.
-type RemoteError struct {
-	Method string
-	Text   string          // the provider's error, as text
-	JSON   json.RawMessage // the provider's error as it came; providers in other languages send objects
-}
-
-// Error returns the method and the text.
-func (e *RemoteError) Error() string { return "zbus: call " + e.Method + ": " + e.Text }

@@ -227,7 +227,7 @@ func ExampleService() {
 	// price [{"Item":"pizza","Count":2}]
 	// 15
 	// price ["sushi",1]
-	// zbus: call shop/price: no sushi today
+	// zbus: call shop/price: 500 no sushi today
 	// <nil>
 }
 

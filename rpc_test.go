@@ -71,7 +71,7 @@ func TestCalls(t *testing.T) {
 	for _, test := range []struct {
 		method string
 		params []any
-		want   string // JSON; "error: …" for a *RemoteError
+		want   string // JSON; "error: …" for a *CallError
 	}{
 		{"add", []any{1, 2}, "3"},
 		{"add", []any{pair{3, 4}}, "7"},
@@ -95,9 +95,9 @@ func TestCalls(t *testing.T) {
 	} {
 		var got json.RawMessage
 		err := c.Call(within(t), "calc", test.method, &got, test.params...)
-		var remote *zbus.RemoteError
+		var remote *zbus.CallError
 		if errors.As(err, &remote) {
-			got, err = json.RawMessage("error: "+remote.Text), nil
+			got, err = json.RawMessage("error: "+remote.Message), nil
 		}
 		if err != nil || string(got) != test.want {
 			t.Errorf("%s%v = %s, %v; want %s", test.method, test.params, got, err, test.want)
@@ -153,8 +153,8 @@ func TestServiceTakesWhatOthersSend(t *testing.T) {
 		{`{"method":"nothing","params":null}`, `{"result":{}}`},
 		{`{"method":"nothing"}`, `{"result":{}}`},
 		{"{\n  \"method\" : \"greet\",\n  \"params\" : [ \"x\" ]\n}", `{"result":"hello x"}`},
-		{`no JSON`, `{"error":"not a call: must be JSON with method and params: invalid character 'o' in literal null (expecting 'u')"}`},
-		{``, `{"error":"not a call: must be JSON with method and params: unexpected end of JSON input"}`},
+		{`no JSON`, `{"error":"not a call: must be JSON with method and params: invalid character 'o' in literal null (expecting 'u')","status":400,"code":"bad_call"}`},
+		{``, `{"error":"not a call: must be JSON with method and params: unexpected end of JSON input","status":400,"code":"bad_call"}`},
 	} {
 		resp, err := c.Request(within(t), "calc", zbus.Message{Body: []byte(test.body)})
 		if err != nil || string(resp.Body) != test.want || resp.Header("content-type") != "application/json" {
@@ -180,7 +180,7 @@ func TestCallTakesWhatOthersAnswer(t *testing.T) {
 		{`{"result": 3L}`, "3"},
 		{`{}`, "0"},
 		{`{"error":"no"}`, "remote: no"},
-		{`{"error":{"@type":"java.lang.Exception","message":"no"},"result":null}`, `remote: {"@type":"java.lang.Exception","message":"no"}`},
+		{`{"error":{"@type":"java.lang.Exception","message":"no"},"result":null}`, `remote: no`},
 		{`7`, "internal error of server"},
 	} {
 		addr := listen(t, func(conn *silentConn) {
@@ -191,10 +191,10 @@ func TestCallTakesWhatOthersAnswer(t *testing.T) {
 		n := 0
 		err := dial(t, addr, zbus.Options{}).Call(within(t), "calc", "add", &n, 1)
 		got := fmt.Sprint(n)
-		var remote *zbus.RemoteError
+		var remote *zbus.CallError
 		switch {
 		case errors.As(err, &remote):
-			got = "remote: " + remote.Text
+			got = "remote: " + remote.Message
 		case errors.Is(err, zbus.ErrInternal):
 			got = zbus.ErrInternal.Error()
 		case err != nil:

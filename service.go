@@ -3,7 +3,6 @@ package zbus
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"reflect"
@@ -17,7 +16,7 @@ import (
 
 // Method answers one kind of call. params are those of the call, an array of JSON
 // values unless the caller sent something else. The result becomes JSON; an error goes
-// to the caller as its text.
+// to the caller as a [*CallError], which it may be.
 type Method func(ctx context.Context, params json.RawMessage) (result any, err error)
 
 // Middleware wraps the methods of a service, for instance to log calls. [CallOf]
@@ -98,8 +97,7 @@ func (s *Service) Describe(method, text string) {
 }
 
 // RequestHandler answers one call whose body may be anything, with a message of which
-// only headers and body count. An error goes to the caller as its text, with the
-// status of an [*Error] or 500.
+// only headers and body count. An error goes to the caller as a [*CallError].
 type RequestHandler func(ctx context.Context, d *Delivery) (*Message, error)
 
 // HandleRequests has f answer all calls, also those that would be for a method: the
@@ -135,7 +133,7 @@ func Handle[In, Out any](s *Service, method string, f func(ctx context.Context, 
 	s.add(method, func(ctx context.Context, params json.RawMessage) (any, error) {
 		var in In
 		if err := decodeParams(params, &in); err != nil {
-			return nil, fmt.Errorf("parameters: %w", err)
+			return nil, &CallError{Status: 400, Code: "bad_params", Message: "parameters: " + err.Error()}
 		}
 		return f(ctx, in)
 	}, paramsSchema(reflect.TypeFor[In]()), schemaOf(reflect.TypeFor[Out]()))
@@ -208,7 +206,7 @@ func (s *Service) serve(ctx context.Context, d *Delivery) error {
 	err := unmarshal(d.Body, &req)
 	var result any
 	if err != nil {
-		err = fmt.Errorf("not a call: must be JSON with method and params: %w", err)
+		err = &CallError{Status: 400, Code: "bad_call", Message: "not a call: must be JSON with method and params: " + err.Error()}
 	} else {
 		info := CallInfo{Topic: s.topic, Module: req.Module, Method: req.Method, ID: d.ID, Caller: d.Sender, d: d}
 		result, err = s.run(context.WithValue(ctx, callKey{}, info), req.Method, req.Params)
@@ -223,7 +221,7 @@ func (s *Service) run(ctx context.Context, name string, params json.RawMessage) 
 	defer func() {
 		if p := recover(); p != nil {
 			s.c.log.Error("zbus method panicked", "topic", s.topic, "method", name, "panic", p, "stack", string(debug.Stack()))
-			err = errPanic
+			err = &CallError{Status: 500, Code: "panic", Message: "the method panicked"}
 		}
 	}()
 	s.mu.Lock()
@@ -237,7 +235,7 @@ func (s *Service) run(ctx context.Context, name string, params json.RawMessage) 
 	case others != nil:
 		return others(ctx, params)
 	}
-	return nil, fmt.Errorf("no method %q", name)
+	return nil, &CallError{Status: 404, Code: "no_method", Message: fmt.Sprintf("no method %q", name)}
 }
 
 // names lists the methods.
@@ -249,8 +247,6 @@ func (s *Service) names() []string {
 	return names
 }
 
-var errPanic = errors.New("the method panicked")
-
 // answer sends what came of a call to the caller.
 func (s *Service) answer(d *Delivery, result any, err error) {
 	var body []byte
@@ -261,29 +257,25 @@ func (s *Service) answer(d *Delivery, result any, err error) {
 			err = fmt.Errorf("the result does not become JSON: %w", err)
 		}
 	}
+	failed := 0
 	if err != nil {
-		body, _ = json.Marshal(struct { // a text always becomes JSON
-			Error string `json:"error"`
-		}{err.Error()})
+		failed, body = encodeCallError(err)
 	}
-	s.send(d, 200, &Message{Headers: jsonHeaders, Body: body})
+	s.send(d, 200, failed, &Message{Headers: jsonHeaders, Body: body})
 }
 
 // serveRequest answers one call whose body is not looked into.
 func (s *Service) serveRequest(ctx context.Context, d *Delivery, f RequestHandler) {
 	answer, err := s.request(ctx, d, f)
 	if err != nil {
-		status := 500
-		if e := (*Error)(nil); errors.As(err, &e) && e.Status >= 400 {
-			status = e.Status
-		}
-		s.send(d, status, &Message{Headers: map[string]string{"content-type": "text/plain; charset=utf-8"}, Body: []byte(err.Error())})
+		status, body := encodeCallError(err)
+		s.send(d, status, status, &Message{Headers: jsonHeaders, Body: body})
 		return
 	}
 	if answer == nil {
 		answer = &Message{}
 	}
-	s.send(d, 200, answer)
+	s.send(d, 200, 0, answer)
 }
 
 // request runs f. A panic of it is an error of which the caller learns no more.
@@ -291,7 +283,7 @@ func (s *Service) request(ctx context.Context, d *Delivery, f RequestHandler) (m
 	defer func() {
 		if p := recover(); p != nil {
 			s.c.log.Error("zbus request handler panicked", "topic", s.topic, "panic", p, "stack", string(debug.Stack()))
-			err = errPanic
+			err = &CallError{Status: 500, Code: "panic", Message: "the request handler panicked"}
 		}
 	}()
 	if m, err = f(ctx, d); m != nil && err == nil {
@@ -300,8 +292,9 @@ func (s *Service) request(ctx context.Context, d *Delivery, f RequestHandler) (m
 	return m, err
 }
 
-// send sends the answer to a call.
-func (s *Service) send(d *Delivery, status int, m *Message) {
+// send sends the answer to a call. failed is the status of an error inside; 0 is none.
+// Callers in other languages look for that in the body of an answer with status 200.
+func (s *Service) send(d *Delivery, status, failed int, m *Message) {
 	c := s.c
 	c.mu.Lock()
 	c.post(wire.CmdRoute, 0, func(w *frameWriter) {
@@ -310,6 +303,9 @@ func (s *Service) send(d *Delivery, status int, m *Message) {
 		w.field(wire.HeaderTopic, s.topic)
 		w.dst = append(w.dst, "ack: false\r\n"...)
 		w.int(wire.HeaderOriginStatus, int64(status))
+		if failed != 0 {
+			w.int(wire.HeaderErrorStatus, int64(failed))
+		}
 		for name, value := range m.Headers {
 			w.field(name, value)
 		}

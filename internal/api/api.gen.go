@@ -1296,7 +1296,7 @@ type Problem struct {
 	// Detail What was wrong and what would be right.
 	Detail *string `json:"detail,omitempty"`
 
-	// Error For `call_failed`: the error as the service answered it, if it is JSON.
+	// Error For `call_failed`: the error as the service answered it, if it is JSON; an object with message, code and data where it has one of the latter.
 	Error *json.RawMessage `json:"error,omitempty"`
 
 	// Failed For handles: those that could not be settled.

@@ -68,9 +68,18 @@ func (a *answered) VisitCallServiceResponse(w http.ResponseWriter) error {
 	w.Header().Set("Content-Type", kind)
 	w.Header().Set("Content-Security-Policy", "sandbox")
 	w.Header().Set("Server-Timing", a.timing())
-	w.WriteHeader(a.Status)
+	w.WriteHeader(a.status())
 	_, _ = w.Write(a.Body) // the status is sent: there is nothing more to say
 	return nil
+}
+
+// status is that of the answer, or of the error in it, which clients of the native
+// protocol look for in the body.
+func (a *answered) status() int {
+	if a.Failed != 0 {
+		return a.Failed
+	}
+	return a.Status
 }
 
 // CallMethod calls a method with parameters, and answers with the bare result.
@@ -134,9 +143,15 @@ func (e *failedCall) Error() string { return e.text }
 func resultOfCall(a rpc.Answer) (json.RawMessage, error) {
 	body := bytes.TrimSpace(a.Body)
 	valid := json.Valid(body)
+	members := map[string]json.RawMessage{}
+	isObject := valid && json.Unmarshal(body, &members) == nil
+	fault, hasError := members["error"]
+	hasError = hasError && !falsy(fault)
 	switch {
-	case a.Status >= 400:
-		e := &failedCall{code: "call_failed", status: http.StatusInternalServerError, text: fmt.Sprintf("the service answered with status %d: %s", a.Status, clip(string(body)))}
+	case hasError:
+		return nil, &failedCall{code: "call_failed", status: statusOfFault(a), text: faultText(fault), raw: faultJSON(fault, members)}
+	case a.Failed != 0:
+		e := &failedCall{code: "call_failed", status: a.Failed, text: fmt.Sprintf("the service answered with status %d: %s", a.Failed, clip(string(body)))}
 		if valid {
 			e.raw = (*json.RawMessage)(&body)
 		}
@@ -146,21 +161,38 @@ func resultOfCall(a rpc.Answer) (json.RawMessage, error) {
 	case !valid:
 		return nil, &failedCall{code: "bad_answer", status: http.StatusBadGateway, text: "the service answered something that is not JSON: " + clip(string(body)) + "; a call without the method in its path brings it as it is"}
 	}
-	members := map[string]json.RawMessage{}
-	if json.Unmarshal(body, &members) != nil {
-		return body, nil // no object
-	}
-	result, hasResult := members["result"]
-	fault, hasError := members["error"]
-	switch {
-	case hasError && !falsy(fault):
-		return nil, &failedCall{code: "call_failed", status: http.StatusInternalServerError, text: faultText(fault), raw: &fault}
-	case hasResult:
+	if result, ok := members["result"]; isObject && ok {
 		return result, nil
-	case hasError:
+	}
+	if _, ok := members["error"]; isObject && ok {
 		return json.RawMessage("null"), nil
 	}
 	return body, nil
+}
+
+// statusOfFault is the status of an error that a service has answered.
+func statusOfFault(a rpc.Answer) int {
+	if a.Failed != 0 {
+		return a.Failed
+	}
+	return http.StatusInternalServerError
+}
+
+// faultJSON is an error as it was answered. Where it has a code or data, which stand beside
+// it, it is an object with these.
+func faultJSON(fault json.RawMessage, members map[string]json.RawMessage) *json.RawMessage {
+	if members["code"] == nil && members["data"] == nil {
+		return &fault
+	}
+	object, err := json.Marshal(struct {
+		Message json.RawMessage `json:"message"`
+		Code    json.RawMessage `json:"code,omitempty"`
+		Data    json.RawMessage `json:"data,omitempty"`
+	}{fault, members["code"], members["data"]})
+	if err != nil { // all three were read before
+		return &fault
+	}
+	return (*json.RawMessage)(&object)
 }
 
 // falsy reports whether a value means that there is no error, as clients see it.

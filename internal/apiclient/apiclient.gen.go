@@ -1295,7 +1295,7 @@ type Problem struct {
 	// Detail What was wrong and what would be right.
 	Detail *string `json:"detail,omitempty"`
 
-	// Error For `call_failed`: the error as the service answered it, if it is JSON.
+	// Error For `call_failed`: the error as the service answered it, if it is JSON; an object with message, code and data where it has one of the latter.
 	Error *json.RawMessage `json:"error,omitempty"`
 
 	// Failed For handles: those that could not be settled.
@@ -2612,8 +2612,9 @@ type ClientInterface interface {
 	//
 	// The body goes to one provider unchanged, and its answer comes back unchanged, with
 	// its status and content type. Clients of the native protocol write the request that
-	// the schema shows, and answer `{"result": …}` or `{"error": …}`. Providers that
-	// expect something else get something else.
+	// the schema shows, and answer `{"result": …}` or `{"error": …}`, with the header
+	// `error_status` where they say what kind of error it is, which is then the status.
+	// Providers that expect something else get something else.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2624,8 +2625,9 @@ type ClientInterface interface {
 	//
 	// The body goes to one provider unchanged, and its answer comes back unchanged, with
 	// its status and content type. Clients of the native protocol write the request that
-	// the schema shows, and answer `{"result": …}` or `{"error": …}`. Providers that
-	// expect something else get something else.
+	// the schema shows, and answer `{"result": …}` or `{"error": …}`, with the header
+	// `error_status` where they say what kind of error it is, which is then the status.
+	// Providers that expect something else get something else.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2636,7 +2638,8 @@ type ClientInterface interface {
 	//
 	// The body is an array of parameters, or an object, which is then the only one; an
 	// empty body is no parameters. The answer is the bare result. An error that the
-	// service answers is a problem with the code `call_failed`.
+	// service answers is a problem with the code `call_failed`, and with the status that
+	// the service gives it, else 500.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -2647,7 +2650,8 @@ type ClientInterface interface {
 	//
 	// The body is an array of parameters, or an object, which is then the only one; an
 	// empty body is no parameters. The answer is the bare result. An error that the
-	// service answers is a problem with the code `call_failed`.
+	// service answers is a problem with the code `call_failed`, and with the status that
+	// the service gives it, else 500.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3296,8 +3300,9 @@ func (c *Client) GetService(ctx context.Context, topic TopicName, reqEditors ...
 //
 // The body goes to one provider unchanged, and its answer comes back unchanged, with
 // its status and content type. Clients of the native protocol write the request that
-// the schema shows, and answer `{"result": …}` or `{"error": …}`. Providers that
-// expect something else get something else.
+// the schema shows, and answer `{"result": …}` or `{"error": …}`, with the header
+// `error_status` where they say what kind of error it is, which is then the status.
+// Providers that expect something else get something else.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3318,8 +3323,9 @@ func (c *Client) CallServiceWithBody(ctx context.Context, topic TopicName, param
 //
 // The body goes to one provider unchanged, and its answer comes back unchanged, with
 // its status and content type. Clients of the native protocol write the request that
-// the schema shows, and answer `{"result": …}` or `{"error": …}`. Providers that
-// expect something else get something else.
+// the schema shows, and answer `{"result": …}` or `{"error": …}`, with the header
+// `error_status` where they say what kind of error it is, which is then the status.
+// Providers that expect something else get something else.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -3340,7 +3346,8 @@ func (c *Client) CallService(ctx context.Context, topic TopicName, params *CallS
 //
 // The body is an array of parameters, or an object, which is then the only one; an
 // empty body is no parameters. The answer is the bare result. An error that the
-// service answers is a problem with the code `call_failed`.
+// service answers is a problem with the code `call_failed`, and with the status that
+// the service gives it, else 500.
 //
 // Takes any type of body and a specified content type.
 //
@@ -3361,7 +3368,8 @@ func (c *Client) CallMethodWithBody(ctx context.Context, topic TopicName, method
 //
 // The body is an array of parameters, or an object, which is then the only one; an
 // empty body is no parameters. The answer is the bare result. An error that the
-// service answers is a problem with the code `call_failed`.
+// service answers is a problem with the code `call_failed`, and with the status that
+// the service gives it, else 500.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -7121,8 +7129,9 @@ type ClientWithResponsesInterface interface {
 	//
 	// The body goes to one provider unchanged, and its answer comes back unchanged, with
 	// its status and content type. Clients of the native protocol write the request that
-	// the schema shows, and answer `{"result": …}` or `{"error": …}`. Providers that
-	// expect something else get something else.
+	// the schema shows, and answer `{"result": …}` or `{"error": …}`, with the header
+	// `error_status` where they say what kind of error it is, which is then the status.
+	// Providers that expect something else get something else.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -7133,8 +7142,9 @@ type ClientWithResponsesInterface interface {
 	//
 	// The body goes to one provider unchanged, and its answer comes back unchanged, with
 	// its status and content type. Clients of the native protocol write the request that
-	// the schema shows, and answer `{"result": …}` or `{"error": …}`. Providers that
-	// expect something else get something else.
+	// the schema shows, and answer `{"result": …}` or `{"error": …}`, with the header
+	// `error_status` where they say what kind of error it is, which is then the status.
+	// Providers that expect something else get something else.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -7145,7 +7155,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// The body is an array of parameters, or an object, which is then the only one; an
 	// empty body is no parameters. The answer is the bare result. An error that the
-	// service answers is a problem with the code `call_failed`.
+	// service answers is a problem with the code `call_failed`, and with the status that
+	// the service gives it, else 500.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -7156,7 +7167,8 @@ type ClientWithResponsesInterface interface {
 	//
 	// The body is an array of parameters, or an object, which is then the only one; an
 	// empty body is no parameters. The answer is the bare result. An error that the
-	// service answers is a problem with the code `call_failed`.
+	// service answers is a problem with the code `call_failed`, and with the status that
+	// the service gives it, else 500.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -10253,8 +10265,9 @@ func (c *ClientWithResponses) GetServiceWithResponse(ctx context.Context, topic 
 //
 // The body goes to one provider unchanged, and its answer comes back unchanged, with
 // its status and content type. Clients of the native protocol write the request that
-// the schema shows, and answer `{"result": …}` or `{"error": …}`. Providers that
-// expect something else get something else.
+// the schema shows, and answer `{"result": …}` or `{"error": …}`, with the header
+// `error_status` where they say what kind of error it is, which is then the status.
+// Providers that expect something else get something else.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10271,8 +10284,9 @@ func (c *ClientWithResponses) CallServiceWithBodyWithResponse(ctx context.Contex
 //
 // The body goes to one provider unchanged, and its answer comes back unchanged, with
 // its status and content type. Clients of the native protocol write the request that
-// the schema shows, and answer `{"result": …}` or `{"error": …}`. Providers that
-// expect something else get something else.
+// the schema shows, and answer `{"result": …}` or `{"error": …}`, with the header
+// `error_status` where they say what kind of error it is, which is then the status.
+// Providers that expect something else get something else.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10289,7 +10303,8 @@ func (c *ClientWithResponses) CallServiceWithResponse(ctx context.Context, topic
 //
 // The body is an array of parameters, or an object, which is then the only one; an
 // empty body is no parameters. The answer is the bare result. An error that the
-// service answers is a problem with the code `call_failed`.
+// service answers is a problem with the code `call_failed`, and with the status that
+// the service gives it, else 500.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -10306,7 +10321,8 @@ func (c *ClientWithResponses) CallMethodWithBodyWithResponse(ctx context.Context
 //
 // The body is an array of parameters, or an object, which is then the only one; an
 // empty body is no parameters. The answer is the bare result. An error that the
-// service answers is a problem with the code `call_failed`.
+// service answers is a problem with the code `call_failed`, and with the status that
+// the service gives it, else 500.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

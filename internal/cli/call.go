@@ -150,10 +150,10 @@ func (i *invocation) request(ctx context.Context, c *zbus.Client, topic, body st
 
 // callError says of a call that failed what may be done.
 func callError(err error, topic string) error {
-	var remote *zbus.RemoteError
+	var remote *zbus.CallError
 	switch {
 	case errors.As(err, &remote):
-		return &failure{remote.Text, join(err, ErrAnswer)}
+		return &failure{remote.Message, ErrAnswer} // not what its status stands for
 	case errors.Is(err, zbus.ErrTimeout):
 		return &failure{plain(err).Error() + "; it may have run: --timeout says how long to wait", errors.Join(ErrIncomplete, err)}
 	case errors.Is(err, zbus.ErrUnavailable):

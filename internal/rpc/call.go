@@ -53,6 +53,7 @@ type Receiver interface {
 // Answer is what a provider has answered.
 type Answer struct {
 	Status      int
+	Failed      int // the status of the error that it tells of; 0: none. Status may be 200 all the same.
 	ContentType string
 	Body        []byte // the receiver's
 }
@@ -193,8 +194,9 @@ func (p *Peer) Take(load Load, calls ...*Call) {
 
 // Answer is called when a peer answers, as of now, the call with the given id of the
 // caller with the given id. When it is Accepted, the call is over and the answer has to be
-// brought to its sink; otherwise there is no call, and Table.Drop is to be told.
-func (p *Peer) Answer(now Instant, caller, id string, status int) (*Call, Verdict) {
+// brought to its sink; otherwise there is no call, and Table.Drop is to be told. failed is the
+// status of the error that the answer tells of; 0: none.
+func (p *Peer) Answer(now Instant, caller, id string, failed int) (*Call, Verdict) {
 	t := p.table
 	t.mu.Lock()
 	// Whatever it answers, it is alive: what it owed by then counts no longer.
@@ -202,8 +204,8 @@ func (p *Peer) Answer(now Instant, caller, id string, status int) (*Call, Verdic
 	p.overdue = nil
 	c, verdict := t.find(p, caller, id)
 	if c != nil {
-		if status >= 400 {
-			c.method.fault(now, status)
+		if failed >= 400 {
+			c.method.fault(now, failed)
 		}
 		t.end(c, Answered, now)
 	}

@@ -87,8 +87,14 @@ func (s *session) route(m *wire.Message) {
 	} else if m.Status >= 200 && m.Status <= 599 {
 		status = m.Status
 	}
+	failed := 0
+	if n, err := strconv.Atoi(m.Get(wire.HeaderErrorStatus)); err == nil && n >= 400 && n <= 599 {
+		failed = n
+	} else if status >= 400 {
+		failed = status
+	}
 	id := m.Get(wire.HeaderID)
-	call, verdict := s.peer.Answer(s.now, m.Get(wire.HeaderRecver), id, status)
+	call, verdict := s.peer.Answer(s.now, m.Get(wire.HeaderRecver), id, failed)
 	if call == nil {
 		if target := s.correspondent(m, verdict); target != nil {
 			s.bring(target, m, strings.Clone(id), status) // m is borrowed
@@ -102,7 +108,7 @@ func (s *session) route(m *wire.Message) {
 		s.bring(to, m, call.ID(), status)
 	case rpc.Receiver:
 		to.CallAnswered(call, rpc.Answer{
-			Status: status, ContentType: strings.Clone(m.Get(wire.HeaderContentType)), Body: slices.Clone(m.Body),
+			Status: status, Failed: failed, ContentType: strings.Clone(m.Get(wire.HeaderContentType)), Body: slices.Clone(m.Body),
 		})
 	}
 }

@@ -46,7 +46,7 @@ func TestCallsOverREST(t *testing.T) {
 		"plus": {"content-type=application/json", `{"error":null,"result":12345678901234567890}`},
 		"void": {"", `{"error":null}`}, "bare": {"", ` [1, 2]`}, "empty": {"", ""},
 		"fails": {"", `{"error":"by zero","result":null}`}, "throws": {"", `{"error":{"message":"no such user","@type":"x"}}`},
-		"status": {"origin_status=404", "no such thing"}, "java": {"content-type=text/plain", `{"result": 3L}`},
+		"status": {"origin_status=404", "no such thing"}, "coded": {"error_status=409", `{"error":"sold out","code":"so","data":[1]}`}, "java": {"content-type=text/plain", `{"result": 3L}`},
 		"page": {"content-type=text/html", "<script>"},
 	})
 	for _, x := range []struct {
@@ -65,7 +65,8 @@ func TestCallsOverREST(t *testing.T) {
 		{"calc/empty", "[]", 200, "=null\n", ""},
 		{"calc/fails", "[]", 500, `"code":"call_failed","detail":"by zero","error":"by zero"`, ""},
 		{"calc/throws", "[]", 500, `"detail":"no such user","error":{"message":"no such user","@type":"x"}`, ""},
-		{"calc/status", "[]", 500, `status 404: no such thing`, ""},
+		{"calc/status", "[]", 404, `status 404: no such thing`, ""},
+		{"calc/coded", "[]", 409, `"code":"call_failed","detail":"sold out","error":{"message":"sold out","code":"so","data":[1]}`, ""},
 		{"calc/java", "[]", 502, `"code":"bad_answer"`, ""},
 		{"calc/hangs?timeout=20", "[]", 504, `"code":"timeout"`, ""},
 		{"calc/plus?timeout=0", "[]", 400, "timeout", ""},
@@ -74,6 +75,7 @@ func TestCallsOverREST(t *testing.T) {
 		{"calc/plus", `["` + strings.Repeat("x", 5000) + `"]`, 413, `"code":"too_large"`, ""},
 		{"calc", `{"method":"java","params":[1,2],"more":1}`, 200, `={"result": 3L}`, `{"method":"java","params":[1,2],"more":1}`},
 		{"calc", `{"method":"status"}`, 404, "=no such thing", ""},
+		{"calc", `{"method":"coded"}`, 409, `={"error":"sold out","code":"so","data":[1]}`, ""},
 		{"calc", `[1]`, 400, "an object with a method", ""},
 	} {
 		res := b.post(t, "POST", "/api/v1/rpc/"+x.path, x.body)

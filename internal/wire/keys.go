@@ -44,6 +44,7 @@ const (
 	HeaderDeliveryCount = "delivery-count"
 	HeaderTimeout       = "timeout"
 	HeaderRPCMethod     = "rpc_method"
+	HeaderErrorStatus   = "error_status" // of an answer: what its body says of the error in it
 
 	HeaderOriginID     = "origin_id"
 	HeaderOriginURL    = "origin_url"
