@@ -1,15 +1,10 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"os"
-	"os/exec"
-	"strings"
-	"syscall"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,12 +19,14 @@ type serving struct {
 	methods []string
 	most    int
 	timeout duration
+	output  string
+	limit   int64 // what output says
 	quiet   bool
 }
 
 // serveRPCCommand is the verb that answers calls.
 func (a *app) serveRPCCommand() *cobra.Command {
-	o := serving{timeout: duration{30 * time.Second}}
+	o := serving{timeout: duration{30 * time.Second}, output: "16MiB"}
 	cmd := &cobra.Command{
 		Use: "serve-rpc TOPIC", Short: "Answer calls by running a command for each", Args: wants("TOPIC"),
 		ValidArgsFunction: a.completeTopic,
@@ -38,7 +35,10 @@ func (a *app) serveRPCCommand() *cobra.Command {
 			"--exec runs a shell command for each call. The method is in ZBUS_METHOD, the topic in\n" +
 			"ZBUS_TOPIC, the call's id in ZBUS_CALL_ID; the parameters are a JSON array on standard\n" +
 			"input. What it prints is the result: JSON if it can be read as that, else a text. When\n" +
-			"it fails, the caller gets an error with what it wrote to standard error.\n\n" +
+			"it fails, the caller is told just that (500), and what it wrote to standard error is\n" +
+			"listed here; but if it printed a JSON object with an error, and perhaps status, code\n" +
+			"and data, the caller gets that. One that prints more than --max-output, or runs longer\n" +
+			"than --timeout, is killed with all that it has started.\n\n" +
 			"--echo answers with the method and the parameters.",
 		Example: "  zbus serve-rpc shop --echo\n" +
 			"  zbus serve-rpc shop --exec 'jq \"add\"' --method sum\n" +
@@ -52,6 +52,7 @@ func (a *app) serveRPCCommand() *cobra.Command {
 	f.StringArrayVar(&o.methods, "method", nil, "answer only this `METHOD` (repeatable); otherwise all")
 	f.IntVar(&o.most, "concurrency", 4, "what `NUMBER` of calls runs at a time")
 	f.Var(&o.timeout, "timeout", "how long a command may run before it is killed; 0 is for ever")
+	f.StringVar(&o.output, "max-output", o.output, "the most that a command may print, as `SIZE`; what a message may have is up to the broker (--max-body)")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not list the calls")
 	return a.connected(cmd)
 }
@@ -62,6 +63,13 @@ func (i *invocation) serveRPC(ctx context.Context, o *serving) error {
 		return usage("serve-rpc: say how to answer: --exec COMMAND, or --echo")
 	case o.most < 1 || o.most > 10_000:
 		return usage("--concurrency %d: must be 1 to 10000", o.most)
+	}
+	size, err := parseSize("max-output", o.output)
+	if err != nil {
+		return err
+	}
+	if o.limit, _ = strconv.ParseInt(size, 10, 64); o.limit == 0 {
+		return usage("--max-output %q: must be a size such as 64MiB", o.output)
 	}
 	c, err := i.dial(ctx, zbus.Options{MaxWait: endTime})
 	if err != nil {
@@ -141,38 +149,4 @@ func echo(ctx context.Context, params json.RawMessage) (any, error) {
 		Method string          `json:"method"`
 		Params json.RawMessage `json:"params"`
 	}{call.Method, params}, nil
-}
-
-// run answers a call with what the command prints.
-func (o *serving) run(ctx context.Context, params json.RawMessage) (any, error) {
-	if o.timeout.Duration > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, o.timeout.Duration)
-		defer cancel()
-	}
-	call, _ := zbus.CallOf(ctx)
-	if len(params) == 0 {
-		params = json.RawMessage("[]")
-	}
-	var out, problems bytes.Buffer
-	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", o.command)
-	cmd.Env = append(os.Environ(), "ZBUS_METHOD="+call.Method, "ZBUS_TOPIC="+call.Topic, "ZBUS_CALL_ID="+call.ID)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(params), &out, &problems
-	// A group of its own: Ctrl-C is for us, who wait for it, and a kill is for all of it.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = time.Second
-	err := cmd.Run()
-	switch words := strings.TrimSpace(problems.String()); {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return nil, fmt.Errorf("killed after %s", o.timeout.Duration)
-	case err != nil && words != "":
-		return nil, errors.New(words)
-	case err != nil:
-		return nil, err
-	}
-	if text := bytes.TrimSpace(out.Bytes()); json.Valid(text) {
-		return json.RawMessage(text), nil
-	}
-	return strings.TrimSuffix(out.String(), "\n"), nil
 }
