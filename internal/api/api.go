@@ -46,6 +46,10 @@ type Options struct {
 	// Readers get to know the requests that consume. Nil: nobody wants to know.
 	Readers *Readers
 
+	// Socket counts a stream of events for the address of a request, until release. Nil:
+	// there is no limit.
+	Socket func(ctx context.Context) (release func(), err error)
+
 	// Stopping is closed when requests that wait for messages have to end.
 	Stopping <-chan struct{}
 

@@ -22,11 +22,22 @@ const (
 func newID() string { return strings.ToLower(rand.Text()) }
 
 // StreamEvents sends a topic's messages until the client goes away.
-func (h *handler) StreamEvents(ctx context.Context, r StreamEventsRequestObject) (StreamEventsResponseObject, error) {
+func (h *handler) StreamEvents(ctx context.Context, r StreamEventsRequestObject) (answer StreamEventsResponseObject, err error) {
 	t, err := h.broker.Topic(r.Topic)
 	if err != nil {
 		return nil, err
 	}
+	e := &events{ctx: ctx, stopping: h.Stopping, inbox: newInbox(ctx), readers: h.Readers, release: func() {}}
+	if h.Socket != nil {
+		if e.release, err = h.Socket(ctx); err != nil {
+			return nil, err
+		}
+	}
+	defer func() {
+		if err != nil {
+			e.release()
+		}
+	}()
 	g, err := h.eventGroup(ctx, t, &r.Params)
 	if err != nil {
 		return nil, err
@@ -34,7 +45,6 @@ func (h *handler) StreamEvents(ctx context.Context, r StreamEventsRequestObject)
 	if g.Info().Mask&broker.MaskAck != 0 {
 		return nil, invalid("ConsumeGroup(%s) is explicit: events have no way to ack, use :pull or the WebSocket", g.Name())
 	}
-	e := &events{ctx: ctx, stopping: h.Stopping, inbox: newInbox(ctx), readers: h.Readers}
 	if e.sub, err = g.Subscribe(e); err != nil {
 		return nil, err
 	}
@@ -79,6 +89,7 @@ type events struct {
 	ctx      context.Context
 	stopping <-chan struct{}
 	readers  *Readers
+	release  func() // of what counts streams
 }
 
 // VisitStreamEventsResponse streams until the client or the group is gone.
@@ -164,6 +175,7 @@ func (e *events) write(w http.ResponseWriter, out *http.ResponseController, text
 
 // close gives back what was not written.
 func (e *events) close() {
+	defer e.release()
 	e.readers.remove(e.inbox)
 	for _, b := range e.take(true) {
 		b.Done(0)

@@ -114,9 +114,22 @@ type Config struct {
 	// MaxInflight is the most unanswered frames of one connection, 1 to
 	// 1048576. Default: 4096.
 	MaxInflight int
-	// MaxConnections is the most open connections, up to 1048576. 0 takes what
-	// the limit on open files leaves. Default: 0.
+	// MaxConnections is the most open connections, up to 1048576. 0: as many as the limit
+	// on open files and MaxMemory (32KiB each) allow. Default: 0.
 	MaxConnections int
+	// AddressConnections is the most connections of one address, up to 1048576. 0: a
+	// quarter of MaxConnections. Default: 0.
+	AddressConnections int
+	// AddressRate is the most new connections of one address a second, up to 1048576; 0:
+	// any. Default: 1000.
+	AddressRate int
+	// AddressSockets is the most WebSockets and streams of events of the API that one
+	// address has, up to 1048576; 0: any. Default: 250.
+	AddressSockets int
+	// LimitLoopback has the limits of an address hold for the loopback interface, too.
+	// Default: false, as what runs on the broker's own machine is trusted, and a proxy there
+	// is the address of all its clients.
+	LimitLoopback bool
 	// LogLevel is the least severe level that is logged. Default: info.
 	LogLevel slog.Level
 	// LogFormat is the form of the log on standard error. Default: LogText.
@@ -139,26 +152,28 @@ const MostMemory = 512 << 20
 // Default returns the configuration of a broker started without any setting.
 func Default() Config {
 	return Config{
-		Listen:        []string{"127.0.0.1:15555"},
-		Data:          "./zbus-data",
-		Durability:    Fsync,
-		SyncInterval:  200 * time.Millisecond,
-		DedupWindow:   10 * time.Minute,
-		ScrubEvery:    168 * time.Hour,
-		BackupKeep:    7,
-		ClockHold:     time.Hour,
-		IdleTimeout:   180 * time.Second,
-		RPCTimeout:    30 * time.Second,
-		RPCMaxTimeout: 10 * time.Minute,
-		MaxBody:       16 << 20,
-		MaxHead:       32 << 10,
-		MaxFields:     64,
-		TailCache:     32 << 20,
-		MaxInflight:   4096,
-		LogLevel:      slog.LevelInfo,
-		LogFormat:     LogText,
-		LogSize:       100 << 20,
-		LogKeep:       10,
+		Listen:         []string{"127.0.0.1:15555"},
+		Data:           "./zbus-data",
+		Durability:     Fsync,
+		SyncInterval:   200 * time.Millisecond,
+		DedupWindow:    10 * time.Minute,
+		ScrubEvery:     168 * time.Hour,
+		BackupKeep:     7,
+		ClockHold:      time.Hour,
+		IdleTimeout:    180 * time.Second,
+		RPCTimeout:     30 * time.Second,
+		RPCMaxTimeout:  10 * time.Minute,
+		MaxBody:        16 << 20,
+		MaxHead:        32 << 10,
+		MaxFields:      64,
+		TailCache:      32 << 20,
+		MaxInflight:    4096,
+		AddressRate:    1000,
+		AddressSockets: 250,
+		LogLevel:       slog.LevelInfo,
+		LogFormat:      LogText,
+		LogSize:        100 << 20,
+		LogKeep:        10,
 	}
 }
 

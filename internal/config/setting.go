@@ -97,9 +97,22 @@ func settings(c *Config) []setting {
 		{"tail-cache", "SIZE", "part of max-memory that keeps recent messages", size{&c.TailCache, 0, 1 << 40}},
 		{"max-inflight", "NUMBER", "most unanswered frames of a connection", number{&c.MaxInflight, 1, 1 << 20, ""}},
 		{
-			"max-connections", "NUMBER", "most connections; 0 for what the limit on open files leaves",
-			number{&c.MaxConnections, 1, 1 << 20, "what the limit on open files leaves"},
+			"max-connections", "NUMBER", "most connections; 0 for what the limit on open files and max-memory allow",
+			number{&c.MaxConnections, 1, 1 << 20, "what the limit on open files and max-memory allow"},
 		},
+		{
+			"address-connections", "NUMBER", "most connections of one address; 0 for a quarter of all",
+			number{&c.AddressConnections, 1, 1 << 20, "a quarter of all"},
+		},
+		{
+			"address-rate", "NUMBER", "most new connections of one address a second; 0 for any",
+			number{&c.AddressRate, 1, 1 << 20, "any"},
+		},
+		{
+			"address-sockets", "NUMBER", "most WebSockets and streams of events of the API of one address; 0 for any",
+			number{&c.AddressSockets, 1, 1 << 20, "any"},
+		},
+		{"limit-loopback", "", "have the limits of an address hold for the loopback interface, too", toggle{&c.LimitLoopback}},
 		{"log-level", "LEVEL", "debug, info, warn or error", level{&c.LogLevel}},
 		{"log-format", "FORMAT", "text or json", choice[LogFormat]{&c.LogFormat, []LogFormat{LogText, LogJSON}}},
 		{"log-dir", "DIR", "directory of the log instead of standard error, created when missing", text{&c.LogDir, isAny, ""}},

@@ -107,7 +107,8 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 		Broker: b.broker, Calls: b.calls, Log: log, Handlers: handlers, Home: "ui/", Ready: b.broker.Stopped, Conditions: board,
 		Address: cfg.Advertised(listeners[0].Addr()), Version: string(version),
 		Limits:      wire.Limits{Head: int(cfg.MaxHead), Fields: cfg.MaxFields, Body: cfg.MaxBody},
-		MaxInflight: cfg.MaxInflight, MaxConnections: maxConnections(cfg), RequestBytes: memory.requests, AnswerBytes: memory.answers,
+		MaxInflight: cfg.MaxInflight, MaxConnections: maxConnections(&cfg), Addresses: addressLimits(&cfg),
+		RequestBytes: memory.requests, SmallBytes: memory.small, AnswerBytes: memory.answers,
 		IdleTimeout: cfg.IdleTimeout, Origins: cfg.AllowOrigin, Hosts: hosts(cfg), TLS: tlsConfig, CertPEM: certificate,
 	})
 	floor := make([]byte, heapFloor)
@@ -261,17 +262,4 @@ func closeAll(listeners []net.Listener) {
 	for _, ln := range listeners {
 		_ = ln.Close()
 	}
-}
-
-// reservedFiles is what the broker itself keeps open, with room to spare.
-const reservedFiles = 64
-
-func maxConnections(cfg config.Config) int {
-	if cfg.MaxConnections > 0 {
-		return cfg.MaxConnections
-	}
-	if limit := openFiles(); limit > 2*reservedFiles {
-		return int(min(limit-reservedFiles, 1<<20))
-	}
-	return reservedFiles
 }

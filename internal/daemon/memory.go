@@ -54,8 +54,8 @@ func LimitHeap(cfg *config.Config) {
 type budget struct {
 	tail     int64 // recent messages
 	pages    int64 // what was read of the logs for groups that lag behind
-	requests int64 // bodies and heads that are being received
-	frames   int64 // the same of the API's WebSocket
+	requests int64 // large bodies that are being received
+	small    int64 // heads and small messages that are
 	pending  int64 // messages that wait for the disk
 	topics   int64 // messages of topics in memory
 	outbound int64 // messages on their way to consumers
@@ -67,9 +67,6 @@ type budget struct {
 // it is encoded, and as it was before that buffer grew.
 const copiesOut = 3
 
-// A frame of the API's WebSocket is, too: as it came, and what was decoded from it.
-const copiesIn = 2
-
 func divide(cfg *config.Config) budget {
 	all := memoryOf(cfg)
 	tail := cfg.TailCache
@@ -80,8 +77,8 @@ func divide(cfg *config.Config) budget {
 	return budget{
 		tail:     tail,
 		pages:    rest / 8,
-		requests: max(rest/6, cfg.MaxBody+1<<20),
-		frames:   rest / 16 / copiesIn,
+		requests: max(rest/6, 2*cfg.MaxBody+1<<20),
+		small:    max(rest/24, 4<<20),
 		pending:  rest / 6,
 		topics:   rest / 6,
 		outbound: rest / 4 / copiesOut,

@@ -11,13 +11,13 @@ func TestTheSharesOfClientsLeaveRoomInTheMemory(t *testing.T) {
 		cfg := config.Default()
 		cfg.MaxMemory = size
 		b, all := divide(&cfg), memoryOf(&cfg)
-		sum := b.tail + b.pages + b.requests + copiesIn*b.frames + b.pending + b.topics + copiesOut*b.outbound + b.answers + b.plans
-		// A body of the largest size has to fit into the share of requests.
-		if most := all*5/8 + cfg.MaxBody + 1<<20; sum > most || sum < all/2 {
+		sum := b.tail + b.pages + b.requests + b.small + b.pending + b.topics + copiesOut*b.outbound + b.answers + b.plans
+		// A body of the largest size has to fit into half of the share of requests.
+		if most := all*5/8 + 2*cfg.MaxBody + 5<<20; sum > most || sum < all/2 {
 			t.Errorf("of %d bytes clients may fill %d, want at most %d: %+v", all, sum, most, b)
 		}
 		for name, share := range map[string]int64{
-			"pages": b.pages, "requests": b.requests, "frames": b.frames, "pending": b.pending,
+			"pages": b.pages, "requests": b.requests, "small": b.small, "pending": b.pending,
 			"topics": b.topics, "outbound": b.outbound, "answers": b.answers, "plans": b.plans,
 		} {
 			if share < 1<<20 && name != "plans" {

@@ -28,7 +28,7 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 	p.stats = stats.New(p.broker, connections)
 	numbers, err := metrics.New(metrics.Options{
 		Broker: p.broker, Calls: p.calls, Version: string(version), Connections: connections, Log: p.log,
-		Conditions: p.board, Backups: p.backupFigures,
+		Conditions: p.board, Refused: func() map[string]int64 { return p.server.Refused() }, Backups: p.backupFigures,
 		Database: func() int64 { return databaseSize(cfg.Data) }, Space: p.space, Scrub: p.scrubbed,
 	})
 	if err != nil {
@@ -40,7 +40,7 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 	}
 	p.live = live.New(live.Options{
 		Broker: p.broker, Calls: p.calls, Stats: p.stats, Log: p.log, Server: info, Sessions: p.sessions, Origins: cfg.AllowOrigin,
-		ReadLimit: 2*cfg.MaxBody + 1<<20, FrameBytes: memory.frames,
+		ReadLimit: min(2*cfg.MaxBody+1<<20, memory.requests/2), Accounts: server.Accounts{},
 	})
 	calls := &caller.Caller{Broker: p.broker, Calls: p.calls, Stopping: p.stopping.Done()}
 	known := func(h http.Handler) http.Handler { return server.OnlyHosts(hosts(cfg), h) }
@@ -50,7 +50,7 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 		"/metrics": known(numbers),
 		"/api/": api.New(api.Options{
 			Broker: p.broker, Calls: p.calls, Caller: calls, Stats: p.stats, Log: p.log, Contract: zbus.OpenAPI(), Channels: zbus.AsyncAPI(), Live: p.live,
-			Server: info, Sessions: p.sessions, Disconnect: p.disconnect, Readers: &p.readers, Backup: p.takeBackup, Stopping: p.stopping.Done(),
+			Server: info, Sessions: p.sessions, Disconnect: p.disconnect, Readers: &p.readers, Socket: server.Accounts{}.Socket, Backup: p.takeBackup, Stopping: p.stopping.Done(),
 			MaxBody: cfg.MaxBody, Hosts: hosts(cfg), Origins: cfg.AllowOrigin,
 		}),
 	}, nil

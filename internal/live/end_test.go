@@ -39,8 +39,8 @@ func TestStopEndsAllSocketsAndLetsNoneIn(t *testing.T) {
 	case <-time.After(patience):
 		t.Fatal("it does not stop")
 	}
-	if n := len(r.hub.Sessions()); n != 0 || r.hub.held.Load() != 0 {
-		t.Errorf("%d sockets and %d bytes are left", n, r.hub.held.Load())
+	if n := len(r.hub.Sessions()); n != 0 || r.held.Load() != 0 {
+		t.Errorf("%d sockets and %d bytes are left", n, r.held.Load())
 	}
 	_, resp, err := websocket.Dial(context.Background(), r.url(), nil)
 	if err == nil || resp == nil || resp.StatusCode != http.StatusServiceUnavailable {

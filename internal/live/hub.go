@@ -37,8 +37,10 @@ type Options struct {
 	// own; "*" is any. A client that is no browser sends no origin.
 	Origins []string
 
+	// Accounts are those of the clients. Nil: they have no limits.
+	Accounts Accounts
+
 	ReadLimit  int64 // bytes of a frame; 16 MiB
-	FrameBytes int64 // of all frames being read or published; 64 MiB, and at least ReadLimit
 	MaxSockets int   // 1000
 
 	WriteTimeout time.Duration // for one frame; 1 minute
@@ -46,6 +48,27 @@ type Options struct {
 	PingTimeout  time.Duration // until the answer to one; 20 seconds
 	DrainTime    time.Duration // to take the last answers when a socket is ended; 5 seconds
 }
+
+// Accounts of clients, by the contexts of their requests.
+type Accounts interface {
+	// Reserve accounts for frames being read or published: what it returns is called with
+	// how many bytes more or less there are, and refuses more with an error.
+	Reserve(ctx context.Context) func(delta int) error
+	// Socket counts a socket until release.
+	Socket(ctx context.Context) (release func(), err error)
+	// Exempt reports that the client can have the sockets that are kept for an operator.
+	Exempt(ctx context.Context) bool
+}
+
+// unlimited are the accounts of clients without limits.
+type unlimited struct{}
+
+func (unlimited) Reserve(context.Context) func(int) error { return func(int) error { return nil } }
+func (unlimited) Socket(context.Context) (func(), error)  { return func() {}, nil }
+func (unlimited) Exempt(context.Context) bool             { return true }
+
+// mostKept is how many sockets at most are kept for an operator.
+const mostKept = 16
 
 // What one socket may have.
 const (
@@ -67,10 +90,9 @@ func (o Options) withDefaults() Options {
 	if o.ReadLimit == 0 {
 		o.ReadLimit = 16 << 20
 	}
-	if o.FrameBytes == 0 {
-		o.FrameBytes = 64 << 20
+	if o.Accounts == nil {
+		o.Accounts = unlimited{}
 	}
-	o.FrameBytes = max(o.FrameBytes, o.ReadLimit)
 	if o.MaxSockets == 0 {
 		o.MaxSockets = 1000
 	}
@@ -82,7 +104,6 @@ func (o Options) withDefaults() Options {
 type Hub struct {
 	opts Options
 
-	held    atomic.Int64  // bytes of frames being read or published
 	made    atomic.Int64  // figures encoded so far
 	fresh   chan struct{} // capacity 1: a channel has no figures yet
 	tailing chan struct{} // capacity 1: somebody tails a log
@@ -180,7 +201,13 @@ func (h *Hub) Disconnect(id, reason string) bool {
 
 // ServeHTTP runs a socket until it ends.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	if err := h.admit(); err != nil {
+	release, err := h.opts.Accounts.Socket(req.Context())
+	if err == nil {
+		defer release()
+		err = h.admit(h.opts.Accounts.Exempt(req.Context()))
+	}
+	if err != nil {
+		w.Header().Set("Retry-After", "1")
 		api.ProblemOf(err).Write(w)
 		return
 	}
@@ -197,17 +224,21 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	ws.SetReadLimit(h.opts.ReadLimit)
-	newSocket(h, ws, taken.conn, req.RemoteAddr).serve()
+	newSocket(h, ws, taken.conn, req).serve()
 }
 
 // admit counts a socket that is about to be accepted.
-func (h *Hub) admit() error {
+func (h *Hub) admit(exempt bool) error {
+	most := h.opts.MaxSockets
+	if !exempt {
+		most -= min(most/16, mostKept)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
 	case h.closing:
 		return fail(broker.Unavailable, "the server is stopping")
-	case h.count >= h.opts.MaxSockets:
+	case h.count >= most:
 		return fail(broker.Unavailable, "%d clients are connected, which is the most: try again later", h.count)
 	}
 	h.count++
@@ -237,17 +268,6 @@ func (h *Hub) remove(s *socket) {
 	delete(h.sockets, s.id)
 	h.mu.Unlock()
 }
-
-// reserve accounts for bytes of frames, and reports false when there are too many.
-func (h *Hub) reserve(n int64) bool {
-	if h.held.Add(n) <= h.opts.FrameBytes {
-		return true
-	}
-	h.held.Add(-n)
-	return false
-}
-
-func (h *Hub) release(n int64) { h.held.Add(-n) }
 
 // pingIdle finds out about clients that are gone without a word, and keeps proxies
 // from ending connections that say nothing.

@@ -22,7 +22,7 @@ func (s *socket) publish(c *call) error {
 	held := c.keep()
 	s.out.expect(held)
 	s.hub.opts.Broker.StoreThen(s.life, inputs, func(stored []broker.Stored, err error) {
-		s.hub.release(held)
+		s.release(held)
 		s.out.arrive(&published{socket: s, ref: c.Ref, stored: stored, err: err}, held)
 	})
 	return nil

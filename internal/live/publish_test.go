@@ -34,7 +34,7 @@ func TestPublishIsAnsweredAfterItsCommitAllOrNothing(t *testing.T) {
 	if next := topic.Next(); next != 2 {
 		t.Errorf("a refused publish stored something: the log ends at %d", next)
 	}
-	eventually(t, "nothing is accounted for any more", func() bool { return r.hub.held.Load() == 0 })
+	eventually(t, "nothing is accounted for any more", func() bool { return r.held.Load() == 0 })
 }
 
 func TestPublishesOfASocketKeepTheirOrderWithoutWaitingForAnswers(t *testing.T) {
@@ -120,11 +120,11 @@ func TestFrameOverTheLimitEndsTheSocket(t *testing.T) {
 	if code := c.closed(); code != websocket.StatusMessageTooBig {
 		t.Errorf("closed with status %d", code)
 	}
-	eventually(t, "the socket is gone", func() bool { return len(r.hub.Sessions()) == 0 && r.hub.held.Load() == 0 })
+	eventually(t, "the socket is gone", func() bool { return len(r.hub.Sessions()) == 0 && r.held.Load() == 0 })
 }
 
 func TestFramesOfAllSocketsTogetherAreBounded(t *testing.T) {
-	r := start(t, func(o *Options) { o.ReadLimit, o.FrameBytes = 1<<20, 1<<20 })
+	r := start(t, func(o *Options) { o.ReadLimit = 1 << 20 })
 	r.topic("orders")
 	one, two := r.dial(nil), r.dial(nil)
 	w, err := one.ws.Writer(context.Background(), websocket.MessageText)
@@ -135,7 +135,7 @@ func TestFramesOfAllSocketsTogetherAreBounded(t *testing.T) {
 	if _, err := w.Write([]byte(frame)); err != nil { // all but the end of the frame
 		t.Fatal(err)
 	}
-	eventually(t, "the first frame is held", func() bool { return r.hub.held.Load() > 500<<10 })
+	eventually(t, "the first frame is held", func() bool { return r.held.Load() > 500<<10 })
 	two.send(frame)
 	if p := two.next().is(t, "problem"); p.Code != "unavailable" {
 		t.Errorf("got %s", p.raw)

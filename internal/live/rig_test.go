@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,8 +36,29 @@ type rig struct {
 	b    *broker.Broker
 	hub  *Hub
 	http *httptest.Server
-	end  func() // stops Hub.Run; may be called again
+	end  func()       // stops Hub.Run; may be called again
+	held atomic.Int64 // bytes of frames
 }
+
+// mostHeld is how much all frames together may have.
+const mostHeld = 1 << 20
+
+// Reserve is part of Accounts.
+func (r *rig) Reserve(context.Context) func(delta int) error {
+	return func(delta int) error {
+		if r.held.Add(int64(delta)) > mostHeld && delta > 0 {
+			r.held.Add(-int64(delta))
+			return errors.New("full")
+		}
+		return nil
+	}
+}
+
+// Socket is part of Accounts.
+func (r *rig) Socket(context.Context) (func(), error) { return func() {}, nil }
+
+// Exempt is part of Accounts.
+func (r *rig) Exempt(context.Context) bool { return true }
 
 func start(t *testing.T, set ...func(*Options)) *rig {
 	t.Helper()
@@ -57,6 +79,7 @@ func start(t *testing.T, set ...func(*Options)) *rig {
 		Broker: b, Calls: rpc.New(rpc.Options{}), Stats: sampler, Log: slog.New(slog.DiscardHandler),
 		Server:   func() api.ServerInfo { return api.ServerInfo{Address: "here", Version: "test", Started: time.Now()} },
 		Sessions: func() []api.SessionInfo { return r.hub.Sessions() },
+		Accounts: r,
 	}
 	for _, f := range set {
 		f(&opts)

@@ -91,7 +91,7 @@ type settled struct {
 func (a *settled) done(i int, err error) {
 	a.errs[i] = err
 	if a.left.Add(-1) == 0 {
-		a.socket.hub.release(a.held)
+		a.socket.release(a.held)
 		a.socket.out.arrive(a, a.held)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,16 +21,17 @@ import (
 
 // socket is one client. The fields of the first group are set at its start.
 type socket struct {
-	hub    *Hub
-	ws     *websocket.Conn
-	conn   net.Conn // below ws; for cut alone
-	id     string
-	remote string
-	since  time.Time
-	out    queue
-	life   context.Context // ends when the connection is cut
-	stop   context.CancelFunc
-	done   chan struct{} // closed when the writer has ended
+	hub     *Hub
+	ws      *websocket.Conn
+	conn    net.Conn // below ws; for cut alone
+	id      string
+	remote  string
+	since   time.Time
+	out     queue
+	reserve func(delta int) error // accounts for frames being read or published
+	life    context.Context       // ends when the connection is cut
+	stop    context.CancelFunc
+	done    chan struct{} // closed when the writer has ended
 
 	active  atomic.Int64 // when the last frame came, in nanoseconds after since
 	in, put atomic.Int64 // frames received; answers and messages sent
@@ -49,10 +51,11 @@ type socket struct {
 	watches map[string]*watch        // guarded by mu; nil when ended
 }
 
-func newSocket(h *Hub, ws *websocket.Conn, conn net.Conn, remote string) *socket {
+func newSocket(h *Hub, ws *websocket.Conn, conn net.Conn, req *http.Request) *socket {
 	s := &socket{
-		hub: h, ws: ws, conn: conn, id: strings.ToLower(rand.Text()), remote: remote, since: time.Now(),
-		done: make(chan struct{}), subs: map[string]*subscription{}, watches: map[string]*watch{},
+		hub: h, ws: ws, conn: conn, id: strings.ToLower(rand.Text()), remote: req.RemoteAddr, since: time.Now(),
+		reserve: h.opts.Accounts.Reserve(req.Context()),
+		done:    make(chan struct{}), subs: map[string]*subscription{}, watches: map[string]*watch{},
 	}
 	s.out.init()
 	s.life, s.stop = context.WithCancel(context.Background())
@@ -143,15 +146,15 @@ func (s *socket) read() bool {
 
 // frame is one frame of the client. It is accounted for until release.
 type frame struct {
-	hub  *Hub
-	data []byte
-	held int64
-	text bool
+	socket *socket
+	data   []byte
+	held   int64
+	text   bool
 }
 
 // release gives back what was accounted for.
 func (f *frame) release() {
-	f.hub.release(f.held)
+	f.socket.release(f.held)
 	f.held = 0
 }
 
@@ -163,7 +166,7 @@ func (s *socket) frame() (*frame, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &frame{hub: s.hub, text: kind == websocket.MessageText}
+	f := &frame{socket: s, text: kind == websocket.MessageText}
 	f.data, err = io.ReadAll(&reserved{frame: f, src: r})
 	if err != nil {
 		f.release()
@@ -181,12 +184,15 @@ type reserved struct {
 // Read is part of io.Reader.
 func (r *reserved) Read(p []byte) (int, error) {
 	n, err := r.src.Read(p)
-	if n > 0 && !r.frame.hub.reserve(int64(n)) {
+	if n > 0 && r.frame.socket.reserve(n) != nil {
 		return 0, errNoMemory
 	}
 	r.frame.held += int64(n)
 	return n, err
 }
+
+// release gives back what was accounted for of frames.
+func (s *socket) release(n int64) { _ = s.reserve(-int(n)) }
 
 // ping asks a client whether it is there, and cuts it when no answer comes.
 func (s *socket) ping() {

@@ -30,6 +30,7 @@ type Options struct {
 	Backups     func() Backups
 	Space       func() storage.Space
 	Scrub       func() storage.Scrub
+	Refused     func() map[string]int64 // what limits have refused
 	Log         *slog.Logger
 }
 
@@ -91,13 +92,15 @@ type groupFigures struct {
 
 // collector reads the broker when it is asked to.
 type collector struct {
-	broker *broker.Broker
-	board  *condition.Board
-	holds  *prometheus.Desc // a series for each condition
-	build  prometheus.Metric
-	all    []figure
-	topics []perTopic
-	groups []perGroup
+	broker   *broker.Broker
+	board    *condition.Board
+	holds    *prometheus.Desc // a series for each condition
+	refusals *prometheus.Desc // a series for each limit
+	refused  func() map[string]int64
+	build    prometheus.Metric
+	all      []figure
+	topics   []perTopic
+	groups   []perGroup
 }
 
 func newCollector(o Options) *collector {
@@ -105,7 +108,8 @@ func newCollector(o Options) *collector {
 	const counter, gauge = prometheus.CounterValue, prometheus.GaugeValue
 	info := prometheus.NewDesc("zbus_build_info", "The version that runs; always 1.", []string{"version"}, nil)
 	holds := prometheus.NewDesc("zbus_condition", "What is wrong right now; always 1.", []string{"kind", "subject", "severity"}, nil)
-	c := &collector{broker: b, board: o.Conditions, holds: holds, build: prometheus.MustNewConstMetric(info, gauge, 1, o.Version)}
+	refusals := prometheus.NewDesc("zbus_refused_total", "Connections, streams and requests refused by a limit.", []string{"limit"}, nil)
+	c := &collector{refusals: refusals, refused: o.Refused, broker: b, board: o.Conditions, holds: holds, build: prometheus.MustNewConstMetric(info, gauge, 1, o.Version)}
 	all := func(kind prometheus.ValueType, name, help string, read func() float64) {
 		c.all = append(c.all, figure{prometheus.NewDesc(name, help, nil, nil), kind, read})
 	}
@@ -170,6 +174,7 @@ func truth(b bool) float64 {
 func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	out <- c.build.Desc()
 	out <- c.holds
+	out <- c.refusals
 	for _, f := range c.all {
 		out <- f.desc
 	}
@@ -186,6 +191,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	out <- c.build
 	for _, h := range c.board.List() {
 		out <- prometheus.MustNewConstMetric(c.holds, prometheus.GaugeValue, 1, h.Kind, h.Subject, string(h.Severity))
+	}
+	for limit, n := range c.refused() {
+		out <- prometheus.MustNewConstMetric(c.refusals, prometheus.CounterValue, float64(n), limit)
 	}
 	for _, f := range c.all {
 		out <- prometheus.MustNewConstMetric(f.desc, f.kind, f.read())

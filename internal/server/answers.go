@@ -67,7 +67,7 @@ func (a *heldAnswer) begin() {
 	if a.status == 0 {
 		return
 	}
-	if h := a.Header(); a.status == http.StatusServiceUnavailable && h.Get("Retry-After") == "" {
+	if h := a.Header(); (a.status == http.StatusServiceUnavailable || a.status == http.StatusTooManyRequests) && h.Get("Retry-After") == "" {
 		h.Set("Retry-After", retryAfter)
 	}
 	a.ResponseWriter.WriteHeader(a.status)

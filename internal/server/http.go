@@ -70,7 +70,7 @@ func (s *Server) newHTTP() *http.Server {
 		Handler:           r,
 		ReadHeaderTimeout: socket.HeadTimeout,
 		IdleTimeout:       s.opts.IdleTimeout,
-		ConnContext:       encrypted,
+		ConnContext:       connected,
 		MaxHeaderBytes:    s.limits().Head,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
@@ -117,9 +117,11 @@ func (s *Server) elsewhere(path string) http.Handler {
 // tlsKey finds in the context of a request the TLS connection that it came by.
 type tlsKey struct{}
 
-// encrypted notes it: behind the bytes that were read before, net/http does not see it.
-func encrypted(ctx context.Context, conn net.Conn) context.Context {
+// connected notes it: behind the bytes that were read before, net/http does not see it. It
+// notes the account of the connection, too.
+func connected(ctx context.Context, conn net.Conn) context.Context {
 	if c, ok := conn.(*followedConn); ok {
+		ctx = context.WithValue(ctx, accountKey{}, c.account)
 		if secure, ok := c.Conn.(*tls.Conn); ok {
 			return context.WithValue(ctx, tlsKey{}, secure)
 		}
@@ -179,7 +181,7 @@ func (s *Server) accounted(next http.Handler) http.Handler {
 			deadline := http.NewResponseController(w).SetReadDeadline
 			_ = deadline(time.Now().Add(socket.BodyGrace)) // what the handler does not read, net/http does
 			paced := &socket.PacedReader{Src: body, Deadline: deadline}
-			counted := &countedBody{countedReader: countedReader{reserve: s.reserve, src: paced}, Closer: body}
+			counted := &countedBody{countedReader: countedReader{reserve: Accounts{}.Reserve(req.Context()), src: paced}, Closer: body}
 			defer counted.release()
 			req.Body = counted
 		}
@@ -200,7 +202,7 @@ const linesFactor = 64
 // bodyLimit is the largest body of a request. In JSON a message takes more room
 // than by itself.
 func (s *Server) bodyLimit(req *http.Request) int64 {
-	limit := 2 * s.limits().Body
+	limit := min(2*s.limits().Body, s.mostReceived())
 	if strings.HasPrefix(req.Header.Get("Content-Type"), "application/x-ndjson") {
 		limit *= linesFactor
 	}
@@ -243,7 +245,7 @@ func (s *Server) commanded(next http.Handler) http.Handler {
 
 // command runs one command for an HTTP request: a session of one request.
 func (s *Server) command(w http.ResponseWriter, req *http.Request) {
-	body := &countedReader{reserve: s.reserve}
+	body := &countedReader{reserve: Accounts{}.Reserve(req.Context())}
 	defer body.release()
 	m, err := s.messageOf(w, req, body)
 	if err != nil {
@@ -254,7 +256,7 @@ func (s *Server) command(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, err.Error(), status)
 		return
 	}
-	c := newSession(s, req.RemoteAddr)
+	c := newSession(s, req.RemoteAddr, accountOf(req.Context()))
 	close(c.written) // this handler is the writer
 	if !s.addSession(c) {
 		http.Error(w, "shutting down", http.StatusServiceUnavailable)
@@ -326,7 +328,7 @@ func (s *session) returnBatches() {
 // what the request says about it does not concern the command, except that a
 // command without a reply has to be noticed.
 func (s *Server) messageOf(w http.ResponseWriter, req *http.Request, counted *countedReader) (*wire.Message, error) {
-	limit := s.limits().Body
+	limit := min(s.limits().Body, s.mostReceived())
 	if req.ContentLength > limit { // before anything of it is asked for
 		return nil, &http.MaxBytesError{Limit: limit}
 	}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"io"
 
 	"github.com/rushmore/zbus-go/internal/broker"
@@ -8,14 +9,81 @@ import (
 
 var errNoMemory error = &broker.Error{Code: broker.Unavailable, Text: "receive buffers are at their limit: try again later"}
 
-// reserve accounts for receive buffers. It is a wire.Reader's Reserve.
-func (s *Server) reserve(delta int) error {
-	if n := s.buffers.Add(int64(delta)); delta > 0 && n > s.opts.RequestBytes {
-		s.buffers.Add(int64(-delta))
+// What a connection receives is accounted for in one of two pots, so that large bodies take
+// nothing from what heads and small messages need. The first freeBytes of each connection,
+// enough for a ping or a request without a body, always have room: the number of
+// connections bounds them.
+const (
+	freeBytes  = 4 << 10
+	smallBytes = 64 << 10 // more is in the pot for large ones
+	// The pots. A small one that does not fit into its own may be among the large ones.
+	none, small, large, potCount = 0, 1, 2, 3
+	// addressShare is how many times as much as it leaves to others an address may have. A
+	// connection may have as much.
+	addressShare = 3
+)
+
+// pot is memory for what is being received.
+type pot struct{ limit, used int64 }
+
+// reserve accounts for receive buffers. It is a wire.Reader's Reserve. Whoever has much is
+// refused before the others: a connection may have as much as it leaves free, so there is
+// always room for one more.
+func (acc *account) reserve(delta int) error {
+	a := acc.table
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	was, pot, held := acc.held, acc.pot, acc.held+int64(delta)
+	acc.take(pot, -was)
+	switch {
+	case held <= freeBytes:
+		pot = none
+	case held <= smallBytes && acc.fits(small, held):
+		pot = small
+	case delta <= 0 || acc.fits(large, held):
+		pot = large
+	default:
+		acc.take(pot, was)
 		return errNoMemory
 	}
+	acc.take(pot, held)
 	return nil
 }
+
+// demand is reserve for what can't do with less.
+func (acc *account) demand(delta int) error {
+	err := acc.reserve(delta)
+	if err != nil {
+		acc.table.refuse(refusedMemory)
+	}
+	return err
+}
+
+// take accounts for bytes more or less in a pot. Called with table.mu held.
+func (acc *account) take(pot int, n int64) {
+	acc.held, acc.pot = acc.held+n, pot
+	acc.table.pots[pot].used += n
+	acc.of.held[pot] += n
+}
+
+// fits reports whether an account that has nothing may have so much of a pot. Called with
+// table.mu held.
+func (acc *account) fits(p int, held int64) bool {
+	left := acc.table.pots[p].limit - acc.table.pots[p].used - held
+	return held <= left && (acc.of.exempt || acc.of.held[p]+held <= addressShare*left)
+}
+
+// Reserve accounts for what a handler receives by a connection that it has taken over: the
+// function is called with what there is more or less of it, and may refuse more.
+func (Accounts) Reserve(ctx context.Context) func(delta int) error {
+	if acc := accountOf(ctx); acc != nil {
+		return acc.demand
+	}
+	return func(int) error { return nil }
+}
+
+// mostReceived is the most that a connection gets for what it sends, if nobody else sends.
+func (s *Server) mostReceived() int64 { return s.opts.RequestBytes / 2 }
 
 // countedReader reads whole bodies and accounts for them until release.
 type countedReader struct {

@@ -32,7 +32,9 @@ type Options struct {
 	Limits         wire.Limits
 	MaxInflight    int           // unanswered publishes of one connection; 4096
 	MaxConnections int           // 0: no limit
-	RequestBytes   int64         // receive buffers of all connections; 128 MiB
+	RequestBytes   int64         // large bodies being received; 128 MiB
+	SmallBytes     int64         // heads and small messages being received; 32 MiB
+	Addresses      AddressLimits // what the clients of one address may have
 	AnswerBytes    int64         // answers of handlers that clients are slow to read; 32 MiB
 	IdleTimeout    time.Duration // a connection that sends nothing is closed; 0: never
 
@@ -72,11 +74,13 @@ type Server struct {
 	hangups *socket.Hangups // of the connections with sessions; set by Serve
 
 	answered sync.Pool    // of *produced
-	buffers  atomic.Int64 // bytes of receive buffers
 	answers  atomic.Int64 // bytes of answers of handlers
 	draining atomic.Bool
 	ids      idSource
 	handling gate // HTTP requests
+
+	addresses addresses
+	lingering chan struct{} // a token for each refused connection that is still read from
 
 	mu       sync.RWMutex
 	conns    map[*countedConn]struct{} // guarded by mu; all that are open
@@ -93,6 +97,9 @@ func New(opts Options) *Server {
 	if opts.RequestBytes == 0 {
 		opts.RequestBytes = 128 << 20
 	}
+	if opts.SmallBytes == 0 {
+		opts.SmallBytes = 32 << 20
+	}
 	if opts.AnswerBytes == 0 {
 		opts.AnswerBytes = 32 << 20
 	}
@@ -104,7 +111,10 @@ func New(opts Options) *Server {
 		conns:    make(map[*countedConn]struct{}),
 		sessions: make(map[string]*session),
 		handed:   newHandover(),
+
+		lingering: make(chan struct{}, mostLingering),
 	}
+	s.addresses.init(opts.Addresses, opts.SmallBytes, opts.RequestBytes)
 	s.handling.init()
 	s.verbs = s.commands()
 	s.tracker = newTracker(s)
@@ -235,6 +245,7 @@ func (s *Server) watchPeers(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		s.addresses.sweep(time.Now())
 		conns = s.connections(conns[:0])
 		for _, c := range conns {
 			if watcher.Vanished(&c.peer, time.Now()) {
@@ -265,39 +276,12 @@ func (s *Server) accept(ctx context.Context, ln net.Listener) error {
 			}
 			return fmt.Errorf("accept on %s: %w", ln.Addr(), err)
 		}
-		if c := s.admit(conn); c != nil {
+		if c, limit := s.admit(conn); c != nil {
 			s.greeting.Go(func() { s.serve(c) })
 		} else {
-			s.refuse(conn)
+			s.refuse(conn, limit)
 		}
 	}
-}
-
-// admit counts a connection, and returns nil when there are too many.
-func (s *Server) admit(conn net.Conn) *countedConn {
-	c := &countedConn{Conn: conn, srv: s, peer: socket.NewPeer(conn)}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if limit := s.opts.MaxConnections; limit > 0 && len(s.conns) >= limit {
-		return nil
-	}
-	s.conns[c] = struct{}{}
-	return c
-}
-
-// forget no longer counts a connection.
-func (s *Server) forget(c *countedConn) {
-	s.mu.Lock()
-	delete(s.conns, c)
-	s.mu.Unlock()
-}
-
-// refuse answers a connection over the limit without waiting for it.
-func (s *Server) refuse(conn net.Conn) {
-	text := fmt.Sprintf("the server is at its limit of %d connections: try again later", s.opts.MaxConnections)
-	_ = conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-	_, _ = conn.Write(wire.AppendBody(wire.AppendStatus(nil, http.StatusServiceUnavailable), []byte(text)))
-	_ = conn.Close()
 }
 
 // session finds a live session by its id.

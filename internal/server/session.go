@@ -34,13 +34,14 @@ const (
 
 // session is one client. The fields of the first group are set at its start.
 type session struct {
-	srv    *Server
-	id     string // sent to others as "sender"; has no colon
-	remote string
-	out    queue
-	life   context.Context // ends when the session has to stop
-	stop   context.CancelFunc
-	conn   io.Closer // nil for a single HTTP request
+	srv     *Server
+	id      string // sent to others as "sender"; has no colon
+	remote  string
+	account *account
+	out     queue
+	life    context.Context // ends when the session has to stop
+	stop    context.CancelFunc
+	conn    io.Closer // nil for a single HTTP request
 
 	// Owned by the reader.
 	topics   topicCache
@@ -92,9 +93,9 @@ func newUUID() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
-func newSession(srv *Server, remote string) *session {
+func newSession(srv *Server, remote string, acc *account) *session {
 	s := &session{
-		srv: srv, id: newUUID(), remote: remote,
+		srv: srv, id: newUUID(), remote: remote, account: acc,
 		room: make(chan struct{}, 1), written: make(chan struct{}),
 		subs: make(map[*broker.Group]*consumer),
 	}
@@ -196,10 +197,13 @@ func (s *session) serveStream(conn net.Conn, stream *socket.Conn, r *wire.Reader
 	}
 	if buffered != nil && !s.hungUp.Load() {
 		s.end()
-		s.srv.handOver(conn, buffered, r)
+		s.srv.handOver(conn, s.account, buffered, r)
 		return
 	}
 	var bad *wire.Error
+	if errors.Is(err, errNoMemory) {
+		s.srv.addresses.refuse(refusedMemory)
+	}
 	if errors.As(err, &bad) {
 		s.send(bad.Status, bad.ID, bad.Reason)
 	}

@@ -17,7 +17,8 @@ import (
 
 // serve finds out what a new connection speaks and has it served. Nothing waits for a
 // connection that has not asked for anything: see Serve.
-func (s *Server) serve(conn net.Conn) {
+func (s *Server) serve(c *countedConn) {
+	var conn net.Conn = c
 	first := &prefixConn{Conn: conn, prefix: make([]byte, 1)}
 	s.idle(conn)
 	if _, err := io.ReadFull(conn, first.prefix); err != nil {
@@ -36,7 +37,7 @@ func (s *Server) serve(conn net.Conn) {
 		conn = secure
 	}
 	r := wire.NewReader(conn, s.opts.Limits)
-	r.Reserve(s.reserve)
+	r.Reserve(c.account.reserve)
 	switch {
 	case !s.fillHead(conn, r):
 		r.Release()
@@ -46,7 +47,7 @@ func (s *Server) serve(conn net.Conn) {
 		turnAway(conn, r)
 		return
 	case s.forHTTP(r):
-		s.handOver(conn, r.Buffered(), r)
+		s.handOver(conn, c.account, r.Buffered(), r)
 		return
 	}
 	var stream *socket.Conn
@@ -54,7 +55,7 @@ func (s *Server) serve(conn net.Conn) {
 		stream = socket.New(first.Conn, s.hangups)
 		first.Conn = stream
 	}
-	newSession(s, conn.RemoteAddr().String()).serveStream(conn, stream, r)
+	newSession(s, conn.RemoteAddr().String(), c.account).serveStream(conn, stream, r)
 }
 
 // fillHead reads until the head of a message is there or can't be one (which the
@@ -135,10 +136,10 @@ func (s *Server) isVerbURL(url string) bool {
 
 // handOver gives a connection to the HTTP side, which first sees the bytes that
 // were read from it.
-func (s *Server) handOver(conn net.Conn, buffered []byte, r *wire.Reader) {
+func (s *Server) handOver(conn net.Conn, acc *account, buffered []byte, r *wire.Reader) {
 	prefix := append([]byte(nil), buffered...)
 	_ = conn.SetDeadline(time.Time{})
-	if s.handed.give(&followedConn{prefixConn: prefixConn{Conn: conn, prefix: prefix}, log: s.log, follower: wire.NewFollower(s.opts.Limits)}) {
+	if s.handed.give(&followedConn{prefixConn: prefixConn{Conn: conn, prefix: prefix, account: acc}, log: s.log, follower: wire.NewFollower(s.opts.Limits)}) {
 		r.Release()
 	} else {
 		turnAway(conn, r)
@@ -168,7 +169,8 @@ func turnAway(conn net.Conn, r *wire.Reader) {
 // prefixConn is a connection some of whose bytes were read already.
 type prefixConn struct {
 	net.Conn
-	prefix []byte // owned by the goroutine that reads
+	prefix  []byte   // owned by the goroutine that reads
+	account *account // of the connection; nil before it is handed over
 }
 
 func (c *prefixConn) Read(p []byte) (int, error) {
@@ -207,9 +209,10 @@ func closeWrite(conn net.Conn) error {
 // serves it then, or by cut.
 type countedConn struct {
 	net.Conn
-	srv  *Server
-	peer socket.Peer // owned by Server.watchPeers
-	once sync.Once
+	srv     *Server
+	account *account
+	peer    socket.Peer // owned by Server.watchPeers
+	once    sync.Once
 }
 
 // Close closes the connection.

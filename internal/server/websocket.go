@@ -30,7 +30,7 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, req *http.Request) {
 	}
 	limits := s.limits()
 	ws.SetReadLimit(limits.Body + int64(limits.Head))
-	c := newSession(s, req.RemoteAddr)
+	c := newSession(s, req.RemoteAddr, accountOf(req.Context()))
 	c.vetted = true
 	conn := &webSocket{ws: ws, life: c.life}
 	c.conn = conn
@@ -53,7 +53,7 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, req *http.Request) {
 
 // readFrames runs the requests of a WebSocket until it ends, which is no error.
 func (s *session) readFrames(conn *webSocket, limits wire.Limits) error {
-	body := &countedReader{reserve: s.srv.reserve}
+	body := &countedReader{reserve: s.account.demand}
 	defer body.release()
 	for {
 		_, r, err := conn.ws.Reader(s.life)

@@ -94,11 +94,22 @@ func (r *Reader) makeRoom() error {
 		}
 		return r.resize(want)
 	case r.full && size < maxBuffer:
-		return r.resize(min(2*size, maxBuffer))
+		r.widen(min(2*size, maxBuffer))
 	case r.end == 0 && r.quiet >= quietReads && size > minBuffer:
 		return r.resize(minBuffer)
 	}
 	return nil
+}
+
+// widen gives the buffer a size that saves reads. Where there is no memory for it, it stays.
+func (r *Reader) widen(size int) {
+	if r.reserve != nil {
+		if r.reserve(size-len(r.buf)) != nil {
+			r.full = false
+			return
+		}
+	}
+	r.replace(size)
 }
 
 // compact moves the unconsumed bytes to the front and closes the gap that the
@@ -140,6 +151,12 @@ func (r *Reader) resize(size int) error {
 			return r.err
 		}
 	}
+	r.replace(size)
+	return nil
+}
+
+// replace moves the unconsumed bytes to a buffer that is accounted for.
+func (r *Reader) replace(size int) {
 	var buf []byte
 	if size > 0 {
 		buf = make([]byte, size)
@@ -147,7 +164,6 @@ func (r *Reader) resize(size int) error {
 	r.end = copy(buf, r.Buffered())
 	r.start, r.buf = 0, buf
 	r.full, r.quiet = false, 0
-	return nil
 }
 
 // detach consumes next bytes and returns the first size of them as memory of

@@ -221,3 +221,27 @@ func TestSourceWithoutProgress(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A larger buffer only saves reads: where there is no memory for one, messages still come.
+func TestARefusedLargerBufferEndsNothing(t *testing.T) {
+	frame := "GET / HTTP/1.1\r\ncmd: ping\r\n\r\n"
+	const frames = 4000
+	r := NewReader(strings.NewReader(strings.Repeat(frame, frames)), Limits{})
+	refused, held := 0, 0
+	r.Reserve(func(delta int) error {
+		if held+delta > minBuffer {
+			refused++
+			return errors.New("no memory")
+		}
+		held += delta
+		return nil
+	})
+	for n := range frames {
+		if m, err := r.Read(); err != nil || m.Get(HeaderCmd) != CmdPing {
+			t.Fatalf("frame %d: %v, %v", n, m, err)
+		}
+	}
+	if refused == 0 || held != minBuffer {
+		t.Errorf("refused %d times, %d bytes held", refused, held)
+	}
+}
