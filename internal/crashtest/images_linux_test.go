@@ -281,7 +281,7 @@ func (f *findings) look(t *testing.T, d *disk, rng *rand.Rand) {
 // atStake reports whether anything is not synced.
 func (d *disk) atStake() bool {
 	for name, f := range d.names {
-		if len(f.pending) > 0 && strings.HasPrefix(name, "zbus.db") && !strings.HasSuffix(name, "-shm") {
+		if len(f.pending) > 0 && strings.HasPrefix(name, storeFile) && !strings.HasSuffix(name, "-shm") {
 			return true
 		}
 	}
@@ -291,7 +291,7 @@ func (d *disk) atStake() bool {
 // readImage opens a store on an image and reads all messages, by topic.
 func readImage(dir string) (map[string][]storage.Record, error) {
 	ctx := context.Background()
-	s, err := sqlite.Open(ctx, sqlite.Options{Path: filepath.Join(dir, "zbus.db")})
+	s, err := sqlite.Open(ctx, sqlite.Options{Path: filepath.Join(dir, storeFile)})
 	if err != nil {
 		return nil, err
 	}

@@ -331,6 +331,9 @@ func (d *disk) renamed(c *call) {
 	}
 }
 
+// storeFile is the name of the database, with which those of its other files begin.
+const storeFile = "zbus.db"
+
 // sector is what a disk writes as a whole.
 const sector = 512
 
@@ -359,8 +362,9 @@ func (x *change) put(b []byte, keep func() bool) []byte {
 	return b
 }
 
-// image is the directory as a power cut may leave it now: of what is not synced, each
-// sector is there or not as keep says, and the names are those up to some point.
+// image is the store's files as a power cut may leave them now: of what is not synced, each
+// sector is there or not as keep says, and the names are those up to some point. The ballast,
+// which is large, says nothing to a store.
 func (d *disk) image(keep func() bool, names int) map[string][]byte {
 	all := map[string]*inode{}
 	for name, f := range d.durable {
@@ -371,6 +375,9 @@ func (d *disk) image(keep func() bool, names int) map[string][]byte {
 	}
 	files := map[string][]byte{}
 	for name, f := range all {
+		if !strings.HasPrefix(name, storeFile) {
+			continue
+		}
 		b := bytes.Clone(f.synced)
 		for i := range f.pending {
 			b = f.pending[i].put(b, keep)
