@@ -3,8 +3,10 @@ package broker
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -249,6 +251,61 @@ func TestDamagedTopicIsRefusedUntilItIsAccepted(t *testing.T) {
 		if c := board.List(); len(c) != 1 || c[0].Subject != "orders" || c[0].Severity != condition.Warning || !strings.Contains(c[0].Text, "not delivered") {
 			t.Errorf("after messages that are missing: %+v", c)
 		}
+	})
+}
+
+// A topic to which nothing can be added, as the page where its log ends is damaged, is
+// refused alone. It can't be accepted, but removed.
+func TestTopicWithADamagedEndIsRefusedAloneAndCanBeRemoved(t *testing.T) {
+	board := condition.New(slog.New(slog.DiscardHandler))
+	inBubble(t, Options{Conditions: board}, func(r *rig) {
+		other, orders := r.topic("other", 0, storage.Retention{}), r.topic("orders", 0, storage.Retention{})
+		for _, topic := range []*Topic{other, orders} {
+			r.group(GroupSpec{Topic: topic.Name(), Name: "g"})
+			for range 300 { // more than a page
+				r.mustPublish(topic, "a")
+			}
+		}
+		r.close()
+		db, err := sql.Open("sqlite", "file:"+r.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var page int64
+		err = db.QueryRow("SELECT pageno FROM dbstat WHERE name = 'blocks' AND pagetype = 'leaf' ORDER BY path DESC LIMIT 1").Scan(&page)
+		if err := errors.Join(err, db.Close()); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.OpenFile(r.path, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.WriteAt(make([]byte, 4096), (page-1)*4096)
+		if err := errors.Join(err, f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		r.open()
+		orders, _ = r.b.Topic("orders")
+		other, _ = r.b.Topic("other")
+		err = r.publish(orders, storage.Record{})[0].Err
+		if CodeOf(err) != Unavailable || !strings.Contains(err.Error(), "where its log ends is damaged") {
+			t.Errorf("publish: %v", err)
+		}
+		if _, err = r.b.Accept(context.Background(), "orders", "me"); CodeOf(err) != Unavailable || !strings.Contains(err.Error(), "zbus recover") {
+			t.Errorf("accept: %v", err)
+		}
+		if c := board.List(); len(c) != 1 || c[0].Subject != "orders" || c[0].Severity != condition.Critical {
+			t.Errorf("conditions %+v", c)
+		}
+		r.mustPublish(other, "b")
+		if got, _ := offsets(r.subscribe(r.findGroup("other", "g"), "1").take(1000)); len(got) != 301 {
+			t.Errorf("%d messages of the other topic, want 301", len(got))
+		}
+		if err := r.b.RemoveTopic(context.Background(), "orders", "", "me"); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Minute) // for what removes its messages
+		r.mustPublish(other, "c")
 	})
 }
 

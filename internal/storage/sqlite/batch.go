@@ -23,6 +23,7 @@ type batch struct {
 	changed []*topic            // whose marks are to be stored
 	block   block               // the one being inserted
 	merging merging             // the messages being merged
+	into    *topic              // whose blocks are being inserted, or could not be; see Store.cutOff
 	insert  []driver.NamedValue // of insertBlock and the statements for "fresh"
 	move    []driver.NamedValue // of moveTopic
 	sums    storage.Summer
@@ -229,12 +230,14 @@ func (b *batch) insertBlocks(c *conn, t *topic, rows []row, alone bool) error {
 		t.pieces, t.fresh = nil, 0
 		defer b.merging.reset()
 	}
+	b.into = t
 	for len(rows) > 0 {
 		rows = b.block.fill(rows)
 		if err := b.insertBlock(c, apart); err != nil {
 			return err
 		}
 	}
+	b.into = nil
 	clear(b.insert) // a large message must not live on here
 	if cap(b.block.body) > maxBlockBytes*4 {
 		b.block.body = nil

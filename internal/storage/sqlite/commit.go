@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/condition"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -26,6 +27,9 @@ func (s *Store) Commit(ops []storage.Op) ([]error, error) {
 	if err != nil && s.batch.purges && unreadable(err) {
 		errs, err = s.tryWithoutPurge(ops, err)
 	}
+	for unreadable(err) && s.cutOff(err) {
+		errs, err = s.tryCommit(ops)
+	}
 	switch {
 	case err == nil:
 		return errs, nil
@@ -38,7 +42,7 @@ func (s *Store) Commit(ops []storage.Op) ([]error, error) {
 // tryCommit commits ops in one transaction. After an error nothing is stored and the
 // picture is as it was before, unless it is an error after which nobody knows.
 func (s *Store) tryCommit(ops []storage.Op) ([]error, error) {
-	s.batch.purges = false
+	s.batch.purges, s.batch.into = false, nil
 	errs := make([]error, len(ops))
 	planned := 0
 	for i, op := range ops {
@@ -67,6 +71,23 @@ func (s *Store) tryWithoutPurge(ops []storage.Op, cause error) ([]error, error) 
 		s.options.Log.Warn("dropped messages stay in the database, a page of it is damaged; see zbus recover", "err", cause)
 	}
 	return errs, err
+}
+
+// cutOff has a topic take no more messages after an error at a page that makes no sense,
+// where they would go, and reports whether that is what the error is about. All else is
+// served: to stop would not help, as after the next start the same would happen.
+func (s *Store) cutOff(cause error) bool {
+	t := s.batch.into
+	if t == nil || t.cut {
+		return false
+	}
+	t.cut, s.batch.into = true, nil
+	s.recent.mu.Lock()
+	s.recent.show(s.picture, t)
+	s.recent.mu.Unlock()
+	s.options.Log.Error("damage found", "path", s.options.Path, "found", cutOffError(t).Error(), "err", cause)
+	s.raiseDamage(t.name, condition.Critical, cutOffError(t).Error())
+	return true
 }
 
 // transaction runs f and commits. When anything fails, nothing is stored, the

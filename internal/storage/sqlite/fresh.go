@@ -49,6 +49,7 @@ func defaultFresh() freshLimits {
 type fresh struct {
 	rows  []*freshRow // oldest first
 	last  int64       // seq of the last row ever
+	left  int64       // seq of the last row that stays where it is: see leaveFresh
 	bytes int64       // of rows
 }
 
@@ -191,7 +192,7 @@ type recent struct {
 type shown struct {
 	first, next int64
 	pieces      []piece
-	damaged     bool // see storage.Topic.Damage
+	damaged     bool // see storage.Topic.Damage, or it is cut off
 }
 
 func (r *recent) of(topic storage.TopicID) (shown, error) {
@@ -218,7 +219,7 @@ func (r *recent) publish(p *picture, changes []change) {
 // show shows a topic, or that it is gone. Called with mu held.
 func (r *recent) show(p *picture, t *topic) {
 	if p.topics[t.id] == t {
-		r.topics[t.id] = shown{first: t.first, next: t.next, pieces: t.pieces, damaged: t.damaged}
+		r.topics[t.id] = shown{first: t.first, next: t.next, pieces: t.pieces, damaged: t.damaged || t.cut}
 	} else {
 		delete(r.topics, t.id)
 	}

@@ -66,7 +66,7 @@ func loadPicture(c *conn) (*picture, *loaded, error) {
 	for i := range l.topics {
 		t := &l.topics[i]
 		p.addTopic(&topic{
-			id: t.ID, name: fold(t.Name), memory: t.Memory, damaged: t.Damage != "", groups: map[string]*group{},
+			id: t.ID, name: fold(t.Name), memory: t.Memory, damaged: t.Damage != "", cut: t.cut, groups: map[string]*group{},
 			marks: marks{
 				first: t.First, next: t.Next, lastTime: t.LastTime, total: t.total, dropped: t.dropped, rows: t.First,
 				lost: t.lost, stored: t.stored, pieces: t.pieces, fresh: t.fresh,

@@ -33,6 +33,7 @@ type storedTopic struct {
 	end            int64 // behind the last block or piece so far, 0 without one
 	pieces         []piece
 	fresh          int64 // see marks
+	cut            bool  // see topic
 }
 
 func (t *storedTopic) marks() marks {
@@ -95,12 +96,34 @@ func (l *loaded) readTopics(c *conn) error {
 		l.at[t.ID] = len(l.topics)
 		l.topics = append(l.topics, t)
 	}
+	served, cut := 0, 0
 	for i := range l.topics {
-		if err := l.topics[i].follow(c); err != nil {
+		t := &l.topics[i]
+		err := t.follow(c)
+		switch {
+		case unreadable(err):
+			cut++
+			t.cutOff()
+		case err != nil:
 			return err
+		case !t.Memory:
+			served++
 		}
 	}
-	return nil
+	if cut == 0 || served > 0 {
+		return nil
+	}
+	_, err := c.value("SELECT min(key) FROM blocks") // that of the tree's other end
+	return err
+}
+
+// cutOff is what is known of a topic when the page with the last of its blocks makes no
+// sense: how far it was when its row was written.
+func (t *storedTopic) cutOff() {
+	t.refuse("the page of the database where its log ends is damaged; see zbus recover")
+	t.First = max(t.First, 0)
+	t.Next = max(t.Next, t.First)
+	t.end, t.cut = t.Next, true
 }
 
 // follow moves a topic that was read from its row on to its last block.

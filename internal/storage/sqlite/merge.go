@@ -26,6 +26,9 @@ func (s *Store) merge(now time.Time) error {
 		s.mergeAfter = now.Add(restAfter) // it stays where it is until then
 		return nil
 	}
+	if unreadable(err) && s.cutOff(err) {
+		return nil // the next time without that topic
+	}
 	if err != nil {
 		return fmt.Errorf("merge: %w", translate(err))
 	}
@@ -44,10 +47,15 @@ func (b *batch) merge(c *conn, budget int64) error {
 		if budget <= 0 {
 			break
 		}
+		stays := false
 		for _, id := range r.topics {
 			t := b.topics[id]
 			if t == nil || len(t.pieces) == 0 || t.pieces[0].row.seq > r.seq {
 				continue // removed, or merged already
+			}
+			if t.cut {
+				stays = true
+				continue
 			}
 			if budget <= 0 {
 				return b.deleteFresh(c, done)
@@ -59,9 +67,25 @@ func (b *batch) merge(c *conn, budget int64) error {
 			}
 		}
 		budget -= r.bytes() / 4
-		done++
+		if !stays {
+			done++
+			continue
+		}
+		if err := b.deleteFresh(c, done); err != nil {
+			return err
+		}
+		b.leaveFresh()
+		done = 0
 	}
 	return b.deleteFresh(c, done)
+}
+
+// leaveFresh leaves the oldest row where it is: a topic that is cut off has a piece in it.
+func (b *batch) leaveFresh() {
+	before := b.fresh
+	b.onUndo(func() { b.fresh = before })
+	r := b.fresh.rows[0]
+	b.fresh.left, b.fresh.bytes, b.fresh.rows = r.seq, b.fresh.bytes-r.bytes(), slices.Clone(b.fresh.rows[1:])
 }
 
 // deleteFresh deletes the n oldest rows, none of whose pieces counts any more.
@@ -74,7 +98,7 @@ func (b *batch) deleteFresh(c *conn, n int) error {
 	for _, r := range b.fresh.rows[:n] {
 		b.fresh.bytes -= r.bytes()
 	}
-	b.insert = number(b.insert[:0], []driver.Value{b.fresh.rows[n-1].seq})
+	b.insert = number(b.insert[:0], []driver.Value{b.fresh.rows[n-1].seq, b.fresh.left})
 	b.fresh.rows = slices.Clone(b.fresh.rows[n:]) // the others are let go
 	deleted, err := c.exec(deleteFresh, b.insert)
 	if err == nil && deleted != int64(n) {

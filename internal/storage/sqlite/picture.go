@@ -48,6 +48,7 @@ type topic struct {
 	marks
 	changed bool // in batch.changed
 	damaged bool // its row stays as it is: see storage.Topic.Damage
+	cut     bool // nothing can be appended to its blocks: a page there makes no sense. It stays so until the next start
 }
 
 // marks are the numbers of a topic that move with its messages.

@@ -68,6 +68,9 @@ func (b *batch) append(op *storage.Append) error {
 	if err != nil {
 		return err
 	}
+	if t.cut {
+		return cutOffError(t)
+	}
 	if int64(len(op.Records)) > storage.MaxOffset+1-t.next {
 		return fmt.Errorf("topic %d: offsets used up: %w", op.Topic, storage.ErrInvalid)
 	}
@@ -219,6 +222,9 @@ func (b *batch) accept(op *storage.Accept) error {
 	}
 	if !t.damaged || op.Topic.Next < t.next {
 		return fmt.Errorf("topic %d is not damaged, or has more messages: %w", t.id, storage.ErrInvalid)
+	}
+	if t.cut {
+		return cutOffError(t)
 	}
 	b.touch(t)
 	b.onUndo(func() { t.damaged = true })

@@ -124,7 +124,7 @@ var sqlText = [statements]string{
 	deleteContents: "DELETE FROM contents WHERE id IN (SELECT contents FROM blocks WHERE contents IS NOT NULL AND " + ending + ")",
 	deleteBlocks:   "DELETE FROM blocks WHERE " + ending,
 	insertFresh:    "INSERT INTO fresh (seq, pieces, bodies) VALUES (?1, ?2, ?3)",
-	deleteFresh:    "DELETE FROM fresh WHERE seq <= ?1",
+	deleteFresh:    "DELETE FROM fresh WHERE seq <= ?1 AND seq > ?2",
 
 	insertTopic:       "INSERT INTO topics (" + topicColumns + ") VALUES (" + slots(19) + ")",
 	alterTopic:        "UPDATE topics SET mask = ?2, max_age = ?3, max_count = ?4, max_bytes = ?5, updated = ?6, paused = ?7, definition_sum = ?8 WHERE id = ?1",
