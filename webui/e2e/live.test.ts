@@ -75,6 +75,55 @@ describe.skipIf(!there)('live', () => {
     await done();
   });
 
+  it('asks again for what got no answer, once the broker is back', async () => {
+    const places: [string, string][] = [
+      ['#/topics/orders/messages', '[role=row][id]'],
+      ['#/topics/orders/messages?at=1', '.inspector pre'],
+      ['#/topics/orders/settings', '.tags .num'],
+      ['#/topics/orders/groups/billing/journal', 'tbody .mono'],
+      ['#/audit', '[role=row][id]'],
+      ['#/servers', '.cards dl'],
+    ];
+    const tabs: Page[] = [];
+    for (const _ of places) {
+      const tab = await view.context.newPage();
+      await go(tab, broker.url, '#/settings');
+      await tab.locator('select').first().waitFor();
+      // The figures of the group are there already, its journal is not.
+      tabs.push(tab);
+    }
+    await tabs[3]!.evaluate(() => (location.hash = '#/topics/orders/groups/billing'));
+    await tabs[3]!.getByRole('slider').or(tabs[3]!.getByText('The log is empty')).first().waitFor();
+    await broker.stop();
+    for (const [i, [hash]] of places.entries()) {
+      await tabs[i]!.locator('[data-state="lost"]').waitFor();
+      await tabs[i]!.evaluate((h) => (location.hash = h), hash);
+      await tabs[i]!.locator('.bad').getByText('The broker did not answer.').first().waitFor();
+    }
+    await broker.start();
+    for (const [i, [hash, ready]] of places.entries()) {
+      await tabs[i]!.locator(ready).first().waitFor({ timeout: 40_000 });
+      expect(await tabs[i]!.getByText('did not answer').count(), hash).toBe(0);
+    }
+    await done();
+  });
+
+  it('counts connections on one page as on the other', async () => {
+    const sockets = await Promise.all([1, 2, 3].map(() => new Promise<ReturnType<typeof connect>>((there) => {
+      const s = connect(Number(new URL(broker.url).port), '127.0.0.1', () => there(s));
+      s.write('GET / HTTP/1.1\r\ncmd: consume\r\ntopic: orders\r\nconsume_group: billing\r\nwindow: 1\r\nid: 1\r\n\r\n');
+      s.resume();
+    })));
+    await go(page, broker.url, '#/sessions');
+    const said = page.getByText(/connections?, \d+ of them for HTTP requests alone/);
+    await said.waitFor();
+    const [, total, all, alone] = /of (\d+) · (\d+) connections?, (\d+) of them/.exec((await said.textContent())!)!.map(Number);
+    expect(total! + alone!).toBe(all);
+    for (const s of sockets) s.destroy();
+    await expect.poll(() => page.getByText('orders/billing').count()).toBe(0);
+    await done();
+  });
+
   it('tail shows what comes, and says how much a burst did not show', async () => {
     await go(page, broker.url, '#/topics/audit/messages?tail=1');
     await page.getByText('Waiting for the next message…').waitFor();

@@ -5,6 +5,7 @@ import type { FetchResponse, MaybeOptionalInit } from 'openapi-fetch';
 import type { HttpMethod, PathsWithMethod } from 'openapi-typescript-helpers';
 import { cliOf, type Operation } from './cli';
 import { curlOf, type Shape } from './curl';
+import { t } from '../i18n/text.svelte';
 import type { components, paths } from './schema';
 
 export type Schemas = components['schemas'];
@@ -118,7 +119,7 @@ export async function arrived<T>(answer: Promise<T>): Promise<T> {
     return await answer;
   } catch (err) {
     if (err instanceof DOMException && err.name === 'AbortError') throw err;
-    throw new Failure({ type: 'about:blank', title: explain(err), status: 0, code: 'unavailable' }, true);
+    throw new Failure({ type: 'about:blank', title: t('The broker did not answer.'), status: 0, code: 'unavailable' }, true);
   }
 }
 

@@ -1,7 +1,8 @@
 // Choosing a place for a group: the histogram under the strip, the place, its plan.
 
-import { call, command, explain, Failure, together, type Message, type Place, type Plan, type Schemas, type Twins } from '../api/client';
+import { call, command, Failure, together, type Message, type Place, type Plan, type Schemas, type Twins } from '../api/client';
 import { big } from '../lib/format';
+import { live } from '../live/live.svelte';
 import { clamp, readBuckets, type Bucket, type View } from '../lib/strip';
 
 const settled = 350; // milliseconds of rest until a plan is asked for
@@ -44,7 +45,7 @@ export class Relocation {
       this.problem = '';
     } catch (err) {
       if (abort.signal.aborted) return;
-      this.problem = explain(err);
+      this.problem = live.failed(err, () => this.#abort === abort && this.load(view, axis, filter, buckets));
     }
     if (this.#abort === abort) this.loading = false;
   }
@@ -87,7 +88,7 @@ export class Relocation {
     } catch (err) {
       if (this.planned !== place) return;
       this.plan = undefined;
-      this.problem = explain(err);
+      this.problem = live.failed(err, () => this.planned === place && this.ask(place));
     } finally {
       if (this.planned === place) this.planning = false;
     }

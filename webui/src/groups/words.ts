@@ -7,6 +7,11 @@ export function lagText(g: Pick<GroupFigures, 'lag' | 'lagExact'>): string {
   return (g.lagExact ? '' : '≈ ') + count(g.lag);
 }
 
+/** consumersText counts who is connected; those that pull are not, between their requests. */
+export function consumersText(connected: number, rate: number): string {
+  return connected === 0 && rate > 0 ? t('by pulls') : String(connected);
+}
+
 /** drainText says when a lag is gone, or that it will not be. */
 export function drainText(g: Pick<GroupFigures, 'lag' | 'drain' | 'rate'>, growth: number): string {
   if (g.lag === '0') return t('caught up');

@@ -713,4 +713,7 @@ export const zh: Record<string, string> = {
   '{n} are created': '创建 {n} 个',
   '{n} is changed.': '更改 {n} 个。',
   '{n} are changed.': '更改 {n} 个。',
+  'The broker did not answer.': '服务器没有应答。',
+  'by pulls': '通过拉取',
+  '{n} of them for HTTP requests alone': '其中 {n} 个只用于 HTTP 请求',
 };

@@ -33,6 +33,7 @@ class Live {
   #opened = false; // whether a socket ever worked here
   #retry: ReturnType<typeof setTimeout> | undefined;
   #hide: ReturnType<typeof setTimeout> | undefined;
+  #again = new Set<() => unknown>(); // what could not be read
   #asked: ReturnType<typeof setTimeout> | undefined;
   #polled = 0;
   #hidden = false;
@@ -76,6 +77,23 @@ class Live {
 
   tail(query: TailQuery, take: (frame: TailFrame) => void, refused: (detail: string) => void): () => void {
     return this.#add({ channel: 'tail', ...query }, take as unknown as Watch['take'], refused, true);
+  }
+
+  /**
+   * failed is what to say of something that could not be read. When there was no answer
+   * it is read again as soon as the broker answers anything.
+   */
+  failed(err: unknown, again: () => unknown): string {
+    const unreachable = err instanceof Failure && (err.lost || [502, 503, 504].includes(err.problem.status));
+    if (unreachable) this.#again.add(again);
+    return explain(err);
+  }
+
+  #answered() {
+    this.fresh = this.now = Date.now();
+    const again = [...this.#again];
+    this.#again.clear();
+    for (const read of again) read();
   }
 
   #add(op: Record<string, unknown>, take: Watch['take'], refused: Watch['refused'], tail: boolean) {
@@ -143,7 +161,7 @@ class Live {
     } catch {
       return;
     }
-    this.fresh = this.now = Date.now();
+    this.#answered();
     const effect = apply(this.#watches, frame);
     if (effect.kind === 'figures') (effect.wish as Watch).take(effect.data, Date.parse(effect.time));
     else if (effect.kind === 'tail') {
@@ -175,7 +193,7 @@ class Live {
     try {
       const data = await poll(w.op);
       if (!this.#watches.includes(w) || this.state !== state) return;
-      this.fresh = this.now = Date.now();
+      this.#answered();
       w.take(data, this.fresh);
     } catch (err) {
       // Without an answer the badge shows the age of what is there, and the next round asks again.

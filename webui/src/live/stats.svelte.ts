@@ -1,7 +1,8 @@
 // The points of the charts: what the broker remembers, and what came since.
 
-import { call, explain, type Schemas } from '../api/client';
+import { call, type Schemas } from '../api/client';
 import type { ServerFigures } from './frames';
+import { live } from './live.svelte';
 
 export type Range = '15m' | '24h';
 export interface Point {
@@ -31,7 +32,7 @@ class Stats {
       this.points = data.points.map(read);
       this.problem = '';
     } catch (err) {
-      this.problem = explain(err);
+      this.problem = live.failed(err, () => this.load(range));
     } finally {
       this.loading = false;
     }

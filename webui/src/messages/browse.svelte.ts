@@ -1,7 +1,8 @@
 // Looking through a topic's log, a piece at a time.
 
-import { call, explain, type Message } from '../api/client';
+import { call, type Message } from '../api/client';
 import { big } from '../lib/format';
+import { live } from '../live/live.svelte';
 
 export interface Search {
   topic: string;
@@ -77,7 +78,7 @@ export class Browse {
       if (abort.signal.aborted) return;
       if (anew) this.messages = [];
       this.more = false;
-      this.problem = explain(err);
+      this.problem = live.failed(err, () => this.#search === search && this.start(search));
     }
     if (this.#abort === abort) this.loading = false;
   }
