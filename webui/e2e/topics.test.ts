@@ -120,12 +120,48 @@ describe.skipIf(!there)('topics and messages', () => {
     await dialog.getByLabel('Type doomed to confirm').fill('doomed');
     await dialog.getByRole('button', { name: 'Drop the messages' }).click();
     await page.getByText('all messages were dropped').waitFor();
+    await page.getByText('No message found here.').waitFor();
+    expect(await page.getByRole('row').count(), 'nothing is listed that is gone').toBe(2);
+    await broker.publish('doomed', [{ body: 'c' }, { body: 'd' }]);
+    await page.getByRole('button', { name: 'Look again' }).click();
+    await page.getByText('2 messages').first().waitFor();
+    await broker.call('POST', '/topics/doomed:empty'); // by somebody else
+    await page.getByText('No message found here.').waitFor();
     expect(await depth('doomed')).toBe('0');
     await page.getByRole('button', { name: 'Delete…' }).click();
     await dialog.getByLabel('Type doomed to confirm').fill('doomed');
     await dialog.getByRole('button', { name: 'Delete', exact: true }).click();
     await page.getByRole('heading', { name: 'Topics' }).waitFor();
     await expect(depth('doomed')).rejects.toThrow('404');
+    await done();
+  });
+
+  it('offers nothing for a topic that does not exist', async () => {
+    await go(page, broker.url, '#/topics/no-such-topic/messages');
+    await page.getByText('There is no topic no-such-topic.').waitFor();
+    for (const name of ['Publish', 'Pause', 'Empty…', 'Delete…']) expect(await page.getByRole('button', { name, exact: true }).isDisabled(), name).toBe(true);
+    expect(await page.getByRole('navigation', { name: 'Parts of the topic' }).count()).toBe(0);
+    expect(await page.locator('main form').count()).toBe(0);
+    await done();
+  });
+
+  it('says that messages are pulled where no consumer is connected', async () => {
+    await broker.call('POST', '/topics', { name: 'pulled' });
+    await broker.call('POST', '/topics/pulled/groups', { name: 'g', start: 'earliest' });
+    await broker.publish('pulled', Array.from({ length: 1000 }, () => ({ body: 'x' })));
+    let pulling = true;
+    const pulled = (async () => {
+      while (pulling) {
+        await broker.pull('pulled', 'g', 10);
+        await page.waitForTimeout(200);
+      }
+    })();
+    await go(page, broker.url, '#/topics/pulled/groups/g');
+    await page.locator('.figures').getByText('by pulls').waitFor();
+    await go(page, broker.url, '#/topics');
+    await page.getByRole('row').filter({ hasText: 'pulled' }).getByText('by pulls').waitFor();
+    pulling = false;
+    await pulled;
     await done();
   });
 
