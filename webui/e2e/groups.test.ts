@@ -1,4 +1,5 @@
 // Moving a group by eye: drag or keys, the plan with the very messages, apply, undo.
+import { connect } from 'node:net';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Broker } from './broker';
@@ -220,6 +221,29 @@ describe.skipIf(!there)('groups', () => {
     await page.getByRole('button', { name: 'Revert', exact: true }).click();
     await page.getByText(`billing is back at #${before.toLocaleString('en-US')}`).waitFor();
     expect(await cursor()).toBe(before);
+    await done();
+  });
+
+  it('asks before consumers have to ack that never did', async () => {
+    const socket = connect(Number(new URL(broker.url).port), '127.0.0.1');
+    socket.write(`GET / HTTP/1.1\r\ncmd: consume\r\ntopic: ${topic}\r\nconsume_group: billing\r\nwindow: 1\r\nid: 1\r\n\r\n`);
+    socket.resume();
+    const settle = async () => (await broker.call<{ settle: string }>('GET', `/topics/${topic}/groups/billing`)).settle;
+    await go(page, broker.url, `#/topics/${topic}/groups/billing/settings`);
+    await page.locator('.figures div').filter({ hasText: 'Consumers' }).getByText('1', { exact: true }).waitFor();
+    await page.getByLabel('when the consumer acked it (explicit)').check();
+    await page.getByRole('button', { name: 'Change the group' }).click();
+    const question = page.getByRole('dialog', { name: 'Wait for acks in billing' });
+    await question.getByText('1 consumer is connected.').waitFor();
+    await question.getByText('each message comes again after 10 s').waitFor();
+    await page.keyboard.press('Enter'); // the first button is the one that changes nothing
+    await question.waitFor({ state: 'detached' });
+    expect(await settle()).toBe('auto');
+    await page.getByRole('button', { name: 'Change the group' }).click();
+    await question.getByRole('button', { name: 'They ack: change the group' }).click();
+    await page.getByText('The group was changed').waitFor();
+    expect(await settle()).toBe('explicit');
+    socket.destroy();
     await done();
   });
 
