@@ -31,6 +31,7 @@ type model struct {
 	dying  map[letter]int  // how often a message was delivered too often
 	dead   map[letter]bool // messages that must be among the dead letters
 	named  int             // consumers and messages so far
+	steps  *int            // done and compared, in all runs
 }
 
 // letter names a dead message.
@@ -45,6 +46,18 @@ type hidden struct{ *testing.T }
 
 func TestBrokerDoesWhatTheModelSays(t *testing.T) {
 	fewChecks(t, faultreport.ScaleAlways(t, 6, 600))
+	steps := 0
+	r := faultreport.Record{
+		Test: "model", Fault: "random steps: publish, consume, ack, nack, expire, relocate, remove, crash, stop and start",
+		Promise: "the broker does what a model in memory says",
+	}
+	defer func() {
+		if t.Failed() {
+			r.Broken++
+		}
+		r.Add("steps", steps)
+		r.Save(t)
+	}()
 	synctest.Test(t, func(t *testing.T) {
 		rapid.Check(hidden{t}, func(rt *rapid.T) {
 			dir, err := os.MkdirTemp(t.TempDir(), "")
@@ -53,8 +66,9 @@ func TestBrokerDoesWhatTheModelSays(t *testing.T) {
 			}
 			m := &model{
 				rt: rt, rig: &rig{tester: rt, path: dir + "/zbus.db"},
-				dying: map[letter]int{}, dead: map[letter]bool{},
+				dying: map[letter]int{}, dead: map[letter]bool{}, steps: &steps,
 			}
+			r.Runs++
 			m.open()
 			defer func() { m.close() }()
 			m.begin()
@@ -69,7 +83,7 @@ func TestBrokerDoesWhatTheModelSays(t *testing.T) {
 
 // actions are what may happen, the usual things more often than the rare ones.
 func (m *model) actions() map[string]func(*rapid.T) {
-	all := map[string]func(*rapid.T){"": func(*rapid.T) { m.quiet() }}
+	all := map[string]func(*rapid.T){"": func(*rapid.T) { *m.steps++; m.quiet() }}
 	for _, a := range []struct {
 		often int
 		name  string

@@ -13,6 +13,8 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/rushmore/zbus-go/internal/faultreport"
 )
 
 // clockVariable, when set, has brokers run whose wall clock is set. They are built with
@@ -69,6 +71,9 @@ func steppedBinary(t *testing.T) string {
 	if os.Getenv(clockVariable) == "" {
 		t.Skipf("SKIPPED: no clock was set: %s is not set", clockVariable)
 	}
+	if _, err := exec.LookPath("strace"); err != nil {
+		t.Skipf("SKIPPED: no clock was set: %v", err)
+	}
 	library := filepath.Join(runtime.GOROOT(), "src", "time", "time.go") //nolint:staticcheck // the one that builds this test
 	src, err := os.ReadFile(library)
 	if err != nil {
@@ -91,7 +96,7 @@ func startStepped(t *testing.T, binary string) *stepped {
 	t.Helper()
 	strace, err := exec.LookPath("strace")
 	if err != nil {
-		t.Skipf("SKIPPED: no clock was set: %v", err)
+		t.Fatal(err)
 	}
 	dir := t.TempDir()
 	s := &stepped{process: &process{t: t, dir: filepath.Join(dir, "data")}, trace: filepath.Join(dir, "trace")}
@@ -208,12 +213,20 @@ func (s *stepped) pass() {
 
 func TestStepsOfTheClock(t *testing.T) {
 	binary := steppedBinary(t)
+	r := faultreport.Record{
+		Test: "clock-steps", Fault: "the wall clock is set, by 1 ms back up to 12 years ahead, and a SIGKILL after it",
+		Promise: "every answer is synced, and nothing is dropped by age until the jump is confirmed",
+	}
 	until2038 := time.Until(time.Date(2038, 1, 19, 3, 14, 0, 0, time.UTC))
 	for _, step := range []time.Duration{
 		-time.Millisecond, -30 * time.Second, -time.Hour, time.Hour, 48 * time.Hour, -30 * 24 * time.Hour, 30 * 24 * time.Hour, until2038,
 	} {
-		t.Run(step.Truncate(time.Millisecond).String(), func(t *testing.T) { setClock(t, startStepped(t, binary), step) })
+		r.Runs++
+		if !t.Run(step.Truncate(time.Millisecond).String(), func(t *testing.T) { setClock(t, startStepped(t, binary), step) }) {
+			r.Broken++
+		}
 	}
+	r.Save(t)
 }
 
 func setClock(t *testing.T, s *stepped, step time.Duration) {
@@ -264,8 +277,13 @@ func setClock(t *testing.T, s *stepped, step time.Duration) {
 
 func TestADelayOutlivesAStepOfTheClock(t *testing.T) {
 	binary := steppedBinary(t)
+	r := faultreport.Record{
+		Test: "clock-delay", Fault: "SIGKILL while a returned message waits, and the wall clock is set by an hour before the next start",
+		Promise: "the message comes back when its delay is over",
+	}
 	for _, step := range []time.Duration{-time.Hour, time.Hour} {
-		t.Run(step.String(), func(t *testing.T) {
+		r.Runs++
+		ok := t.Run(step.String(), func(t *testing.T) {
 			s := startStepped(t, binary)
 			s.ask("POST", "/topics", object{"name": "jobs"}, nil)
 			s.ask("POST", "/topics/jobs/groups", object{"name": "g", "settle": "explicit"}, nil)
@@ -294,5 +312,9 @@ func TestADelayOutlivesAStepOfTheClock(t *testing.T) {
 				t.Errorf("%d deliveries after %s, want one after %s", len(again.Deliveries), took, delay)
 			}
 		})
+		if !ok {
+			r.Broken++
+		}
 	}
+	r.Save(t)
 }
