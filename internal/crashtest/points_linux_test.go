@@ -74,19 +74,20 @@ func TestKilledAtAPoint(t *testing.T) {
 		Promise: "nothing that was answered is lost, reordered, changed or delivered again after its ack",
 	}
 	for _, x := range points {
-		reached := 0
+		reached, before := 0, total.Runs
 		t.Run(x.name, func(t *testing.T) {
-			for range runs {
+			// On a machine with other work to do a broker may not get there in time.
+			for n := 0; n < runs || reached == 0 && n < 5; n++ {
 				if killAt(t, x, &total) {
 					reached++
 				}
 			}
 			// A point that is never reached is one that this test no longer knows.
 			if reached == 0 {
-				t.Errorf("in none of %d runs did the broker get there", runs)
+				t.Error("in no run did the broker get there")
 			}
 		})
-		total.Add(x.name, fmt.Sprintf("%d of %d", reached, runs))
+		total.Add(x.name, fmt.Sprintf("%d of %d", reached, total.Runs-before))
 	}
 	total.Save(t)
 }
