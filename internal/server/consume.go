@@ -147,38 +147,30 @@ func (s *session) nack(m *wire.Message) {
 	})
 }
 
-// settle reads which delivery is meant, runs f on it and answers when done. A
-// client that names no handle can settle only what its own connection got.
-func (s *session) settle(m *wire.Message, f func(*broker.Group, int64, string, func(error))) {
-	g := s.groupOf(m)
-	if g == nil {
-		return
-	}
-	id, ack := m.Get(wire.HeaderID), isAck(m)
-	offset, ok := s.param(m, wire.HeaderOffset, 0, math.MaxInt64)
+// extend has the ack timeout of a delivered message begin anew. The answer is for how long
+// that is, in milliseconds.
+func (s *session) extend(m *wire.Message) {
+	g, offset, handle, ok := s.delivered(m)
 	if !ok {
 		return
 	}
-	if offset == nil {
-		s.send(http.StatusBadRequest, id, "Missing offset")
+	id := m.Get(wire.HeaderID)
+	if err := g.Extend(offset, handle); err != nil {
+		s.fail(id, err)
+	} else if isAck(m) {
+		s.send(http.StatusOK, id, strconv.FormatInt(g.AckTimeout(), 10))
+	}
+}
+
+// settle reads which delivery is meant, runs f on it and answers when done.
+func (s *session) settle(m *wire.Message, f func(*broker.Group, int64, string, func(error))) {
+	g, offset, handle, ok := s.delivered(m)
+	if !ok {
 		return
 	}
-	handle := m.Get(wire.HeaderHandle)
-	if handle == "" {
-		s.mu.Lock()
-		c := s.subs[g]
-		s.mu.Unlock()
-		err := error(&broker.Error{Code: broker.Invalid, Text: "Missing handle: only the connection that got a message can settle it without"})
-		if c != nil {
-			handle, err = c.sub.HandleOf(*offset)
-		}
-		if err != nil {
-			s.fail(id, err)
-			return
-		}
-	}
+	id, ack := m.Get(wire.HeaderID), isAck(m)
 	s.inflight.add(1)
-	f(g, *offset, handle, func(err error) {
+	f(g, offset, handle, func(err error) {
 		switch {
 		case err != nil:
 			s.fail(id, err)
@@ -187,6 +179,38 @@ func (s *session) settle(m *wire.Message, f func(*broker.Group, int64, string, f
 		}
 		s.inflight.add(-1)
 	})
+}
+
+// delivered reads which delivery a request means, answering when it says nonsense. A
+// client that names no handle can mean only what its own connection got.
+func (s *session) delivered(m *wire.Message) (g *broker.Group, offset int64, handle string, ok bool) {
+	if g = s.groupOf(m); g == nil {
+		return nil, 0, "", false
+	}
+	at, ok := s.param(m, wire.HeaderOffset, 0, math.MaxInt64)
+	if !ok {
+		return nil, 0, "", false
+	}
+	id := m.Get(wire.HeaderID)
+	if at == nil {
+		s.send(http.StatusBadRequest, id, "Missing offset")
+		return nil, 0, "", false
+	}
+	if handle = m.Get(wire.HeaderHandle); handle != "" {
+		return g, *at, handle, true
+	}
+	s.mu.Lock()
+	c := s.subs[g]
+	s.mu.Unlock()
+	err := error(&broker.Error{Code: broker.Invalid, Text: "Missing handle: only the connection that got a message can settle it without"})
+	if c != nil {
+		handle, err = c.sub.HandleOf(*at)
+	}
+	if err != nil {
+		s.fail(id, err)
+		return nil, 0, "", false
+	}
+	return g, *at, handle, true
 }
 
 func statusText(status int) string { return strconv.Itoa(status) }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rushmore/zbus-go/internal/config"
 )
@@ -274,19 +275,76 @@ func TestABodyThatIsTooLargeIsRefusedByItsID(t *testing.T) {
 	b := start(t, func(c *config.Config) { c.MaxBody = 1 << 10 })
 	c := b.dial(t)
 	c.ok("declare topic=T")
-	for _, framing := range []string{"content-length: 1025\r\n\r\n", "transfer-encoding: chunked\r\n\r\n401\r\n" + strings.Repeat("x", 1025)} {
+	long := strings.Repeat("x", 5<<20)
+	for name, x := range map[string]struct {
+		framing string
+		kept    bool // the next request on the connection is answered
+	}{
+		"one byte":                {"content-length: 1025\r\n\r\n" + long[:1025], true},
+		"more than a buffer":      {"content-length: 5242880\r\n\r\n" + long, true},
+		"in pieces":               {"transfer-encoding: chunked\r\n\r\n401\r\n" + long[:1025], false},
+		"more than is read":       {"content-length: 999999999999\r\n\r\n" + long[:1025], false},
+		"one that is not sent":    {"expect: 100-continue\r\ncontent-length: 1025\r\n\r\n", false},
+		"of a client of HTTP":     {"x: y\r\ncontent-length: 1025\r\n\r\n" + long[:1025], false},
+		"whose end is a way away": {"content-length: 1048576\r\n\r\n" + long[:1<<20], true},
+	} {
 		c := b.dial(t)
-		c.write("POST / HTTP/1.1\r\ncmd: produce\r\ntopic: T\r\nid: first\r\ncontent-length: 1\r\n\r\nx" +
-			"POST / HTTP/1.1\r\ncmd: produce\r\ntopic: T\r\nid: second\r\n" + framing)
+		head := "POST / HTTP/1.1\r\ncmd: produce\r\ntopic: T\r\nid: second\r\n"
+		if name == "of a client of HTTP" {
+			head = "POST /produce/T HTTP/1.1\r\nid: second\r\n"
+		}
+		c.write(request("produce topic=T id=first", "x") + head + x.framing)
 		got := map[string]int{}
 		for range 2 { // in the order in which they are known
 			a := c.recv()
 			got[a.Get("id")] = a.Status
 		}
 		if got["first"] != 200 || got["second"] != 413 {
-			t.Errorf("answers by id: %v", got)
+			t.Errorf("%s: answers by id: %v", name, got)
 		}
-		c.closed()
+		if !x.kept {
+			c.closed()
+			continue
+		}
+		c.write(request("produce topic=T id=third", "y") + request("query topic=T id=fourth", ""))
+		c.recv().header(t, "id", "third")
+		if a := c.recv().header(t, "id", "fourth"); !strings.Contains(string(a.Body), `"messageDepth":`) {
+			t.Errorf("%s: %q", name, a.Body)
+		}
 	}
 	c.ok("query topic=T")
+}
+
+func TestADeliveryIsExtended(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	c, other := b.dial(t), b.dial(t)
+	c.ok("declare topic=T consume_group=g group_mask=64 group_ack_timeout=700")
+	if a := c.ok("query topic=T consume_group=g"); !strings.Contains(string(a.Body), `"ackTimeout":700`) {
+		t.Errorf("the group: %s", a.Body)
+	}
+	c.ok("produce topic=T", "x")
+	d := c.ok("consume topic=T consume_group=g")
+	place := "extend topic=T consume_group=g offset=" + d.Get("offset")
+	for end := time.Now().Add(1500 * time.Millisecond); time.Now().Before(end); {
+		c.call(place).want(t, 200, "700")
+		other.call(place+" handle="+d.Get("handle")).want(t, 200, "700")
+	}
+	c.send(place + " ack=false id=silent")
+	c.quiet()
+	for line, status := range map[string]int{"extend topic=T consume_group=g": 400, "extend topic=T consume_group=h offset=0": 404, place + " handle=0": 400} {
+		if a := c.call(line); a.Status != status {
+			t.Errorf("%s: %d %q", line, a.Status, a.Body)
+		}
+	}
+	if a := other.call(place); a.Status != 400 {
+		t.Errorf("of another connection: %d %q", a.Status, a.Body)
+	}
+	c.ok("ack topic=T consume_group=g offset=" + d.Get("offset"))
+	if a := c.call(place + " handle=" + d.Get("handle")); a.Status != 409 {
+		t.Errorf("of a settled message: %d %q", a.Status, a.Body)
+	}
+	if n := c.call("query topic=T consume_group=g"); !strings.Contains(string(n.Body), `"messageCount":0`) {
+		t.Errorf("%s", n.Body)
+	}
 }

@@ -50,6 +50,7 @@ type (
 		Estimated       bool     `json:"messageCountEstimated,omitempty"`
 		Cursor          int64    `json:"cursor"`
 		InFlight        int      `json:"inFlight"`
+		AckTimeout      int64    `json:"ackTimeout,omitempty"` // ms, of explicit groups
 		ConsumerCount   int      `json:"consumerCount"`
 		ConsumerList    []string `json:"consumerList"`
 		CreatedTime     int64    `json:"createdTime"`
@@ -85,8 +86,13 @@ func (s *Server) topicInfo(t *broker.Topic, lagBudget int) topicInfoObject {
 func groupInfo(g *broker.Group, lagBudget int) groupInfoObject {
 	info := g.Info()
 	lag, exact := g.Lag(lagBudget)
+	timeout := int64(0)
+	if info.Mask&broker.MaskAck != 0 {
+		timeout = g.AckTimeout()
+	}
 	return groupInfoObject{
-		TopicName: g.Topic().Name(), GroupName: info.Name, Mask: info.Mask, Filter: info.Filter,
+		AckTimeout: timeout,
+		TopicName:  g.Topic().Name(), GroupName: info.Name, Mask: info.Mask, Filter: info.Filter,
 		MessageCount: lag, Estimated: !exact, Cursor: info.Cursor, InFlight: info.InFlight,
 		ConsumerCount: len(info.Consumers), ConsumerList: info.Consumers,
 		CreatedTime: info.Created, LastUpdatedTime: info.Updated,

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -16,6 +17,9 @@ import (
 func (s *session) read(conn net.Conn, r *wire.Reader) (buffered []byte, err error) {
 	for {
 		m, err := s.next(r)
+		if err != nil && s.skip(r, err) {
+			continue
+		}
 		if err != nil {
 			s.flush()
 			return nil, err
@@ -50,6 +54,22 @@ func (s *session) read(conn net.Conn, r *wire.Reader) (buffered []byte, err erro
 			return nil, s.linger(conn)
 		}
 	}
+}
+
+// skipBytes is how much a body may be longer than allowed for the connection to be kept.
+const skipBytes = 64 << 20
+
+// skip refuses a command whose body is too long, and goes on behind it. It reports false
+// where that can't be: the connection ends with the refusal then.
+func (s *session) skip(r *wire.Reader, err error) bool {
+	var bad *wire.Error
+	if !errors.As(err, &bad) || !bad.Command || !r.SkipLong(s.srv.limits().Body+skipBytes) {
+		return false
+	}
+	s.flush()
+	s.send(bad.Status, bad.ID, bad.Reason)
+	s.pace = socket.Pace{}
+	return true
 }
 
 // next is the next message, if all of it is there. A publish or an answer is
@@ -87,7 +107,7 @@ func (s *session) stopWaiting() {
 // fill reads more. In the middle of a frame it takes note of how long that took.
 func (s *session) fill(conn net.Conn, r *wire.Reader) error {
 	s.deadline(conn, r)
-	if len(r.Buffered()) == 0 {
+	if _, skipping := r.Skipping(); len(r.Buffered()) == 0 && !skipping {
 		return r.Fill()
 	}
 	began := time.Now()
@@ -98,7 +118,10 @@ func (s *session) fill(conn net.Conn, r *wire.Reader) error {
 
 // deadline says how long the next bytes may take.
 func (s *session) deadline(conn net.Conn, r *wire.Reader) {
-	if len(r.Buffered()) == 0 {
+	if n, skipping := r.Skipping(); skipping {
+		s.renewed = time.Time{}
+		_ = conn.SetReadDeadline(time.Now().Add(s.pace.Body(n)))
+	} else if len(r.Buffered()) == 0 {
 		s.idle(conn)
 	} else if _, ok := r.Peek(); ok {
 		s.renewed = time.Time{}

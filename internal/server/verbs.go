@@ -35,6 +35,7 @@ func (s *Server) commands() map[string]verb {
 		wire.CmdDescribe:  {run: (*session).describe, path: true, quick: true},
 		wire.CmdAck:       {run: (*session).ack, path: true, quick: true},
 		wire.CmdNack:      {run: (*session).nack, path: true, quick: true},
+		wire.CmdExtend:    {run: (*session).extend, path: true, quick: true},
 		wire.CmdDeclare:   {run: (*session).declare, path: true},
 		wire.CmdQuery:     {run: (*session).query, path: true},
 		wire.CmdRemove:    {run: (*session).remove, path: true},

@@ -66,7 +66,7 @@ func (r *Reader) Fill() error {
 }
 
 func (r *Reader) sourceError(err error) error {
-	if errors.Is(err, io.EOF) && r.end > r.start {
+	if errors.Is(err, io.EOF) && (r.end > r.start || r.skip > 0) {
 		return io.ErrUnexpectedEOF
 	}
 	return err

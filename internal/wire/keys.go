@@ -68,6 +68,7 @@ const (
 	CmdUnconsume = "unconsume"
 	CmdAck       = "ack"
 	CmdNack      = "nack"
+	CmdExtend    = "extend"
 	CmdRPC       = "rpc"
 	CmdRoute     = "route"
 	CmdDescribe  = "describe"

@@ -30,11 +30,13 @@ func (l Limits) withDefaults() Limits {
 // Error is a refused frame. Status is what to answer with: 400 bad framing, 413
 // body too long, 431 head too long, 501 unknown transfer-encoding, 503 no
 // memory. Where the next frame would start is unknown, so the connection has to
-// be closed.
+// be closed; but see SkipLong.
 type Error struct {
 	Status int
 	Reason string // what was wrong and what would be right
 	ID     string // of the request, where its head is in order and says it
+
+	Command bool // the head has a cmd header; of a body too long
 
 	cause error // of a 503
 }
@@ -56,6 +58,8 @@ type Reader struct {
 	lim     Limits
 	reserve func(delta int) error // nil if memory is not counted
 	err     error                 // the *Error that killed the stream, or io.ErrClosedPipe
+	skip    int64                 // bytes of a refused frame that are still to come
+	skipped int64                 // of it, how many came
 
 	buffer
 
@@ -134,6 +138,11 @@ func (r *Reader) Buffered() []byte { return r.buf[r.start:r.end] }
 // connection to someone else. The bytes are valid until the next call. If the
 // head is bad, ok is false and Next returns the error.
 func (r *Reader) Peek() (head []byte, ok bool) {
+	if r.skip > 0 {
+		if r.discard(); r.skip > 0 {
+			return nil, false
+		}
+	}
 	if ok, err := r.scanHead(); err != nil || !ok {
 		return nil, false
 	}
@@ -193,9 +202,40 @@ func (r *Reader) WantsContinue() bool {
 	return true
 }
 
+// SkipLong has the rest of a frame thrown away that was refused with 413, so that the
+// stream lives and the next frame is read. It reports false, and the stream stays dead, for
+// a body of unknown length, one of more than most bytes, or one that its sender may not
+// send, since it has not been told to continue.
+func (r *Reader) SkipLong(most int64) bool {
+	bad, ok := r.err.(*Error) //nolint:errorlint // it is never wrapped
+	if !ok || bad.Status != 413 || r.head.chunked || r.head.expects || r.head.length > most {
+		return false
+	}
+	r.err, r.skip, r.skipped = nil, int64(r.head.size)+r.head.length, 0
+	r.head = head{fields: r.head.fields[:0]}
+	r.discard()
+	return true
+}
+
+// Skipping reports whether a frame is being thrown away, and how many bytes of it were.
+func (r *Reader) Skipping() (skipped int64, ok bool) { return r.skipped, r.skip > 0 }
+
+// discard throws away what is buffered of a refused frame.
+func (r *Reader) discard() {
+	n := int(min(r.skip, int64(r.end-r.start)))
+	r.start += n
+	r.skip -= int64(n)
+	r.skipped += int64(n)
+}
+
 // scan goes on with the frame at the front of the buffer and reports whether
 // all of it is there.
 func (r *Reader) scan() (bool, error) {
+	if r.skip > 0 {
+		if r.discard(); r.skip > 0 {
+			return false, nil
+		}
+	}
 	if ok, err := r.scanHead(); err != nil || !ok {
 		return false, err
 	}
@@ -283,7 +323,8 @@ func (r *Reader) refuse(status int, reason string) error {
 // of the answers knows which one it was.
 func (r *Reader) bodyTooLong() error {
 	id, _ := r.PeekField(HeaderID)
-	bad := &Error{Status: 413, Reason: fmt.Sprintf("body of more than %d bytes", r.lim.Body), ID: string(id)}
+	_, command := r.PeekField(HeaderCmd)
+	bad := &Error{Status: 413, Reason: fmt.Sprintf("body of more than %d bytes", r.lim.Body), ID: string(id), Command: command}
 	r.err = bad
 	return bad
 }
