@@ -10,7 +10,7 @@ import (
 )
 
 // TopicSpec says what a topic should be. What is zero is left as it is, or as usual
-// for a new topic.
+// for a new topic, unless Exact is set.
 type TopicSpec struct {
 	Name   string // 1 to 200 letters, digits, . _ ~ : and -
 	Memory bool   // keeps its messages in memory only
@@ -21,6 +21,8 @@ type TopicSpec struct {
 	MaxAge   time.Duration
 	MaxCount int64
 	MaxBytes int64
+	// Exact changes also what is zero here: to a topic without limits that stores messages.
+	Exact bool
 }
 
 func (t *TopicSpec) fields() []field {
@@ -35,14 +37,14 @@ func (t *TopicSpec) fields() []field {
 	if t.Proxy {
 		mask |= maskMemory | maskProxy
 	}
-	all = appendInt(all, wire.HeaderTopicMask, mask)
-	all = appendInt(all, wire.HeaderTopicMaxAge, t.MaxAge.Milliseconds())
-	all = appendInt(all, wire.HeaderTopicMaxCount, t.MaxCount)
-	return appendInt(all, wire.HeaderTopicMaxBytes, t.MaxBytes)
+	all = appendInt(all, t.Exact, wire.HeaderTopicMask, mask)
+	all = appendInt(all, t.Exact, wire.HeaderTopicMaxAge, t.MaxAge.Milliseconds())
+	all = appendInt(all, t.Exact, wire.HeaderTopicMaxCount, t.MaxCount)
+	return appendInt(all, t.Exact, wire.HeaderTopicMaxBytes, t.MaxBytes)
 }
 
 // GroupSpec says what a consume group should be. What is zero is left as it is, or
-// as usual for a new group.
+// as usual for a new group, unless Exact is set.
 type GroupSpec struct {
 	Name string // "" is the default group, named like the topic
 	// Filter selects messages by their tags, part by part: + is one part, * at the end
@@ -64,15 +66,18 @@ type GroupSpec struct {
 	// Start is where a new group begins. The zero Place is where the most advanced
 	// group of the topic is, or the earliest message if there is none.
 	Start Place
-	// Topic is what the topic should be if it has to be made. Its Name is not used.
+	// Topic is what the topic should be. Its Name is not used.
 	Topic TopicSpec
+	// Exact changes also what is zero here: an existing group loses its filter, acks and
+	// the like, and its limits become the usual ones. Start and Topic are not concerned.
+	Exact bool
 }
 
 func (g *GroupSpec) fields(topic, name string) []field {
 	spec := g.Topic
 	spec.Name = topic
 	all := append(spec.fields(), field{Name: wire.HeaderConsumeGroup, Value: name})
-	if g.Filter != "" || g.NoFilter {
+	if g.Filter != "" || g.NoFilter || g.Exact {
 		all = append(all, field{Name: wire.HeaderGroupFilter, Value: g.Filter})
 	}
 	mask := int64(0)
@@ -81,15 +86,16 @@ func (g *GroupSpec) fields(topic, name string) []field {
 			mask |= bit
 		}
 	}
-	all = appendInt(all, wire.HeaderGroupMask, mask)
-	all = appendInt(all, wire.HeaderGroupAckTimeout, g.AckTimeout.Milliseconds())
-	all = appendInt(all, wire.HeaderGroupAckWindow, int64(g.AckWindow))
-	all = appendInt(all, wire.HeaderMaxDeliver, int64(g.MaxDeliver))
+	all = appendInt(all, g.Exact, wire.HeaderGroupMask, mask)
+	all = appendInt(all, g.Exact, wire.HeaderGroupAckTimeout, g.AckTimeout.Milliseconds())
+	all = appendInt(all, g.Exact, wire.HeaderGroupAckWindow, int64(g.AckWindow))
+	all = appendInt(all, g.Exact, wire.HeaderMaxDeliver, int64(g.MaxDeliver))
 	return append(all, g.Start.start...)
 }
 
-func appendInt(all []field, name string, v int64) []field {
-	if v == 0 {
+// appendInt adds a number; a zero only where the specification is exact.
+func appendInt(all []field, exact bool, name string, v int64) []field {
+	if v == 0 && !exact {
 		return all
 	}
 	return append(all, field{Name: name, Value: strconv.FormatInt(v, 10)})
@@ -239,7 +245,7 @@ func (c *Client) groupCommand(ctx context.Context, op, cmd, topic, group string)
 }
 
 // Relocate moves a group, while its consumers stay connected and go on from there.
-// What they hold unsettled is not theirs any more. The reason, which may be empty,
+// What they hold unsettled is no longer theirs. The reason, which may be empty,
 // goes to the server's journal.
 func (c *Client) Relocate(ctx context.Context, topic, group string, to Place, reason string) (GroupInfo, error) {
 	if group == "" {
