@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/rushmore/zbus-go/internal/wire"
 )
@@ -19,6 +20,7 @@ type Client struct {
 	log    *slog.Logger
 	addrs  []address
 	prefix string // of all ids that this client makes
+	began  time.Time
 
 	life     context.Context // ends with Close
 	end      context.CancelFunc
@@ -30,20 +32,22 @@ type Client struct {
 
 	mu        sync.Mutex
 	out       outbox
-	encoder   frameWriter              // of what goes to out
-	waiting   map[uint64]*request      // sent or queued, by number
-	named     map[string]*request      // those whose id the caller chose
-	subs      map[uint64]*Subscription // by key
-	number    uint64                   // of the last request
-	keys      uint64                   // of the last subscription
-	epoch     uint64                   // of the connection, counted from 1
-	connected bool                     // there is one
-	address   string                   // of it
-	lastErr   error                    // why there is none
-	woken     bool                     // a token for the writer is in wake
-	closed    bool                     // by Close
-	room      chan struct{}            // closed when there is room; nil if nobody waits for it
-	quiet     chan struct{}            // closed when no request waits; nil if nobody asks
+	encoder   frameWriter          // of what goes to out
+	waiting   map[uint64]*request  // sent or queued, by number
+	named     map[string]*request  // those whose id the caller chose
+	subs      map[uint64]*intake   // by key
+	intakes   map[string]*intake   // by placeOf; those that leave included
+	extending map[uint64]extension // requests on this connection, by number
+	number    uint64               // of the last request
+	keys      uint64               // of the last subscription
+	epoch     uint64               // of the connection, counted from 1
+	connected bool                 // there is one
+	address   string               // of it
+	lastErr   error                // why there is none
+	woken     bool                 // a token for the writer is in wake
+	closed    bool                 // by Close
+	room      chan struct{}        // closed when there is room; nil if nobody waits for it
+	quiet     chan struct{}        // closed when no request waits; nil if nobody asks
 }
 
 // Dial connects to the first of the addresses that can be reached, and goes on
@@ -77,7 +81,8 @@ func newClient(addrs []address, opts Options) *Client {
 		opts: opts.withDefaults(), addrs: addrs, prefix: strings.ToLower(rand.Text()[:12]),
 		ended: make(chan struct{}), wake: make(chan struct{}, 1),
 		waiting: make(map[uint64]*request), named: make(map[string]*request),
-		subs: make(map[uint64]*Subscription),
+		subs: make(map[uint64]*intake), intakes: make(map[string]*intake), extending: make(map[uint64]extension),
+		began: time.Now(),
 	}
 	c.log, c.encoder.token = c.opts.Log, opts.Token
 	c.life, c.end = context.WithCancel(context.Background())
@@ -115,8 +120,8 @@ func (c *Client) Close() error {
 func (c *Client) Drain(ctx context.Context) error {
 	c.mu.Lock()
 	subs := make([]*Subscription, 0, len(c.subs))
-	for _, s := range c.subs {
-		subs = append(subs, s)
+	for _, in := range c.subs {
+		subs = append(subs, in.members...)
 	}
 	c.mu.Unlock()
 	for _, s := range subs {

@@ -155,6 +155,14 @@ func (c *Client) restore() {
 func (c *Client) disconnected(err error) {
 	c.mu.Lock()
 	c.connected, c.lastErr = false, err
+	clear(c.extending)
+	for _, in := range c.subs {
+		for _, s := range in.members {
+			for _, d := range s.running {
+				d.lose()
+			}
+		}
+	}
 	now := time.Now()
 	var over, again []*request
 	for r := range c.all() {
@@ -216,9 +224,11 @@ func (c *Client) expire(err error) {
 func (c *Client) finish() {
 	c.mu.Lock()
 	c.closed = true
-	for _, s := range c.subs {
-		s.cancel()
-		s.finish((&failure{text: "the client was closed", kinds: []error{ErrClosed}}).error("subscribe", s.target()))
+	for _, in := range c.subs {
+		for _, s := range slices.Clone(in.members) {
+			s.cancel()
+			s.finish((&failure{text: "the client was closed", kinds: []error{ErrClosed}}).error("subscribe", s.target()))
+		}
 	}
 	if c.room != nil {
 		close(c.room) // full is not asked again when it is closed

@@ -31,6 +31,14 @@ type Delivery struct {
 	credit int    // the subscription had left after it
 	handle string // proves to the server whose delivery it is
 	done   atomic.Bool
+	due    atomic.Int64 // when the ack timeout is over, since Client.began; 0: never
+
+	// Guarded by Client.mu.
+	ctx    context.Context         // of the handler; set before it runs
+	cancel context.CancelCauseFunc // ends it, in explicit groups
+	timer  *time.Timer             // does so in time, with NoExtend
+	at     int                     // in Subscription.running
+	lost   bool                    // it is no longer the client's
 }
 
 // read takes what a delivery is from its message, which has come.
@@ -96,7 +104,7 @@ func (d *Delivery) Explicit() bool { return d.s.explicit }
 
 // Ack settles the message for good and returns when that is stored. Of several
 // calls of Ack and Nack only the first counts; the others return nil at once. An error
-// that is ErrConflict says that the delivery is not this one's any more: the
+// that is ErrConflict says that the delivery is no longer this one's: the
 // connection was lost, it took longer than the group's ack timeout, or the group was
 // moved. The message comes again then, perhaps to others.
 func (d *Delivery) Ack(ctx context.Context) error {

@@ -41,9 +41,10 @@
 // group:
 //
 //   - In an explicit group ([GroupSpec].Explicit) a message is done when it was acked.
-//     A handler's nil acks it, an error gives it back for another attempt. What was not
-//     acked when a connection is lost comes again, so a message may be handled more
-//     often than once.
+//     A handler's nil acks it, an error gives it back for another attempt. While a handler
+//     runs, its message's ack timeout is extended; its context ends when the delivery is
+//     no longer its own. What was not acked when a connection is lost comes again, so a
+//     message may be handled more often than once.
 //   - In the others it is done when it has left the server, so it is handled once at
 //     most.
 //
@@ -60,7 +61,7 @@
 //
 // The errors of this package ([ErrNotFound], [ErrUnavailable], …) work with errors.Is,
 // whoever decided on them. Most are an [*Error] with the status and the words of the
-// server. The end of a context is context.Canceled or context.DeadlineExceeded as well.
+// server; what a service answers in place of a result is a [*CallError]. The end of a context is context.Canceled or context.DeadlineExceeded as well.
 //
 // # Other servers
 //

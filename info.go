@@ -39,6 +39,9 @@ type GroupInfo struct {
 	Exclusive bool // one connection at a time
 	Temporary bool // removed when its last consumer leaves
 	Paused    bool
+	// AckTimeout is how long a consumer of an explicit group has for a message; 0 if the
+	// server does not say.
+	AckTimeout time.Duration
 	// Lag is how many messages the group has not consumed. With a filter it may be an
 	// estimate: see Estimated.
 	Lag       int64
@@ -96,6 +99,7 @@ type (
 		Estimated       bool     `json:"messageCountEstimated"`
 		Cursor          int64    `json:"cursor"`
 		InFlight        int      `json:"inFlight"`
+		AckTimeout      int64    `json:"ackTimeout"`
 		ConsumerList    []string `json:"consumerList"`
 		CreatedTime     int64    `json:"createdTime"`
 		LastUpdatedTime int64    `json:"lastUpdatedTime"`
@@ -131,7 +135,8 @@ func (j *groupJSON) info() GroupInfo {
 		Topic: j.TopicName, Name: j.GroupName, Filter: j.Filter,
 		Explicit: j.Mask&maskExplicit != 0, Exclusive: j.Mask&maskExclusive != 0,
 		Temporary: j.Mask&maskTemporary != 0, Paused: j.Mask&maskPause != 0,
-		Lag: j.MessageCount, Estimated: j.Estimated, Cursor: j.Cursor, InFlight: j.InFlight, Consumers: j.ConsumerList,
+		AckTimeout: time.Duration(j.AckTimeout) * time.Millisecond,
+		Lag:        j.MessageCount, Estimated: j.Estimated, Cursor: j.Cursor, InFlight: j.InFlight, Consumers: j.ConsumerList,
 		Created: time.UnixMilli(j.CreatedTime), Updated: time.UnixMilli(j.LastUpdatedTime),
 	}
 }

@@ -186,9 +186,13 @@ func (c *Client) dispatch(l *link) {
 	for i := range l.batch {
 		in := &l.batch[i]
 		if in.class == classDelivery {
-			if s := c.subs[in.n>>generationBits]; s != nil {
-				s.arrived(in, l.epoch)
+			if to := c.subs[in.n>>generationBits]; to != nil {
+				to.arrived(in, l.epoch)
 			}
+			continue
+		}
+		if in.class == classExtend {
+			c.extensionAnswered(in.n, in.status, string(in.m.Body))
 			continue
 		}
 		if in.class == classSettle {

@@ -13,6 +13,7 @@ const (
 	classRequest  = '.' // a reply that is kept
 	classDelivery = '_' // a message of a subscription
 	classSettle   = '~' // nothing, unless a message could not be settled
+	classExtend   = '+' // until when a message is the client's
 )
 
 // loss says what becomes of a request that was sent and whose connection was lost.

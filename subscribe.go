@@ -11,7 +11,9 @@ import (
 // Handler handles one message. In an explicit group nil acks it and an error nacks
 // it, unless the handler has done either itself; elsewhere an error is only logged.
 // A panic is an error. The context ends when the client is closed, not with the
-// subscription: what was begun is finished.
+// subscription: what was begun is finished. In an explicit group it also ends when the
+// delivery is no longer this client's, and the message comes again: the connection was
+// lost, the group was moved, or the ack timeout is over; context.Cause is ErrConflict then.
 type Handler func(ctx context.Context, d *Delivery) error
 
 // SubscribeOptions say how messages are taken. The zero value is good.
@@ -29,6 +31,10 @@ type SubscribeOptions struct {
 	// RetryDelay is how long a message rests after its first attempt has failed. It
 	// doubles with each attempt, up to a minute. Default: 1s.
 	RetryDelay time.Duration
+	// NoExtend lets the group's ack timeout end deliveries that are handled for longer, or
+	// wait for that: the context of the handler has it as its deadline. Otherwise the
+	// client extends what it holds, in an explicit group, until the handler returns.
+	NoExtend bool
 	// Declare, if not nil, makes sure of the topic and the group first, and whenever
 	// the connection or the group was lost. Its Name is not used.
 	Declare *GroupSpec
@@ -63,7 +69,8 @@ func (o *SubscribeOptions) retryDelay(attempt int) time.Duration {
 // closed; then it ends as [Subscription.Close] says. "" is the default group, named
 // like the topic. Topic and group have to exist (ErrNotFound), unless the options
 // declare them. When Subscribe returns, the server knows of the subscription, and it
-// is restored after every loss of the connection.
+// is restored after every loss of the connection. Several subscriptions of a client to one
+// group share its messages fairly, and each ends by itself.
 //
 // In an explicit group each message is handled once or more often, and one whose
 // handling was not confirmed comes again. In the others it is handled once at most:
@@ -116,8 +123,9 @@ func (s *Subscription) pull(ctx context.Context, last *Delivery) (*Delivery, err
 		s.c.mu.Lock()
 		if first {
 			s.settleHandled(last, nil)
+			s.ended(last)
 			s.held--
-			s.renew()
+			s.in.renew()
 		}
 		d, over, err := s.pop(), s.over, s.err
 		s.c.mu.Unlock()
@@ -158,21 +166,13 @@ func (c *Client) subscribe(ctx context.Context, topic, group string, opts Subscr
 		c: c, topic: topic, group: group, handler: handler, explicit: info.Explicit,
 		opts: opts.withDefaults(handler != nil || info.Explicit),
 		done: make(chan struct{}), come: make(chan struct{}, 1),
+		ackTimeout: info.AckTimeout,
 	}
 	s.life, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
+	if f := c.join(ctx, s); f != nil {
 		s.cancel()
-		return nil, (&failure{text: "the client is closed", kinds: []error{ErrClosed}}).error("subscribe", s.target())
+		return nil, f.error("subscribe", s.target())
 	}
-	c.keys++
-	s.key = c.keys
-	c.subs[s.key] = s
-	s.greet()
-	s.renew()
-	c.mu.Unlock()
-	c.nudge()
 	if err := c.barrier(ctx); err != nil {
 		s.stop()
 		if handler == nil && !s.explicit && ctx.Err() != nil {
@@ -261,26 +261,30 @@ func (s *Subscription) finish(err error) {
 	if s.err == nil {
 		s.err = err
 	}
-	delete(s.c.subs, s.key)
+	s.in.remove(s)
 	if !s.stopping {
 		s.stopping = true
 		s.c.handlers.Go(func() { s.drain(false) })
 	}
 }
 
-// drain ends a subscription: leave says that the server is to be told. In an explicit
-// group it is told last, because it takes back what is not settled by then.
+// drain ends a subscription: leave says that the server is to be told, if the client has no
+// other of the group. In an explicit group it is told last, because it takes back what is
+// not settled by then.
 func (s *Subscription) drain(leave bool) {
 	if s.explicit {
 		s.c.mu.Lock()
-		s.discard()
+		s.in.handOver(s)
 		s.c.mu.Unlock()
 		s.rested()
-		if leave {
+	}
+	s.c.mu.Lock()
+	last := leave && s.in.retire(s)
+	s.c.mu.Unlock()
+	if last {
+		if s.explicit {
 			_ = s.c.barrier(s.life) // acks have arrived; without a connection there are none
 		}
-	}
-	if leave {
 		r := s.c.newRequest(classRequest, lossBound)
 		s.c.mu.Lock()
 		r.epoch = s.c.epoch
@@ -294,7 +298,10 @@ func (s *Subscription) drain(leave bool) {
 	}
 	s.c.mu.Lock()
 	s.over = true
-	delete(s.c.subs, s.key)
+	s.in.remove(s)
+	if last {
+		s.in.release()
+	}
 	s.c.mu.Unlock()
 	s.rested()
 	s.cancel()

@@ -24,7 +24,6 @@ const resubscribePause = time.Second
 // ends, it is closed, or the group is gone. It outlives connections.
 type Subscription struct {
 	c        *Client
-	key      uint64
 	topic    string
 	group    string
 	opts     SubscribeOptions // with defaults
@@ -44,37 +43,24 @@ type Subscription struct {
 	workers     int           // goroutines that handle
 	idle        chan struct{} // closed when the two above are 0; nil if nobody waits for that
 
-	// Credit. What is held and what may still come is never more than the window.
-	queue      []*Delivery // came; those from head on are not yet handled
-	head       int
-	held       int    // in queue or being handled
-	granted    int    // by the latest request
-	left       int    // of it, as far as is known
-	generation uint64 // of it
+	in         *intake       // of the group, which other subscriptions may share
+	ackTimeout time.Duration // of the group, in explicit ones; 0: unknown
+
+	// What is held is never more than the window, but for what others that end have left.
+	queue   []*Delivery // came; those from head on are not yet handled
+	head    int
+	held    int         // in queue or being handled
+	running []*Delivery // being handled, in explicit groups, each at its index at
 }
 
-// arrived takes a delivery, or the refusal of a request for them. Called with c.mu
-// held.
-func (s *Subscription) arrived(in *incoming, epoch uint64) {
-	if s.over || s.stopping && s.explicit {
-		return
-	}
-	latest := in.n&generationMask == s.generation&generationMask
-	if in.status != 200 {
-		if latest {
-			s.refused(in.status, string(in.m.Body))
-		}
-		return
-	}
-	d := in.d
+// take takes a delivery. Called with c.mu held.
+func (s *Subscription) take(d *Delivery, epoch uint64) {
 	d.s, d.epoch, d.Group = s, epoch, s.group
-	s.held++
-	if latest {
-		s.left = d.credit
+	if s.explicit && s.ackTimeout > 0 {
+		d.due.Store(int64(s.c.clock() + s.ackTimeout))
 	}
+	s.held++
 	s.queue = append(s.queue, d)
-	s.renew()
-	s.serve()
 }
 
 // serve has what is queued handled. Called with c.mu held.
@@ -91,61 +77,10 @@ func (s *Subscription) serve() {
 	}
 }
 
-// renew asks for more when half of what was asked for has come, unless that much is
-// still to be handled. Called with c.mu held.
-func (s *Subscription) renew() {
-	if s.over || s.stopping || !s.c.connected || 2*s.left > s.granted {
-		return
-	}
-	room := s.opts.Window - s.held - s.left
-	if room <= 0 || s.left > 0 && (room <= s.left || room < s.opts.Window/4) {
-		return
-	}
-	s.generation++
-	s.granted, s.left = room, room
-	s.c.post(wire.CmdConsume, s.c.epoch, func(w *frameWriter) {
-		w.id(s.c.prefix, classDelivery, s.key<<generationBits|s.generation&generationMask)
-		w.field(wire.HeaderTopic, s.topic)
-		w.field(wire.HeaderConsumeGroup, s.group)
-		w.int(wire.HeaderWindow, int64(room))
-		w.body(nil)
-	})
-}
-
-// restore subscribes on a new connection. What came by the old one and is not being
-// handled comes again, if the group is explicit. Called with c.mu held.
-func (s *Subscription) restore() {
-	if s.over || s.stopping {
-		return
-	}
-	if s.explicit {
-		s.discard()
-	}
-	s.again()
-}
-
 // discard forgets what is queued. Called with c.mu held.
 func (s *Subscription) discard() {
 	s.held -= len(s.queue) - s.head
 	s.queue, s.head = nil, 0
-}
-
-// again asks for messages as if for the first time, after making sure of topic and
-// group if the subscriber wants that. Called with c.mu held.
-func (s *Subscription) again() {
-	s.granted, s.left = 0, 0
-	if s.opts.Declare != nil {
-		s.c.number++
-		s.c.post(wire.CmdDeclare, s.c.epoch, func(w *frameWriter) {
-			w.id(s.c.prefix, classRequest, s.c.number)
-			for _, f := range s.opts.Declare.fields(s.topic, s.group) {
-				w.field(f.Name, f.Value)
-			}
-			w.body(nil)
-		})
-	}
-	s.greet()
-	s.renew()
 }
 
 // greet says what the server is to know of the subscriber. Called with c.mu held.
@@ -153,27 +88,6 @@ func (s *Subscription) greet() {
 	if s.opts.greet != nil {
 		s.opts.greet(s.c)
 	}
-}
-
-// refused hears that the server gives nothing: the group is gone, or it is not for
-// this client now. Called with c.mu held.
-func (s *Subscription) refused(status int, text string) {
-	s.granted, s.left = 0, 0
-	gone := status == 404 && s.opts.Declare == nil
-	if gone || status == 400 || status == 403 || !s.established {
-		s.finish(answered("subscribe", s.target(), status, text))
-		return
-	}
-	s.c.log.Warn("zbus subscription refused, it is tried again", "topic", s.topic, "group", s.group, "status", status, "text", text)
-	epoch := s.c.epoch
-	time.AfterFunc(resubscribePause, func() {
-		s.c.mu.Lock()
-		if s.c.connected && s.c.epoch == epoch && !s.stopping {
-			s.again()
-		}
-		s.c.mu.Unlock()
-		s.c.nudge()
-	})
 }
 
 // work handles what is queued, until there is nothing.
@@ -195,8 +109,9 @@ func (s *Subscription) next(last *Delivery, err error) *Delivery {
 	c.mu.Lock()
 	if last != nil {
 		s.settleHandled(last, err)
+		s.ended(last)
 		s.held--
-		s.renew()
+		s.in.renew()
 	}
 	wake := len(c.out.frames) > 0 && c.wakeLocked()
 	d := s.pop()
@@ -219,11 +134,23 @@ func (s *Subscription) pop() *Delivery {
 	if s.head == len(s.queue) || lost {
 		return nil
 	}
-	d := s.queue[s.head]
-	s.queue[s.head] = nil
-	if s.head++; s.head == len(s.queue) {
+	var d *Delivery
+	for d == nil && s.head < len(s.queue) {
+		d, s.queue[s.head] = s.queue[s.head], nil
+		s.head++
+		if s.explicit && (d.lost || d.expired(s.c.clock())) { // it comes again
+			s.held--
+			d = nil
+		}
+	}
+	if s.head == len(s.queue) {
 		s.queue, s.head = s.queue[:0], 0
 	}
+	if d == nil {
+		s.in.renew()
+		return nil
+	}
+	s.begin(d)
 	return d
 }
 
@@ -263,5 +190,5 @@ func (s *Subscription) call(d *Delivery) (err error) {
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
 		}
 	}()
-	return s.handler(s.life, d)
+	return s.handler(d.ctx, d)
 }
