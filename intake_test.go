@@ -175,3 +175,44 @@ func TestDrainWithSeveralSubscriptionsSettlesWhatWasHandled(t *testing.T) {
 	counts.all(t, 2000)
 	counts.once(t)
 }
+
+// What a server takes for consumed is handled by the subscription that has it; the end of
+// the client does not wait for that.
+func TestCloseEndsTheHandlersOfASubscriptionThatHasLeft(t *testing.T) {
+	t.Parallel()
+	c := dial(t, zbustest.Start(t).Addr, zbus.Options{})
+	declare(t, c, "log")
+	began := make(chan int, 2)
+	var subs [2]*zbus.Subscription
+	for i := range subs {
+		sub, err := c.Subscribe(within(t), "log", "", zbus.SubscribeOptions{}, func(ctx context.Context, _ *zbus.Delivery) error {
+			began <- i
+			<-ctx.Done()
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		subs[i] = sub
+	}
+	publish(t, c, "log", 2)
+	receive(t, "a message", began)
+	receive(t, "another one", began)
+	left := make(chan error, 1)
+	go func() { left <- subs[0].Close() }()
+	await(t, "it has left", func() bool {
+		select {
+		case <-left:
+			t.Error("its handler still runs")
+			return true
+		default:
+		}
+		return c.Ping(within(t)) == nil
+	})
+	closed := make(chan error, 1)
+	go func() { closed <- c.Close() }()
+	if err := receive(t, "the end of the client", closed); err != nil {
+		t.Error(err)
+	}
+	receive(t, "the end of the subscription", left)
+}

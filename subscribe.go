@@ -189,7 +189,8 @@ func (c *Client) subscribe(ctx context.Context, topic, group string, opts Subscr
 		return nil, err
 	}
 	release := context.AfterFunc(ctx, s.stop)
-	context.AfterFunc(s.life, func() { release() })
+	closed := context.AfterFunc(c.life, s.cancel) // also when it has left its intake
+	context.AfterFunc(s.life, func() { release(); closed() })
 	return s, nil
 }
 
