@@ -53,8 +53,10 @@ func (s *Server) forget(c *countedConn) {
 	c.account.leave()
 }
 
-// mostLingering is how many refused connections are read from at a time.
-const mostLingering = 64
+// mostLingering is how many refused connections are read from at a time. Each takes a file
+// beyond those of the connections that are let in: with many there would be none left for the
+// next connection, which would get no answer.
+const mostLingering = 16
 
 // refuse answers a connection that is not let in, in words that both the native protocol
 // and HTTP know. It does not wait for it.
