@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -172,5 +173,16 @@ func TestPagesOfOtherSitesChangeNothingBehindAProxy(t *testing.T) {
 		} else if resp.StatusCode != x.status {
 			t.Errorf("%s: %d %s", x.name, resp.StatusCode, body)
 		}
+	}
+}
+
+func TestWhatIsNoRequestIsTheCallersFault(t *testing.T) {
+	s := behind(t, show)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	_, err := s.client.Request(ctx, "web", zbus.Message{Body: []byte("hello")})
+	var e *zbus.CallError
+	if !errors.As(err, &e) || e.Status != 400 {
+		t.Errorf("%v", err)
 	}
 }

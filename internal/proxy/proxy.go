@@ -111,7 +111,7 @@ func (p *Proxy) Run(ctx context.Context) error {
 func (p *Proxy) serve(ctx context.Context, d *zbus.Delivery) (*zbus.Message, error) {
 	req, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(d.Body)))
 	if err != nil {
-		return nil, fmt.Errorf("not an HTTP request: %w", err)
+		return nil, &zbus.CallError{Status: http.StatusBadRequest, Code: "bad_call", Message: "not an HTTP request: " + err.Error()}
 	}
 	limit, err := strconv.ParseInt(d.Header("max_answer"), 10, 64)
 	if err != nil || limit <= 0 {
