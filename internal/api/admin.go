@@ -56,7 +56,7 @@ func ServerOf(info ServerInfo, b *broker.Broker, s *stats.Sampler) Server {
 		bytes += def.Bytes
 	}
 	d.Messages, d.Bytes = count(messages), count(bytes)
-	total, _, _ := s.Total()
+	total, _ := s.Total()
 	d.Rates = Rates{In: total.In, Out: total.Out}
 	return d
 }
@@ -111,7 +111,7 @@ func (h *handler) GetStats(_ context.Context, r GetStatsRequestObject) (GetStats
 // PointOf describes what happened in one interval.
 func PointOf(p stats.Point) StatsPoint {
 	return StatsPoint{
-		Time: p.Time.UTC().Truncate(time.Millisecond), In: p.In, Out: p.Out, Calls: p.Calls, Lag: count(p.Lag),
+		Time: p.Time.UTC().Truncate(time.Millisecond), In: p.In, Out: p.Out, Calls: p.Calls, Lag: count(p.Lag), LagExact: p.Exact,
 		Connections: int(p.Connections), Backlog: count(p.Backlog),
 	}
 }

@@ -864,7 +864,7 @@ type Group struct {
 	// DeadLetters Messages that reached `maxDeliver` and whose dead letters are not stored yet. Absent when there are none.
 	DeadLetters *DeadLetters `json:"deadLetters,omitempty"`
 
-	// Drain Milliseconds until there is no lag, at the rates of now. Absent when it grows or nothing moves.
+	// Drain Milliseconds until there is no lag, at the rates of the last minute, `out` less `in`. Absent when it grows or nothing moves.
 	Drain *int64 `json:"drain,omitempty"`
 
 	// Ephemeral Removed when its last consumer is gone.
@@ -875,6 +875,9 @@ type Group struct {
 
 	// Filter Empty lets everything through.
 	Filter string `json:"filter"`
+
+	// In Messages a second that are published and pass the filter, over the last minute. An estimate where more come than are looked at.
+	In float64 `json:"in"`
 
 	// InFlight Delivered and not yet acked.
 	//
@@ -900,7 +903,10 @@ type Group struct {
 	// MaxDeliver Deliveries after which a message is dead; 0 is no limit.
 	MaxDeliver int64  `json:"maxDeliver"`
 	Name       string `json:"name"`
-	Paused     bool   `json:"paused"`
+
+	// Out Messages a second that are delivered for the first time, over the last minute.
+	Out    float64 `json:"out"`
+	Paused bool    `json:"paused"`
 
 	// Rate Deliveries a second over the last ten seconds.
 	Rate float64 `json:"rate"`
@@ -1617,10 +1623,13 @@ type StatsPoint struct {
 	// In Messages published a second.
 	In float64 `json:"in"`
 
-	// Lag Messages between the cursors and the ends of the logs, all groups together, filters aside.
+	// Lag Messages that all groups together have still to settle and that pass their filters.
 	//
 	// Examples: 1204551
 	Lag Count `json:"lag"`
+
+	// LagExact False when a part of `lag` is an estimate.
+	LagExact bool `json:"lagExact"`
 
 	// Out Messages delivered a second.
 	Out float64 `json:"out"`

@@ -8,17 +8,18 @@ import (
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/stats"
 )
 
 // groupOf describes a group.
 func (h *handler) groupOf(ctx context.Context, g *broker.Group, lagBudget int) (Group, error) {
-	return GroupOf(ctx, g, h.stats.Group(g), h.stats.Topic(g.Topic()).In, lagBudget)
+	return GroupOf(ctx, g, h.stats.Group(g), h.stats.Flow(g), lagBudget)
 }
 
 // GroupOf describes a group. rate is how many messages a second are delivered to
-// it, incoming how many its topic gets. To count the lag of a filtered group at
+// it, flow what comes to it and goes out. To count the lag of a filtered group at
 // most lagBudget messages are looked at.
-func GroupOf(ctx context.Context, g *broker.Group, rate, incoming float64, lagBudget int) (Group, error) {
+func GroupOf(ctx context.Context, g *broker.Group, rate float64, flow stats.Flow, lagBudget int) (Group, error) {
 	info := g.Info()
 	lag, exact := g.Lag(lagBudget)
 	d := Group{
@@ -29,7 +30,7 @@ func GroupOf(ctx context.Context, g *broker.Group, rate, incoming float64, lagBu
 		Cursor:    count(info.Cursor), Lag: count(lag), LagExact: exact,
 		InFlight: count(info.InFlight), Returned: count(info.Returned), Consumers: info.Consumers,
 		AckTimeout: g.AckTimeout(), AckWindow: g.AckWindow(), MaxDeliver: info.MaxDeliver,
-		Version: g.Version(), Rate: rate,
+		Version: g.Version(), Rate: rate, In: flow.In, Out: flow.Out,
 		Created: at(info.Created), Updated: at(info.Updated), Creator: info.Creator,
 	}
 	if info.Mask&broker.MaskAck != 0 {
@@ -56,18 +57,14 @@ func GroupOf(ctx context.Context, g *broker.Group, rate, incoming float64, lagBu
 		seconds = max(0, float64(time.Now().UnixMilli()-since)/1000)
 	}
 	d.LagSeconds = &seconds
-	d.Drain = Drain(lag, rate, incoming, info.Filter == "")
+	d.Drain = Drain(lag, flow)
 	return d, nil
 }
 
 // Drain is the time until a lag is worked off, in milliseconds, or nil when it never
-// will be at these rates. Of what comes in, a filter may shut out any part; that is
-// not known, so it is taken not to; all says that there is no filter.
-func Drain(lag int64, rate, incoming float64, all bool) *int64 {
-	if !all {
-		incoming = 0
-	}
-	net := rate - incoming
+// will be at these rates.
+func Drain(lag int64, flow stats.Flow) *int64 {
+	net := flow.Out - flow.In
 	switch {
 	case lag == 0:
 		return new(int64)

@@ -16,7 +16,7 @@ func (h *handler) planOf(ctx context.Context, p *broker.Plan) Plan {
 		Id: p.ID, Topic: g.Topic().Name(), Group: g.Name(), From: count(p.From.Cursor), To: count(p.To),
 		Again: count(p.Again), Skipped: count(p.Skipped), Matching: count(p.Matching), Exact: p.Exact, Bytes: count(p.Bytes),
 		InFlight: count(p.InFlight), Consumers: p.Consumers, First: messagesOf(p.First), Last: messagesOf(p.Last),
-		Pending: optional(count(p.Pending)), Drain: Drain(p.Pending, h.stats.Group(g), 0, true),
+		Pending: optional(count(p.Pending)), Drain: Drain(p.Pending, h.stats.Flow(g)),
 		Version: p.Version, Tolerance: count(p.Tolerance), Created: at(p.Created), Expires: at(p.Expires),
 	}
 	if ms, err := g.Topic().TimeAt(ctx, p.To); err == nil && ms > 0 {

@@ -64,7 +64,7 @@ var rules = map[string]rule{
 		never:   []string{"database/sql"},
 	},
 	// Rates are sampled once for all who show them.
-	"internal/stats": {ours: []string{"internal/broker"}, never: []string{"net", "net/http", "database/sql"}},
+	"internal/stats": {ours: []string{"internal/broker", "internal/storage"}, never: []string{"net", "net/http", "database/sql"}},
 	"internal/metrics": {
 		ours:    []string{"internal/broker", "internal/condition", "internal/rpc", "internal/stats", "internal/storage"},
 		modules: []string{"github.com/prometheus/client_golang"},

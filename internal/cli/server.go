@@ -169,7 +169,7 @@ func (i *invocation) printPoint(d decoded[apiclient.StatsPoint]) error {
 	}
 	v := d.value
 	_, err := fmt.Fprintf(i.out, "%-*s %9s %9s %9s %12s %12s %12s\n", len(timeFormat), i.when(v.Time),
-		rate(v.In), rate(v.Out), rate(v.Calls), count(v.Lag), number(v.Connections), size(v.Backlog))
+		rate(v.In), rate(v.Out), rate(v.Calls), mark(!v.LagExact, "~")+count(v.Lag), number(v.Connections), size(v.Backlog))
 	return err
 }
 

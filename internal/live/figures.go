@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/stats"
 )
 
 // The most that a channel has.
@@ -19,6 +20,9 @@ const (
 	maxAudit    = 100
 )
 
+// readTime is how long a round may read to see how far groups are behind.
+const readTime = 150 * time.Millisecond
+
 // maker makes the figures of a channel. same is what to compare with the last ones to
 // see whether something happened; nil: data itself.
 type maker func(f *figures, ctx context.Context, key channelKey) (data, same any, err error)
@@ -26,22 +30,22 @@ type maker func(f *figures, ctx context.Context, key channelKey) (data, same any
 // figures makes figures. It is owned by the goroutine of Hub.Run.
 type figures struct {
 	hub  *Hub
-	lags lags
+	lags *stats.Lags
 
 	newest  int64            // id of the newest audit entry
 	entries []api.AuditEntry // nil before the first look
 }
 
-func newFigures(h *Hub) *figures { return &figures{hub: h, lags: newLags()} }
+func newFigures(h *Hub) *figures { return &figures{hub: h, lags: stats.NewLags(readTime)} }
 
 // round makes the figures of all channels after a sample, and gives those that differ
 // from the last ones to their viewers. Everybody else gets a beat.
 func (f *figures) round(ctx context.Context) {
-	f.lags.begin()
+	f.lags.Begin()
 	for _, c := range f.hub.watched(false) {
 		f.show(ctx, c)
 	}
-	f.lags.end()
+	f.lags.End()
 	sockets := f.hub.all()
 	if len(sockets) == 0 {
 		return
@@ -65,7 +69,7 @@ func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
 
 // begin makes the first figures of channels that somebody has just begun to watch.
 func (f *figures) begin(ctx context.Context) {
-	f.lags.begin()
+	f.lags.Begin()
 	for _, c := range f.hub.watched(true) {
 		f.show(ctx, c)
 	}
@@ -155,22 +159,23 @@ func (h *Hub) viewers(c *channel, fig *figure) []*watch {
 // serverFigures are those of the server.
 type serverFigures struct {
 	api.Server
-	Calls   float64         `json:"calls"`
-	Lag     api.Count       `json:"lag"`
-	Backlog api.Count       `json:"backlog"`
-	Point   *api.StatsPoint `json:"point,omitempty"`
+	Calls    float64         `json:"calls"`
+	Lag      api.Count       `json:"lag"`
+	LagExact bool            `json:"lagExact"`
+	Backlog  api.Count       `json:"backlog"`
+	Point    *api.StatsPoint `json:"point,omitempty"`
 }
 
 func (f *figures) server(context.Context, channelKey) (data, same any, err error) {
 	o := &f.hub.opts
-	_, calls, lag := o.Stats.Total()
+	_, calls := o.Stats.Total()
 	d := serverFigures{
 		Server: api.ServerOf(o.Server(), o.Broker, o.Stats),
-		Calls:  calls, Lag: decimal(lag), Backlog: decimal(o.Broker.Backlog()),
+		Calls:  calls, Lag: decimal(0), LagExact: true, Backlog: decimal(o.Broker.Backlog()),
 	}
 	if p, ok := o.Stats.Newest(); ok {
 		point := api.PointOf(p)
-		d.Point = &point
+		d.Lag, d.LagExact, d.Point = point.Lag, point.LagExact, &point
 	}
 	return d, nil, nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/api"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/stats"
 )
 
 // topicFigures are what is shown of a topic. Groups is their number, or the groups.
@@ -39,6 +40,8 @@ type groupFigures struct {
 	LagExact   bool           `json:"lagExact"`
 	LagSeconds float64        `json:"lagSeconds"`
 	Rate       float64        `json:"rate"`
+	In         float64        `json:"in"`
+	Out        float64        `json:"out"`
 	Drain      *int64         `json:"drain,omitempty"`
 	InFlight   api.Count      `json:"inFlight"`
 	Returned   api.Count      `json:"returned"`
@@ -73,11 +76,11 @@ func (f *figures) topicRow(t *broker.Topic) topicFigures {
 }
 
 // lagsMost notes a group that is further behind than those before.
-func (d *topicFigures) lagsMost(l *lagging) bool {
-	if l.lag <= d.worst {
+func (d *topicFigures) lagsMost(l *stats.Lagging) bool {
+	if l.Lag <= d.worst {
 		return false
 	}
-	d.worst, d.WorstLag, d.WorstLagGroup = l.lag, decimal(l.lag), l.group.Name()
+	d.worst, d.WorstLag, d.WorstLagGroup = l.Lag, decimal(l.Lag), l.Group.Name()
 	return true
 }
 
@@ -89,14 +92,14 @@ func (f *figures) topics(ctx context.Context, _ channelKey) (data, same any, err
 		d := f.topicRow(t)
 		groups := t.Groups()
 		d.Groups = len(groups)
-		var worst *lagging
+		var worst *stats.Lagging
 		for _, g := range groups {
-			if l := f.lags.of(g); d.lagsMost(l) {
+			if l := f.lags.Of(g); d.lagsMost(l) {
 				worst = l
 			}
 		}
 		if worst != nil {
-			d.WorstLagSeconds = round1(f.lags.seconds(ctx, worst))
+			d.WorstLagSeconds = round1(f.lags.Seconds(ctx, worst))
 		}
 		list[i] = d
 	}
@@ -108,7 +111,7 @@ func (f *figures) topic(ctx context.Context, key channelKey) (data, same any, er
 	d := f.topicRow(key.topic)
 	list := []groupFigures{}
 	for _, g := range key.topic.Groups() {
-		l := f.lags.of(g)
+		l := f.lags.Of(g)
 		row := f.groupRow(ctx, l)
 		if d.lagsMost(l) {
 			d.WorstLagSeconds = row.LagSeconds
@@ -129,7 +132,7 @@ func (f *figures) groups(ctx context.Context, _ channelKey) (data, same any, err
 			if len(list) == maxGroups {
 				return groupList{list}, nil, nil
 			}
-			row := f.groupRow(ctx, f.lags.of(g))
+			row := f.groupRow(ctx, f.lags.Of(g))
 			row.Topic = t.Name()
 			list = append(list, row)
 		}
@@ -137,14 +140,14 @@ func (f *figures) groups(ctx context.Context, _ channelKey) (data, same any, err
 	return groupList{list}, nil, nil
 }
 
-func (f *figures) groupRow(ctx context.Context, l *lagging) groupFigures {
-	g, info := l.group, &l.info
-	rate, incoming := f.hub.opts.Stats.Group(g), f.hub.opts.Stats.Topic(g.Topic()).In
+func (f *figures) groupRow(ctx context.Context, l *stats.Lagging) groupFigures {
+	g, info := l.Group, &l.Info
+	rate, flow := f.hub.opts.Stats.Group(g), f.hub.opts.Stats.Flow(g)
 	d := groupFigures{
 		Name: info.Name, Filter: info.Filter, Paused: info.Mask&broker.MaskPause != 0, Settle: "auto",
-		Cursor: decimal(info.Cursor), Lag: decimal(l.lag), LagExact: l.exact,
-		LagSeconds: round1(f.lags.seconds(ctx, l)),
-		Rate:       round2(rate), Drain: api.Drain(l.lag, rate, incoming, info.Filter == ""),
+		Cursor: decimal(info.Cursor), Lag: decimal(l.Lag), LagExact: l.Exact,
+		LagSeconds: round1(f.lags.Seconds(ctx, l)),
+		Rate:       round2(rate), Drain: api.Drain(l.Lag, flow), In: round2(flow.In), Out: round2(flow.Out),
 		InFlight: decimal(int64(info.InFlight)), Returned: decimal(int64(info.Returned)),
 		Consumers: len(info.Consumers), Version: g.Version(),
 	}

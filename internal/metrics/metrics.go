@@ -16,6 +16,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/condition"
 	"github.com/rushmore/zbus-go/internal/rpc"
+	"github.com/rushmore/zbus-go/internal/stats"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -23,6 +24,7 @@ import (
 type Options struct {
 	Broker      *broker.Broker
 	Calls       *rpc.Table
+	Stats       *stats.Sampler
 	Version     string
 	Conditions  *condition.Board
 	Connections func() int64
@@ -87,12 +89,13 @@ type (
 type groupFigures struct {
 	broker.GroupInfo
 	broker.GroupCounts
-	behind int64
+	lag stats.Lag
 }
 
 // collector reads the broker when it is asked to.
 type collector struct {
 	broker   *broker.Broker
+	stats    *stats.Sampler
 	board    *condition.Board
 	holds    *prometheus.Desc // a series for each condition
 	refusals *prometheus.Desc // a series for each limit
@@ -109,7 +112,7 @@ func newCollector(o Options) *collector {
 	info := prometheus.NewDesc("zbus_build_info", "The version that runs; always 1.", []string{"version"}, nil)
 	holds := prometheus.NewDesc("zbus_condition", "What is wrong right now; always 1.", []string{"kind", "subject", "severity"}, nil)
 	refusals := prometheus.NewDesc("zbus_refused_total", "Connections, streams and requests refused by a limit.", []string{"limit"}, nil)
-	c := &collector{refusals: refusals, refused: o.Refused, broker: b, board: o.Conditions, holds: holds, build: prometheus.MustNewConstMetric(info, gauge, 1, o.Version)}
+	c := &collector{refusals: refusals, refused: o.Refused, broker: b, stats: o.Stats, board: o.Conditions, holds: holds, build: prometheus.MustNewConstMetric(info, gauge, 1, o.Version)}
 	all := func(kind prometheus.ValueType, name, help string, read func() float64) {
 		c.all = append(c.all, figure{prometheus.NewDesc(name, help, nil, nil), kind, read})
 	}
@@ -156,7 +159,9 @@ func newCollector(o Options) *collector {
 	group(counter, "zbus_group_dead_messages_total", "Dead letters stored, of messages that were delivered too often.", func(g *groupFigures) float64 { return float64(g.Dead) })
 	group(counter, "zbus_group_damaged_messages_total", "Messages not delivered because they are damaged or missing.", func(g *groupFigures) float64 { return float64(g.Damaged) })
 	group(counter, "zbus_group_ack_timeouts_total", "Deliveries that were not acked in time.", func(g *groupFigures) float64 { return float64(g.Timeouts) })
-	group(gauge, "zbus_group_lag_messages", "Messages from the cursor to the end of the log, whatever the filter says of them.", func(g *groupFigures) float64 { return float64(g.behind) })
+	group(gauge, "zbus_group_lag_messages", "Messages that pass the filter and have still to be settled; see zbus_group_lag_estimated.", func(g *groupFigures) float64 { return float64(g.lag.Messages) })
+	group(gauge, "zbus_group_lag_estimated", "1 while zbus_group_lag_messages is scaled up from a part that was counted.", func(g *groupFigures) float64 { return truth(!g.lag.Exact) })
+	group(gauge, "zbus_group_oldest_seconds", "Age of the next message to settle; 0 when there is none.", func(g *groupFigures) float64 { return g.lag.Seconds })
 	group(gauge, "zbus_group_in_flight_messages", "Deliveries that wait for their ack.", func(g *groupFigures) float64 { return float64(g.InFlight) })
 	group(gauge, "zbus_group_unburied_messages", "Messages that were delivered too often and whose dead letters are not stored yet.", func(g *groupFigures) float64 { return float64(g.DeadLetters.Waiting) })
 	group(gauge, "zbus_group_consumers", "Consumers.", func(g *groupFigures) float64 { return float64(len(g.Consumers)) })
@@ -203,7 +208,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 			out <- prometheus.MustNewConstMetric(f.desc, f.kind, f.read(t), t.Name())
 		}
 		for _, g := range t.Groups() {
-			figures := &groupFigures{GroupInfo: g.Info(), GroupCounts: g.Counts(), behind: g.Behind()}
+			figures := &groupFigures{GroupInfo: g.Info(), GroupCounts: g.Counts(), lag: c.stats.Lag(g)}
 			for _, f := range c.groups {
 				out <- prometheus.MustNewConstMetric(f.desc, f.kind, f.read(figures), t.Name(), g.Name())
 			}

@@ -20,6 +20,10 @@ const (
 	fineKept  = 900  // one a second: 15 minutes
 	coarse    = 15   // samples that make one coarse point
 	roughKept = 5760 // one every 15 seconds: 24 hours
+
+	// What a sample may read of the logs to see what passes filters, for all topics
+	// and groups together.
+	reading = 20 * time.Millisecond
 )
 
 // Point is what happened in one interval.
@@ -28,7 +32,8 @@ type Point struct {
 	In          float64   // messages published a second
 	Out         float64   // messages delivered a second
 	Calls       float64   // messages published to topics for calls a second
-	Lag         int64     // messages between all cursors and the ends of their logs
+	Lag         int64     // messages that all groups have still to settle
+	Exact       bool      // whether Lag is not an estimate
 	Connections int64
 	Backlog     int64 // bytes that wait for the storage writer
 }
@@ -40,23 +45,25 @@ type Rates struct{ In, Out float64 }
 type Sampler struct {
 	broker      *broker.Broker
 	connections func() int64
+	lags        *Lags // owned by Run
+	flows       flows // owned by Run
 
 	mu     sync.RWMutex
-	topics map[*broker.Topic]*series // guarded by mu
-	groups map[*broker.Group]*series // guarded by mu
-	total  Rates                     // guarded by mu
-	calls  float64                   // guarded by mu: as total, of calls
-	lag    int64                     // guarded by mu
-	fine   ring                      // guarded by mu
-	rough  ring                      // guarded by mu
-	next   chan struct{}             // guarded by mu: closed by the next sample
+	topics map[*broker.Topic]*series      // guarded by mu
+	groups map[*broker.Group]*groupSeries // guarded by mu
+	total  Rates                          // guarded by mu
+	calls  float64                        // guarded by mu: as total, of calls
+	fine   ring                           // guarded by mu
+	rough  ring                           // guarded by mu
+	next   chan struct{}                  // guarded by mu: closed by the next sample
 }
 
 // New makes a Sampler. connections says how many connections there are.
 func New(b *broker.Broker, connections func() int64) *Sampler {
 	return &Sampler{
 		broker: b, connections: connections,
-		topics: map[*broker.Topic]*series{}, groups: map[*broker.Group]*series{},
+		lags: NewLags(reading), flows: flows{map[*broker.Topic]int64{}, map[*broker.Group]*passing{}},
+		topics: map[*broker.Topic]*series{}, groups: map[*broker.Group]*groupSeries{},
 		fine: ring{kept: fineKept}, rough: ring{kept: roughKept},
 		next: make(chan struct{}),
 	}
@@ -66,40 +73,57 @@ func New(b *broker.Broker, connections func() int64) *Sampler {
 func (s *Sampler) Run(ctx context.Context) error {
 	tick := time.NewTicker(Interval)
 	defer tick.Stop()
-	s.sample(time.Now())
+	s.sample(ctx, time.Now())
 	for {
 		select {
 		case now := <-tick.C:
-			s.sample(now)
+			s.sample(ctx, now)
 		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
-// sample looks at all counters once.
-func (s *Sampler) sample(now time.Time) {
+// looked is what a sample found of a group.
+type looked struct {
+	group  *broker.Group
+	counts broker.GroupCounts
+	filter string
+	came   int64
+	lag    Lag
+}
+
+// sample looks at all counters once. What it reads of the logs is read before it holds
+// the lock.
+func (s *Sampler) sample(ctx context.Context, now time.Time) {
 	topics := s.broker.Topics()
+	groups := make([][]looked, len(topics))
+	until := time.Now().Add(reading)
+	s.lags.Begin()
+	for i, t := range topics {
+		groups[i] = s.look(ctx, t, until)
+	}
+	s.lags.End()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := Point{Time: now, Connections: s.connections(), Backlog: s.broker.Backlog()}
+	p := Point{Time: now, Connections: s.connections(), Backlog: s.broker.Backlog(), Exact: true}
 	s.total, s.calls = Rates{}, 0
-	seenTopics, seenGroups := make(map[*broker.Topic]*series, len(topics)), make(map[*broker.Group]*series)
-	for _, t := range topics {
+	seenTopics, seenGroups := make(map[*broker.Topic]*series, len(topics)), make(map[*broker.Group]*groupSeries)
+	for i, t := range topics {
 		in := follow(s.topics, t)
 		in.add(now, t.Published())
 		seenTopics[t] = in
-		out := 0.0
-		for _, g := range t.Groups() {
-			d := follow(s.groups, g)
-			d.add(now, g.Counts().Delivered)
-			seenGroups[g] = d
-			out += d.rate()
-			p.Out += d.last()
-			p.Lag += g.Behind()
+		in.out = 0
+		for _, l := range groups[i] {
+			x := follow(s.groups, l.group)
+			x.add(now, l)
+			seenGroups[l.group] = x
+			in.out += x.delivered.rate()
+			p.Out += x.delivered.last()
+			p.Lag += l.lag.Messages
+			p.Exact = p.Exact && l.lag.Exact
 		}
-		in.out = out
-		s.total.Out += out
+		s.total.Out += in.out
 		s.total.In += in.rate()
 		p.In += in.last()
 		if t.Calls() {
@@ -107,7 +131,8 @@ func (s *Sampler) sample(now time.Time) {
 			s.calls += in.rate()
 		}
 	}
-	s.topics, s.groups, s.lag = seenTopics, seenGroups, p.Lag
+	s.topics, s.groups = seenTopics, seenGroups
+	s.flows.forget(seenTopics, seenGroups)
 	s.fine.add(p)
 	if s.fine.added%coarse == 0 {
 		s.rough.add(mean(s.fine.last(coarse)))
@@ -116,12 +141,38 @@ func (s *Sampler) sample(now time.Time) {
 	s.next = make(chan struct{})
 }
 
+// look looks at the groups of a topic.
+func (s *Sampler) look(ctx context.Context, t *broker.Topic, until time.Time) []looked {
+	groups := t.Groups()
+	s.flows.look(ctx, t, groups, until)
+	list := make([]looked, len(groups))
+	for i, g := range groups {
+		l := s.lags.Of(g)
+		list[i] = looked{
+			group: g, counts: g.Counts(), filter: l.Info.Filter, came: s.flows.came(t, g),
+			lag: Lag{Messages: l.Lag, Exact: l.Exact, Seconds: s.lags.Seconds(ctx, l)},
+		}
+	}
+	return list
+}
+
+// add takes what was found of a group.
+func (x *groupSeries) add(now time.Time, l looked) {
+	if x.filter != l.filter {
+		x.filter, x.in = l.filter, minute{}
+	}
+	x.delivered.add(now, l.counts.Delivered)
+	x.out.add(now, l.counts.Delivered-l.counts.Redelivered)
+	x.in.add(now, l.came)
+	x.lag = l.lag
+}
+
 // follow finds the series of a topic or group, or begins one.
-func follow[K comparable](all map[K]*series, key K) *series {
+func follow[K comparable, S any](all map[K]*S, key K) *S {
 	if x := all[key]; x != nil {
 		return x
 	}
-	return new(series)
+	return new(S)
 }
 
 // Next is closed when the next sample was taken.
@@ -131,12 +182,11 @@ func (s *Sampler) Next() <-chan struct{} {
 	return s.next
 }
 
-// Total are the rates of the whole broker, calls those of topics for calls alone,
-// and lag the messages between all cursors and the ends of their logs.
-func (s *Sampler) Total() (total Rates, calls float64, lag int64) {
+// Total are the rates of the whole broker, calls those of topics for calls alone.
+func (s *Sampler) Total() (total Rates, calls float64) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.total, s.calls, s.lag
+	return s.total, s.calls
 }
 
 // Topic are the rates of a topic, deliveries to all its groups together.
@@ -158,7 +208,37 @@ func (s *Sampler) Group(g *broker.Group) float64 {
 	if x == nil {
 		return 0
 	}
-	return x.rate()
+	return x.delivered.rate()
+}
+
+// Flow is what comes to a group and goes out.
+func (s *Sampler) Flow(g *broker.Group) Flow {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	x := s.groups[g]
+	if x == nil {
+		return Flow{}
+	}
+	return Flow{In: x.in.rate(), Out: x.out.rate()}
+}
+
+// Lag is how far a group is behind: what can be known without reading as it is now, and
+// the rest as it was at the last sample.
+func (s *Sampler) Lag(g *broker.Group) Lag {
+	n, exact := g.Lag(0)
+	lag := Lag{Messages: n}
+	s.mu.RLock()
+	if x := s.groups[g]; x != nil {
+		lag = x.lag
+	}
+	s.mu.RUnlock()
+	if exact {
+		lag.Messages, lag.Exact = n, true
+	}
+	if lag.Messages == 0 {
+		lag.Seconds = 0
+	}
+	return lag
 }
 
 // Fine are the points of the last 15 minutes, one a second, oldest first.

@@ -224,6 +224,24 @@ describe.skipIf(!there)('groups', () => {
     await done();
   });
 
+  it('shows one lag everywhere: what passes the filter', async () => {
+    const { lag } = await broker.group(topic, 'billing');
+    expect(Number(lag)).toBe(600); // of 2,000 three in five pass, and 600 of these were pulled
+    for (const n of ['1', '2', '3', '4', '5', '6', '7', '8', '9', '10', '11', '12', '13', '14', '15'].map((x) => `orders-${x}`)) {
+      if (n !== topic) await broker.call('DELETE', `/topics/${n}`).catch(() => undefined);
+    }
+    await go(page, broker.url, '#/');
+    const tile = page.locator('.tile').filter({ has: page.getByText('Lag', { exact: true }) });
+    await expect.poll(() => tile.locator('.value').textContent()).toMatch(/^(≈ )?6\d\d$|^(≈ )?5\d\d$/);
+    const metrics = await (await fetch(`${broker.url}/metrics`)).text();
+    const figure = (name: string) => Number(new RegExp(`^${name}\\{group="billing",topic="${topic}"\\} (\\S+)`, 'm').exec(metrics)![1]);
+    expect(Math.abs(figure('zbus_group_lag_messages') - 600)).toBeLessThan(30);
+    expect(figure('zbus_group_oldest_seconds')).toBeGreaterThan(0);
+    await go(page, broker.url, `#/topics/${topic}/groups/billing`);
+    expect(await page.locator('.figures').textContent()).not.toMatch(/grows.*to drain|to drain.*grows/);
+    await done();
+  });
+
   it('asks before consumers have to ack that never did', async () => {
     const socket = connect(Number(new URL(broker.url).port), '127.0.0.1');
     socket.write(`GET / HTTP/1.1\r\ncmd: consume\r\ntopic: ${topic}\r\nconsume_group: billing\r\nwindow: 1\r\nid: 1\r\n\r\n`);

@@ -403,8 +403,9 @@ export interface paths {
          * Call a service with a request that is passed as it is
          * @description The body goes to one provider unchanged, and its answer comes back unchanged, with
          *     its status and content type. Clients of the native protocol write the request that
-         *     the schema shows, and answer `{"result": …}` or `{"error": …}`. Providers that
-         *     expect something else get something else.
+         *     the schema shows, and answer `{"result": …}` or `{"error": …}`, with the header
+         *     `error_status` where they say what kind of error it is, which is then the status.
+         *     Providers that expect something else get something else.
          */
         post: operations["callService"];
         delete?: never;
@@ -430,7 +431,8 @@ export interface paths {
          * Call a method
          * @description The body is an array of parameters, or an object, which is then the only one; an
          *     empty body is no parameters. The answer is the bare result. An error that the
-         *     service answers is a problem with the code `call_failed`.
+         *     service answers is a problem with the code `call_failed`, and with the status that
+         *     the service gives it, else 500.
          */
         post: operations["callMethod"];
         delete?: never;
@@ -877,7 +879,7 @@ export interface components {
             code: "internal" | "invalid" | "not_found" | "exists" | "conflict" | "precondition_failed" | "unauthorized" | "forbidden" | "too_large" | "quota" | "unavailable" | "unknown" | "timeout" | "full" | "provider_gone" | "call_failed" | "bad_answer";
             /** @description For a conflict of a plan: a fresh one. */
             plan?: components["schemas"]["Plan"];
-            /** @description For `call_failed`: the error as the service answered it, if it is JSON. */
+            /** @description For `call_failed`: the error as the service answered it, if it is JSON; an object with message, code and data where it has one of the latter. */
             error?: unknown;
             /** @description For newline-delimited JSON: how many messages were stored before the one that is wrong. */
             stored?: components["schemas"]["Count"];
@@ -1131,8 +1133,18 @@ export interface components {
              */
             rate: number;
             /**
+             * Format: double
+             * @description Messages a second that are published and pass the filter, over the last minute. An estimate where more come than are looked at.
+             */
+            in: number;
+            /**
+             * Format: double
+             * @description Messages a second that are delivered for the first time, over the last minute.
+             */
+            out: number;
+            /**
              * Format: int64
-             * @description Milliseconds until there is no lag, at the rates of now. Absent when it grows or nothing moves.
+             * @description Milliseconds until there is no lag, at the rates of the last minute, `out` less `in`. Absent when it grows or nothing moves.
              */
             drain?: number;
             /** @description Delivered and not yet acked. */
@@ -1800,8 +1812,10 @@ export interface components {
              * @description Calls published to RPC topics a second.
              */
             calls: number;
-            /** @description Messages between the cursors and the ends of the logs, all groups together, filters aside. */
+            /** @description Messages that all groups together have still to settle and that pass their filters. */
             lag: components["schemas"]["Count"];
+            /** @description False when a part of `lag` is an estimate. */
+            lagExact: boolean;
             connections: number;
             /** @description Bytes that wait for the disk. */
             backlog: components["schemas"]["Count"];

@@ -13,11 +13,22 @@ export function consumersText(connected: number, rate: number): string {
 }
 
 /** drainText says when a lag is gone, or that it will not be. */
-export function drainText(g: Pick<GroupFigures, 'lag' | 'drain' | 'rate'>, growth: number): string {
+export function drainText(g: Pick<GroupFigures, 'lag' | 'drain' | 'in' | 'out'>): string {
   if (g.lag === '0') return t('caught up');
-  if (g.drain !== undefined) return t('≈ {time} to drain', { time: span(g.drain) });
-  if (growth > 0.5) return t('never drains: grows by {n}/s', { n: rate(growth) });
-  return g.rate > 0 ? t('does not shrink') : t('nothing moves');
+  const net = netOf(g);
+  if (net > 0.5) return t('never drains: grows by {n}/s', { n: rate(net) });
+  if (g.drain !== undefined && net < -0.05) return t('≈ {time} to drain', { time: span(g.drain) });
+  return g.out > 0 ? t('does not shrink') : t('nothing moves');
+}
+
+/** netOf is by how many messages a second a lag grows, from the same figures as its drain time. */
+export function netOf(g: Pick<GroupFigures, 'in' | 'out'>): number {
+  return g.in - g.out;
+}
+
+/** flowText shows what a net is made of. */
+export function flowText(g: Pick<GroupFigures, 'in' | 'out' | 'filter'>): string {
+  return t('{in}/s in, {out}/s out', { in: (g.filter ? '≈ ' : '') + rate(g.in), out: rate(g.out) });
 }
 
 export function trendMark(growth: number): string {

@@ -726,4 +726,7 @@ export const zh: Record<string, string> = {
   'and is a dead letter after {n} deliveries': '投递 {n} 次后成为死信',
   'delivery stops while {n} messages wait for their ack': '有 {n} 条消息等待确认时停止投递',
   'They ack: change the group': '它们会确认：更改消费组',
+  'In → out': '入 → 出',
+  'In less out over the last minute': '最近一分钟内入减出',
+  'Over the last minute: what passes the filter, and what is delivered for the first time': '最近一分钟：通过过滤器的，以及首次投递的',
 };

@@ -2,7 +2,7 @@
 
 import type { Message, Schemas } from '../api/client';
 
-export type ServerFigures = Schemas['Server'] & { calls: number; lag: string; backlog: string; point?: Schemas['StatsPoint'] };
+export type ServerFigures = Schemas['Server'] & { calls: number; lag: string; lagExact: boolean; backlog: string; point?: Schemas['StatsPoint'] };
 
 export interface TopicFigures {
   name: string;
@@ -31,6 +31,9 @@ export interface GroupFigures {
   lagExact: boolean;
   lagSeconds?: number;
   rate: number;
+  /** What passes the filter and what goes out for the first time, a second over the last minute. */
+  in: number;
+  out: number;
   drain?: number;
   inFlight: string;
   returned: string;

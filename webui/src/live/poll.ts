@@ -38,7 +38,7 @@ export async function poll(op: Record<string, unknown>): Promise<Figures[keyof F
         call('get', '/stats', { params: { query: { range: '15m' } } }).send(),
       ]);
       const last = stats.data.points.at(-1);
-      return { ...server.data, calls: last?.calls ?? 0, lag: last?.lag ?? '0', backlog: last?.backlog ?? '0', point: last };
+      return { ...server.data, calls: last?.calls ?? 0, lag: last?.lag ?? '0', lagExact: last?.lagExact ?? true, backlog: last?.backlog ?? '0', point: last };
     }
     case 'topics': {
       const { data } = await call('get', '/topics', { params: { query: { limit: 1000 } } }).send();

@@ -17,6 +17,8 @@ const spans: Record<Range, number> = { '15m': 15 * 60_000, '24h': 24 * 3600_000 
 
 class Stats {
   points = $state.raw<Point[]>([]);
+  /** The last minute, whatever the chart shows. */
+  recent = $state.raw<Point[]>([]);
   range = $state<Range>('15m');
   problem = $state('');
   loading = $state(false);
@@ -30,6 +32,7 @@ class Stats {
       if (this.range !== range) return;
       this.#step = data.step;
       this.points = data.points.map(read);
+      if (range === '15m') this.recent = this.points.slice(-60);
       this.problem = '';
     } catch (err) {
       this.problem = live.failed(err, () => this.load(range));
@@ -40,17 +43,20 @@ class Stats {
 
   /** add appends what the socket said, not closer than the points of the range. */
   add(f: ServerFigures, time: number) {
-    const last = this.points.at(-1);
-    if (last && time - last.time < this.#step * 0.9) return;
     const p = f.point
       ? read(f.point)
       : { time, in: f.rates.in, out: f.rates.out, calls: f.calls, lag: BigInt(f.lag) };
-    if (last && p.time <= last.time) return;
-    const oldest = time - spans[this.range];
-    // Figures that stay the same are not sent again: until now they were the last ones.
-    const same = last && p.time - last.time > 2 * this.#step ? [{ ...last, time: p.time - this.#step }] : [];
-    this.points = [...this.points.filter((q) => q.time >= oldest), ...same, p];
+    this.recent = append(this.recent, p, 1000, 60_000);
+    this.points = append(this.points, p, this.#step, spans[this.range]);
   }
+}
+
+function append(points: Point[], p: Point, step: number, kept: number): Point[] {
+  const last = points.at(-1);
+  if (last && p.time - last.time < step * 0.9) return points;
+  // Figures that stay the same are not sent again: until now they were the last ones.
+  const same = last && p.time - last.time > 2 * step ? [{ ...last, time: p.time - step }] : [];
+  return [...points.filter((q) => q.time >= p.time - kept), ...same, p];
 }
 
 function read(p: Schemas['StatsPoint']): Point {

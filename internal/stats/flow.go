@@ -1,0 +1,166 @@
+package stats
+
+import (
+	"context"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// How the minute of a Flow is kept, and how many of the newest messages of a topic are
+// looked at in a round to see what of them passes the filters of its groups.
+const (
+	flowStep  = 5 * time.Second
+	flowMarks = 12
+	flowRows  = 512
+)
+
+// Flow is what comes to a group through its filter and what goes out for the first
+// time, in messages a second over the last minute.
+type Flow struct{ In, Out float64 }
+
+// flows counts what comes to groups through their filters. It is owned by the
+// goroutine that samples.
+type flows struct {
+	seen   map[*broker.Topic]int64    // up to where a topic was looked at
+	passed map[*broker.Group]*passing // of groups with filters
+}
+
+// passing is what came to a group since it is looked at.
+type passing struct {
+	filter *broker.Filter
+	count  float64
+}
+
+// look counts what came to a topic since it was last looked at. It reads only when
+// there are groups with filters, and not after until: what came is counted later then.
+func (x *flows) look(ctx context.Context, t *broker.Topic, groups []*broker.Group, until time.Time) {
+	filtered := x.filtered(groups)
+	next := t.Next()
+	from, known := x.seen[t]
+	switch {
+	case len(filtered) == 0:
+		delete(x.seen, t)
+		return
+	case !known || next < from:
+		x.seen[t] = next
+		return
+	case next == from || !time.Now().Before(until):
+		return
+	}
+	matched := make([]int64, len(filtered))
+	looked, _, err := t.Scan(ctx, broker.Scan{From: max(from, next-flowRows), To: next, Brief: true}, func(r *storage.Record) bool {
+		for i, p := range filtered {
+			if r.Damaged() || p.filter.Match(r.Tag) {
+				matched[i] += r.End() - r.Offset
+			}
+		}
+		return true
+	})
+	if err != nil || looked == 0 {
+		return
+	}
+	for i, p := range filtered {
+		p.count += float64(matched[i]) * float64(next-from) / float64(looked)
+	}
+	x.seen[t] = next
+}
+
+// filtered are the groups with filters, each with the filter that it has now.
+func (x *flows) filtered(groups []*broker.Group) (list []*passing) {
+	for _, g := range groups {
+		text := g.Info().Filter
+		p := x.passed[g]
+		if text == "" {
+			delete(x.passed, g)
+			continue
+		}
+		if p == nil {
+			p = &passing{}
+			x.passed[g] = p
+		}
+		if p.filter == nil || p.filter.String() != text {
+			filter, err := broker.ParseFilter(text)
+			if err != nil {
+				continue // the broker has it, so it can be parsed
+			}
+			p.filter = filter
+		}
+		list = append(list, p)
+	}
+	return list
+}
+
+// came is how many messages came to a group, ever or since it is looked at.
+func (x *flows) came(t *broker.Topic, g *broker.Group) int64 {
+	if p := x.passed[g]; p != nil {
+		return int64(p.count)
+	}
+	return t.Published()
+}
+
+// forget drops what is not there any longer.
+func (x *flows) forget(topics map[*broker.Topic]*series, groups map[*broker.Group]*groupSeries) {
+	for t := range x.seen {
+		if topics[t] == nil {
+			delete(x.seen, t)
+		}
+	}
+	for g := range x.passed {
+		if groups[g] == nil {
+			delete(x.passed, g)
+		}
+	}
+}
+
+// groupSeries is the recent past of a group, and how far it is behind.
+type groupSeries struct {
+	delivered series
+	filter    string // that in is of
+	in, out   minute
+	lag       Lag
+}
+
+// Lag is how many messages that pass its filter a group has still to settle, and the
+// age of the next one in seconds. Exact is false when Messages is an estimate.
+type Lag struct {
+	Messages int64
+	Exact    bool
+	Seconds  float64
+}
+
+// mark is what a counter was at a time.
+type mark struct {
+	at    time.Time
+	value int64
+}
+
+// minute is the last minute of one counter: what it is, and a mark every few seconds.
+type minute struct {
+	newest mark
+	marks  [flowMarks + 1]mark
+	n      int // how many marks there were
+}
+
+func (x *minute) add(now time.Time, value int64) {
+	x.newest = mark{now, value}
+	if x.n > 0 && now.Sub(x.marks[(x.n-1)%len(x.marks)].at) < flowStep {
+		return
+	}
+	x.marks[x.n%len(x.marks)] = x.newest
+	x.n++
+}
+
+// rate is the mean over the minute, or over as long as there are values.
+func (x *minute) rate() float64 {
+	if x.n == 0 {
+		return 0
+	}
+	oldest := x.marks[max(0, x.n-len(x.marks))%len(x.marks)]
+	seconds := x.newest.at.Sub(oldest.at).Seconds()
+	if seconds <= 0 {
+		return 0
+	}
+	return float64(x.newest.value-oldest.value) / seconds
+}
