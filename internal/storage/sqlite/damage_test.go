@@ -3,6 +3,7 @@ package sqlite
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -201,6 +202,29 @@ func TestDamagedRowsRefuseTheirTopic(t *testing.T) {
 		}
 		if strings.Contains(sql, "parked") && len(state.Parked) != 0 {
 			t.Errorf("parked is %+v", state.Parked)
+		}
+	}
+}
+
+// A page that says it has fewer rows than it has makes no topic and no group disappear.
+func TestRowsThatAPageHidesAreMissed(t *testing.T) {
+	for _, table := range []string{"topics", "groups"} {
+		path := smallDatabase(t)
+		c, err := open(readerSetup(Options{Path: path}.withDefaults()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, err := c.value("SELECT rootpage FROM sqlite_schema WHERE name = '" + table + "'")
+		if err := errors.Join(err, c.close()); err != nil {
+			t.Fatal(err)
+		}
+		const cells = 3 // where a page has their number, two bytes
+		overwrite(t, path, (integer(page)-1)*4096+cells, []byte{0, 1})
+		if s, err := Open(t.Context(), Options{Path: path}); !errors.Is(err, storage.ErrDamaged) {
+			t.Errorf("%s: %v", table, err)
+			if err == nil {
+				_ = s.Close()
+			}
 		}
 	}
 }

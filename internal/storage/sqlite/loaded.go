@@ -51,7 +51,7 @@ func (t *storedTopic) refuse(format string, args ...any) {
 // block of each topic.
 func loadAll(c *conn) (*loaded, error) {
 	l := &loaded{at: map[storage.TopicID]int{}}
-	for _, read := range []func(*conn) error{l.readTopics, l.readFresh, l.readGroups, l.readParked, l.readClock, l.readDropped, l.readKept} {
+	for _, read := range []func(*conn) error{l.readTopics, l.readFresh, l.readGroups, l.countRows, l.readParked, l.readClock, l.readDropped, l.readKept} {
 		if err := read(c); err != nil {
 			return l, err
 		}
@@ -276,6 +276,22 @@ func (l *loaded) readGroups(c *conn) error {
 			t.refuse("its group %s has read up to %d, beyond the end of the log at %d", g.Name, g.Read, t.Next)
 		}
 		l.state.Groups = append(l.state.Groups, g)
+	}
+	return nil
+}
+
+// countRows refuses a database that has more topics or groups by their index than by their
+// table, or fewer: a page that says that it has fewer rows than it has hides the others, and
+// a topic or group would be gone without a word.
+func (l *loaded) countRows(c *conn) error {
+	for table, found := range map[string]int{"topics": len(l.topics), "groups": len(l.state.Groups)} {
+		n, err := c.value("SELECT count(*) FROM " + table + " INDEXED BY sqlite_autoindex_" + table + "_1")
+		if err != nil {
+			return err
+		}
+		if integer(n) != int64(found) {
+			return fmt.Errorf("table %s has %d rows, and its index %d: %w", table, found, integer(n), storage.ErrDamaged)
+		}
 	}
 	return nil
 }
