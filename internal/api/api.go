@@ -57,6 +57,9 @@ type Options struct {
 	// request limits it as a whole.
 	MaxBody int64
 
+	// MaxTopics is how many topics the broker holds; 0: any number.
+	MaxTopics int
+
 	// Hosts are names under which this server is reached, besides IP addresses and
 	// localhost. Nil: any, which is right where clients are authenticated or the
 	// network is trusted.
@@ -109,9 +112,11 @@ type SubscriptionInfo struct {
 // by any number of goroutines.
 type handler struct {
 	Options
-	broker *broker.Broker
-	stats  *stats.Sampler
-	routes chi.Routes // to tell what there is from what was asked for
+	broker  *broker.Broker
+	stats   *stats.Sampler
+	reading turns
+	imports sync.Mutex // held by the one import that is under way
+	routes  chi.Routes // to tell what there is from what was asked for
 }
 
 // New makes the handler of everything below /api.
@@ -119,7 +124,7 @@ func New(opts Options) http.Handler {
 	if opts.Readers == nil {
 		opts.Readers = new(Readers)
 	}
-	h := &handler{Options: opts, broker: opts.Broker, stats: opts.Stats}
+	h := &handler{Options: opts, reading: make(turns, 1), broker: opts.Broker, stats: opts.Stats}
 	r := chi.NewRouter()
 	r.Use(h.guard, heads, verbs, h.media)
 	h.routes = r

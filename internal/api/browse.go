@@ -216,13 +216,5 @@ func (h *handler) GetMessage(ctx context.Context, r GetMessageRequestObject) (Ge
 	if err != nil {
 		return nil, err
 	}
-	rec, err := t.Message(ctx, offset)
-	if err != nil {
-		return nil, err
-	}
-	fates, err := h.fates(ctx, t, &Matcher{}, nil, true)
-	if err != nil {
-		return nil, err
-	}
-	return &wholeMessage{rec, fates}, nil
+	return &wholeMessage{h, ctx, t, offset}, nil
 }

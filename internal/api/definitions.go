@@ -1,9 +1,11 @@
 package api
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -42,12 +44,37 @@ func groupDefinitionOf(g *broker.Group) GroupDefinition {
 
 // ExportDefinitions lists all topics and groups.
 func (h *handler) ExportDefinitions(context.Context, ExportDefinitionsRequestObject) (ExportDefinitionsResponseObject, error) {
-	version := h.Server().Version
-	d := Definitions{Version: &version, Topics: []TopicDefinition{}}
-	for _, t := range h.broker.Topics() {
-		d.Topics = append(d.Topics, definitionOf(t))
+	return exported{h}, nil
+}
+
+// exported is the answer with all definitions, which is never in memory as a whole.
+type exported struct{ *handler }
+
+// VisitExportDefinitionsResponse writes the answer.
+func (e exported) VisitExportDefinitionsResponse(w http.ResponseWriter) error {
+	version, err := json.Marshal(e.Server().Version)
+	if err != nil {
+		return err
 	}
-	return ExportDefinitions200JSONResponse(d), nil
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusOK)
+	out := bufio.NewWriterSize(w, 32<<10)
+	fmt.Fprintf(out, `{"version":%s,"topics":[`, version) // a failed write fails the last one
+	for i, t := range e.broker.Topics() {
+		text, err := json.Marshal(definitionOf(t))
+		if err != nil {
+			return err
+		}
+		if i > 0 {
+			_ = out.WriteByte(',')
+		}
+		if _, err := out.Write(text); err != nil {
+			return nil // the client is gone
+		}
+	}
+	_, _ = out.WriteString("]}\n")
+	_ = out.Flush()
+	return nil
 }
 
 // change is one step of an import.
@@ -67,6 +94,13 @@ type imports struct {
 
 // ImportDefinitions makes topics and groups as described.
 func (h *handler) ImportDefinitions(ctx context.Context, r ImportDefinitionsRequestObject) (ImportDefinitionsResponseObject, error) {
+	if !h.imports.TryLock() {
+		return nil, &broker.Error{Code: broker.Unavailable, Text: "other definitions are being imported: try again later"}
+	}
+	defer h.imports.Unlock()
+	if most := h.MaxTopics; most > 0 && len(r.Body.Topics) > most {
+		return nil, &broker.Error{Code: broker.Quota, Text: fmt.Sprintf("there are %d topics, and this server holds at most %d: see --max-topics", len(r.Body.Topics), most)}
+	}
 	im := &imports{handler: h, ctx: ctx}
 	for i := range r.Body.Topics {
 		if err := im.topic(&r.Body.Topics[i]); err != nil {

@@ -269,6 +269,9 @@ func decodeBody(req *http.Request, v any) error {
 	if len(bytes.TrimSpace(raw)) == 0 {
 		return io.EOF
 	}
+	if err := holdValues(req.Body, raw); err != nil {
+		return err
+	}
 	return decode(raw, v)
 }
 

@@ -20,6 +20,7 @@ type TopicSpec struct {
 	New       bool   // an existing topic is refused with Exists
 	Version   string // unless "", an existing topic must have this one, see [Topic.Version]
 	Actor     string // for the audit trail; the creator of a new topic
+	letters   bool   // a topic of dead letters, which the broker itself needs
 }
 
 // CheckName refuses a topic or group name that is not 1 to 200 letters, digits
@@ -55,6 +56,11 @@ func (b *Broker) DeclareTopic(ctx context.Context, spec TopicSpec) (*Topic, bool
 	}
 	if err := CheckName("topic", spec.Name); err != nil {
 		return nil, false, err
+	}
+	if !spec.letters {
+		if err := b.mayAddTopic(); err != nil {
+			return nil, false, err
+		}
 	}
 	now := b.now()
 	def := storage.Topic{Name: spec.Name, Creator: spec.Actor, Created: now, Updated: now}
@@ -157,14 +163,6 @@ func (t *Topic) expect(version string) error {
 		return errorf(Stale, "Topic(%s) changed meanwhile: its version is %s, not %s", t.name, now, version)
 	}
 	return nil
-}
-
-// forget has a removed topic found no more.
-func (b *Broker) forget(t *Topic) {
-	t.gone.Store(true)
-	b.mu.Lock()
-	delete(b.topics, fold(t.name))
-	b.mu.Unlock()
 }
 
 // RemoveTopic removes a topic, its groups and its messages. Consumers are told

@@ -77,16 +77,21 @@ func (b *Broker) DeclareGroup(ctx context.Context, spec GroupSpec) (*Group, bool
 	if !t.memory { // places in a memory topic mean nothing to the next process
 		def.Progress = storage.Progress{Cursor: start, Read: start}
 	}
+	if err := b.addGroup(); err != nil {
+		return nil, false, err
+	}
 	err = b.commit(ctx, audited(b.audit(spec.Actor, "group.create", t.name+"/"+spec.Name, groupChanges(new(storage.Group), &def)), spec.Name,
 		&storage.CreateGroup{Group: &def, Entry: &storage.JournalEntry{
 			Topic: t.id, Time: now, Kind: "create", Actor: spec.Actor, Reason: spec.Reason,
 			From: storage.At(start), To: start, FilterFrom: def.Filter, FilterTo: def.Filter,
 		}}))
 	if err != nil {
+		b.groups.Add(-1)
 		return nil, false, err
 	}
 	g, err := newGroup(t, def)
 	if err != nil {
+		b.groups.Add(-1)
 		return nil, false, err
 	}
 	if t.memory {
@@ -227,9 +232,7 @@ func (b *Broker) RemoveGroup(_ context.Context, topic, name, version, actor stri
 	remove := audited(b.audit(actor, "group.remove", g.t.name+"/"+g.name, ""), g.name, &storage.RemoveGroup{Group: g.id})
 	err = b.commitThen(remove, func(err error) {
 		if err == nil || errors.Is(err, storage.ErrNotFound) {
-			g.t.mu.Lock()
-			delete(g.t.groups, fold(g.name))
-			g.t.mu.Unlock()
+			g.forget()
 		}
 	})
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {

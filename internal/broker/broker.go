@@ -22,6 +22,8 @@ type Options struct {
 	MemoryBytes   int64 // messages of all memory topics; 128 MiB
 	OutboundBytes int64 // delivered but not yet written to sockets, all consumers; 64 MiB
 	PrefetchBytes int64 // the same for one subscription; 1 MiB
+	MaxTopics     int   // that can be declared; 0: any number
+	MaxGroups     int   // the same, of all topics
 	PlanBytes     int64 // plans of relocations that can still be applied; 16 MiB
 	MaxBody       int64 // of a message given to Store; no limit
 
@@ -91,6 +93,7 @@ type Broker struct {
 	pages        pages
 	time         clock
 
+	groups   atomic.Int64 // of all topics, those being created included
 	memory   atomic.Int64 // bytes held by memory topics
 	outbound atomic.Int64 // bytes handed to sinks and not yet written
 	spare    atomic.Int64 // of these, the small messages that went although it was crowded
@@ -151,6 +154,7 @@ func Open(ctx context.Context, store storage.Store, writer *storage.Writer, opts
 		t.groups[fold(def.Name)] = g
 		groups[def.ID] = g
 	}
+	b.groups.Store(int64(len(groups)))
 	b.ids.load(state.Kept, byID)
 	parked := make(map[storage.GroupID][]storage.Parked)
 	for _, p := range state.Parked {

@@ -194,7 +194,7 @@ func (b *Broker) storeLetters(ctx context.Context, g *Group, dead []*flight) (do
 	ctx = context.WithoutCancel(ctx)
 	t, err := b.Topic(g.t.name + deadSuffix)
 	if err != nil {
-		t, _, err = b.DeclareTopic(ctx, TopicSpec{Name: g.t.name + deadSuffix, Actor: "broker"})
+		t, _, err = b.DeclareTopic(ctx, TopicSpec{Name: g.t.name + deadSuffix, Actor: "broker", letters: true})
 	}
 	if err == nil && t.memory {
 		err = deadInMemory(t.name)

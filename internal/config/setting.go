@@ -95,6 +95,14 @@ func settings(c *Config) []setting {
 			sizeOrDefault{size{&c.MaxMemory, 16 << 20, 1 << 40}, "half of what there is, at most 512MiB"},
 		},
 		{"tail-cache", "SIZE", "part of max-memory that keeps recent messages", size{&c.TailCache, 0, 1 << 40}},
+		{
+			"max-topics", "NUMBER", "most topics; 0 for one for each 4KiB of max-memory",
+			number{&c.MaxTopics, 1, 1 << 20, "one for each 4KiB of max-memory"},
+		},
+		{
+			"max-groups", "NUMBER", "most groups of all topics together; 0 for one for each 8KiB of max-memory",
+			number{&c.MaxGroups, 1, 1 << 20, "one for each 8KiB of max-memory"},
+		},
 		{"max-inflight", "NUMBER", "most unanswered frames of a connection", number{&c.MaxInflight, 1, 1 << 20, ""}},
 		{
 			"max-connections", "NUMBER", "most connections; 0 for what the limit on open files and max-memory allow",

@@ -187,14 +187,20 @@ func (h *hoarding) lost() (lost int) {
 }
 
 // peakMemory is the most that the process has had; 0 if it has ended.
-func (p *process) peakMemory() int64 {
+func (p *process) peakMemory() int64 { return p.status("VmHWM:") }
+
+// resident is how much memory the process has.
+func (p *process) resident() int64 { return p.status("VmRSS:") }
+
+// status is a figure of the process in bytes; 0 if it has ended.
+func (p *process) status(name string) int64 {
 	p.t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+		if rest, ok := strings.CutPrefix(line, name); ok {
 			kb, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
 			if err != nil {
 				p.t.Fatal(err)

@@ -90,6 +90,7 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 	}
 	b.broker, err = broker.Open(ctx, store, b.writer, broker.Options{
 		TailBytes: memory.tail, PageBytes: memory.pages, MemoryBytes: memory.topics, OutboundBytes: memory.outbound, PlanBytes: memory.plans,
+		MaxTopics: maxTopics(&cfg), MaxGroups: maxGroups(&cfg),
 		MaxBody: cfg.MaxBody, DedupWindow: cfg.DedupWindow, ClockHold: cfg.ClockHold, Uptime: uptime(), Changed: changed, Conditions: board, Log: log,
 	})
 	if err != nil {
@@ -193,6 +194,7 @@ func (p *parts) run(ctx context.Context, ready func()) error {
 	showing := start(serving, p.live.Run)
 	saving := start(serving, p.backups.Run)
 	scrubbing := start(serving, p.scrub)
+	resting := start(serving, giveBack)
 	timing := start(base, p.calls.Run) // sessions that end still tell it
 	ready()
 
@@ -216,6 +218,7 @@ func (p *parts) run(ctx context.Context, ready func()) error {
 	<-showing.done
 	<-saving.done
 	<-scrubbing.done
+	<-resting.done
 	for _, part := range []*part{timing, brokerage, writer} {
 		part.stop()
 		<-part.done

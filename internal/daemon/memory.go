@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"math"
 	"os"
 	"runtime/debug"
@@ -85,4 +86,20 @@ func divide(cfg *config.Config) budget {
 		answers:  rest / 24,
 		plans:    rest / 64,
 	}
+}
+
+// What a topic, and a group, take about, with what the collector adds.
+const (
+	topicBytes = 4 << 10
+	groupBytes = 8 << 10
+)
+
+// maxTopics is how many topics there may be: what is set, or else what there is memory for.
+func maxTopics(cfg *config.Config) int {
+	return cmp.Or(cfg.MaxTopics, int(memoryOf(cfg)/topicBytes))
+}
+
+// maxGroups is the same for groups.
+func maxGroups(cfg *config.Config) int {
+	return cmp.Or(cfg.MaxGroups, int(memoryOf(cfg)/groupBytes))
 }

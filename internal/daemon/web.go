@@ -51,7 +51,7 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 		"/api/": api.New(api.Options{
 			Broker: p.broker, Calls: p.calls, Caller: calls, Stats: p.stats, Log: p.log, Contract: zbus.OpenAPI(), Channels: zbus.AsyncAPI(), Live: p.live,
 			Server: info, Sessions: p.sessions, Disconnect: p.disconnect, Readers: &p.readers, Socket: server.Accounts{}.Socket, Backup: p.takeBackup, Stopping: p.stopping.Done(),
-			MaxBody: cfg.MaxBody, Hosts: hosts(cfg), Origins: cfg.AllowOrigin,
+			MaxBody: cfg.MaxBody, MaxTopics: maxTopics(&cfg), Hosts: hosts(cfg), Origins: cfg.AllowOrigin,
 		}),
 	}, nil
 }

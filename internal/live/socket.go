@@ -17,6 +17,7 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/api"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/wire"
 )
 
 // socket is one client. The fields of the first group are set at its start.
@@ -168,11 +169,28 @@ func (s *socket) frame() (*frame, error) {
 	}
 	f := &frame{socket: s, text: kind == websocket.MessageText}
 	f.data, err = io.ReadAll(&reserved{frame: f, src: r})
+	if err == nil {
+		err = f.holdValues()
+	}
 	if err != nil {
 		f.release()
 		return nil, err
 	}
 	return f, nil
+}
+
+// holdValues accounts for what will be decoded from a frame, besides its text.
+func (f *frame) holdValues() error {
+	const valueBytes, smallFrame = 64, 64 << 10
+	if len(f.data) <= smallFrame {
+		return nil // it can't have many
+	}
+	n := valueBytes * wire.CountJSON(f.data)
+	if f.socket.reserve(n) != nil {
+		return errNoMemory
+	}
+	f.held += int64(n)
+	return nil
 }
 
 // reserved reads a frame and accounts for what was read.

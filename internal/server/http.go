@@ -181,7 +181,7 @@ func (s *Server) accounted(next http.Handler) http.Handler {
 			deadline := http.NewResponseController(w).SetReadDeadline
 			_ = deadline(time.Now().Add(socket.BodyGrace)) // what the handler does not read, net/http does
 			paced := &socket.PacedReader{Src: body, Deadline: deadline}
-			counted := &countedBody{countedReader: countedReader{reserve: Accounts{}.Reserve(req.Context()), src: paced}, Closer: body}
+			counted := &countedBody{countedReader: countedReader{reserve: Accounts{}.Reserve(req.Context()), src: paced}, Closer: body, most: s.mostReceived()}
 			defer counted.release()
 			req.Body = counted
 		}

@@ -113,6 +113,20 @@ func (c *countedReader) readAll(src io.Reader) ([]byte, error) {
 type countedBody struct {
 	countedReader
 	io.Closer
+	most int64 // that it may take
+}
+
+// Hold accounts for what was made of the body besides what was read of it. An error says that
+// there is no room.
+func (c *countedBody) Hold(n int) error {
+	if int64(c.held+n) > c.most {
+		return &broker.Error{Code: broker.TooLarge, Text: "what is in the body takes more memory than there is for a request: send less at a time"}
+	}
+	if err := c.reserve(n); err != nil {
+		return err
+	}
+	c.held += n
+	return nil
 }
 
 // Handled says that what was read so far is kept no longer, or accounted for by
