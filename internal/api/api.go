@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -60,13 +61,8 @@ type Options struct {
 	// MaxTopics is how many topics the broker holds; 0: any number.
 	MaxTopics int
 
-	// Hosts are names under which this server is reached, besides IP addresses and
-	// localhost. Nil: any, which is right where clients are authenticated or the
-	// network is trusted.
-	Hosts []string
-	// Origins are patterns of hosts whose pages may change things, besides this
-	// server's own; "*" is any.
-	Origins []string
+	// Site says which names are this server's, and whose pages may change things.
+	Site auth.Site
 }
 
 // ServerInfo is what the broker does not know about the server.
@@ -170,15 +166,11 @@ func ForeignOrigin() error {
 }
 
 // guard keeps pages of other sites out: those that talk to a name which they had
-// pointed to this server, and those that change something without being asked in.
+// pointed to this server, and those that change something without being asked in. A stream
+// consumes, so it is not begun for a browser that does not say which page asks.
 func (h *handler) guard(next http.Handler) http.Handler {
-	cross := http.NewCrossOriginProtection()
-	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		h.problem(w, req, ForeignOrigin())
-	}))
-	protected := cross.Handler(next)
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if req.Host != "" && !auth.KnownHost(req.Host, h.Hosts) {
+		if req.Host != "" && !h.Site.KnownHost(req.Host) {
 			w.Header().Set("Connection", "close")
 			h.problem(w, req, &misdirected{auth.Misdirected(req.Host)})
 			return
@@ -186,10 +178,25 @@ func (h *handler) guard(next http.Handler) http.Handler {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
 		req = req.WithContext(context.WithValue(req.Context(), actorKey{}, req.RemoteAddr))
-		if auth.AllowedOrigin(req.Header.Get("Origin"), h.Origins) {
-			next.ServeHTTP(w, req)
+		source := auth.Allowed
+		if !safe(req.Method) || streams(req.URL.Path) {
+			source = h.Site.Source(func(name string) (string, bool) {
+				if name == "host" {
+					return req.Host, true
+				}
+				values := req.Header.Values(name)
+				return strings.Join(values, ", "), values != nil
+			})
+		}
+		if source == auth.Foreign || source == auth.Unsaid && streams(req.URL.Path) {
+			h.problem(w, req, ForeignOrigin())
 			return
 		}
-		protected.ServeHTTP(w, req)
+		next.ServeHTTP(w, req)
 	})
+}
+
+// safe reports whether requests of a method change nothing.
+func safe(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
 }

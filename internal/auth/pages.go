@@ -17,25 +17,49 @@ import (
 	"strings"
 )
 
+// Site is what a server goes by for browsers. The zero Site goes by any name, and lets no
+// other pages in.
+type Site struct {
+	// Hosts are names of this server besides IP addresses and localhost. Nil: any, which is
+	// right where the network is trusted or clients are authenticated.
+	Hosts []string
+	// Origins are patterns of hosts whose pages may use this server, besides its own; "*" is
+	// any.
+	Origins []string
+}
+
+// Source is who made a browser send a request, as far as the request tells.
+type Source int
+
+// The sources.
+const (
+	Allowed Source = iota // no page of another site: a program, what somebody has typed, a page that is let in
+	Unsaid                // a browser that does not say which page it was, if it was one
+	Foreign               // a page of another site
+)
+
 // KnownHost reports whether a Host header names this server: by an IP address, as
-// localhost, or by one of hosts. Nil hosts are any, which is right where the network is
-// trusted or clients are authenticated. A page of another site can have its own name
+// localhost, or by one of its hosts. A page of another site can have its own name
 // point to this server's address, and is then of the same origin as far as its browser
 // can tell; but that name is not ours.
-func KnownHost(host string, hosts []string) bool {
-	if hosts == nil {
+func (s Site) KnownHost(host string) bool {
+	if s.Hosts == nil {
 		return true
 	}
+	name := hostname(host)
+	if _, err := netip.ParseAddr(name); err == nil {
+		return true
+	}
+	return name == "localhost" || strings.HasSuffix(name, ".localhost") || slices.Contains(s.Hosts, name)
+}
+
+// hostname is the name in a Host header, in lower case.
+func hostname(host string) string {
 	name, _, err := net.SplitHostPort(host)
 	if err != nil {
 		name = host
 	}
-	name = strings.TrimSuffix(strings.Trim(name, "[]"), ".")
-	if _, err := netip.ParseAddr(name); err == nil {
-		return true
-	}
-	name = strings.ToLower(name)
-	return name == "localhost" || strings.HasSuffix(name, ".localhost") || slices.Contains(hosts, name)
+	return strings.ToLower(strings.TrimSuffix(strings.Trim(name, "[]"), "."))
 }
 
 // Misdirected says that a Host header does not name this server, and what would.
@@ -43,32 +67,63 @@ func Misdirected(host string) string {
 	return "this server does not go by the name " + strconv.Quote(host[:min(len(host), 100)]) + ": use its address, or start it with --advertise"
 }
 
-// AllowedOrigin reports whether one of the patterns of hosts lets a page's origin in;
-// "*" is any. No origin is none of them.
-func AllowedOrigin(origin string, patterns []string) bool {
+// LetsIn reports whether one of the patterns of the allowed origins fits a page's. No origin
+// is none of them.
+func (s Site) LetsIn(origin string) bool {
 	if origin == "" {
 		return false
 	}
 	u, err := url.Parse(origin)
 	if err != nil || u.Host == "" {
-		return slices.Contains(patterns, "*")
+		return slices.Contains(s.Origins, "*")
 	}
-	return slices.ContainsFunc(patterns, func(p string) bool {
+	return slices.ContainsFunc(s.Origins, func(p string) bool {
 		ok, err := path.Match(strings.ToLower(p), strings.ToLower(u.Host))
 		return err == nil && ok
 	})
 }
 
-// CrossSite reports whether a page of another origin than host made a browser send a
-// request, and none of the patterns lets it in. A browser that says nothing of this
-// kind, and every client that is none, is believed.
-func CrossSite(host, origin, fetchSite string, patterns []string) bool {
-	switch {
-	case slices.Contains(patterns, "*") || AllowedOrigin(origin, patterns):
-		return false
+// Own reports whether a page of this origin (or with this URL) is one of the server that a
+// Host header names.
+func (s Site) Own(origin, host string) bool {
+	u, err := url.Parse(origin)
+	return err == nil && strings.EqualFold(u.Host, host)
+}
+
+// Source judges a request from its headers, whose names are in lower case. A program that
+// says nothing of pages is believed.
+func (s Site) Source(header func(name string) (string, bool)) Source {
+	get := func(name string) string { v, _ := header(name); return v }
+	host, origin := get("host"), get("origin")
+	switch site := get("sec-fetch-site"); {
+	case slices.Contains(s.Origins, "*") || s.LetsIn(origin) || site == "same-origin" || site == "none":
+		return Allowed
 	case origin != "":
-		u, err := url.Parse(origin)
-		return err != nil || !strings.EqualFold(u.Host, host)
+		return foreignUnless(s.Own(origin, host))
+	case site != "":
+		return Foreign
 	}
-	return fetchSite == "cross-site" || fetchSite == "same-site"
+	if from := get("referer"); from != "" {
+		return foreignUnless(s.Own(from, host))
+	}
+	if browser(header) {
+		return Unsaid
+	}
+	return Allowed
+}
+
+func foreignUnless(ours bool) Source {
+	if ours {
+		return Allowed
+	}
+	return Foreign
+}
+
+// browser recognises what all browsers send together and hardly a program does. Pages can
+// change the values of the latter two, but can't keep them from being sent.
+func browser(header func(name string) (string, bool)) bool {
+	agent, _ := header("user-agent")
+	_, language := header("accept-language")
+	_, accept := header("accept")
+	return accept && (language || strings.HasPrefix(agent, "Mozilla/"))
 }

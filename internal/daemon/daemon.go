@@ -110,7 +110,7 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 		Limits:      wire.Limits{Head: int(cfg.MaxHead), Fields: cfg.MaxFields, Body: cfg.MaxBody},
 		MaxInflight: cfg.MaxInflight, MaxConnections: maxConnections(&cfg), Addresses: addressLimits(&cfg),
 		RequestBytes: memory.requests, SmallBytes: memory.small, AnswerBytes: memory.answers,
-		IdleTimeout: cfg.IdleTimeout, Origins: cfg.AllowOrigin, Hosts: hosts(cfg), TLS: tlsConfig, CertPEM: certificate,
+		IdleTimeout: cfg.IdleTimeout, Site: site(cfg), TLS: tlsConfig, CertPEM: certificate,
 	})
 	floor := make([]byte, heapFloor)
 	err = b.run(ctx, func() { ready(b.addresses()) })

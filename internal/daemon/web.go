@@ -10,6 +10,7 @@ import (
 
 	zbus "github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/auth"
 	"github.com/rushmore/zbus-go/internal/caller"
 	"github.com/rushmore/zbus-go/internal/config"
 	"github.com/rushmore/zbus-go/internal/gateway"
@@ -39,19 +40,19 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 		return nil, err
 	}
 	p.live = live.New(live.Options{
-		Broker: p.broker, Calls: p.calls, Stats: p.stats, Log: p.log, Server: info, Sessions: p.sessions, Origins: cfg.AllowOrigin,
+		Broker: p.broker, Calls: p.calls, Stats: p.stats, Log: p.log, Server: info, Sessions: p.sessions,
 		ReadLimit: min(2*cfg.MaxBody+1<<20, memory.requests/2), Accounts: server.Accounts{},
 	})
 	calls := &caller.Caller{Broker: p.broker, Calls: p.calls, Stopping: p.stopping.Done()}
-	known := func(h http.Handler) http.Handler { return server.OnlyHosts(hosts(cfg), h) }
+	known := func(h http.Handler) http.Handler { return server.OnlyHosts(site(cfg), h) }
 	return map[string]http.Handler{
-		gateway.Base: known(gateway.New(gateway.Options{Broker: p.broker, Caller: calls, Log: p.log, MaxBody: cfg.MaxBody, Origins: cfg.AllowOrigin})),
+		gateway.Base: known(gateway.New(gateway.Options{Broker: p.broker, Caller: calls, Log: p.log, MaxBody: cfg.MaxBody, Site: site(cfg)})),
 		"/ui":        known(console), "/ui/": known(console),
 		"/metrics": known(numbers),
 		"/api/": api.New(api.Options{
 			Broker: p.broker, Calls: p.calls, Caller: calls, Stats: p.stats, Log: p.log, Contract: zbus.OpenAPI(), Channels: zbus.AsyncAPI(), Live: p.live,
 			Server: info, Sessions: p.sessions, Disconnect: p.disconnect, Readers: &p.readers, Socket: server.Accounts{}.Socket, Backup: p.takeBackup, Stopping: p.stopping.Done(),
-			MaxBody: cfg.MaxBody, MaxTopics: maxTopics(&cfg), Hosts: hosts(cfg), Origins: cfg.AllowOrigin,
+			MaxBody: cfg.MaxBody, MaxTopics: maxTopics(&cfg), Site: site(cfg),
 		}),
 	}, nil
 }
@@ -101,6 +102,9 @@ func (p *parts) sessions() []api.SessionInfo {
 func (p *parts) disconnect(id, reason string) bool {
 	return p.server.Disconnect(id, reason) || p.live.Disconnect(id, reason) || p.readers.Disconnect(id, reason)
 }
+
+// site is what the server goes by for browsers.
+func site(cfg config.Config) auth.Site { return auth.Site{Hosts: hosts(cfg), Origins: cfg.AllowOrigin} }
 
 // hosts are the names under which the API may be asked for when only this machine
 // can reach it; nil, for any, when others can, under names that nobody knows here.

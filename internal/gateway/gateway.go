@@ -26,8 +26,8 @@ type Options struct {
 	Log    *slog.Logger
 	// MaxBody is the limit for the body of a message, in bytes.
 	MaxBody int64
-	// Origins are patterns of hosts whose pages may change things, besides this server's.
-	Origins []string
+	// Site says whose pages may change things.
+	Site auth.Site
 }
 
 // New makes the handler for all below Base.
@@ -123,11 +123,11 @@ func (g *gateway) find(req *http.Request) (*route, error) {
 // origin; their browser names this server in Referer, which no other page can have it do.
 func (g *gateway) foreign(req *http.Request) bool {
 	origin := req.Header.Get("Origin")
-	if auth.AllowedOrigin(origin, g.opts.Origins) || g.pages.Check(req) == nil {
+	if g.opts.Site.LetsIn(origin) || g.pages.Check(req) == nil {
 		return false
 	}
 	from, err := url.Parse(req.Header.Get("Referer"))
-	return origin != "null" || err != nil || from.Host == "" || !strings.EqualFold(from.Host, req.Host)
+	return origin != "null" || err != nil || from.Host == "" || !g.opts.Site.Own(from.String(), req.Host)
 }
 
 // rewrite makes the request that goes through. What its sender says about others on its

@@ -161,7 +161,7 @@ func TestPageOfAnotherOriginIsRefused(t *testing.T) {
 		{[]string{"good.example"}, "https://evil.example", false},
 		{[]string{"*"}, "https://any.example", true},
 	} {
-		r := start(t, func(o *Options) { o.Origins = x.origins })
+		r := startFor(t, x.origins)
 		opts := &websocket.DialOptions{HTTPHeader: http.Header{}}
 		if x.origin != "" {
 			opts.HTTPHeader.Set("Origin", x.origin)

@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/auth"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/stats"
@@ -62,6 +63,12 @@ func (r *rig) Exempt(context.Context) bool { return true }
 
 func start(t *testing.T, set ...func(*Options)) *rig {
 	t.Helper()
+	return startFor(t, nil, set...)
+}
+
+// startFor lets pages of other origins in.
+func startFor(t *testing.T, origins []string, set ...func(*Options)) *rig {
+	t.Helper()
 	store, err := sqlite.Open(context.Background(), sqlite.Options{Path: t.TempDir() + "/zbus.db", Durability: sqlite.Relaxed})
 	if err != nil {
 		t.Fatal(err)
@@ -88,7 +95,7 @@ func start(t *testing.T, set ...func(*Options)) *rig {
 	stopStats := background(t, sampler.Run)
 	r.end = background(t, r.hub.Run)
 	r.http = httptest.NewUnstartedServer(api.New(api.Options{
-		Broker: b, Stats: sampler, Log: opts.Log, Live: r.hub, Origins: opts.Origins,
+		Broker: b, Stats: sampler, Log: opts.Log, Live: r.hub, Site: auth.Site{Origins: origins},
 		Server: opts.Server, Sessions: opts.Sessions, Disconnect: r.hub.Disconnect,
 	}))
 	r.http.Config.ConnContext = smallBuffer

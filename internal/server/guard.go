@@ -3,6 +3,7 @@ package server
 import (
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/go-chi/cors"
 
@@ -10,11 +11,11 @@ import (
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
-// OnlyHosts lets next serve requests whose Host names this server, as [auth.KnownHost] judges it.
+// OnlyHosts lets next serve requests whose Host names this server, as [auth.Site] judges it.
 // The connection of any other ends with the refusal: what it asks for next is not looked at.
-func OnlyHosts(hosts []string, next http.Handler) http.Handler {
+func OnlyHosts(site auth.Site, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if req.Host != "" && !auth.KnownHost(req.Host, hosts) { // HTTP/1.0 has none
+		if req.Host != "" && !site.KnownHost(req.Host) { // HTTP/1.0 has none
 			w.Header().Set("Connection", "close")
 			http.Error(w, auth.Misdirected(req.Host), http.StatusMisdirectedRequest)
 			return
@@ -24,17 +25,17 @@ func OnlyHosts(hosts []string, next http.Handler) http.Handler {
 }
 
 // known refuses requests that are for another server.
-func (s *Server) known(next http.Handler) http.Handler { return OnlyHosts(s.opts.Hosts, next) }
+func (s *Server) known(next http.Handler) http.Handler { return OnlyHosts(s.opts.Site, next) }
 
 // shared tells browsers that pages of the allowed origins may read what is answered, and
 // answers what they ask before (preflight requests). Without such origins it does nothing.
 func (s *Server) shared(next http.Handler) http.Handler {
-	if len(s.opts.Origins) == 0 {
+	if len(s.opts.Site.Origins) == 0 {
 		return next
 	}
-	all := slices.Contains(s.opts.Origins, "*")
+	all := slices.Contains(s.opts.Site.Origins, "*")
 	return cors.Handler(cors.Options{
-		AllowOriginFunc: func(_ *http.Request, origin string) bool { return all || auth.AllowedOrigin(origin, s.opts.Origins) },
+		AllowOriginFunc: func(_ *http.Request, origin string) bool { return all || s.opts.Site.LetsIn(origin) },
 		AllowedMethods:  []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete},
 		AllowedHeaders:  []string{"*"},
 		ExposedHeaders:  []string{"*"}, // without credentials it means all
@@ -47,22 +48,40 @@ func (s *Server) shared(next http.Handler) http.Handler {
 // of a command only under a name that it had pointed to this server.
 func (s *Server) outsider(m *wire.Message, url bool) (status int, text string) {
 	host, named := m.Lookup(wire.HeaderHost)
-	if named && (url || byBrowser(m.Lookup)) && !auth.KnownHost(host, s.opts.Hosts) {
+	if named && (url || byBrowser(m.Lookup)) && !s.opts.Site.KnownHost(host) {
 		return http.StatusMisdirectedRequest, auth.Misdirected(host)
 	}
-	if url && auth.CrossSite(host, m.Get("origin"), m.Get("sec-fetch-site"), s.opts.Origins) {
+	if url && s.opts.Site.Source(m.Lookup) == auth.Foreign {
 		return http.StatusForbidden, otherOrigin
 	}
 	return 0, ""
 }
 
+// headerOf looks up headers of a request by names in lower case.
+func headerOf(req *http.Request) func(name string) (string, bool) {
+	return func(name string) (string, bool) {
+		if name == wire.HeaderHost {
+			return req.Host, true
+		}
+		values := req.Header.Values(name)
+		return strings.Join(values, ", "), values != nil
+	}
+}
+
+// refuse answers a browser, and ends the connection: what it asks for next is not looked at.
+func refuse(w http.ResponseWriter, text string) {
+	w.Header().Set("Connection", "close")
+	http.Error(w, text, http.StatusForbidden)
+}
+
 const otherOrigin = "This page is of another origin: start the broker with --allow-origin to let it in"
 
 // byBrowser reports whether a browser sends a request, as far as its headers tell: no page
-// can keep its browser from sending Accept-Encoding, and clients of the protocol never do.
+// can keep its browser from sending Accept-Encoding, and clients of the protocol never do;
+// proxies may leave it out, but not all of them.
 // Browsers are served by net/http, so that one guard stands before all that they ask for.
 func byBrowser(lookup func(name string) (string, bool)) bool {
-	for _, name := range []string{"accept-encoding", "origin", "sec-fetch-site"} {
+	for _, name := range []string{"accept-encoding", "origin", "sec-fetch-site", "referer", "accept-language"} {
 		if _, ok := lookup(name); ok {
 			return true
 		}

@@ -136,12 +136,14 @@ func (s *Server) urlCommand(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, req.Method+" does not run commands: use GET, POST or PUT", http.StatusMethodNotAllowed)
 		return
 	}
-	if auth.CrossSite(req.Host, req.Header.Get("Origin"), req.Header.Get("Sec-Fetch-Site"), s.opts.Origins) {
-		w.Header().Set("Connection", "close")
-		http.Error(w, otherOrigin, http.StatusForbidden)
-		return
+	switch s.opts.Site.Source(headerOf(req)) {
+	case auth.Foreign:
+		refuse(w, otherOrigin)
+	case auth.Unsaid:
+		s.unsaid(w, req)
+	default:
+		s.confirmed(w, req)
 	}
-	s.command(w, req)
 }
 
 // counted counts the requests that are being handled. A connection ends with a WebSocket

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/auth"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/condition"
 	"github.com/rushmore/zbus-go/internal/rpc"
@@ -38,12 +39,9 @@ type Options struct {
 	AnswerBytes    int64         // answers of handlers that clients are slow to read; 32 MiB
 	IdleTimeout    time.Duration // a connection that sends nothing is closed; 0: never
 
-	// Origins are patterns of hosts whose pages may open a WebSocket and use the URLs
-	// of commands, besides this server's own; "*" is any.
-	Origins []string
-	// Hosts are names of this server besides IP addresses and localhost; nil: any. See
-	// auth.KnownHost.
-	Hosts []string
+	// Site says which names are this server's, and whose pages may open a WebSocket and use
+	// the URLs of commands.
+	Site auth.Site
 
 	// Handlers serve what is not the protocol's, by path: a path that ends in a
 	// slash is everything below it. Bodies are limited and accounted for. A handler
@@ -78,6 +76,7 @@ type Server struct {
 	draining atomic.Bool
 	ids      idSource
 	handling gate // HTTP requests
+	asked    confirmations
 
 	addresses addresses
 	lingering chan struct{} // a token for each refused connection that is still read from

@@ -20,6 +20,8 @@ type verb struct {
 	// that the connection asked for before is done, so a client that pipelines
 	// sees its own writes.
 	quick bool
+	// reads says that nothing changes.
+	reads bool
 	// silent commands have no reply.
 	silent bool
 }
@@ -37,17 +39,17 @@ func (s *Server) commands() map[string]verb {
 		wire.CmdNack:      {run: (*session).nack, path: true, quick: true},
 		wire.CmdExtend:    {run: (*session).extend, path: true, quick: true},
 		wire.CmdDeclare:   {run: (*session).declare, path: true},
-		wire.CmdQuery:     {run: (*session).query, path: true},
+		wire.CmdQuery:     {run: (*session).query, path: true, reads: true},
 		wire.CmdRemove:    {run: (*session).remove, path: true},
 		wire.CmdEmpty:     {run: (*session).empty, path: true},
 		wire.CmdRelocate:  {run: (*session).relocate, path: true},
-		wire.CmdTracker:   {run: (*session).trackerInfo},
-		wire.CmdServer:    {run: (*session).serverInfo},
+		wire.CmdTracker:   {run: (*session).trackerInfo, reads: true},
+		wire.CmdServer:    {run: (*session).serverInfo, reads: true},
 		wire.CmdTrackSub:  {run: (*session).trackSub},
 		wire.CmdTrackPub:  {run: (*session).trackPub},
-		wire.CmdSSL:       {run: (*session).certificate},
-		wire.CmdPing:      {run: func(c *session, m *wire.Message) { c.send(http.StatusOK, m.Get(wire.HeaderID), "OK") }, quick: true},
-		wire.CmdHeartbeat: {run: func(*session, *wire.Message) {}, quick: true, silent: true},
+		wire.CmdSSL:       {run: (*session).certificate, reads: true},
+		wire.CmdPing:      {run: func(c *session, m *wire.Message) { c.send(http.StatusOK, m.Get(wire.HeaderID), "OK") }, quick: true, reads: true},
+		wire.CmdHeartbeat: {run: func(*session, *wire.Message) {}, quick: true, silent: true, reads: true},
 	}
 }
 
