@@ -92,6 +92,9 @@ type Config struct {
 	RPCMaxTimeout time.Duration
 	// TLSCert and TLSKey are PEM files; both or none. With them TLS is on.
 	TLSCert, TLSKey string
+	// AllowPlain lets connections from beyond the loopback interface go without TLS although
+	// it is on. Default: false.
+	AllowPlain bool
 	// AllowOrigin has patterns of hosts whose pages may connect by WebSocket,
 	// besides the broker's own; "*" is every page there is. Programs that are no
 	// browser are not concerned. Default: none, as nobody is asked who they are,

@@ -78,6 +78,7 @@ func settings(c *Config) []setting {
 		},
 		{"tls-cert", "FILE", "certificate chain in PEM; needs --tls-key", text{&c.TLSCert, isAny, ""}},
 		{"tls-key", "FILE", "private key in PEM; needs --tls-cert", text{&c.TLSKey, isAny, ""}},
+		{"allow-plain", "", "with TLS, let others than this machine connect without it, too", toggle{&c.AllowPlain}},
 		{
 			"allow-origin", "HOST", "pages of this host (* in it for anything) may use the broker; may be repeated",
 			list{

@@ -54,15 +54,19 @@ type Ready struct {
 // means that a write failed and the broker stopped rather than guess: what it
 // answered is on disk, and the next start reads it from there.
 func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logger, ready func(Ready)) (err error) {
-	tlsConfig, certificate, err := loadTLS(cfg)
+	certificates, err := loadTLS(cfg, log)
 	if err != nil {
 		return err
 	}
+	defer certificates.notice()()
 	dir, err := datadir.Open(cfg.Data)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
+	for _, path := range dir.Tightened() {
+		log.Warn("others had permissions for what is the broker's alone: they were taken away", "path", path)
+	}
 	listeners, err := listen(ctx, cfg.Listen)
 	if err != nil {
 		return errors.Join(err, dir.PutBack())
@@ -75,7 +79,10 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 		return errors.Join(err, dir.PutBack())
 	}
 	memory := divide(&cfg)
-	b := parts{log: log, board: board, space: store.Space, scrubbed: store.Scrubbed, pprof: cfg.Pprof, listeners: listeners}
+	if certificates != nil {
+		certificates.board = board
+	}
+	b := parts{log: log, board: board, certificates: certificates, space: store.Space, scrubbed: store.Scrubbed, pprof: cfg.Pprof, listeners: listeners}
 	b.calls = rpc.New(rpc.Options{Timeout: cfg.RPCTimeout, MaxTimeout: cfg.RPCMaxTimeout})
 	b.stopping, b.stop = context.WithCancel(context.WithoutCancel(ctx))
 	defer b.stop()
@@ -110,7 +117,7 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 		Limits:      wire.Limits{Head: int(cfg.MaxHead), Fields: cfg.MaxFields, Body: cfg.MaxBody},
 		MaxInflight: cfg.MaxInflight, MaxConnections: maxConnections(&cfg), Addresses: addressLimits(&cfg),
 		RequestBytes: memory.requests, SmallBytes: memory.small, AnswerBytes: memory.answers,
-		IdleTimeout: cfg.IdleTimeout, Site: site(cfg), TLS: tlsConfig, CertPEM: certificate,
+		IdleTimeout: cfg.IdleTimeout, Site: site(cfg), TLS: certificates.config(), CertPEM: certificates.text, AllowPlain: cfg.AllowPlain,
 	})
 	floor := make([]byte, heapFloor)
 	err = b.run(ctx, func() { ready(b.addresses()) })
@@ -167,6 +174,8 @@ type parts struct {
 	backups   *backup.Backups
 	readers   api.Readers
 
+	certificates *certificates // nil without TLS
+
 	// stopping ends when requests that wait for messages have to.
 	stopping context.Context
 	stop     context.CancelFunc
@@ -195,6 +204,7 @@ func (p *parts) run(ctx context.Context, ready func()) error {
 	saving := start(serving, p.backups.Run)
 	scrubbing := start(serving, p.scrub)
 	resting := start(serving, giveBack)
+	renewing := start(serving, p.certificates.run)
 	timing := start(base, p.calls.Run) // sessions that end still tell it
 	ready()
 
@@ -219,6 +229,7 @@ func (p *parts) run(ctx context.Context, ready func()) error {
 	<-saving.done
 	<-scrubbing.done
 	<-resting.done
+	<-renewing.done
 	for _, part := range []*part{timing, brokerage, writer} {
 		part.stop()
 		<-part.done

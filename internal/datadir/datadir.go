@@ -58,13 +58,15 @@ type Dir struct {
 
 	since    time.Time // wall clock, for people: when the lock was taken
 	database string    // see Database
+
+	tightened []string // see Tightened
 }
 
 // Open takes the directory for this process. A lock that is held it tries for
 // lockPatience, because the kernel releases that of a killed process only when it has
 // freed its memory: a supervisor that restarts at once comes earlier. Open creates the
-// directory with mode 0700 whatever the umask; the mode of an existing one is its owner's
-// choice. The mark of an orderly stop is gone, also from the disk, before Open
+// directory with mode 0700 whatever the umask, and takes permissions away that others have
+// on an existing one; see Tightened. The mark of an orderly stop is gone, also from the disk, before Open
 // returns: a crash from here on will be recognised.
 func Open(path string) (*Dir, error) {
 	d, err := open(filepath.Clean(path))
@@ -91,6 +93,9 @@ func open(path string) (*Dir, error) {
 	d := &Dir{path: path}
 	if err := d.takeLock(); err != nil {
 		return nil, err
+	}
+	if err := d.tighten(); err != nil {
+		return nil, errors.Join(err, d.Close())
 	}
 	if err := d.takeMark(); err != nil {
 		return nil, errors.Join(err, d.Close())

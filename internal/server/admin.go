@@ -269,9 +269,13 @@ func (s *session) finished(id string, err error) {
 // certificate hands out the PEM text that clients pin, of this server.
 func (s *session) certificate(m *wire.Message) {
 	id, address := m.Get(wire.HeaderID), m.Get(wire.HeaderServer)
-	if s.srv.opts.CertPEM == "" || address != "" && address != s.srv.opts.Address {
+	text := ""
+	if s.srv.opts.CertPEM != nil {
+		text = s.srv.opts.CertPEM()
+	}
+	if text == "" || address != "" && address != s.srv.opts.Address {
 		s.send(http.StatusNotFound, id, "Certificate not found")
 		return
 	}
-	s.send(http.StatusOK, id, s.srv.opts.CertPEM)
+	s.send(http.StatusOK, id, text)
 }

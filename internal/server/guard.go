@@ -1,9 +1,12 @@
 package server
 
 import (
+	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-chi/cors"
 
@@ -55,6 +58,27 @@ func (s *Server) outsider(m *wire.Message, url bool) (status int, text string) {
 		return http.StatusForbidden, otherOrigin
 	}
 	return 0, ""
+}
+
+// plainAllowed reports whether a connection may go without TLS.
+func (s *Server) plainAllowed(conn net.Conn) bool {
+	if s.opts.TLS == nil || s.opts.AllowPlain {
+		return true
+	}
+	at, err := netip.ParseAddrPort(conn.RemoteAddr().String())
+	return err == nil && at.Addr().Unmap().IsLoopback()
+}
+
+// refusePlain answers, without reading the request, a connection that goes without TLS, in words that
+// the native protocol and HTTP know. There is no redirect: what was sent was in the clear.
+func refusePlain(conn net.Conn) {
+	const text = "this server takes connections with TLS alone: use https, wss or TLS, or start it with --allow-plain"
+	dst := append(wire.AppendStatus(nil, http.StatusForbidden), "connection: close\r\n"...)
+	_ = conn.SetWriteDeadline(time.Now().Add(lastWordsTime))
+	if _, err := conn.Write(wire.AppendBody(dst, []byte(text))); err == nil {
+		lastWords(conn)
+	}
+	_ = conn.Close()
 }
 
 // headerOf looks up headers of a request by names in lower case.

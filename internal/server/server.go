@@ -55,8 +55,9 @@ type Options struct {
 	// Conditions are told by /readyz, which answers 503 while one of them says so.
 	Conditions *condition.Board
 
-	TLS     *tls.Config // nil: no TLS
-	CertPEM string      // what the ssl command hands out
+	TLS        *tls.Config   // nil: no TLS
+	CertPEM    func() string // what the ssl command hands out, "" for none; nil: none
+	AllowPlain bool          // with TLS, lets others than loopback connect without it
 }
 
 // Server serves the listeners. Its goroutines all end before Serve returns.

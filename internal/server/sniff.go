@@ -25,6 +25,10 @@ func (s *Server) serve(c *countedConn) {
 		_ = conn.Close()
 		return
 	}
+	if first.prefix[0] != 0x16 && !s.plainAllowed(conn) {
+		refusePlain(first)
+		return
+	}
 	if conn = first; first.prefix[0] == 0x16 && s.opts.TLS != nil {
 		secure := tls.Server(conn, s.opts.TLS)
 		_ = conn.SetDeadline(time.Now().Add(socket.HeadTimeout))

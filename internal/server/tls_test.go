@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -26,12 +27,19 @@ import (
 // selfSigned writes a certificate for 127.0.0.1 and its key.
 func selfSigned(t testing.TB) (cert, key string) {
 	t.Helper()
+	dir := t.TempDir()
+	return certificateIn(t, dir, 1)
+}
+
+// certificateIn writes one with a number into a directory.
+func certificateIn(t testing.TB, dir string, serial int64) (cert, key string) {
+	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true,
+		SerialNumber: big.NewInt(serial), IsCA: true, BasicConstraintsValid: true,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
@@ -43,7 +51,6 @@ func selfSigned(t testing.TB) (cert, key string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
 	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	for path, block := range map[string]*pem.Block{
 		cert: {Type: "CERTIFICATE", Bytes: der},
@@ -54,6 +61,111 @@ func selfSigned(t testing.TB) (cert, key string) {
 		}
 	}
 	return cert, key
+}
+
+// served is the number of the certificate that a new connection gets.
+func (b *instance) served(t testing.TB) int64 {
+	t.Helper()
+	conn, err := tls.Dial("tcp", b.addr, &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	return conn.ConnectionState().PeerCertificates[0].SerialNumber.Int64()
+}
+
+// A pair that is renewed is taken up when its files change and at SIGHUP. One that is
+// broken is said to be, and the old one stays.
+func TestACertificateIsRenewedWithoutARestart(t *testing.T) {
+	cert, key := selfSigned(t)
+	b := start(t, func(c *config.Config) { c.TLSCert, c.TLSKey = cert, key })
+	before, err := tls.Dial("tcp", b.addr, &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := newClient(t, before)
+	ready := func() string { return pageOf(t, b.web(t, "GET", "/readyz", "", "")) }
+	for i, tell := range []func(){
+		func() {}, // the files are looked at
+		func() {
+			if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		serial := int64(2 + i)
+		if err := os.WriteFile(key, []byte("no key"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		tell()
+		eventually(t, "the broken key is told", func() bool { return strings.Contains(ready(), "warning tls "+cert) })
+		if got := b.served(t); got != serial-1 || !strings.HasPrefix(ready(), "ok\n") {
+			t.Errorf("with a broken key, certificate %d is served, and %q", got, ready())
+		}
+		certificateIn(t, filepath.Dir(cert), serial)
+		tell()
+		eventually(t, "the new certificate is served", func() bool { return b.served(t) == serial })
+		eventually(t, "nothing is wrong", func() bool { return ready() == "ok\n" })
+		text, err := os.ReadFile(cert)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.dial(t).ok("ssl").want(t, 200, string(text))
+	}
+	old.ok("ping") // a connection stays
+}
+
+// outer is an address of this machine that is not loopback.
+func outer(t testing.TB) string {
+	t.Helper()
+	all, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range all {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && n.IP.IsGlobalUnicast() && !n.IP.IsLoopback() {
+			return n.IP.String()
+		}
+	}
+	t.Skip("NOT TESTED: this machine has no address but loopback")
+	return ""
+}
+
+func TestPlainConnectionsFromBeyondLoopbackAreRefusedWithTLS(t *testing.T) {
+	t.Parallel()
+	address := outer(t)
+	cert, key := selfSigned(t)
+	for _, allowed := range []bool{false, true} {
+		b := start(t, func(c *config.Config) {
+			c.Listen, c.TLSCert, c.TLSKey, c.AllowPlain = []string{"0.0.0.0:0"}, cert, key, allowed
+		})
+		_, port, err := net.SplitHostPort(b.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := 403
+		if allowed {
+			want = 200
+		}
+		b.addr = net.JoinHostPort(address, port)
+		c := b.dial(t)
+		c.send("ping id=1")
+		if a, err := c.next(); err != nil || a.Status != want {
+			t.Errorf("allowed %t: native: %v, %v", allowed, a.Message, err)
+		}
+		if !allowed {
+			c.closed()
+		}
+		resp := b.web(t, "GET", "/healthz", "", "")
+		if resp.StatusCode != want || !allowed && (!strings.Contains(pageOf(t, resp), "--allow-plain") || resp.Header.Get("Location") != "") {
+			t.Errorf("allowed %t: HTTP: %d", allowed, resp.StatusCode)
+		}
+		if b.served(t) != 1 {
+			t.Error("no TLS")
+		}
+		b.addr = net.JoinHostPort("127.0.0.1", port)
+		b.dial(t).ok("ping")
+	}
 }
 
 func TestOnePortServesPlainAndTLSOfEveryKind(t *testing.T) {
