@@ -12,8 +12,8 @@ import (
 )
 
 // conforms checks what encoding/json does not: that the members are those of the
-// contract, in the same case, that those it requires are there, and that none is
-// null, which would be taken for left out.
+// contract, in the same case and once, that those it requires are there, and that none is
+// null, which would be taken for left out. Names of headers are the same in any case.
 // It goes by the generated types, where a member that may be left out is a pointer.
 // raw is JSON that was decoded into a value of type t without an error.
 func conforms(raw []byte, t reflect.Type) error {
@@ -24,12 +24,13 @@ func conforms(raw []byte, t reflect.Type) error {
 // shape is what the contract says of the members of an object.
 type shape struct {
 	members  map[string]memberShape
-	required []string // a member's bit is 1 << its index
+	names    []string // a member's bit is 1 << its index
+	required uint64   // the bits of those that must be there
 }
 
 type memberShape struct {
 	of  reflect.Type
-	bit uint64 // 0 when it may be left out
+	bit uint64
 }
 
 // shapes are made at first use and never change: they come from the types alone.
@@ -43,11 +44,11 @@ func shapeOf(t reflect.Type) *shape {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		m := memberShape{of: f.Type}
+		m := memberShape{f.Type, 1 << len(s.names)}
 		if f.Type.Kind() != reflect.Pointer {
-			m.bit = 1 << len(s.required)
-			s.required = append(s.required, name)
+			s.required |= m.bit
 		}
+		s.names = append(s.names, name)
 		s.members[name] = m
 	}
 	shapes.Store(t, s)
@@ -190,7 +191,8 @@ func (w *walk) object(t reflect.Type) error {
 	if t != nil && t.Kind() == reflect.Struct {
 		s = shapeOf(t)
 	}
-	missing := uint64(1)<<len(s.required) - 1
+	var there uint64              // members so far
+	var named map[string]struct{} // of an object whose members have any names, in lower case
 	for w.at++; w.next() != '}'; {
 		var name string
 		if err := json.Unmarshal(w.text(), &name); err != nil {
@@ -202,10 +204,20 @@ func (w *walk) object(t reflect.Type) error {
 		switch {
 		case !known && s.members != nil && !w.bytes:
 			return unknownMember(w.prefix(), name, sorted(s.members))
+		case there&m.bit != 0 && !w.bytes:
+			return invalid("%s is there twice", w.where(name))
 		case t != nil && t.Kind() == reflect.Map:
 			m.of = t.Elem()
+			key := lower(name) // as of headers
+			if _, twice := named[key]; twice && !w.bytes {
+				return invalid("%sthe header %q is there twice, upper and lower case being the same: join its values", w.prefix(), clip(name))
+			}
+			if named == nil {
+				named = make(map[string]struct{})
+			}
+			named[key] = struct{}{}
 		}
-		missing &^= m.bit
+		there |= m.bit
 		if err := w.value(m.of, name); err != nil {
 			return err
 		}
@@ -214,8 +226,8 @@ func (w *walk) object(t reflect.Type) error {
 		}
 	}
 	w.at++
-	if missing != 0 && !w.bytes {
-		return invalid("%s is missing", w.where(s.required[bits.TrailingZeros64(missing)]))
+	if missing := s.required &^ there; missing != 0 && !w.bytes {
+		return invalid("%s is missing", w.where(s.names[bits.TrailingZeros64(missing)]))
 	}
 	return nil
 }

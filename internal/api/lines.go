@@ -3,6 +3,7 @@ package api
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,17 +19,18 @@ const (
 	linesBytes  = 4 << 20
 )
 
+// LinesFactor is how much larger a body may be whose lines are handled while it is read.
+const LinesFactor = 64
+
 // lineFactor is how much more room than its body a message takes in JSON.
 const lineFactor = 2
 
 // maxLine is the longest line, in bytes: as long as a body that has no lines. There is
 // always a limit, since a line is kept until its end comes.
-func (h *handler) maxLine() int {
-	if h.MaxBody > 0 {
-		return int(lineFactor * h.MaxBody)
-	}
-	return lineFactor * 16 << 20
-}
+func (h *handler) maxLine() int { return int(lineFactor * h.maxBody()) }
+
+// maxBody is the most bytes of a message's body.
+func (h *handler) maxBody() int64 { return cmp.Or(h.MaxBody, 16<<20) }
 
 // publishLines stores newline-delimited messages as they are read.
 func (h *handler) publishLines(ctx context.Context, t *broker.Topic, body io.Reader) (PublishResponseObject, error) {

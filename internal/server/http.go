@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"mime"
 	"net"
 	"net/http"
 	"strings"
@@ -179,7 +180,12 @@ func (s *Server) others(next http.Handler) http.Handler {
 func (s *Server) accounted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.Body != nil && req.Body != http.NoBody {
-			body := http.MaxBytesReader(w, req.Body, s.bodyLimit(req))
+			limit := s.bodyLimit(req)
+			if req.ContentLength > limit { // before anything of it is asked for
+				tooLarge(w, limit)
+				return
+			}
+			body := http.MaxBytesReader(w, req.Body, limit)
 			deadline := http.NewResponseController(w).SetReadDeadline
 			_ = deadline(time.Now().Add(socket.BodyGrace)) // what the handler does not read, net/http does
 			paced := &socket.PacedReader{Src: body, Deadline: deadline}
@@ -205,10 +211,18 @@ const linesFactor = 64
 // than by itself.
 func (s *Server) bodyLimit(req *http.Request) int64 {
 	limit := min(2*s.limits().Body, s.mostReceived())
-	if strings.HasPrefix(req.Header.Get("Content-Type"), "application/x-ndjson") {
+	if kind, _, err := mime.ParseMediaType(req.Header.Get("Content-Type")); err == nil && kind == "application/x-ndjson" {
 		limit *= linesFactor
 	}
 	return limit
+}
+
+// tooLarge answers a request whose body is not read, and ends its connection.
+func tooLarge(w http.ResponseWriter, limit int64) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Connection", "close")
+	w.WriteHeader(http.StatusRequestEntityTooLarge)
+	_, _ = fmt.Fprintf(w, `{"type":"about:blank","title":"Request Entity Too Large","status":413,"code":"too_large","detail":"the body is larger than %d bytes"}`+"\n", limit)
 }
 
 // limits are the configured limits with the defaults of package wire filled in.

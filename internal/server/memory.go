@@ -129,6 +129,15 @@ func (c *countedBody) Hold(n int) error {
 	return nil
 }
 
+// Account accounts for more that is held because of the body, such as what it holds unzipped.
+func (c *countedBody) Account(n int) error {
+	if err := c.reserve(n); err != nil {
+		return err
+	}
+	c.held += n
+	return nil
+}
+
 // Handled says that what was read so far is kept no longer, or accounted for by
 // somebody else.
 func (c *countedBody) Handled() { c.release() }
