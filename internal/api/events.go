@@ -4,8 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"math"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -38,38 +38,71 @@ func (h *handler) StreamEvents(ctx context.Context, r StreamEventsRequestObject)
 			e.release()
 		}
 	}()
-	g, err := h.eventGroup(ctx, t, &r.Params)
+	g, reset, err := h.eventGroup(ctx, t, &r.Params)
 	if err != nil {
 		return nil, err
 	}
+	own := r.Params.Group == nil
 	if g.Info().Mask&broker.MaskAck != 0 {
 		return nil, invalid("ConsumeGroup(%s) is explicit: events have no way to ack, use :pull or the WebSocket", g.Name())
 	}
+	e.greeting = ": connected\n\n"
+	if own {
+		e.greeting = "id: " + ResumeID(g.Info().Cursor) + "\n\n"
+	}
+	if reset {
+		e.greeting = "event: reset\ndata: the topic has no message with that id: it was removed or put back, so this begins with its first message\n" + e.greeting
+	}
 	if e.sub, err = g.Subscribe(e); err != nil {
+		if own {
+			g.Abandon()
+		}
 		return nil, err
 	}
 	e.readers.add(e.inbox)
 	return e, nil
 }
 
-// eventGroup is the group to consume in: the named one, or one of the caller's own.
-func (h *handler) eventGroup(ctx context.Context, t *broker.Topic, p *StreamEventsParams) (*broker.Group, error) {
+// eventGroup is the group to consume in: the named one, or one of the caller's own. reset
+// says that the caller's place was beyond the log.
+func (h *handler) eventGroup(ctx context.Context, t *broker.Topic, p *StreamEventsParams) (g *broker.Group, reset bool, err error) {
 	if p.Group != nil {
 		if p.Filter != nil {
-			return nil, invalid("filter goes with a group of the caller's own: leave out group, or filter")
+			return nil, false, invalid("filter goes with a group of the caller's own: leave out group, or filter")
 		}
-		return t.Group(*p.Group)
+		g, err = t.Group(*p.Group)
+		return g, false, err
 	}
 	start := broker.Place{At: broker.AtLatest}
-	if p.LastEventID != nil {
-		last, err := parseCount("Last-Event-ID", *p.LastEventID)
-		if err != nil {
-			return nil, err
+	if p.LastEventID != nil && *p.LastEventID != "" {
+		if start, reset, err = Resume(t, "Last-Event-ID", *p.LastEventID); err != nil {
+			return nil, false, err
 		}
-		// No message has the largest number for an offset, and none is behind it.
-		start = broker.Place{At: broker.AtOffset, Offset: min(last, math.MaxInt64-1) + 1}
 	}
-	return EphemeralGroup(ctx, h.broker, t, broker.GroupSpec{Filter: p.Filter, Start: start, Actor: actor(ctx)})
+	g, err = EphemeralGroup(ctx, h.broker, t, broker.GroupSpec{Filter: p.Filter, Start: start, Actor: actor(ctx)})
+	return g, reset, err
+}
+
+// nothingYet is the resume id in front of the first message.
+const nothingYet = "-1"
+
+// ResumeID is what a reader whose next message would have this offset comes back with, if it
+// is interrupted before one comes: the offset before that.
+func ResumeID(next int64) string { return strconv.FormatInt(next-1, 10) }
+
+// Resume is the place behind the message with a resume id. Beyond the log, which has become
+// another one then, it is the beginning, and reset is true. name is what the id is called.
+func Resume(t *broker.Topic, name, id string) (start broker.Place, reset bool, err error) {
+	last := int64(-1)
+	if id != nothingYet {
+		if last, err = parseCount(name, id); err != nil {
+			return start, false, err
+		}
+	}
+	if last >= t.Next() {
+		return broker.Place{At: broker.AtEarliest}, true, nil
+	}
+	return broker.Place{At: broker.AtOffset, Offset: last + 1}, false, nil
 }
 
 // EphemeralGroup makes a group that lasts as long as its one consumer.
@@ -90,6 +123,7 @@ type events struct {
 	stopping <-chan struct{}
 	readers  *Readers
 	release  func() // of what counts streams
+	greeting string // what is sent at once
 }
 
 // VisitStreamEventsResponse streams until the client or the group is gone.
@@ -98,7 +132,7 @@ func (e *events) VisitStreamEventsResponse(w http.ResponseWriter) error {
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.WriteHeader(http.StatusOK)
 	out := http.NewResponseController(w)
-	if !e.write(w, out, ": connected\n\n") {
+	if !e.write(w, out, e.greeting) {
 		return nil
 	}
 	beat := time.NewTicker(eventBeat)

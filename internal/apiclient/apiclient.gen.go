@@ -2674,7 +2674,7 @@ type ClientInterface interface {
 
 	// ConfirmClock Confirm that the server's clock is right
 	//
-	// After the clock has jumped by more than 5 minutes messages are not deleted by age, until it has not jumped for some time (`--clock-hold`) or somebody confirms it.
+	// When the clock jumps by more than 5 minutes, deletion by age stops. It starts again when the clock has not jumped for an hour (see `--clock-hold`), or when this confirms that the clock is right.
 	//
 	// Corresponds with POST /server:confirm-clock (the `ConfirmClock` operationId).
 	ConfirmClock(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2766,7 +2766,11 @@ type ClientInterface interface {
 	// With `group`, consumes in that group; each message is settled when it was written.
 	// Without, every caller gets all messages from now on, or, when it comes back with
 	// `Last-Event-ID`, those after that offset. The event's id is the offset, its data
-	// one message as JSON. A group with explicit acks can't be read this way.
+	// one message as JSON. The id that a new caller would come back with is sent at once,
+	// without data; it is -1 in front of the first message. A caller that comes back with an
+	// id beyond the log gets an event of the kind `reset` and then all messages: the topic
+	// was removed and created again, or its data put back. A group with explicit acks can't
+	// be read this way.
 	//
 	// Corresponds with GET /topics/{topic}/events (the `StreamEvents` operationId).
 	StreamEvents(ctx context.Context, topic TopicName, params *StreamEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -3412,7 +3416,7 @@ func (c *Client) GetServer(ctx context.Context, reqEditors ...RequestEditorFn) (
 
 // ConfirmClock Confirm that the server's clock is right
 //
-// After the clock has jumped by more than 5 minutes messages are not deleted by age, until it has not jumped for some time (`--clock-hold`) or somebody confirms it.
+// When the clock jumps by more than 5 minutes, deletion by age stops. It starts again when the clock has not jumped for an hour (see `--clock-hold`), or when this confirms that the clock is right.
 //
 // Corresponds with POST /server:confirm-clock (the `ConfirmClock` operationId).
 func (c *Client) ConfirmClock(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3634,7 +3638,11 @@ func (c *Client) UpdateTopic(ctx context.Context, topic TopicName, params *Updat
 // With `group`, consumes in that group; each message is settled when it was written.
 // Without, every caller gets all messages from now on, or, when it comes back with
 // `Last-Event-ID`, those after that offset. The event's id is the offset, its data
-// one message as JSON. A group with explicit acks can't be read this way.
+// one message as JSON. The id that a new caller would come back with is sent at once,
+// without data; it is -1 in front of the first message. A caller that comes back with an
+// id beyond the log gets an event of the kind `reset` and then all messages: the topic
+// was removed and created again, or its data put back. A group with explicit acks can't
+// be read this way.
 //
 // Corresponds with GET /topics/{topic}/events (the `StreamEvents` operationId).
 func (c *Client) StreamEvents(ctx context.Context, topic TopicName, params *StreamEventsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -7193,7 +7201,7 @@ type ClientWithResponsesInterface interface {
 
 	// ConfirmClockWithResponse Confirm that the server's clock is right
 	//
-	// After the clock has jumped by more than 5 minutes messages are not deleted by age, until it has not jumped for some time (`--clock-hold`) or somebody confirms it.
+	// When the clock jumps by more than 5 minutes, deletion by age stops. It starts again when the clock has not jumped for an hour (see `--clock-hold`), or when this confirms that the clock is right.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -7303,7 +7311,11 @@ type ClientWithResponsesInterface interface {
 	// With `group`, consumes in that group; each message is settled when it was written.
 	// Without, every caller gets all messages from now on, or, when it comes back with
 	// `Last-Event-ID`, those after that offset. The event's id is the offset, its data
-	// one message as JSON. A group with explicit acks can't be read this way.
+	// one message as JSON. The id that a new caller would come back with is sent at once,
+	// without data; it is -1 in front of the first message. A caller that comes back with an
+	// id beyond the log gets an event of the kind `reset` and then all messages: the topic
+	// was removed and created again, or its data put back. A group with explicit acks can't
+	// be read this way.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -10359,7 +10371,7 @@ func (c *ClientWithResponses) GetServerWithResponse(ctx context.Context, reqEdit
 
 // ConfirmClockWithResponse Confirm that the server's clock is right
 //
-// After the clock has jumped by more than 5 minutes messages are not deleted by age, until it has not jumped for some time (`--clock-hold`) or somebody confirms it.
+// When the clock jumps by more than 5 minutes, deletion by age stops. It starts again when the clock has not jumped for an hour (see `--clock-hold`), or when this confirms that the clock is right.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10547,7 +10559,11 @@ func (c *ClientWithResponses) UpdateTopicWithResponse(ctx context.Context, topic
 // With `group`, consumes in that group; each message is settled when it was written.
 // Without, every caller gets all messages from now on, or, when it comes back with
 // `Last-Event-ID`, those after that offset. The event's id is the offset, its data
-// one message as JSON. A group with explicit acks can't be read this way.
+// one message as JSON. The id that a new caller would come back with is sent at once,
+// without data; it is -1 in front of the first message. A caller that comes back with an
+// id beyond the log gets an event of the kind `reset` and then all messages: the topic
+// was removed and created again, or its data put back. A group with explicit acks can't
+// be read this way.
 //
 // Returns a wrapper object for the known response body format(s).
 //

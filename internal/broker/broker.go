@@ -197,7 +197,7 @@ func (b *Broker) removeLeftovers(ctx context.Context) {
 	for _, t := range b.Topics() {
 		for _, g := range t.Groups() {
 			g.mu.Lock()
-			left := g.earlier && len(g.subs) == 0 && !g.gone && g.def.Mask&MaskDeleteOnExit != 0 && strings.HasPrefix(g.name, Ephemeral)
+			left := g.earlier && len(g.subs) == 0 && !g.gone && g.ephemeral()
 			g.mu.Unlock()
 			if !left || ctx.Err() != nil {
 				continue

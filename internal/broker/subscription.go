@@ -2,6 +2,7 @@ package broker
 
 import (
 	"crypto/rand"
+	"strings"
 
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -213,6 +214,23 @@ func (s *Subscription) close(left bool) {
 	}
 	g.b.saver.mark(g, false)
 	g.b.opts.Changed()
+}
+
+// Abandon says that whoever had the group created for one consumer is gone. An ephemeral
+// group that nobody consumes in goes then, as it goes with its last consumer.
+func (g *Group) Abandon() {
+	g.mu.Lock()
+	remove := len(g.subs) == 0 && !g.gone && g.ephemeral()
+	g.left = g.left || remove
+	g.mu.Unlock()
+	if remove {
+		g.b.housekeeping.add(g)
+	}
+}
+
+// ephemeral reports whether the group is one consumer's. Called with g.mu held.
+func (g *Group) ephemeral() bool {
+	return g.def.Mask&MaskDeleteOnExit != 0 && strings.HasPrefix(g.name, Ephemeral)
 }
 
 // drop takes a subscription out of the group. Called with g.mu held.

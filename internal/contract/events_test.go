@@ -13,7 +13,8 @@ import (
 type stream struct {
 	t      testing.TB
 	resp   *http.Response
-	events chan event // closed at its end
+	resume chan string // what to come back with before any event came
+	events chan event  // closed at its end
 }
 
 // event is one of them.
@@ -33,7 +34,7 @@ func (c *client) listen(path string, args ...any) *stream {
 	if kind := resp.Header.Get("Content-Type"); resp.StatusCode != 200 || kind != "text/event-stream" {
 		c.t.Fatalf("%s: %d of type %q", path, resp.StatusCode, kind)
 	}
-	s := &stream{c.t, resp, make(chan event, 100)}
+	s := &stream{c.t, resp, make(chan string, 1), make(chan event, 100)}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -60,8 +61,11 @@ func (s *stream) read() {
 		case "data":
 			e.data += value
 		case "":
-			if e != (event{}) {
+			switch {
+			case e.data != "":
 				s.events <- e
+			case e.id != "":
+				s.resume <- e.id
 			}
 			e = event{}
 		}
@@ -114,15 +118,54 @@ func TestEventsBringWhatIsPublished(t *testing.T) {
 	again.bodies("4")
 	first := c.listen("/topics/T/events", header{"Last-Event-ID", "0"})
 	first.bodies("1", "2", "3\n", "4")
-	beyond := c.listen("/topics/T/events", header{"Last-Event-ID", "9223372036854775807"})
-	c.post("/topics/T/messages", object{"body": "5"}).want(201)
-	beyond.bodies("5")
-	beyond.close()
 	c.do("GET", "/topics/T/events", header{"Last-Event-ID", "x"}).refused(400, "invalid", "Last-Event-ID")
 	first.close()
 	again.close()
 	some.close()
 	eventually(t, "the groups of the callers are gone", func() bool { return len(c.get("/topics/T").list("groups")) == 0 })
+}
+
+// A caller can come back before it got anything, and notices when the log is another one.
+func TestEventsAreResumedFromTheFirstMoment(t *testing.T) {
+	c := startClient(t)
+	c.post("/topics", object{"name": "T"}).want(201)
+	id := func(s *stream) string {
+		t.Helper()
+		select {
+		case id := <-s.resume:
+			return id
+		case <-time.After(patience):
+			t.Fatal("no id comes")
+		}
+		return ""
+	}
+	s := c.listen("/topics/T/events")
+	last := id(s)
+	s.close()
+	c.post("/topics/T/messages", list{object{"body": "1", "tag": "a"}, object{"body": "2"}}).want(201)
+	s = c.listen("/topics/T/events", header{"Last-Event-ID", last})
+	if got := id(s); got != "-1" || last != "-1" {
+		t.Errorf("ids %q and %q", last, got)
+	}
+	s.bodies("1", "2")
+	s.close()
+	s = c.listen("/topics/T/events?filter=b")
+	if last = id(s); last != "1" {
+		t.Errorf("id %q, want that of the last message", last)
+	}
+	s.close()
+	for _, beyond := range []string{"2", "9223372036854775807"} {
+		s = c.listen("/topics/T/events", header{"Last-Event-ID", beyond})
+		if e, ok := s.next(); !ok || e.kind != "reset" || e.id != "-1" {
+			t.Errorf("beyond the log: %+v", e)
+		}
+		s.bodies("1", "2")
+		s.close()
+	}
+	s = c.listen("/topics/T/events", header{"Last-Event-ID", "1"})
+	id(s)
+	c.post("/topics/T/messages", object{"body": "3"}).want(201)
+	s.bodies("3")
 }
 
 func TestEventsOfAGroupConsumeInIt(t *testing.T) {
@@ -177,6 +220,7 @@ func TestStreamsAndPullsThatWaitAreSessions(t *testing.T) {
 		s := c.listen("/topics/T/events")
 		c.post("/topics/T/messages", object{"body": "1"}).want(201)
 		s.bodies("1")
+		eventually(t, "what was written is counted", func() bool { return c.get("/sessions?topic=T").num("sessions.0.out") == 1 })
 		one := c.get("/sessions?topic=T&protocol=api").is("total", 1, "sessions.0.in", 1, "sessions.0.out", 1,
 			"sessions.0.subscriptions.0.topic", "T", "sessions.0.subscriptions.0.group", c.get("/topics/T").str("groups.1.name"))
 		end(one.str("sessions.0.id"))

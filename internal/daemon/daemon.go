@@ -64,9 +64,6 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 		return err
 	}
 	defer func() { err = errors.Join(err, dir.Close()) }()
-	for _, path := range dir.Tightened() {
-		log.Warn("others had permissions for what is the broker's alone: they were taken away", "path", path)
-	}
 	listeners, err := listen(ctx, cfg.Listen)
 	if err != nil {
 		return errors.Join(err, dir.PutBack())
@@ -77,6 +74,9 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 	store, err := openStore(ctx, cfg, dir, board, log)
 	if err != nil {
 		return errors.Join(err, dir.PutBack())
+	}
+	if paths := dir.Tightened(); len(paths) > 0 {
+		log.Warn("others had permissions for what is the broker's alone: they were taken away", "paths", paths)
 	}
 	memory := divide(&cfg)
 	if certificates != nil {

@@ -245,3 +245,34 @@ func TestManySubscriptionsShareASocketUpToTheLimit(t *testing.T) {
 	c.call(`{"op":"unsubscribe","sub":"1"}`, "ok")
 	c.call(`{"op":"subscribe","topic":"topic-0","group":"g"}`, "subscribed")
 }
+
+// A reader can come back before it got anything, and notices when the log is another one.
+func TestASubscriptionIsResumedFromTheFirstMoment(t *testing.T) {
+	r := start(t)
+	topic := r.topic("orders")
+	c := r.dial(nil)
+	says := func(s got, word string) {
+		t.Helper()
+		if !strings.Contains(s.raw, word) || strings.Contains(word, "after") == strings.Contains(s.raw, "reset") {
+			t.Errorf("got %s, want %s", s.raw, word)
+		}
+	}
+	says(c.call(`{"op":"subscribe","topic":"orders"}`, "subscribed"), `"after":"-1"`)
+	r.publish(topic, "a", "b")
+	says(c.call(`{"op":"subscribe","topic":"orders"}`, "subscribed"), `"after":"1"`)
+	says(c.call(`{"op":"subscribe","topic":"orders","after":"-1","window":9}`, "subscribed"), `"after":"-1"`)
+	if got := c.offsets(2); !slices.Equal(got, []string{"0", "1"}) {
+		t.Errorf("got offsets %s", got)
+	}
+	says(c.call(`{"op":"subscribe","topic":"orders","after":"0","window":9}`, "subscribed"), `"after":"0"`)
+	if got := c.offsets(1); got[0] != "1" {
+		t.Errorf("got offset %s", got)
+	}
+	says(c.call(`{"op":"subscribe","topic":"orders","after":"2","window":9}`, "subscribed"), `"reset":true`)
+	if got := c.offsets(2); !slices.Equal(got, []string{"0", "1"}) {
+		t.Errorf("got offsets %s", got)
+	}
+	c.refused(`{"op":"subscribe","topic":"orders","after":"x"}`, "invalid", "after")
+	c.refused(`{"op":"subscribe","topic":"orders","after":"1","start":{"offset":"1"}}`, "invalid", "leave out one")
+	c.refused(`{"op":"subscribe","topic":"orders","group":"orders","after":"1"}`, "invalid", "leave out group")
+}

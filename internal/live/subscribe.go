@@ -80,6 +80,7 @@ type subscribeOp struct {
 	Filter *string         `json:"filter"`
 	Settle *api.SettleMode `json:"settle"`
 	Start  *api.Place      `json:"start"`
+	After  *string         `json:"after"`
 	Window int64           `json:"window"`
 }
 
@@ -91,6 +92,8 @@ type subscribedFrame struct {
 	Topic  string         `json:"topic"`
 	Group  string         `json:"group"`
 	Settle api.SettleMode `json:"settle"`
+	After  string         `json:"after,omitempty"` // see api.ResumeID
+	Reset  bool           `json:"reset,omitempty"`
 }
 
 func (s *socket) subscribe(c *call) error {
@@ -110,16 +113,26 @@ func (s *socket) subscribe(c *call) error {
 	if n >= maxSubscriptions {
 		return fail(broker.Quota, "this socket has %d subscriptions, which is the most: end one, or use another socket", n)
 	}
-	g, err := s.group(&op)
+	g, reset, err := s.group(&op)
 	if err != nil {
 		return err
 	}
-	return s.consume(g, c.Ref, op.Window)
+	begun := subscribedFrame{Type: "subscribed", Ref: c.Ref, Topic: g.Topic().Name(), Group: g.Name(), Reset: reset}
+	if op.Group == nil {
+		begun.After = api.ResumeID(g.Info().Cursor)
+	}
+	if err := s.consume(g, begun, op.Window); err != nil {
+		if op.Group == nil {
+			g.Abandon()
+		}
+		return err
+	}
+	return nil
 }
 
 // consume subscribes to a group. The client learns the subscription's name before
 // anything else of it.
-func (s *socket) consume(g *broker.Group, ref string, window int64) (err error) {
+func (s *socket) consume(g *broker.Group, begun subscribedFrame, window int64) (err error) {
 	s.subNames++
 	x := &subscription{socket: s, name: strconv.Itoa(s.subNames)}
 	if x.sub, err = g.Subscribe(x); err != nil {
@@ -135,11 +148,11 @@ func (s *socket) consume(g *broker.Group, ref string, window int64) (err error) 
 		x.close()
 		return nil
 	}
-	settle := api.SettleMode("auto")
+	begun.Sub, begun.Settle = x.name, "auto"
 	if g.Info().Mask&broker.MaskAck != 0 {
-		settle = "explicit"
+		begun.Settle = "explicit"
 	}
-	s.say(subscribedFrame{"subscribed", ref, x.name, g.Topic().Name(), g.Name(), settle})
+	s.say(begun)
 	s.mu.Lock()
 	x.announced = true
 	gone := x.gone
@@ -159,23 +172,31 @@ func checkWindow(name string, n int64) error {
 	return nil
 }
 
-// group is the group to consume in: the named one, or one of the subscription's own.
-func (s *socket) group(op *subscribeOp) (*broker.Group, error) {
+// group is the group to consume in: the named one, or one of the subscription's own. reset
+// says that its place was beyond the log.
+func (s *socket) group(op *subscribeOp) (g *broker.Group, reset bool, err error) {
 	t, err := s.hub.opts.Broker.Topic(op.Topic)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if op.Group != nil {
-		if op.Filter != nil || op.Settle != nil || op.Start != nil {
-			return nil, fail(broker.Invalid, "filter, settle and start go with a group of the subscription's own: leave out group, or these")
+		if op.Filter != nil || op.Settle != nil || op.Start != nil || op.After != nil {
+			return nil, false, fail(broker.Invalid, "filter, settle, start and after go with a group of the subscription's own: leave out group, or these")
 		}
-		return t.Group(*op.Group)
+		g, err = t.Group(*op.Group)
+		return g, false, err
 	}
 	spec := broker.GroupSpec{Filter: op.Filter, Start: broker.Place{At: broker.AtLatest}, Actor: s.remote}
-	if op.Start != nil {
-		if spec.Start, err = api.PlaceOf("start", *op.Start); err != nil {
-			return nil, err
-		}
+	switch {
+	case op.Start != nil && op.After != nil:
+		return nil, false, fail(broker.Invalid, "start and after both say where to begin: leave out one of them")
+	case op.Start != nil:
+		spec.Start, err = api.PlaceOf("start", *op.Start)
+	case op.After != nil:
+		spec.Start, reset, err = api.Resume(t, "after", *op.After)
+	}
+	if err != nil {
+		return nil, false, err
 	}
 	if op.Settle != nil {
 		switch *op.Settle {
@@ -183,10 +204,11 @@ func (s *socket) group(op *subscribeOp) (*broker.Group, error) {
 		case "explicit":
 			spec.Set = broker.MaskAck
 		default:
-			return nil, fail(broker.Invalid, "settle %q: must be auto or explicit", clip(string(*op.Settle)))
+			return nil, false, fail(broker.Invalid, "settle %q: must be auto or explicit", clip(string(*op.Settle)))
 		}
 	}
-	return api.EphemeralGroup(s.life, s.hub.opts.Broker, t, spec)
+	g, err = api.EphemeralGroup(s.life, s.hub.opts.Broker, t, spec)
+	return g, reset, err
 }
 
 // sub finds a subscription by its name.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"strings"
 
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -74,6 +75,9 @@ func (s *session) declare(m *wire.Message) {
 	}
 	if created || grouped {
 		s.srv.tracker.announce(s)
+	}
+	if grouped && strings.HasPrefix(g.Name(), broker.Ephemeral) {
+		s.own = append(s.own, g)
 	}
 	if group == "" {
 		s.sendJSON(id, s.srv.topicInfo(t, exactLag))

@@ -348,3 +348,26 @@ func TestADeliveryIsExtended(t *testing.T) {
 		t.Errorf("%s", n.Body)
 	}
 }
+
+// A group that a connection has created for itself goes with it, also before it consumed.
+func TestAnEphemeralGroupBelongsToItsConnection(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	admin := b.dial(t)
+	admin.ok("declare topic=T")
+	groups := func() string { return string(admin.ok("query topic=T").Body) }
+	one, two := b.dial(t), b.dial(t)
+	for _, name := range []string{"~unused", "~shared", "named"} {
+		one.ok("declare topic=T group_mask=32 consume_group=" + name)
+	}
+	two.ok("declare topic=T group_mask=32 consume_group=~shared") // it was there
+	two.send("consume topic=T consume_group=~shared id=c")
+	two.quiet()
+	one.conn.Close()
+	eventually(t, "the group that nobody uses is gone", func() bool { return !strings.Contains(groups(), "~unused") })
+	if got := groups(); !strings.Contains(got, "~shared") || !strings.Contains(got, "named") {
+		t.Errorf("%s", got)
+	}
+	two.conn.Close()
+	eventually(t, "the other is gone", func() bool { return !strings.Contains(groups(), "~shared") })
+}

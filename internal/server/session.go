@@ -45,7 +45,8 @@ type session struct {
 
 	// Owned by the reader.
 	topics   topicCache
-	pending  *produced // publishes of the current read, not yet handed over
+	own      []*broker.Group // ephemeral ones that it has created
+	pending  *produced       // publishes of the current read, not yet handed over
 	touched  []*session
 	borrowed bool // the message at hand is the reader's, to be copied from
 	more     int  // bytes read and not yet handled behind that message
@@ -240,6 +241,9 @@ func (s *session) end() {
 			c.timer.Stop()
 		}
 		c.sub.Close()
+	}
+	for _, g := range s.own {
+		g.Abandon() // the connection may have ended before it consumed
 	}
 	s.peer.Leave()
 	s.inflight.wait(0)
