@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"mime"
 	"net"
 	"net/http"
 	"strings"
@@ -201,28 +200,6 @@ func (s *Server) accounted(next http.Handler) http.Handler {
 		defer answer.release()
 		next.ServeHTTP(answer, req)
 	})
-}
-
-// linesFactor is how much larger a body may be whose lines are handled while it is
-// read.
-const linesFactor = 64
-
-// bodyLimit is the largest body of a request. In JSON a message takes more room
-// than by itself.
-func (s *Server) bodyLimit(req *http.Request) int64 {
-	limit := min(2*s.limits().Body, s.mostReceived())
-	if kind, _, err := mime.ParseMediaType(req.Header.Get("Content-Type")); err == nil && kind == "application/x-ndjson" {
-		limit *= linesFactor
-	}
-	return limit
-}
-
-// tooLarge answers a request whose body is not read, and ends its connection.
-func tooLarge(w http.ResponseWriter, limit int64) {
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("Connection", "close")
-	w.WriteHeader(http.StatusRequestEntityTooLarge)
-	_, _ = fmt.Fprintf(w, `{"type":"about:blank","title":"Request Entity Too Large","status":413,"code":"too_large","detail":"the body is larger than %d bytes"}`+"\n", limit)
 }
 
 // limits are the configured limits with the defaults of package wire filled in.

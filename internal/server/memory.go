@@ -2,7 +2,10 @@ package server
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"mime"
+	"net/http"
 
 	"github.com/rushmore/zbus-go/internal/broker"
 )
@@ -84,6 +87,28 @@ func (Accounts) Reserve(ctx context.Context) func(delta int) error {
 
 // mostReceived is the most that a connection gets for what it sends, if nobody else sends.
 func (s *Server) mostReceived() int64 { return s.opts.RequestBytes / 2 }
+
+// linesFactor is how much larger a body may be whose lines are handled while it is
+// read.
+const linesFactor = 64
+
+// bodyLimit is the largest body of a request. In JSON a message takes more room
+// than by itself.
+func (s *Server) bodyLimit(req *http.Request) int64 {
+	limit := min(2*s.limits().Body, s.mostReceived())
+	if kind, _, err := mime.ParseMediaType(req.Header.Get("Content-Type")); err == nil && kind == "application/x-ndjson" {
+		limit *= linesFactor
+	}
+	return limit
+}
+
+// tooLarge answers a request whose body is not read, and ends its connection.
+func tooLarge(w http.ResponseWriter, limit int64) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Connection", "close")
+	w.WriteHeader(http.StatusRequestEntityTooLarge)
+	_, _ = fmt.Fprintf(w, `{"type":"about:blank","title":"Request Entity Too Large","status":413,"code":"too_large","detail":"the body is larger than %d bytes"}`+"\n", limit)
+}
 
 // countedReader reads whole bodies and accounts for them until release.
 type countedReader struct {

@@ -32,7 +32,7 @@ export interface paths {
         put?: never;
         /**
          * Confirm that the server's clock is right
-         * @description After the clock has jumped by more than 5 minutes messages are not deleted by age, until it has not jumped for some time (`--clock-hold`) or somebody confirms it.
+         * @description When the clock jumps by more than 5 minutes, deletion by age stops. It starts again when the clock has not jumped for an hour (see `--clock-hold`), or when this confirms that the clock is right.
          */
         post: operations["confirmClock"];
         delete?: never;
@@ -354,7 +354,11 @@ export interface paths {
          * @description With `group`, consumes in that group; each message is settled when it was written.
          *     Without, every caller gets all messages from now on, or, when it comes back with
          *     `Last-Event-ID`, those after that offset. The event's id is the offset, its data
-         *     one message as JSON. A group with explicit acks can't be read this way.
+         *     one message as JSON. The id that a new caller would come back with is sent at once,
+         *     without data; it is -1 in front of the first message. A caller that comes back with an
+         *     id beyond the log gets an event of the kind `reset` and then all messages: the topic
+         *     was removed and created again, or its data put back. A group with explicit acks can't
+         *     be read this way.
          */
         get: operations["streamEvents"];
         put?: never;
