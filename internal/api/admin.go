@@ -16,7 +16,7 @@ import (
 // ServerOf describes this server.
 func ServerOf(info ServerInfo, b *broker.Broker, s *stats.Sampler) Server {
 	d := Server{
-		Address: info.Address, Tls: &info.TLS, Version: info.Version, Durability: ServerDurability(info.Durability),
+		Address: info.Address, Tls: &info.TLS, PublicUrls: optionalList(info.PublicURLs), Version: info.Version, Durability: ServerDurability(info.Durability),
 		Started: info.Started.UTC().Truncate(time.Millisecond), Uptime: time.Since(info.Started).Milliseconds(), Live: true,
 		Connections: int(info.Connections), Database: count(info.Database), Memory: count(info.Memory),
 	}
@@ -260,4 +260,12 @@ func (h *handler) ListAudit(ctx context.Context, r ListAuditRequestObject) (List
 			return answer, nil
 		}
 	}
+}
+
+// optionalList is a list that is left out when it is empty.
+func optionalList[T any](list []T) *[]T {
+	if len(list) == 0 {
+		return nil
+	}
+	return &list
 }

@@ -1478,6 +1478,9 @@ type Server struct {
 	// Examples: 1204551
 	Messages Count `json:"messages"`
 
+	// PublicUrls The origins of `--public-url`, such as https://mq.example.com: a page of one of them may use the WebSocket and change things, whatever a proxy makes of its `Host`.
+	PublicUrls *[]string `json:"publicUrls,omitempty"`
+
 	// Rates Messages a second, over the last ten seconds.
 	Rates Rates `json:"rates"`
 

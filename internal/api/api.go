@@ -69,6 +69,7 @@ type Options struct {
 type ServerInfo struct {
 	Address     string
 	TLS         bool
+	PublicURLs  []string // origins
 	Version     string
 	Durability  string
 	Started     time.Time

@@ -130,6 +130,7 @@ type events struct {
 func (e *events) VisitStreamEventsResponse(w http.ResponseWriter) error {
 	defer e.close()
 	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("X-Accel-Buffering", "no") // proxies pass it on as it comes
 	w.WriteHeader(http.StatusOK)
 	out := http.NewResponseController(w)
 	if !e.write(w, out, e.greeting) {

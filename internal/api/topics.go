@@ -189,7 +189,7 @@ func (h *handler) CreateTopic(ctx context.Context, r CreateTopicRequestObject) (
 	}
 	d, err := h.topicOf(ctx, t, oneLag)
 	return CreateTopic201JSONResponse{Body: d, Headers: CreateTopic201ResponseHeaders{
-		ETag: etag(t.Version()), Location: Base + "/topics/" + url.PathEscape(t.Name()),
+		ETag: etag(t.Version()), Location: "topics/" + url.PathEscape(t.Name()), // a proxy may have put something in front
 	}}, err
 }
 

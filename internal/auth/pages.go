@@ -26,6 +26,30 @@ type Site struct {
 	// Origins are patterns of hosts whose pages may use this server, besides its own; "*" is
 	// any.
 	Origins []string
+	// Public are the URLs that this server's own pages come by, besides that of the Host that
+	// is asked for: scheme, host and port, without a path and without the port of the scheme.
+	Public []string
+}
+
+// OriginOf is the origin of a URL, as Site.Public has it; "" if it has none.
+func OriginOf(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" {
+		return ""
+	}
+	scheme, host := strings.ToLower(u.Scheme), strings.ToLower(u.Host)
+	if port := u.Port(); scheme == "http" && port == "80" || scheme == "https" && port == "443" {
+		host = strings.TrimSuffix(host, ":"+port)
+	}
+	return scheme + "://" + host
+}
+
+// names reports whether a host is one of the public URLs'.
+func (s Site) names(name string) bool {
+	return slices.ContainsFunc(s.Public, func(public string) bool {
+		u, err := url.Parse(public)
+		return err == nil && hostname(u.Host) == name
+	})
 }
 
 // Source is who made a browser send a request, as far as the request tells.
@@ -50,7 +74,7 @@ func (s Site) KnownHost(host string) bool {
 	if _, err := netip.ParseAddr(name); err == nil {
 		return true
 	}
-	return name == "localhost" || strings.HasSuffix(name, ".localhost") || slices.Contains(s.Hosts, name)
+	return name == "localhost" || strings.HasSuffix(name, ".localhost") || slices.Contains(s.Hosts, name) || s.names(name)
 }
 
 // hostname is the name in a Host header, in lower case.
@@ -64,7 +88,7 @@ func hostname(host string) string {
 
 // Misdirected says that a Host header does not name this server, and what would.
 func Misdirected(host string) string {
-	return "this server does not go by the name " + strconv.Quote(host[:min(len(host), 100)]) + ": use its address, or start it with --advertise"
+	return "this server does not go by the name " + strconv.Quote(host[:min(len(host), 100)]) + ": use its address, or start it with --advertise or --public-url"
 }
 
 // LetsIn reports whether one of the patterns of the allowed origins fits a page's. No origin
@@ -84,8 +108,17 @@ func (s Site) LetsIn(origin string) bool {
 }
 
 // Own reports whether a page of this origin (or with this URL) is one of the server that a
-// Host header names.
+// Host header names, or has come by a public URL. A proxy may pass on the name of a public
+// URL without its port: other ports of that name are other origins.
 func (s Site) Own(origin, host string) bool {
+	if len(s.Public) > 0 {
+		if slices.Contains(s.Public, OriginOf(origin)) {
+			return true
+		}
+		if _, _, err := net.SplitHostPort(host); err != nil && s.names(hostname(host)) {
+			return false
+		}
+	}
 	u, err := url.Parse(origin)
 	return err == nil && strings.EqualFold(u.Host, host)
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"net"
 	"net/netip"
+	"net/url"
 	"path"
 	"strconv"
 	"strings"
@@ -90,4 +91,36 @@ func splitAddress(s string) (host string, port uint16, ok bool) {
 func isOrigin(s string) bool {
 	_, err := path.Match(s, "")
 	return s != "" && err == nil && !strings.ContainsAny(s, "/ \t")
+}
+
+// isPublicURL accepts the URL of a page: scheme, host and perhaps a path.
+func isPublicURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && u.User == nil && u.RawQuery == "" && u.Fragment == ""
+}
+
+func isNetwork(s string) bool {
+	_, ok := network(s)
+	return ok
+}
+
+// network reads an address or a network.
+func network(s string) (netip.Prefix, bool) {
+	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
+		a = a.Unmap()
+		return netip.PrefixFrom(a, a.BitLen()), true
+	}
+	p, err := netip.ParsePrefix(s)
+	return p.Masked(), err == nil
+}
+
+// Proxies are the networks of TrustedProxy.
+func (c *Config) Proxies() []netip.Prefix {
+	var all []netip.Prefix
+	for _, s := range c.TrustedProxy {
+		if p, ok := network(s); ok {
+			all = append(all, p)
+		}
+	}
+	return all
 }

@@ -92,6 +92,12 @@ type Config struct {
 	RPCMaxTimeout time.Duration
 	// TLSCert and TLSKey are PEM files; both or none. With them TLS is on.
 	TLSCert, TLSKey string
+	// PublicURL has the URLs that browsers reach this server by through proxies, http or
+	// https, with a path if it is below one. Default: none.
+	PublicURL []string
+	// TrustedProxy has addresses, or networks, of proxies that are believed what they say of
+	// their clients (X-Forwarded-…, Forwarded). Default: none.
+	TrustedProxy []string
 	// AllowPlain lets connections from beyond the loopback interface go without TLS although
 	// it is on. Default: false.
 	AllowPlain bool

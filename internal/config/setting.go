@@ -78,6 +78,14 @@ func settings(c *Config) []setting {
 		},
 		{"tls-cert", "FILE", "certificate chain in PEM; needs --tls-key", text{&c.TLSCert, isAny, ""}},
 		{"tls-key", "FILE", "private key in PEM; needs --tls-cert", text{&c.TLSKey, isAny, ""}},
+		{
+			"public-url", "URL", "URL by which browsers reach this server through a proxy; may be repeated",
+			list{&c.PublicURL, isPublicURL, "URLs such as https://mq.example.com/mq/; several have commas between and differ", true},
+		},
+		{
+			"trusted-proxy", "ADDRESS", "proxy that is believed who its clients are; may be repeated",
+			list{&c.TrustedProxy, isNetwork, "addresses or networks such as 10.0.0.5 or 10.0.0.0/24; several have commas between and differ", true},
+		},
 		{"allow-plain", "", "with TLS, let others than this machine connect without it, too", toggle{&c.AllowPlain}},
 		{
 			"allow-origin", "HOST", "pages of this host (* in it for anything) may use the broker; may be repeated",

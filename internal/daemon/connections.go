@@ -28,7 +28,7 @@ func maxConnections(cfg *config.Config) int {
 // has a quarter of the connections.
 func addressLimits(cfg *config.Config) server.AddressLimits {
 	l := server.AddressLimits{
-		Connections: cfg.AddressConnections, Rate: cfg.AddressRate, Sockets: cfg.AddressSockets, Loopback: cfg.LimitLoopback,
+		Connections: cfg.AddressConnections, Rate: cfg.AddressRate, Sockets: cfg.AddressSockets, Loopback: cfg.LimitLoopback, Proxies: cfg.Proxies(),
 	}
 	if l.Connections == 0 {
 		l.Connections = max(maxConnections(cfg)/4, 1)

@@ -63,7 +63,7 @@ func (p *parts) info(cfg config.Config, version Version) func() api.ServerInfo {
 	address := cfg.Advertised(p.listeners[0].Addr())
 	return func() api.ServerInfo {
 		return api.ServerInfo{
-			Address: address, TLS: cfg.TLS(), Version: string(version), Durability: string(cfg.Durability),
+			Address: address, TLS: cfg.TLS(), PublicURLs: site(cfg).Public, Version: string(version), Durability: string(cfg.Durability),
 			Started: started, Connections: p.server.Connections(),
 			Conditions: p.board.List(), Backup: p.backupState(), Scrub: p.scrubbed(),
 			Database: databaseSize(cfg.Data), DiskFree: diskFree(cfg.Data), Space: p.space(), Memory: residentMemory(),
@@ -104,7 +104,13 @@ func (p *parts) disconnect(id, reason string) bool {
 }
 
 // site is what the server goes by for browsers.
-func site(cfg config.Config) auth.Site { return auth.Site{Hosts: hosts(cfg), Origins: cfg.AllowOrigin} }
+func site(cfg config.Config) auth.Site {
+	s := auth.Site{Hosts: hosts(cfg), Origins: cfg.AllowOrigin}
+	for _, u := range cfg.PublicURL {
+		s.Public = append(s.Public, auth.OriginOf(u))
+	}
+	return s
+}
 
 // hosts are the names under which the API may be asked for when only this machine
 // can reach it; nil, for any, when others can, under names that nobody knows here.

@@ -20,6 +20,12 @@ type AddressLimits struct {
 	Rate        int // new connections a second
 	Sockets     int // WebSockets and streams of events of the API
 	Loopback    bool
+	Proxies     []netip.Prefix // without limits, since many come by them
+}
+
+// without reports whether an address has no limits.
+func (l *AddressLimits) without(a netip.Addr) bool {
+	return a.IsLoopback() && !l.Loopback || within(l.Proxies, a)
 }
 
 // What is refused by a limit, in the words of metrics.
@@ -72,7 +78,7 @@ func (a *addresses) admit(peer net.Addr, now time.Time) (acc *account, limit str
 	defer a.mu.Unlock()
 	one := a.all[key]
 	if one == nil {
-		one = &address{exempt: key.IsLoopback() && !a.limits.Loopback, opening: float64(a.limits.Rate), at: now}
+		one = &address{exempt: a.limits.without(key), opening: float64(a.limits.Rate), at: now}
 		a.all[key] = one
 	}
 	if rate := float64(a.limits.Rate); rate > 0 && !one.exempt {

@@ -66,7 +66,7 @@ func (s *Server) plainAllowed(conn net.Conn) bool {
 		return true
 	}
 	at, err := netip.ParseAddrPort(conn.RemoteAddr().String())
-	return err == nil && at.Addr().Unmap().IsLoopback()
+	return err == nil && (at.Addr().Unmap().IsLoopback() || s.trusted(at.Addr()))
 }
 
 // refusePlain answers, without reading the request, a connection that goes without TLS, in words that

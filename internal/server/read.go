@@ -161,7 +161,7 @@ func (s *session) mine(m *wire.Message) bool {
 	switch _, host := m.Lookup(wire.HeaderHost); {
 	case !host:
 		return !probe(m.URL, m.Minor)
-	case byBrowser(m.Lookup):
+	case byBrowser(m.Lookup), s.proxied && isForwarded(m.Lookup):
 		return false
 	case command:
 		return true

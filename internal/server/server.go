@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,6 +43,8 @@ type Options struct {
 	// Site says which names are this server's, and whose pages may open a WebSocket and use
 	// the URLs of commands.
 	Site auth.Site
+	// Proxies are the addresses of proxies that are believed what they say of their clients.
+	Proxies []netip.Prefix
 
 	// Handlers serve what is not the protocol's, by path: a path that ends in a
 	// slash is everything below it. Bodies are limited and accounted for. A handler

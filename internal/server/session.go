@@ -50,6 +50,7 @@ type session struct {
 	touched  []*session
 	borrowed bool // the message at hand is the reader's, to be copied from
 	more     int  // bytes read and not yet handled behind that message
+	proxied  bool // its client is a trusted proxy; set at its start
 	vetted   bool // its first request was looked at: see outsider
 	named    bool // the request at hand came with an id
 	scratch  []wire.Field

@@ -50,7 +50,7 @@ func (s *Server) serve(c *countedConn) {
 	case s.draining.Load():
 		turnAway(conn, r)
 		return
-	case s.forHTTP(r):
+	case s.forHTTP(conn, r):
 		s.handOver(conn, c.account, r.Buffered(), r)
 		return
 	}
@@ -59,7 +59,9 @@ func (s *Server) serve(c *countedConn) {
 		stream = socket.New(first.Conn, s.hangups)
 		first.Conn = stream
 	}
-	newSession(s, conn.RemoteAddr().String(), c.account).serveStream(conn, stream, r)
+	one := newSession(s, conn.RemoteAddr().String(), c.account)
+	one.proxied = len(s.opts.Proxies) > 0 && s.trusts(conn.RemoteAddr())
+	one.serveStream(conn, stream, r)
 }
 
 // fillHead reads until the head of a message is there or can't be one (which the
@@ -95,7 +97,7 @@ func (s *Server) idle(conn net.Conn) {
 }
 
 // forHTTP decides from the head that the reader holds.
-func (s *Server) forHTTP(r *wire.Reader) bool {
+func (s *Server) forHTTP(conn net.Conn, r *wire.Reader) bool {
 	if _, ok := r.Peek(); !ok {
 		return false // a bad frame: the session answers it
 	}
@@ -110,12 +112,17 @@ func (s *Server) forHTTP(r *wire.Reader) bool {
 		return !command && probe(path, r.PeekMinor())
 	case s.elsewhere(path) != nil:
 		return true // whatever else its headers say: they are another program's
-	case byBrowser(func(name string) (string, bool) { v, ok := r.PeekField(name); return string(v), ok }):
+	case byBrowser(peek(r)), len(s.opts.Proxies) > 0 && s.trusts(conn.RemoteAddr()) && isForwarded(peek(r)):
 		return true
 	case command:
 		return false
 	}
 	return !s.isVerbURL(path) || !plain(string(r.PeekMethod()))
+}
+
+// peek looks up headers of the request that the reader holds.
+func peek(r *wire.Reader) func(name string) (string, bool) {
+	return func(name string) (string, bool) { v, ok := r.PeekField(name); return string(v), ok }
 }
 
 // plain reports whether a method may run a command that only the URL names.

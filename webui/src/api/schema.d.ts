@@ -1620,6 +1620,8 @@ export interface components {
         Server: {
             address: string;
             tls?: boolean;
+            /** @description The origins of `--public-url`, such as https://mq.example.com: a page of one of them may use the WebSocket and change things, whatever a proxy makes of its `Host`. */
+            publicUrls?: string[];
             version: string;
             /** @enum {string} */
             durability: "fsync" | "relaxed";
