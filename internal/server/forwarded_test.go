@@ -33,10 +33,15 @@ func TestPagesOfAPublicURLAreTheServersOwn(t *testing.T) {
 		host, origin string
 		status       int
 	}{
-		{"mq.example", "https://mq.example:8443", 101}, {"mq.example:8443", "https://MQ.example:8443", 101},
-		{"127.0.0.1:15555", "https://mq.example:8443", 101}, {"mq.test", "http://mq.test:80", 101},
-		{"mq.example", "http://mq.example:8443", 403}, {"mq.example", "https://mq.example", 403}, {"mq.example", "https://mq.example:9999", 403},
-		{"mq.test", "http://evil.example", 403}, {"evil.example", "http://evil.example", 421},
+		{"mq.example", "https://mq.example:8443", 101},
+		{"mq.example:8443", "https://MQ.example:8443", 101},
+		{"127.0.0.1:15555", "https://mq.example:8443", 101},
+		{"mq.test", "http://mq.test:80", 101},
+		{"mq.example", "http://mq.example:8443", 403},
+		{"mq.example", "https://mq.example", 403},
+		{"mq.example", "https://mq.example:9999", 403},
+		{"mq.test", "http://evil.example", 403},
+		{"evil.example", "http://evil.example", 421},
 	} {
 		for _, url := range []string{"/", "/api/v1/ws"} {
 			resp := b.raw(t, fmt.Sprintf("GET %s HTTP/1.1\r\nHost: %s\r\nOrigin: %s\r\n%s\r\n", url, x.host, x.origin, upgrade))
