@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
@@ -107,7 +108,7 @@ func (c *Context) resolve() (*Server, error) {
 		host = net.JoinHostPort(strings.Trim(host, "[]"), port)
 	}
 	h, port, err := net.SplitHostPort(host)
-	if err != nil || strings.ContainsAny(host, ", ") || h == "" {
+	if err != nil || !isHost(h) {
 		return nil, usage("server %q: must be HOST:PORT or a URL such as https://HOST:PORT", c.Server)
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
@@ -125,6 +126,19 @@ func (c *Context) resolve() (*Server, error) {
 		s.Native = map[bool]string{false: "ws://", true: "wss://"}[secure] + host + "/" + path
 	}
 	return s, nil
+}
+
+// isHost accepts an IP address or what can be a name.
+func isHost(s string) bool {
+	if _, err := netip.ParseAddr(s); err == nil {
+		return true
+	}
+	for label := range strings.SplitSeq(strings.TrimSuffix(s, "."), ".") {
+		if label == "" || strings.Trim(strings.ToLower(label), "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
+			return false
+		}
+	}
+	return true
 }
 
 func (c *Context) tls() (*tls.Config, error) {
