@@ -11,11 +11,12 @@ import (
 // exitCodesTopic is a page of help, and of the manual.
 func exitCodesTopic() *cobra.Command {
 	var b strings.Builder
-	b.WriteString("Scripts can rely on these exit codes, most of which are those of sysexits.h.\n\nOf all commands:\n\n   0  done; for -f and serve-rpc also when they were interrupted\n")
+	// The manual keeps lines apart that have four spaces in front.
+	b.WriteString("Scripts can rely on these exit codes, most of which are those of sysexits.h.\n\nOf all commands:\n\n      0  done; for -f and serve-rpc also when they were interrupted\n")
 	rows := ExitCodes()
 	slices.SortFunc(rows, func(a, b ExitCode) int { return a.Code - b.Code })
 	for _, row := range rows {
-		fmt.Fprintf(&b, "%4d  %s\n", row.Code, row.Means)
+		fmt.Fprintf(&b, "    %3d  %s\n", row.Code, row.Means)
 	}
 	b.WriteString("\nOf zbus serve: 64 wrong settings, 65 damaged data, 69 can't listen, 73 the data directory is\n" +
 		"in use, 74 the disk failed or is full, 77 not allowed to use a directory, file or port,\n" +
