@@ -31,7 +31,7 @@ func zip(t testing.TB, text string, repeats int) rawJSON {
 
 // A body that is zipped is limited by what it holds, and holds memory like one that is not.
 func TestZippedBodiesAreReadWithinTheLimits(t *testing.T) {
-	b := start(t, func(c *config.Config) { c.MaxBody, c.MaxMemory, c.TailCache = 1<<20, 64<<20, 0 })
+	b := start(t, func(c *config.Config) { c.MaxBody, c.MaxMemory, c.TailCache = 1<<20, 512<<20, 0 })
 	c := b.client(t)
 	c.post("/topics", object{"name": "T"}).want(201)
 	zipped, ndjson := header{"Content-Encoding", "GZIP"}, header{"Content-Type", "application/x-ndjson"}
