@@ -188,7 +188,7 @@ func (s *session) placeOf(m *wire.Message, offset, time, msgID, group string) (b
 func (s *session) query(m *wire.Message) {
 	id := m.Get(wire.HeaderID)
 	if m.Get(wire.HeaderTopic) == "" {
-		s.sendJSON(id, s.srv.tracker.serverInfo())
+		s.sendTable(id, serverTable)
 		return
 	}
 	if m.Get(wire.HeaderConsumeGroup) == "" {

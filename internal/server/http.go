@@ -311,6 +311,9 @@ func (s *session) returnBatches() {
 	s.out.close()
 	items, _ := s.out.take()
 	for _, it := range items {
+		if it.table != nil {
+			it.table.release()
+		}
 		if it.batch != nil {
 			it.batch.Done(0)
 		}
@@ -345,12 +348,20 @@ func (s *Server) messageOf(w http.ResponseWriter, req *http.Request, counted *co
 // writeHTTP sends the first message of the items as the response. Deliveries
 // beyond it go back to their group.
 func writeHTTP(w http.ResponseWriter, items []item) {
-	var e encoder
-	e.init()
-	e.web = true
-	e.add(&items[0])
-	err := copyResponse(w, e.buf[:e.ends[0]])
+	var err error
+	if items[0].large() {
+		err = copyResponse(w, io.MultiReader(bytes.NewReader(items[0].raw), bytes.NewReader(items[0].table.body)))
+	} else {
+		var e encoder
+		e.init()
+		e.web = true
+		e.add(&items[0])
+		err = copyResponse(w, bytes.NewReader(e.buf[:e.ends[0]]))
+	}
 	for i := range items {
+		if t := items[i].table; t != nil {
+			t.release()
+		}
 		if b := items[i].batch; b != nil && i == 0 && err == nil {
 			b.Done(1)
 		} else if b != nil {
@@ -363,8 +374,8 @@ func writeHTTP(w http.ResponseWriter, items []item) {
 // could use.
 const apart = "sandbox allow-scripts allow-forms allow-popups allow-downloads"
 
-func copyResponse(w http.ResponseWriter, raw []byte) error {
-	resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(raw)), nil)
+func copyResponse(w http.ResponseWriter, raw io.Reader) error {
+	resp, err := http.ReadResponse(bufio.NewReader(raw), nil)
 	if err != nil {
 		http.Error(w, "this message does not fit into an HTTP response", http.StatusInternalServerError)
 		return err

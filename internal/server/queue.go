@@ -32,7 +32,8 @@ type item struct {
 	id       string // of the request that raw answers, "" for a push
 	produced *produced
 	batch    *broker.Batch
-	alone    bool // sent by a write of its own: see tracker.push
+	table    *table // what follows raw; released when the item is sent, or can't be
+	alone    bool   // sent by a write of its own: see tracker.push
 }
 
 // loneBytes is the size up to which a message that is alone is sent by others
@@ -44,6 +45,8 @@ const loneBytes = 4 << 10
 // lone reports whether the item is one message, and a small one.
 func (it *item) lone() bool {
 	switch {
+	case it.table != nil:
+		return false
 	case it.produced != nil:
 		return it.produced.Len() == 1
 	case it.batch != nil:
@@ -64,6 +67,9 @@ func (q *queue) put(it item) bool {
 	}
 	q.items = append(q.items, it)
 	q.bytes += int64(len(it.raw))
+	if it.table != nil {
+		q.bytes += int64(len(it.table.body))
+	}
 	if it.produced != nil {
 		q.bytes += it.produced.bytes
 	}
@@ -250,6 +256,9 @@ func (e *encoder) add(it *item) {
 		}
 	default:
 		e.buf = append(e.buf, it.raw...)
+		if it.table != nil {
+			e.buf = append(e.buf, it.table.body...)
+		}
 		e.end(it.id)
 	}
 }

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -26,13 +25,16 @@ type tracker struct {
 	version atomic.Int64  // of the last info given out
 	changes atomic.Int64  // how often something changed
 	shown   atomic.Int64  // changes that the last push had
+	tables  tables
 
 	mu   sync.Mutex
 	subs map[*session]struct{} // guarded by mu
 }
 
 func newTracker(srv *Server) *tracker {
-	return &tracker{srv: srv, dirty: make(chan struct{}, 1), subs: make(map[*session]struct{})}
+	t := &tracker{srv: srv, dirty: make(chan struct{}, 1), subs: make(map[*session]struct{})}
+	t.tables.tracker = t
+	return t
 }
 
 // nextVersion is larger than every one before, also of earlier runs: clients ignore
@@ -48,34 +50,22 @@ func (t *tracker) nextVersion() int64 {
 	}
 }
 
-// serverInfo is this server with all its topics.
+// serverInfo is this server without its topics.
 func (t *tracker) serverInfo() serverInfo {
 	s := t.srv
-	info := serverInfo{
+	return serverInfo{
 		ServerAddress: s.address(), ServerVersion: s.opts.Version, InfoVersion: t.nextVersion(),
 		TrackerList: []serverAddress{}, TopicTable: map[string]topicInfoObject{},
-	}
-	for _, topic := range s.broker.Topics() {
-		info.TopicTable[topic.Name()] = s.topicInfo(topic, quickLag)
-	}
-	return info
-}
-
-// info is the table of all known servers.
-func (t *tracker) info() trackerInfo {
-	server := t.serverInfo()
-	key := server.ServerAddress.Address
-	if server.ServerAddress.SSLEnabled {
-		key = "[SSL]" + key
-	}
-	return trackerInfo{
-		ServerAddress: server.ServerAddress, ServerVersion: server.ServerVersion, InfoVersion: t.nextVersion(),
-		ServerTable: map[string]serverInfo{key: server},
 	}
 }
 
 func (t *tracker) changed() {
 	t.changes.Add(1)
+	t.again()
+}
+
+// again has the present table pushed soon.
+func (t *tracker) again() {
 	select {
 	case t.dirty <- struct{}{}:
 	default:
@@ -128,32 +118,31 @@ func (t *tracker) push() bool {
 	if len(subs) == 0 {
 		return false
 	}
-	seen := t.changes.Load()
-	body, err := json.Marshal(t.info())
+	tab, err := t.tables.get(trackerTable)
 	if err != nil {
-		t.srv.log.Error("tracker info not encoded", "err", err)
-		return false
+		t.srv.log.Debug("topics are not told to those who subscribed to them", "err", err)
+		t.again()
+		return true
 	}
-	t.shown.Store(seen)
-	raw := pushed("", body)
+	defer tab.release()
+	t.shown.Store(tab.seen)
 	for _, s := range subs {
 		if s.out.size() < queueBytes {
-			s.out.push(item{raw: raw, alone: true})
+			s.pushTable(item{raw: pushed(""), table: tab.share(), alone: true})
 		}
 	}
 	return true
 }
 
-// pushed encodes a table for a subscriber: id is that of its request, and empty
-// in later pushes.
-func pushed(id string, body []byte) []byte {
-	dst := wire.AppendStatus(make([]byte, 0, 160+len(body)), http.StatusOK)
+// pushed begins the message with a table for a subscriber: id is that of its request, and
+// empty in later pushes.
+func pushed(id string) []byte {
+	dst := wire.AppendStatus(nil, http.StatusOK)
 	if id != "" {
 		dst = wire.AppendField(dst, wire.HeaderID, id)
 	}
 	dst = wire.AppendField(dst, wire.HeaderCmd, wire.CmdTrackPub)
-	dst = wire.AppendField(dst, wire.HeaderContentType, "application/json")
-	return wire.AppendBody(dst, body)
+	return wire.AppendField(dst, wire.HeaderContentType, "application/json")
 }
 
 func (t *tracker) subscribe(s *session) {
@@ -170,25 +159,25 @@ func (t *tracker) unsubscribe(s *session) {
 
 // trackerInfo answers the tracker command.
 func (s *session) trackerInfo(m *wire.Message) {
-	s.sendJSON(m.Get(wire.HeaderID), s.srv.tracker.info())
+	s.sendTable(m.Get(wire.HeaderID), trackerTable)
 }
 
 // serverInfo answers the server command.
 func (s *session) serverInfo(m *wire.Message) {
-	s.sendJSON(m.Get(wire.HeaderID), s.srv.tracker.serverInfo())
+	s.sendTable(m.Get(wire.HeaderID), serverTable)
 }
 
 // trackSub sends the table now and after every change. The reply goes before the
 // first push, so a change between the two is looked for.
 func (s *session) trackSub(m *wire.Message) {
 	id, t := m.Get(wire.HeaderID), s.srv.tracker
-	seen := t.changes.Load()
-	body, err := json.Marshal(t.info())
+	tab, err := t.tables.get(trackerTable)
 	if err != nil {
 		s.fail(id, err)
 		return
 	}
-	s.out.push(item{raw: pushed(id, body), id: id})
+	seen := tab.seen
+	s.pushTable(item{raw: pushed(id), id: id, table: tab})
 	t.subscribe(s)
 	if t.changes.Load() != seen {
 		t.changed()

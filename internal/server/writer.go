@@ -11,6 +11,8 @@ import (
 type frames interface {
 	// writeFrames sends the messages in buf; ends has the end of each.
 	writeFrames(buf []byte, ends []int) error
+	// writeTable sends one message, whose body others are sent as well: it is not copied.
+	writeTable(head, body []byte) error
 	Close() error
 }
 
@@ -95,6 +97,9 @@ func (s *session) goOn(w frames) error {
 // reportAll tells the broker whether deliveries were written.
 func reportAll(items []item, written bool) {
 	for i := range items {
+		if t := items[i].table; t != nil {
+			t.release()
+		}
 		if b := items[i].batch; b != nil && written {
 			b.Done(len(b.Items))
 		} else if b != nil {
@@ -112,6 +117,15 @@ func (s *session) writeItems(w frames, items []item) error {
 	}
 	first := 0
 	for i := range items {
+		if items[i].large() {
+			if err := s.writeTable(w, e, &items[i]); err != nil || e.stopped {
+				reportAll(items[first:], false)
+				return err
+			}
+			reportAll(items[first:i+1], true)
+			first = i + 1
+			continue
+		}
 		e.add(&items[i])
 		last := i == len(items)-1 || items[i].alone || items[i+1].alone
 		if len(e.buf) < flushBytes && !last && !e.stopped {
@@ -128,6 +142,15 @@ func (s *session) writeItems(w frames, items []item) error {
 		}
 	}
 	return nil
+}
+
+// writeTable sends an item that is alone, as all large ones are.
+func (s *session) writeTable(w frames, e *encoder, it *item) error {
+	s.activity.out.Add(1)
+	err := w.writeTable(it.raw, it.table.body)
+	e.end(it.id)
+	e.reset()
+	return err
 }
 
 // encoder is the session's, empty. It belongs to whoever sends.

@@ -113,10 +113,14 @@ func appendValue(dst []byte, value string) []byte {
 // AppendBody appends content-length, the empty line and the body: the end of
 // every message, with an empty body too.
 func AppendBody(dst, body []byte) []byte {
+	return append(AppendLength(dst, len(body)), body...)
+}
+
+// AppendLength is AppendBody for a body that is sent behind what is returned.
+func AppendLength(dst []byte, length int) []byte {
 	dst = append(dst, HeaderContentLength+": "...)
-	dst = strconv.AppendInt(dst, int64(len(body)), 10)
-	dst = append(dst, "\r\n\r\n"...)
-	return append(dst, body...)
+	dst = strconv.AppendInt(dst, int64(length), 10)
+	return append(dst, "\r\n\r\n"...)
 }
 
 // Append appends the whole message by the rules of the Append functions. The

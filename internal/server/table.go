@@ -1,0 +1,220 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/wire"
+)
+
+// table is an encoded table of all topics, which several clients may be sent. Its bytes never
+// change. Every holder gives it back with release.
+type table struct {
+	of   *tables
+	kind int
+	body []byte
+	refs int       // guarded by of.mu
+	made time.Time // before it was encoded
+	seen int64     // changes that it has
+}
+
+// The tables there are: this server, and all known servers.
+const (
+	serverTable = iota
+	trackerTable
+	tableKinds
+)
+
+// How long a large table is sent to others, too, if no topic or group has come or gone since:
+// its counts of messages are that old then.
+const tableTime = time.Second
+
+// tables makes tables, one at a time, and bounds what those take that clients are slow to
+// read.
+type tables struct {
+	tracker *tracker
+	making  sync.Mutex // held while one is encoded
+
+	mu     sync.Mutex
+	latest [tableKinds]*table // guarded by mu; nil when nobody has it
+	held   int64              // guarded by mu: bytes
+}
+
+var errManyTables error = &broker.Error{Code: broker.Unavailable, Text: "tables that clients are slow to read fill the memory: try again later"}
+
+// get gives a table as of now.
+func (t *tables) get(kind int) (*table, error) {
+	t.making.Lock()
+	defer t.making.Unlock()
+	made, seen := time.Now(), t.tracker.changes.Load()
+	if old := t.recent(kind, made, seen); old != nil {
+		return old, nil
+	}
+	if !t.room() {
+		return nil, errManyTables
+	}
+	body, err := t.encode(kind)
+	if err != nil {
+		return nil, err
+	}
+	fresh := &table{of: t, kind: kind, body: body, refs: 1, made: made, seen: seen}
+	t.mu.Lock()
+	t.latest[kind], t.held = fresh, t.held+int64(len(body))
+	t.mu.Unlock()
+	return fresh, nil
+}
+
+// recent is the latest table, if it is large and still right.
+func (t *tables) recent(kind int, now time.Time, seen int64) *table {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old := t.latest[kind]
+	if old == nil || len(old.body) < largeAnswer || old.seen != seen || now.Sub(old.made) > tableTime {
+		return nil
+	}
+	old.refs++
+	return old
+}
+
+// room reports whether another table may be made: one always may.
+func (t *tables) room() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.held < max(t.tracker.srv.opts.AnswerBytes, largeAnswer)
+}
+
+// share is one more holder of the table.
+func (t *table) share() *table {
+	t.of.mu.Lock()
+	t.refs++
+	t.of.mu.Unlock()
+	return t
+}
+
+// release says that a holder needs it no longer.
+func (t *table) release() {
+	t.of.mu.Lock()
+	defer t.of.mu.Unlock()
+	if t.refs--; t.refs > 0 {
+		return
+	}
+	t.of.held -= int64(len(t.body))
+	if t.of.latest[t.kind] == t {
+		t.of.latest[t.kind] = nil
+	}
+}
+
+// encode writes a table topic by topic, so that there is only its text.
+func (t *tables) encode(kind int) ([]byte, error) {
+	info := t.tracker.serverInfo()
+	if kind == serverTable {
+		return t.appendServer(nil, info)
+	}
+	key := info.ServerAddress.Address
+	if info.ServerAddress.SSLEnabled {
+		key = "[SSL]" + key
+	}
+	dst, err := json.Marshal(trackerInfo{
+		ServerAddress: info.ServerAddress, ServerVersion: info.ServerVersion, InfoVersion: t.tracker.nextVersion(),
+		ServerTable: map[string]serverInfo{},
+	})
+	if err != nil {
+		return nil, err
+	}
+	if dst, err = appendKey(bytes.TrimSuffix(dst, []byte("}}")), key); err != nil {
+		return nil, err
+	}
+	if dst, err = t.appendServer(dst, info); err != nil {
+		return nil, err
+	}
+	return append(dst, "}}"...), nil
+}
+
+// appendServer appends the object of this server.
+func (t *tables) appendServer(dst []byte, info serverInfo) ([]byte, error) {
+	head, err := json.Marshal(info)
+	if err != nil {
+		return nil, err
+	}
+	s := t.tracker.srv
+	topics := s.broker.Topics()
+	const about = 512 // bytes of a topic with a group
+	size := len(dst) + len(head) + len(topics)*about
+	dst = append(append(make([]byte, 0, size), dst...), bytes.TrimSuffix(head, []byte("}}"))...)
+	for i, topic := range topics {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		if dst, err = appendKey(dst, topic.Name()); err != nil {
+			return nil, err
+		}
+		object, err := json.Marshal(s.topicInfo(topic, quickLag))
+		if err != nil {
+			return nil, err
+		}
+		dst = append(dst, object...)
+	}
+	return append(dst, "}}"...), nil
+}
+
+func appendKey(dst []byte, key string) ([]byte, error) {
+	text, err := json.Marshal(key)
+	return append(append(dst, text...), ':'), err
+}
+
+// sendTable answers with a table.
+func (s *session) sendTable(id string, kind int) {
+	t, err := s.srv.tracker.tables.get(kind)
+	if err != nil {
+		s.fail(id, err)
+		return
+	}
+	dst := wire.AppendStatus(nil, http.StatusOK)
+	dst = wire.AppendField(dst, wire.HeaderID, id)
+	dst = wire.AppendField(dst, wire.HeaderContentType, "application/json")
+	if s.http10.Load() && s.stopAt.Load() == nil {
+		dst = append(dst, "connection: keep-alive\r\n"...)
+	}
+	s.pushTable(item{raw: dst, id: strings.Clone(id), table: t})
+}
+
+// pushTable queues an item with a table, which is released when it is sent, or can't be.
+func (s *session) pushTable(it item) {
+	it.raw = wire.AppendLength(it.raw, len(it.table.body))
+	it.alone = it.alone || it.large()
+	if !s.out.push(it) {
+		it.table.release()
+	}
+}
+
+// large reports whether an item is sent without a copy.
+func (it *item) large() bool { return it.table != nil && len(it.table.body) >= largeAnswer }
+
+func (w *streamWriter) writeTable(head, body []byte) error {
+	_ = w.SetWriteDeadline(time.Now().Add(writeTimeout))
+	parts := net.Buffers{head, body}
+	_, err := parts.WriteTo(w.Conn)
+	return err
+}
+
+func (c *webSocket) writeTable(head, body []byte) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.life), writeTimeout)
+	defer cancel()
+	w, err := c.ws.Writer(ctx, websocket.MessageBinary)
+	if err != nil {
+		return err
+	}
+	_, first := w.Write(head)
+	_, second := w.Write(body)
+	return errors.Join(first, second, w.Close())
+}
