@@ -136,6 +136,23 @@ describe.skipIf(!there)('topics and messages', () => {
     await done();
   });
 
+  it('shows names of 200 characters in one line, whole on hover', async () => {
+    const long = `${'the-orders-of-a-shop.'.repeat(9)}end-of-it`;
+    await broker.call('POST', '/topics', { name: long });
+    await broker.call('POST', `/topics/${long}/groups`, { name: `g-${long}`.slice(0, 190), start: 'earliest' });
+    await broker.publish(long, [{ body: 'x' }]);
+    for (const hash of [`#/topics/${long}`, `#/topics/${long}/groups/${`g-${long}`.slice(0, 190)}`]) {
+      await go(page, broker.url, hash);
+      const heading = page.locator('h1');
+      await heading.getByText('…').waitFor();
+      expect((await heading.boundingBox())!.height, hash).toBeLessThan(60);
+      expect((await heading.locator('[title]').first().getAttribute('title'))!.length).toBeGreaterThan(180);
+      const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+      expect(wide, 'pixels that hang over the side').toBeLessThanOrEqual(0);
+    }
+    await done();
+  });
+
   it('offers nothing for a topic that does not exist', async () => {
     await go(page, broker.url, '#/topics/no-such-topic/messages');
     await page.getByText('There is no topic no-such-topic.').waitFor();

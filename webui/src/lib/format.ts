@@ -129,3 +129,11 @@ export function readTime(text: string, zone: Zone, now = Date.now()): string | u
   const d = new Date(iso + (m[4] ?? (zone === 'utc' ? 'Z' : '')));
   return Number.isNaN(d.getTime()) ? undefined : d.toISOString();
 }
+
+/** middle shortens a long name in its middle: both ends tell names apart. */
+export function middle(name: string, most = 48): string {
+  const letters = [...name];
+  if (letters.length <= most) return name;
+  const head = Math.ceil((most - 1) * 0.6);
+  return letters.slice(0, head).join('') + '…' + letters.slice(head - (most - 1)).join('');
+}

@@ -40,22 +40,25 @@ export function rank(text: string, query: string): number {
 export function find(source: Source, query: string): Entry[] {
   const q = query.trim();
   const found: { entry: Entry; rank: number }[] = [];
-  const add = (entry: Entry, text = entry.label) => {
-    const r = rank(text, q);
-    if (r >= 0) found.push({ entry, rank: r });
+  // A name of several parts fits by its own last part as well: billing is orders/billing.
+  const add = (entry: Entry, ...names: string[]) => {
+    const ranks = [entry.label, ...names].map((name) => rank(name, q)).filter((r) => r >= 0);
+    if (ranks.length) found.push({ entry, rank: Math.min(...ranks) });
   };
   for (const p of source.pages) add(p);
   for (const a of source.actions) add(a);
   for (const topic of source.topics) {
     add({ kind: 'topic', label: topic.name, hint: '', path: ['topics', topic.name] });
     if (q === '') continue;
-    for (const g of topic.groups) add({ kind: 'group', label: `${topic.name} / ${g}`, hint: '', path: ['topics', topic.name, 'groups', g] }, `${topic.name}/${g}`);
+    for (const g of topic.groups) add({ kind: 'group', label: `${topic.name} / ${g}`, hint: '', path: ['topics', topic.name, 'groups', g] }, `${topic.name}/${g}`, g);
   }
   found.sort((a, b) => a.rank - b.rank);
-  return [...places(source, q), ...found.slice(0, most).map((f) => f.entry)];
+  const named = found.slice(0, most).map((f) => f.entry);
+  const id = ids(source, q);
+  return [...places(source, q), ...(looksLikeID(q) ? [...id, ...named] : [...named, ...id])];
 }
 
-// "orders#812344", "#812344" where a topic is open, or anything that may be an id.
+// "orders#812344", or "#812344" where a topic is open.
 function places(source: Source, q: string): Entry[] {
   const m = /^(?:([^#\s]+))?#([\d,]{1,25})$/.exec(q);
   if (m) {
@@ -63,8 +66,16 @@ function places(source: Source, q: string): Entry[] {
     const offset = m[2]!.replaceAll(',', '');
     if (topic) return [{ kind: 'offset', label: `${topic} #${offset}`, hint: '', path: ['topics', topic, 'messages'], query: { from: offset, at: offset } }];
   }
-  if (source.here && q.length >= 6 && !/\s/.test(q)) {
-    return [{ kind: 'id', label: q, hint: source.here, path: ['topics', source.here, 'messages'], query: { id: q } }];
-  }
   return [];
+}
+
+// Any word may be the id of a message; what does not look like one is offered last.
+function ids(source: Source, q: string): Entry[] {
+  if (!source.here || q.length < 6 || /\s/.test(q)) return [];
+  return [{ kind: 'id', label: q, hint: source.here, path: ['topics', source.here, 'messages'], query: { id: q } }];
+}
+
+/** looksLikeID knows ids as the broker and most clients generate them. */
+function looksLikeID(q: string): boolean {
+  return /^[0-9a-f-]{16,}$/i.test(q) && /\d/.test(q);
 }
