@@ -10,12 +10,21 @@ import (
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
-// pushDelay gathers changes that come together into one push.
-const pushDelay = 20 * time.Millisecond
+// Changes that come together are gathered into one push: for a while, and for longer when
+// the table is large, so that pushes take at most a twentieth of a processor.
+const (
+	pushDelay = 20 * time.Millisecond
+	pushShare = 20
+)
 
-// announceTime is how long those who subscribe have to read of something new before its
-// maker hears that it is there.
-const announceTime = 15 * time.Millisecond
+// How long those who subscribe have to read of something new before the client that created
+// it gets its answer: longer for a large table, of which clients that have just started parse
+// ten megabytes a second.
+const (
+	announceTime     = 15 * time.Millisecond
+	announceByte     = 100 * time.Nanosecond
+	mostAnnounceTime = 250 * time.Millisecond
+)
 
 // tracker tells subscribers about this server's topics and groups. Every server
 // is one.
@@ -25,6 +34,7 @@ type tracker struct {
 	version atomic.Int64  // of the last info given out
 	changes atomic.Int64  // how often something changed
 	shown   atomic.Int64  // changes that the last push had
+	cost    atomic.Int64  // nanoseconds that the last push took
 	tables  tables
 
 	mu   sync.Mutex
@@ -81,7 +91,7 @@ func (t *tracker) run(ctx context.Context) {
 			return
 		}
 		select {
-		case <-time.After(pushDelay):
+		case <-time.After(max(pushDelay, pushShare*time.Duration(t.cost.Load()))):
 		case <-ctx.Done():
 			return
 		}
@@ -95,20 +105,21 @@ func (t *tracker) run(ctx context.Context) {
 // Clients of the original look a topic up in the table that pushes bring, and fail to
 // publish if they do so at once.
 func (t *tracker) announce(s *session) {
-	if !t.push() {
+	size, subscribed := t.push()
+	if !subscribed {
 		return
 	}
 	select {
-	case <-time.After(announceTime):
+	case <-time.After(min(announceTime+time.Duration(size)*announceByte, mostAnnounceTime)):
 	case <-s.life.Done():
 	}
 }
 
-// push sends the present table to all subscribers, and reports whether there are any; it
-// is encoded once. A subscriber that does not read gets no second one while the first
+// push sends the present table to all subscribers, and reports its size, and whether there
+// are any; it is encoded once. A subscriber that does not read gets no second one while the first
 // waits. The C++ client of the original loses a message that comes in one read with
 // another one, so a push goes by itself.
-func (t *tracker) push() bool {
+func (t *tracker) push() (size int, subscribed bool) {
 	t.mu.Lock()
 	subs := make([]*session, 0, len(t.subs))
 	for s := range t.subs {
@@ -116,13 +127,14 @@ func (t *tracker) push() bool {
 	}
 	t.mu.Unlock()
 	if len(subs) == 0 {
-		return false
+		return 0, false
 	}
+	began := time.Now()
 	tab, err := t.tables.get(trackerTable)
 	if err != nil {
 		t.srv.log.Debug("topics are not told to those who subscribed to them", "err", err)
 		t.again()
-		return true
+		return 0, true
 	}
 	defer tab.release()
 	t.shown.Store(tab.seen)
@@ -131,7 +143,8 @@ func (t *tracker) push() bool {
 			s.pushTable(item{raw: pushed(""), table: tab.share(), alone: true})
 		}
 	}
-	return true
+	t.cost.Store(int64(time.Since(began)))
+	return len(tab.body), true
 }
 
 // pushed begins the message with a table for a subscriber: id is that of its request, and
