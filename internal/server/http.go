@@ -268,8 +268,8 @@ func statusOfBody(err error) int {
 	switch {
 	case errors.As(err, &tooLong):
 		return http.StatusRequestEntityTooLarge
-	case errors.Is(err, errNoMemory):
-		return http.StatusServiceUnavailable
+	case errors.Is(err, errNoMemory), errors.Is(err, errNeverFits):
+		return statusOf(err)
 	}
 	return http.StatusBadRequest
 }

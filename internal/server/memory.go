@@ -12,6 +12,9 @@ import (
 
 var errNoMemory error = &broker.Error{Code: broker.Unavailable, Text: "receive buffers are at their limit: try again later"}
 
+// errNeverFits is for what a connection would not get if nobody else sent anything.
+var errNeverFits error = &broker.Error{Code: broker.TooLarge, Text: "more at once than --max-memory leaves for what one connection sends"}
+
 // What a connection receives is accounted for in one of two pots, so that large bodies take
 // nothing from what heads and small messages need. The first freeBytes of each connection,
 // enough for a ping or a request without a body, always have room: the number of
@@ -45,6 +48,9 @@ func (acc *account) reserve(delta int) error {
 		pot = small
 	case delta <= 0 || acc.fits(large, held):
 		pot = large
+	case held > a.pots[large].limit/2:
+		acc.take(pot, was)
+		return errNeverFits
 	default:
 		acc.take(pot, was)
 		return errNoMemory

@@ -64,8 +64,8 @@ func (s *session) readFrames(conn *webSocket, limits wire.Limits) error {
 			return nil
 		}
 		frame, err := body.readAll(r)
-		if errors.Is(err, errNoMemory) {
-			s.send(http.StatusServiceUnavailable, "", err.Error())
+		if errors.Is(err, errNoMemory) || errors.Is(err, errNeverFits) {
+			s.send(statusOf(err), "", err.Error())
 			return err
 		}
 		if err != nil {
