@@ -50,7 +50,7 @@ func TestEveryChannelShowsItsFigures(t *testing.T) {
 	c.call(`{"op":"subscribe","topic":"orders","group":"all","window":1}`, "subscribed")
 	c.offsets(1)
 	r.sample()
-	if d := figuresOf[serverFigures](t, c.glance("server", "")); d.Topics != 1 || d.Groups != 2 || d.Messages != "3" || d.Lag != "6" || d.Point == nil {
+	if d := figuresOf[serverFigures](t, c.glance("server", "")); d.Topics != 1 || d.Groups != 2 || d.Messages != "3" || d.Lag != "5" || d.Point == nil { // the filter passes 2 of 3
 		t.Errorf("server: %+v", d)
 	}
 	topics := figuresOf[topicList](t, c.glance("topics", "")).Topics
