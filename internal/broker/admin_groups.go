@@ -222,6 +222,9 @@ func (b *Broker) RemoveGroup(_ context.Context, topic, name, version, actor stri
 	}
 	t.changes.Lock()
 	defer t.changes.Unlock()
+	if t.Removed() {
+		return topicNotFound(topic)
+	}
 	g, err := t.Group(name)
 	if err == nil {
 		err = g.expect(version)

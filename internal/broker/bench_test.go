@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync/atomic"
@@ -42,20 +43,27 @@ func BenchmarkDelivery(b *testing.B) {
 	}
 }
 
-func benchmarkGroups(b *testing.B, groups int, mask int64) {
-	store, err := sqlite.Open(context.Background(), sqlite.Options{
-		Path: filepath.Join(b.TempDir(), "zbus.db"), Durability: sqlite.Relaxed,
-	})
+// benchBroker runs a broker on a new file, until stop is called.
+func benchBroker(b *testing.B, durability sqlite.Durability) (broker *Broker, stop func()) {
+	store, err := sqlite.Open(context.Background(), sqlite.Options{Path: filepath.Join(b.TempDir(), "zbus.db"), Durability: durability})
 	if err != nil {
 		b.Fatal(err)
 	}
 	w := storage.NewWriter(store, storage.WriterLimits{})
 	writer := run(w.Run)
-	broker, err := Open(context.Background(), store, w, Options{})
-	if err != nil {
+	if broker, err = Open(context.Background(), store, w, Options{}); err != nil {
 		b.Fatal(err)
 	}
-	brokerage := run(broker.Run)
+	running := run(broker.Run)
+	return broker, func() {
+		if err := errors.Join(running.end(), writer.end(), store.Close()); err != nil {
+			b.Error(err)
+		}
+	}
+}
+
+func benchmarkGroups(b *testing.B, groups int, mask int64) {
+	broker, stop := benchBroker(b, sqlite.Relaxed)
 	topic, _, err := broker.DeclareTopic(context.Background(), TopicSpec{Name: "t"})
 	if err != nil {
 		b.Fatal(err)
@@ -94,11 +102,7 @@ func benchmarkGroups(b *testing.B, groups int, mask int64) {
 		p.Reset()
 	}
 	b.ReportMetric(float64(b.N*64*max(groups, 1))/b.Elapsed().Seconds(), "messages/s")
-	for _, end := range []func() error{brokerage.end, writer.end, store.Close} {
-		if err := end(); err != nil {
-			b.Fatal(err)
-		}
-	}
+	stop()
 }
 
 // acker is a consumer that takes everything at once and acks it.

@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"runtime"
 	"sync"
 	"testing"
@@ -71,6 +70,30 @@ func TestChangesOfDifferentTopicsShareCommits(t *testing.T) {
 	}
 }
 
+// A group whose topic is being removed is gone with it: to remove it then finds nothing.
+func TestGroupOfATopicThatIsBeingRemovedIsNotRemovedTwice(t *testing.T) {
+	inBubble(t, Options{}, func(r *rig) {
+		r.topic("orders", 0, storage.Retention{})
+		r.group(GroupSpec{Topic: "orders", Name: "g"})
+		synctest.Wait()
+		release := r.store.HoldSync()
+		topic, group := make(chan error, 1), make(chan error, 1)
+		go func() { topic <- r.b.RemoveTopic(context.Background(), "orders", "", "ann") }()
+		synctest.Wait()
+		go func() { group <- r.b.RemoveGroup(context.Background(), "orders", "g", "", "ann") }()
+		for range 5000 { // it has come as far as it can
+			runtime.Gosched()
+		}
+		close(release)
+		if err := <-topic; err != nil {
+			r.Error(err)
+		}
+		if err := <-group; CodeOf(err) != NotFound || err == nil {
+			r.Errorf("the group was removed after its topic: %v, want not found", err)
+		}
+	})
+}
+
 // BenchmarkTransactions compares transactions of 16 workers, each on topics of its own,
 // with their publishes alone.
 func BenchmarkTransactions(b *testing.B) {
@@ -95,17 +118,7 @@ func BenchmarkTransactions(b *testing.B) {
 }
 
 func benchmarkWorkers(b *testing.B, workers int, do func(*Broker, *Group) error) {
-	store, err := sqlite.Open(context.Background(), sqlite.Options{Path: filepath.Join(b.TempDir(), "zbus.db")})
-	if err != nil {
-		b.Fatal(err)
-	}
-	w := storage.NewWriter(store, storage.WriterLimits{})
-	writer := run(w.Run)
-	broker, err := Open(context.Background(), store, w, Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	brokerage := run(broker.Run)
+	broker, stop := benchBroker(b, sqlite.Fsync)
 	var wg sync.WaitGroup
 	for i := range workers {
 		name := fmt.Sprintf("t%d", i)
@@ -127,12 +140,5 @@ func benchmarkWorkers(b *testing.B, workers int, do func(*Broker, *Group) error)
 	}
 	wg.Wait()
 	b.StopTimer()
-	for _, r := range []*running{brokerage, writer} {
-		if err := r.end(); err != nil {
-			b.Error(err)
-		}
-	}
-	if err := store.Close(); err != nil {
-		b.Error(err)
-	}
+	stop()
 }
