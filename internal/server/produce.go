@@ -56,10 +56,16 @@ func (s *session) produce(m *wire.Message) { s.publish(m, isAck(m)) }
 
 // rpc makes a call. Its answer is what a provider routes to the caller.
 func (s *session) rpc(m *wire.Message) {
-	if _, ok := m.Lookup(wire.HeaderRPCMethod); !ok {
+	if !isCall(m) {
 		m.Set(wire.HeaderRPCMethod, "")
 	}
 	s.publish(m, false)
+}
+
+// isCall reports whether a message is meant as a call.
+func isCall(m *wire.Message) bool {
+	_, ok := m.Lookup(wire.HeaderRPCMethod)
+	return ok
 }
 
 // publish takes a message into the pending batch. Calls are not acked, whatever
@@ -71,7 +77,7 @@ func (s *session) publish(m *wire.Message, ack bool) {
 	}
 	calls := t.Calls()
 	timeout := time.Duration(0)
-	if _, isCall := m.Lookup(wire.HeaderRPCMethod); isCall && !t.Unacked() {
+	if !t.Unacked() && isCall(m) {
 		s.fail(m.Get(wire.HeaderID), &broker.Error{Code: broker.Invalid, Text: "Topic(" + t.Name() + ") is not for calls: it stores messages, which nobody answers; a topic for calls has topic_mask=2"})
 		return
 	}
