@@ -17,9 +17,10 @@ const (
 	pushShare = 20
 )
 
-// How long those who subscribe have to read of something new before the client that created
-// it gets its answer: longer for a large table, of which clients that have just started parse
-// ten megabytes a second.
+// How long subscribers have to read of something new before the client that created it gets
+// its answer: longer for a large table, which takes a client that has just started longer to
+// parse. With 500 other topics, the fixed time alone let the Java client of the original miss
+// a fifth of the topics that it had declared; with the rest it missed none of 120.
 const (
 	announceTime     = 15 * time.Millisecond
 	announceByte     = 100 * time.Nanosecond
