@@ -33,9 +33,6 @@ func (g *modelGroup) reloadOne(o int64, done, orderly bool) {
 	case done && f.state < dying && dead && f.state != returned:
 		m.dying[letter{g.name(), o}]++
 		m.dead[letter{g.name(), o}] = true
-	case done && f.state >= dying && !kept && m.dying[letter{g.name(), o}] > 0:
-		// Its letter was stored, that it is over was not: there may be another.
-		m.dying[letter{g.name(), o}]++
 	case done && f.state < dying:
 		m.Fatalf("%s: the restart settled offset %d (state %d)", g.name(), o, f.state)
 	case done:
