@@ -82,7 +82,7 @@ func (in *intake) remove(s *Subscription) (last bool) {
 }
 
 // retire takes a member out that ends in order. The last one stays in, and has to tell the
-// server: then it reports true, and whoever subscribes waits until release.
+// server: then it reports true, and new subscriptions wait until release.
 func (in *intake) retire(s *Subscription) (last bool) {
 	if len(in.members) > 1 || !slices.Contains(in.members, s) {
 		in.remove(s)
@@ -92,7 +92,7 @@ func (in *intake) retire(s *Subscription) (last bool) {
 	return true
 }
 
-// release lets those go on who wait for the server to know that the last member left.
+// release lets new subscriptions continue: the server knows that the last member left.
 func (in *intake) release() {
 	delete(in.c.intakes, placeOf(in.topic, in.group))
 	close(in.leaving)

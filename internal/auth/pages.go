@@ -57,7 +57,7 @@ type Source int
 
 // The sources.
 const (
-	Allowed Source = iota // no page of another site: a program, what somebody has typed, a page that is let in
+	Allowed Source = iota // no page of another site: a program, a URL that the user typed, a page that is let in
 	Unsaid                // a browser that does not say which page it was, if it was one
 	Foreign               // a page of another site
 )

@@ -216,7 +216,7 @@ func (s *Subscription) close(left bool) {
 	g.b.opts.Changed()
 }
 
-// Abandon says that whoever had the group created for one consumer is gone. An ephemeral
+// Abandon says that the connection that created the group for one consumer is gone. An ephemeral
 // group that nobody consumes in goes then, as it goes with its last consumer.
 func (g *Group) Abandon() {
 	g.mu.Lock()

@@ -145,7 +145,7 @@ func TestOpenRefusesADirectoryForEverybody(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := Open(path)
-	if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "anybody may write there") {
+	if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "every user may write there") {
 		t.Errorf("got %v", err)
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode() != fs.ModeDir|fs.ModeSticky|0o777 {

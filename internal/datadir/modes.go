@@ -12,7 +12,7 @@ import (
 const others fs.FileMode = 0o077
 
 // tighten takes permissions away that others have on the directory and on what brokers keep
-// in it. It refuses a directory that anybody may write to and that can't be theirs alone:
+// in it. It refuses a directory that every user may write to and that can't be the broker's alone:
 // its owner is another, or it is one for everybody, such as /tmp.
 func (d *Dir) tighten() error {
 	info, err := os.Stat(d.path)
@@ -28,7 +28,7 @@ func (d *Dir) tighten() error {
 		case err == nil:
 			d.tightened = append(d.tightened, d.path)
 		case info.Mode()&0o002 != 0:
-			return fmt.Errorf("%s: anybody may write there (mode %v): choose a directory that is the broker's alone: %w", d.path, info.Mode(), err)
+			return fmt.Errorf("%s: every user may write there (mode %v): choose a directory that is the broker's alone: %w", d.path, info.Mode(), err)
 		}
 	}
 	entries, err := os.ReadDir(d.path)

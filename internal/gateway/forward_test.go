@@ -19,7 +19,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/config"
 )
 
-// through asks the private end directly, as anybody can who may publish to the topic.
+// through asks the private end directly, as any client can that may publish to the topic.
 func (s *site) through(t *testing.T, raw string) (answer, string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

@@ -34,7 +34,7 @@ func TestPublishIsAnsweredAfterItsCommitAllOrNothing(t *testing.T) {
 	if next := topic.Next(); next != 2 {
 		t.Errorf("a refused publish stored something: the log ends at %d", next)
 	}
-	eventually(t, "nothing is accounted for any more", func() bool { return r.held.Load() == 0 })
+	eventually(t, "nothing is accounted for", func() bool { return r.held.Load() == 0 })
 }
 
 func TestPublishesOfASocketKeepTheirOrderWithoutWaitingForAnswers(t *testing.T) {

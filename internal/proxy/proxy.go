@@ -152,7 +152,7 @@ func (p *Proxy) exchange(ctx context.Context, req *http.Request, limit int64) (m
 }
 
 // refusal is why a request does not go to the target, or 0. The gateway refuses such ones,
-// too, but whoever may publish to the topic can ask without it.
+// too, but a client that may publish to the topic can ask without it.
 func refusal(req *http.Request) (status int, text string) {
 	switch {
 	case req.Method == http.MethodConnect || req.Method == http.MethodTrace:

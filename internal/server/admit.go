@@ -34,8 +34,8 @@ func (s *Server) admit(conn net.Conn) (c *countedConn, limit string) {
 // mostKept is how many connections at most are kept for the operator.
 const mostKept = 16
 
-// room is how many connections there may be for another one to be let in. Whoever has the
-// limits of an address leaves some to those who have none, so that an operator can see what
+// room is how many connections there may be for another one to be let in. Clients with the
+// limits of an address leave some to those without, so that an operator can see what
 // is happening, and end it.
 func (s *Server) room(acc *account) int {
 	most := s.opts.MaxConnections

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Every request of a connection is judged alike, whoever serves it and whatever came before:
+// Every request of a connection is judged alike, on either side and whatever came before:
 // else a proxy in front and the broker would disagree where a request ends.
 func TestEveryRequestOfAConnectionIsJudgedAsStrictly(t *testing.T) {
 	t.Parallel()

@@ -32,8 +32,8 @@ func isForwarded(header func(name string) (string, bool)) bool {
 }
 
 // forwarded has requests that a trusted proxy passes on be those of its client: by its
-// address, and for the host and scheme that it asked for. What anybody else says is not
-// looked at.
+// address, and for the host and scheme that it asked for. What other peers say is
+// ignored.
 func (s *Server) forwarded(next http.Handler) http.Handler {
 	if len(s.opts.Proxies) == 0 {
 		return next

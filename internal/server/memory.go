@@ -32,8 +32,8 @@ const (
 // pot is memory for what is being received.
 type pot struct{ limit, used int64 }
 
-// reserve accounts for receive buffers. It is a wire.Reader's Reserve. Whoever has much is
-// refused before the others: a connection may have as much as it leaves free, so there is
+// reserve accounts for receive buffers. It is a wire.Reader's Reserve. Clients with much are
+// refused first: a connection may have as much as it leaves free, so there is
 // always room for one more.
 func (acc *account) reserve(delta int) error {
 	a := acc.table

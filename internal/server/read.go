@@ -59,7 +59,7 @@ func (s *session) read(conn net.Conn, r *wire.Reader) (buffered []byte, err erro
 // skipBytes is how much a body may be longer than allowed for the connection to be kept.
 const skipBytes = 64 << 20
 
-// skip refuses a command whose body is too long, and goes on behind it. It reports false
+// skip refuses a command whose body is too long, and continues behind it. It reports false
 // where that can't be: the connection ends with the refusal then.
 func (s *session) skip(r *wire.Reader, err error) bool {
 	var bad *wire.Error

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Whoever consumes messages learns which session published them. That lets nobody answer
+// A consumer learns which session published a message. That does not let it answer
 // what that session waits for.
 func TestAConsumerOfAPlainTopicCanAnswerNobody(t *testing.T) {
 	t.Parallel()

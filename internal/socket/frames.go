@@ -12,7 +12,7 @@ import (
 type FrameConn struct {
 	net.Conn
 
-	// Owned by whoever reads: a WebSocket has its readers take turns.
+	// Owned by the reader: a WebSocket has its readers take turns.
 	head  []byte // of a frame, as far as it is there
 	left  uint64 // bytes of the frame at hand that are still to come
 	open  bool   // the message at hand has more frames

@@ -100,7 +100,7 @@ func (x *flows) came(t *broker.Topic, g *broker.Group) int64 {
 	return t.Published()
 }
 
-// forget drops what is not there any longer.
+// forget drops topics and groups that no longer exist.
 func (x *flows) forget(topics map[*broker.Topic]*series, groups map[*broker.Group]*groupSeries) {
 	for t := range x.seen {
 		if topics[t] == nil {

@@ -106,7 +106,7 @@ func spare(buf []byte) []byte {
 	return buf[:0]
 }
 
-// next goes on behind the last byte of a body or a chunk.
+// next moves behind the last byte of a body or a chunk.
 func (f *Follower) next() {
 	if f.part == followBody {
 		f.part = followHead

@@ -56,7 +56,7 @@ func decodeOnce(s string) string {
 }
 
 // StripForward takes out of a request what neither end of a proxy lets through: what only
-// proxies may say of who asks, and what proves to the broker who somebody is. Names are as
+// proxies may say of who asks, and what proves to the broker who a client is. Names are as
 // net/http writes them.
 func StripForward(header map[string][]string) {
 	for name := range header {

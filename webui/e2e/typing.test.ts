@@ -1,4 +1,4 @@
-// What somebody types, points at or reads stays: whatever the figures do, whatever
+// What a user types, points at or reads stays: whatever the figures do, whatever
 // the address holds by then, whether it is live or paused.
 import type { Browser, Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -51,7 +51,7 @@ const dialogs: Place[] = [
 
 const fields = 'input:not([type=checkbox]):not([type=radio]):not([type=file]):visible, textarea:visible';
 
-describe.skipIf(!there)('what somebody does stays', () => {
+describe.skipIf(!there)('what a user does stays', () => {
   const broker = new Broker();
   let provider: Provider;
   let browser: Browser;
