@@ -182,8 +182,11 @@ func (b *Broker) RemoveTopic(_ context.Context, name, version, actor string) err
 	err = b.commitThen(&storage.Atomic{Ops: []storage.Op{
 		&storage.RemoveTopic{Topic: t.id}, b.audit(actor, "topic.remove", t.name, t.extent()),
 	}}, func(err error) {
-		if err == nil {
-			b.forget(t)
+		if err != nil {
+			return
+		}
+		if b.forget(t); !t.memory {
+			b.tails.forget(t)
 		}
 	})
 	if err != nil {

@@ -44,7 +44,7 @@ func BenchmarkDelivery(b *testing.B) {
 }
 
 // benchBroker runs a broker on a new file, until stop is called.
-func benchBroker(b *testing.B, durability sqlite.Durability) (broker *Broker, stop func()) {
+func benchBroker(b testing.TB, durability sqlite.Durability) (broker *Broker, stop func()) {
 	store, err := sqlite.Open(context.Background(), sqlite.Options{Path: filepath.Join(b.TempDir(), "zbus.db"), Durability: durability})
 	if err != nil {
 		b.Fatal(err)

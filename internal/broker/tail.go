@@ -139,3 +139,14 @@ func (b *tailBudget) push(t *Topic, chunk []storage.Record) {
 		b.swept = len(b.queue)
 	}
 }
+
+// forget drops the tail of a topic that was removed, and all that names it: an entry
+// would keep the topic, its groups and their last consumers in memory.
+func (b *tailBudget) forget(t *Topic) {
+	t.mu.Lock()
+	b.used -= t.tail.bytes
+	t.tail = tail{}
+	t.mu.Unlock()
+	b.queue = slices.DeleteFunc(b.queue, func(c tailChunk) bool { return c.topic == t })
+	b.swept = min(b.swept, len(b.queue))
+}

@@ -1,11 +1,16 @@
 package broker
 
 import (
+	"context"
+	"fmt"
+	"runtime"
 	"testing"
+	"weak"
 
 	"pgregory.net/rapid"
 
 	"github.com/rushmore/zbus-go/internal/storage"
+	"github.com/rushmore/zbus-go/internal/storage/sqlite"
 )
 
 // chunkAt makes n records of 100 bytes each from an offset on.
@@ -100,5 +105,37 @@ func TestTrimmedMessagesLeaveNothingInTheBudget(t *testing.T) {
 	budget.push(trimmed, chunkAt(n, 1))
 	if budget.used != 0 {
 		t.Errorf("%d bytes in use after all had to go", budget.used)
+	}
+}
+
+// What is kept of all topics keeps none of them that was removed, nor what they lead to.
+func TestRemovedTopicIsLetGo(t *testing.T) {
+	b, stop := benchBroker(t, sqlite.Relaxed)
+	defer stop()
+	ctx := context.Background()
+	var topics []weak.Pointer[Topic]
+	for i := range 20 {
+		name := fmt.Sprint("t", i)
+		topic, _, err := b.DeclareTopic(ctx, TopicSpec{Name: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		topics = append(topics, weak.Make(topic))
+		if _, err := b.Store(ctx, []Input{{Topic: topic, Record: storage.Record{Body: []byte("body")}}}); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.RemoveTopic(ctx, name, "", "ann"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.GC()
+	left := 0
+	for _, topic := range topics {
+		if topic.Value() != nil {
+			left++
+		}
+	}
+	if left > 2 { // some locals may hold the last ones
+		t.Errorf("%d of %d removed topics are still in memory", left, len(topics))
 	}
 }
