@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -103,9 +102,8 @@ func (t *Topic) checkTakesLetters(def *storage.Topic) error {
 	return nil
 }
 
-// bury moves a group's dead messages to the dead-letter topic and settles them. The
-// copies are committed before the originals are settled: a crash in between leaves
-// second copies, never none.
+// bury moves a group's dead messages to the dead-letter topic and settles them, both in
+// one commit: a crash leaves either the message or its letter.
 func (b *Broker) bury(ctx context.Context, g *Group) {
 	for ctx.Err() == nil {
 		g.mu.Lock()
@@ -130,29 +128,20 @@ func (b *Broker) bury(ctx context.Context, g *Group) {
 		if len(dead) == 0 {
 			return
 		}
-		done, letters, err := b.storeLetters(ctx, g, dead)
-		g.counters.dead.Add(int64(letters))
-		g.buried(epoch, dead, done, err)
+		err := b.storeLetters(ctx, g, epoch, dead)
+		g.buried(dead, err)
 		if err != nil {
 			return
 		}
 	}
 }
 
-// buried notes the outcome of an attempt: done are those of dead that are over.
-func (g *Group) buried(epoch int64, dead, done []*flight, err error) {
+// buried notes the outcome of an attempt to store letters of dead.
+func (g *Group) buried(dead []*flight, err error) {
 	b := g.b
 	g.mu.Lock()
 	for _, f := range dead {
 		f.buried = false
-	}
-	if g.def.Epoch == epoch && !g.gone {
-		over := make(map[*flight]bool, len(done))
-		for _, f := range done {
-			over[f] = true
-			g.settle(f.offset, f.offset+1)
-		}
-		g.dead = slices.DeleteFunc(g.dead, func(f *flight) bool { return over[f] })
 	}
 	before := g.burial.pause
 	if g.burial = (burial{}); err != nil {
@@ -163,7 +152,7 @@ func (g *Group) buried(epoch int64, dead, done []*flight, err error) {
 	g.revive() // the limit may have been raised in the meantime
 	waiting, gone := len(g.dead), g.gone
 	g.mu.Unlock()
-	b.saver.mark(g, false)
+	b.saver.mark(g, true) // acks may wait for it
 	g.wakeUp()
 	switch {
 	case err != nil && !gone:
@@ -188,9 +177,9 @@ func (g *Group) revive() {
 	})
 }
 
-// storeLetters stores letters of dead messages. It returns those that are over, with
-// or without a letter, how many letters were stored, and why others were not.
-func (b *Broker) storeLetters(ctx context.Context, g *Group, dead []*flight) (done []*flight, letters int, err error) {
+// storeLetters stores letters of dead messages, as many as fit one commit, and settles
+// these and those of which there is nothing left to store. An error says why others stay.
+func (b *Broker) storeLetters(ctx context.Context, g *Group, epoch int64, dead []*flight) error {
 	ctx = context.WithoutCancel(ctx)
 	t, err := b.Topic(g.t.name + deadSuffix)
 	if err != nil {
@@ -200,18 +189,19 @@ func (b *Broker) storeLetters(ctx context.Context, g *Group, dead []*flight) (do
 		err = deadInMemory(t.name)
 	}
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
 	stored := make(chan struct{})
 	p := b.NewPublishing(func() { close(stored) })
-	var sent []*flight
+	p.atomic = true
+	var over []*flight
 	var failed error
 	for size := int64(0); len(dead) > 0 && size < buryBytes; dead = dead[1:] {
 		f := dead[0]
 		rec, err := g.t.Message(ctx, f.offset)
 		switch {
 		case CodeOf(err) == NotFound && err != nil, err == nil && g.damaged(rec):
-			done = append(done, f) // dropped in the meantime, or nothing that could be read
+			over = append(over, f) // dropped in the meantime, or nothing that could be read
 			continue
 		case err != nil:
 			failed = fmt.Errorf("message at offset %d: %w", f.offset, err)
@@ -220,22 +210,73 @@ func (b *Broker) storeLetters(ctx context.Context, g *Group, dead []*flight) (do
 		letter := *rec
 		letter.Headers = withOrigin(rec.Headers, g, f)
 		p.Add(t, letter, false, 0)
-		sent = append(sent, f)
+		over = append(over, f)
 		size += rec.Size()
 	}
-	if len(sent) == 0 {
-		return done, 0, failed
+	if len(over) == 0 {
+		return failed
 	}
-	p.Publish()
+	if err := g.settleWith(p, stored, epoch, over); err != nil {
+		return err
+	}
+	return failed
+}
+
+// settleWith publishes letters and settles what is over in one commit, which is a save of
+// the group: until it is done there is no other, as that could go before or after it.
+// Deliveries continue. Without a commit nothing is changed, nor if the group has left its
+// place.
+func (g *Group) settleWith(letters *Publishing, stored <-chan struct{}, epoch int64, over []*flight) error {
+	g.t.changes.Lock() // no relocation, removal or transaction until the commit
+	defer g.t.changes.Unlock()
+	op, acks, ok := g.prepareBurial(epoch, over)
+	if !ok {
+		return nil
+	}
+	if op != nil {
+		letters.extra = []storage.Op{op}
+	}
+	letters.Publish()
 	<-stored
-	for i, f := range sent {
-		if _, _, err := p.Result(i); err != nil {
-			failed = errors.Join(failed, err)
-			break
-		}
-		done, letters = append(done, f), letters+1
+	g.mu.Lock()
+	g.burying = false
+	if letters.err != nil {
+		g.acks = append(acks, g.acks...) // the next save answers them
+		g.mu.Unlock()
+		return letters.err
 	}
-	return done, letters, failed
+	for _, f := range over {
+		g.settle(f.offset, f.offset+1)
+	}
+	g.dead = slices.DeleteFunc(g.dead, func(f *flight) bool { return f.offset < g.cursor || g.settled.has(f.offset) })
+	if op != nil {
+		g.saved(op)
+	}
+	g.mu.Unlock()
+	g.counters.dead.Add(int64(letters.Len()))
+	for _, done := range acks {
+		done(nil)
+	}
+	return nil
+}
+
+// prepareBurial takes the group's unsaved state, with what is over settled. There is no op
+// for a topic in memory.
+func (g *Group) prepareBurial(epoch int64, over []*flight) (op *storage.SaveProgress, acks []func(error), ok bool) {
+	turn := &g.b.saver.turn
+	turn.Lock() // a save that has looked at places from before goes first
+	defer turn.Unlock()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.gone || g.def.Epoch != epoch {
+		return nil, nil, false
+	}
+	if !g.t.memory {
+		op = g.saveOp(g.progressWith(over))
+	}
+	acks, g.acks = g.acks, nil
+	g.burying = true
+	return op, acks, true
 }
 
 // withOrigin adds to a message's headers where it died and why. Headers are a

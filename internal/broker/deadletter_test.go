@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -125,6 +126,71 @@ func TestDeadLetterIsStoredWhenThereIsRoomAgain(t *testing.T) {
 		synctest.Wait()
 		if info := g.Info(); info.Cursor != 1 || dead.Next() != 1 || g.Counts().Dead != 1 {
 			r.Errorf("%d letters, %+v, the group is at %+v", dead.Next(), g.Counts(), info)
+		}
+	})
+}
+
+// A message and its letter change places in one commit.
+func TestCrashLeavesAMessageOrItsLetter(t *testing.T) {
+	for when, fault := range map[string]storetest.Fault{
+		"before the commit": {Before: errCrash},
+		"after the commit":  {After: errCrash},
+	} {
+		inBubble(t, Options{}, func(r *rig) {
+			g := r.explicitGroup(2, 1)
+			r.topic("orders"+deadSuffix, 0, storage.Retention{})
+			r.pull(g, 1)
+			time.Sleep(time.Second)
+			r.store.FailNext(fault)
+			time.Sleep(DefaultAckTimeout * time.Millisecond)
+			synctest.Wait()
+			if r.b.Stopped() == nil {
+				r.Fatalf("%s: the commit of the letter went well", when)
+			}
+			r.crash()
+			g = r.again()
+			synctest.Wait()
+			dead, err := r.b.Topic("orders" + deadSuffix)
+			if err != nil {
+				r.Fatal(err)
+			}
+			if at := g.Info().Cursor; at != 1 || dead.Next() != 1 {
+				r.Errorf("crash %s: %d letters, the group is at %d, want 1 and 1", when, dead.Next(), at)
+			}
+		})
+	}
+}
+
+// An ack goes with the next commit of letters of its group, if there is one.
+func TestAckDoesNotWaitUntilAllLettersAreStored(t *testing.T) {
+	inBubble(t, Options{}, func(r *rig) {
+		g := r.explicitGroup(3*buryRows+1, 1)
+		r.topic("orders"+deadSuffix, 0, storage.Retention{})
+		for range 3 {
+			r.pull(g, buryRows)
+		}
+		time.Sleep(time.Second)
+		acked := r.pull(g, 1)[0]
+		release := r.store.HoldSync()
+		time.Sleep((DefaultAckTimeout - 500) * time.Millisecond)
+		before := r.b.Writer().Commits // the first letters are being committed
+		var after int64
+		g.Ack(3*buryRows, acked.Handle(0), func(err error) {
+			if after = int64(r.b.Writer().Commits); err != nil {
+				r.Error(err)
+			}
+		})
+		for range 5000 { // it has come as far as it can
+			runtime.Gosched()
+		}
+		close(release)
+		synctest.Wait()
+		time.Sleep(time.Second)
+		if n := after - int64(before); after == 0 || n > 2 {
+			r.Errorf("the ack was answered after %d commits", n)
+		}
+		if at := g.Info().Cursor; at != 3*buryRows+1 || g.Counts().Dead != 3*buryRows {
+			r.Errorf("the group is at %d, %+v", at, g.Counts())
 		}
 	})
 }

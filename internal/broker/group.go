@@ -44,6 +44,7 @@ type Group struct {
 	returned flights                  // came back, due = not before
 	dead     []*flight                // delivered too often; stay until their letters are stored
 	burial   burial                   // of these
+	burying  bool                     // letters are being committed; nothing is saved
 	parked   map[int64]storage.Parked // what the parked table has, by offset
 	noted    map[int64]*flight        // those that may need another row there
 	acks     []func(error)            // waiting for the next save
@@ -147,6 +148,20 @@ func (g *Group) Info() GroupInfo {
 // progress is the group's place as it would be stored. Called with g.mu held.
 func (g *Group) progress() storage.Progress {
 	return storage.Progress{Cursor: g.cursor, Read: max(g.next, g.seen), Settled: slices.Clone(g.settled)}
+}
+
+// progressWith is progress with some more messages settled. Called with g.mu held.
+func (g *Group) progressWith(over []*flight) storage.Progress {
+	p := g.progress()
+	settled := ranges(p.Settled)
+	for _, f := range over {
+		if f.offset >= p.Cursor {
+			settled.add(f.offset, f.offset+1)
+		}
+	}
+	p.Cursor = settled.advance(p.Cursor)
+	p.Settled = settled
+	return p
 }
 
 // standing is the group's place in the log as it is now: what the topic has just

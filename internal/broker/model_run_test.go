@@ -21,18 +21,17 @@ import (
 // model is one topic as it should be, next to the broker that has it.
 type model struct {
 	*rig
-	rt      *rapid.T
-	topic   *Topic
-	recs    []storage.Record // by offset, trimmed ones included
-	first   int64
-	began   int64 // first before anything happened that is looked at now
-	limit   storage.Retention
-	groups  []*modelGroup
-	dying   map[letter]int  // how often a message was delivered too often
-	crashes int             // so far
-	dead    map[letter]bool // messages that must be among the dead letters
-	named   int             // consumers and messages so far
-	steps   *int            // done and compared, in all runs
+	rt     *rapid.T
+	topic  *Topic
+	recs   []storage.Record // by offset, trimmed ones included
+	first  int64
+	began  int64 // first before anything happened that is looked at now
+	limit  storage.Retention
+	groups []*modelGroup
+	dying  map[letter]int  // how often a message was delivered too often
+	dead   map[letter]bool // messages that must be among the dead letters
+	named  int             // consumers and messages so far
+	steps  *int            // done and compared, in all runs
 }
 
 // letter names a dead message.
@@ -372,11 +371,9 @@ func (m *model) checkDeadLetters() {
 		offset, _ := strconv.ParseInt(h["dead-offset"], 10, 64)
 		found[letter{h["dead-group"], offset}]++
 	}
-	// A letter is stored before its message is settled: each crash may be in between, and
-	// leave one more.
 	for l, n := range found {
-		if n > m.dying[l]+m.crashes {
-			m.Fatalf("%d dead letters of %v, which died %d times, with %d crashes", n, l, m.dying[l], m.crashes)
+		if n > m.dying[l] {
+			m.Fatalf("%d dead letters of %v, which died %d times", n, l, m.dying[l])
 		}
 	}
 	for l := range m.dead {

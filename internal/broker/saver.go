@@ -145,12 +145,12 @@ func (s *saver) submit(dirty map[*Group]struct{}) func() ([]saving, []error) {
 	}
 }
 
-// prepare takes a group's unsaved state. A group that is being relocated is left
+// prepare takes a group's unsaved state. A group that is part of another commit is left
 // for later.
 func (s *saver) prepare(g *Group) (saving, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.moving {
+	if g.moving || g.burying {
 		s.mark(g, false)
 		return saving{}, false
 	}

@@ -193,8 +193,6 @@ func (a *Acks) prepare() (groupPart, error) {
 			g.flying.put(f)
 		}
 	}
-	place := g.progress()
-	settled := ranges(place.Settled)
 	for _, h := range a.Handles {
 		f, err := g.claim(h.Offset, h.Handle)
 		if err != nil {
@@ -207,16 +205,11 @@ func (a *Acks) prepare() (groupPart, error) {
 		g.land(f)
 		f.sent = true // whoever has its handle got it
 		taken = append(taken, f)
-		if h.Offset >= place.Cursor {
-			settled.add(h.Offset, h.Offset+1)
-		}
 	}
-	place.Cursor = settled.advance(place.Cursor)
-	place.Settled = settled
 	p := groupPart{group: g}
 	var op *storage.SaveProgress
 	if !g.t.memory {
-		if op = g.saveOp(place); op != nil {
+		if op = g.saveOp(g.progressWith(taken)); op != nil {
 			p.op = op
 		}
 	}
