@@ -151,16 +151,14 @@ func (im *imports) topic(d *TopicDefinition) error {
 	if err := broker.CheckName("topic", d.Name); err != nil {
 		return err
 	}
-	retention, err := limits(storage.Retention{}, d.Retention)
+	named, err := limits(d.Retention)
 	if err != nil {
 		return err
 	}
-	if retention == nil {
-		retention = &storage.Retention{}
-	}
+	retention := named.Of(storage.Retention{})
 	paused := or(d.Paused, false)
-	spec := broker.TopicSpec{Name: d.Name, Retention: retention, Paused: &paused, Actor: actor(im.ctx)}
-	want := TopicDefinition{Name: d.Name, Kind: &kind, Retention: ref(retentionOf(*retention)), Paused: &paused}
+	spec := broker.TopicSpec{Name: d.Name, Retention: broker.LimitsOf(retention), Paused: &paused, Actor: actor(im.ctx)}
+	want := TopicDefinition{Name: d.Name, Kind: &kind, Retention: ref(retentionOf(retention)), Paused: &paused}
 	t, err := im.broker.Topic(d.Name)
 	if err == nil {
 		now := definitionOf(t)

@@ -84,30 +84,29 @@ func retentionOf(r storage.Retention) Retention {
 	return d
 }
 
-// limits applies what a request says to a topic's retention.
-func limits(r storage.Retention, d *Retention) (*storage.Retention, error) {
+// limits are what a request says of a topic's retention.
+func limits(d *Retention) (l broker.Limits, err error) {
 	if d == nil {
-		return nil, nil
+		return l, nil
 	}
-	r.MaxAge = or(d.MaxAge, r.MaxAge)
-	if r.MaxAge < 0 || r.MaxAge > 1<<53-1 {
-		return nil, invalid("retention.maxAge must be milliseconds from 0 to %d", int64(1<<53-1))
+	if l.MaxAge = d.MaxAge; or(l.MaxAge, 0) < 0 || or(l.MaxAge, 0) > 1<<53-1 {
+		return l, invalid("retention.maxAge must be milliseconds from 0 to %d", int64(1<<53-1))
 	}
 	for _, m := range []struct {
 		name string
 		from *Count
-		to   *int64
-	}{{"retention.maxCount", d.MaxCount, &r.MaxCount}, {"retention.maxBytes", d.MaxBytes, &r.MaxBytes}} {
+		to   **int64
+	}{{"retention.maxCount", d.MaxCount, &l.MaxCount}, {"retention.maxBytes", d.MaxBytes, &l.MaxBytes}} {
 		if m.from == nil {
 			continue
 		}
 		n, err := parseCount(m.name, *m.from)
 		if err != nil {
-			return nil, err
+			return l, err
 		}
-		*m.to = n
+		*m.to = &n
 	}
-	return &r, nil
+	return l, nil
 }
 
 // page cuts one page out of a sorted list of names. after is the last name of the
@@ -177,7 +176,7 @@ func (h *handler) CreateTopic(ctx context.Context, r CreateTopicRequestObject) (
 	if err != nil {
 		return nil, err
 	}
-	retention, err := limits(storage.Retention{}, r.Body.Retention)
+	retention, err := limits(r.Body.Retention)
 	if err != nil {
 		return nil, err
 	}
@@ -208,7 +207,7 @@ func (h *handler) UpdateTopic(ctx context.Context, r UpdateTopicRequestObject) (
 	if err != nil {
 		return nil, err
 	}
-	retention, err := limits(t.Definition().Retention, r.Body.Retention)
+	retention, err := limits(r.Body.Retention)
 	if err != nil {
 		return nil, err
 	}

@@ -15,12 +15,33 @@ import (
 type TopicSpec struct {
 	Name      string
 	Mask      *int64
-	Retention *storage.Retention
+	Retention Limits
 	Paused    *bool
 	New       bool   // an existing topic is refused with Exists
 	Version   string // unless "", an existing topic must have this one, see [Topic.Version]
 	Actor     string // for the audit trail; the creator of a new topic
 	letters   bool   // a topic of dead letters, which the broker itself needs
+}
+
+// Limits say what the retention of a topic should be. What is nil stays as it is, and is
+// none for a new topic; zero is none.
+type Limits struct {
+	MaxAge   *int64 // milliseconds
+	MaxCount *int64 // messages
+	MaxBytes *int64
+}
+
+// LimitsOf are the limits of r, all of them.
+func LimitsOf(r storage.Retention) Limits { return Limits{&r.MaxAge, &r.MaxCount, &r.MaxBytes} }
+
+// Of is r with these limits.
+func (l Limits) Of(r storage.Retention) storage.Retention {
+	for _, f := range []struct{ to, from *int64 }{{&r.MaxAge, l.MaxAge}, {&r.MaxCount, l.MaxCount}, {&r.MaxBytes, l.MaxBytes}} {
+		if f.from != nil {
+			*f.to = *f.from
+		}
+	}
+	return r
 }
 
 // CheckName refuses a topic or group name that is not 1 to 200 letters, digits
@@ -68,9 +89,7 @@ func (b *Broker) DeclareTopic(ctx context.Context, spec TopicSpec) (*Topic, bool
 		def.Mask = *spec.Mask
 	}
 	def.Memory = def.Mask&(MaskMemory|MaskRPC|MaskProxy) != 0
-	if spec.Retention != nil {
-		def.Retention = *spec.Retention
-	}
+	def.Retention = spec.Retention.Of(def.Retention)
 	if spec.Paused != nil {
 		def.Paused = *spec.Paused
 	}
@@ -107,9 +126,7 @@ func (b *Broker) alterTopic(ctx context.Context, t *Topic, spec TopicSpec) error
 	if spec.Mask != nil {
 		def.Mask = *spec.Mask
 	}
-	if spec.Retention != nil {
-		def.Retention = *spec.Retention
-	}
+	def.Retention = spec.Retention.Of(def.Retention)
 	if spec.Paused != nil {
 		def.Paused = *spec.Paused
 	}

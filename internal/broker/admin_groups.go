@@ -15,7 +15,7 @@ import (
 type GroupSpec struct {
 	Topic, Name string
 	Filter      *string
-	Mask        *int64
+	Mask        *int64 // what is paused stays so, whatever it says: Clear resumes it
 	Set, Clear  int64  // bits of the mask, after Mask
 	AckTimeout  *int64 // milliseconds
 	AckWindow   *int64
@@ -106,6 +106,7 @@ func (b *Broker) DeclareGroup(ctx context.Context, spec GroupSpec) (*Group, bool
 
 // set applies the spec to a definition, after checking it.
 func (spec *GroupSpec) set(def *storage.Group) error {
+	paused := def.Mask & MaskPause
 	for _, f := range []struct {
 		name     string
 		from     *int64
@@ -125,7 +126,7 @@ func (spec *GroupSpec) set(def *storage.Group) error {
 		}
 		*f.to = *f.from
 	}
-	def.Mask = def.Mask&^spec.Clear | spec.Set
+	def.Mask = (def.Mask|paused)&^spec.Clear | spec.Set
 	if spec.Filter != nil {
 		if _, err := ParseFilter(*spec.Filter); err != nil {
 			return err

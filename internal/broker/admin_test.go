@@ -115,7 +115,7 @@ func TestChangeOfATopicThatWasSeenOtherwiseIsRefused(t *testing.T) {
 		}
 		seen := []string{topic.Version()}
 		for _, spec := range []TopicSpec{
-			{Paused: ptr(true)}, {Mask: ptr[int64](1 << 20)}, {Retention: &storage.Retention{MaxCount: 7}}, {Retention: &storage.Retention{MaxBytes: 7}},
+			{Paused: ptr(true)}, {Mask: ptr[int64](1 << 20)}, {Retention: Limits{MaxCount: ptr[int64](7)}}, {Retention: Limits{MaxBytes: ptr[int64](7)}},
 		} {
 			spec.Name, spec.Version = "orders", topic.Version()
 			if _, _, err := r.b.DeclareTopic(ctx, spec); err != nil {
@@ -202,4 +202,43 @@ func (r *rig) onlyNewest(g *Group, seen []string) {
 	if err := r.b.RemoveGroup(ctx, "orders", "", seen[newest], "ann"); err != nil {
 		r.Errorf("removal of what was seen: %v", err)
 	}
+}
+
+// A declaration changes what it names and nothing else: least of all does a consumer that
+// declares its group again resume what an operator paused.
+func TestDeclarationChangesOnlyWhatItNames(t *testing.T) {
+	inBubble(t, Options{}, func(r *rig) {
+		topic := r.topic("orders", 0, storage.Retention{MaxAge: 1000, MaxCount: 7})
+		spec := GroupSpec{Topic: "orders", Name: "g", Mask: ptr[int64](MaskAck), MaxDeliver: ptr[int64](3)}
+		g := r.group(spec)
+		r.group(GroupSpec{Topic: "orders", Name: "g", Set: MaskPause})
+		r.group(spec)
+		r.group(GroupSpec{Topic: "orders", Name: "g", Mask: ptr[int64](0)})
+		if mask := g.Info().Mask; mask != MaskPause {
+			r.Errorf("the mask of a paused group that was declared anew is %d, want %d", mask, MaskPause)
+		}
+		if n := g.Info().MaxDeliver; n != 3 {
+			r.Errorf("a declaration without a limit of deliveries made it %d", n)
+		}
+		r.group(GroupSpec{Topic: "orders", Name: "g", Clear: MaskPause, MaxDeliver: ptr[int64](0)})
+		if info := g.Info(); info.Mask != 0 || info.MaxDeliver != 0 {
+			r.Errorf("resumed and without a limit, the group is %+v", info)
+		}
+		for _, step := range []struct {
+			limits Limits
+			want   storage.Retention
+		}{
+			{Limits{MaxBytes: ptr[int64](9)}, storage.Retention{MaxAge: 1000, MaxCount: 7, MaxBytes: 9}},
+			{Limits{MaxAge: ptr[int64](0)}, storage.Retention{MaxCount: 7, MaxBytes: 9}},
+			{Limits{}, storage.Retention{MaxCount: 7, MaxBytes: 9}},
+			{LimitsOf(storage.Retention{MaxAge: 5}), storage.Retention{MaxAge: 5}},
+		} {
+			if _, _, err := r.b.DeclareTopic(context.Background(), TopicSpec{Name: "orders", Retention: step.limits}); err != nil {
+				r.Fatal(err)
+			}
+			if now := topic.Definition().Retention; now != step.want {
+				r.Errorf("%+v made the limits %+v, want %+v", step.limits, now, step.want)
+			}
+		}
+	})
 }

@@ -225,7 +225,7 @@ func TestDamagedTopicIsRefusedUntilItIsAccepted(t *testing.T) {
 		refused("subscribe", err)
 		_, _, err = r.b.DeclareGroup(context.Background(), GroupSpec{Topic: "orders", Name: "new"})
 		refused("declare a group", err)
-		_, _, err = r.b.DeclareTopic(context.Background(), TopicSpec{Name: "orders", Retention: &storage.Retention{MaxCount: 1}})
+		_, _, err = r.b.DeclareTopic(context.Background(), TopicSpec{Name: "orders", Retention: Limits{MaxCount: ptr[int64](1)}})
 		refused("set retention", err)
 		refused("empty", r.b.EmptyTopic(context.Background(), "orders", "", "me"))
 		if c := board.List(); len(c) != 1 || c[0].Kind != "damage" || c[0].Subject != "orders" || c[0].Severity != condition.Critical {

@@ -19,7 +19,7 @@ const (
 	Exists                   // the name is taken
 	Conflict                 // the thing is not as the request needs it
 	Stale                    // it changed since the caller looked
-	Unauthorized             // not allowed without (other) credentials, or an exclusive group
+	Unauthorized             // not allowed without (other) credentials
 	Forbidden                // not allowed at all
 	TooLarge                 // over a size limit
 	Quota                    // over a count or rate limit
@@ -29,6 +29,10 @@ const (
 	ProviderGone             // whoever got the call went away before it answered
 	Full                     // no room on disk; nothing was stored
 )
+
+// ErrExclusive is the cause of the Conflict when another session consumes an exclusive
+// group. Clients of the original know it by a status of its own.
+var ErrExclusive = errors.New("another session consumes it")
 
 // Error is an error with a Code and a text meant for the client.
 type Error struct {

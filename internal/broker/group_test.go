@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -16,8 +17,8 @@ func TestExclusiveGroupHasOneSession(t *testing.T) {
 		g := r.group(GroupSpec{Topic: "jobs", Mask: ptr[int64](MaskExclusive)})
 		first := r.subscribe(g, "one")
 		r.subscribe(g, "one").sub.Close() // the same session may come twice
-		if _, err := g.Subscribe(&consumer{session: "two"}); CodeOf(err) != Unauthorized || err == nil {
-			r.Errorf("second session: %v, want unauthorized", err)
+		if _, err := g.Subscribe(&consumer{session: "two"}); CodeOf(err) != Conflict || !errors.Is(err, ErrExclusive) {
+			r.Errorf("second session: %v, want a conflict", err)
 		}
 		first.sub.Close()
 		r.subscribe(g, "two")

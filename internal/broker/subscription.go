@@ -96,7 +96,7 @@ func (g *Group) Subscribe(sink Sink) (*Subscription, error) {
 		for _, other := range g.subs {
 			if other.sink.Session() != sink.Session() {
 				g.mu.Unlock()
-				return nil, errorf(Unauthorized, "ConsumeGroup(%s) is exclusive: another session consumes it", g.name)
+				return nil, errorf(Conflict, "ConsumeGroup(%s) is exclusive: %w", g.name, ErrExclusive)
 			}
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/rushmore/zbus-go/internal/broker"
-	"github.com/rushmore/zbus-go/internal/storage"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
@@ -97,31 +96,21 @@ func halfDeclared(t *broker.Topic, err error) error {
 }
 
 // retention reads the limits of a topic from a declare: age in milliseconds,
-// count in messages, bytes. One that is left out is none; without any the topic
-// keeps the limits it has.
-func (s *session) retention(m *wire.Message) (*storage.Retention, bool) {
-	var limits storage.Retention
-	named := false
+// count in messages, bytes. One that is left out stays as it is.
+func (s *session) retention(m *wire.Message) (limits broker.Limits, ok bool) {
 	for _, l := range []struct {
 		header string
-		limit  *int64
+		limit  **int64
 	}{
 		{wire.HeaderTopicMaxAge, &limits.MaxAge},
 		{wire.HeaderTopicMaxCount, &limits.MaxCount},
 		{wire.HeaderTopicMaxBytes, &limits.MaxBytes},
 	} {
-		v, ok := s.param(m, l.header, 0, math.MaxInt64)
-		if !ok {
-			return nil, false
-		}
-		if v != nil {
-			*l.limit, named = *v, true
+		if *l.limit, ok = s.param(m, l.header, 0, math.MaxInt64); !ok {
+			return limits, false
 		}
 	}
-	if !named {
-		return nil, true
-	}
-	return &limits, true
+	return limits, true
 }
 
 // groupSpec reads the group headers of a declare.

@@ -8,6 +8,9 @@ import (
 
 // statusOf is the table from error codes to the statuses of this protocol.
 func statusOf(err error) int {
+	if errors.Is(err, broker.ErrExclusive) {
+		return 401 // as in the original, whose clients know no other
+	}
 	switch broker.CodeOf(err) {
 	case broker.Invalid:
 		return 400
