@@ -79,7 +79,7 @@ func benchWork(name, short string, run func(context.Context, bench.Options) (ben
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVar(&o.Server, "server", "", "`HOST:PORT` or URL of the broker; without it as all commands do: see zbus help servers")
-	f.StringVar(&o.Topic, "topic", o.Topic, "topic to use; made if it is not there")
+	f.StringVar(&o.Topic, "topic", o.Topic, "topic to use; created if it does not exist")
 	if name == "produce" {
 		f.IntVar(&o.Topics, "topics", 1, "topics to publish to in turn, 1 to 100000: more than one are named TOPIC-1 and so on")
 	}

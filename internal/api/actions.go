@@ -53,7 +53,7 @@ func (h *handler) noRoute(w http.ResponseWriter, req *http.Request) {
 		allowed, text = []string{http.MethodPost}, ":"+action+" is an action: use POST"
 	case req.Method == http.MethodPost && action != "" && len(h.actionsOf(on)) > 0:
 		there := h.actionsOf(on)
-		text = "there is no action :" + clip(action) + " here" + closest.Hint(action, ":%s", there) + ": use :" + anyOf(there, ":")
+		text = "there is no action :" + broker.Excerpt(action) + " here" + closest.Hint(action, ":%s", there) + ": use :" + anyOf(there, ":")
 	case len(allowed) > 0:
 		text = req.Method + " is not possible here: use " + anyOf(allowed, "")
 		if there := h.actionsOf(path); len(there) > 0 {
@@ -77,7 +77,7 @@ func (h *handler) misread(req *http.Request, err error) error {
 	if req.Method != http.MethodGet && req.Method != http.MethodHead || broker.CodeOf(err) != broker.NotFound || !h.has(on, action) {
 		return err
 	}
-	return &wrongMethod{text: textOf(err) + "; :" + action + " is an action: use POST", allowed: []string{http.MethodPost}, err: err}
+	return &wrongMethod{text: broker.TextOf(err) + "; :" + action + " is an action: use POST", allowed: []string{http.MethodPost}, err: err}
 }
 
 // cutAction splits a path, as verbs leaves it, at the last colon of its last segment.

@@ -99,7 +99,7 @@ func (h *handler) GetStats(_ context.Context, r GetStatsRequestObject) (GetStats
 	case "24h":
 		points, step = h.stats.Rough(), stats.RoughInterval
 	default:
-		return nil, invalid("range %q: must be 15m or 24h", clip(string(answer.Range)))
+		return nil, invalid("range %q: must be 15m or 24h", broker.Excerpt(string(answer.Range)))
 	}
 	answer.Step = step.Milliseconds()
 	for _, p := range points {
@@ -134,7 +134,7 @@ func SessionOf(s SessionInfo) Session {
 // sessions lists the connections that fulfil some conditions, by id.
 func (h *handler) sessions(id, topic *string, protocol *Protocol) ([]SessionInfo, error) {
 	if protocol != nil && !protocol.Valid() {
-		return nil, invalid("protocol %q: must be tcp, http, websocket or api", clip(string(*protocol)))
+		return nil, invalid("protocol %q: must be tcp, http, websocket or api", broker.Excerpt(string(*protocol)))
 	}
 	all := slices.DeleteFunc(h.Sessions(), func(s SessionInfo) bool {
 		return id != nil && s.ID != *id || protocol != nil && s.Protocol != string(*protocol) ||
@@ -200,7 +200,7 @@ func (h *handler) CloseSession(ctx context.Context, r CloseSessionRequestObject)
 		}
 	}
 	if !h.Disconnect(r.Session, reason) {
-		return nil, &broker.Error{Code: broker.NotFound, Text: "there is no session " + strconv.Quote(clip(r.Session))}
+		return nil, &broker.Error{Code: broker.NotFound, Text: "there is no session " + strconv.Quote(broker.Excerpt(r.Session))}
 	}
 	if err := h.noteClosed(ctx, r.Session, remote, reason); err != nil {
 		return nil, err

@@ -83,7 +83,7 @@ func (h *handler) BrowseMessages(ctx context.Context, r BrowseMessagesRequestObj
 	case "prev":
 		scan.Back, scan.To = true, -1
 	default:
-		return nil, invalid("dir %q: must be next or prev", clip(string(dir)))
+		return nil, invalid("dir %q: must be next or prev", broker.Excerpt(string(dir)))
 	}
 	if scan.From, err = h.browseFrom(ctx, t, &p, scan.Back); err != nil {
 		return nil, err
@@ -132,7 +132,7 @@ func (h *handler) browseFrom(ctx context.Context, t *broker.Topic, p *BrowseMess
 		given++
 		place.At = broker.AtTime
 		if place.Time, err = parseTime(*p.Time); err != nil {
-			return 0, invalid("time %q: must be RFC 3339 or Unix milliseconds", clip(*p.Time))
+			return 0, invalid("time %q: must be RFC 3339 or Unix milliseconds", broker.Excerpt(*p.Time))
 		}
 	}
 	if p.Id != nil {

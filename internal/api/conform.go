@@ -9,6 +9,8 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+
+	"github.com/rushmore/zbus-go/internal/broker"
 )
 
 // conforms checks what encoding/json does not: that the members are those of the
@@ -210,7 +212,7 @@ func (w *walk) object(t reflect.Type) error {
 			m.of = t.Elem()
 			key := lower(name) // as of headers
 			if _, twice := named[key]; twice && !w.bytes {
-				return invalid("%sthe header %q is there twice, upper and lower case being the same: join its values", w.prefix(), clip(name))
+				return invalid("%sthe header %q is there twice, upper and lower case being the same: join its values", w.prefix(), broker.Excerpt(name))
 			}
 			if named == nil {
 				named = make(map[string]struct{})

@@ -134,7 +134,7 @@ func partly(made, changes int, err error) error {
 	if code == broker.Unavailable {
 		code = broker.Unknown
 	}
-	text := fmt.Sprintf("%d of %d changes were made, the next one was not: %s", made, changes, textOf(err))
+	text := fmt.Sprintf("%d of %d changes were made, the next one was not: %s", made, changes, broker.TextOf(err))
 	return &broker.Error{Code: code, Text: text, Err: err}
 }
 
@@ -144,9 +144,9 @@ func (im *imports) topic(d *TopicDefinition) error {
 	mask, err := maskOf(kind)
 	switch {
 	case err != nil:
-		return invalid("topic %s: %s", clip(d.Name), textOf(err))
+		return invalid("topic %s: %s", broker.Excerpt(d.Name), broker.TextOf(err))
 	case strings.HasPrefix(d.Name, broker.Ephemeral):
-		return invalid("topic name %q: must not begin with %s", clip(d.Name), broker.Ephemeral)
+		return invalid("topic name %q: must not begin with %s", broker.Excerpt(d.Name), broker.Ephemeral)
 	}
 	if err := broker.CheckName("topic", d.Name); err != nil {
 		return err

@@ -35,7 +35,7 @@ func (h *handler) GetHistogram(ctx context.Context, r GetHistogramRequestObject)
 	case "time":
 		bounds, times, err = h.timeBounds(ctx, t, lo, hi, n)
 	default:
-		return nil, invalid("axis %q: must be offset or time", clip(string(axis)))
+		return nil, invalid("axis %q: must be offset or time", broker.Excerpt(string(axis)))
 	}
 	if err != nil {
 		return nil, err

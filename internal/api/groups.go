@@ -88,7 +88,7 @@ func masks(settle *SettleMode, exclusive, paused *bool) (set, clear int64, err e
 	}
 	if settle != nil {
 		if *settle != "auto" && *settle != "explicit" {
-			return 0, 0, invalid("settle %q: must be auto or explicit", clip(string(*settle)))
+			return 0, 0, invalid("settle %q: must be auto or explicit", broker.Excerpt(string(*settle)))
 		}
 		explicit := *settle == "explicit"
 		bit(&explicit, broker.MaskAck)
@@ -122,7 +122,7 @@ func (h *handler) ListGroups(ctx context.Context, r ListGroupsRequestObject) (Li
 func (h *handler) CreateGroup(ctx context.Context, r CreateGroupRequestObject) (CreateGroupResponseObject, error) {
 	b := r.Body
 	if b.Name == "" || strings.HasPrefix(b.Name, broker.Ephemeral) {
-		return nil, invalid("group name %q: must not be empty nor begin with %s", clip(b.Name), broker.Ephemeral)
+		return nil, invalid("group name %q: must not be empty nor begin with %s", broker.Excerpt(b.Name), broker.Ephemeral)
 	}
 	spec := broker.GroupSpec{
 		Topic: r.Topic, Name: b.Name, Filter: b.Filter, AckTimeout: b.AckTimeout, AckWindow: b.AckWindow,

@@ -23,7 +23,7 @@ func ifMatch(v *IfMatch, now string) (version string, err error) {
 	tags, weak, ok := entityTags(*v)
 	switch {
 	case !ok:
-		return "", invalid("If-Match %q: must be *, or ETags as they were given: in quotes, with commas between", clip(*v))
+		return "", invalid("If-Match %q: must be *, or ETags as they were given: in quotes, with commas between", broker.Excerpt(*v))
 	case len(tags) == 0 && weak:
 		return "", &broker.Error{Code: broker.Stale, Text: "If-Match has but weak ETags, which never match: give it without W/"}
 	}

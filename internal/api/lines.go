@@ -93,7 +93,7 @@ func (l *lineReader) commit() (end bool, err error) {
 		if len(line) > 0 {
 			var m NewMessage
 			if bad := decode(line, &m); bad != nil {
-				return true, invalid("line %d: %s", l.read, textOf(explain(bad)))
+				return true, invalid("line %d: %s", l.read, broker.TextOf(explain(bad)))
 			}
 			l.messages, l.numbers = append(l.messages, m), append(l.numbers, l.read)
 		}

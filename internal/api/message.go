@@ -26,10 +26,10 @@ func count[T ~int | ~int64 | ~uint64](n T) Count { return strconv.FormatInt(int6
 func parseCount(name, text string) (int64, error) {
 	n, err := strconv.ParseInt(text, 10, 64)
 	if errors.Is(err, strconv.ErrRange) && n > 0 {
-		return 0, invalid("%s %q: must be at most %d", name, clip(text), int64(math.MaxInt64))
+		return 0, invalid("%s %q: must be at most %d", name, broker.Excerpt(text), int64(math.MaxInt64))
 	}
 	if err != nil || n < 0 || text[0] < '0' || len(text) > 19 {
-		return 0, invalid("%s %q: must be a number of decimal digits", name, clip(text))
+		return 0, invalid("%s %q: must be a number of decimal digits", name, broker.Excerpt(text))
 	}
 	return n, nil
 }
@@ -52,13 +52,6 @@ func or[T any](v *T, otherwise T) T {
 		return otherwise
 	}
 	return *v
-}
-
-func clip(s string) string {
-	if len(s) > 64 {
-		return s[:64] + "…"
-	}
-	return s
 }
 
 // MessageOf describes a stored message, with at most limit bytes of its body; a
@@ -181,7 +174,7 @@ func headersOf(m NewMessage, where string) (string, error) {
 		f := wire.Field{Name: lower(name), Value: value}
 		switch {
 		case !wire.ValidName(f.Name) || !wire.ValidValue(value):
-			return "", invalid("%s: the header %q is not one that HTTP could carry", where, clip(name))
+			return "", invalid("%s: the header %q is not one that HTTP could carry", where, broker.Excerpt(name))
 		case f.Name == keyHeader || wire.Private(f.Name):
 			return "", invalid("%s: a message can't have the header %s", where, f.Name)
 		}
@@ -225,7 +218,7 @@ func ParseHandle(handle string) (broker.DeliveryHandle, error) {
 		}
 		break
 	}
-	return broker.DeliveryHandle{}, invalid("the handle %q is not one that a delivery carried", clip(handle))
+	return broker.DeliveryHandle{}, invalid("the handle %q is not one that a delivery carried", broker.Excerpt(handle))
 }
 
 // parseHandles takes the handles of a request apart.

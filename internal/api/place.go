@@ -44,7 +44,7 @@ func parsePlace(name string, raw []byte) (broker.Place, error) {
 		case "latest":
 			return broker.Place{At: broker.AtLatest}, nil
 		}
-		return none, invalid("%s %q: %s", name, clip(word), placeHelp)
+		return none, invalid("%s %q: %s", name, broker.Excerpt(word), placeHelp)
 	}
 	var members map[string]json.RawMessage
 	if json.Unmarshal(raw, &members) != nil || len(members) != 1 {

@@ -80,7 +80,7 @@ func ProblemOf(err error) Problem {
 	var host *misdirected
 	var media *wrongMedia
 	var call *failedCall
-	detail := textOf(err)
+	detail := broker.TextOf(err)
 	switch {
 	case errors.As(err, &method):
 		if kind.status, detail = http.StatusMethodNotAllowed, method.text; method.err == nil {
@@ -105,32 +105,6 @@ func ProblemOf(err error) Problem {
 		}
 	}
 	return p
-}
-
-// textOf is what a client gets to read: the text of our own errors, and nothing of
-// what is inside for the others.
-func textOf(err error) string {
-	var e *broker.Error
-	if errors.As(err, &e) && e.Code != broker.Internal {
-		return e.Text
-	}
-	switch broker.CodeOf(err) {
-	case broker.NotFound:
-		return "it is not there"
-	case broker.Unavailable:
-		return "not stored: the broker is overloaded or shutting down, try again later"
-	case broker.Full:
-		return "not stored: there is no room on the broker's disk"
-	case broker.Unknown:
-		return "unknown outcome: it may be done or not; send it again, messages with the same ids"
-	case broker.Timeout:
-		return "timed out"
-	case broker.Conflict, broker.Exists, broker.Stale:
-		return "it changed meanwhile: look again"
-	case broker.Invalid:
-		return "the request can't be understood"
-	}
-	return "a fault of the broker; its log says more"
 }
 
 // problem answers a request with a problem document.
@@ -200,7 +174,7 @@ func located(raw []byte, v any, err error) error {
 // unknownMember refuses a member of an object, with the one of its known members that
 // was probably meant. where begins the text.
 func unknownMember(where, name string, known []string) error {
-	return invalid("%sthe member %q is not known here%s", where, clip(name), closest.Hint(name, "%q", known))
+	return invalid("%sthe member %q is not known here%s", where, broker.Excerpt(name), closest.Hint(name, "%q", known))
 }
 
 // membersOf adds to all the names of the members of a document of type t, those of

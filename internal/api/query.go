@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/closest"
 )
 
@@ -80,5 +81,5 @@ func unknownParameter(name string, names []string) error {
 	case hint == "":
 		hint = ": use " + anyOf(names, "")
 	}
-	return invalid("the query parameter %q is not known here%s", clip(name), hint)
+	return invalid("the query parameter %q is not known here%s", broker.Excerpt(name), hint)
 }

@@ -120,7 +120,7 @@ func (h *handler) ListJournal(ctx context.Context, r ListJournalRequestObject) (
 	}
 	kind, actor := or(r.Params.Kind, ""), or(r.Params.Actor, "")
 	if r.Params.Kind != nil && !kind.Valid() {
-		return nil, invalid("kind %q: must be create, relocate, filter, empty or revert", clip(string(kind)))
+		return nil, invalid("kind %q: must be create, relocate, filter, empty or revert", broker.Excerpt(string(kind)))
 	}
 	step := limit + 1 // one more, to know whether a page follows
 	if kind != "" || actor != "" {
@@ -155,7 +155,7 @@ func (h *handler) ListJournal(ctx context.Context, r ListJournalRequestObject) (
 func backwards(after *After, limit *Limit) (before int64, n int, err error) {
 	if after != nil {
 		if before, err = strconv.ParseInt(*after, 10, 64); err != nil || before < 1 {
-			return 0, 0, invalid("after %q: must be what the page before gave as next", clip(*after))
+			return 0, 0, invalid("after %q: must be what the page before gave as next", broker.Excerpt(*after))
 		}
 	}
 	n, err = pageSize(limit)
@@ -166,7 +166,7 @@ func backwards(after *After, limit *Limit) (before int64, n int, err error) {
 func (h *handler) Revert(ctx context.Context, r RevertRequestObject) (RevertResponseObject, error) {
 	id, err := strconv.ParseInt(r.Entry, 10, 64)
 	if err != nil {
-		return nil, invalid("%q is not the id of a journal entry", clip(r.Entry))
+		return nil, invalid("%q is not the id of a journal entry", broker.Excerpt(r.Entry))
 	}
 	reason, err := because(r.Body)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/caller"
 	"github.com/rushmore/zbus-go/internal/rpc"
 )
@@ -151,7 +152,7 @@ func resultOfCall(a rpc.Answer) (json.RawMessage, error) {
 	case hasError:
 		return nil, &failedCall{code: "call_failed", status: statusOfFault(a), text: faultText(fault), raw: faultJSON(fault, members)}
 	case a.Failed != 0:
-		e := &failedCall{code: "call_failed", status: a.Failed, text: fmt.Sprintf("the service answered with status %d: %s", a.Failed, clip(string(body)))}
+		e := &failedCall{code: "call_failed", status: a.Failed, text: fmt.Sprintf("the service answered with status %d: %s", a.Failed, broker.Excerpt(string(body)))}
 		if valid {
 			e.raw = (*json.RawMessage)(&body)
 		}
@@ -159,7 +160,7 @@ func resultOfCall(a rpc.Answer) (json.RawMessage, error) {
 	case len(body) == 0:
 		return json.RawMessage("null"), nil
 	case !valid:
-		return nil, &failedCall{code: "bad_answer", status: http.StatusBadGateway, text: "the service answered something that is not JSON: " + clip(string(body)) + "; a call without the method in its path brings it as it is"}
+		return nil, &failedCall{code: "bad_answer", status: http.StatusBadGateway, text: "the service answered something that is not JSON: " + broker.Excerpt(string(body)) + "; a call without the method in its path brings it as it is"}
 	}
 	if result, ok := members["result"]; isObject && ok {
 		return result, nil
@@ -214,5 +215,5 @@ func faultText(raw json.RawMessage) string {
 	if json.Unmarshal(raw, &object) == nil && object.Message != "" {
 		return object.Message
 	}
-	return "the service answered with the error " + clip(string(raw))
+	return "the service answered with the error " + broker.Excerpt(string(raw))
 }

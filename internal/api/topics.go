@@ -41,7 +41,7 @@ func maskOf(kind TopicKind) (int64, error) {
 	case "proxy":
 		return broker.MaskProxy, nil
 	}
-	return 0, invalid("kind %q: must be log, memory, rpc or proxy", clip(string(kind)))
+	return 0, invalid("kind %q: must be log, memory, rpc or proxy", broker.Excerpt(string(kind)))
 }
 
 // topicOf describes a topic.
@@ -170,7 +170,7 @@ func (h *handler) ListTopics(ctx context.Context, r ListTopicsRequestObject) (Li
 
 func (h *handler) CreateTopic(ctx context.Context, r CreateTopicRequestObject) (CreateTopicResponseObject, error) {
 	if strings.HasPrefix(r.Body.Name, broker.Ephemeral) {
-		return nil, invalid("topic name %q: must not begin with %s", clip(r.Body.Name), broker.Ephemeral)
+		return nil, invalid("topic name %q: must not begin with %s", broker.Excerpt(r.Body.Name), broker.Ephemeral)
 	}
 	mask, err := maskOf(or(r.Body.Kind, "log"))
 	if err != nil {

@@ -53,10 +53,7 @@ func CheckName(what, name string) error {
 		bad = !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("._~:-", c) >= 0)
 	}
 	if bad {
-		if len(name) > 64 {
-			name = name[:64] + "…"
-		}
-		return errorf(Invalid, "%s name %q: must be 1 to 200 letters, digits or . _ ~ : - and have no two dots in a row", what, name)
+		return errorf(Invalid, "%s name %q: must be 1 to 200 letters, digits or . _ ~ : - and have no two dots in a row", what, Excerpt(name))
 	}
 	return nil
 }

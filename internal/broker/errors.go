@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"unicode/utf8"
 
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -77,6 +78,45 @@ func CodeOf(err error) Code {
 		return Unavailable
 	}
 	return Internal
+}
+
+// TextOf is what a client gets to read of an error: the text of our own ones, and nothing
+// of what is inside for the others.
+func TextOf(err error) string {
+	var e *Error
+	if errors.As(err, &e) && e.Code != Internal {
+		return e.Text
+	}
+	switch CodeOf(err) {
+	case NotFound:
+		return "not found"
+	case Unavailable:
+		return "not stored: the broker is overloaded or shutting down, try again later"
+	case Full:
+		return "not stored: no room on the broker's disk"
+	case Unknown:
+		return "unknown outcome: it may be done or not; send it again, messages with the same ids"
+	case Timeout:
+		return "timed out"
+	case Conflict, Exists, Stale:
+		return "it has changed since: read it again"
+	case Invalid:
+		return "bad request"
+	}
+	return "internal error: the broker's log says more"
+}
+
+// Excerpt shortens what a client sent, to be quoted in a text.
+func Excerpt(s string) string {
+	const most = 64 // bytes
+	if len(s) <= most {
+		return s
+	}
+	end := most
+	for end > 0 && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end] + "…"
 }
 
 // abandoned is the error of a change that is under way when the caller's context ends.

@@ -58,7 +58,7 @@ func (a *app) consumeCommand() *cobra.Command {
 	f.BoolVarP(&o.follow, "follow", "f", false, "go on until Ctrl-C")
 	f.StringVar(&o.from, "from", "", "begin at this `PLACE` (earliest); with --group only when --create makes it")
 	f.StringVar(&o.filter, "filter", "", "only messages whose tag passes this `FILTER`, as --from")
-	f.BoolVar(&o.create, "create", false, "make the group if it is not there")
+	f.BoolVar(&o.create, "create", false, "create the group if it does not exist")
 	f.BoolVar(&o.explicit, "explicit", false, "with --create: a group whose messages are acked")
 	f.StringVar(&o.format, "format", "", "print each message like this `TEXT`: {body}, {offset}, {time}, {id}, {tag}, {key}, {attempt}, {header:NAME}, \\t and \\n")
 	f.BoolVar(&a.json, "json", false, "print each message as JSON, as the API does")

@@ -57,7 +57,7 @@ func (a *app) produceCommand() *cobra.Command {
 	f.StringVar(&p.tag, "tag", "", "`TAG` of the messages, for filters of groups")
 	f.StringArrayVar(&p.headers, "header", nil, "`NAME=VALUE` to go with the messages (repeatable)")
 	f.StringVar(&p.id, "id", "", "`ID` of the one message")
-	f.BoolVar(&p.create, "create", false, "make the topic if it is not there")
+	f.BoolVar(&p.create, "create", false, "create the topic if it does not exist")
 	f.BoolVar(&p.once, "once", false, "store nothing twice: send over HTTP, again when nobody answers, and nothing whose id the topic knows")
 	f.IntVar(&p.window, "window", 1000, "what `NUMBER` of messages may be under way")
 	f.BoolVarP(&p.quiet, "quiet", "q", false, "no summary and no progress")

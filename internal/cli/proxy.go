@@ -35,7 +35,7 @@ func (a *app) proxyCommand() *cobra.Command {
 		Use: "proxy --topic TOPIC --target URL", Short: "Publish an HTTP server that the broker can't reach", Args: wants(),
 		Long: "Connect out to the broker and forward HTTP requests to a server near here: what is asked\n" +
 			"of the broker below /proxy/TOPIC/ comes out at the target, and the answer goes back. No\n" +
-			"port has to be open where this runs. The topic is made if it is not there. Several\n" +
+			"port has to be open where this runs. The topic is created if it does not exist. Several\n" +
 			"proxies of one topic share its requests. Ctrl-C takes no more and finishes those that\n" +
 			"are under way.\n\n" +
 			"The target sees X-Forwarded-For, -Host, -Proto and -Prefix, and no other header that says\n" +

@@ -30,7 +30,7 @@ func (a *app) serveRPCCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "serve-rpc TOPIC", Short: "Answer calls by running a command for each", Args: wants("TOPIC"),
 		ValidArgsFunction: a.completeTopic,
-		Long: "Answer the calls of a topic, which is made if it is not there, until Ctrl-C; calls that\n" +
+		Long: "Answer the calls of a topic, which is created if it does not exist, until Ctrl-C; calls that\n" +
 			"were taken are answered before it ends.\n\n" +
 			"--exec runs a shell command for each call. The method is in ZBUS_METHOD, the topic in\n" +
 			"ZBUS_TOPIC, the call's id in ZBUS_CALL_ID; the parameters are a JSON array on standard\n" +

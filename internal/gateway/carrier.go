@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/caller"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
@@ -47,7 +48,7 @@ func (c *carrier) RoundTrip(req *http.Request) (*http.Response, error) {
 	kind, _, _ := strings.Cut(answer.ContentType, ";")
 	switch {
 	case answer.Status != http.StatusOK:
-		return nil, refusal{http.StatusBadGateway, fmt.Sprintf("the provider failed with status %d: %s", answer.Status, clip(string(answer.Body)))}
+		return nil, refusal{http.StatusBadGateway, fmt.Sprintf("the provider failed with status %d: %s", answer.Status, broker.Excerpt(string(answer.Body)))}
 	case !strings.EqualFold(strings.TrimSpace(kind), MessageType):
 		return nil, refusal{http.StatusBadGateway, "the provider answered something that is not an HTTP message: it must be zbus proxy, or do as that does"}
 	}

@@ -91,7 +91,7 @@ func query(u *url.URL) string {
 func (g *gateway) find(req *http.Request) (*route, error) {
 	switch {
 	case req.Header.Get("Upgrade") != "":
-		return nil, refusal{http.StatusNotImplemented, "connections can't be switched to another protocol (" + clip(req.Header.Get("Upgrade")) + ") by way of " + Base + ": requests and answers alone go through"}
+		return nil, refusal{http.StatusNotImplemented, "connections can't be switched to another protocol (" + broker.Excerpt(req.Header.Get("Upgrade")) + ") by way of " + Base + ": requests and answers alone go through"}
 	case req.Method == http.MethodConnect || req.Method == http.MethodTrace:
 		return nil, refusal{http.StatusNotImplemented, req.Method + " does not go through " + Base}
 	}
@@ -208,12 +208,4 @@ func (r refusal) problem() api.Problem {
 		code = "invalid"
 	}
 	return api.Problem{Type: "about:blank", Title: http.StatusText(r.status), Status: r.status, Code: code, Detail: &r.text}
-}
-
-// clip shortens what somebody sent, for a text.
-func clip(s string) string {
-	if len(s) > 40 {
-		return s[:40] + "…"
-	}
-	return s
 }

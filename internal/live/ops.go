@@ -70,16 +70,9 @@ func (c *call) run(s *socket) error {
 	}
 	op := ops[c.Op]
 	if op == nil {
-		return fail(broker.Invalid, "the op %q is not known here: use one of %q", clip(c.Op), slices.Sorted(maps.Keys(ops)))
+		return fail(broker.Invalid, "the op %q is not known here: use one of %q", broker.Excerpt(c.Op), slices.Sorted(maps.Keys(ops)))
 	}
 	return op(s, c)
-}
-
-func clip(s string) string {
-	if len(s) > 64 {
-		return s[:64] + "…"
-	}
-	return s
 }
 
 // okFrame answers what has no other answer.

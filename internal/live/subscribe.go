@@ -204,7 +204,7 @@ func (s *socket) group(op *subscribeOp) (g *broker.Group, reset bool, err error)
 		case "explicit":
 			spec.Set = broker.MaskAck
 		default:
-			return nil, false, fail(broker.Invalid, "settle %q: must be auto or explicit", clip(string(*op.Settle)))
+			return nil, false, fail(broker.Invalid, "settle %q: must be auto or explicit", broker.Excerpt(string(*op.Settle)))
 		}
 	}
 	g, err = api.EphemeralGroup(s.life, s.hub.opts.Broker, t, spec)
@@ -226,7 +226,7 @@ func (s *socket) sub(name string) (*subscription, error) {
 }
 
 func noSubscription(name string) error {
-	return fail(broker.NotFound, "this socket has no subscription %q, or it has ended", clip(name))
+	return fail(broker.NotFound, "this socket has no subscription %q, or it has ended", broker.Excerpt(name))
 }
 
 type unsubscribeOp struct {

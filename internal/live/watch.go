@@ -117,7 +117,7 @@ func (s *socket) watch(c *call) error {
 func (s *socket) newWatch(op *watchOp) (*watch, error) {
 	def, ok := channels[op.Channel]
 	if !ok {
-		return nil, fail(broker.Invalid, "the channel %q is not known here: use %s", clip(op.Channel), channelNames)
+		return nil, fail(broker.Invalid, "the channel %q is not known here: use %s", broker.Excerpt(op.Channel), channelNames)
 	}
 	for _, m := range []struct {
 		name      string
@@ -195,7 +195,7 @@ func (s *socket) unwatch(c *call) error {
 	w := s.watches[op.Watch]
 	s.mu.Unlock()
 	if w == nil || !s.dropWatch(w) {
-		return fail(broker.NotFound, "this socket has no watch %q, or it has ended", clip(op.Watch))
+		return fail(broker.NotFound, "this socket has no watch %q, or it has ended", broker.Excerpt(op.Watch))
 	}
 	if c.Ref != "" {
 		s.ok(c.Ref)

@@ -24,7 +24,7 @@ import (
 
 // Options say what is published, and how. Topic and Target are required.
 type Options struct {
-	// Topic is made with the kind proxy when it is not there.
+	// Topic is created with the kind proxy when it does not exist.
 	Topic string
 	// Target is the http or https address of the server; a path is put in front of that
 	// of each request.

@@ -92,7 +92,7 @@ func halfDeclared(t *broker.Topic, err error) error {
 	if code == broker.Unavailable {
 		code = broker.Unknown
 	}
-	return &broker.Error{Code: code, Text: "Topic(" + t.Name() + ") was created, its group was not: " + textOf(err), Err: err}
+	return &broker.Error{Code: code, Text: "Topic(" + t.Name() + ") was created, its group was not: " + broker.TextOf(err), Err: err}
 }
 
 // retention reads the limits of a topic from a declare: age in milliseconds,

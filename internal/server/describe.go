@@ -78,14 +78,14 @@ func parseDescription(body []byte) (*rpc.Description, error) {
 	d := &rpc.Description{Name: in.Name, Version: in.Version, Description: in.Description}
 	for _, m := range in.Methods {
 		if m.Name == "" || len(m.Name) > maxNameBytes || len(m.Module) > maxNameBytes {
-			return nil, fmt.Errorf("method %q: name and module must not be longer than %d bytes, and there must be a name", clip(m.Name), maxNameBytes)
+			return nil, fmt.Errorf("method %q: name and module must not be longer than %d bytes, and there must be a name", broker.Excerpt(m.Name), maxNameBytes)
 		}
 		for _, schema := range []*json.RawMessage{&m.Params, &m.Result} {
 			switch text := string(*schema); {
 			case text == "null":
 				*schema = nil
 			case text != "" && text[0] != '{' && text != "true" && text != "false":
-				return nil, fmt.Errorf("method %q: params and result must be JSON Schemas, which are objects or booleans", clip(m.Name))
+				return nil, fmt.Errorf("method %q: params and result must be JSON Schemas, which are objects or booleans", broker.Excerpt(m.Name))
 			}
 		}
 		d.Methods = append(d.Methods, rpc.MethodDescription(m))

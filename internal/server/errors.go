@@ -37,27 +37,3 @@ func statusOf(err error) int {
 	}
 	return 500 // Unknown is not answered: see session.hangUp
 }
-
-// textOf is what a client gets to read: the text of our own errors, and nothing
-// of what is inside for the others.
-func textOf(err error) string {
-	var e *broker.Error
-	if errors.As(err, &e) && e.Code != broker.Internal {
-		return e.Text
-	}
-	switch broker.CodeOf(err) {
-	case broker.NotFound:
-		return "Not found"
-	case broker.Unavailable:
-		return "Not stored: the broker is overloaded or shutting down, try again later"
-	case broker.Full:
-		return "Not stored: no room on the broker's disk"
-	case broker.Timeout:
-		return "Timed out"
-	case broker.Conflict, broker.Exists:
-		return "It changed meanwhile: look again"
-	case broker.Invalid:
-		return "Bad request"
-	}
-	return "Internal error"
-}

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"fmt"
+	"net/http"
 	"strconv"
 	"strings"
 	"testing"
@@ -233,7 +234,7 @@ func TestAGroupIsDeletedOnExitOfItsLastSession(t *testing.T) {
 	admin.ok("query topic=T")
 }
 
-func TestAPausedGroupHoldsAndGoesOn(t *testing.T) {
+func TestAPausedGroupHoldsUntilItIsResumed(t *testing.T) {
 	t.Parallel()
 	b := start(t)
 	c, admin := b.dial(t), b.dial(t)
@@ -245,7 +246,20 @@ func TestAPausedGroupHoldsAndGoesOn(t *testing.T) {
 	admin.ok("produce topic=T", "m")
 	c.recv().want(t, 200, "m").header(t, "id", "free")
 	c.quiet()
-	admin.ok("declare group_mask=0" + group)
+	admin.ok("declare group_mask=0" + group) // as consumers do that come again
+	c.quiet()
+	req, err := http.NewRequest(http.MethodPatch, "http://"+b.addr+"/api/v1/topics/T/groups/g", strings.NewReader(`{"paused":false}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.Body.Close(); resp.StatusCode != http.StatusOK {
+		t.Fatalf("resume: %s", resp.Status)
+	}
 	c.recv().want(t, 200, "m").header(t, "id", "1")
 	// The mask of a topic pauses nothing.
 	admin.ok("declare topic=T topic_mask=8")

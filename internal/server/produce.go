@@ -134,7 +134,7 @@ func (s *session) publishDedup(m *wire.Message, t *broker.Topic, rec storage.Rec
 		s.batch().Add(t, rec, s.givesAway(&rec), s.more)
 		return true
 	case value != "1" && !strings.EqualFold(value, "true"):
-		err = &broker.Error{Code: broker.Invalid, Text: "Bad dedup: " + strconv.Quote(clip(value)) + " must be true or false"}
+		err = &broker.Error{Code: broker.Invalid, Text: "Bad dedup: " + strconv.Quote(broker.Excerpt(value)) + " must be true or false"}
 	case !s.named:
 		err = &broker.Error{Code: broker.Invalid, Text: "Missing id: a message with dedup is known by it, so give the same one with each repeat"}
 	case t.Calls():
@@ -277,7 +277,7 @@ func (p *produced) encode(e *encoder) {
 		} else {
 			e.start(statusOf(err))
 			e.buf = wire.AppendField(e.buf, wire.HeaderID, id)
-			e.buf = wire.AppendBody(e.buf, []byte(textOf(err)))
+			e.buf = wire.AppendBody(e.buf, []byte(broker.TextOf(err)))
 		}
 		e.end(id)
 	}

@@ -176,7 +176,7 @@ func (s *session) fail(id string, err error) {
 	if status == http.StatusInternalServerError {
 		s.srv.log.Error("request failed", "remote", s.remote, "err", err)
 	}
-	s.send(status, id, textOf(err))
+	s.send(status, id, broker.TextOf(err))
 }
 
 // serveStream runs a session on a byte stream until it ends. stream is what conn reads

@@ -116,7 +116,7 @@ func TestWhatMayBeStoredGetsNoAnswerAndTheConnectionIsClosed(t *testing.T) {
 			c.recv().header(t, "id", "before")
 			c.closed()
 			// Nothing is given to the disk now.
-			b.dialOnce(t, "produce topic=t").want(t, 503, "Not stored: the broker is overloaded or shutting down, try again later")
+			b.dialOnce(t, "produce topic=t").want(t, 503, "not stored: the broker is overloaded or shutting down, try again later")
 		})
 	}
 }

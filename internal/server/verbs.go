@@ -133,7 +133,7 @@ func (s *session) param(m *wire.Message, name string, low, high int64) (value *i
 	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || n < low || n > high {
 		s.send(http.StatusBadRequest, m.Get(wire.HeaderID),
-			"Bad "+name+": "+strconv.Quote(clip(text))+" must be a number from "+
+			"Bad "+name+": "+strconv.Quote(broker.Excerpt(text))+" must be a number from "+
 				strconv.FormatInt(low, 10)+" to "+strconv.FormatInt(high, 10))
 		return nil, false
 	}
@@ -142,13 +142,6 @@ func (s *session) param(m *wire.Message, name string, low, high int64) (value *i
 
 // absent recognises what some clients send for a value that they don't have.
 func absent(v string) bool { return v == "null" || v == "undefined" || v == "None" }
-
-func clip(s string) string {
-	if len(s) > 64 {
-		return s[:64] + "…"
-	}
-	return s
-}
 
 // topicOf finds the topic that a request names, answering when there is none.
 func (s *session) topicOf(m *wire.Message) *broker.Topic {

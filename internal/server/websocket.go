@@ -11,6 +11,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/rushmore/zbus-go/internal/auth"
+	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/socket"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
@@ -45,7 +46,7 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, req *http.Request) {
 	}
 	code, reason := websocket.StatusNormalClosure, ""
 	if err := c.readFrames(conn, limits); err != nil {
-		code, reason = websocket.StatusInvalidFramePayloadData, clip(err.Error())
+		code, reason = websocket.StatusInvalidFramePayloadData, broker.Excerpt(err.Error())
 	}
 	if c.finishing.Load() {
 		code, reason = websocket.StatusServiceRestart, "shutting down"
