@@ -104,7 +104,7 @@ func (b *Broker) DeclareTopic(ctx context.Context, spec TopicSpec) (*Topic, bool
 		return nil, false, err
 	}
 	t = newTopic(b, def)
-	t.born.Store(b.clock())
+	t.born = b.clock()
 	b.mu.Lock()
 	b.topics[fold(def.Name)] = t
 	b.mu.Unlock()

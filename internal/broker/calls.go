@@ -1,12 +1,18 @@
 package broker
 
-import "github.com/rushmore/zbus-go/internal/storage"
+import (
+	"time"
 
-// Call is what somebody waits for: the other end of a message in a topic for calls.
-// Waiting is called with locks held, and must only look.
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// Call is the other end of a message in a topic for calls: what waits for the answer.
 type Call interface {
-	// Waiting reports whether anybody still waits for the answer.
+	// Waiting reports whether the answer is still waited for. It is called with locks
+	// held, and must only look.
 	Waiting() bool
+	// Unserved ends the call, which no consumer got, as unavailable.
+	Unserved()
 }
 
 // callLog has the calls behind the messages of a topic for calls, which follow each
@@ -17,10 +23,11 @@ type callLog struct {
 	head  int
 }
 
-// nobody is the call behind a message that somebody published without waiting.
+// nobody is the call behind a message that was published without waiting for an answer.
 type nobody struct{}
 
 func (nobody) Waiting() bool { return true }
+func (nobody) Unserved()     {}
 
 // push adds the calls of n messages that follow from an offset on.
 func (l *callLog) push(offset int64, calls []Call, n int) {
@@ -65,6 +72,47 @@ func (l *callLog) trim(first int64) {
 		n := copy(l.calls, l.calls[l.head:])
 		clear(l.calls[n:])
 		l.calls, l.head = l.calls[:n], 0
+	}
+}
+
+// A topic for calls that was declared so short a time ago has its first provider on the
+// way: calls wait for it that long.
+const (
+	youngTopic   = 1000 // ms
+	providerWait = 100 * time.Millisecond
+)
+
+// expectProvider reports whether a call may wait in a topic without a provider, and has
+// those that wait refused when none comes. Called with t.mu held.
+func (t *Topic) expectProvider() bool {
+	if t.b.clock()-t.born > youngTopic {
+		return false
+	}
+	if !t.expecting {
+		t.expecting = true
+		time.AfterFunc(providerWait, t.noProvider)
+	}
+	return true
+}
+
+// noProvider refuses the calls that have waited for the first provider, if none came.
+func (t *Topic) noProvider() {
+	t.mu.Lock()
+	t.born, t.expecting = 0, false
+	if t.subs.Load() > 0 {
+		t.mu.Unlock()
+		return
+	}
+	var waiting []Call
+	for _, c := range t.calls.calls[t.calls.head:] {
+		if c != nil {
+			waiting = append(waiting, c)
+		}
+	}
+	t.forget(t.next.Load())
+	t.mu.Unlock()
+	for _, c := range waiting {
+		c.Unserved()
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -12,9 +13,10 @@ import (
 )
 
 // asker is a caller that a test can send away.
-type asker struct{ gone bool }
+type asker struct{ gone, unserved bool }
 
 func (w *asker) Waiting() bool { return !w.gone }
+func (w *asker) Unserved()     { w.gone, w.unserved = true, true }
 
 // call publishes a call with a body of the given size.
 func (r *rig) call(t *Topic, size int) *asker {
@@ -54,6 +56,39 @@ func got(all []*consumer) []int {
 		n[i] = len(list)
 	}
 	return n
+}
+
+// Calls to a topic that was declared just now wait a moment for its first provider, and
+// keep nothing else waiting.
+func TestCallsWaitForTheFirstProviderOfANewTopic(t *testing.T) {
+	inBubble(t, Options{}, func(r *rig) {
+		topic := r.topic("calc", MaskRPC, storage.Retention{})
+		g := r.group(GroupSpec{Topic: "calc"})
+		served := r.call(topic, 1)
+		time.Sleep(providerWait / 2)
+		all := r.providers(g, 9, "late")
+		if n := got(all); n[0] != 1 {
+			r.Errorf("the first provider got %d calls, want 1", n[0])
+		}
+		time.Sleep(providerWait)
+		if served.unserved {
+			r.Error("a call that a provider got is refused")
+		}
+		kept := r.b.InMemory()
+		other := r.topic("none", MaskRPC, storage.Retention{})
+		first, second := r.call(other, 1), r.call(other, 1)
+		time.Sleep(providerWait + time.Millisecond)
+		synctest.Wait()
+		if !first.unserved || !second.unserved {
+			r.Error("no provider came, and calls still wait for one")
+		}
+		if p := r.publish(other, storage.Record{}); CodeOf(p[0].Err) != Unavailable {
+			r.Errorf("a call after that: %v, want unavailable", p[0].Err)
+		}
+		if n := r.b.InMemory() - kept; n != 0 {
+			r.Errorf("%d bytes of refused calls are kept", n)
+		}
+	})
 }
 
 func TestCallsGoToTheLeastBusyProviderThenToTheLongestIdle(t *testing.T) {

@@ -94,7 +94,20 @@ func (m *model) changeFilter(rt *rapid.T) {
 
 func (m *model) pause(rt *rapid.T) {
 	g := m.one(rt)
-	m.declare(g, func(spec *GroupSpec) { spec.Mask = ptr(*spec.Mask ^ MaskPause) })
+	m.setPaused(g, !g.paused)
+}
+
+// setPaused pauses or resumes a group. Declarations after it leave that alone.
+func (m *model) setPaused(g *modelGroup, paused bool) {
+	g.paused = paused
+	m.declare(g, func(spec *GroupSpec) {
+		if paused {
+			spec.Set = MaskPause
+		} else {
+			spec.Clear = MaskPause
+		}
+	})
+	g.spec.Set, g.spec.Clear = 0, 0
 }
 
 func (m *model) empty(*rapid.T) {

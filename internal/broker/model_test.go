@@ -96,6 +96,7 @@ type modelGroup struct {
 	m       *model
 	g       *Group
 	spec    GroupSpec
+	paused  bool
 	filter  *Filter
 	fates   map[int64]*fate
 	head    int64 // below: delivered or passed over
@@ -108,7 +109,6 @@ type modelGroup struct {
 }
 
 func (g *modelGroup) explicit() bool { return *g.spec.Mask&MaskAck != 0 }
-func (g *modelGroup) paused() bool   { return *g.spec.Mask&MaskPause != 0 }
 
 // fate is that of one message; one not spoken of yet is waiting.
 func (g *modelGroup) fate(offset int64) *fate {
@@ -256,7 +256,7 @@ func (g *modelGroup) check() {
 			m.Fatalf("%s: %s holds %d messages, want %d", g.name(), c.name, n, len(g.holds(c)))
 		}
 	}
-	ready = ready && !g.paused() && !(g.explicit() && busy >= int(*g.spec.AckWindow))
+	ready = ready && !g.paused && !(g.explicit() && busy >= int(*g.spec.AckWindow))
 	if g.explicit() && busy > int(*g.spec.AckWindow) {
 		m.Fatalf("%s: %d in flight, the window is %d", g.name(), busy, *g.spec.AckWindow)
 	}
@@ -309,7 +309,7 @@ func (g *modelGroup) place(to int64) {
 
 // finish consumes all that is left: nothing may be missing in the end.
 func (g *modelGroup) finish() {
-	g.m.declare(g, func(spec *GroupSpec) { spec.Mask = ptr(*g.spec.Mask &^ MaskPause) })
+	g.m.setPaused(g, false)
 	c := g.m.connect(g)
 	for range 100 {
 		c.sub.SetCredit("all", 100)

@@ -316,7 +316,7 @@ func (t *Topic) remember(recs []storage.Record, calls []Call) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	rpc := t.Calls()
-	if rpc && t.subs.Load() == 0 {
+	if rpc && t.subs.Load() == 0 && !t.expectProvider() {
 		return errorf(Unavailable, "Topic(%s) has no provider: start one that consumes it", t.name)
 	}
 	cost := chunkCost(recs)

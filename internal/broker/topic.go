@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -34,7 +33,6 @@ type Topic struct {
 	first  atomic.Int64 // oldest offset that counts; grows only
 	gone   atomic.Bool  // removed; set once
 	subs   atomic.Int32 // subscriptions over all groups
-	born   atomic.Int64 // Broker.clock when it was declared; 0: before the start
 	bits   atomic.Int64 // the present mask
 	paused atomic.Bool  // nothing is delivered
 
@@ -67,6 +65,9 @@ type Topic struct {
 	groups map[string]*Group // guarded by mu; key is the lower-cased name
 	tail   tail              // guarded by mu
 	calls  callLog           // guarded by mu; of a topic for calls
+
+	born      int64 // guarded by mu: Broker.clock when it was declared; 0: before the start
+	expecting bool  // guarded by mu: calls wait for the first provider
 }
 
 func newTopic(b *Broker, def storage.Topic) *Topic {
@@ -139,33 +140,6 @@ func (t *Topic) Unacked() bool { return t.bits.Load()&(MaskRPC|MaskProxy) != 0 }
 // Proxies reports whether the topic's messages are HTTP requests for whoever has
 // connected for them (proxy topics, which are a kind of topics for calls).
 func (t *Topic) Proxies() bool { return t.memory && t.bits.Load()&MaskProxy != 0 }
-
-// A topic for calls that was declared so short a time ago has its first provider
-// on the way: calls may wait for it.
-const (
-	youngTopic   = 1000 // ms
-	providerWait = 100 * time.Millisecond
-)
-
-// AwaitProvider waits a moment for the first consumer of a topic for calls that
-// was declared just now. Otherwise it returns at once.
-func (t *Topic) AwaitProvider(ctx context.Context) {
-	if t.subs.Load() > 0 || t.b.clock()-t.born.Load() > youngTopic {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, providerWait)
-	defer cancel()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for t.subs.Load() == 0 {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.born.Store(0) // whoever was waited for is not coming
-			return
-		}
-	}
-}
 
 // Group finds a group by name without regard to case; "" means the default
 // group, which is named like the topic.

@@ -69,7 +69,6 @@ func (c *Caller) Call(ctx context.Context, r Request) (*Answer, error) {
 	if err := r.Topic.CheckCall(r.Body); err != nil {
 		return nil, err
 	}
-	r.Topic.AwaitProvider(ctx)
 	a := &asker{over: make(chan ended, 1)}
 	a.peer.Init(c.Calls, newID(), r.Actor, a)
 	defer a.peer.Leave()

@@ -117,7 +117,7 @@ func (c *Call) Text(o Outcome) string {
 	case ProviderGone:
 		return topic + " lost the provider that got the call before it answered: the call may have run"
 	case Unavailable:
-		return topic + " has no provider any more: the call did not run"
+		return topic + " has no provider: start one that consumes it"
 	case Answered, Abandoned:
 	}
 	return topic + ": " + o.String()
@@ -246,8 +246,8 @@ func (t *Table) find(p *Peer, caller, id string) (*Call, Verdict) {
 	return nil, Foreign
 }
 
-// Refuse ends a call that could not be handed to anybody. It reports false if the
-// call was over already; otherwise the caller has to be told by who refused it.
+// Refuse ends a call that could not be handed to a provider. It reports false if the
+// call was over already; otherwise its caller has to be told by the one that refused it.
 func (c *Call) Refuse() bool {
 	t := c.caller.table
 	now := t.Now()
@@ -258,6 +258,13 @@ func (c *Call) Refuse() bool {
 	}
 	t.end(c, Unavailable, now)
 	return true
+}
+
+// Unserved ends a call that no provider got, and tells its caller.
+func (c *Call) Unserved() {
+	if c.Refuse() {
+		c.caller.sink.CallFailed(c, Unavailable)
+	}
 }
 
 // end takes a call out of everything and counts its outcome. Called with the lock

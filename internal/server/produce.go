@@ -86,7 +86,6 @@ func (s *session) publish(m *wire.Message, ack bool) {
 		if timeout, ok = s.callTime(m); !ok {
 			return
 		}
-		t.AwaitProvider(s.life)
 	}
 	ack = ack && !t.Unacked()
 	rec := storage.Record{ID: m.Get(wire.HeaderID), Body: m.Body}

@@ -152,7 +152,7 @@ func TestCallsThatWaitFailWhenTheLastProviderGoes(t *testing.T) {
 			c.send("produce topic=calc ack=false id=1", "x")
 			c.quiet()
 			goAway(p)
-			c.recv().want(t, 503, "Topic(calc) has no provider any more: the call did not run").header(t, "id", "1")
+			c.recv().want(t, 503, "Topic(calc) has no provider: start one that consumes it").header(t, "id", "1")
 			c.quiet()
 		})
 	}
