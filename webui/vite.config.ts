@@ -52,9 +52,12 @@ export default defineConfig({
           name: 'e2e',
           include: ['e2e/**/*.test.ts'],
           environment: 'node',
+          globalSetup: 'e2e/setup.ts',
           testTimeout: 90_000,
           hookTimeout: 180_000,
-          fileParallelism: false,
+          // Most of what they do is wait, for figures and between keys.
+          maxWorkers: 2,
+          maxConcurrency: 5,
         },
       },
     ],

@@ -7,12 +7,16 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-/** binary is the broker of this tree, or the one that BROKER names. */
-export function binary(): string {
-  if (process.env.BROKER) return process.env.BROKER;
+/** build makes the broker of this tree. */
+export function build(): string {
   const path = join(tmpdir(), 'zbus-e2e', 'zbus');
   execFileSync('go', ['build', '-ldflags', '-X main.release=v0.9.0', '-o', path, './cmd/zbus'], { cwd: root, stdio: 'inherit' });
   return path;
+}
+
+/** binary is the broker that was built before the first test, or the one that BROKER names. */
+export function binary(): string {
+  return process.env.BROKER!;
 }
 
 export class Broker {

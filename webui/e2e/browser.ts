@@ -64,17 +64,17 @@ export async function open(browser: Browser, origin: string, look: Look = {}): P
 
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
-/** accessible fails on what axe finds serious or critical. */
-export async function accessible(page: Page, where: string) {
+/** accessible fails on what axe finds serious or critical, of all its rules or of some. */
+export async function accessible(page: Page, where: string, rules?: string[]) {
   // By the debugger's way in, which the page's policy does not concern.
   if (!(await page.evaluate(() => 'axe' in window))) await page.evaluate(axe);
-  const found = await page.evaluate(async () => {
+  const found = await page.evaluate(async (rules) => {
     type Result = { violations: { id: string; impact: string; help: string; nodes: { target: string[]; failureSummary: string }[] }[] };
-    const run = (window as unknown as { axe: { run(o: object): Promise<Result> } }).axe.run({ resultTypes: ['violations'] });
+    const run = (window as unknown as { axe: { run(o: object): Promise<Result> } }).axe.run({ resultTypes: ['violations'], ...(rules ? { runOnly: rules } : {}) });
     return (await run).violations
       .filter((v) => v.impact === 'serious' || v.impact === 'critical')
       .map((v) => `${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map((n) => `${n.target.join(' ')} (${n.failureSummary.split('\n')[1]?.trim()})`).join('; ')}`);
-  });
+  }, rules);
   expect(found, where).toEqual([]);
 }
 

@@ -55,8 +55,6 @@ describe.skipIf(!there)('what a user does stays', () => {
   const broker = new Broker();
   let provider: Provider;
   let browser: Browser;
-  let view: View;
-  let page: Page;
   let publishing = true;
   let published: Promise<void>;
 
@@ -83,8 +81,6 @@ describe.skipIf(!there)('what a user does stays', () => {
     };
     published = loop();
     browser = await launch();
-    view = await open(browser, broker.url);
-    page = view.page;
   });
   afterAll(async () => {
     publishing = false;
@@ -94,7 +90,16 @@ describe.skipIf(!there)('what a user does stays', () => {
     await broker.close();
   });
 
-  const visit = async (place: Place) => {
+  // They wait most of the time, for figures and between keys, so several run at once, each
+  // with a window that it takes and gives back. One that has failed is not used again.
+  const windows: View[] = [];
+  const inWindow = (use: (page: Page) => Promise<void>) => async () => {
+    const view = windows.pop() ?? (await open(browser, broker.url));
+    await use(view.page);
+    view.clean();
+    windows.push(view);
+  };
+  const visit = async (page: Page, place: Place) => {
     await page.goto('about:blank'); // so that a dialog of the place before is gone
     await go(page, broker.url, place.hash);
     await page.locator(place.ready).first().waitFor();
@@ -108,9 +113,9 @@ describe.skipIf(!there)('what a user does stays', () => {
   };
 
   for (const place of [...pages, ...dialogs]) {
-    it(`keeps what is typed with pauses: ${place.name}`, async () => {
+    it.concurrent(`keeps what is typed with pauses: ${place.name}`, inWindow(async (page) => {
       const before = await state();
-      await visit(place);
+      await visit(page, place);
       const scope = (await page.locator('dialog[open]').count()) ? page.locator('dialog[open]') : page.locator('main');
       const n = await scope.locator(fields).count();
       for (let i = 0; i < n; i++) {
@@ -129,12 +134,11 @@ describe.skipIf(!there)('what a user does stays', () => {
       }
       expect(await page.locator('[data-state="live"]').count(), 'still live').toBe(1);
       expect(await state(), 'nothing was changed').toEqual(before);
-      view.clean();
-    });
+    }));
   }
 
-  it('keeps the slider focused over five arrow keys, and asks for each plan once', async () => {
-    await visit({ name: '', hash: '#/topics/orders/groups/billing', ready: '[role=slider]' });
+  it.concurrent('keeps the slider focused over five arrow keys, and asks for each plan once', inWindow(async (page) => {
+    await visit(page, { name: '', hash: '#/topics/orders/groups/billing', ready: '[role=slider]' });
     const slider = page.getByRole('slider');
     await page.locator('.surface path.match[d]:not([d=""])').waitFor({ state: 'attached' });
     let plans = 0;
@@ -155,11 +159,10 @@ describe.skipIf(!there)('what a user does stays', () => {
     await page.keyboard.press('ArrowLeft');
     await page.waitForTimeout(1500);
     expect(await page.getByLabel('Reason, for the journal').inputValue()).toBe('bad deploy');
-    view.clean();
-  });
+  }));
 
   // Watches the page: no figure is ever taken away while something else changes.
-  const watch = () =>
+  const watch = (page: Page) =>
     page.evaluate(() => {
       const seen: string[] = [];
       (window as unknown as { blanks: string[] }).blanks = seen;
@@ -171,13 +174,13 @@ describe.skipIf(!there)('what a user does stays', () => {
         if (m) seen.push(m[0]);
       }).observe(document.querySelector('main')!, { childList: true, subtree: true, characterData: true });
     });
-  const blanks = () => page.evaluate(() => (window as unknown as { blanks: string[] }).blanks);
+  const blanks = (page: Page) => page.evaluate(() => (window as unknown as { blanks: string[] }).blanks);
 
   for (const place of pages.filter((p) => !['tail', 'settings', 'definitions'].includes(p.name))) {
-    it(`never takes a figure away: ${place.name}`, async () => {
-      await visit(place);
+    it.concurrent(`never takes a figure away: ${place.name}`, inWindow(async (page) => {
+      await visit(page, place);
       await page.waitForTimeout(1200);
-      await watch();
+      await watch(page);
       for (let i = 0; i < 5; i++) {
         await page.keyboard.press('j');
         await page.waitForTimeout(250);
@@ -188,25 +191,24 @@ describe.skipIf(!there)('what a user does stays', () => {
       await page.keyboard.press('p');
       await page.locator('[data-state="paused"]').waitFor();
       await page.waitForTimeout(700);
-      expect(await blanks(), 'paused').toEqual([]);
-      const held = await page.locator('main').textContent();
+      expect(await blanks(page), 'paused').toEqual([]);
+      // What is shown stays; an age may count on. An answer that was on its way comes still.
+      const digits = async () => ((await page.locator('main').textContent()) ?? '').replace(/[\d.,]+ ?(ms|s|m|min|h)?/g, '#');
+      await page.waitForLoadState('networkidle');
+      const held = await digits();
       await page.waitForTimeout(2200);
-      // What is shown stays; an age may count on.
-      const digits = (text: string | null) => (text ?? '').replace(/[\d.,]+ ?(ms|s|m|min|h)?/g, '#');
-      expect(digits(await page.locator('main').textContent())).toBe(digits(held));
+      expect(await digits()).toBe(held);
       expect(await page.locator('[data-state="paused"]').textContent(), 'its age').toMatch(/\d/);
       await page.keyboard.press('p');
       await page.locator('[data-state="live"]').waitFor();
-      expect(await blanks(), 'live again').toEqual([]);
-      view.clean();
-    });
-    it(`shows itself when it is opened while paused: ${place.name}`, async () => {
-      await visit({ name: '', hash: '#/settings', ready: 'select' });
+      expect(await blanks(page), 'live again').toEqual([]);
+    }));
+    it.concurrent(`shows itself when it is opened while paused: ${place.name}`, inWindow(async (page) => {
+      await visit(page, { name: '', hash: '#/settings', ready: 'select' });
       await page.keyboard.press('p');
       await page.locator('[data-state="paused"]').waitFor();
       await page.evaluate((hash) => (location.hash = hash), place.hash);
       await page.locator(place.ready).first().waitFor({ timeout: 5000 });
-      view.clean();
-    });
+    }));
   }
 });
