@@ -21,13 +21,8 @@ func ServerOf(info ServerInfo, b *broker.Broker, s *stats.Sampler) Server {
 		Connections: int(info.Connections), Database: count(info.Database), Memory: count(info.Memory),
 	}
 	d.Conditions = make([]Condition, len(info.Conditions))
-	for i, c := range info.Conditions {
-		d.Conditions[i] = Condition{
-			Kind: c.Kind, Severity: ConditionSeverity(c.Severity), Ready: !c.NotReady, Text: c.Text, Since: c.Since.UTC().Truncate(time.Millisecond),
-		}
-		if c.Subject != "" {
-			d.Conditions[i].Subject = &c.Subject
-		}
+	for i := range info.Conditions {
+		d.Conditions[i] = conditionOf(&info.Conditions[i])
 	}
 	clock := b.Clock()
 	d.Clock.Offset = clock.Offset

@@ -41,16 +41,16 @@ func (e ChangeAction) Valid() bool {
 
 // Defines values for ConditionSeverity.
 const (
-	Critical ConditionSeverity = "critical"
-	Warning  ConditionSeverity = "warning"
+	ConditionSeverityCritical ConditionSeverity = "critical"
+	ConditionSeverityWarning  ConditionSeverity = "warning"
 )
 
 // Valid indicates whether the value is a known member of the ConditionSeverity enum.
 func (e ConditionSeverity) Valid() bool {
 	switch e {
-	case Critical:
+	case ConditionSeverityCritical:
 		return true
-	case Warning:
+	case ConditionSeverityWarning:
 		return true
 	default:
 		return false
@@ -108,6 +108,72 @@ func (e JournalKind) Valid() bool {
 	case JournalKindRelocate:
 		return true
 	case JournalKindRevert:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for MatterKind.
+const (
+	MatterKindBacklog     MatterKind = "backlog"
+	MatterKindBackupLate  MatterKind = "backup-late"
+	MatterKindBehind      MatterKind = "behind"
+	MatterKindCondition   MatterKind = "condition"
+	MatterKindDeadLetters MatterKind = "dead-letters"
+	MatterKindGrowing     MatterKind = "growing"
+	MatterKindPaused      MatterKind = "paused"
+	MatterKindRedelivered MatterKind = "redelivered"
+	MatterKindUnconsumed  MatterKind = "unconsumed"
+	MatterKindUnmatched   MatterKind = "unmatched"
+	MatterKindUnprovided  MatterKind = "unprovided"
+)
+
+// Valid indicates whether the value is a known member of the MatterKind enum.
+func (e MatterKind) Valid() bool {
+	switch e {
+	case MatterKindBacklog:
+		return true
+	case MatterKindBackupLate:
+		return true
+	case MatterKindBehind:
+		return true
+	case MatterKindCondition:
+		return true
+	case MatterKindDeadLetters:
+		return true
+	case MatterKindGrowing:
+		return true
+	case MatterKindPaused:
+		return true
+	case MatterKindRedelivered:
+		return true
+	case MatterKindUnconsumed:
+		return true
+	case MatterKindUnmatched:
+		return true
+	case MatterKindUnprovided:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for MatterLevel.
+const (
+	MatterLevelCritical MatterLevel = "critical"
+	MatterLevelSmall    MatterLevel = "small"
+	MatterLevelWarning  MatterLevel = "warning"
+)
+
+// Valid indicates whether the value is a known member of the MatterLevel enum.
+func (e MatterLevel) Valid() bool {
+	switch e {
+	case MatterLevelCritical:
+		return true
+	case MatterLevelSmall:
+		return true
+	case MatterLevelWarning:
 		return true
 	default:
 		return false
@@ -397,6 +463,17 @@ func (e BrowseMessagesParamsDir) Valid() bool {
 	default:
 		return false
 	}
+}
+
+// Attention defines model for Attention.
+type Attention struct {
+	// Critical How many matters there are of this level.
+	Critical int `json:"critical"`
+
+	// Matters The most harm first, at most 200.
+	Matters []Matter `json:"matters"`
+	Small   int      `json:"small"`
+	Warning int      `json:"warning"`
 }
 
 // AuditEntry defines model for AuditEntry.
@@ -1033,6 +1110,44 @@ type LatencyBucket struct {
 	// Examples: 1204551
 	Count Count `json:"count"`
 }
+
+// Matter defines model for Matter.
+type Matter struct {
+	// Condition Something that is wrong right now. Kind and subject together identify it.
+	Condition *Condition `json:"condition,omitempty"`
+
+	// Count Messages given up, or delivered again, in the last 15 minutes; messages that the filter rejected; calls that wait; bytes that wait for the disk.
+	//
+	// Examples: 1204551
+	Count *Count  `json:"count,omitempty"`
+	Group *string `json:"group,omitempty"`
+
+	// Growth Messages a second by which the lag grew over the last minute; negative: it shrank.
+	Growth *float64 `json:"growth,omitempty"`
+
+	// Kind `condition`: see `condition`. Of a group: messages wait and nothing consumes, more comes than goes, the next message waits for long, it is paused, messages were given up, many are delivered again, the filter lets none of the newest `count` messages through. `unprovided`: nobody answers calls. `backup-late`: the schedule is not kept. `backlog`: `count` bytes wait for the disk.
+	Kind MatterKind `json:"kind"`
+
+	// Lag Of a group.
+	//
+	// Examples: 1204551
+	Lag      *Count      `json:"lag,omitempty"`
+	LagExact *bool       `json:"lagExact,omitempty"`
+	Level    MatterLevel `json:"level"`
+
+	// Rate Of a service: calls a second.
+	Rate *float64 `json:"rate,omitempty"`
+
+	// Seconds Age of the group's next message, or of the last backup.
+	Seconds *float64 `json:"seconds,omitempty"`
+	Topic   *string  `json:"topic,omitempty"`
+}
+
+// MatterKind `condition`: see `condition`. Of a group: messages wait and nothing consumes, more comes than goes, the next message waits for long, it is paused, messages were given up, many are delivered again, the filter lets none of the newest `count` messages through. `unprovided`: nobody answers calls. `backup-late`: the schedule is not kept. `backlog`: `count` bytes wait for the disk.
+type MatterKind string
+
+// MatterLevel defines model for Matter.Level.
+type MatterLevel string
 
 // Message defines model for Message.
 type Message struct {
@@ -2416,6 +2531,9 @@ func (t *Place_1_Time) UnmarshalJSON(b []byte) error {
 
 // ServerInterface represents all server handlers.
 type ServerInterface interface {
+	// GetAttention What to look at first
+	// (GET /attention)
+	GetAttention(w http.ResponseWriter, r *http.Request)
 	// ListAudit Administrative actions, newest first
 	// (GET /audit)
 	ListAudit(w http.ResponseWriter, r *http.Request, params ListAuditParams)
@@ -2559,6 +2677,12 @@ type ServerInterface interface {
 // Unimplemented server implementation that returns http.StatusNotImplemented for each endpoint.
 
 type Unimplemented struct{}
+
+// GetAttention What to look at first
+// (GET /attention)
+func (_ Unimplemented) GetAttention(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
 
 // ListAudit Administrative actions, newest first
 // (GET /audit)
@@ -2844,6 +2968,20 @@ type ServerInterfaceWrapper struct {
 }
 
 type MiddlewareFunc func(http.Handler) http.Handler
+
+// GetAttention operation middleware
+func (siw *ServerInterfaceWrapper) GetAttention(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetAttention(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
 
 // ListAudit operation middleware
 func (siw *ServerInterfaceWrapper) ListAudit(w http.ResponseWriter, r *http.Request) {
@@ -5019,6 +5157,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Get(options.BaseURL+"/stats", wrapper.GetStats)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/attention", wrapper.GetAttention)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/topics", wrapper.ListTopics)
 	})
 	r.Group(func(r chi.Router) {
@@ -5162,6 +5303,44 @@ type TopicNowJSONResponse struct {
 	Body Topic
 
 	Headers TopicNowResponseHeaders
+}
+
+type GetAttentionRequestObject struct {
+}
+
+type GetAttentionResponseObject interface {
+	VisitGetAttentionResponse(w http.ResponseWriter) error
+}
+
+type GetAttention200JSONResponse Attention
+
+func (response GetAttention200JSONResponse) VisitGetAttentionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetAttentiondefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetAttentiondefaultApplicationProblemPlusJSONResponse) VisitGetAttentionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
 }
 
 type ListAuditRequestObject struct {
@@ -7210,6 +7389,9 @@ func (response ResumeTopicdefaultApplicationProblemPlusJSONResponse) VisitResume
 
 // StrictServerInterface represents all server handlers.
 type StrictServerInterface interface {
+	// GetAttention What to look at first
+	// (GET /attention)
+	GetAttention(ctx context.Context, request GetAttentionRequestObject) (GetAttentionResponseObject, error)
 	// ListAudit Administrative actions, newest first
 	// (GET /audit)
 	ListAudit(ctx context.Context, request ListAuditRequestObject) (ListAuditResponseObject, error)
@@ -7387,6 +7569,30 @@ type strictHandler struct {
 	ssi         StrictServerInterface
 	middlewares []StrictMiddlewareFunc
 	options     StrictHTTPServerOptions
+}
+
+// GetAttention operation middleware
+func (sh *strictHandler) GetAttention(w http.ResponseWriter, r *http.Request) {
+	var request GetAttentionRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetAttention(ctx, request.(GetAttentionRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetAttention")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetAttentionResponseObject); ok {
+		if err := validResponse.VisitGetAttentionResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
 }
 
 // ListAudit operation middleware

@@ -40,16 +40,16 @@ func (e ChangeAction) Valid() bool {
 
 // Defines values for ConditionSeverity.
 const (
-	Critical ConditionSeverity = "critical"
-	Warning  ConditionSeverity = "warning"
+	ConditionSeverityCritical ConditionSeverity = "critical"
+	ConditionSeverityWarning  ConditionSeverity = "warning"
 )
 
 // Valid indicates whether the value is a known member of the ConditionSeverity enum.
 func (e ConditionSeverity) Valid() bool {
 	switch e {
-	case Critical:
+	case ConditionSeverityCritical:
 		return true
-	case Warning:
+	case ConditionSeverityWarning:
 		return true
 	default:
 		return false
@@ -107,6 +107,72 @@ func (e JournalKind) Valid() bool {
 	case JournalKindRelocate:
 		return true
 	case JournalKindRevert:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for MatterKind.
+const (
+	MatterKindBacklog     MatterKind = "backlog"
+	MatterKindBackupLate  MatterKind = "backup-late"
+	MatterKindBehind      MatterKind = "behind"
+	MatterKindCondition   MatterKind = "condition"
+	MatterKindDeadLetters MatterKind = "dead-letters"
+	MatterKindGrowing     MatterKind = "growing"
+	MatterKindPaused      MatterKind = "paused"
+	MatterKindRedelivered MatterKind = "redelivered"
+	MatterKindUnconsumed  MatterKind = "unconsumed"
+	MatterKindUnmatched   MatterKind = "unmatched"
+	MatterKindUnprovided  MatterKind = "unprovided"
+)
+
+// Valid indicates whether the value is a known member of the MatterKind enum.
+func (e MatterKind) Valid() bool {
+	switch e {
+	case MatterKindBacklog:
+		return true
+	case MatterKindBackupLate:
+		return true
+	case MatterKindBehind:
+		return true
+	case MatterKindCondition:
+		return true
+	case MatterKindDeadLetters:
+		return true
+	case MatterKindGrowing:
+		return true
+	case MatterKindPaused:
+		return true
+	case MatterKindRedelivered:
+		return true
+	case MatterKindUnconsumed:
+		return true
+	case MatterKindUnmatched:
+		return true
+	case MatterKindUnprovided:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for MatterLevel.
+const (
+	MatterLevelCritical MatterLevel = "critical"
+	MatterLevelSmall    MatterLevel = "small"
+	MatterLevelWarning  MatterLevel = "warning"
+)
+
+// Valid indicates whether the value is a known member of the MatterLevel enum.
+func (e MatterLevel) Valid() bool {
+	switch e {
+	case MatterLevelCritical:
+		return true
+	case MatterLevelSmall:
+		return true
+	case MatterLevelWarning:
 		return true
 	default:
 		return false
@@ -396,6 +462,17 @@ func (e BrowseMessagesParamsDir) Valid() bool {
 	default:
 		return false
 	}
+}
+
+// Attention defines model for Attention.
+type Attention struct {
+	// Critical How many matters there are of this level.
+	Critical int `json:"critical"`
+
+	// Matters The most harm first, at most 200.
+	Matters []Matter `json:"matters"`
+	Small   int      `json:"small"`
+	Warning int      `json:"warning"`
 }
 
 // AuditEntry defines model for AuditEntry.
@@ -1032,6 +1109,44 @@ type LatencyBucket struct {
 	// Examples: 1204551
 	Count Count `json:"count"`
 }
+
+// Matter defines model for Matter.
+type Matter struct {
+	// Condition Something that is wrong right now. Kind and subject together identify it.
+	Condition *Condition `json:"condition,omitempty"`
+
+	// Count Messages given up, or delivered again, in the last 15 minutes; messages that the filter rejected; calls that wait; bytes that wait for the disk.
+	//
+	// Examples: 1204551
+	Count *Count  `json:"count,omitempty"`
+	Group *string `json:"group,omitempty"`
+
+	// Growth Messages a second by which the lag grew over the last minute; negative: it shrank.
+	Growth *float64 `json:"growth,omitempty"`
+
+	// Kind `condition`: see `condition`. Of a group: messages wait and nothing consumes, more comes than goes, the next message waits for long, it is paused, messages were given up, many are delivered again, the filter lets none of the newest `count` messages through. `unprovided`: nobody answers calls. `backup-late`: the schedule is not kept. `backlog`: `count` bytes wait for the disk.
+	Kind MatterKind `json:"kind"`
+
+	// Lag Of a group.
+	//
+	// Examples: 1204551
+	Lag      *Count      `json:"lag,omitempty"`
+	LagExact *bool       `json:"lagExact,omitempty"`
+	Level    MatterLevel `json:"level"`
+
+	// Rate Of a service: calls a second.
+	Rate *float64 `json:"rate,omitempty"`
+
+	// Seconds Age of the group's next message, or of the last backup.
+	Seconds *float64 `json:"seconds,omitempty"`
+	Topic   *string  `json:"topic,omitempty"`
+}
+
+// MatterKind `condition`: see `condition`. Of a group: messages wait and nothing consumes, more comes than goes, the next message waits for long, it is paused, messages were given up, many are delivered again, the filter lets none of the newest `count` messages through. `unprovided`: nobody answers calls. `backup-late`: the schedule is not kept. `backlog`: `count` bytes wait for the disk.
+type MatterKind string
+
+// MatterLevel defines model for Matter.Level.
+type MatterLevel string
 
 // Message defines model for Message.
 type Message struct {
@@ -2487,6 +2602,13 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
+	// GetAttention What to look at first
+	//
+	// Groups that are behind or give messages up, filters that let nothing through, services without a provider, late backups and the conditions of the server, the most harm first. Judged by growth, age and size once a second.
+	//
+	// Corresponds with GET /attention (the `GetAttention` operationId).
+	GetAttention(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListAudit Administrative actions, newest first
 	//
 	// Corresponds with GET /audit (the `ListAudit` operationId).
@@ -3037,6 +3159,23 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /topics/{topic}:resume (the `ResumeTopic` operationId).
 	ResumeTopic(ctx context.Context, topic TopicName, params *ResumeTopicParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+}
+
+// GetAttention What to look at first
+//
+// Groups that are behind or give messages up, filters that let nothing through, services without a provider, late backups and the conditions of the server, the most harm first. Judged by growth, age and size once a second.
+//
+// Corresponds with GET /attention (the `GetAttention` operationId).
+func (c *Client) GetAttention(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetAttentionRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
 }
 
 // ListAudit Administrative actions, newest first
@@ -4218,6 +4357,33 @@ func (c *Client) ResumeTopic(ctx context.Context, topic TopicName, params *Resum
 		return nil, err
 	}
 	return c.Client.Do(req)
+}
+
+// NewGetAttentionRequest constructs an http.Request for the GetAttention method
+func NewGetAttentionRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/attention")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
 }
 
 // NewListAuditRequest constructs an http.Request for the ListAudit method
@@ -7000,6 +7166,15 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
+	// GetAttentionWithResponse What to look at first
+	//
+	// Groups that are behind or give messages up, filters that let nothing through, services without a provider, late backups and the conditions of the server, the most harm first. Judged by growth, age and size once a second.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /attention (the `GetAttention` operationId).
+	GetAttentionWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetAttentionResponse, error)
+
 	// ListAuditWithResponse Administrative actions, newest first
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -7608,6 +7783,54 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /topics/{topic}:resume (the `ResumeTopic` operationId).
 	ResumeTopicWithResponse(ctx context.Context, topic TopicName, params *ResumeTopicParams, reqEditors ...RequestEditorFn) (*ResumeTopicResponse, error)
+}
+
+type GetAttentionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Attention
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetAttentionResponse) GetJSON200() *Attention {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetAttentionResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetAttentionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetAttentionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetAttentionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetAttentionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
 }
 
 type ListAuditResponse struct {
@@ -10056,6 +10279,21 @@ func (r ResumeTopicResponse) ContentType() string {
 	return ""
 }
 
+// GetAttentionWithResponse What to look at first
+//
+// Groups that are behind or give messages up, filters that let nothing through, services without a provider, late backups and the conditions of the server, the most harm first. Judged by growth, age and size once a second.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /attention (the `GetAttention` operationId).
+func (c *ClientWithResponses) GetAttentionWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetAttentionResponse, error) {
+	rsp, err := c.GetAttention(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetAttentionResponse(rsp)
+}
+
 // ListAuditWithResponse Administrative actions, newest first
 //
 // Returns a wrapper object for the known response body format(s).
@@ -11041,6 +11279,39 @@ func (c *ClientWithResponses) ResumeTopicWithResponse(ctx context.Context, topic
 		return nil, err
 	}
 	return ParseResumeTopicResponse(rsp)
+}
+
+// ParseGetAttentionResponse parses an HTTP response from a GetAttentionWithResponse call
+func ParseGetAttentionResponse(rsp *http.Response) (*GetAttentionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetAttentionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Attention
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
 }
 
 // ParseListAuditResponse parses an HTTP response from a ListAuditWithResponse call

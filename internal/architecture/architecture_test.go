@@ -36,6 +36,9 @@ var rules = map[string]rule{
 	// What is wrong right now, for all who find it and all who show it.
 	"internal/condition": {never: []string{"net", "net/http", "database/sql", "os"}},
 
+	// What to look at first, for all who show it.
+	"internal/attention": {ours: []string{"internal/condition"}, never: []string{"net", "net/http", "database/sql", "os"}},
+
 	"internal/storage": {
 		modules: []string{"github.com/prometheus/client_golang"},
 		never:   []string{"net", "net/http", "database/sql"},
@@ -77,7 +80,7 @@ var rules = map[string]rule{
 	"internal/proxy":   {ours: []string{"", "internal/wire"}},
 	"internal/api": {
 		ours: []string{
-			"", "internal/broker", "internal/caller", "internal/closest", "internal/condition", "internal/rpc", "internal/auth", "internal/stats", "internal/storage", "internal/wire",
+			"", "internal/attention", "internal/broker", "internal/caller", "internal/closest", "internal/condition", "internal/rpc", "internal/auth", "internal/stats", "internal/storage", "internal/wire",
 		},
 		modules: []string{"github.com/go-chi/chi/v5", "github.com/oapi-codegen/runtime", "go.yaml.in/yaml/v3"},
 		never:   []string{"database/sql"},

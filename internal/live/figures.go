@@ -180,6 +180,12 @@ func (f *figures) server(context.Context, channelKey) (data, same any, err error
 	return d, nil, nil
 }
 
+// attention is what to look at first.
+func (f *figures) attention(context.Context, channelKey) (data, same any, err error) {
+	o := &f.hub.opts
+	return api.AttentionOf(o.Server(), o.Broker, o.Stats, o.Calls), nil, nil
+}
+
 // sessionList are the figures of sessions.
 type sessionList struct {
 	Sessions []api.Session `json:"sessions"`

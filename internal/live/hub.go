@@ -25,8 +25,8 @@ type Options struct {
 	Stats  *stats.Sampler
 	Log    *slog.Logger
 
-	// Server describes this server, see [api.Options]. It is called once a second
-	// while somebody watches it.
+	// Server describes this server, see [api.Options]. It is called twice a second
+	// while its figures and what needs attention are watched.
 	Server func() api.ServerInfo
 	// Sessions lists all connections of this server, the Hub's own included. It is
 	// called once a second while somebody watches them.

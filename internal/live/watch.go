@@ -19,19 +19,20 @@ var channels = map[string]struct {
 	topic, calls, matcher bool // calls: the topic has to be for calls
 	make                  maker
 }{
-	"server":   {make: (*figures).server},
-	"topics":   {make: (*figures).topics},
-	"topic":    {topic: true, make: (*figures).topic},
-	"groups":   {make: (*figures).groups},
-	"rpc":      {make: (*figures).services},
-	"service":  {topic: true, calls: true, make: (*figures).service},
-	"sessions": {make: (*figures).sessions},
-	"audit":    {make: (*figures).audit},
-	"tail":     {topic: true, matcher: true},
+	"server":    {make: (*figures).server},
+	"attention": {make: (*figures).attention},
+	"topics":    {make: (*figures).topics},
+	"topic":     {topic: true, make: (*figures).topic},
+	"groups":    {make: (*figures).groups},
+	"rpc":       {make: (*figures).services},
+	"service":   {topic: true, calls: true, make: (*figures).service},
+	"sessions":  {make: (*figures).sessions},
+	"audit":     {make: (*figures).audit},
+	"tail":      {topic: true, matcher: true},
 }
 
 // channelNames are their names, for people.
-const channelNames = "server, topics, topic, groups, rpc, service, sessions, audit or tail"
+const channelNames = "server, attention, topics, topic, groups, rpc, service, sessions, audit or tail"
 
 // watch is one viewer of a channel or a tail.
 type watch struct {

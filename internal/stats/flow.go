@@ -16,6 +16,9 @@ const (
 	flowRows  = 512
 )
 
+// mostUnmatched is how many messages in a row are looked at for one that passes a filter.
+const mostUnmatched = 10_000
+
 // Flow is what comes to a group through its filter and what goes out for the first
 // time, in messages a second over the last minute.
 type Flow struct{ In, Out float64 }
@@ -27,16 +30,24 @@ type flows struct {
 	passed map[*broker.Group]*passing // of groups with filters
 }
 
-// passing is what came to a group since it is looked at.
+// passing is what came to a group since it is looked at, and how many of the newest
+// messages were looked at without one that passes.
 type passing struct {
-	filter *broker.Filter
-	count  float64
+	filter    *broker.Filter
+	count     float64
+	unmatched int64
+	back      int64 // messages below are still to be looked at for that; -1: one passed, or all were
 }
 
 // look counts what came to a topic since it was last looked at. It reads only when
 // there are groups with filters, and not after until: what came is counted later then.
 func (x *flows) look(ctx context.Context, t *broker.Topic, groups []*broker.Group, until time.Time) {
-	filtered := x.filtered(groups)
+	filtered := x.filtered(t, groups)
+	for _, p := range filtered {
+		if p.back >= 0 && time.Now().Before(until) {
+			p.lookBack(ctx, t)
+		}
+	}
 	next := t.Next()
 	from, known := x.seen[t]
 	switch {
@@ -63,12 +74,39 @@ func (x *flows) look(ctx context.Context, t *broker.Topic, groups []*broker.Grou
 	}
 	for i, p := range filtered {
 		p.count += float64(matched[i]) * float64(next-from) / float64(looked)
+		if p.unmatched = min(p.unmatched+looked, mostUnmatched); matched[i] > 0 {
+			p.unmatched, p.back = 0, -1
+		}
 	}
 	x.seen[t] = next
 }
 
+// lookBack looks at some older messages for one that passes a filter, until there was
+// one or enough were looked at.
+func (p *passing) lookBack(ctx context.Context, t *broker.Topic) {
+	if p.back > t.Next() { // the topic was emptied and begins anew
+		p.back = t.Next()
+	}
+	matched := false
+	from := max(p.back-flowRows, t.First())
+	looked, _, err := t.Scan(ctx, broker.Scan{From: from, To: max(from, p.back), Brief: true}, func(r *storage.Record) bool {
+		matched = matched || r.Damaged() || p.filter.Match(r.Tag)
+		return !matched
+	})
+	switch {
+	case err != nil:
+	case matched:
+		p.unmatched, p.back = 0, -1
+	default:
+		p.unmatched, p.back = min(p.unmatched+looked, mostUnmatched), from
+		if p.unmatched == mostUnmatched || from <= t.First() {
+			p.back = -1
+		}
+	}
+}
+
 // filtered are the groups with filters, each with the filter that it has now.
-func (x *flows) filtered(groups []*broker.Group) (list []*passing) {
+func (x *flows) filtered(t *broker.Topic, groups []*broker.Group) (list []*passing) {
 	for _, g := range groups {
 		text := g.Info().Filter
 		p := x.passed[g]
@@ -85,7 +123,7 @@ func (x *flows) filtered(groups []*broker.Group) (list []*passing) {
 			if err != nil {
 				continue // the broker has it, so it can be parsed
 			}
-			p.filter = filter
+			p.filter, p.unmatched, p.back = filter, 0, t.Next()
 		}
 		list = append(list, p)
 	}
@@ -98,6 +136,15 @@ func (x *flows) came(t *broker.Topic, g *broker.Group) int64 {
 		return int64(p.count)
 	}
 	return t.Published()
+}
+
+// unmatched is how many of the newest messages were looked at while none passes the
+// group's filter.
+func (x *flows) unmatched(g *broker.Group) int64 {
+	if p := x.passed[g]; p != nil {
+		return p.unmatched
+	}
+	return 0
 }
 
 // forget drops topics and groups that no longer exist.
@@ -120,6 +167,11 @@ type groupSeries struct {
 	filter    string // that in is of
 	in, out   minute
 	lag       Lag
+
+	given, again, dead quarter // deliveries, those that were not the first, messages given up
+	unmatched          int64
+	paused             bool
+	consumers          int
 }
 
 // Lag is how many messages that pass its filter a group has still to settle, and the

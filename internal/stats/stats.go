@@ -91,6 +91,10 @@ type looked struct {
 	filter string
 	came   int64
 	lag    Lag
+
+	unmatched int64
+	paused    bool
+	consumers int
 }
 
 // sample looks at all counters once. What it reads of the logs is read before it holds
@@ -145,12 +149,14 @@ func (s *Sampler) sample(ctx context.Context, now time.Time) {
 func (s *Sampler) look(ctx context.Context, t *broker.Topic, until time.Time) []looked {
 	groups := t.Groups()
 	s.flows.look(ctx, t, groups, until)
+	paused := t.Definition().Paused
 	list := make([]looked, len(groups))
 	for i, g := range groups {
 		l := s.lags.Of(g)
 		list[i] = looked{
 			group: g, counts: g.Counts(), filter: l.Info.Filter, came: s.flows.came(t, g),
-			lag: Lag{Messages: l.Lag, Exact: l.Exact, Seconds: s.lags.Seconds(ctx, l)},
+			lag:       Lag{Messages: l.Lag, Exact: l.Exact, Seconds: s.lags.Seconds(ctx, l)},
+			unmatched: s.flows.unmatched(g), paused: paused || l.Info.Mask&broker.MaskPause != 0, consumers: len(l.Info.Consumers),
 		}
 	}
 	return list
@@ -164,7 +170,10 @@ func (x *groupSeries) add(now time.Time, l looked) {
 	x.delivered.add(now, l.counts.Delivered)
 	x.out.add(now, l.counts.Delivered-l.counts.Redelivered)
 	x.in.add(now, l.came)
-	x.lag = l.lag
+	x.given.add(now, l.counts.Delivered)
+	x.again.add(now, l.counts.Redelivered)
+	x.dead.add(now, l.counts.Dead)
+	x.lag, x.unmatched, x.paused, x.consumers = l.lag, l.unmatched, l.paused, l.consumers
 }
 
 // follow finds the series of a topic or group, or begins one.

@@ -78,6 +78,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/attention": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What to look at first
+         * @description Groups that are behind or give messages up, filters that let nothing through, services without a provider, late backups and the conditions of the server, the most harm first. Judged by growth, age and size once a second.
+         */
+        get: operations["getAttention"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/topics": {
         parameters: {
             query?: never;
@@ -1786,6 +1806,46 @@ export interface components {
             /** @description Publishing is answered with 507. It resumes by itself when there is room. */
             stopped: boolean;
         };
+        Attention: {
+            /** @description How many matters there are of this level. */
+            critical: number;
+            warning: number;
+            small: number;
+            /** @description The most harm first, at most 200. */
+            matters: components["schemas"]["Matter"][];
+        };
+        Matter: {
+            /**
+             * @description `condition`: see `condition`. Of a group: messages wait and nothing consumes, more comes than goes, the next message waits for long, it is paused, messages were given up, many are delivered again, the filter lets none of the newest `count` messages through. `unprovided`: nobody answers calls. `backup-late`: the schedule is not kept. `backlog`: `count` bytes wait for the disk.
+             * @enum {string}
+             */
+            kind: "condition" | "unconsumed" | "growing" | "behind" | "paused" | "dead-letters" | "redelivered" | "unmatched" | "unprovided" | "backup-late" | "backlog";
+            /** @enum {string} */
+            level: "critical" | "warning" | "small";
+            topic?: string;
+            group?: string;
+            /** @description Of a group. */
+            lag?: components["schemas"]["Count"];
+            lagExact?: boolean;
+            /**
+             * Format: double
+             * @description Age of the group's next message, or of the last backup.
+             */
+            seconds?: number;
+            /**
+             * Format: double
+             * @description Messages a second by which the lag grew over the last minute; negative: it shrank.
+             */
+            growth?: number;
+            /** @description Messages given up, or delivered again, in the last 15 minutes; messages that the filter rejected; calls that wait; bytes that wait for the disk. */
+            count?: components["schemas"]["Count"];
+            /**
+             * Format: double
+             * @description Of a service: calls a second.
+             */
+            rate?: number;
+            condition?: components["schemas"]["Condition"];
+        };
         Stats: {
             /** @enum {string} */
             range: "15m" | "24h";
@@ -1981,6 +2041,27 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Stats"];
+                };
+            };
+            default: components["responses"]["Problem"];
+        };
+    };
+    getAttention: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The matters. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Attention"];
                 };
             };
             default: components["responses"]["Problem"];
