@@ -21,10 +21,11 @@ import (
 const prefix = "/ui/"
 
 // policy lets a page run the scripts and styles of this directory and talk to this
-// server; nothing that is in a message can become markup or code.
+// server; nothing that is in a message can become markup or code. A worker is a script,
+// too, and zbus-worker gives the one address there is of it.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; " +
 	"connect-src 'self'; font-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; " +
-	"require-trusted-types-for 'script'; trusted-types svelte-trusted-html"
+	"require-trusted-types-for 'script'; trusted-types svelte-trusted-html zbus-worker"
 
 // site holds the files in memory. It does not change once it is made, but for the
 // compressed copies.

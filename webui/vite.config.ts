@@ -20,6 +20,7 @@ export default defineConfig({
       compilerOptions: { cssHash: ({ css, hash }) => 'z' + hash(css) },
     }),
   ],
+  worker: { rolldownOptions: { output: { entryFileNames: 'assets/[name].js' } } },
   build: {
     target: ['chrome123', 'firefox128', 'safari17.5'],
     outDir: 'dist',
@@ -44,7 +45,7 @@ export default defineConfig({
       {
         extends: true,
         resolve: { conditions: ['browser'] },
-        test: { name: 'unit', include: ['tests/**/*.test.ts'], environment: 'happy-dom' },
+        test: { name: 'unit', include: ['tests/**/*.test.ts'], environment: 'happy-dom', testTimeout: 30_000 },
       },
       {
         extends: true,

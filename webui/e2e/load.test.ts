@@ -9,6 +9,7 @@ import type { Browser, CDPSession, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { binary, Broker } from './broker';
 import { go, launch, open, there } from './browser';
+import { own, type Trace } from './tasks';
 
 const rounds = Number(process.env.LOAD_ROUNDS ?? 1); // with the page and without
 const tailFor = Number(process.env.LOAD_TAIL ?? 10); // seconds
@@ -17,16 +18,6 @@ const tooLong = 50; // milliseconds, as the browser defines a long task
 
 const median = (list: number[]) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)]!;
 const pause = (seconds: number) => new Promise((done) => setTimeout(done, seconds * 1000));
-
-interface Trace {
-  traceEvents: { name: string; ph: string; pid: number; tid: number; dur?: number; tdur?: number; args: { name?: string } }[];
-}
-
-/** own are the tasks of the page's main thread: milliseconds of processor time. */
-function own(trace: Trace): number[] {
-  const threads = new Set(trace.traceEvents.filter((e) => e.name === 'thread_name' && e.args.name === 'CrRendererMain').map((e) => `${e.pid}/${e.tid}`));
-  return trace.traceEvents.filter((e) => e.name === 'RunTask' && e.ph === 'X' && threads.has(`${e.pid}/${e.tid}`)).map((e) => (e.tdur ?? 0) / 1000);
-}
 
 describe.skipIf(!there)('load', () => {
   const broker = new Broker();

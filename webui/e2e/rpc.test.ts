@@ -1,7 +1,10 @@
 // Services: live figures, a call by hand with every digit, and what became of it.
+import { spawn } from 'node:child_process';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { Broker } from './broker';
+import { binary, Broker } from './broker';
 import { accessible, go, launch, open, there, type View } from './browser';
 import { calculator, type Provider } from './provider';
 
@@ -40,6 +43,34 @@ describe.skipIf(!there)('RPC', () => {
     await page.getByLabel('Parameters, as JSON').fill(params);
     await page.getByLabel('Parameters, as JSON').press('Control+Enter');
   };
+
+  it('shows topics for calls as what they are, and not as logs', async () => {
+    const target = createServer((_, res) => res.end('from behind'));
+    await new Promise<void>((up) => target.listen(0, '127.0.0.1', up));
+    const url = `http://127.0.0.1:${(target.address() as AddressInfo).port}`;
+    const proxy = spawn(binary(), ['proxy', '--topic', 'shop', '--target', url, '--server', new URL(broker.url).host], { stdio: 'ignore' });
+    try {
+      await expect.poll(async () => (await fetch(`${broker.url}/proxy/shop/`)).text(), { timeout: 20_000 }).toBe('from behind');
+      await broker.call('POST', '/rpc/calc/plus', [1, 2]);
+      for (const [topic, seen] of [['calc', 'plus'], ['shop', `forwards to ${url}`]] as const) {
+        await go(page, broker.url, `#/topics/${topic}`);
+        await page.locator('main').getByText(seen).first().waitFor();
+        await page.getByText('calls since the start of the broker').first().waitFor();
+        for (const name of ['Publish', 'Empty…']) expect(await page.getByRole('button', { name, exact: true }).count(), name).toBe(0);
+        expect(await page.getByRole('navigation', { name: 'Parts of the topic' }).getByRole('link').allTextContents()).toEqual([topic === 'shop' ? 'Requests' : 'Calls', 'Settings']);
+        await accessible(page, `the topic ${topic}`);
+      }
+      const [group] = (await broker.call<{ groups: { name: string }[] }>('GET', '/topics/calc')).groups;
+      await go(page, broker.url, `#/topics/calc/groups/${group!.name}`);
+      await page.getByText('This topic is for calls').waitFor();
+      expect(await page.getByRole('slider').count()).toBe(0);
+    } finally {
+      proxy.kill();
+      target.close();
+      await broker.call('DELETE', '/topics/shop');
+    }
+    await done();
+  });
 
   it('lists services, and their figures move over the socket alone', async () => {
     await go(page, broker.url, '#/');

@@ -1,10 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { plain, printJSON, whereJSONBreaks } from '../src/lib/json';
+import { layJSON, tokens, whereJSONBreaks } from '../src/lib/json';
 
-const printed = (text: string) => {
-  const lines = printJSON(text);
-  return lines && plain(lines);
-};
+const printed = layJSON;
 
 describe('JSON', () => {
   it('keeps the digits and escapes that were sent', () => {
@@ -19,7 +16,7 @@ describe('JSON', () => {
     ['[1,[2,{"a":[]}]]', '[\n  1,\n  [\n    2,\n    {\n      "a": []\n    }\n  ]\n]'],
   ])('%s', (text, want) => expect(printed(text)).toBe(want));
   it.each(['', '{', '[1,]', '{"a"}', '{a:1}', "{'a':1}", '01', '1 2', '"\n"', '"\\x"', 'nul', '[1}', 'NaN'])('refuses %j', (text) => {
-    expect(printJSON(text)).toBeUndefined();
+    expect(layJSON(text)).toBeUndefined();
     expect(whereJSONBreaks(text)).toBeDefined();
   });
   it('agrees with the parser of the browser on what is JSON', () => {
@@ -37,14 +34,27 @@ describe('JSON', () => {
       } catch {
         valid = false;
       }
-      expect(printJSON(text) !== undefined, text).toBe(valid);
+      expect(layJSON(text) !== undefined, text).toBe(valid);
     }
   });
   it('does not overflow the stack', () => {
-    expect(printJSON('['.repeat(100_000))).toBeUndefined();
+    expect(layJSON('['.repeat(100_000))).toBeUndefined();
   });
   it('says where a text breaks', () => {
     expect(whereJSONBreaks('{\n  "a": x\n}')).toEqual({ line: 2, column: 8 });
     expect(whereJSONBreaks('{"a":1}')).toBeUndefined();
+  });
+  it('lays out strings and lists of megabytes', () => {
+    const long = JSON.stringify({ text: 'a"\\'.repeat(500_000), list: Array.from({ length: 200_000 }, (_, i) => i) });
+    const laid = layJSON(long)!;
+    expect(laid.split('\n')).toHaveLength(200_005);
+    expect(JSON.stringify(JSON.parse(laid))).toBe(long);
+  });
+  it('tells apart what is in a line, or in the beginning of one', () => {
+    const kinds = (line: string) => tokens(line).map((t) => `${t.kind} ${t.text}`);
+    expect(kinds('  "a\\"b": -1.5e3,')).toEqual(['space   ', 'key "a\\"b"', 'mark :', 'space  ', 'number -1.5e3', 'mark ,']);
+    expect(kinds('null')).toEqual(['word null']);
+    expect(kinds('"cut off')).toEqual(['string "cut off']);
+    expect(tokens('x"{"y":1').map((t) => t.text).join('')).toBe('x"{"y":1');
   });
 });

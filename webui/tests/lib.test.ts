@@ -1,10 +1,11 @@
+import { deflateRawSync, deflateSync, gzipSync } from 'node:zlib';
 import { describe, expect, it } from 'vitest';
 import { curlOf, quote } from '../src/api/curl';
-import { attention } from '../src/lib/attention';
-import { asText, bodyBytes, fill, hexLines, oneLine, toBase64, uuid } from '../src/lib/body';
+import { matterAction, matterKey, matterLink, matterName, matterText, type Matter } from '../src/topics/matters';
+import { type Decoded, asText, bodyBytes, decode, fill, hexLines, oneLine, pieces, shown, toBase64, uuid } from '../src/lib/body';
+import { HexRows, Rows } from '../src/lib/rows';
 import { ceiling, moments, nearest, path } from '../src/lib/plot';
 import { link, parseRoute } from '../src/lib/route';
-import type { TopicFigures } from '../src/live/frames';
 import { again } from '../src/messages/export';
 import { find, rank } from '../src/pages/palette';
 import { nameFault, readAge, readSize, writeAge } from '../src/topics/names';
@@ -51,7 +52,7 @@ describe('bodies', () => {
     expect(lines[0]).toBe('00000000  7a 62 75 73 20 63 6f 6e  73 6f 6c 65 2c 20 31 36  zbus console, 16');
     expect(lines[1]).toMatch(/^00000010 {2}2b +\+$/);
   });
-  it('have one line in lists', () => expect(oneLine({ body: 'a\n\tb\u0000c' })).toBe('a b c'));
+  it('have one line in lists', () => expect(oneLine({ body: 'a\n\tb\u0000c' })).toBe('a b⟨0000⟩c'));
   it('are filled from templates', () => {
     expect(fill('n={{n}} {{x}}', 3)).toBe('n=3 {{x}}');
     expect(fill('{{uuid}}', 1)).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
@@ -84,22 +85,61 @@ describe('charts', () => {
   });
 });
 
+describe('bodies of any size', () => {
+  const texts = ['', 'a', 'a\n', 'a\r\nb', '\n\n', 'x'.repeat(2000), 'x'.repeat(2001), 'x'.repeat(1999) + '😀' + 'y'.repeat(3000) + '\nz', 'line\n'.repeat(200_000)];
+  it('are rows that make up the whole text, none of them long', () => {
+    for (const text of texts) {
+      const rows = new Rows(text);
+      const all = Array.from({ length: rows.count }, (_, i) => (i && !rows.continues(i) ? '\n' : '') + rows.row(i)).join('');
+      expect(all).toBe(text.replaceAll('\r\n', '\n'));
+      expect(Array.from({ length: rows.count }, (_, i) => rows.row(i).length).reduce((a, b) => Math.max(a, b))).toBeLessThanOrEqual(2001);
+      expect(rows.cut).toBe(text.split('\n').some((l) => l.length > 2000));
+    }
+  });
+  it('are in slices that follow each other', () => {
+    for (const source of [...texts.map((text) => new Rows(text)), new HexRows(new Uint8Array(1_000_001))]) {
+      let at = 0;
+      for (let n = 0; n < source.slices; n++) {
+        const { from, to } = source.slice(n);
+        expect(from).toBe(at);
+        at = to;
+      }
+      expect(at).toBe(source.count);
+    }
+    expect(new Rows('x'.repeat(5_000_000)).slices).toBe(20);
+  });
+  it('are decoded up to a limit, whatever the header says', async () => {
+    const text = (d: Decoded | undefined) => d && new TextDecoder().decode(d.bytes);
+    expect(text(await decode(gzipSync('hello'), 'gzip'))).toBe('hello');
+    expect(text(await decode(deflateSync('hello'), 'deflate'))).toBe('hello');
+    expect(text(await decode(deflateRawSync('hello'), 'Deflate'))).toBe('hello');
+    expect(await decode(new TextEncoder().encode('hello'), 'gzip')).toBeUndefined();
+    expect(await decode(gzipSync('hello'), 'br')).toBeUndefined();
+    const bomb = (await decode(gzipSync(Buffer.alloc(50_000_000)), 'gzip', 1_000_000))!;
+    expect([bomb.bytes.length, bomb.more]).toEqual([1_000_000, true]);
+  });
+  it('show what can not be seen', () => {
+    expect(shown('a\u0000b\u202ec\u200d\ufeff')).toBe('a⟨0000⟩b⟨202E⟩c⟨200D⟩⟨FEFF⟩');
+    expect(pieces('a\u202eb').map((p) => [p.text, p.hidden])).toEqual([['a', false], ['⟨202E⟩', true], ['b', false]]);
+    expect(shown('tab\tline\n größe 😀 שלום')).toBe('tab\tline\n größe 😀 שלום');
+  });
+});
+
 describe('what needs attention', () => {
-  const topic = (x: Partial<TopicFigures>): TopicFigures => ({
-    name: 'orders', kind: 'log', paused: false, depth: '0', firstOffset: '0', nextOffset: '0', bytes: '0', in: 0, out: 0, consumers: 1, groups: 1, worstLag: '0', worstLagGroup: 'billing', worstLagSeconds: 0, ...x,
+  const matter = (m: Partial<Matter>): Matter => ({ kind: 'growing', level: 'warning', topic: 'orders', group: 'billing', lag: '12040', lagExact: true, seconds: 130, growth: 40, ...m });
+  it('says what is the matter, where, and what helps', () => {
+    const of = (m: Matter) => [matterName(m), matterText(m, Date.parse('2026-10-09T14:00:10Z')), matterLink(m), matterAction(m).href];
+    expect(of(matter({}))).toEqual(['orders / billing', 'lag 12,040, 2m10s, grows by 40/s', '#/topics/orders/groups/billing', '#/topics/orders/groups/billing']);
+    expect(of(matter({ kind: 'unconsumed', lagExact: false }))[1]).toBe('nobody consumes; ≈ 12,040 waiting, the oldest for 2m10s, 40/s more');
+    expect(of(matter({ kind: 'dead-letters', count: '1' })).slice(1)).toEqual(['1 message given up in the last 15 minutes', '#/topics/orders/groups/billing', '#/topics/orders.dead/messages?dir=prev']);
+    expect(of(matter({ kind: 'unmatched', count: '10000' })).slice(1)).toEqual(['the filter lets none of the last 10,000 messages through', '#/topics/orders/groups/billing', '#/topics/orders/groups/billing/filter']);
+    expect(of({ kind: 'unprovided', level: 'critical', topic: 'pricing', rate: 12, count: '0' })).toEqual(['pricing', 'nobody answers; 12 calls a second fail or wait', '#/rpc/pricing', '#/rpc/pricing']);
+    const condition = { kind: 'disk', severity: 'critical', ready: false, text: 'publishing is stopped', since: '2026-10-09T14:00:00Z' } as const;
+    expect(of({ kind: 'condition', level: 'critical', condition })).toEqual(['Disk', 'publishing is stopped (for 10 s)', '#/servers', '#/topics?sort=-bytes']);
   });
-  const kinds = (t: Partial<TopicFigures>, growth = 0) => attention([topic(t)], undefined, () => growth).map((m) => m.kind);
-  it('is nothing when all keep up', () => expect(kinds({ worstLag: '20', worstLagSeconds: 0.4 })).toEqual([]));
-  it('is a lag that nobody takes, that grows, or that is old', () => {
-    expect(kinds({ worstLag: '1', consumers: 0 })).toEqual(['nobody']);
-    expect(kinds({ worstLag: '1', consumers: 0, out: 5 })).toEqual([]); // by pulling, which needs no connection that stays
-    expect(kinds({ worstLag: '12040', worstLagSeconds: 130 }, 40)).toEqual(['growing']);
-    expect(kinds({ worstLag: '3', worstLagSeconds: 61 })).toEqual(['behind']);
-    expect(kinds({ paused: true, worstLag: '5', consumers: 0 })).toEqual(['paused']);
-  });
-  it('has the worst first', () => {
-    const list = attention([topic({ name: 'a', worstLag: '3', worstLagSeconds: 99 }), topic({ name: 'b', worstLag: '1', consumers: 0 }), topic({ name: 'c', worstLag: '9', worstLagSeconds: 99 })], undefined, () => 0);
-    expect(list.map((m) => 'topic' in m && m.topic)).toEqual(['b', 'c', 'a']);
+  it('tells a matter from any other', () => {
+    const keys = [matter({}), matter({ kind: 'behind' }), matter({ group: 'x' })].map(matterKey);
+    expect(new Set(keys).size).toBe(3);
   });
 });
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { ServerFrame } from '../src/live/frames';
-import { growth, Past } from '../src/live/past';
+import { Past } from '../src/live/past';
 import { apply, backoff, type Wish } from '../src/live/reducer';
 
 const wish = (ref: string, watch?: string): Wish => ({ ref, op: { channel: 'topics' }, watch, seq: -1 });
@@ -61,9 +61,5 @@ describe('what figures were lately', () => {
     expect(past.values).toEqual([5n, 7n, 7n, 7n, 9n]);
     past.add(1n, 100_000);
     expect(past.values).toEqual([9n, 9n, 9n, 9n, 9n, 1n]);
-  });
-  it('grows by so many a second', () => {
-    expect(growth([10n, 20n, 30n, 40n])).toBe(10);
-    expect(growth([10n, 20n])).toBe(0);
   });
 });

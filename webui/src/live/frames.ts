@@ -50,6 +50,7 @@ type Dropped = { droppedAnswers: Schemas['DroppedAnswers'] };
 
 export interface Figures {
   server: ServerFigures;
+  attention: Schemas['Attention'];
   topics: { topics: TopicFigures[] };
   groups: { groups: (GroupFigures & { topic: string })[] };
   topic: Omit<TopicFigures, 'groups'> & { groups: GroupFigures[] };

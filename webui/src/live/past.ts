@@ -17,9 +17,3 @@ export class Past<T> {
     this.#time = time;
   }
 }
-
-/** growth is by how many a second a count grew over the last values. */
-export function growth(values: readonly bigint[], over = 20): number {
-  const last = values.slice(-over);
-  return last.length < 4 ? 0 : Number(last[last.length - 1]! - last[0]!) / (last.length - 1);
-}

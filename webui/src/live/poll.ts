@@ -40,6 +40,8 @@ export async function poll(op: Record<string, unknown>): Promise<Figures[keyof F
       const last = stats.data.points.at(-1);
       return { ...server.data, calls: last?.calls ?? 0, lag: last?.lag ?? '0', lagExact: last?.lagExact ?? true, backlog: last?.backlog ?? '0', point: last };
     }
+    case 'attention':
+      return (await call('get', '/attention', {}).send()).data;
     case 'topics': {
       const { data } = await call('get', '/topics', { params: { query: { limit: 1000 } } }).send();
       return { topics: data.topics.map(topicFigures) };

@@ -2,12 +2,7 @@
 
 import type { TopicFigures } from './frames';
 import { live } from './live.svelte';
-import { growth, Past } from './past';
-
-interface Lately {
-  in: Past<number>;
-  lag: Past<bigint>;
-}
+import { Past } from './past';
 
 const kept = 120; // samples, one a second
 
@@ -15,8 +10,8 @@ class TopicsNow {
   list = $state.raw<TopicFigures[] | undefined>();
   time = $state(0);
   problem = $state('');
-  /** Changes with list, so that who reads that sees these as well. */
-  past = new Map<string, Lately>();
+  /** What comes in a second. Changes with list, so that who reads that sees these as well. */
+  past = new Map<string, Past<number>>();
   #viewers = 0;
   #stop: (() => void) | undefined;
 
@@ -35,20 +30,14 @@ class TopicsNow {
     return this.list?.find((t) => t.name === name);
   }
 
-  /** growth is how many messages a second the worst lag of a topic grew lately. */
-  growth(name: string): number {
-    return growth(this.past.get(name)?.lag.values ?? []);
-  }
-
   #take(topics: TopicFigures[], time: number) {
     this.problem = '';
     const names = new Set<string>();
     for (const t of topics) {
       names.add(t.name);
       let p = this.past.get(t.name);
-      if (!p) this.past.set(t.name, (p = { in: new Past(kept), lag: new Past(kept) }));
-      p.in.add(t.in, time);
-      p.lag.add(BigInt(t.worstLag), time);
+      if (!p) this.past.set(t.name, (p = new Past(kept)));
+      p.add(t.in, time);
     }
     for (const name of this.past.keys()) if (!names.has(name)) this.past.delete(name);
     this.list = topics;

@@ -1,0 +1,28 @@
+// What needs attention, as the broker judges it, for the header and the overview.
+
+import type { Schemas } from '../api/client';
+import { live } from './live.svelte';
+
+class AttentionNow {
+  figures = $state.raw<Schemas['Attention'] | undefined>();
+  problem = $state('');
+
+  /** How many there are that somebody has to do something about. */
+  get count() {
+    return (this.figures?.critical ?? 0) + (this.figures?.warning ?? 0);
+  }
+
+  follow() {
+    return live.watch(
+      'attention',
+      {},
+      (data) => {
+        this.figures = data;
+        this.problem = '';
+      },
+      (detail) => (this.problem = detail),
+    );
+  }
+}
+
+export const attentionNow = new AttentionNow();
