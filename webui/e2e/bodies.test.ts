@@ -90,7 +90,7 @@ describe.skipIf(!there)('bodies', () => {
     await page.getByText('The header says gzip, which is not what the body is').waitFor();
     await body().getByText('not packed').waitFor();
     await look(await publish({ headers: { 'content-encoding': 'gzip' }, bodyBase64: gzipSync(Buffer.alloc(40_000_000, 0x61)).toString('base64') }));
-    await page.getByText('only the first 17 MB are shown').waitFor();
+    await page.getByText('only the first 16 MiB are shown').waitFor();
     await accessible(page, 'a large body');
     view.clean();
   });

@@ -75,6 +75,22 @@ describe.skipIf(!there)('live', () => {
     await done();
   });
 
+  it('says why it asks every five seconds, and what would help', async () => {
+    await page.routeWebSocket(/\/ws$/, (socket) => socket.close());
+    await go(page, broker.url, '#/topics');
+    await page.locator('[data-state="polling"]').waitFor({ timeout: 30_000 });
+    await page.getByText('No WebSocket gets through').waitFor();
+    await page.getByText('A proxy on the way has to pass Upgrade on.').waitFor();
+    await row('orders').waitFor();
+    await accessible(page, 'polling');
+    await page.route('**/api/v1/server', async (route) => {
+      const answer = await route.fetch();
+      await route.fulfill({ response: answer, json: { ...(await answer.json()), address: 'inside:15555' } });
+    });
+    await page.getByText(`start it with --public-url ${broker.url}.`).waitFor();
+    await done();
+  });
+
   it('asks again for what got no answer, once the broker is back', async () => {
     const places: [string, string][] = [
       ['#/topics/orders/messages', '[role=row][id]'],

@@ -763,4 +763,7 @@ export const zh: Record<string, string> = {
   'Lines of more than 2,000 letters are cut into rows, marked ↪.': '超过 2,000 个字符的行被切成多行，以 ↪ 标记。',
   'Targets': '目标',
   'This topic is for calls: they are in no log, so that its groups have no place, no filter and no past.': '本主题用于调用：调用不在日志中，因此其消费组没有位置、过滤器和历史。',
+  'No WebSocket gets through, so that figures come every five seconds and messages are not followed.': 'WebSocket 无法通过，因此数据每五秒更新一次，也无法跟踪消息。',
+  'The broker does not know this page as {origin}: start it with --public-url {origin}.': '服务器不认识以 {origin} 打开的本页：请用 --public-url {origin} 启动。',
+  'A proxy on the way has to pass Upgrade on.': '途中的代理必须转发 Upgrade。',
 };

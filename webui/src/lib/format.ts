@@ -37,16 +37,16 @@ export function rate(value: number | undefined): string {
   return v.toFixed(0);
 }
 
-/** bytes gives a size in decimal units; below a thousand it is exact. */
+/** bytes gives a size in units of 1,024, as the commands and settings do; below that it is exact. */
 export function bytes(value: Count | undefined): string {
   const b = big(value);
-  if (b < 1000n) return `${b} B`;
+  if (b < 1024n) return `${b} B`;
   let n = Number(b);
-  for (const unit of ['kB', 'MB', 'GB', 'TB', 'PB']) {
-    n /= 1000;
-    if (n < 999.5) return `${n < 9.95 ? n.toFixed(1) : n.toFixed(0)} ${unit}`;
+  for (const unit of ['KiB', 'MiB', 'GiB', 'TiB', 'PiB']) {
+    n /= 1024;
+    if (n < 1023.5) return `${n < 9.95 ? n.toFixed(1) : n.toFixed(0)} ${unit}`;
   }
-  return `${n.toFixed(0)} PB`;
+  return `${n.toFixed(0)} PiB`;
 }
 
 /** span gives a duration with its two largest units. */
