@@ -1,9 +1,13 @@
 package broker
 
 import (
+	"runtime"
 	"slices"
 	"testing"
 	"testing/synctest"
+	"weak"
+
+	"github.com/rushmore/zbus-go/internal/storage"
 	"time"
 )
 
@@ -96,4 +100,34 @@ func TestExtendedDeliveryHasItsWholeTimeAgain(t *testing.T) {
 			r.Errorf("extension after the timeout: %v, want a conflict", err)
 		}
 	})
+}
+
+// A group keeps nothing of a consumer that has left, nor do those that were in a list with it:
+// a connection has buffers, and there are many groups.
+func TestAGroupKeepsNothingOfConsumersThatHaveLeft(t *testing.T) {
+	for _, stay := range []int{0, 1} {
+		inBubble(t, Options{}, func(r *rig) {
+			r.topic("orders", 0, storage.Retention{})
+			g := r.group(GroupSpec{Topic: "orders"})
+			gone := weak.Make(func() *consumer {
+				c := r.subscribe(g, "gone")
+				c.take(1)
+				return c
+			}())
+			var others []*consumer
+			for range stay {
+				others = append(others, r.subscribe(g, "stays"))
+			}
+			gone.Value().sub.Close()
+			synctest.Wait()
+			runtime.GC()
+			if gone.Value() != nil {
+				r.Errorf("with %d others, the group still has the consumer that left", stay)
+			}
+			for _, c := range others {
+				c.sub.Close()
+			}
+			runtime.KeepAlive(g)
+		})
+	}
 }

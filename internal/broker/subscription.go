@@ -2,6 +2,7 @@ package broker
 
 import (
 	"crypto/rand"
+	"slices"
 	"strings"
 
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -252,11 +253,11 @@ func (g *Group) drop(s *Subscription) {
 	}
 }
 
+// without is a new list, since part of the old one would keep what was taken out in memory: the
+// connection, with all that it has.
 func without(list []*Subscription, s *Subscription) []*Subscription {
-	for i, x := range list {
-		if x == s {
-			return append(list[:i:i], list[i+1:]...)
-		}
+	if i := slices.Index(list, s); i >= 0 {
+		return slices.Concat(list[:i], list[i+1:])
 	}
 	return list
 }

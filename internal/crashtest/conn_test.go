@@ -71,12 +71,21 @@ func (c *conn) must(fields ...wire.Field) *wire.Message {
 // ask sends one request and returns its answer. Any but 200 is an error.
 func (c *conn) ask(fields ...wire.Field) (*wire.Message, error) {
 	c.put(nil, fields...)
+	m, err := c.answer()
+	if err != nil {
+		err = fmt.Errorf("%v: %w", fields, err)
+	}
+	return m, err
+}
+
+// answer sends what was put and returns the answer to it. Any but 200 is an error.
+func (c *conn) answer() (*wire.Message, error) {
 	if err := c.w.Flush(); err != nil {
 		return nil, err
 	}
 	m, err := c.r.Read()
 	if err == nil && m.Status != http.StatusOK {
-		err = fmt.Errorf("%v: %d %s", fields, m.Status, m.Body)
+		err = fmt.Errorf("%d %s", m.Status, m.Body)
 	}
 	return m, err
 }

@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/rushmore/zbus-go/internal/broker"
@@ -220,7 +221,7 @@ func (q *queue) offerTail(w *watch, messages [][]byte, missed int64) {
 		w.bytes -= len(w.ring[drop])
 		w.missed++
 	}
-	w.ring = append(w.ring[:0], w.ring[drop:]...)
+	w.ring = slices.Delete(w.ring, 0, drop)
 	if len(w.ring) > 0 || w.missed > 0 {
 		q.show(w)
 	}

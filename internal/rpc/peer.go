@@ -1,6 +1,9 @@
 package rpc
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"slices"
+)
 
 // Peer is one connection: it may call, provide, or both. Init comes first, Leave
 // last; its methods may be called by any number of goroutines.
@@ -130,11 +133,8 @@ func (t *Table) stop(q *Provider, now Instant, chain *Call) *Call {
 		return chain
 	}
 	q.active = false
-	for i, x := range s.providers {
-		if x == q {
-			s.providers = append(s.providers[:i:i], s.providers[i+1:]...)
-			break
-		}
+	if i := slices.Index(s.providers, q); i >= 0 {
+		s.providers = slices.Concat(s.providers[:i], s.providers[i+1:]) // part of the old list would keep q in memory
 	}
 	if len(s.providers) > 0 {
 		return chain

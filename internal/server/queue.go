@@ -42,6 +42,9 @@ type item struct {
 // since it sends those that come meanwhile, too.
 const loneBytes = 4 << 10
 
+// spareItems is how many items a queue keeps room for while it is empty.
+const spareItems = 256
+
 // lone reports whether the item is one message, and a small one.
 func (it *item) lone() bool {
 	switch {
@@ -142,8 +145,11 @@ func (q *queue) takeLocked() []item {
 // end is called when what begin gave is sent.
 func (q *queue) end(items []item) {
 	clear(items)
+	if items = items[:0]; cap(items) > spareItems {
+		items = nil
+	}
 	q.mu.Lock()
-	q.busy, q.spare = false, items[:0]
+	q.busy, q.spare = false, items
 	more := len(q.items) > 0 || q.closed
 	q.mu.Unlock()
 	if more {
@@ -220,11 +226,28 @@ func (e *encoder) storedHeader(name, value string) bool {
 
 func (e *encoder) reset() { e.buf, e.ends = e.buf[:0], e.ends[:0] }
 
-// letGo keeps no buffer that a large message has needed: there may not be another one.
-func (e *encoder) letGo() {
-	if cap(e.buf) > keepBytes {
-		e.buf = nil
+// borrow has the encoder use a buffer that others used before, if it has none.
+func (e *encoder) borrow(from *sync.Pool) {
+	if e.buf != nil {
+		return
 	}
+	if shared, ok := from.Get().(*[]byte); ok {
+		e.buf = (*shared)[:0]
+	}
+}
+
+// letGo keeps no large buffer. A session that sends nothing would keep it as long as it lives, and
+// there may be thousands of them.
+func (e *encoder) letGo(to *sync.Pool) {
+	size := cap(e.buf)
+	if size <= ownBytes {
+		return
+	}
+	if size <= keepBytes {
+		shared := e.buf[:0]
+		to.Put(&shared)
+	}
+	e.buf = nil
 }
 
 // start begins a message.

@@ -76,6 +76,7 @@ type Server struct {
 	hangups *socket.Hangups // of the connections with sessions; set by Serve
 
 	answered sync.Pool    // of *produced
+	buffers  sync.Pool    // of *[]byte: what sessions write by, between ownBytes and keepBytes
 	answers  atomic.Int64 // bytes of answers of handlers
 	draining atomic.Bool
 	ids      idSource

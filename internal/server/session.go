@@ -24,7 +24,8 @@ import (
 const (
 	writeTimeout = 60 * time.Second // for one write
 	flushBytes   = 64 << 10         // what the writer sends at once
-	keepBytes    = 256 << 10        // a write buffer larger than this is let go
+	ownBytes     = 16 << 10         // a session keeps no larger write buffer while it sends nothing
+	keepBytes    = 256 << 10        // nor do all together keep larger ones for one another
 	queueBytes   = 1 << 20          // of unsent replies, at which no more requests are read
 
 	// How long, and for how many bytes, a refused client may go on sending.

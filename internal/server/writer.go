@@ -111,7 +111,8 @@ func reportAll(items []item, written bool) {
 // writeItems encodes items and sends them in pieces of about flushBytes.
 func (s *session) writeItems(w frames, items []item) error {
 	e := s.encoder()
-	defer e.letGo()
+	e.borrow(&s.srv.buffers)
+	defer e.letGo(&s.srv.buffers)
 	if id := s.stopAt.Load(); id != nil {
 		e.stopAt = *id
 	}
