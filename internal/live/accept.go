@@ -25,7 +25,7 @@ func (t *takenConn) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	ahead, _ := rw.Peek(rw.Reader.Buffered()) // these are there
-	t.conn = sockets.Frames(conn, ahead)
+	t.conn = sockets.Frames(conn, ahead, 0)
 	return t.conn, rw, nil
 }
 

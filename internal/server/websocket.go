@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -24,7 +26,7 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, req *http.Request) {
 		refuse(w, otherOrigin)
 		return
 	}
-	ws, err := websocket.Accept(takenConn{w}, req, &websocket.AcceptOptions{
+	ws, err := websocket.Accept(takenConn{w, s.opts.IdleTimeout}, req, &websocket.AcceptOptions{
 		CompressionMode:    websocket.CompressionDisabled,
 		InsecureSkipVerify: true, // the origin was judged
 	})
@@ -44,6 +46,9 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, req *http.Request) {
 	} else {
 		c.finish()
 	}
+	var pings sync.WaitGroup
+	pings.Go(func() { c.ping(ws) })
+	defer pings.Wait() // the session's end ends it
 	code, reason := websocket.StatusNormalClosure, ""
 	if err := c.readFrames(conn, limits); err != nil {
 		code, reason = websocket.StatusInvalidFramePayloadData, broker.Excerpt(err.Error())
@@ -53,6 +58,30 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, req *http.Request) {
 	}
 	c.end()
 	_ = ws.Close(code, reason)
+}
+
+// ping has clients that only listen answer a ping now and then: browsers do that by themselves, and
+// what is silent all the same is gone.
+func (s *session) ping(ws *websocket.Conn) {
+	every := s.srv.opts.IdleTimeout / 3
+	if every == 0 {
+		return
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.life.Done():
+			return
+		case <-tick.C:
+		}
+		if time.Since(s.activity.since)-time.Duration(s.activity.active.Load()) < every {
+			continue
+		}
+		ctx, cancel := context.WithTimeout(s.life, every)
+		_ = ws.Ping(ctx) // reading notices that there is no answer
+		cancel()
+	}
 }
 
 // readFrames runs the requests of a WebSocket until it ends, which is no error.
@@ -86,8 +115,11 @@ func (s *session) readFrames(conn *webSocket, limits wire.Limits) error {
 	}
 }
 
-// takenConn has the client of a WebSocket keep pace.
-type takenConn struct{ http.ResponseWriter }
+// takenConn has the client of a WebSocket keep pace, and say something now and then.
+type takenConn struct {
+	http.ResponseWriter
+	idle time.Duration
+}
 
 // Hijack is part of http.Hijacker.
 func (t takenConn) Hijack() (net.Conn, *bufio.ReadWriter, error) {
@@ -96,7 +128,7 @@ func (t takenConn) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	ahead, _ := rw.Peek(rw.Reader.Buffered()) // these are there
-	return socket.Frames(conn, ahead), rw, nil
+	return socket.Frames(conn, ahead, t.idle), rw, nil
 }
 
 // parseFrame reads a frame that has to be exactly one message.

@@ -3,6 +3,8 @@ package server_test
 import (
 	"bytes"
 	"context"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -194,4 +196,32 @@ func TestWebSocketIsClosedWithAReasonWhenTheBrokerStops(t *testing.T) {
 	if took := time.Since(began); took > patience/2 {
 		t.Errorf("stopping took %v", took)
 	}
+}
+
+// A WebSocket whose client answers nothing, not even a ping, is closed like any other silent
+// connection. One that only listens, as a browser does, stays.
+func TestOnlyAWebSocketThatIsSilentIsClosedAsIdle(t *testing.T) {
+	t.Parallel()
+	b := start(t, func(c *config.Config) { c.IdleTimeout = time.Second })
+	b.dial(t).ok("declare topic=T")
+	listens := b.socket(t, "/")
+	listens.write(websocket.MessageBinary, request("consume topic=T id=c", ""))
+	got := make(chan answer, 1)
+	go func() { defer close(got); got <- listens.recv() }()
+	for _, said := range []string{"", "\x89\x80\x00\x00\x00\x00"} { // nothing at all, or one ping
+		mute, err := net.Dial("tcp", b.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer mute.Close()
+		_, _ = io.WriteString(mute, "GET / HTTP/1.1\r\nHost: "+b.addr+"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"+said)
+		began := time.Now()
+		_ = mute.SetReadDeadline(began.Add(patience))
+		if _, err := io.Copy(io.Discard, mute); err != nil || time.Since(began) < time.Second/2 {
+			t.Fatalf("after saying %q a silent WebSocket was open for %v: %v", said, time.Since(began), err)
+		}
+	}
+	b.dial(t).ok("produce topic=T", "m")
+	(<-got).want(t, 200, "m")
 }

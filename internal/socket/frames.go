@@ -8,9 +8,10 @@ import (
 
 // FrameConn is the receiving end of a connection below a WebSocket. It follows the frames
 // that a client sends, so that the head of a frame has a deadline from its first byte, and a
-// message has one that its sender earns; see [Pace]. Between messages there is none.
+// message has one that its sender earns; see [Pace]. Between messages it may be idle for a while.
 type FrameConn struct {
 	net.Conn
+	idle time.Duration // silence between messages after which reading fails; 0: none
 
 	// Owned by the reader: a WebSocket has its readers take turns.
 	head  []byte // of a frame, as far as it is there
@@ -18,12 +19,13 @@ type FrameConn struct {
 	open  bool   // the message at hand has more frames
 	read  int64  // bytes of it
 	pace  Pace
-	timed bool // a deadline is set
+	timed bool      // a deadline is set, and not that for silence
+	quiet time.Time // when the deadline for silence was set; zero when another one is, or none
 }
 
 // Frames wraps a connection that was taken over, of which some bytes were read already.
-func Frames(conn net.Conn, ahead []byte) *FrameConn {
-	c := &FrameConn{Conn: conn, head: make([]byte, 0, mostFrameHead)}
+func Frames(conn net.Conn, ahead []byte, idle time.Duration) *FrameConn {
+	c := &FrameConn{Conn: conn, idle: idle, head: make([]byte, 0, mostFrameHead), timed: true}
 	c.follow(ahead)
 	return c
 }
@@ -36,14 +38,13 @@ func (c *FrameConn) Read(p []byte) (int, error) {
 	began := time.Now()
 	switch {
 	case c.read > 0 || c.left > 0 || c.open:
-		c.timed = true
+		c.timed, c.quiet = true, time.Time{}
 		_ = c.SetReadDeadline(began.Add(c.pace.Body(c.read)))
 	case len(c.head) > 0:
-		c.timed = true
+		c.timed, c.quiet = true, time.Time{}
 		_ = c.SetReadDeadline(began.Add(c.pace.Head()))
-	case c.timed:
-		c.timed = false
-		_ = c.SetReadDeadline(time.Time{})
+	default:
+		c.mayIdle(began)
 	}
 	n, err := c.Conn.Read(p)
 	if c.timed {
@@ -51,6 +52,19 @@ func (c *FrameConn) Read(p []byte) (int, error) {
 	}
 	c.follow(p[:n])
 	return n, err
+}
+
+// mayIdle sets the deadline for what comes between messages. It is not renewed for every message:
+// some time more is added to it instead.
+func (c *FrameConn) mayIdle(now time.Time) {
+	switch {
+	case c.idle == 0 && c.timed:
+		_ = c.SetReadDeadline(time.Time{})
+	case c.idle > 0 && (c.quiet.IsZero() || now.Sub(c.quiet) >= c.idle/16):
+		c.quiet = now
+		_ = c.SetReadDeadline(now.Add(c.idle + c.idle/16))
+	}
+	c.timed = false
 }
 
 // follow finds out where in a frame the bytes end.

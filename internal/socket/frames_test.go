@@ -46,7 +46,7 @@ func TestAFrameThatHasBegunHasADeadline(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				client, server := net.Pipe()
 				defer client.Close()
-				f := Frames(server, []byte(c.ahead))
+				f := Frames(server, []byte(c.ahead), 0)
 				began := time.Now()
 				go func() { _, _ = client.Write([]byte(c.sent)) }()
 				time.AfterFunc(time.Hour, func() { _ = client.Close() })
@@ -79,7 +79,7 @@ func TestASlowFrameEnds(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				client, server := net.Pipe()
 				defer server.Close()
-				f := Frames(server, nil)
+				f := Frames(server, nil, 0)
 				began, sent := time.Now(), 0
 				var sender sync.WaitGroup
 				sender.Go(func() {
