@@ -23,12 +23,17 @@ type pages struct {
 type heldPage struct {
 	group *Group
 	cost  int64
+	since int64 // Broker.clock
 }
+
+// pageRest is how long a group without consumers keeps what was read for it, in milliseconds: they
+// may come back at once, as those that take a message each.
+const pageRest = 10_000
 
 func (p *pages) init(limit int64) { p.limit, p.where = limit, make(map[*Group]*list.Element) }
 
 // note says what a group keeps from now on; 0 is nothing.
-func (p *pages) note(g *Group, cost int64) {
+func (p *pages) note(g *Group, cost, now int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if e := p.where[g]; e != nil {
@@ -37,7 +42,7 @@ func (p *pages) note(g *Group, cost int64) {
 	}
 	if cost > 0 {
 		p.used += cost
-		p.where[g] = p.held.PushBack(&heldPage{g, cost})
+		p.where[g] = p.held.PushBack(&heldPage{g, cost, now})
 	}
 }
 
@@ -60,6 +65,27 @@ func (p *pages) shrink() {
 	}
 }
 
+// older is the groups that have kept a page since before.
+func (p *pages) older(before int64) (all []*Group) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for e := p.held.Front(); e != nil && e.Value.(*heldPage).since <= before; e = e.Next() {
+		all = append(all, e.Value.(*heldPage).group)
+	}
+	return all
+}
+
+// rest drops the pages of groups that nobody consumes in. Called without any Group.mu.
+func (p *pages) rest(now int64) {
+	for _, g := range p.older(now - pageRest) {
+		g.mu.Lock()
+		if len(g.subs) == 0 {
+			g.dropPage()
+		}
+		g.mu.Unlock()
+	}
+}
+
 // bytes is how much is kept.
 func (p *pages) bytes() int64 {
 	p.mu.Lock()
@@ -71,13 +97,13 @@ func (p *pages) bytes() int64 {
 // to be called.
 func (g *Group) keepPage(recs []storage.Record) {
 	g.page = recs
-	g.b.pages.note(g, chunkCost(recs))
+	g.b.pages.note(g, chunkCost(recs), g.b.clock())
 }
 
 // dropPage lets go of it. Called with g.mu held.
 func (g *Group) dropPage() {
 	if g.page != nil {
 		g.page = nil
-		g.b.pages.note(g, 0)
+		g.b.pages.note(g, 0, 0)
 	}
 }

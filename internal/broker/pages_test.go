@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -49,6 +50,37 @@ func TestGroupsThatLagBehindShareTheRoomForWhatWasRead(t *testing.T) {
 				r.Error(err)
 			}
 		}
+	})
+}
+
+// A group whose consumers have left keeps nothing for long. One that has some does.
+func TestAGroupWithoutConsumersSoonKeepsNothingOfWhatWasRead(t *testing.T) {
+	inBubble(t, Options{TailBytes: 1}, func(r *rig) {
+		topic := r.topic("orders", 0, storage.Retention{})
+		r.publish(topic, make([]storage.Record, 100)...)
+		read := func(name string) *consumer {
+			c := r.subscribe(r.group(GroupSpec{Topic: "orders", Name: name, Start: Place{At: AtEarliest}}), name)
+			c.take(1)
+			return c
+		}
+		left := read("left")
+		one := r.b.Pages()
+		stays := read("stays")
+		left.sub.Close()
+		time.Sleep(pageRest * time.Millisecond / 2)
+		if n := r.b.Pages(); n != 2*one || one == 0 {
+			r.Fatalf("%d bytes are kept soon after a consumer has left, want %d", n, 2*one)
+		}
+		time.Sleep(pageRest * time.Millisecond)
+		if n := r.b.Pages(); n != one {
+			r.Errorf("%d bytes are kept, want the %d of the group that has a consumer", n, one)
+		}
+		again := r.subscribe(left.sub.Group(), "again")
+		again.eager = true
+		if list, _ := offsets(again.take(1000)); len(list) != 99 && len(list) != 100 {
+			r.Errorf("the next consumer got %d messages of 100", len(list))
+		}
+		stays.sub.Close()
 	})
 }
 

@@ -17,7 +17,7 @@ const (
 )
 
 // retain enforces retention, watches the clock, deletes unreachable rows and lets go of
-// expired plans until ctx ends.
+// expired plans, and of pages that nobody waits for, until ctx ends.
 func (b *Broker) retain(ctx context.Context) {
 	tick := time.NewTicker(retentionInterval)
 	defer tick.Stop()
@@ -39,6 +39,7 @@ func (b *Broker) retain(ctx context.Context) {
 			}
 		}
 		b.plans.expire(b.clock())
+		b.pages.rest(b.clock())
 		if err := b.purge(ctx); err != nil && ctx.Err() == nil {
 			b.log.Error("deleting old messages failed", "err", err)
 		}
