@@ -41,9 +41,9 @@ func LimitHeap(cfg *config.Config) {
 	if _, set := os.LookupEnv("GOMEMLIMIT"); set {
 		return
 	}
-	limit := cfg.MaxMemory
-	if limit == 0 {
-		limit = half()
+	limit := half()
+	if cfg.MaxMemory > 0 {
+		limit = cfg.MaxMemory * 7 / 8 // the collector counts neither the program's code nor what SQLite allocates
 	}
 	debug.SetMemoryLimit(limit)
 }

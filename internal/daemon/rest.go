@@ -12,6 +12,7 @@ import (
 const (
 	restInterval = 10 * time.Second
 	restBytes    = 16 << 20
+	restCycles   = 3 // of the collector in that time: with more there is a load
 )
 
 // giveBack gives memory back to the system that a load has taken, once the load is over. The
@@ -34,7 +35,7 @@ func giveBack(ctx context.Context) error {
 		}
 		metrics.Read(samples)
 		now, taken := samples[0].Value.Uint64(), samples[1].Value.Uint64()-samples[2].Value.Uint64()
-		idle := now-cycles <= 1
+		idle := now-cycles <= restCycles
 		if cycles = now; !idle || taken < least+restBytes {
 			least = min(least, taken)
 			continue

@@ -182,37 +182,12 @@ type Lag struct {
 	Seconds  float64
 }
 
-// mark is what a counter was at a time.
-type mark struct {
-	at    time.Time
-	value int64
-}
-
-// minute is the last minute of one counter: what it is, and a mark every few seconds.
-type minute struct {
-	newest mark
-	marks  [flowMarks + 1]mark
-	n      int // how many marks there were
-}
+// minute is the last minute of one counter.
+type minute struct{ trace }
 
 func (x *minute) add(now time.Time, value int64) {
-	x.newest = mark{now, value}
-	if x.n > 0 && now.Sub(x.marks[(x.n-1)%len(x.marks)].at) < flowStep {
-		return
-	}
-	x.marks[x.n%len(x.marks)] = x.newest
-	x.n++
+	x.trace.add(now, value, flowStep, flowStep, flowMarks+1)
 }
 
 // rate is the mean over the minute, or over as long as there are values.
-func (x *minute) rate() float64 {
-	if x.n == 0 {
-		return 0
-	}
-	oldest := x.marks[max(0, x.n-len(x.marks))%len(x.marks)]
-	seconds := x.newest.at.Sub(oldest.at).Seconds()
-	if seconds <= 0 {
-		return 0
-	}
-	return float64(x.newest.value-oldest.value) / seconds
-}
+func (x *minute) rate() float64 { return x.over(flowMarks) }

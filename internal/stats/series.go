@@ -4,16 +4,12 @@ import "time"
 
 // series is the recent past of one counter.
 type series struct {
-	at    [rateSpan + 1]time.Time
-	value [rateSpan + 1]int64
-	n     int     // how many samples there were
-	out   float64 // of a topic: the rate of its groups
+	trace
+	out float64 // of a topic: the rate of its groups
 }
 
 func (x *series) add(now time.Time, value int64) {
-	i := x.n % len(x.at)
-	x.at[i], x.value[i] = now, value
-	x.n++
+	x.trace.add(now, value, 0, Interval, rateSpan+1)
 }
 
 // rate is the mean over all samples there are.
@@ -21,19 +17,6 @@ func (x *series) rate() float64 { return x.over(rateSpan) }
 
 // last is the rate between the last two samples.
 func (x *series) last() float64 { return x.over(1) }
-
-func (x *series) over(samples int) float64 {
-	samples = min(samples, x.n-1)
-	if samples < 1 {
-		return 0
-	}
-	to, from := (x.n-1)%len(x.at), (x.n-1-samples)%len(x.at)
-	seconds := x.at[to].Sub(x.at[from]).Seconds()
-	if seconds <= 0 {
-		return 0
-	}
-	return float64(x.value[to]-x.value[from]) / seconds
-}
 
 // ring keeps the last points.
 type ring struct {
