@@ -105,12 +105,12 @@ func settings(c *Config) []setting {
 		},
 		{"tail-cache", "SIZE", "part of max-memory that keeps recent messages", size{&c.TailCache, 0, 1 << 40}},
 		{
-			"max-topics", "NUMBER", "most topics; 0 for one for each 4KiB of max-memory",
-			number{&c.MaxTopics, 1, 1 << 20, "one for each 4KiB of max-memory"},
+			"max-topics", "NUMBER", "most topics; 0 for one for each 8KiB of max-memory",
+			number{&c.MaxTopics, 1, 1 << 20, "one for each 8KiB of max-memory"},
 		},
 		{
-			"max-groups", "NUMBER", "most groups of all topics together; 0 for one for each 8KiB of max-memory",
-			number{&c.MaxGroups, 1, 1 << 20, "one for each 8KiB of max-memory"},
+			"max-groups", "NUMBER", "most groups of all topics together; 0 for one for each 12KiB of max-memory",
+			number{&c.MaxGroups, 1, 1 << 20, "one for each 12KiB of max-memory"},
 		},
 		{"max-inflight", "NUMBER", "most unanswered frames of a connection", number{&c.MaxInflight, 1, 1 << 20, ""}},
 		{

@@ -88,10 +88,11 @@ func divide(cfg *config.Config) budget {
 	}
 }
 
-// What a topic, and a group, take about, with what the collector adds.
+// What a topic, and a group, take at most, with what the collector adds and what it costs to
+// show them: both as many as there may be leave half of the memory to messages.
 const (
-	topicBytes = 4 << 10
-	groupBytes = 8 << 10
+	topicBytes = 8 << 10
+	groupBytes = 12 << 10
 )
 
 // maxTopics is how many topics there may be: what is set, or else what there is memory for.
