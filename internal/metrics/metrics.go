@@ -11,7 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/common/expfmt"
 
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/condition"
@@ -59,9 +59,38 @@ func New(opts Options) (http.Handler, error) {
 			return nil, fmt.Errorf("metrics: %w", err)
 		}
 	}
-	return promhttp.HandlerFor(r, promhttp.HandlerOpts{
-		ErrorLog: slog.NewLogLogger(opts.Log.Handler(), slog.LevelError),
-	}), nil
+	return &handler{all: r, lists: newLists(opts), log: opts.Log}, nil
+}
+
+// handler writes all series, first those of the broker as a whole.
+type handler struct {
+	all   *prometheus.Registry
+	lists *lists
+	log   *slog.Logger
+}
+
+func (h *handler) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	families, err := h.all.Gather()
+	if err != nil {
+		h.log.Error("figures not gathered", "err", err)
+		http.Error(w, "figures not gathered: "+err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", string(expfmt.NewFormat(expfmt.TypeTextPlain)))
+	topics := h.lists.broker.Topics()
+	if a, ok := w.(interface{ Hold(n int64) bool }); ok && !a.Hold(h.lists.held(topics)) {
+		http.Error(w, "answers that clients are slow to read fill the memory: try again later", http.StatusServiceUnavailable)
+		return
+	}
+	if req.Method == http.MethodHead {
+		return
+	}
+	for _, f := range families {
+		if _, err = expfmt.MetricFamilyToText(w, f); err != nil {
+			return // the client is gone
+		}
+	}
+	_ = h.lists.write(w, topics) // the same
 }
 
 // figure is one series of the broker as a whole.
@@ -71,39 +100,14 @@ type figure struct {
 	read func() float64
 }
 
-// perTopic and perGroup are series with a value for each.
-type (
-	perTopic struct {
-		desc *prometheus.Desc
-		kind prometheus.ValueType
-		read func(*broker.Topic) float64
-	}
-	perGroup struct {
-		desc *prometheus.Desc
-		kind prometheus.ValueType
-		read func(*groupFigures) float64
-	}
-)
-
-// groupFigures are read once for all series of a group.
-type groupFigures struct {
-	broker.GroupInfo
-	broker.GroupCounts
-	lag stats.Lag
-}
-
 // collector reads the broker when it is asked to.
 type collector struct {
-	broker   *broker.Broker
-	stats    *stats.Sampler
 	board    *condition.Board
 	holds    *prometheus.Desc // a series for each condition
 	refusals *prometheus.Desc // a series for each limit
 	refused  func() map[string]int64
 	build    prometheus.Metric
 	all      []figure
-	topics   []perTopic
-	groups   []perGroup
 }
 
 func newCollector(o Options) *collector {
@@ -112,15 +116,9 @@ func newCollector(o Options) *collector {
 	info := prometheus.NewDesc("zbus_build_info", "The version that runs; always 1.", []string{"version"}, nil)
 	holds := prometheus.NewDesc("zbus_condition", "What is wrong right now; always 1.", []string{"kind", "subject", "severity"}, nil)
 	refusals := prometheus.NewDesc("zbus_refused_total", "Connections, streams and requests refused by a limit.", []string{"limit"}, nil)
-	c := &collector{refusals: refusals, refused: o.Refused, broker: b, stats: o.Stats, board: o.Conditions, holds: holds, build: prometheus.MustNewConstMetric(info, gauge, 1, o.Version)}
+	c := &collector{refusals: refusals, refused: o.Refused, board: o.Conditions, holds: holds, build: prometheus.MustNewConstMetric(info, gauge, 1, o.Version)}
 	all := func(kind prometheus.ValueType, name, help string, read func() float64) {
 		c.all = append(c.all, figure{prometheus.NewDesc(name, help, nil, nil), kind, read})
-	}
-	topic := func(kind prometheus.ValueType, name, help string, read func(*broker.Topic) float64) {
-		c.topics = append(c.topics, perTopic{prometheus.NewDesc(name, help, []string{"topic"}, nil), kind, read})
-	}
-	group := func(kind prometheus.ValueType, name, help string, read func(*groupFigures) float64) {
-		c.groups = append(c.groups, perGroup{prometheus.NewDesc(name, help, []string{"topic", "group"}, nil), kind, read})
 	}
 	all(gauge, "zbus_connections", "Open connections.", func() float64 { return float64(o.Connections()) })
 	all(gauge, "zbus_database_size_bytes", "Size of the database's files.", func() float64 { return float64(o.Database()) })
@@ -148,23 +146,6 @@ func newCollector(o Options) *collector {
 	for _, f := range backupFigures() {
 		all(f.kind, f.name, f.help, func() float64 { return f.read(o.Backups()) })
 	}
-
-	topic(counter, "zbus_topic_published_messages_total", "Messages published.", func(t *broker.Topic) float64 { return float64(t.Published()) })
-	topic(gauge, "zbus_topic_messages", "Messages that are there.", func(t *broker.Topic) float64 { return float64(t.Next() - t.First()) })
-	topic(gauge, "zbus_topic_size_bytes", "Size of these.", func(t *broker.Topic) float64 { return float64(t.Definition().Bytes) })
-	topic(gauge, "zbus_topic_consumers", "Consumers over all groups.", func(t *broker.Topic) float64 { return float64(t.Subscriptions()) })
-
-	group(counter, "zbus_group_delivered_messages_total", "Deliveries, repeated ones included.", func(g *groupFigures) float64 { return float64(g.Delivered) })
-	group(counter, "zbus_group_redelivered_messages_total", "Deliveries that were repeated.", func(g *groupFigures) float64 { return float64(g.Redelivered) })
-	group(counter, "zbus_group_dead_messages_total", "Dead letters stored, of messages that were delivered too often.", func(g *groupFigures) float64 { return float64(g.Dead) })
-	group(counter, "zbus_group_damaged_messages_total", "Messages not delivered because they are damaged or missing.", func(g *groupFigures) float64 { return float64(g.Damaged) })
-	group(counter, "zbus_group_ack_timeouts_total", "Deliveries that were not acked in time.", func(g *groupFigures) float64 { return float64(g.Timeouts) })
-	group(gauge, "zbus_group_lag_messages", "Messages that pass the filter and have still to be settled; see zbus_group_lag_estimated.", func(g *groupFigures) float64 { return float64(g.lag.Messages) })
-	group(gauge, "zbus_group_lag_estimated", "1 while zbus_group_lag_messages is scaled up from a part that was counted.", func(g *groupFigures) float64 { return truth(!g.lag.Exact) })
-	group(gauge, "zbus_group_oldest_seconds", "Age of the next message to settle; 0 when there is none.", func(g *groupFigures) float64 { return g.lag.Seconds })
-	group(gauge, "zbus_group_in_flight_messages", "Deliveries that wait for their ack.", func(g *groupFigures) float64 { return float64(g.InFlight) })
-	group(gauge, "zbus_group_unburied_messages", "Messages that were delivered too often and whose dead letters are not stored yet.", func(g *groupFigures) float64 { return float64(g.DeadLetters.Waiting) })
-	group(gauge, "zbus_group_consumers", "Consumers.", func(g *groupFigures) float64 { return float64(len(g.Consumers)) })
 	return c
 }
 
@@ -183,12 +164,6 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 	for _, f := range c.all {
 		out <- f.desc
 	}
-	for _, f := range c.topics {
-		out <- f.desc
-	}
-	for _, f := range c.groups {
-		out <- f.desc
-	}
 }
 
 // Collect is part of prometheus.Collector.
@@ -202,16 +177,5 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	}
 	for _, f := range c.all {
 		out <- prometheus.MustNewConstMetric(f.desc, f.kind, f.read())
-	}
-	for _, t := range c.broker.Topics() {
-		for _, f := range c.topics {
-			out <- prometheus.MustNewConstMetric(f.desc, f.kind, f.read(t), t.Name())
-		}
-		for _, g := range t.Groups() {
-			figures := &groupFigures{GroupInfo: g.Info(), GroupCounts: g.Counts(), lag: c.stats.Lag(g)}
-			for _, f := range c.groups {
-				out <- prometheus.MustNewConstMetric(f.desc, f.kind, f.read(figures), t.Name(), g.Name())
-			}
-		}
 	}
 }
