@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 )
 
 // checked is a transport that lets nothing pass that the contract does not allow,
@@ -80,6 +81,8 @@ func (c checked) judge(o *operation, req *http.Request, resp *http.Response, sta
 	switch failed := resp.StatusCode >= 400; {
 	case err != nil:
 		return err
+	case slices.Contains(before, resp.StatusCode) && !o.lists(resp.StatusCode):
+		return fmt.Errorf("%s: the contract does not name %d", o.id, resp.StatusCode)
 	case failed != (kind == "application/problem+json"):
 		return fmt.Errorf("%s: %d with a body of type %q", o.id, resp.StatusCode, kind)
 	case resp.StatusCode >= 500 && resp.StatusCode != http.StatusServiceUnavailable:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -134,4 +135,24 @@ func (b *instance) raw(t testing.TB, text string) string {
 		t.Errorf("%q, then %v", answer, err)
 	}
 	return string(answer)
+}
+
+// The document names what each operation may be refused with before it sees the request, and each
+// that takes a body does refuse one that is too large, or of a type that nobody reads.
+func TestEveryOperationNamesWhatItIsRefusedWith(t *testing.T) {
+	c := start(t, func(cfg *config.Config) { cfg.MaxBody = 1 << 10 }).client(t)
+	hole := regexp.MustCompile(`\{[^}]*\}`)
+	for _, o := range theContract().operations {
+		for _, status := range before {
+			if needsBody := status == 413 || status == 415; o.lists(status) != (o.sends || !needsBody) {
+				t.Errorf("%s: the contract names %d: %v", o.id, status, o.lists(status))
+			}
+		}
+		if !o.sends {
+			continue
+		}
+		path := hole.ReplaceAllString(o.template, "1")
+		c.do(o.method, path, anyway, rawJSON("{}"), header{"Content-Type", "image/png"}).refused(415, "invalid", "image/png")
+		c.do(o.method, path, anyway, rawJSON(strings.Repeat(" ", 4<<10)+"{}")).refused(413, "too_large")
+	}
 }

@@ -42,8 +42,8 @@ func TestMemoryLoads(t *testing.T) {
 	if full {
 		sizes = append(sizes, 512<<20)
 	}
-	for _, load := range memoryLoads() {
-		for _, size := range sizes {
+	for _, size := range sizes {
+		for _, load := range memoryLoads() {
 			t.Run(fmt.Sprintf("%s/%dMiB", load.name, size>>20), func(t *testing.T) { load.run(t, size, full) })
 		}
 	}
@@ -140,7 +140,7 @@ func (p *process) next(topic string) int64 {
 func memoryLoads() []memoryLoad {
 	stuck := func(clients int, request func(p *process) string) func(*process, bool, <-chan struct{}) {
 		return func(p *process, full bool, stop <-chan struct{}) {
-			p.stuckRequests(clients, request(p), stop, scaled(full, 10, 30))
+			p.stuckRequests(clients, request(p), stop, scaled(full, 10, 15))
 		}
 	}
 	get := func(path string) func(p *process) string {
@@ -175,7 +175,7 @@ func largeMessages(p *process, full bool) {
 // stuckOnes are consumers of these that do not read.
 func stuckOnes(p *process, full bool, stop <-chan struct{}) {
 	all := p.stuckConsumers(200)
-	<-wait(stop, scaled(full, 10, 60))
+	<-wait(stop, scaled(full, 10, 30))
 	for _, c := range all {
 		_ = c.Close()
 	}
