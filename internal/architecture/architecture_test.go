@@ -70,7 +70,7 @@ var rules = map[string]rule{
 	"internal/stats": {ours: []string{"internal/broker", "internal/storage"}, never: []string{"net", "net/http", "database/sql"}},
 	"internal/metrics": {
 		ours:    []string{"internal/broker", "internal/condition", "internal/rpc", "internal/stats", "internal/storage"},
-		modules: []string{"github.com/prometheus/client_golang"},
+		modules: []string{"github.com/prometheus/client_golang", "github.com/prometheus/common"},
 		never:   []string{"database/sql"},
 	},
 	// Calls for who is no session.

@@ -5,10 +5,10 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 	"weak"
 
 	"github.com/rushmore/zbus-go/internal/storage"
-	"time"
 )
 
 // A consumer that settles later may go in between.
