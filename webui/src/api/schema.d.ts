@@ -1897,6 +1897,66 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
+        /** @description The path is not for this method, with `Allow`; nothing was done. */
+        WrongMethod: {
+            headers: {
+                /** @description The methods that it is for. */
+                Allow: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The body, as it is or unzipped, or a message in it is larger than allowed, or never fits into memory. Nothing was done, but for what `stored` says. */
+        TooLarge: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description The body is of a media type, character set or encoding that is not read; nothing was done. */
+        WrongType: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description `Host` is another server's, and the connection ends; nothing was done. */
+        WrongHost: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description A limit on connections of an address, sockets, topics or groups; nothing was done. Before a request was read it is plain text. */
+        TooMany: {
+            headers: {
+                /** @description Seconds. */
+                "Retry-After"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
+        /** @description There is no memory for it at the moment, or the server stops; of calls, no provider. Nothing was done, but for what `stored` says. Before a request was read it is plain text. */
+        NoRoom: {
+            headers: {
+                /** @description Seconds. */
+                "Retry-After"?: string;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/problem+json": components["schemas"]["Problem"];
+            };
+        };
         /** @description The topic as it is now. */
         TopicNow: {
             headers: {
@@ -1973,6 +2033,10 @@ export interface operations {
                     "application/json": components["schemas"]["Server"];
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -1997,6 +2061,10 @@ export interface operations {
                     };
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2020,6 +2088,10 @@ export interface operations {
                     };
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2043,6 +2115,10 @@ export interface operations {
                     "application/json": components["schemas"]["Stats"];
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2097,6 +2173,10 @@ export interface operations {
                     };
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2124,6 +2204,12 @@ export interface operations {
                     "application/json": components["schemas"]["Topic"];
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["WrongType"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2149,6 +2235,10 @@ export interface operations {
                     "application/json": components["schemas"]["Topic"];
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2174,6 +2264,10 @@ export interface operations {
                 };
                 content?: never;
             };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2206,6 +2300,12 @@ export interface operations {
                     "application/json": components["schemas"]["Topic"];
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["WrongType"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2225,6 +2325,10 @@ export interface operations {
         requestBody?: never;
         responses: {
             200: components["responses"]["TopicNow"];
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2244,6 +2348,10 @@ export interface operations {
         requestBody?: never;
         responses: {
             200: components["responses"]["TopicNow"];
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2263,6 +2371,10 @@ export interface operations {
         requestBody?: never;
         responses: {
             200: components["responses"]["TopicNow"];
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2279,6 +2391,10 @@ export interface operations {
         requestBody?: never;
         responses: {
             200: components["responses"]["TopicNow"];
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2333,6 +2449,10 @@ export interface operations {
                     };
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2371,6 +2491,12 @@ export interface operations {
                     "application/json": components["schemas"]["Published"];
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["WrongType"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2396,6 +2522,10 @@ export interface operations {
                     "application/json": components["schemas"]["Message"];
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2433,6 +2563,10 @@ export interface operations {
                     };
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2465,6 +2599,10 @@ export interface operations {
                     };
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2493,6 +2631,12 @@ export interface operations {
                     "application/json": components["schemas"]["FilterReport"];
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["WrongType"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2523,6 +2667,10 @@ export interface operations {
                     "text/event-stream": string;
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2556,6 +2704,10 @@ export interface operations {
                     };
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2580,6 +2732,10 @@ export interface operations {
                     "application/json": components["schemas"]["Service"];
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2612,6 +2768,12 @@ export interface operations {
                     "application/json": components["schemas"]["CallAnswer"];
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["WrongType"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2647,6 +2809,12 @@ export interface operations {
                     "application/json": unknown;
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["WrongType"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2681,6 +2849,10 @@ export interface operations {
                     };
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2711,6 +2883,12 @@ export interface operations {
                     "application/json": components["schemas"]["Group"];
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["WrongType"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2738,6 +2916,10 @@ export interface operations {
                     "application/json": components["schemas"]["Group"];
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2765,6 +2947,10 @@ export interface operations {
                 };
                 content?: never;
             };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2799,6 +2985,12 @@ export interface operations {
                     "application/json": components["schemas"]["Group"];
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["WrongType"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2831,6 +3023,12 @@ export interface operations {
                     };
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["WrongType"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2853,6 +3051,12 @@ export interface operations {
         };
         responses: {
             200: components["responses"]["Settled"];
+            405: components["responses"]["WrongMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["WrongType"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2875,6 +3079,12 @@ export interface operations {
         };
         responses: {
             200: components["responses"]["Settled"];
+            405: components["responses"]["WrongMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["WrongType"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2897,6 +3107,12 @@ export interface operations {
         };
         responses: {
             200: components["responses"]["Settled"];
+            405: components["responses"]["WrongMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["WrongType"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2927,6 +3143,12 @@ export interface operations {
                     "application/json": components["schemas"]["Plan"];
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["WrongType"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2950,6 +3172,10 @@ export interface operations {
                     "application/json": components["schemas"]["Plan"];
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -2977,6 +3203,7 @@ export interface operations {
                     "application/json": components["schemas"]["Moved"];
                 };
             };
+            405: components["responses"]["WrongMethod"];
             /** @description The group moved meanwhile, as when this plan was applied before; `plan` is a fresh plan for the same place, if that is still there. Look at it and apply that. */
             409: {
                 headers: {
@@ -2986,6 +3213,11 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["WrongType"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -3023,6 +3255,10 @@ export interface operations {
                     };
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -3051,6 +3287,12 @@ export interface operations {
                     "application/json": components["schemas"]["Moved"];
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["WrongType"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -3076,6 +3318,12 @@ export interface operations {
                     "application/json": components["schemas"]["TransactionResult"];
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["WrongType"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -3108,6 +3356,10 @@ export interface operations {
                     };
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -3137,6 +3389,10 @@ export interface operations {
                     };
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -3160,6 +3416,10 @@ export interface operations {
                 };
                 content?: never;
             };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -3192,6 +3452,10 @@ export interface operations {
                     };
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -3213,6 +3477,10 @@ export interface operations {
                     "application/json": components["schemas"]["Definitions"];
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -3241,6 +3509,12 @@ export interface operations {
                     "application/json": components["schemas"]["ImportReport"];
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["WrongType"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
@@ -3264,6 +3538,10 @@ export interface operations {
                     "application/vnd.sqlite3": string;
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
