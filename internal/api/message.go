@@ -83,13 +83,30 @@ func MessageOf(r *storage.Record, limit int) Message {
 		body, cut = trim(body, limit), true
 	}
 	m.Truncated = optional(cut)
-	if utf8.Valid(body) {
+	if utf8.Valid(body) && !swells(body) {
 		m.Body = new(string)
 		*m.Body = string(body)
 	} else {
 		m.BodyBase64 = &body
 	}
 	return m
+}
+
+// swells reports whether a large text takes more than twice as much as JSON, which writes each
+// control character and each of <, > and & in six bytes: nobody reads that, and it may be more than
+// there is memory for.
+func swells(body []byte) bool {
+	const large = 1 << 20
+	if len(body) <= large {
+		return false
+	}
+	escapes := 0
+	for _, b := range body {
+		if b < ' ' && b != '\n' && b != '\r' && b != '\t' || b == '<' || b == '>' || b == '&' {
+			escapes++
+		}
+	}
+	return escapes*5 > len(body)
 }
 
 // trim cuts a body to at most n bytes, and not in the middle of a character.

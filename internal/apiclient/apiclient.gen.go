@@ -735,7 +735,7 @@ type DelayedHandles struct {
 type Delivery struct {
 	Body *string `json:"body,omitempty"`
 
-	// BodyBase64 Instead of `body` when that is not UTF-8.
+	// BodyBase64 Instead of `body` when that is not UTF-8, or has more than 1 MiB that JSON would double.
 	BodyBase64 *[]byte `json:"bodyBase64,omitempty"`
 
 	// Damaged True when what is stored is not what was written; there is no body then.
@@ -1152,7 +1152,7 @@ type MatterLevel string
 type Message struct {
 	Body *string `json:"body,omitempty"`
 
-	// BodyBase64 Instead of `body` when that is not UTF-8.
+	// BodyBase64 Instead of `body` when that is not UTF-8, or has more than 1 MiB that JSON would double.
 	BodyBase64 *[]byte `json:"bodyBase64,omitempty"`
 
 	// Damaged True when what is stored is not what was written; there is no body then.

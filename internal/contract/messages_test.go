@@ -3,6 +3,7 @@ package contract
 import (
 	"bytes"
 	"encoding/base64"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -302,5 +303,20 @@ func TestPageWithTheFatesOfManyGroupsIsCut(t *testing.T) {
 	one := c.get("/topics/T/messages" + query("fates", "true", "limit", "10"))
 	if n := len(one.list("messages")); n != 10 {
 		t.Errorf("%d messages, want 10", n)
+	}
+}
+
+// A large body of control characters would be six times as large as text.
+func TestALargeBodyThatSwellsAsTextIsBase64(t *testing.T) {
+	c := startClient(t)
+	c.post("/topics", object{"name": "T"}).want(201)
+	for _, body := range [][]byte{make([]byte, 2<<20), bytes.Repeat([]byte("<"), 2<<20), bytes.Repeat([]byte("x<\n"), 1<<20), make([]byte, 1<<20)} {
+		c.post("/topics/T/messages", object{"bodyBase64": body}).want(201)
+	}
+	for offset, want := range []string{"bodyBase64", "bodyBase64", "bodyBase64", "body"} {
+		r := c.get(fmt.Sprint("/topics/T/messages/", offset))
+		if _, ok := r.value.(map[string]any)[want]; !ok {
+			t.Errorf("message %d has no %s", offset, want)
+		}
 	}
 }

@@ -1336,7 +1336,7 @@ export interface components {
             body?: string;
             /**
              * Format: byte
-             * @description Instead of `body` when that is not UTF-8.
+             * @description Instead of `body` when that is not UTF-8, or has more than 1 MiB that JSON would double.
              */
             bodyBase64?: string;
             /** @description True when only the beginning of the body is here, as in lists: get the message by its offset. */
