@@ -2140,6 +2140,10 @@ export interface operations {
                     "application/json": components["schemas"]["Attention"];
                 };
             };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
             default: components["responses"]["Problem"];
         };
     };
