@@ -153,6 +153,25 @@ describe.skipIf(!there)('topics and messages', () => {
     await done();
   });
 
+  it('finds a message by its id from any page', async () => {
+    for (const name of ['deep.a', 'deep.b', 'deep.c']) await broker.call('POST', '/topics', { name });
+    await broker.publish('deep.b', [{ body: 'x' }, { id: 'order-41207-paid', body: 'the one' }, { body: 'y' }]);
+    await go(page, broker.url, '#/audit');
+    const ask = async (id: string) => {
+      await page.keyboard.press('Control+k');
+      await page.getByRole('combobox').fill(id);
+      await page.getByRole('option').filter({ hasText: 'in any topic' }).click();
+    };
+    await ask('order-99999-paid');
+    await page.getByText('No topic has a message with the id order-99999-paid.').waitFor();
+    await ask('order-41207-paid');
+    await page.getByRole('heading', { name: '#1', exact: true }).waitFor();
+    await page.getByRole('group', { name: 'Body', exact: true }).getByText('the one').waitFor();
+    expect(await page.evaluate(() => location.hash)).toContain('#/topics/deep.b/messages');
+    view.clean();
+    await view.context.close();
+  });
+
   it('offers nothing for a topic that does not exist', async () => {
     await go(page, broker.url, '#/topics/no-such-topic/messages');
     await page.getByText('There is no topic no-such-topic.').waitFor();

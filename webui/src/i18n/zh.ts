@@ -766,4 +766,6 @@ export const zh: Record<string, string> = {
   'No WebSocket gets through, so that figures come every five seconds and messages are not followed.': 'WebSocket 无法通过，因此数据每五秒更新一次，也无法跟踪消息。',
   'The broker does not know this page as {origin}: start it with --public-url {origin}.': '服务器不认识以 {origin} 打开的本页：请用 --public-url {origin} 启动。',
   'A proxy on the way has to pass Upgrade on.': '途中的代理必须转发 Upgrade。',
+  'No topic has a message with the id {id}.': '没有主题含有 id 为 {id} 的消息。',
+  'in any topic': '任意主题',
 };

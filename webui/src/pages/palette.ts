@@ -69,10 +69,12 @@ function places(source: Source, q: string): Entry[] {
   return [];
 }
 
-// Any word may be the id of a message; what does not look like one is offered last.
+// Any word may be the id of a message, in the topic that is open or in any; what does not
+// look like one is offered last.
 function ids(source: Source, q: string): Entry[] {
-  if (!source.here || q.length < 6 || /\s/.test(q)) return [];
-  return [{ kind: 'id', label: q, hint: source.here, path: ['topics', source.here, 'messages'], query: { id: q } }];
+  if (q.length < 6 || /\s/.test(q)) return [];
+  const anywhere: Entry = { kind: 'id', label: q, hint: '*', action: 'find', query: { id: q } };
+  return source.here ? [{ kind: 'id', label: q, hint: source.here, path: ['topics', source.here, 'messages'], query: { id: q } }, anywhere] : [anywhere];
 }
 
 /** looksLikeID knows ids as the broker and most clients generate them. */
