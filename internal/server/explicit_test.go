@@ -257,8 +257,8 @@ func TestAPausedGroupHoldsUntilItIsResumed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if resp.Body.Close(); resp.StatusCode != http.StatusOK {
-		t.Fatalf("resume: %s", resp.Status)
+	if err := resp.Body.Close(); err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("resume: %s, %v", resp.Status, err)
 	}
 	c.recv().want(t, 200, "m").header(t, "id", "1")
 	// The mask of a topic pauses nothing.
