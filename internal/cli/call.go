@@ -17,7 +17,11 @@ type calling struct {
 	params, body string
 	hasBody      bool
 	timeout      duration
+	wait         duration
 }
+
+// waitPause is how long a call that waits for its service leaves the broker alone.
+const waitPause = 50 * time.Millisecond
 
 // callCommand is the verb that calls a method of a service.
 func (a *app) callCommand() *cobra.Command {
@@ -32,6 +36,7 @@ func (a *app) callCommand() *cobra.Command {
 			"of this topic, 75 when there is no answer in time, 76 when nobody knows whether it ran.",
 		Example: "  zbus call shop price pizza 2\n" +
 			"  zbus call shop order '{\"item\": \"pizza\", \"count\": 2}' --timeout 30s\n" +
+			"  zbus serve-rpc shop --echo & zbus call shop price --wait 5s\n" +
 			"  echo '[\"pizza\", 2]' | zbus call shop price --params -\n" +
 			"  zbus call shop --body '{\"method\": \"price\", \"params\": [\"pizza\", 2]}'",
 	}
@@ -43,6 +48,7 @@ func (a *app) callCommand() *cobra.Command {
 	f.SortFlags = false
 	f.StringVar(&o.params, "params", "", "read the parameters, a JSON array or one value, from this `FILE`, or - for standard input")
 	f.Var(&o.timeout, "timeout", "how long to wait for the answer")
+	f.Var(&o.wait, "wait", "how long to wait before that for the topic and its first provider")
 	f.StringVar(&o.body, "body", "", "send this `TEXT` as it is, and print the answer as it is; - is standard input")
 	f.BoolVar(&a.json, "json", false, "print a text, too, as JSON")
 	a.rawFlag(f)
@@ -62,23 +68,23 @@ func (i *invocation) call(ctx context.Context, o *calling) error {
 		return err
 	}
 	defer c.Close()
-	ctx, cancel := context.WithTimeout(ctx, o.timeout.Duration)
-	defer cancel()
 	topic, method := i.args[0], ""
 	if len(i.args) > 1 {
 		method = i.args[1]
 	}
-	info, err := c.QueryTopic(ctx, topic)
-	switch {
-	case err != nil:
-		return hint(err, "see zbus topic list, or start a service with zbus serve-rpc %s", topic)
-	case !info.RPC: // the broker would store the call as a message
-		return usage("call: topic %s is not for calls: see zbus produce, or start a service with zbus serve-rpc under another name", topic)
-	case o.hasBody:
-		return i.request(ctx, c, topic, o.body)
+	if err := o.served(ctx, func() error { return i.forCalls(ctx, c, topic) }); err != nil {
+		return err
+	}
+	if o.hasBody {
+		return i.request(ctx, c, topic, o)
 	}
 	var result json.RawMessage
-	if err := c.Call(ctx, topic, method, &result, params...); err != nil {
+	err = o.served(ctx, func() error {
+		ctx, cancel := context.WithTimeout(ctx, o.timeout.Duration)
+		defer cancel()
+		return c.Call(ctx, topic, method, &result, params...)
+	})
+	if err != nil {
 		return callError(err, topic)
 	}
 	var words string
@@ -90,6 +96,37 @@ func (i *invocation) call(ctx context.Context, o *calling) error {
 		result = json.RawMessage("null")
 	}
 	return i.printJSON(result)
+}
+
+// served tries again, for as long as is to be waited, while there is no topic or nothing
+// that takes calls. The call did not run then.
+func (o *calling) served(ctx context.Context, try func() error) error {
+	for began := time.Now(); ; {
+		err := try()
+		var answer *zbus.CallError
+		early := !errors.As(err, &answer) && (errors.Is(err, zbus.ErrNotFound) || errors.Is(err, zbus.ErrUnavailable))
+		if !early || time.Since(began) >= o.wait.Duration {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(waitPause):
+		}
+	}
+}
+
+// forCalls checks that a topic is one for calls: the broker would store the call as a
+// message.
+func (i *invocation) forCalls(ctx context.Context, c *zbus.Client, topic string) error {
+	info, err := c.QueryTopic(ctx, topic)
+	if err != nil {
+		return hint(err, "see zbus topic list, or start a service with zbus serve-rpc %s", topic)
+	}
+	if !info.RPC {
+		return usage("call: topic %s is not for calls: see zbus produce, or start a service with zbus serve-rpc under another name", topic)
+	}
+	return nil
 }
 
 // params reads the parameters of a call.
@@ -128,16 +165,22 @@ func (i *invocation) params(ctx context.Context, o *calling) (params []any, err 
 }
 
 // request sends a body as it is and prints the answer's.
-func (i *invocation) request(ctx context.Context, c *zbus.Client, topic, body string) error {
-	content := []byte(body)
-	if body == "-" {
+func (i *invocation) request(ctx context.Context, c *zbus.Client, topic string, o *calling) error {
+	content := []byte(o.body)
+	if o.body == "-" {
 		text, err := readAll(ctx, i.in)
 		if err != nil {
 			return err
 		}
 		content = text
 	}
-	resp, err := c.Request(ctx, topic, zbus.Message{Body: content})
+	var resp *zbus.Response
+	err := o.served(ctx, func() (err error) {
+		ctx, cancel := context.WithTimeout(ctx, o.timeout.Duration)
+		defer cancel()
+		resp, err = c.Request(ctx, topic, zbus.Message{Body: content})
+		return err
+	})
 	if err != nil {
 		return callError(err, topic)
 	}

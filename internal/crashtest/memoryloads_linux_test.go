@@ -153,11 +153,11 @@ func memoryLoads() []memoryLoad {
 	command := func(*process) string { return "GET / HTTP/1.1\r\ncmd: server\r\n\r\n" }
 	return []memoryLoad{
 		{"stuck-consumers", "200 consumers that do not read their messages of 1 MB", largeMessages, stuckOnes},
-		{"server-info", "20 clients that do not read `server` of 30,000 topics", many, stuck(20, command)},
-		{"server-page", "20 clients that do not read `GET /server` with 30,000 topics", many, stuck(20, get("/server"))},
-		{"metrics", "20 clients that do not read `GET /metrics` with 30,000 topics", many, stuck(20, get("/metrics"))},
-		{"topic-list", "20 clients that do not read a list of 30,000 topics", many, stuck(20, get("/api/v1/topics"))},
-		{"definitions-out", "20 clients that do not read an export of 30,000 topics", many, stuck(20, get("/api/v1/definitions"))},
+		{"server-info", "20 clients that do not read `server` of up to 30,000 topics", many, stuck(20, command)},
+		{"server-page", "20 clients that do not read `GET /server` with up to 30,000 topics", many, stuck(20, get("/server"))},
+		{"metrics", "20 clients that do not read `GET /metrics` with up to 30,000 topics", many, stuck(20, get("/metrics"))},
+		{"topic-list", "20 clients that do not read a list of up to 30,000 topics", many, stuck(20, get("/api/v1/topics"))},
+		{"definitions-out", "20 clients that do not read an export of up to 30,000 topics", many, stuck(20, get("/api/v1/definitions"))},
 		{"slow-readers", "100 clients that do not read a message of 15 MB", func(p *process, _ bool) { p.publishLarge(15 << 20) }, stuck(100, get("/api/v1/topics/"+topic+"/messages/0"))},
 		{"definitions-in", "4 imports of 200,000 topics", nothing, manyDefinitions},
 		{"arrays", "4 bodies of 15 MB in which all is `{}`", nothing, emptyObjects},

@@ -9,7 +9,7 @@ import (
 const reservedFiles = 64
 
 // connectionBytes is what a connection takes that does nothing, with what the collector adds.
-const connectionBytes = 32 << 10
+const connectionBytes = 48 << 10
 
 // maxConnections is how many connections there may be: what is set, or else as many as there
 // are files and memory for.
