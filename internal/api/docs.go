@@ -156,7 +156,7 @@ func renderDocs(text string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := template.New("docs").Funcs(template.FuncMap{"prose": prose}).Parse(docsTemplate)
+	t, err := template.New("docs").Funcs(template.FuncMap{"prose": prose, "words": words}).Parse(docsTemplate)
 	if err != nil {
 		return nil, err
 	}
@@ -245,14 +245,27 @@ func (s schema) Members() (list []member, err error) {
 	return list, err
 }
 
-// prose turns paragraphs, `code` and **bold** into HTML.
+// Own lists the members of an object that is described in place, and is no part of
+// others.
+func (s schema) Own() ([]member, error) {
+	if s.Ref != "" || len(s.AllOf) > 0 {
+		return nil, nil
+	}
+	return s.Members()
+}
+
+// prose turns paragraphs of words into HTML.
 func prose(text string) template.HTML {
 	var b strings.Builder
 	for paragraph := range strings.SplitSeq(strings.TrimSpace(text), "\n\n") {
-		escaped := template.HTMLEscapeString(paragraph)
-		b.WriteString("<p>" + between(between(escaped, "**", "strong"), "`", "code") + "</p>")
+		b.WriteString("<p>" + string(words(paragraph)) + "</p>")
 	}
 	return template.HTML(b.String())
+}
+
+// words turns a text with `code` and **bold** into HTML.
+func words(text string) template.HTML {
+	return template.HTML(between(between(template.HTMLEscapeString(text), "**", "strong"), "`", "code"))
 }
 
 // between puts what stands between two marks into an element.

@@ -168,6 +168,9 @@ func TestUnknownMemberIsRefusedWithTheOneThatWasMeant(t *testing.T) {
 	}
 }
 
+// inline finds the first member of each object that an operation describes in place.
+var inline = regexp.MustCompile(`\n {14,}properties:\n +([A-Za-z]+):`)
+
 // links finds what a page would load or go to.
 var links = regexp.MustCompile(`<[a-z]+[^>]*\s(?:src|href|action|srcset|data)="([^"]*)"`)
 
@@ -180,6 +183,14 @@ func TestDocumentationIsAPageThatLoadsNothingFromElsewhere(t *testing.T) {
 	for _, o := range theContract().operations {
 		if !strings.Contains(page, o.id) {
 			t.Errorf("operation %s is not mentioned", o.id)
+		}
+	}
+	if i := strings.IndexByte(page, '`'); i >= 0 {
+		t.Errorf("a mark of the text is shown: %q", page[max(0, i-60):min(len(page), i+60)])
+	}
+	for _, name := range inline.FindAllStringSubmatch(zbus.OpenAPI(), -1) {
+		if !strings.Contains(page, "<code>"+name[1]+"</code>") {
+			t.Errorf("the member %q of an object that is described in place is not shown", name[1])
 		}
 	}
 	loaded := map[string]bool{}
