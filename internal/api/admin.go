@@ -16,7 +16,7 @@ import (
 // ServerOf describes this server.
 func ServerOf(info ServerInfo, b *broker.Broker, s *stats.Sampler) Server {
 	d := Server{
-		Address: info.Address, Tls: &info.TLS, PublicUrls: optionalList(info.PublicURLs), Version: info.Version, Durability: ServerDurability(info.Durability),
+		Address: info.Address, Tls: &info.TLS, PublicUrls: optionalList(info.PublicURLs), Version: info.Version, Durability: ServerDurability(info.Durability), MaxBody: ref(info.MaxBody),
 		Started: info.Started.UTC().Truncate(time.Millisecond), Uptime: time.Since(info.Started).Milliseconds(), Live: true,
 		Connections: int(info.Connections), Database: count(info.Database), Memory: count(info.Memory),
 	}

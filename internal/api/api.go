@@ -70,6 +70,7 @@ type ServerInfo struct {
 	Address     string
 	TLS         bool
 	PublicURLs  []string // origins
+	MaxBody     int64    // bytes of a message
 	Version     string
 	Durability  string
 	Started     time.Time

@@ -1582,6 +1582,9 @@ type Server struct {
 	// Live Whether it is known to be up.
 	Live bool `json:"live"`
 
+	// MaxBody The most bytes that the body of a message may have.
+	MaxBody *int64 `json:"maxBody,omitempty"`
+
 	// Memory Resident bytes of the process.
 	//
 	// Examples: 1204551

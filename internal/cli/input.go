@@ -23,7 +23,6 @@ type source struct {
 	file string // empty when there is but one
 	line int    // from 1; 0 when there are no lines
 	n    int64  // of all messages, in the order in which they were read
-	size int    // of the body, if that matters
 }
 
 // String is what stands before an error.

@@ -24,6 +24,7 @@ type producing struct {
 	create, quiet bool
 	once          bool
 	window        int
+	most          int64 // bytes of a body; 0: not known
 }
 
 // produceCommand is the verb that publishes.
@@ -97,7 +98,7 @@ func (i *invocation) produce(ctx context.Context, p *producing) error {
 	if err != nil {
 		return err
 	}
-	if err := i.ready(ctx, p.create); err != nil {
+	if p.most, err = i.ready(ctx, p.create); err != nil {
 		return err
 	}
 	t := &tally{start: time.Now()}
@@ -106,6 +107,13 @@ func (i *invocation) produce(ctx context.Context, p *producing) error {
 		return err
 	}
 	defer end()
+	publish := to.publish
+	to.publish = func(ctx context.Context, m zbus.Message, at source) error {
+		if n := int64(len(m.Body)); p.most > 0 && n > p.most {
+			return &failure{fmt.Sprintf("%sthe body has %s: the broker takes at most %s (--max-body); it and what follows are not stored", at, size(format(n)), size(format(p.most))), zbus.ErrTooLarge}
+		}
+		return publish(ctx, m, at)
+	}
 	shown := func() {}
 	if !p.quiet && isTerminal(i.err) && !(isTerminal(i.in) && len(p.files) == 0) {
 		shown = t.show(i.err)
@@ -232,26 +240,31 @@ func (i *invocation) summary(p *producing, t *tally, stopped error) error {
 	return t.failure()
 }
 
-// ready makes sure of the topic, so that nobody types messages for one that is not
-// there.
-func (i *invocation) ready(ctx context.Context, create bool) error {
+// ready makes sure of the topic, so that nobody types messages for one that does not
+// exist, and asks how large a body may be; 0: the broker does not say.
+func (i *invocation) ready(ctx context.Context, create bool) (most int64, err error) {
 	c, err := i.api()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	topic := i.args[0]
 	t, err := decode[apiclient.Topic](c.answer(c.GetTopic(ctx, topic)))
 	switch {
 	case err == nil:
-		return carriesMessages(&t.value)
-	case !errors.Is(err, zbus.ErrNotFound):
-		return err
-	case !create:
-		return hint(err, "add --create, or make it with zbus topic create %s", topic)
+		err = carriesMessages(&t.value)
+	case errors.Is(err, zbus.ErrNotFound) && !create:
+		err = hint(err, "add --create, or create it with zbus topic create %s", topic)
+	case errors.Is(err, zbus.ErrNotFound):
+		if _, err = c.answer(c.CreateTopic(ctx, apiclient.NewTopic{Name: topic})); errors.Is(err, zbus.ErrExists) {
+			err = nil // created by another client since
+		}
 	}
-	_, err = c.answer(c.CreateTopic(ctx, apiclient.NewTopic{Name: topic}))
-	if errors.Is(err, zbus.ErrExists) {
-		return nil // made by somebody else meanwhile
+	if err != nil {
+		return 0, err
 	}
-	return err
+	server, err := decode[apiclient.Server](c.answer(c.GetServer(ctx)))
+	if err != nil || server.value.MaxBody == nil {
+		return 0, err
+	}
+	return *server.value.MaxBody, nil
 }

@@ -39,7 +39,7 @@ const listed = 1 << 16
 func (t *tally) publish(ctx context.Context, c *zbus.Client, topic string, m zbus.Message, at source) error {
 	t.under.Add(1)
 	t.begun++
-	at.n, at.size = t.begun, len(m.Body)
+	at.n = t.begun
 	done := func(err error) {
 		defer t.under.Done()
 		t.outcome(err, at)
@@ -95,18 +95,11 @@ func (t *tally) failure() error {
 		what = append(what, counted(format(t.unknown), "message is", "messages are")+" perhaps stored and perhaps not")
 	}
 	text := t.firstAt.String() + err.Error() + "; " + strings.Join(what, ", ")
-	if t.firstAt.size > usualLimit {
-		text += fmt.Sprintf(" (it has %s; a broker takes 16 MiB unless its --max-body says otherwise)", size(format(int64(t.firstAt.size))))
-	}
 	if len(t.lines) > 1 {
 		text += ": " + t.ranges()
 	}
 	return &failure{text, t.first}
 }
-
-// usualLimit is the largest body that a broker takes unless it is set otherwise. It may
-// close the connection on a larger one before that was sent.
-const usualLimit = 16 << 20
 
 // ranges lists the lines that failed. Called with mu held.
 func (t *tally) ranges() string {

@@ -63,7 +63,7 @@ func (p *parts) info(cfg config.Config, version Version) func() api.ServerInfo {
 	address := cfg.Advertised(p.listeners[0].Addr())
 	return func() api.ServerInfo {
 		return api.ServerInfo{
-			Address: address, TLS: cfg.TLS(), PublicURLs: site(cfg).Public, Version: string(version), Durability: string(cfg.Durability),
+			Address: address, TLS: cfg.TLS(), PublicURLs: site(cfg).Public, MaxBody: cfg.MaxBody, Version: string(version), Durability: string(cfg.Durability),
 			Started: started, Connections: p.server.Connections(),
 			Conditions: p.board.List(), Backup: p.backupState(), Scrub: p.scrubbed(),
 			Database: databaseSize(cfg.Data), DiskFree: diskFree(cfg.Data), Space: p.space(), Memory: residentMemory(),

@@ -1645,6 +1645,11 @@ export interface components {
             version: string;
             /** @enum {string} */
             durability: "fsync" | "relaxed";
+            /**
+             * Format: int64
+             * @description The most bytes that the body of a message may have.
+             */
+            maxBody?: number;
             /** Format: date-time */
             started: string;
             /** Format: int64 */
