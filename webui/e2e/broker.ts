@@ -25,8 +25,8 @@ export class Broker {
   readonly #dir = mkdtempSync(join(tmpdir(), 'zbus-e2e-'));
   #address = '127.0.0.1:0';
 
-  async start() {
-    const child = spawn(binary(), ['--listen', this.#address, '--data', this.#dir], { stdio: ['ignore', 'pipe', 'pipe'] });
+  async start(...flags: string[]) {
+    const child = spawn(binary(), ['--listen', this.#address, '--data', this.#dir, ...flags], { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#process = child;
     let said = '';
     this.url = await new Promise<string>((found, failed) => {

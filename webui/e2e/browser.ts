@@ -30,8 +30,8 @@ export interface Look {
   language?: string;
 }
 
-export async function launch(): Promise<Browser> {
-  return chromium.launch({ executablePath: path, args: ['--no-sandbox', '--disable-gpu', '--force-color-profile=srgb', '--hide-scrollbars'] });
+export async function launch(...flags: string[]): Promise<Browser> {
+  return chromium.launch({ executablePath: path, args: [...flags, '--no-sandbox', '--disable-gpu', '--force-color-profile=srgb', '--hide-scrollbars'] });
 }
 
 export async function open(browser: Browser, origin: string, look: Look = {}): Promise<View> {
