@@ -52,9 +52,11 @@ describe('times', () => {
     ['2026-10-09T14:02:11+02:00', '2026-10-09T12:02:11.000Z'],
     ['1791554531000', '2026-10-09T14:02:11.000Z'],
     ['9:05', '2026-10-09T09:05:00.000Z'],
+    ['-30m', '2026-10-09T19:30:00.000Z'],
+    ['−2 H', '2026-10-09T18:00:00.000Z'],
     ['14:02:11.5', '2026-10-09T14:02:11.500Z'],
   ])('%s in UTC is %s', (text, iso) => expect(readTime(text, 'utc', Date.parse('2026-10-09T20:00:00Z'))).toBe(iso));
-  it.each(['', 'yesterday', '25:00', '2026-13-01', '123'])('%s is none', (text) => expect(readTime(text, 'utc')).toBeUndefined());
+  it.each(['', 'yesterday', '25:00', '2026-13-01', '123', '-30', '-30 weeks', '30m'])('%s is none', (text) => expect(readTime(text, 'utc')).toBeUndefined());
 });
 
 describe('shares', () => {

@@ -111,13 +111,23 @@ export function rfc3339(time: string | number | Date, zone: Zone): string {
   return p ? `${p.day}T${p.clock}.${p.ms}${p.offset}` : '';
 }
 
+const ago = /^[-−](\d{1,7})\s*([smhd])$/i;
+const seconds = { s: 1, m: 60, h: 3600, d: 86_400 };
+
+/** isAgo tells whether a text says how long ago, such as -30m. */
+export function isAgo(text: string): boolean {
+  return ago.test(text.trim());
+}
+
 /**
  * readTime understands what people type: RFC 3339, a date with or without a time in
- * the zone that is shown, a time of today, or milliseconds since 1970. Undefined when
- * it is none of these.
+ * the zone that is shown, a time of today, how long ago (-30m), or milliseconds since
+ * 1970. Undefined when it is none of these.
  */
 export function readTime(text: string, zone: Zone, now = Date.now()): string | undefined {
   const s = text.trim();
+  const back = ago.exec(s);
+  if (back) return new Date(now - Number(back[1]) * seconds[back[2]!.toLowerCase() as keyof typeof seconds] * 1000).toISOString();
   if (/^\d{11,14}$/.test(s)) return new Date(Number(s)).toISOString();
   let full = s.replace(' ', 'T');
   if (/^\d{1,2}:\d{2}(:\d{2}(\.\d{1,9})?)?$/.test(s)) {
