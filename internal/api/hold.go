@@ -6,12 +6,11 @@ import (
 	"net/http"
 
 	"github.com/rushmore/zbus-go/internal/broker"
-	"github.com/rushmore/zbus-go/internal/storage"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
-// answerCopies is how many times a message is in memory while an answer has it: as text,
-// as JSON, and as it was before that buffer grew.
+// answerCopies is how many times a message is in memory while an answer has it: as it was
+// read, as text, and as JSON. Large ones are written in pieces and take less.
 const answerCopies = 3
 
 // errNoRoom is why an answer is not put together.
@@ -34,43 +33,6 @@ func hold(w http.ResponseWriter, n int64) error {
 		w = inner.Unwrap()
 	}
 	return nil
-}
-
-// wholeMessage is the answer that has all of a message.
-type wholeMessage struct {
-	*handler
-	ctx    context.Context
-	topic  *broker.Topic
-	offset int64
-}
-
-// VisitGetMessageResponse writes the answer.
-func (m *wholeMessage) VisitGetMessageResponse(w http.ResponseWriter) error {
-	if err := m.reading.take(m.ctx); err != nil {
-		return err
-	}
-	rec, err := m.read(w)
-	m.reading.give()
-	if err != nil {
-		return err
-	}
-	fates, err := m.fates(m.ctx, m.topic, &Matcher{}, nil, true)
-	if err != nil {
-		return err
-	}
-	return GetMessage200JSONResponse(messageWith(rec, -1, fates)).VisitGetMessageResponse(w)
-}
-
-// read reads the message, unless there is no room for any.
-func (m *wholeMessage) read(w http.ResponseWriter) (*storage.Record, error) {
-	if err := hold(w, 0); err != nil { // it is full already
-		return nil, err
-	}
-	rec, err := m.topic.Message(m.ctx, m.offset)
-	if err != nil {
-		return nil, err
-	}
-	return rec, hold(w, rec.Size())
 }
 
 // Values of a decoded document take about valueBytes each, besides their text. Documents up

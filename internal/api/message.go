@@ -96,8 +96,7 @@ func MessageOf(r *storage.Record, limit int) Message {
 // control character and each of <, > and & in six bytes: nobody reads that, and it may be more than
 // there is memory for.
 func swells(body []byte) bool {
-	const large = 1 << 20
-	if len(body) <= large {
+	if len(body) <= largeBody {
 		return false
 	}
 	escapes := 0

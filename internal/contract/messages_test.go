@@ -320,3 +320,23 @@ func TestALargeBodyThatSwellsAsTextIsBase64(t *testing.T) {
 		}
 	}
 }
+
+// Large bodies are answered in pieces, which nothing shows.
+func TestALargeBodyComesWhole(t *testing.T) {
+	c := startClient(t)
+	c.post("/topics", object{"name": "T"}).want(201)
+	texts := []string{strings.Repeat("aä€😀\"\\\n", 150_000), strings.Repeat("€", 1<<20)}
+	for _, text := range texts {
+		c.post("/topics/T/messages", object{"body": text, "tag": "a", "headers": object{"trace": "7"}}).want(201)
+	}
+	raw := make([]byte, 1<<20+1)
+	for i := range raw {
+		raw[i] = byte(i * 7)
+	}
+	c.post("/topics/T/messages", object{"bodyBase64": raw}).want(201)
+	for offset, text := range texts {
+		c.get(fmt.Sprint("/topics/T/messages/", offset)).
+			is("body", text, "size", len(text), "tag", "a", "headers.trace", "7", "truncated", nil, "bodyBase64", nil)
+	}
+	c.get("/topics/T/messages/2").is("bodyBase64", base64.StdEncoding.EncodeToString(raw), "size", len(raw), "body", nil)
+}

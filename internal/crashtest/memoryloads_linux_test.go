@@ -22,6 +22,7 @@ type memoryLoad struct {
 	what    string // for the record
 	prepare func(p *process, full bool)
 	press   func(p *process, full bool, stop <-chan struct{}) // until it is over, or stop is closed
+	quick   bool                                              // it is part of a quick run
 }
 
 // The most that the process takes, as a share of --max-memory; what the system gives it; and
@@ -44,6 +45,9 @@ func TestMemoryLoads(t *testing.T) {
 	}
 	for _, size := range sizes {
 		for _, load := range memoryLoads() {
+			if !full && !load.quick {
+				continue
+			}
 			t.Run(fmt.Sprintf("%s/%dMiB", load.name, size>>20), func(t *testing.T) { load.run(t, size, full) })
 		}
 	}
@@ -152,17 +156,17 @@ func memoryLoads() []memoryLoad {
 	nothing := func(*process, bool) {}
 	command := func(*process) string { return "GET / HTTP/1.1\r\ncmd: server\r\n\r\n" }
 	return []memoryLoad{
-		{"stuck-consumers", "200 consumers that do not read their messages of 1 MB", largeMessages, stuckOnes},
-		{"server-info", "20 clients that do not read `server` of up to 30,000 topics", many, stuck(20, command)},
-		{"server-page", "20 clients that do not read `GET /server` with up to 30,000 topics", many, stuck(20, get("/server"))},
-		{"metrics", "20 clients that do not read `GET /metrics` with up to 30,000 topics", many, stuck(20, get("/metrics"))},
-		{"topic-list", "20 clients that do not read a list of up to 30,000 topics", many, stuck(20, get("/api/v1/topics"))},
-		{"definitions-out", "20 clients that do not read an export of up to 30,000 topics", many, stuck(20, get("/api/v1/definitions"))},
-		{"slow-readers", "100 clients that do not read a message of 15 MB", func(p *process, _ bool) { p.publishLarge(15 << 20) }, stuck(100, get("/api/v1/topics/"+topic+"/messages/0"))},
-		{"definitions-in", "4 imports of 200,000 topics", nothing, manyDefinitions},
-		{"arrays", "4 bodies of 15 MB in which all is `{}`", nothing, emptyObjects},
-		{"lagging-groups", "10,000 groups that lag behind, each after one message of 100 KB", laggingGroups, visitGroups},
-		{"idle-consumers", "3,000 consumers that got a message of 100 KB and stay connected", laggingGroups, crowdedGroups},
+		{"stuck-consumers", "200 consumers that do not read their messages of 1 MB", largeMessages, stuckOnes, true},
+		{"server-info", "20 clients that do not read `server` of up to 30,000 topics", many, stuck(20, command), false},
+		{"server-page", "20 clients that do not read `GET /server` with up to 30,000 topics", many, stuck(20, get("/server")), false},
+		{"metrics", "20 clients that do not read `GET /metrics` with up to 30,000 topics", many, stuck(20, get("/metrics")), false},
+		{"topic-list", "20 clients that do not read a list of up to 30,000 topics", many, stuck(20, get("/api/v1/topics")), false},
+		{"definitions-out", "20 clients that do not read an export of up to 30,000 topics", many, stuck(20, get("/api/v1/definitions")), false},
+		{"slow-readers", "100 clients that do not read a message of 15 MB", func(p *process, _ bool) { p.publishLarge(15 << 20) }, stuck(100, get("/api/v1/topics/"+topic+"/messages/0")), true},
+		{"definitions-in", "4 imports of 200,000 topics", nothing, manyDefinitions, true},
+		{"arrays", "4 bodies of 15 MB in which all is `{}`", nothing, emptyObjects, false},
+		{"lagging-groups", "10,000 groups that lag behind, each after one message of 100 KB", laggingGroups, visitGroups, true},
+		{"idle-consumers", "3,000 consumers that got a message of 100 KB and stay connected", laggingGroups, crowdedGroups, false},
 	}
 }
 

@@ -59,7 +59,7 @@ const (
 	insert  = `"INSERT INTO blocks (" + blockColumns + ", bodies) VALUES`
 	batched = "\tbatch := w.pending[:n:n]\n"
 	summed  = "\t\tr.CRC = b.sums.Checksum(t.id, r)\n"
-	written = "\terrs := s.commit(ops)\n"
+	handed  = "\tdone := make(chan struct{})\n"
 	syncing = "func syncData(f *os.File) error {\n"
 	recall  = "now < k.until {"
 )
@@ -72,7 +72,7 @@ func mutants() []mutant {
 			{loaded, forward, "\tif !" + when("offsets-reused") + " {\n" + forward + "}\n"},
 			{prepared, insert, `map[bool]string{true: "INSERT OR REPLACE", false: "INSERT"}[` + when("offsets-reused") + `] + " INTO blocks (" + blockColumns + ", bodies) VALUES`},
 		}},
-		{"ack-before-commit", kills, `"ack_undone":[1-9]`, []patch{{saver, written, "\tif " + when("ack-before-commit") + ` {
+		{"ack-before-commit", kills, `"ack_undone":[1-9]`, []patch{{saver, handed, "\tif " + when("ack-before-commit") + ` {
 		for i := range all {
 			for _, done := range all[i].acks {
 				done(nil)
@@ -81,7 +81,7 @@ func mutants() []mutant {
 		}
 		time.Sleep(saveInterval)
 	}
-` + written}}},
+` + handed}}},
 		{"cursor-before-delivery", kills, `"skipped":[1-9]`, []patch{{
 			rows, saveOp, "\tif " + when("cursor-before-delivery") + " {\n\t\tat := min(place.Read+100, g.t.Next())\n\t\tplace = storage.Progress{Cursor: at, Read: at}\n\t}\n" + saveOp,
 		}}},
