@@ -166,7 +166,7 @@ func memoryLoads() []memoryLoad {
 		{"definitions-in", "4 imports of 200,000 topics", nothing, manyDefinitions, true},
 		{"arrays", "4 bodies of 15 MB in which all is `{}`", nothing, emptyObjects, false},
 		{"lagging-groups", "10,000 groups that lag behind, each after one message of 100 KB", laggingGroups, visitGroups, true},
-		{"idle-consumers", "3,000 consumers that got a message of 100 KB and stay connected", laggingGroups, crowdedGroups, false},
+		{"idle-consumers", "2,500 consumers that got a message of 100 KB and stay connected", laggingGroups, crowdedGroups, false},
 	}
 }
 
@@ -239,7 +239,7 @@ func visitGroups(p *process, full bool, _ <-chan struct{}) {
 
 // crowdedGroups is visitGroups whose consumers stay.
 func crowdedGroups(p *process, full bool, stop <-chan struct{}) {
-	all := make([]*conn, scaled(full, 1000, 3000))
+	all := make([]*conn, scaled(full, 1000, 2500))
 	p.lanes(len(all), func(_ *conn, n int) (err error) {
 		all[n], err = p.visit(lagging(n))
 		return err

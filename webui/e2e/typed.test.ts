@@ -51,8 +51,8 @@ describe.skipIf(!there)('URLs of commands', () => {
     expect(await button.count()).toBe(1);
     const token = await page.locator('input[name=zbus-once]').inputValue();
     await button.focus();
-    await page.keyboard.press('Enter');
-    await expect.poll(stored).toBe(before + 1);
+    await Promise.all([page.waitForEvent('load'), page.keyboard.press('Enter')]);
+    expect(await stored()).toBe(before + 1);
     await page.goto(url);
     await page.locator('input[name=zbus-once]').evaluate((input, used) => input.setAttribute('value', used), token);
     const [again] = await Promise.all([page.waitForResponse((r) => r.request().method() === 'POST'), page.getByRole('button').press('Enter')]);
