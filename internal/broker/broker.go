@@ -104,7 +104,7 @@ type Broker struct {
 	names sync.Mutex      // serialises the creation and removal of topics, over their commits; see Topic.changes
 	run   context.Context // ends when the pumps have to stop
 	stop  context.CancelFunc
-	pumps sync.WaitGroup // and timers, housekeeping
+	pumps sync.WaitGroup // and timers, housekeeping, what awaits providers
 }
 
 // Open loads topics and groups from the store. Nothing is delivered or saved in

@@ -85,14 +85,25 @@ const (
 // expectProvider reports whether a call may wait in a topic without a provider, and has
 // those that wait refused when none comes. Called with t.mu held.
 func (t *Topic) expectProvider() bool {
-	if t.b.clock()-t.born > youngTopic {
+	if t.b.clock()-t.born > youngTopic || t.b.run.Err() != nil {
 		return false
 	}
 	if !t.expecting {
 		t.expecting = true
-		time.AfterFunc(providerWait, t.noProvider)
+		t.b.pumps.Go(t.awaitProvider)
 	}
 	return true
+}
+
+// awaitProvider gives the first provider its time, which ends with the broker's.
+func (t *Topic) awaitProvider() {
+	timer := time.NewTimer(providerWait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-t.b.run.Done():
+	}
+	t.noProvider()
 }
 
 // noProvider refuses the calls that have waited for the first provider, if none came.
