@@ -18,6 +18,7 @@ type calling struct {
 	hasBody      bool
 	timeout      duration
 	wait         duration
+	began        time.Time // when waiting did
 }
 
 // waitPause is how long a call that waits for its service leaves the broker alone.
@@ -72,18 +73,15 @@ func (i *invocation) call(ctx context.Context, o *calling) error {
 	if len(i.args) > 1 {
 		method = i.args[1]
 	}
-	if err := o.served(ctx, func() error { return i.forCalls(ctx, c, topic) }); err != nil {
+	o.began = time.Now()
+	if err := o.served(ctx, func(ctx context.Context) error { return i.forCalls(ctx, c, topic) }); err != nil {
 		return err
 	}
 	if o.hasBody {
 		return i.request(ctx, c, topic, o)
 	}
 	var result json.RawMessage
-	err = o.served(ctx, func() error {
-		ctx, cancel := context.WithTimeout(ctx, o.timeout.Duration)
-		defer cancel()
-		return c.Call(ctx, topic, method, &result, params...)
-	})
+	err = o.served(ctx, func(ctx context.Context) error { return c.Call(ctx, topic, method, &result, params...) })
 	if err != nil {
 		return callError(err, topic)
 	}
@@ -98,14 +96,16 @@ func (i *invocation) call(ctx context.Context, o *calling) error {
 	return i.printJSON(result)
 }
 
-// served tries again, for as long as is to be waited, while there is no topic or nothing
-// that takes calls. The call did not run then.
-func (o *calling) served(ctx context.Context, try func() error) error {
-	for began := time.Now(); ; {
-		err := try()
+// served tries, each time with the whole timeout, and tries again for as long as is to be
+// waited, while there is no topic or nothing that takes calls. The call did not run then.
+func (o *calling) served(ctx context.Context, try func(context.Context) error) error {
+	for {
+		within, cancel := context.WithTimeout(ctx, o.timeout.Duration)
+		err := try(within)
+		cancel()
 		var answer *zbus.CallError
 		early := !errors.As(err, &answer) && (errors.Is(err, zbus.ErrNotFound) || errors.Is(err, zbus.ErrUnavailable))
-		if !early || time.Since(began) >= o.wait.Duration {
+		if !early || time.Since(o.began) >= o.wait.Duration {
 			return err
 		}
 		select {
@@ -175,9 +175,7 @@ func (i *invocation) request(ctx context.Context, c *zbus.Client, topic string, 
 		content = text
 	}
 	var resp *zbus.Response
-	err := o.served(ctx, func() (err error) {
-		ctx, cancel := context.WithTimeout(ctx, o.timeout.Duration)
-		defer cancel()
+	err := o.served(ctx, func(ctx context.Context) (err error) {
 		resp, err = c.Request(ctx, topic, zbus.Message{Body: content})
 		return err
 	})
