@@ -83,7 +83,7 @@ func MessageOf(r *storage.Record, limit int) Message {
 		body, cut = trim(body, limit), true
 	}
 	m.Truncated = optional(cut)
-	if utf8.Valid(body) && !swells(body) {
+	if isText(body) {
 		m.Body = new(string)
 		*m.Body = string(body)
 	} else {
@@ -91,6 +91,9 @@ func MessageOf(r *storage.Record, limit int) Message {
 	}
 	return m
 }
+
+// isText reports whether a body is given as a text, and not in base64.
+func isText(body []byte) bool { return utf8.Valid(body) && !swells(body) }
 
 // swells reports whether a large text takes more than twice as much as JSON, which writes each
 // control character and each of <, > and & in six bytes: nobody reads that, and it may be more than

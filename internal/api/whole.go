@@ -71,7 +71,7 @@ func writeLarge(w http.ResponseWriter, rec *storage.Record, fates []*broker.Fate
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)
 	member, piece := `,"body":"`, textPiece
-	if !utf8.Valid(rec.Body) || swells(rec.Body) {
+	if !isText(rec.Body) {
 		member, piece = `,"bodyBase64":"`, base64Piece
 	}
 	if _, err := w.Write(append(text[:len(text)-1], member...)); err != nil {
