@@ -34,7 +34,7 @@ type Level string
 const (
 	Critical Level = "critical" // now
 	Warning  Level = "warning"
-	Small    Level = "small" // for those who have nothing else to do
+	Small    Level = "small" // when nothing else is left to do
 )
 
 // Group is what there is to judge of a group.
@@ -123,7 +123,8 @@ func Of(f *Figures) []Matter {
 			list = append(list, Matter{Kind: Unprovided, Service: s, Harm: serviceHarm(s)})
 		}
 	}
-	if b := &f.Backup; b.Every > 0 && b.Age > 2*b.Every {
+	failed := slices.ContainsFunc(f.Conditions, func(c condition.Condition) bool { return c.Kind == "backup" }) // it says why
+	if b := &f.Backup; b.Every > 0 && b.Age > 2*b.Every && !failed {
 		list = append(list, Matter{Kind: BackupLate, Backup: b, Harm: 6 + math.Log10(float64(b.Age)/float64(b.Every))})
 	}
 	if f.Backlog >= fewBytes {

@@ -93,6 +93,13 @@ func TestWhatKeepsUpIsNoMatter(t *testing.T) {
 		Services: []Service{{Topic: "s", Providers: 1}},
 		Backup:   Backup{Every: time.Hour, Age: 90 * time.Minute},
 	})
+	late := Figures{
+		Conditions: []condition.Condition{{Kind: "backup", Severity: condition.Warning}},
+		Backup:     Backup{Every: time.Hour, Age: 9 * time.Hour},
+	}
+	if said := names(late); !slices.Equal(said, []string{"condition backup/ warning"}) {
+		t.Errorf("of a backup that failed: %q, want it said once", said)
+	}
 	if len(got) != 0 {
 		t.Errorf("got %q, want nothing", got)
 	}
