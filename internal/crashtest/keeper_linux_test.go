@@ -15,12 +15,14 @@ const keptTopic = "kept"
 // keeper publishes small and large messages to a topic of its own, whatever others do to the
 // broker, and knows which of them have to be there.
 type keeper struct {
-	p       *process
-	stop    chan struct{}
-	over    chan struct{}
-	stored  map[int]bool // owned by the publisher until over is closed: answered with 200
-	refused int          // owned likewise
-	sent    int          // owned likewise
+	p    *process
+	stop chan struct{}
+	over chan struct{}
+
+	// The publisher owns these until over is closed.
+	stored  map[int]bool // answered with 200
+	refused int          // messages
+	sent    int          // messages
 }
 
 // keep starts a keeper. It has published something when it returns.

@@ -1,4 +1,4 @@
-// JSON that is laid out aside from the page, so that the page answers meanwhile.
+// Lays out JSON in a worker, so that the page stays responsive.
 
 import worker from './layout.worker.ts?worker&url';
 

@@ -1,4 +1,4 @@
-// Lays out JSON aside from the page.
+// The worker that lays out JSON.
 import { layJSON } from './json';
 
 addEventListener('message', (e: MessageEvent<string>) => postMessage(layJSON(e.data)));

@@ -7,7 +7,7 @@ class AttentionNow {
   figures = $state.raw<Schemas['Attention'] | undefined>();
   problem = $state('');
 
-  /** How many there are that somebody has to do something about. */
+  /** How many need action: all but the small ones. */
   get count() {
     return (this.figures?.critical ?? 0) + (this.figures?.warning ?? 0);
   }
