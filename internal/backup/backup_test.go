@@ -3,6 +3,7 @@ package backup
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -194,6 +195,38 @@ func TestScheduleKeepsTheNewest(t *testing.T) {
 	if last := b.State().Last; last.Checked.IsZero() || last.Findings != 0 || last.Bytes == 0 || filepath.Dir(last.Target) != dir {
 		t.Errorf("%+v", last)
 	}
+}
+
+// Members are files in a directory of the operator's, who may remove them at any time.
+func TestMembersMayBeRemovedWhileTheyAreListed(t *testing.T) {
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			for n := range 50 {
+				path := filepath.Join(dir, fmt.Sprintf("zbus-%06d-20200101T000000Z.db", n))
+				if err := os.WriteFile(path, nil, 0o600); err != nil {
+					t.Error(err)
+					return
+				}
+				_ = os.Remove(path) // prune may have been first
+			}
+		}
+	}()
+	for range 2000 {
+		if _, err := (series{dir}).members(); err != nil {
+			t.Error(err)
+			break
+		}
+		if err := (series{dir}).prune(1); err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	cancel()
+	<-done
 }
 
 func TestScheduleGoesByTheAgeOfTheLastOne(t *testing.T) {

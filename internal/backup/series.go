@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -67,6 +68,9 @@ func (s series) members() (all []member, err error) {
 			continue
 		}
 		info, err := n.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it was removed after the directory was read: backups are for people to move
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -97,7 +101,9 @@ func (s series) prune(keep int) error {
 	}
 	var errs []error
 	for _, m := range all[:max(len(all)-keep, 0)] {
-		errs = append(errs, os.Remove(m.path))
+		if err := os.Remove(m.path); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }
