@@ -9,10 +9,10 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/cli"
 	"github.com/rushmore/zbus-go/internal/datadir"
 	"github.com/rushmore/zbus-go/internal/storage"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 func TestEveryKindOfErrorHasItsExitCode(t *testing.T) {

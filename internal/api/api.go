@@ -11,10 +11,10 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
-	"github.com/rushmore/zbus-go/internal/auth"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/caller"
 	"github.com/rushmore/zbus-go/internal/condition"
+	"github.com/rushmore/zbus-go/internal/origin"
 	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/stats"
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -62,7 +62,7 @@ type Options struct {
 	MaxTopics int
 
 	// Site says which names are this server's, and whose pages may change things.
-	Site auth.Site
+	Site origin.Site
 }
 
 // ServerInfo is what the broker does not know about the server.
@@ -174,13 +174,13 @@ func (h *handler) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.Host != "" && !h.Site.KnownHost(req.Host) {
 			w.Header().Set("Connection", "close")
-			h.problem(w, req, &misdirected{auth.Misdirected(req.Host)})
+			h.problem(w, req, &misdirected{origin.Misdirected(req.Host)})
 			return
 		}
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
 		req = req.WithContext(context.WithValue(req.Context(), actorKey{}, req.RemoteAddr))
-		source := auth.Allowed
+		source := origin.Allowed
 		if !safe(req.Method) || streams(req.URL.Path) {
 			source = h.Site.Source(func(name string) (string, bool) {
 				if name == "host" {
@@ -190,7 +190,7 @@ func (h *handler) guard(next http.Handler) http.Handler {
 				return strings.Join(values, ", "), values != nil
 			})
 		}
-		if source == auth.Foreign || source == auth.Unsaid && streams(req.URL.Path) {
+		if source == origin.Foreign || source == origin.Unsaid && streams(req.URL.Path) {
 			h.problem(w, req, ForeignOrigin())
 			return
 		}

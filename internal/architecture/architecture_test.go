@@ -25,11 +25,12 @@ type rule struct {
 // A package may import what its rule names and the standard library. Paths are
 // within the module. A new package takes its place here first.
 var rules = map[string]rule{
-	"":                {ours: []string{"internal/wire"}, modules: []string{"github.com/coder/websocket", "github.com/google/jsonschema-go"}},
+	"":                {},
+	"zbus":            {ours: []string{"internal/wire"}, modules: []string{"github.com/coder/websocket", "github.com/google/jsonschema-go"}},
 	"internal/wire":   {never: []string{"net", "net/http", "log/slog", "os"}},
 	"internal/rpc":    {never: []string{"net", "net/http", "database/sql"}},
 	"internal/socket": {modules: []string{"golang.org/x/sys"}, never: []string{"net/http", "database/sql"}},
-	"internal/auth":   {never: []string{"net/http", "database/sql"}},
+	"internal/origin": {never: []string{"net/http", "database/sql"}},
 	// What a misspelt word was meant to be, for all that refuse one.
 	"internal/closest": {never: []string{"net", "net/http", "database/sql", "os"}},
 
@@ -62,7 +63,7 @@ var rules = map[string]rule{
 	// Those above the broker hand on its records and errors, which are the
 	// contract's. What they may not do is call a store: they are given none.
 	"internal/server": {
-		ours:    []string{"internal/wire", "internal/broker", "internal/caller", "internal/condition", "internal/rpc", "internal/auth", "internal/socket", "internal/storage"},
+		ours:    []string{"internal/wire", "internal/broker", "internal/caller", "internal/condition", "internal/rpc", "internal/origin", "internal/socket", "internal/storage"},
 		modules: []string{"github.com/coder/websocket", "github.com/go-chi/chi/v5", "github.com/go-chi/cors", "github.com/prometheus/client_golang"},
 		never:   []string{"database/sql"},
 	},
@@ -76,18 +77,13 @@ var rules = map[string]rule{
 	// Calls for who is no session.
 	"internal/caller": {ours: []string{"internal/broker", "internal/rpc", "internal/storage", "internal/wire"}, never: []string{"net/http"}},
 	// The two ends of a proxy. They know each other's messages, not each other.
-	"internal/gateway": {ours: []string{"internal/api", "internal/auth", "internal/broker", "internal/caller", "internal/wire"}},
-	"internal/proxy":   {ours: []string{"", "internal/wire"}},
+	"internal/gateway": {ours: []string{"internal/api", "internal/origin", "internal/broker", "internal/caller", "internal/wire"}},
+	"internal/proxy":   {ours: []string{"internal/wire", "zbus"}},
 	"internal/api": {
 		ours: []string{
-			"", "internal/attention", "internal/broker", "internal/caller", "internal/closest", "internal/condition", "internal/rpc", "internal/auth", "internal/stats", "internal/storage", "internal/wire",
+			"internal/attention", "internal/broker", "internal/caller", "internal/closest", "internal/condition", "internal/rpc", "internal/origin", "internal/stats", "internal/storage", "internal/wire",
 		},
 		modules: []string{"github.com/go-chi/chi/v5", "github.com/oapi-codegen/runtime", "go.yaml.in/yaml/v3"},
-		never:   []string{"database/sql"},
-	},
-	"internal/tracker": {
-		ours:    []string{"", "internal/wire"},
-		modules: []string{"github.com/prometheus/client_golang"},
 		never:   []string{"database/sql"},
 	},
 	"webui": {},
@@ -104,7 +100,7 @@ var rules = map[string]rule{
 	"internal/apiclient": {modules: []string{"github.com/oapi-codegen/runtime"}},
 	// What users of a broker do, with the clients that everybody has.
 	"internal/cli": {
-		ours:    []string{"", "internal/apiclient", "internal/backup", "internal/closest", "internal/proxy", "internal/storage/sqlite", "internal/wire"},
+		ours:    []string{"internal/apiclient", "internal/backup", "internal/closest", "internal/proxy", "internal/storage/sqlite", "internal/wire", "zbus"},
 		modules: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/mattn/go-isatty", "golang.org/x/sys"},
 		never:   []string{"database/sql"},
 	},
@@ -123,7 +119,7 @@ var rules = map[string]rule{
 	"internal/faultdisk":        {modules: []string{"golang.org/x/sys"}, never: []string{"net", "net/http", "database/sql"}},
 	"internal/faultreport":      {never: []string{"net", "net/http", "database/sql"}},
 	"internal/faultreport/page": {ours: []string{"internal/faultreport"}},
-	"internal/zbustest":         {ours: []string{"", "internal/config", "internal/daemon"}},
+	"internal/zbustest":         {ours: []string{"internal/config", "internal/daemon", "zbus"}},
 	// Copies of the database, which are files that belong to nobody.
 	"internal/backup": {
 		ours:  []string{"internal/condition", "internal/datadir", "internal/storage", "internal/storage/sqlite"},
@@ -137,7 +133,7 @@ var rules = map[string]rule{
 	},
 	"cmd/zbus": {
 		ours: []string{
-			"", "internal/bench", "internal/cli", "internal/closest", "internal/config", "internal/daemon", "internal/datadir", "internal/logs", "internal/storage", "internal/storage/sqlite",
+			"internal/bench", "internal/cli", "internal/closest", "internal/config", "internal/daemon", "internal/datadir", "internal/logs", "internal/storage", "internal/storage/sqlite", "zbus",
 		},
 		modules: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "modernc.org/sqlite"},
 	},
@@ -248,7 +244,7 @@ func TestRulesCatchWhatTheyAreFor(t *testing.T) {
 		{"internal/wire", "github.com/coder/websocket", false},
 		{"internal/daemon", module + "/internal/storage/sqlite", true},
 		{"internal/daemon", module + "/internal/storage/storetest", false},
-		{"", module + "/internal/broker", false},
+		{"zbus", module + "/internal/broker", false},
 		{"internal/config", "github.com/knadh/koanf/v2", true},
 		{"internal/config", "github.com/knadh/koanfish", false},
 	} {

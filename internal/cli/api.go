@@ -11,8 +11,8 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/apiclient"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 // api asks the HTTP API. Its methods are those of the generated client; what they

@@ -11,10 +11,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/apiclient"
 	"github.com/rushmore/zbus-go/internal/backup"
 	"github.com/rushmore/zbus-go/internal/storage/sqlite"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 func (a *app) backupCommand() *cobra.Command {

@@ -14,7 +14,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/rushmore/zbus-go"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 // DefaultServer is where a broker listens unless it is told otherwise.

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rushmore/zbus-go"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 func TestFlagsAreStrongerThanVariablesThanTheContext(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rushmore/zbus-go"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 // The errors of this package, for errors.Is. What a broker answers is one of those of

@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/rushmore/zbus-go"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 // maxComplaint is how much of what a command writes to standard error is kept.

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rushmore/zbus-go"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 // following are the flags of commands that can go on showing.

@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/apiclient"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 // groupCommand is the noun for consume groups.

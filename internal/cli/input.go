@@ -12,10 +12,10 @@ import (
 	"maps"
 	"strings"
 
-	"github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/apiclient"
 	"github.com/rushmore/zbus-go/internal/closest"
 	"github.com/rushmore/zbus-go/internal/wire"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 // source is where a message was read.

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
 
-	"github.com/rushmore/zbus-go"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 // manCommand writes the manual pages, one for each command.

@@ -7,9 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/apiclient"
 	"github.com/rushmore/zbus-go/internal/wire"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 // deadPrefix begins the headers that say why a message is in a dead-letter topic.

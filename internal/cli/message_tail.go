@@ -12,8 +12,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/apiclient"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 // tail shows the newest messages, oldest of them first, and goes on if it is to

@@ -12,8 +12,8 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/apiclient"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 // once publishes so that no message is stored twice: over HTTP, where one whose id the

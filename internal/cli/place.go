@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/apiclient"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 // placeHelp says what a place in a topic's log may be written as.

@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/proxy"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 // publishing is what zbus proxy is to do.

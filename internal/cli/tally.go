@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/rushmore/zbus-go"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 // tally counts what becomes of messages. All methods but publish and failed are called

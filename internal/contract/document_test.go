@@ -17,7 +17,7 @@ import (
 	"github.com/pb33f/libopenapi-validator/errors"
 	v3 "github.com/pb33f/libopenapi/datamodel/high/v3"
 
-	zbus "github.com/rushmore/zbus-go"
+	contracts "github.com/rushmore/zbus-go"
 )
 
 // base is the path of the API, the document's only server.
@@ -60,7 +60,7 @@ type document struct {
 
 // theContract is read once, as compiling its schemas takes a second.
 var theContract = sync.OnceValue(func() *document {
-	text, err := libopenapi.NewDocument([]byte(zbus.OpenAPI()))
+	text, err := libopenapi.NewDocument([]byte(contracts.OpenAPI()))
 	if err != nil {
 		panic(err)
 	}

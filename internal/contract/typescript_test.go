@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	zbus "github.com/rushmore/zbus-go"
+	contracts "github.com/rushmore/zbus-go"
 )
 
 // typescriptTime is how long installing, compiling and running may take together.
@@ -36,7 +36,7 @@ func TestGeneratedTypeScriptClientGetsThroughAWholeStory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, "openapi.yaml"), []byte(zbus.OpenAPI()), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "openapi.yaml"), []byte(contracts.OpenAPI()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	b := start(t)

@@ -9,7 +9,7 @@ import (
 	"net/http/pprof"
 	"time"
 
-	"github.com/rushmore/zbus-go/internal/auth"
+	"github.com/rushmore/zbus-go/internal/origin"
 	"github.com/rushmore/zbus-go/internal/server"
 )
 
@@ -28,7 +28,7 @@ func serveProfiles(ctx context.Context, address string) error {
 	if err != nil {
 		return fmt.Errorf("pprof: %w", err)
 	}
-	srv := &http.Server{Handler: server.OnlyHosts(auth.Site{Hosts: []string{}}, mux), ReadHeaderTimeout: 5 * time.Second}
+	srv := &http.Server{Handler: server.OnlyHosts(origin.Site{Hosts: []string{}}, mux), ReadHeaderTimeout: 5 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = srv.Close() })
 	defer stop()
 	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {

@@ -8,14 +8,14 @@ import (
 	"strings"
 	"time"
 
-	zbus "github.com/rushmore/zbus-go"
+	contracts "github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/api"
-	"github.com/rushmore/zbus-go/internal/auth"
 	"github.com/rushmore/zbus-go/internal/caller"
 	"github.com/rushmore/zbus-go/internal/config"
 	"github.com/rushmore/zbus-go/internal/gateway"
 	"github.com/rushmore/zbus-go/internal/live"
 	"github.com/rushmore/zbus-go/internal/metrics"
+	"github.com/rushmore/zbus-go/internal/origin"
 	"github.com/rushmore/zbus-go/internal/server"
 	"github.com/rushmore/zbus-go/internal/stats"
 	"github.com/rushmore/zbus-go/webui"
@@ -50,7 +50,7 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 		"/ui":        known(console), "/ui/": known(console),
 		"/metrics": known(numbers),
 		"/api/": api.New(api.Options{
-			Broker: p.broker, Calls: p.calls, Caller: calls, Stats: p.stats, Log: p.log, Contract: zbus.OpenAPI(), Channels: zbus.AsyncAPI(), Live: p.live,
+			Broker: p.broker, Calls: p.calls, Caller: calls, Stats: p.stats, Log: p.log, Contract: contracts.OpenAPI(), Channels: contracts.AsyncAPI(), Live: p.live,
 			Server: info, Sessions: p.sessions, Disconnect: p.disconnect, Readers: &p.readers, Socket: server.Accounts{}.Socket, Backup: p.takeBackup, Stopping: p.stopping.Done(),
 			MaxBody: cfg.MaxBody, MaxTopics: maxTopics(&cfg), Site: site(cfg),
 		}),
@@ -104,10 +104,10 @@ func (p *parts) disconnect(id, reason string) bool {
 }
 
 // site is what the server goes by for browsers.
-func site(cfg config.Config) auth.Site {
-	s := auth.Site{Hosts: hosts(cfg), Origins: cfg.AllowOrigin}
+func site(cfg config.Config) origin.Site {
+	s := origin.Site{Hosts: hosts(cfg), Origins: cfg.AllowOrigin}
 	for _, u := range cfg.PublicURL {
-		s.Public = append(s.Public, auth.OriginOf(u))
+		s.Public = append(s.Public, origin.OriginOf(u))
 	}
 	return s
 }

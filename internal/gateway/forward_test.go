@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
-	zbus "github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/config"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 // through asks the private end directly, as any client can that may publish to the topic.

@@ -10,9 +10,9 @@ import (
 	"strings"
 
 	"github.com/rushmore/zbus-go/internal/api"
-	"github.com/rushmore/zbus-go/internal/auth"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/caller"
+	"github.com/rushmore/zbus-go/internal/origin"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
@@ -27,7 +27,7 @@ type Options struct {
 	// MaxBody is the limit for the body of a message, in bytes.
 	MaxBody int64
 	// Site says whose pages may change things.
-	Site auth.Site
+	Site origin.Site
 }
 
 // New makes the handler for all below Base.

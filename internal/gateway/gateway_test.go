@@ -23,10 +23,10 @@ import (
 
 	"go.uber.org/goleak"
 
-	zbus "github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/config"
 	"github.com/rushmore/zbus-go/internal/proxy"
 	"github.com/rushmore/zbus-go/internal/zbustest"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

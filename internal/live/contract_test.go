@@ -10,14 +10,14 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	zbus "github.com/rushmore/zbus-go"
+	contracts "github.com/rushmore/zbus-go"
 )
 
 // documents are the contracts, by the name under which they are served.
 func documents(t *testing.T) map[string]any {
 	t.Helper()
 	docs := map[string]any{}
-	for name, text := range map[string]string{"": zbus.AsyncAPI(), "openapi.yaml": zbus.OpenAPI()} {
+	for name, text := range map[string]string{"": contracts.AsyncAPI(), "openapi.yaml": contracts.OpenAPI()} {
 		var doc any
 		if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
 			t.Fatalf("%q: %v", name, err)

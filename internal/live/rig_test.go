@@ -18,8 +18,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/rushmore/zbus-go/internal/api"
-	"github.com/rushmore/zbus-go/internal/auth"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/origin"
 	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/stats"
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -95,7 +95,7 @@ func startFor(t *testing.T, origins []string, set ...func(*Options)) *rig {
 	stopStats := background(t, sampler.Run)
 	r.end = background(t, r.hub.Run)
 	r.http = httptest.NewUnstartedServer(api.New(api.Options{
-		Broker: b, Stats: sampler, Log: opts.Log, Live: r.hub, Site: auth.Site{Origins: origins},
+		Broker: b, Stats: sampler, Log: opts.Log, Live: r.hub, Site: origin.Site{Origins: origins},
 		Server: opts.Server, Sessions: opts.Sessions, Disconnect: r.hub.Disconnect,
 	}))
 	r.http.Config.ConnContext = smallBuffer

@@ -18,8 +18,8 @@ import (
 	"strconv"
 	"time"
 
-	zbus "github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/wire"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 // Options say what is published, and how. Topic and Target are required.

@@ -10,17 +10,17 @@ import (
 
 	"github.com/go-chi/cors"
 
-	"github.com/rushmore/zbus-go/internal/auth"
+	"github.com/rushmore/zbus-go/internal/origin"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
-// OnlyHosts lets next serve requests whose Host names this server, as [auth.Site] judges it.
+// OnlyHosts lets next serve requests whose Host names this server, as [origin.Site] judges it.
 // The connection of any other ends with the refusal: what it asks for next is not looked at.
-func OnlyHosts(site auth.Site, next http.Handler) http.Handler {
+func OnlyHosts(site origin.Site, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.Host != "" && !site.KnownHost(req.Host) { // HTTP/1.0 has none
 			w.Header().Set("Connection", "close")
-			http.Error(w, auth.Misdirected(req.Host), http.StatusMisdirectedRequest)
+			http.Error(w, origin.Misdirected(req.Host), http.StatusMisdirectedRequest)
 			return
 		}
 		next.ServeHTTP(w, req)
@@ -52,9 +52,9 @@ func (s *Server) shared(next http.Handler) http.Handler {
 func (s *Server) outsider(m *wire.Message, url bool) (status int, text string) {
 	host, named := m.Lookup(wire.HeaderHost)
 	if named && (url || byBrowser(m.Lookup)) && !s.opts.Site.KnownHost(host) {
-		return http.StatusMisdirectedRequest, auth.Misdirected(host)
+		return http.StatusMisdirectedRequest, origin.Misdirected(host)
 	}
-	if url && s.opts.Site.Source(m.Lookup) == auth.Foreign {
+	if url && s.opts.Site.Source(m.Lookup) == origin.Foreign {
 		return http.StatusForbidden, otherOrigin
 	}
 	return 0, ""

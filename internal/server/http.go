@@ -16,7 +16,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
-	"github.com/rushmore/zbus-go/internal/auth"
+	"github.com/rushmore/zbus-go/internal/origin"
 	"github.com/rushmore/zbus-go/internal/socket"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
@@ -137,9 +137,9 @@ func (s *Server) urlCommand(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	switch s.opts.Site.Source(headerOf(req)) {
-	case auth.Foreign:
+	case origin.Foreign:
 		refuse(w, otherOrigin)
-	case auth.Unsaid:
+	case origin.Unsaid:
 		s.unsaid(w, req)
 	default:
 		s.confirmed(w, req)

@@ -13,9 +13,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/rushmore/zbus-go/internal/auth"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/condition"
+	"github.com/rushmore/zbus-go/internal/origin"
 	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/socket"
 	"github.com/rushmore/zbus-go/internal/wire"
@@ -42,7 +42,7 @@ type Options struct {
 
 	// Site says which names are this server's, and whose pages may open a WebSocket and use
 	// the URLs of commands.
-	Site auth.Site
+	Site origin.Site
 	// Proxies are the addresses of proxies that are believed what they say of their clients.
 	Proxies []netip.Prefix
 

@@ -12,8 +12,8 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/rushmore/zbus-go/internal/auth"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/origin"
 	"github.com/rushmore/zbus-go/internal/socket"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
@@ -22,7 +22,7 @@ import (
 // connect from this server's own origin and from those that are allowed; a client
 // that is no browser sends no origin.
 func (s *Server) serveWebSocket(w http.ResponseWriter, req *http.Request) {
-	if s.opts.Site.Source(headerOf(req)) == auth.Foreign {
+	if s.opts.Site.Source(headerOf(req)) == origin.Foreign {
 		refuse(w, otherOrigin)
 		return
 	}

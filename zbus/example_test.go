@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rushmore/zbus-go"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 func Example() {
@@ -232,9 +232,9 @@ func ExampleService() {
 }
 
 // A set of servers. This one has a single server, which is found by itself.
-func ExampleDialBroker() {
+func ExampleDialCluster() {
 	ctx := context.Background()
-	broker, err := zbus.DialBroker(ctx, address, zbus.BrokerOptions{Select: zbus.MostConsumers})
+	broker, err := zbus.DialCluster(ctx, address, zbus.ClusterOptions{Select: zbus.MostConsumers})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -17,10 +17,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/config"
 	"github.com/rushmore/zbus-go/internal/wire"
 	"github.com/rushmore/zbus-go/internal/zbustest"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 // certificate makes one for 127.0.0.1, as files, and whoever trusts it.

@@ -1,11 +1,11 @@
-// Package auth decides from what a request says of itself whether it may do what it
-// asks for.
+// Package origin guards the broker against pages of other sites: it judges from the
+// headers of a request which page, if any, made a browser send it.
 //
 // A broker that only its own machine can reach is still reached by every page that a
 // browser there shows: by its address, or under a name of the page's own that was
 // pointed to it. Browsers say so in Host, Origin and Sec-Fetch-Site, which pages can't
 // set; other clients have no reason to send the latter two.
-package auth
+package origin
 
 import (
 	"net"

@@ -5,7 +5,7 @@
 //
 // [Dial] connects to a server. A [Client] is one connection that any number of
 // goroutines share; when it is lost it is made again, with its subscriptions, and what
-// was waiting to be sent is sent then. Close it, or end it in order with
+// was waiting to be sent is sent then. Close it, or shut it down gracefully with
 // [Client.Drain].
 //
 //	client, err := zbus.Dial(ctx, "127.0.0.1:15555", zbus.Options{})
@@ -15,7 +15,7 @@
 //	defer client.Close()
 //
 // [Options] have the token, TLS, and how patient the client is; a zero is a default.
-// [DialBroker] connects to several servers, chooses one for each request and goes on
+// [DialCluster] connects to several servers, chooses one for each request and goes on
 // with the others when one is lost.
 //
 // # Topics and groups

@@ -9,14 +9,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/wire"
 	"github.com/rushmore/zbus-go/internal/zbustest"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
-func dialBroker(t testing.TB, opts zbus.BrokerOptions, trackers ...string) *zbus.Broker {
+func dialCluster(t testing.TB, opts zbus.ClusterOptions, trackers ...string) *zbus.Cluster {
 	t.Helper()
-	b, err := zbus.DialBroker(within(t), strings.Join(trackers, ";"), opts)
+	b, err := zbus.DialCluster(within(t), strings.Join(trackers, ";"), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,10 +24,10 @@ func dialBroker(t testing.TB, opts zbus.BrokerOptions, trackers ...string) *zbus
 	return b
 }
 
-func TestBrokerOfOneServer(t *testing.T) {
+func TestClusterOfOneServer(t *testing.T) {
 	t.Parallel()
 	addr := zbustest.Start(t).Addr
-	b := dialBroker(t, zbus.BrokerOptions{}, addr)
+	b := dialCluster(t, zbus.ClusterOptions{}, addr)
 	if err := b.Publish(within(t), "log", zbus.Message{}); !errors.Is(err, zbus.ErrNotFound) {
 		t.Errorf("no topic: %v", err)
 	}
@@ -64,10 +64,10 @@ func TestBrokerOfOneServer(t *testing.T) {
 	}
 }
 
-func TestBrokerOfIndependentServers(t *testing.T) {
+func TestClusterOfIndependentServers(t *testing.T) {
 	t.Parallel()
 	servers := []*zbustest.Broker{zbustest.Start(t), zbustest.Start(t), zbustest.Start(t)}
-	b := dialBroker(t, zbus.BrokerOptions{Options: hurried}, servers[0].Addr, servers[1].Addr, servers[2].Addr, "127.0.0.1:1")
+	b := dialCluster(t, zbus.ClusterOptions{Options: hurried}, servers[0].Addr, servers[1].Addr, servers[2].Addr, "127.0.0.1:1")
 	if got := b.Servers(); len(got) != 3 {
 		t.Fatalf("servers %+v", got)
 	}
@@ -132,22 +132,22 @@ func TestBrokerOfIndependentServers(t *testing.T) {
 	}
 }
 
-func TestBrokerReachesNobody(t *testing.T) {
+func TestClusterReachesNobody(t *testing.T) {
 	t.Parallel()
-	if _, err := zbus.DialBroker(within(t), "127.0.0.1:1,127.0.0.1:2", zbus.BrokerOptions{}); !errors.Is(err, zbus.ErrUnavailable) {
+	if _, err := zbus.DialCluster(within(t), "127.0.0.1:1,127.0.0.1:2", zbus.ClusterOptions{}); !errors.Is(err, zbus.ErrUnavailable) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := zbus.DialBroker(within(t), " ", zbus.BrokerOptions{}); !errors.Is(err, zbus.ErrInvalid) {
+	if _, err := zbus.DialCluster(within(t), " ", zbus.ClusterOptions{}); !errors.Is(err, zbus.ErrInvalid) {
 		t.Errorf("got %v", err)
 	}
 	silent := listen(t, func(*silentConn) {})
-	if _, err := zbus.DialBroker(timed(t, 50*time.Millisecond), silent, zbus.BrokerOptions{}); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := zbus.DialCluster(timed(t, 50*time.Millisecond), silent, zbus.ClusterOptions{}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
 }
 
 // A tracker that is no member itself tells of two servers, and then of one.
-func TestBrokerFollowsItsTracker(t *testing.T) {
+func TestClusterFollowsItsTracker(t *testing.T) {
 	t.Parallel()
 	servers := []*zbustest.Broker{zbustest.Start(t), zbustest.Start(t)}
 	table := func(revision int, listed ...*zbustest.Broker) string {
@@ -177,7 +177,7 @@ func TestBrokerFollowsItsTracker(t *testing.T) {
 	})
 	defer close(push)
 	var chosen []string
-	b := dialBroker(t, zbus.BrokerOptions{Select: func(_ string, all []zbus.ServerInfo) []string {
+	b := dialCluster(t, zbus.ClusterOptions{Select: func(_ string, all []zbus.ServerInfo) []string {
 		chosen = append(chosen, fmt.Sprint(len(all)))
 		return zbus.MostConsumers("", all)
 	}}, tracker)
@@ -201,10 +201,10 @@ func TestBrokerFollowsItsTracker(t *testing.T) {
 	}
 }
 
-func TestBrokerCallsWhereAProviderIs(t *testing.T) {
+func TestClusterCallsWhereAProviderIs(t *testing.T) {
 	t.Parallel()
 	servers := []*zbustest.Broker{zbustest.Start(t), zbustest.Start(t)}
-	b := dialBroker(t, zbus.BrokerOptions{}, servers[0].Addr, servers[1].Addr)
+	b := dialCluster(t, zbus.ClusterOptions{}, servers[0].Addr, servers[1].Addr)
 	if err := b.DeclareTopic(within(t), zbus.TopicSpec{Name: "calc", RPC: true}); err != nil {
 		t.Fatal(err)
 	}

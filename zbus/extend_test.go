@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/zbustest"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 // hasty declares an explicit group that does not wait for long.

@@ -8,8 +8,8 @@ import (
 	"reflect"
 	"testing"
 
-	"github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/zbustest"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 // described is what a broker shows of a service.

@@ -1,6 +1,9 @@
-package zbus
+// Package contracts has the documents that describe the broker's APIs to other programs.
+// Its directory is the root of the tree, where their readers look for them; the Go client
+// is package zbus, in zbus/.
+package contracts
 
-import _ "embed" // for the contracts
+import _ "embed" // for the documents
 
 //go:embed openapi.yaml
 var openAPI string

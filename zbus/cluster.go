@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// BrokerOptions say how a set of servers is used. The zero value is good.
-type BrokerOptions struct {
+// ClusterOptions say how a set of servers is used. The zero value is good.
+type ClusterOptions struct {
 	// Options are those of each connection. MaxWait is how long a request waits for
 	// any server; OnState is told of all connections.
 	Options
@@ -23,12 +23,12 @@ type BrokerOptions struct {
 // time and must neither block nor keep or change what it gets.
 type Selector func(topic string, servers []ServerInfo) []string
 
-// Broker is a set of servers, with one connection to each. Trackers tell which
+// Cluster is a set of servers, with one connection to each. Trackers tell which
 // servers there are: every server is a tracker, at least of itself. A single server is
 // a set of one, and several servers that do not know of each other are a set, too.
 // All methods may be called by any number of goroutines.
-type Broker struct {
-	opts BrokerOptions
+type Cluster struct {
+	opts ClusterOptions
 	life context.Context // ends with Close
 	end  context.CancelFunc
 	all  sync.WaitGroup // goroutines; added to with mu held and closed false
@@ -36,13 +36,13 @@ type Broker struct {
 	mu       sync.Mutex
 	trackers []*tracker
 	members  map[string]*member // by address
-	subs     map[*BrokerSubscription]struct{}
+	subs     map[*ClusterSubscription]struct{}
 	changed  chan struct{} // closed and made anew when something above, or a connection, changes
 	turn     uint64        // for servers that are as good
 	closed   bool
 }
 
-// tracker is a server that was named to DialBroker.
+// tracker is a server that was named to DialCluster.
 type tracker struct {
 	c        *Client
 	text     string                // its address as it was given
@@ -61,10 +61,10 @@ type member struct {
 	life    context.Context // ends when it is no member any more
 }
 
-// DialBroker connects to trackers, and to the servers that they tell of. The addresses
+// DialCluster connects to trackers, and to the servers that they tell of. The addresses
 // are as for [Dial]. It returns when all of them were tried, with an error that is
 // ErrUnavailable if none was reached. Trackers that were not are tried again.
-func DialBroker(ctx context.Context, trackers string, opts BrokerOptions) (*Broker, error) {
+func DialCluster(ctx context.Context, trackers string, opts ClusterOptions) (*Cluster, error) {
 	addrs, err := parseAddresses(trackers, opts.TLS != nil)
 	if err != nil {
 		return nil, err
@@ -73,40 +73,40 @@ func DialBroker(ctx context.Context, trackers string, opts BrokerOptions) (*Brok
 		opts.Select = MostConsumers
 	}
 	opts.Options = opts.Options.withDefaults()
-	b := &Broker{
-		opts: opts, members: make(map[string]*member), subs: make(map[*BrokerSubscription]struct{}),
+	cl := &Cluster{
+		opts: opts, members: make(map[string]*member), subs: make(map[*ClusterSubscription]struct{}),
 		changed: make(chan struct{}),
 	}
-	b.life, b.end = context.WithCancel(context.Background())
+	cl.life, cl.end = context.WithCancel(context.Background())
 	for _, a := range addrs {
-		b.track(a)
+		cl.track(a)
 	}
-	if err := b.settle(ctx); err != nil {
-		return nil, errors.Join(err, b.Close())
+	if err := cl.settle(ctx); err != nil {
+		return nil, errors.Join(err, cl.Close())
 	}
-	return b, nil
+	return cl, nil
 }
 
 // track begins to follow a tracker.
-func (b *Broker) track(a address) {
+func (cl *Cluster) track(a address) {
 	t := &tracker{text: a.text}
-	t.c = newClient([]address{a}, b.memberOptions(func(s State) { b.trackerState(t, s) }))
-	t.c.pushed = func(table []byte) { b.told(t, table) }
-	b.mu.Lock()
-	b.trackers = append(b.trackers, t)
-	b.mu.Unlock()
+	t.c = newClient([]address{a}, cl.memberOptions(func(s State) { cl.trackerState(t, s) }))
+	t.c.pushed = func(table []byte) { cl.told(t, table) }
+	cl.mu.Lock()
+	cl.trackers = append(cl.trackers, t)
+	cl.mu.Unlock()
 	go t.c.run(nil, 0, nil)
 }
 
 // memberOptions are those of one connection: it does not wait for itself, since
 // there may be others.
-func (b *Broker) memberOptions(tell func(State)) Options {
-	opts := b.opts.Options
+func (cl *Cluster) memberOptions(tell func(State)) Options {
+	opts := cl.opts.Options
 	opts.MaxWait = -1
 	opts.OnState = func(s State) {
 		tell(s)
-		if b.opts.OnState != nil {
-			b.opts.OnState(s)
+		if cl.opts.OnState != nil {
+			cl.opts.OnState(s)
 		}
 	}
 	return opts
@@ -114,12 +114,12 @@ func (b *Broker) memberOptions(tell func(State)) Options {
 
 // settle waits until every tracker was tried, and has told of its servers if it was
 // reached.
-func (b *Broker) settle(ctx context.Context) error {
+func (cl *Cluster) settle(ctx context.Context) error {
 	for {
-		b.mu.Lock()
+		cl.mu.Lock()
 		reached, waiting := false, false
 		var cause error
-		for _, t := range b.trackers {
+		for _, t := range cl.trackers {
 			connected := t.c.Address() != ""
 			reached = reached || t.table != nil
 			waiting = waiting || !t.tried || connected && t.table == nil
@@ -129,10 +129,10 @@ func (b *Broker) settle(ctx context.Context) error {
 				t.c.mu.Unlock()
 			}
 		}
-		changed := b.changed
-		b.mu.Unlock()
+		changed := cl.changed
+		cl.mu.Unlock()
 		if !waiting && !reached {
-			return (&failure{text: "no server reached", kinds: []error{ErrUnavailable}, cause: cause}).error("dial", b.trackers[0].text)
+			return (&failure{text: "no server reached", kinds: []error{ErrUnavailable}, cause: cause}).error("dial", cl.trackers[0].text)
 		}
 		if !waiting {
 			return nil
@@ -143,18 +143,18 @@ func (b *Broker) settle(ctx context.Context) error {
 			if reached {
 				return nil
 			}
-			return stopped(ctx, false).error("dial", b.trackers[0].text)
+			return stopped(ctx, false).error("dial", cl.trackers[0].text)
 		}
 	}
 }
 
 // Servers describes the servers of the set, as far as they have been told of, in no
 // order.
-func (b *Broker) Servers() []ServerInfo {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	all := make([]ServerInfo, 0, len(b.members))
-	for _, m := range b.members {
+func (cl *Cluster) Servers() []ServerInfo {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	all := make([]ServerInfo, 0, len(cl.members))
+	for _, m := range cl.members {
 		all = append(all, m.info)
 	}
 	return all
@@ -163,36 +163,36 @@ func (b *Broker) Servers() []ServerInfo {
 // Client returns the connection to one server of the set, by the address in its
 // description, for what concerns one server; nil if it is not in the set. It must not
 // be closed.
-func (b *Broker) Client(address string) *Client {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if m := b.members[address]; m != nil {
+func (cl *Cluster) Client(address string) *Client {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if m := cl.members[address]; m != nil {
 		return m.c
 	}
 	return nil
 }
 
 // Close ends all connections at once, as [Client.Close] does.
-func (b *Broker) Close() error {
-	b.mu.Lock()
-	b.closed = true
-	clients := b.clients()
-	b.mu.Unlock()
-	b.end()
+func (cl *Cluster) Close() error {
+	cl.mu.Lock()
+	cl.closed = true
+	clients := cl.clients()
+	cl.mu.Unlock()
+	cl.end()
 	for _, c := range clients {
 		_ = c.Close() // always nil
 	}
-	b.all.Wait()
+	cl.all.Wait()
 	return nil
 }
 
-// clients are all connections, of members and of trackers. Called with b.mu held.
-func (b *Broker) clients() []*Client {
+// clients are all connections, of members and of trackers. Called with cl.mu held.
+func (cl *Cluster) clients() []*Client {
 	var all []*Client
-	for _, t := range b.trackers {
+	for _, t := range cl.trackers {
 		all = append(all, t.c)
 	}
-	for _, m := range b.members {
+	for _, m := range cl.members {
 		if !m.tracker {
 			all = append(all, m.c)
 		}
@@ -201,41 +201,41 @@ func (b *Broker) clients() []*Client {
 }
 
 // Drain ends all connections in order, as [Client.Drain] does.
-func (b *Broker) Drain(ctx context.Context) error {
-	b.mu.Lock()
-	clients := b.clients()
-	for s := range b.subs {
+func (cl *Cluster) Drain(ctx context.Context) error {
+	cl.mu.Lock()
+	clients := cl.clients()
+	for s := range cl.subs {
 		s.cancel()
 	}
-	b.mu.Unlock()
+	cl.mu.Unlock()
 	errs := make([]error, len(clients))
 	var all sync.WaitGroup
 	for i, c := range clients {
 		all.Go(func() { errs[i] = c.Drain(ctx) })
 	}
 	all.Wait()
-	return errors.Join(append(errs, b.Close())...)
+	return errors.Join(append(errs, cl.Close())...)
 }
 
 // Publish stores a message on one server that has the topic: see [Client.Publish]. The
 // next is tried when it is certain that the one before has not stored it.
-func (b *Broker) Publish(ctx context.Context, topic string, m Message) error {
-	return b.try(ctx, "publish", topic, func(c *Client) error { return c.Publish(ctx, topic, m) })
+func (cl *Cluster) Publish(ctx context.Context, topic string, m Message) error {
+	return cl.try(ctx, "publish", topic, func(c *Client) error { return c.Publish(ctx, topic, m) })
 }
 
 // Call calls a method of a service on one server: see [Client.Call]. The next server is
 // tried when it is certain that the method was not run.
-func (b *Broker) Call(ctx context.Context, topic, method string, result any, params ...any) error {
-	return call(ctx, b, topic, method, result, params)
+func (cl *Cluster) Call(ctx context.Context, topic, method string, result any, params ...any) error {
+	return call(ctx, cl, topic, method, result, params)
 }
 
 // Request is [Client.Request], on a server as for Call.
-func (b *Broker) Request(ctx context.Context, topic string, m Message) (*Response, error) {
-	return b.request(ctx, "request", topic, "", m)
+func (cl *Cluster) Request(ctx context.Context, topic string, m Message) (*Response, error) {
+	return cl.request(ctx, "request", topic, "", m)
 }
 
-func (b *Broker) request(ctx context.Context, op, topic, method string, m Message) (resp *Response, err error) {
-	err = b.try(ctx, op, topic, func(c *Client) error {
+func (cl *Cluster) request(ctx context.Context, op, topic, method string, m Message) (resp *Response, err error) {
+	err = cl.try(ctx, op, topic, func(c *Client) error {
 		resp, err = c.request(ctx, op, topic, method, m)
 		return err
 	})
@@ -243,11 +243,11 @@ func (b *Broker) request(ctx context.Context, op, topic, method string, m Messag
 }
 
 // try has servers do something until one has, or may have. Without any it waits.
-func (b *Broker) try(ctx context.Context, op, topic string, do func(*Client) error) error {
-	patience := time.NewTimer(max(b.opts.MaxWait, 0))
+func (cl *Cluster) try(ctx context.Context, op, topic string, do func(*Client) error) error {
+	patience := time.NewTimer(max(cl.opts.MaxWait, 0))
 	defer patience.Stop()
 	for {
-		clients, changed := b.choose(topic)
+		clients, changed := cl.choose(topic)
 		var err error
 		for _, c := range clients {
 			if err = do(c); err == nil || !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrNotFound) || errors.As(err, new(*CallError)) {
@@ -266,7 +266,7 @@ func (b *Broker) try(ctx context.Context, op, topic string, do func(*Client) err
 			return err
 		case <-ctx.Done():
 			return stopped(ctx, false).error(op, topic)
-		case <-b.life.Done():
+		case <-cl.life.Done():
 			return (&failure{text: "the broker is closed", kinds: []error{ErrClosed}}).error(op, topic)
 		}
 	}
@@ -274,8 +274,8 @@ func (b *Broker) try(ctx context.Context, op, topic string, do func(*Client) err
 
 // DeclareTopic makes sure of a topic on every server that is connected: see
 // [Client.DeclareTopic].
-func (b *Broker) DeclareTopic(ctx context.Context, t TopicSpec) error {
-	return b.everywhere("declare", t.Name, func(c *Client) error {
+func (cl *Cluster) DeclareTopic(ctx context.Context, t TopicSpec) error {
+	return cl.everywhere("declare", t.Name, func(c *Client) error {
 		_, err := c.DeclareTopic(ctx, t)
 		return err
 	})
@@ -283,23 +283,23 @@ func (b *Broker) DeclareTopic(ctx context.Context, t TopicSpec) error {
 
 // DeclareGroup makes sure of a group on every server that is connected: see
 // [Client.DeclareGroup].
-func (b *Broker) DeclareGroup(ctx context.Context, topic string, g GroupSpec) error {
-	return b.everywhere("declare", topic+"/"+g.Name, func(c *Client) error {
+func (cl *Cluster) DeclareGroup(ctx context.Context, topic string, g GroupSpec) error {
+	return cl.everywhere("declare", topic+"/"+g.Name, func(c *Client) error {
 		_, err := c.DeclareGroup(ctx, topic, g)
 		return err
 	})
 }
 
 // everywhere does something on each server that is connected.
-func (b *Broker) everywhere(op, target string, do func(*Client) error) error {
-	b.mu.Lock()
+func (cl *Cluster) everywhere(op, target string, do func(*Client) error) error {
+	cl.mu.Lock()
 	var clients []*Client
-	for _, m := range b.members {
+	for _, m := range cl.members {
 		if m.c.Address() != "" {
 			clients = append(clients, m.c)
 		}
 	}
-	b.mu.Unlock()
+	cl.mu.Unlock()
 	if len(clients) == 0 {
 		return (&failure{text: "no server", kinds: []error{ErrUnavailable}}).error(op, target)
 	}

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/zbustest"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 // hurried makes a client notice and reconnect quickly.

@@ -11,8 +11,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/zbustest"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 // serve runs a service until the test ends or stop is called, and returns when it

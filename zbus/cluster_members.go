@@ -28,26 +28,26 @@ func MostConsumers(topic string, servers []ServerInfo) []string {
 
 // choose is which servers to try, and a channel that is closed when there may be
 // others.
-func (b *Broker) choose(topic string) ([]*Client, <-chan struct{}) {
-	b.mu.Lock()
-	changed := b.changed
-	connected := make(map[string]*Client, len(b.members))
+func (cl *Cluster) choose(topic string) ([]*Client, <-chan struct{}) {
+	cl.mu.Lock()
+	changed := cl.changed
+	connected := make(map[string]*Client, len(cl.members))
 	var servers []ServerInfo
-	for address, m := range b.members {
+	for address, m := range cl.members {
 		if m.c.Address() != "" {
 			connected[address] = m.c
 			servers = append(servers, m.info)
 		}
 	}
-	b.turn++
-	turn := b.turn
-	b.mu.Unlock()
+	cl.turn++
+	turn := cl.turn
+	cl.mu.Unlock()
 	slices.SortFunc(servers, func(x, y ServerInfo) int { return cmp.Compare(x.Address, y.Address) })
 	if n := uint64(len(servers)); n > 1 {
 		servers = slices.Concat(servers[turn%n:], servers[:turn%n])
 	}
 	var clients []*Client
-	for _, address := range b.opts.Select(topic, servers) {
+	for _, address := range cl.opts.Select(topic, servers) {
 		if c := connected[address]; c != nil {
 			clients = append(clients, c)
 		}
@@ -55,45 +55,45 @@ func (b *Broker) choose(topic string) ([]*Client, <-chan struct{}) {
 	return clients, changed
 }
 
-// touch tells those who wait that something has changed. Called with b.mu held.
-func (b *Broker) touch() {
-	close(b.changed)
-	b.changed = make(chan struct{})
+// touch tells those who wait that something has changed. Called with cl.mu held.
+func (cl *Cluster) touch() {
+	close(cl.changed)
+	cl.changed = make(chan struct{})
 }
 
 // trackerState hears of a tracker's connection.
-func (b *Broker) trackerState(t *tracker, s State) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+func (cl *Cluster) trackerState(t *tracker, s State) {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
 	t.tried = true
 	if s.Connected {
 		t.revision = 0 // it may be another run of it
 	}
-	b.touch()
+	cl.touch()
 }
 
 // told takes what a tracker says of its servers.
-func (b *Broker) told(t *tracker, body []byte) {
+func (cl *Cluster) told(t *tracker, body []byte) {
 	var table trackerJSON
 	if err := json.Unmarshal(body, &table); err != nil {
-		b.opts.Log.Warn("zbus tracker not understood", "address", t.text, "err", err)
+		cl.opts.Log.Warn("zbus tracker not understood", "address", t.text, "err", err)
 		return
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed || table.InfoVersion != 0 && table.InfoVersion <= t.revision {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if cl.closed || table.InfoVersion != 0 && table.InfoVersion <= t.revision {
 		return
 	}
 	t.revision, t.own, t.table = table.InfoVersion, table.ServerAddress.Address, table.ServerTable
-	b.arrange()
-	b.touch()
+	cl.arrange()
+	cl.touch()
 }
 
-// arrange makes members those servers that any tracker tells of. Called with b.mu
+// arrange makes members those servers that any tracker tells of. Called with cl.mu
 // held.
-func (b *Broker) arrange() {
+func (cl *Cluster) arrange() {
 	wanted := make(map[string]serverJSON)
-	for _, t := range b.trackers {
+	for _, t := range cl.trackers {
 		for _, s := range t.table {
 			address := s.ServerAddress.Address
 			if old, ok := wanted[address]; !ok || s.InfoVersion > old.InfoVersion {
@@ -101,19 +101,19 @@ func (b *Broker) arrange() {
 			}
 		}
 	}
-	for address, m := range b.members {
+	for address, m := range cl.members {
 		if _, ok := wanted[address]; !ok {
-			delete(b.members, address)
+			delete(cl.members, address)
 			m.gone()
 			if !m.tracker {
-				b.all.Go(func() { _ = m.c.Close() }) // always nil
+				cl.all.Go(func() { _ = m.c.Close() }) // always nil
 			}
 		}
 	}
 	for address, s := range wanted {
-		m := b.members[address]
+		m := cl.members[address]
 		if m == nil {
-			if m = b.join(address, s.ServerAddress.SSLEnabled); m == nil {
+			if m = cl.join(address, s.ServerAddress.SSLEnabled); m == nil {
 				continue
 			}
 		}
@@ -122,10 +122,10 @@ func (b *Broker) arrange() {
 }
 
 // join adds a server. One that is a tracker has a connection already, by an address
-// that is known to be good. Called with b.mu held.
-func (b *Broker) join(name string, secure bool) *member {
+// that is known to be good. Called with cl.mu held.
+func (cl *Cluster) join(name string, secure bool) *member {
 	m := new(member)
-	for _, t := range b.trackers {
+	for _, t := range cl.trackers {
 		if t.own == name {
 			m.c, m.tracker = t.c, true
 		}
@@ -133,28 +133,28 @@ func (b *Broker) join(name string, secure bool) *member {
 	if m.c == nil {
 		a, err := parseAddress(name, secure)
 		if err != nil {
-			b.opts.Log.Warn("zbus server left out", "address", name, "err", err)
+			cl.opts.Log.Warn("zbus server left out", "address", name, "err", err)
 			return nil
 		}
-		m.c = newClient([]address{a}, b.memberOptions(func(State) {
-			b.mu.Lock()
-			b.touch()
-			b.mu.Unlock()
+		m.c = newClient([]address{a}, cl.memberOptions(func(State) {
+			cl.mu.Lock()
+			cl.touch()
+			cl.mu.Unlock()
 		}))
 		go m.c.run(nil, 0, nil)
 	}
-	m.life, m.gone = context.WithCancel(b.life)
-	b.members[name] = m
-	for s := range b.subs {
+	m.life, m.gone = context.WithCancel(cl.life)
+	cl.members[name] = m
+	for s := range cl.subs {
 		s.follow(m)
 	}
 	return m
 }
 
-// BrokerSubscription is a consumer of a group on every server of a set, from
-// [Broker.Subscribe] until its context ends or it is closed.
-type BrokerSubscription struct {
-	b       *Broker
+// ClusterSubscription is a consumer of a group on every server of a set, from
+// [Cluster.Subscribe] until its context ends or it is closed.
+type ClusterSubscription struct {
+	cluster *Cluster
 	topic   string
 	group   string
 	opts    SubscribeOptions
@@ -164,35 +164,35 @@ type BrokerSubscription struct {
 	first   chan error    // of each server, how the first attempt went, while somebody listens
 	heard   chan struct{} // closed when nobody does
 	done    chan struct{}
-	running int // guarded by b.mu: goroutines
+	running int // guarded by cl.mu: goroutines
 }
 
 // Subscribe has messages of a group handled from all servers of the set, and from
 // those that come to it later, as [Client.Subscribe] does for one. The window and the
 // concurrency are those of each server. It returns an error if it works for none.
-func (b *Broker) Subscribe(ctx context.Context, topic, group string, opts SubscribeOptions, handler Handler) (*BrokerSubscription, error) {
+func (cl *Cluster) Subscribe(ctx context.Context, topic, group string, opts SubscribeOptions, handler Handler) (*ClusterSubscription, error) {
 	if handler == nil {
 		return nil, invalid("subscribe", topic+"/"+group, "no handler")
 	}
-	s := &BrokerSubscription{
-		b: b, topic: topic, group: group, opts: opts, handler: handler,
+	s := &ClusterSubscription{
+		cluster: cl, topic: topic, group: group, opts: opts, handler: handler,
 		first: make(chan error), heard: make(chan struct{}), done: make(chan struct{}),
 	}
 	s.life, s.cancel = context.WithCancel(ctx)
-	b.mu.Lock()
-	if b.closed {
-		b.mu.Unlock()
+	cl.mu.Lock()
+	if cl.closed {
+		cl.mu.Unlock()
 		s.cancel()
 		return nil, (&failure{text: "the broker is closed", kinds: []error{ErrClosed}}).error("subscribe", topic+"/"+group)
 	}
-	b.subs[s] = struct{}{}
-	n := len(b.members)
+	cl.subs[s] = struct{}{}
+	n := len(cl.members)
 	s.running++ // ends with life
-	b.all.Go(s.keep)
-	for _, m := range b.members {
+	cl.all.Go(s.keep)
+	for _, m := range cl.members {
 		s.follow(m)
 	}
-	b.mu.Unlock()
+	cl.mu.Unlock()
 	err, good := error(nil), n == 0
 	for range n {
 		e := <-s.first
@@ -213,48 +213,48 @@ func (b *Broker) Subscribe(ctx context.Context, topic, group string, opts Subscr
 
 // Close ends the subscription in order and returns when it is over, on all servers:
 // see [Subscription.Close].
-func (s *BrokerSubscription) Close() error {
+func (s *ClusterSubscription) Close() error {
 	s.cancel()
 	<-s.done
 	return nil
 }
 
 // Done is closed when the subscription is over.
-func (s *BrokerSubscription) Done() <-chan struct{} { return s.done }
+func (s *ClusterSubscription) Done() <-chan struct{} { return s.done }
 
 // keep waits for the end.
-func (s *BrokerSubscription) keep() {
+func (s *ClusterSubscription) keep() {
 	select {
 	case <-s.life.Done():
-	case <-s.b.life.Done():
+	case <-s.cluster.life.Done():
 		s.cancel()
 	}
-	s.b.mu.Lock()
-	delete(s.b.subs, s)
-	s.b.mu.Unlock()
+	s.cluster.mu.Lock()
+	delete(s.cluster.subs, s)
+	s.cluster.mu.Unlock()
 	s.left()
 }
 
-func (s *BrokerSubscription) left() {
-	s.b.mu.Lock()
-	defer s.b.mu.Unlock()
+func (s *ClusterSubscription) left() {
+	s.cluster.mu.Lock()
+	defer s.cluster.mu.Unlock()
 	if s.running--; s.running == 0 {
 		close(s.done)
 	}
 }
 
-// follow subscribes on one server. Called with b.mu held.
-func (s *BrokerSubscription) follow(m *member) {
+// follow subscribes on one server. Called with cl.mu held.
+func (s *ClusterSubscription) follow(m *member) {
 	s.running++
-	s.b.all.Go(func() {
+	s.cluster.all.Go(func() {
 		defer s.left()
 		ctx, cancel := context.WithCancel(s.life)
 		defer cancel()
 		defer context.AfterFunc(m.life, cancel)()
 		for first := true; ; first = false {
-			s.b.mu.Lock()
-			changed := s.b.changed
-			s.b.mu.Unlock()
+			s.cluster.mu.Lock()
+			changed := s.cluster.changed
+			s.cluster.mu.Unlock()
 			sub, err := m.c.Subscribe(ctx, s.topic, s.group, s.opts, s.handler)
 			if first {
 				select {

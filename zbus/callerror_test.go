@@ -10,8 +10,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/zbustest"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 // errSoldOut is an error that a service and its callers share.
@@ -55,7 +55,7 @@ func TestErrorsOfAServiceReachItsCaller(t *testing.T) {
 	addr := zbustest.Start(t).Addr
 	c := dial(t, addr, zbus.Options{})
 	serve(t, shop(c), c, "shop")
-	broker, err := zbus.DialBroker(within(t), addr, zbus.BrokerOptions{})
+	broker, err := zbus.DialCluster(within(t), addr, zbus.ClusterOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

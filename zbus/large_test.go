@@ -4,9 +4,9 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/config"
 	"github.com/rushmore/zbus-go/internal/zbustest"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 func TestAMessageThatIsTooLargeIsRefusedByItself(t *testing.T) {

@@ -6,8 +6,8 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/wire"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 // quickServer answers publishes, asks for nothing else, and costs as little as can

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/zbustest"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 func publish(t testing.TB, c *zbus.Client, topic string, n int) {

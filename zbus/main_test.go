@@ -9,8 +9,8 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/zbustest"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 // patience is how long a test waits for something that must happen.
