@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -101,6 +102,20 @@ func (h *handler) GetStats(_ context.Context, r GetStatsRequestObject) (GetStats
 		answer.Points = append(answer.Points, PointOf(p))
 	}
 	return answer, nil
+}
+
+// GetTopicStats gives the rates of topics in the recent past.
+func (h *handler) GetTopicStats(context.Context, GetTopicStatsRequestObject) (GetTopicStatsResponseObject, error) {
+	list, end := h.stats.Lately()
+	answer := TopicStats{Time: end.UTC().Truncate(time.Millisecond), Step: stats.LatelyInterval.Milliseconds(), Topics: make([]TopicPast, len(list))}
+	for i, x := range list {
+		for j, rate := range x.In {
+			x.In[j] = math.Round(rate*100) / 100
+		}
+		answer.Topics[i] = TopicPast{Name: x.Topic.Name(), In: x.In}
+	}
+	slices.SortFunc(answer.Topics, func(a, b TopicPast) int { return strings.Compare(a.Name, b.Name) })
+	return GetTopicStats200JSONResponse(answer), nil
 }
 
 // PointOf describes what happened in one interval.

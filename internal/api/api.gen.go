@@ -1853,10 +1853,29 @@ type TopicDefinition struct {
 // TopicKind `log` is on disk; `memory` is lost with the process; `rpc` holds calls until a provider answers them; `proxy` does that with the HTTP requests to `/proxy/<topic>/…`.
 type TopicKind string
 
+// TopicPast defines model for TopicPast.
+type TopicPast struct {
+	// In Messages published a second, over ten seconds each; oldest first.
+	In   []float64 `json:"in"`
+	Name string    `json:"name"`
+}
+
 // TopicPatch defines model for TopicPatch.
 type TopicPatch struct {
 	// Retention Limits of a topic's log. One that is 0 or left out is none.
 	Retention *Retention `json:"retention,omitempty"`
+}
+
+// TopicStats defines model for TopicStats.
+type TopicStats struct {
+	// Step Milliseconds between two values.
+	Step int64 `json:"step"`
+
+	// Time When the last values were taken.
+	Time time.Time `json:"time"`
+
+	// Topics By name.
+	Topics []TopicPast `json:"topics"`
 }
 
 // Transaction defines model for Transaction.
@@ -2594,6 +2613,9 @@ type ServerInterface interface {
 	// GetStats Rates of the last minutes or hours
 	// (GET /stats)
 	GetStats(w http.ResponseWriter, r *http.Request, params GetStatsParams)
+	// GetTopicStats How much came to each topic in the last minutes
+	// (GET /stats/topics)
+	GetTopicStats(w http.ResponseWriter, r *http.Request)
 	// ListTopics List topics by name
 	// (GET /topics)
 	ListTopics(w http.ResponseWriter, r *http.Request, params ListTopicsParams)
@@ -2798,6 +2820,12 @@ func (_ Unimplemented) CloseSession(w http.ResponseWriter, r *http.Request, sess
 // GetStats Rates of the last minutes or hours
 // (GET /stats)
 func (_ Unimplemented) GetStats(w http.ResponseWriter, r *http.Request, params GetStatsParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetTopicStats How much came to each topic in the last minutes
+// (GET /stats/topics)
+func (_ Unimplemented) GetTopicStats(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -3667,6 +3695,20 @@ func (siw *ServerInterfaceWrapper) GetStats(w http.ResponseWriter, r *http.Reque
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetStats(w, r, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// GetTopicStats operation middleware
+func (siw *ServerInterfaceWrapper) GetTopicStats(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetTopicStats(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -5160,6 +5202,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Get(options.BaseURL+"/stats", wrapper.GetStats)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/stats/topics", wrapper.GetTopicStats)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/attention", wrapper.GetAttention)
 	})
 	r.Group(func(r chi.Router) {
@@ -6149,6 +6194,44 @@ type GetStatsdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetStatsdefaultApplicationProblemPlusJSONResponse) VisitGetStatsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTopicStatsRequestObject struct {
+}
+
+type GetTopicStatsResponseObject interface {
+	VisitGetTopicStatsResponse(w http.ResponseWriter) error
+}
+
+type GetTopicStats200JSONResponse TopicStats
+
+func (response GetTopicStats200JSONResponse) VisitGetTopicStatsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTopicStatsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetTopicStatsdefaultApplicationProblemPlusJSONResponse) VisitGetTopicStatsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -7452,6 +7535,9 @@ type StrictServerInterface interface {
 	// GetStats Rates of the last minutes or hours
 	// (GET /stats)
 	GetStats(ctx context.Context, request GetStatsRequestObject) (GetStatsResponseObject, error)
+	// GetTopicStats How much came to each topic in the last minutes
+	// (GET /stats/topics)
+	GetTopicStats(ctx context.Context, request GetTopicStatsRequestObject) (GetTopicStatsResponseObject, error)
 	// ListTopics List topics by name
 	// (GET /topics)
 	ListTopics(ctx context.Context, request ListTopicsRequestObject) (ListTopicsResponseObject, error)
@@ -8128,6 +8214,30 @@ func (sh *strictHandler) GetStats(w http.ResponseWriter, r *http.Request, params
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetStatsResponseObject); ok {
 		if err := validResponse.VisitGetStatsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetTopicStats operation middleware
+func (sh *strictHandler) GetTopicStats(w http.ResponseWriter, r *http.Request) {
+	var request GetTopicStatsRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetTopicStats(ctx, request.(GetTopicStatsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetTopicStats")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetTopicStatsResponseObject); ok {
+		if err := validResponse.VisitGetTopicStatsResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

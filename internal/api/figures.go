@@ -78,22 +78,22 @@ func span(t *broker.Topic, from, to *Count) (lo, hi int64, err error) {
 	return lo, hi, nil
 }
 
-// evenly divides a span of numbers into at most n parts, and gives their bounds.
+// evenly divides a span of numbers into at most n parts of the same size, of which only
+// the last may be smaller, and gives their bounds.
 func evenly(lo, hi int64, n int) []int64 {
 	if lo == hi {
 		return nil
 	}
-	parts := min(int64(n), hi-lo)
-	bounds := make([]int64, 0, parts+1)
-	for i := range parts + 1 {
-		// Without an overflow: a span has up to 2⁴⁰ messages, n is small.
-		bounds = append(bounds, lo+(hi-lo)*i/parts)
+	size := (hi - lo + int64(n) - 1) / int64(n)
+	bounds := make([]int64, 0, n+1)
+	for at := lo; at < hi; at += size {
+		bounds = append(bounds, at)
 	}
-	return bounds
+	return append(bounds, hi)
 }
 
-// timeBounds divides a part of a log into at most n parts of the same time, and
-// gives where and when they begin.
+// timeBounds divides a part of a log into at most n parts of the same time, not more than
+// it has messages, and gives where and when they begin.
 func (h *handler) timeBounds(ctx context.Context, t *broker.Topic, lo, hi int64, n int) (bounds, times []int64, err error) {
 	if lo == hi {
 		return nil, nil, nil
@@ -106,7 +106,7 @@ func (h *handler) timeBounds(ctx context.Context, t *broker.Topic, lo, hi int64,
 	if err != nil {
 		return nil, nil, err
 	}
-	bounds, times = []int64{lo}, evenly(first, max(last, first)+1, n)
+	bounds, times = []int64{lo}, evenly(first, max(last, first)+1, int(min(int64(n), hi-lo)))
 	for _, ms := range times[1:] {
 		at, err := h.broker.Resolve(ctx, t, nil, broker.Place{At: broker.AtTime, Time: ms})
 		if err != nil {

@@ -1852,10 +1852,29 @@ type TopicDefinition struct {
 // TopicKind `log` is on disk; `memory` is lost with the process; `rpc` holds calls until a provider answers them; `proxy` does that with the HTTP requests to `/proxy/<topic>/…`.
 type TopicKind string
 
+// TopicPast defines model for TopicPast.
+type TopicPast struct {
+	// In Messages published a second, over ten seconds each; oldest first.
+	In   []float64 `json:"in"`
+	Name string    `json:"name"`
+}
+
 // TopicPatch defines model for TopicPatch.
 type TopicPatch struct {
 	// Retention Limits of a topic's log. One that is 0 or left out is none.
 	Retention *Retention `json:"retention,omitempty"`
+}
+
+// TopicStats defines model for TopicStats.
+type TopicStats struct {
+	// Step Milliseconds between two values.
+	Step int64 `json:"step"`
+
+	// Time When the last values were taken.
+	Time time.Time `json:"time"`
+
+	// Topics By name.
+	Topics []TopicPast `json:"topics"`
 }
 
 // Transaction defines model for Transaction.
@@ -2838,6 +2857,13 @@ type ClientInterface interface {
 	// Corresponds with GET /stats (the `GetStats` operationId).
 	GetStats(ctx context.Context, params *GetStatsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetTopicStats How much came to each topic in the last minutes
+	//
+	// Kept in memory, one value every 5 seconds for 5 minutes, since the start of the broker: 250 bytes for each topic to which something came in that time. Others are not listed.
+	//
+	// Corresponds with GET /stats/topics (the `GetTopicStats` operationId).
+	GetTopicStats(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListTopics List topics by name
 	//
 	// Corresponds with GET /topics (the `ListTopics` operationId).
@@ -3647,6 +3673,23 @@ func (c *Client) CloseSession(ctx context.Context, session string, params *Close
 // Corresponds with GET /stats (the `GetStats` operationId).
 func (c *Client) GetStats(ctx context.Context, params *GetStatsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetStatsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetTopicStats How much came to each topic in the last minutes
+//
+// Kept in memory, one value every 5 seconds for 5 minutes, since the start of the broker: 250 bytes for each topic to which something came in that time. Others are not listed.
+//
+// Corresponds with GET /stats/topics (the `GetTopicStats` operationId).
+func (c *Client) GetTopicStats(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetTopicStatsRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -5425,6 +5468,33 @@ func NewGetStatsRequest(server string, params *GetStatsParams) (*http.Request, e
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
 		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetTopicStatsRequest constructs an http.Request for the GetTopicStats method
+func NewGetTopicStatsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/stats/topics")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -7430,6 +7500,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /stats (the `GetStats` operationId).
 	GetStatsWithResponse(ctx context.Context, params *GetStatsParams, reqEditors ...RequestEditorFn) (*GetStatsResponse, error)
 
+	// GetTopicStatsWithResponse How much came to each topic in the last minutes
+	//
+	// Kept in memory, one value every 5 seconds for 5 minutes, since the start of the broker: 250 bytes for each topic to which something came in that time. Others are not listed.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /stats/topics (the `GetTopicStats` operationId).
+	GetTopicStatsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetTopicStatsResponse, error)
+
 	// ListTopicsWithResponse List topics by name
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -8810,6 +8889,54 @@ func (r GetStatsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetStatsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetTopicStatsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *TopicStats
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetTopicStatsResponse) GetJSON200() *TopicStats {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetTopicStatsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetTopicStatsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetTopicStatsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetTopicStatsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetTopicStatsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -10699,6 +10826,21 @@ func (c *ClientWithResponses) GetStatsWithResponse(ctx context.Context, params *
 	return ParseGetStatsResponse(rsp)
 }
 
+// GetTopicStatsWithResponse How much came to each topic in the last minutes
+//
+// Kept in memory, one value every 5 seconds for 5 minutes, since the start of the broker: 250 bytes for each topic to which something came in that time. Others are not listed.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /stats/topics (the `GetTopicStats` operationId).
+func (c *ClientWithResponses) GetTopicStatsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetTopicStatsResponse, error) {
+	rsp, err := c.GetTopicStats(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetTopicStatsResponse(rsp)
+}
+
 // ListTopicsWithResponse List topics by name
 //
 // Returns a wrapper object for the known response body format(s).
@@ -11989,6 +12131,39 @@ func ParseGetStatsResponse(rsp *http.Response) (*GetStatsResponse, error) {
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Stats
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetTopicStatsResponse parses an HTTP response from a GetTopicStatsWithResponse call
+func ParseGetTopicStatsResponse(rsp *http.Response) (*GetTopicStatsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetTopicStatsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest TopicStats
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

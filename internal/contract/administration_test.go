@@ -14,10 +14,15 @@ func TestServerDescribesItself(t *testing.T) {
 	c.get("/servers").is("servers.0.address", c.addr, "servers.0.messages", 2, "servers.1", nil)
 	c.get("/stats").is("range", "15m", "step", 1000)
 	c.get("/stats?range=24h").is("range", "24h", "step", 15_000)
+	c.get("/stats/topics").is("step", 5000)
 	eventually(t, "the lag is in the figures", func() bool {
 		now := c.get("/stats")
 		n := len(now.list("points"))
 		return n > 0 && now.num("points."+strconv.Itoa(n-1)+".lag") == 2
+	})
+	c.post("/topics/T/messages", []object{{}}).want(201)
+	eventually(t, "what came to the topic is kept", func() bool {
+		return slices.Equal(c.get("/stats/topics").each("topics", "name"), []string{"T"})
 	})
 }
 

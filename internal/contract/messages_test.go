@@ -195,6 +195,12 @@ func TestHistogramAndTagsCountTheLog(t *testing.T) {
 		if total != 24 || matched != 8 {
 			t.Errorf("%s: %d messages, %d matched; want 24 and 8: %s", axis, total, matched, h.raw)
 		}
+		if n := len(c.get("/topics/T/histogram" + query("axis", axis, "buckets", "100")).list("buckets")); n > 30 {
+			t.Errorf("%s: %d buckets for 30 messages", axis, n)
+		}
+	}
+	if got := c.get("/topics/T/histogram"+query("buckets", "20")).each("buckets", "count"); strings.Join(got, " ") != strings.TrimSpace(strings.Repeat("2 ", 15)) {
+		t.Errorf("buckets of %q messages, want 2 each", got)
 	}
 	tags := c.get("/topics/T/tags" + query("last", "29"))
 	tags.is("scanned", 29, "distinct", 3)

@@ -148,7 +148,7 @@ func (x *flows) unmatched(g *broker.Group) int64 {
 }
 
 // forget drops topics and groups that no longer exist.
-func (x *flows) forget(topics map[*broker.Topic]*series, groups map[*broker.Group]*groupSeries) {
+func (x *flows) forget(topics map[*broker.Topic]*topicSeries, groups map[*broker.Group]*groupSeries) {
 	for t := range x.seen {
 		if topics[t] == nil {
 			delete(x.seen, t)

@@ -3,10 +3,7 @@ package stats
 import "time"
 
 // series is the recent past of one counter.
-type series struct {
-	trace
-	out float64 // of a topic: the rate of its groups
-}
+type series struct{ trace }
 
 func (x *series) add(now time.Time, value int64) {
 	x.trace.add(now, value, 0, Interval, rateSpan+1)

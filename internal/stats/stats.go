@@ -49,12 +49,14 @@ type Sampler struct {
 	flows       flows // owned by Run
 
 	mu     sync.RWMutex
-	topics map[*broker.Topic]*series      // guarded by mu
+	topics map[*broker.Topic]*topicSeries // guarded by mu
 	groups map[*broker.Group]*groupSeries // guarded by mu
 	total  Rates                          // guarded by mu
 	calls  float64                        // guarded by mu: as total, of calls
 	fine   ring                           // guarded by mu
 	rough  ring                           // guarded by mu
+	marks  int                            // guarded by mu: how many marks of topics there were
+	marked time.Time                      // guarded by mu: when the last one was
 	next   chan struct{}                  // guarded by mu: closed by the next sample
 }
 
@@ -63,9 +65,9 @@ func New(b *broker.Broker, connections func() int64) *Sampler {
 	return &Sampler{
 		broker: b, connections: connections,
 		lags: NewLags(reading), flows: flows{map[*broker.Topic]int64{}, map[*broker.Group]*passing{}},
-		topics: map[*broker.Topic]*series{}, groups: map[*broker.Group]*groupSeries{},
+		topics: map[*broker.Topic]*topicSeries{}, groups: map[*broker.Group]*groupSeries{},
 		fine: ring{kept: fineKept}, rough: ring{kept: roughKept},
-		next: make(chan struct{}),
+		marked: time.Now(), next: make(chan struct{}),
 	}
 }
 
@@ -112,7 +114,7 @@ func (s *Sampler) sample(ctx context.Context, now time.Time) {
 	defer s.mu.Unlock()
 	p := Point{Time: now, Connections: s.connections(), Backlog: s.broker.Backlog(), Exact: true}
 	s.total, s.calls = Rates{}, 0
-	seenTopics, seenGroups := make(map[*broker.Topic]*series, len(topics)), make(map[*broker.Group]*groupSeries)
+	seenTopics, seenGroups := make(map[*broker.Topic]*topicSeries, len(topics)), make(map[*broker.Group]*groupSeries)
 	for i, t := range topics {
 		in := follow(s.topics, t)
 		in.add(now, t.Published())
@@ -137,6 +139,12 @@ func (s *Sampler) sample(ctx context.Context, now time.Time) {
 	}
 	s.topics, s.groups = seenTopics, seenGroups
 	s.flows.forget(seenTopics, seenGroups)
+	if s.fine.added%latelySamples == 0 {
+		for _, x := range seenTopics {
+			x.mark(s.marks)
+		}
+		s.marks, s.marked = s.marks+1, now
+	}
 	s.fine.add(p)
 	if s.fine.added%coarse == 0 {
 		s.rough.add(mean(s.fine.last(coarse)))

@@ -99,8 +99,7 @@ describe.skipIf(!there)('jobs by keys alone', () => {
     await type('billing');
     await press('Enter');
     await page.getByRole('slider').waitFor();
-    await to(page.getByRole('link', { name: 'Filter', exact: true }));
-    await press('Enter');
+    await press('2');
     await page.getByLabel('New filter').waitFor();
     await press('/');
     await type('eu.de.*');
@@ -109,7 +108,7 @@ describe.skipIf(!there)('jobs by keys alone', () => {
     expect((await group()).filter, 'a dry run changes nothing').toBe('eu.*');
     await press('Enter');
     await expect.poll(async () => (await group()).filter).toBe('eu.de.*');
-    await done('change a filter after a dry run', 25);
+    await done('change a filter after a dry run', 5);
   });
 
   it('find by text', async () => {

@@ -199,6 +199,12 @@ describe.skipIf(!there)('live', () => {
     await page.keyboard.type('orders#5');
     await page.keyboard.press('Enter');
     await page.getByRole('heading', { name: '#5', exact: true }).waitFor();
+    await page.keyboard.press('3');
+    await page.getByRole('heading', { name: 'Retention' }).waitFor();
+    await page.keyboard.press('2');
+    await page.getByRole('grid', { name: 'Groups' }).waitFor();
+    await page.keyboard.press('1');
+    await page.getByRole('grid', { name: 'Messages' }).waitFor();
     await done();
   });
 

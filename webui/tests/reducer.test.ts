@@ -54,12 +54,23 @@ describe('waiting to connect again', () => {
 
 describe('what figures were lately', () => {
   it('stays what it was while nothing new is sent', () => {
-    const past = new Past<bigint>(6);
+    const past = new Past<bigint>(6, 1000);
     past.add(5n, 1000);
     past.add(7n, 2010);
     past.add(9n, 5000);
     expect(past.values).toEqual([5n, 7n, 7n, 7n, 9n]);
     past.add(1n, 100_000);
     expect(past.values).toEqual([9n, 9n, 9n, 9n, 9n, 1n]);
+  });
+  it('goes on from what was known, with the present value at its end', () => {
+    const past = new Past<number>(4, 5000);
+    past.begin([1, 2, 3]);
+    past.add(4, 61_000);
+    past.add(5, 62_000);
+    expect(past.values).toEqual([1, 2, 3, 5]);
+    past.add(6, 67_000);
+    expect(past.values).toEqual([2, 3, 5, 6]);
+    past.begin([]);
+    expect(past.values).toEqual([]);
   });
 });

@@ -5,31 +5,34 @@ const base = 9_007_199_254_740_993n; // beyond what a number holds exactly
 const bucket = (from: bigint, to: bigint, time?: number): Bucket => ({ from, to, count: to - from, matched: 0n, exact: true, time });
 const even = [bucket(base, base + 100n), bucket(base + 100n, base + 200n), bucket(base + 200n, base + 300n), bucket(base + 300n, base + 400n)];
 
+const evenView = { from: base, to: base + 400n };
+
 describe('places on the strip', () => {
   it('go there and back for each offset, however large', () => {
     for (let o = base; o < base + 400n; o += 7n) {
-      const back = offsetAt(even, placeOf(even, o));
+      const back = offsetAt(even, placeOf(even, o, evenView));
       expect(back >= o - 1n && back <= o).toBe(true);
     }
   });
   it('are at the ends for the ends, and outside for what is outside', () => {
-    expect(placeOf(even, base)).toBe(0);
-    expect(placeOf(even, base + 400n)).toBe(1);
-    expect(placeOf(even, base - 1n)).toBeLessThan(0);
-    expect(placeOf(even, base + 401n)).toBeGreaterThan(1);
+    expect(placeOf(even, base, evenView)).toBe(0);
+    expect(placeOf(even, base + 400n, evenView)).toBe(1);
+    expect(placeOf(even, base - 1n, evenView)).toBeLessThan(0);
+    expect(placeOf(even, base + 401n, evenView)).toBeGreaterThan(1);
     expect([offsetAt(even, -1), offsetAt(even, 0), offsetAt(even, 1), offsetAt(even, 2)]).toEqual([base, base, base + 400n, base + 400n]);
   });
   it('follow the buckets of a time axis, some of which are empty', () => {
     const uneven = [bucket(0n, 10n, 0), bucket(10n, 10n, 1000), bucket(10n, 1000n, 2000)];
-    expect(placeOf(uneven, 5n)).toBeCloseTo(1 / 6);
-    expect(placeOf(uneven, 10n)).toBeCloseTo(2 / 3);
+    expect(placeOf(uneven, 5n, { from: 0n, to: 20n })).toBeCloseTo(1 / 6);
+    expect(placeOf(uneven, 10n, { from: 0n, to: 20n })).toBeCloseTo(2 / 3);
     expect(offsetAt(uneven, 0.5)).toBe(10n);
     expect(timeAt(uneven, 5n)).toBe(500);
     expect(timeAt(uneven, 500n)).toBe(2000);
     expect(timeAt(uneven, 1000n)).toBeUndefined();
   });
-  it('of no buckets are 0', () => {
-    expect(placeOf([], 5n)).toBe(0);
+  it('are even until there are buckets', () => {
+    expect([-1n, 0n, 5n, 20n, 21n].map((o) => placeOf([], o, { from: 0n, to: 20n }))).toEqual([-0.01, 0, 0.25, 1, 1.01]);
+    expect(placeOf([], 0n, { from: 0n, to: 0n })).toBe(0);
     expect(offsetAt([], 0.5)).toBe(0n);
   });
   it('are read from strings', () => {

@@ -78,6 +78,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/stats/topics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How much came to each topic in the last minutes
+         * @description Kept in memory, one value every 5 seconds for 5 minutes, since the start of the broker: 250 bytes for each topic to which something came in that time. Others are not listed.
+         */
+        get: operations["getTopicStats"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/attention": {
         parameters: {
             query?: never;
@@ -1862,6 +1882,25 @@ export interface components {
             /** @description Oldest first; as many as there are. */
             points: components["schemas"]["StatsPoint"][];
         };
+        TopicStats: {
+            /**
+             * Format: date-time
+             * @description When the last values were taken.
+             */
+            time: string;
+            /**
+             * Format: int64
+             * @description Milliseconds between two values.
+             */
+            step: number;
+            /** @description By name. */
+            topics: components["schemas"]["TopicPast"][];
+        };
+        TopicPast: {
+            name: string;
+            /** @description Messages published a second, over ten seconds each; oldest first. */
+            in: number[];
+        };
         StatsPoint: {
             /**
              * Format: date-time
@@ -2118,6 +2157,31 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Stats"];
+                };
+            };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    getTopicStats: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The topics. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TopicStats"];
                 };
             };
             405: components["responses"]["WrongMethod"];

@@ -50,10 +50,11 @@ export function clamp(value: bigint, low: bigint, high: bigint): bigint {
 /**
  * placeOf says where an offset is. Each bucket has the same width, whatever the axis,
  * so the place is that of its bucket and the part of the bucket before it. What is
- * left of the strip is negative, what is right of it above 1.
+ * left of the strip is negative, what is right of it above 1. Until there are buckets, all
+ * messages of the view have the same width.
  */
-export function placeOf(buckets: readonly Bucket[], offset: bigint): number {
-  if (buckets.length === 0) return 0;
+export function placeOf(buckets: readonly Bucket[], offset: bigint, view: View): number {
+  if (buckets.length === 0) return offset < view.from ? -0.01 : offset > view.to ? 1.01 : ratio(offset - view.from, view.to - view.from);
   if (offset < buckets[0]!.from) return -0.01;
   const last = buckets[buckets.length - 1]!;
   if (offset >= last.to) return offset === last.to ? 1 : 1.01;

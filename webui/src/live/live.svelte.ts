@@ -25,12 +25,13 @@ class Live {
   fresh = $state(0);
   now = $state(Date.now());
   detail = $state('');
+  /** How many connections there were: what came between two of them was not seen. */
+  opened = 0;
 
   #watches: Watch[] = [];
   #socket: WebSocket | undefined;
   #refs = 0;
   #attempt = 0;
-  #opened = false; // whether a socket ever worked here
   #retry: ReturnType<typeof setTimeout> | undefined;
   #hide: ReturnType<typeof setTimeout> | undefined;
   #again = new Set<() => unknown>(); // what could not be read
@@ -125,7 +126,7 @@ class Live {
     this.#socket = socket;
     socket.onopen = () => {
       this.#attempt = 0;
-      this.#opened = true;
+      this.opened++;
       this.fresh = this.now = Date.now();
       this.state = 'live';
       for (const w of this.#watches) this.#ask(w);
@@ -149,7 +150,7 @@ class Live {
     if (this.paused || this.#hidden) return;
     this.#attempt++;
     // A proxy that lets no WebSocket through is known by the first attempts failing.
-    this.state = !this.#opened && this.#attempt >= 2 ? 'polling' : this.state === 'polling' ? 'polling' : 'lost';
+    this.state = this.opened === 0 && this.#attempt >= 2 ? 'polling' : this.state === 'polling' ? 'polling' : 'lost';
     const wait = this.state === 'polling' ? 30_000 : backoff(this.#attempt);
     this.#retry = setTimeout(() => this.#connect(), wait);
   }

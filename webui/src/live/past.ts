@@ -1,19 +1,32 @@
-// What figures were lately, one a second.
+// What figures were lately.
 
 /**
- * Past keeps the last values of something. Figures that stay the same are not sent
- * again, so the seconds that passed since the last ones had these.
+ * Past keeps values that are so far apart, and behind them the present one. Figures that
+ * stay the same are not sent again: until new ones come, they are what the last ones were.
  */
 export class Past<T> {
   values: T[] = [];
-  #time = 0;
-  constructor(private readonly kept: number) {}
+  #time = 0; // when the last value but the present one was
+
+  constructor(
+    private readonly kept: number,
+    private readonly step: number,
+  ) {}
+
+  /** begin takes over what was known before, up to now. */
+  begin(values: readonly T[]) {
+    this.values = [...values];
+    this.#time = 0;
+  }
 
   add(value: T, time: number) {
-    const missed = this.values.length === 0 ? 0 : Math.min(this.kept, Math.round((time - this.#time) / 1000) - 1);
-    for (let i = 0; i < missed; i++) this.values.push(this.values[this.values.length - 1]!);
-    this.values.push(value);
+    const steps = this.#time === 0 ? 1 : Math.min(this.kept, Math.floor((time - this.#time) / this.step));
+    const last = this.values.at(-1);
+    if (steps < 1 && last !== undefined) this.values[this.values.length - 1] = value;
+    for (let i = 1; i < steps && last !== undefined; i++) this.values.push(last);
+    if (steps >= 1) this.values.push(value);
     if (this.values.length > this.kept) this.values.splice(0, this.values.length - this.kept);
-    this.#time = time;
+    if (this.#time === 0) this.#time = time;
+    else if (steps > 0) this.#time = time - ((time - this.#time) % this.step);
   }
 }

@@ -1,10 +1,13 @@
-// The topics with their figures, and what they were in the last two minutes.
+// The topics with their figures, and how much came to them in the last minutes.
 
+import { call } from '../api/client';
 import type { TopicFigures } from './frames';
 import { live } from './live.svelte';
 import { Past } from './past';
 
-const kept = 120; // samples, one a second
+// As the broker keeps them: a value every five seconds, for five minutes.
+const kept = 60;
+const step = 5000;
 
 class TopicsNow {
   list = $state.raw<TopicFigures[] | undefined>();
@@ -14,6 +17,7 @@ class TopicsNow {
   past = new Map<string, Past<number>>();
   #viewers = 0;
   #stop: (() => void) | undefined;
+  #known = -1; // the connection since which past is whole
 
   follow(): () => void {
     if (this.#viewers++ === 0) {
@@ -23,6 +27,7 @@ class TopicsNow {
       if (--this.#viewers > 0) return;
       this.#stop?.();
       this.past.clear();
+      this.#known = -1;
     };
   }
 
@@ -32,16 +37,35 @@ class TopicsNow {
 
   #take(topics: TopicFigures[], time: number) {
     this.problem = '';
+    if (this.#known !== live.opened) {
+      this.#known = live.opened;
+      void this.#load();
+    }
     const names = new Set<string>();
     for (const t of topics) {
       names.add(t.name);
-      let p = this.past.get(t.name);
-      if (!p) this.past.set(t.name, (p = new Past(kept)));
-      p.add(t.in, time);
+      this.#pastOf(t.name).add(t.in, time);
     }
     for (const name of this.past.keys()) if (!names.has(name)) this.past.delete(name);
     this.list = topics;
     this.time = time;
+  }
+
+  /** load takes over what the broker remembers, where this page did not look. */
+  async #load() {
+    try {
+      const { data } = await call('get', '/stats/topics', {}).send();
+      for (const { name, in: values } of data.topics) this.#pastOf(name).begin(values);
+      this.list = this.list?.map((t) => ({ ...t })); // rows are drawn again that are not the same
+    } catch (err) {
+      live.failed(err, () => this.#load()); // until then the lines begin here
+    }
+  }
+
+  #pastOf(name: string) {
+    let p = this.past.get(name);
+    if (!p) this.past.set(name, (p = new Past(kept, step)));
+    return p;
   }
 }
 
