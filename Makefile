@@ -6,7 +6,7 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 # call that a failure ("context deadline exceeded", golang.org/issue/75804).
 FUZZTIME ?= 100000x
 
-.PHONY: help build run test race races lint fuzz bench faults faults-quick faults-page web check generate generated
+.PHONY: help build run test race races lint fuzz bench faults faults-quick faults-page web check generate generated ports
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
 
@@ -45,6 +45,9 @@ generate: ## generate code from openapi.yaml
 		go tool -modfile=tools/go.mod oapi-codegen -config internal/api/oapi.yaml "$$contract" && \
 		sed -i 's/runtime\.BindJSONBody(/decodeBody(/' internal/api/api.gen.go && \
 		go tool -modfile=tools/go.mod oapi-codegen -config internal/apiclient/oapi.yaml "$$contract"
+
+ports: ## compile everything, tests included, for the systems that nothing is run on here
+	@for system in darwin freebsd windows; do echo "==> $$system"; GOOS=$$system go vet ./... || exit 1; done
 
 GENERATED := internal/api/api.gen.go internal/apiclient/apiclient.gen.go
 generated: ## fail when generated code is not what openapi.yaml says, after bringing it up to date

@@ -174,7 +174,7 @@ func startOrExit(t *testing.T, cmd *exec.Cmd) (code int, stderr string) {
 	t.Helper()
 	var text strings.Builder
 	cmd.Stderr = &text
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	ownGroup(cmd)
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
@@ -186,7 +186,7 @@ func startOrExit(t *testing.T, cmd *exec.Cmd) (code int, stderr string) {
 	serves := false
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		if serves = strings.HasPrefix(lines.Text(), "stop "); serves {
-			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+			killGroup(cmd)
 		}
 	}
 	_ = cmd.Wait() // the code says it

@@ -23,8 +23,7 @@ func main() {
 	if _, err := sqlite.OFDLocking(true); err != nil {
 		slog.New(slog.NewTextHandler(os.Stderr, nil)).Warn("database locks are less safe", "err", err)
 	}
-	// The database's files are made by SQLite; messages are for their owner only.
-	syscall.Umask(0o077)
+	keepFilesPrivate()
 
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2) // the two that count

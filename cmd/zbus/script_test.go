@@ -97,8 +97,10 @@ func scriptSignal(signal syscall.Signal) func(*testscript.TestScript, bool, []st
 	return func(ts *testscript.TestScript, _ bool, _ []string) {
 		pid, err := strconv.Atoi(ts.Getenv("BROKER_PID"))
 		ts.Check(err)
-		ts.Check(syscall.Kill(pid, signal))
-		for start := time.Now(); syscall.Kill(pid, 0) == nil; time.Sleep(time.Millisecond) {
+		broker, err := os.FindProcess(pid)
+		ts.Check(err)
+		ts.Check(broker.Signal(signal))
+		for start := time.Now(); broker.Signal(syscall.Signal(0)) == nil; time.Sleep(time.Millisecond) {
 			if time.Since(start) > patience {
 				ts.Fatalf("the broker still runs %v after signal %v", patience, signal)
 			}

@@ -154,7 +154,7 @@ func TestUnwritableDirectoryExits77(t *testing.T) {
 		cmd := command(t, nil, "--listen=127.0.0.1:0", "--data", data)
 		if os.Geteuid() == 0 { // who may write everywhere
 			cmd.Dir = "/"
-			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+			asNobody(cmd)
 			openTo(t, sealed)
 		}
 		wantFailure(t, run(t, cmd), exitPermission, "permission denied")

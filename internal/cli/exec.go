@@ -8,9 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/rushmore/zbus-go/zbus"
@@ -68,12 +66,9 @@ func (o *serving) run(ctx context.Context, params json.RawMessage) (any, error) 
 	}
 	out := limited{limit: o.limit, over: func() { kill(errTooMuch) }}
 	problems := limited{limit: maxComplaint}
-	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", o.command)
+	cmd := shell(ctx, o.command)
 	cmd.Env = append(os.Environ(), "ZBUS_METHOD="+call.Method, "ZBUS_TOPIC="+call.Topic, "ZBUS_CALL_ID="+call.ID)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(params), &out, &problems
-	// A group of its own: Ctrl-C is for us, who wait for it, and a kill is for all of it.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
 	err := cmd.Run()
 	text := bytes.TrimSpace(out.kept.Bytes())

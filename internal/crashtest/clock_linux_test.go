@@ -164,8 +164,6 @@ func (s *stepped) ask(method, path string, body, answer any) {
 	}
 }
 
-type object = map[string]any
-
 // depth is how many messages a topic has.
 func (s *stepped) depth(topic string) string {
 	s.t.Helper()

@@ -21,6 +21,8 @@ import (
 	"github.com/rushmore/zbus-go/internal/faultreport"
 )
 
+type object = map[string]any
+
 const (
 	historyClients = 4
 	historyOps     = 50 // of each client

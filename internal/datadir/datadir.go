@@ -2,7 +2,7 @@
 // makes the directory, keeps every other broker out of it, and remembers
 // whether the last one stopped in order.
 //
-//	lock   locked (flock) while a broker runs; says which process, since when, and
+//	lock   locked while a broker runs; says which process, since when, and
 //	       which database the directory has
 //	clean  there between an orderly stop and the next start
 //
@@ -21,8 +21,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // The errors of Open, to be tested with errors.Is. Another one is
@@ -87,7 +85,7 @@ func open(path string) (*Dir, error) {
 		return nil, err
 	}
 	// The lock file may be writable in a directory that is not.
-	if err := unix.Access(path, unix.R_OK|unix.W_OK|unix.X_OK); err != nil {
+	if err := mayWrite(path); err != nil {
 		return nil, &fs.PathError{Op: "write to", Path: path, Err: err}
 	}
 	d := &Dir{path: path}
@@ -132,7 +130,7 @@ func Share(path string) (*Dir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB); err != nil {
+	if err := tryLock(f, shared); err != nil {
 		defer f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
 			err = fmt.Errorf("%s: %w (%s)", d.path, ErrInUse, readHolder(f))
@@ -201,10 +199,20 @@ func readDatabase(f io.ReaderAt) string {
 	return ""
 }
 
+// TryLock locks a file for this process alone until it is closed. It fails with
+// EWOULDBLOCK while another process has it locked.
+func TryLock(f *os.File) error { return tryLock(f, exclusive) }
+
+// How a file may be locked.
+const (
+	shared    = false
+	exclusive = true
+)
+
 // lock locks a file, and gives up with EWOULDBLOCK after lockPatience.
 func lock(f *os.File) error {
 	for start := time.Now(); ; time.Sleep(lockInterval) {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		err := tryLock(f, exclusive)
 		if !errors.Is(err, syscall.EWOULDBLOCK) || time.Since(start) >= lockPatience {
 			return err
 		}

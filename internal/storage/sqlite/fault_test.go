@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"testing"
 	"time"
 
@@ -180,15 +178,7 @@ func TestFullDatabaseGoesOnWhenThereIsSpace(t *testing.T) {
 }
 
 func TestFullDiskGoesOnWhenThereIsSpace(t *testing.T) {
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=12m"); err != nil {
-		t.Skipf("SKIPPED: the full disk was not tried: mounting a tmpfs: %v", err)
-	}
-	t.Cleanup(func() { // runs after the store is closed
-		if err := syscall.Unmount(dir, 0); err != nil {
-			t.Errorf("unmount: %v", err)
-		}
-	})
+	dir := smallDisk(t, "12m")
 	s := mustOpen(t, Options{Path: filepath.Join(dir, "zbus.db")})
 	topic := addTopic(t, s, "t")
 	ballast := filepath.Join(dir, "ballast")
@@ -290,26 +280,6 @@ func TestWriteErrorStopsTheStore(t *testing.T) {
 	if err != nil || len(rs) != stored {
 		t.Fatalf("%d records, want %d; %v", len(rs), stored, err)
 	}
-}
-
-// limitFileSize makes writes beyond n bytes fail until the test ends or calls
-// what it returns.
-func limitFileSize(t *testing.T, n uint64) {
-	t.Helper()
-	signal.Ignore(syscall.SIGXFSZ)
-	var old syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: n, Max: old.Max}); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &old); err != nil {
-			t.Error(err)
-		}
-		signal.Reset(syscall.SIGXFSZ)
-	})
 }
 
 func TestCancelledReadLeavesTheReaderUsable(t *testing.T) {

@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/rushmore/zbus-go/internal/condition"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -266,16 +264,6 @@ func (s *Store) pages() (all, unused int64, err error) {
 		all, unused = integer(row[0])*integer(row[2]), integer(row[1])*integer(row[2])
 	}
 	return all, unused, nil
-}
-
-// freeSpace is how many bytes can be written where a file is, and how many there are
-// in all.
-func freeSpace(f *os.File) (free, total int64, err error) {
-	var fs unix.Statfs_t
-	if err := unix.Fstatfs(int(f.Fd()), &fs); err != nil {
-		return 0, 0, &os.PathError{Op: "statfs", Path: f.Name(), Err: err}
-	}
-	return int64(fs.Bavail) * int64(fs.Bsize), int64(fs.Blocks) * int64(fs.Bsize), nil
 }
 
 func isFull(err error) bool { return errors.Is(translate(err), storage.ErrFull) }

@@ -16,21 +16,6 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
-// smallDisk is a directory on a file system of its own in memory.
-func smallDisk(t *testing.T, size string) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+size); err != nil {
-		t.Skipf("NOT TESTED: this process cannot mount a tmpfs: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(dir, 0); err != nil {
-			t.Errorf("unmount: %v", err)
-		}
-	})
-	return dir
-}
-
 // onDisk are the options of a store in a directory, as the broker has them.
 func onDisk(dir string) Options {
 	return Options{Path: filepath.Join(dir, "zbus.db"), Reserve: filepath.Join(dir, "ballast")}
