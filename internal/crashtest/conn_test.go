@@ -96,6 +96,23 @@ func (c *conn) answer() (*wire.Message, error) {
 // when it was written, and the broker is not to blame for what the kernel drops.
 const window = 64
 
+// fill publishes messages, 4 MiB at a time, so that no disk is too slow for them.
+func (c *conn) fill(topic string, body []byte, messages int) {
+	c.t.Helper()
+	for left := messages; left > 0; {
+		some := min(left, max(1, 4<<20/len(body)))
+		for range some {
+			c.put(body, field(wire.HeaderCmd, wire.CmdProduce), field(wire.HeaderTopic, topic))
+		}
+		for range some {
+			if _, err := c.answer(); err != nil {
+				c.t.Fatal(err)
+			}
+		}
+		left -= some
+	}
+}
+
 // consume asks for the next messages of a group.
 func (c *conn) consume(group string) error { return c.consumeFrom(topic, group, window) }
 

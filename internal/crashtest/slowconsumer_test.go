@@ -69,20 +69,14 @@ func (p *process) fill(topics, each int) {
 		if err := c.consumeFrom(name, probeGroup, each); err != nil {
 			p.t.Fatal(err)
 		}
-		sent := make(chan struct{})
-		go func() {
-			defer close(sent)
-			for range each {
-				c.put(body, field(wire.HeaderCmd, wire.CmdProduce), field(wire.HeaderTopic, name), field(wire.HeaderAck, "false"))
-			}
-			_ = c.w.Flush()
-		}()
-		for got := 0; got < each; got++ {
-			if _, err := c.r.Read(); err != nil {
+		publisher := p.dial()
+		publisher.fill(name, body, each)
+		for range each {
+			if _, err := c.answer(); err != nil {
 				p.t.Fatal(err)
 			}
 		}
-		<-sent
+		_ = publisher.Close()
 		_ = c.Close()
 	}
 }

@@ -89,10 +89,7 @@ func stopStuck(t *testing.T, clients, size int) time.Duration {
 	p.declare()
 	body := make([]byte, size)
 	publisher := p.dial()
-	for range max(50, min(20_000, 64<<20/size)) {
-		publisher.put(body, field(wire.HeaderCmd, wire.CmdProduce), field(wire.HeaderTopic, topic), field(wire.HeaderAck, "false"))
-	}
-	publisher.must(field(wire.HeaderCmd, wire.CmdPing))
+	publisher.fill(topic, body, max(50, min(20_000, 64<<20/size)))
 	settled(t, p.stuckConsumers(clients))
 	load := p.publishers(body)
 	took := p.terminate()
