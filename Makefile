@@ -6,7 +6,7 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 # call that a failure ("context deadline exceeded", golang.org/issue/75804).
 FUZZTIME ?= 100000x
 
-.PHONY: help build run test race races lint fuzz bench faults faults-quick faults-page web check generate generated ports
+.PHONY: help build run test race races lint fuzz bench faults faults-quick soak faults-page web check generate generated ports
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
 
@@ -80,6 +80,11 @@ faults: ## break the broker in every way we know, as root, for hours; figures in
 
 faults-quick: ## the same in minutes
 	$(call faults,ZBUS_FAULTS=quick,-timeout=30m)
+
+SOAK ?= 10m
+soak: ## let clients of all kinds come and go for SOAK (10m); figures in docs/reliability.md
+	ZBUS_SOAK=$(SOAK) ZBUS_FAULT_REPORT=$(CURDIR)/$(FAULT_REPORT) go test ./internal/crashtest -run '^TestSoak$$' -count=1 -timeout=0 -v
+	@$(MAKE) --no-print-directory faults-page
 
 faults-page: ## render docs/reliability.md from the figures
 	@go run ./internal/faultreport/page $(FAULT_REPORT) docs/reliability.md

@@ -1,11 +1,14 @@
 package crashtest
 
 import (
+	"bufio"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -14,50 +17,139 @@ import (
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
-// soak is the clients of a broker that runs long. They end when stop is closed.
-type soak struct {
-	p       *process
-	stop    chan struct{}
-	clients sync.WaitGroup
-	open    []*conn // consumers, closed in the end
+// soakVariable says how long a soak takes, such as 10m, in place of the scale.
+const soakVariable = "ZBUS_SOAK"
 
-	published, churns int // owned by one client each, until all have ended
+func soakLength(t *testing.T) time.Duration {
+	t.Helper()
+	if text := os.Getenv(soakVariable); text != "" {
+		length, err := time.ParseDuration(text)
+		if err != nil {
+			t.Fatalf("%s: %v", soakVariable, err)
+		}
+		return length
+	}
+	return time.Duration(faultreport.Scale(t, 20, 600)) * time.Second
 }
 
-// A broker under a moderate load, with clients, topics and groups that come and disappear,
-// needs no more in the end than soon after its start.
+// soak is the clients of a broker that runs long. They end when stop is closed.
+type soak struct {
+	p        *process
+	profiles string // the address of the broker's profiles
+	web      *http.Client
+	stop     chan struct{}
+	clients  sync.WaitGroup
+	open     []*conn // consumers, closed in the end
+
+	busy      sync.RWMutex // held for reading by a client in its turn, so that all can rest
+	published int          // owned by one client, until all have ended
+	turns     [5]int       // owned by one client each, until all have ended
+}
+
+// A broker under a moderate load, with clients of all kinds that come and go, needs no more
+// in the end than soon after its start. While it is measured, all clients rest: then what
+// grows is what was left behind.
 func TestSoak(t *testing.T) {
-	length := time.Duration(faultreport.Scale(t, 20, 1800)) * time.Second
-	p := realBroker(t, "fsync")
-	p.start()
-	p.declare()
-	s := &soak{p: p, stop: make(chan struct{})}
+	length := soakLength(t)
+	s := newSoak(t)
+	p := s.p
 	s.begin()
-	const samples = 80
+	samples := max(20, min(80, int(length/(5*time.Second))))
 	var seen []map[string]float64
-	for tick := time.NewTicker(length / samples); len(seen) < samples; <-tick.C {
-		m := p.metrics()
-		m[logSizeFigure] = float64(p.logSize())
-		if info, err := os.Stat(p.dir + "/zbus.db"); err == nil {
-			m[fileSizeFigure] = float64(info.Size())
-		}
-		seen = append(seen, m)
+	for tick := time.NewTicker(length / time.Duration(samples)); len(seen) < samples; {
+		<-tick.C
+		seen = append(seen, s.sample())
 	}
 	s.end()
 	f := &faultreport.Record{
-		Test: "soak", Runs: 1, Fault: fmt.Sprintf("%v at a fifth of what the machine can do, with churn", length),
-		Promise: "memory, goroutines, files and the log are as in the second quarter",
+		Test: "soak", Runs: 1, Fault: fmt.Sprintf("%v at a fifth of what the machine can do, with clients, topics, groups, plans, streams, sockets, calls and providers that come and go", length),
+		Promise: "memory, goroutines, files and the log are as in the second quarter, and nothing grows in the second half",
 	}
 	f.Add("messages", s.published)
-	f.Add("clients, topics and groups that came and disappeared", s.churns)
+	for n, what := range []string{"topics and groups", "plans", "streams", "sockets", "calls and providers"} {
+		f.Add(what+" that came and went", s.turns[n])
+		if s.turns[n] == 0 {
+			t.Errorf("no %s came", what)
+		}
+	}
+	judgeQuarters(f, seen)
+	judgeSlopes(f, seen, length)
+	if s.published == 0 {
+		t.Error("nothing was published")
+	}
+	f.Save(t)
+	p.terminate()
+}
+
+func newSoak(t *testing.T) *soak {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &soak{p: realBroker(t, "fsync"), profiles: ln.Addr().String(), web: &http.Client{Transport: &http.Transport{}, Timeout: patience}, stop: make(chan struct{})}
+	_ = ln.Close()
+	s.p.with("--pprof=" + s.profiles)
+	s.p.start()
+	s.p.declare()
+	return s
+}
+
+// sample measures while no client does anything.
+func (s *soak) sample() map[string]float64 {
+	s.busy.Lock()
+	defer s.busy.Unlock()
+	s.web.CloseIdleConnections()
+	http.DefaultClient.CloseIdleConnections()
+	m := s.p.metrics()
+	for range 20 { // what has gone is noticed in a moment
+		time.Sleep(50 * time.Millisecond)
+		for name, value := range s.p.metrics() {
+			if name == goroutinesFigure || name == filesFigure {
+				m[name] = min(m[name], value)
+			}
+		}
+	}
+	m[heapFigure] = s.liveHeap()
+	m[logSizeFigure] = float64(s.p.logSize())
+	if info, err := os.Stat(s.p.file("zbus.db")); err == nil {
+		m[fileSizeFigure] = float64(info.Size())
+	}
+	return m
+}
+
+// liveHeap is what is left of the heap after a collection. What pools hold goes with the second.
+func (s *soak) liveHeap() (bytes float64) {
+	for range 2 {
+		resp, err := s.web.Get("http://" + s.profiles + "/debug/pprof/heap?gc=1&debug=1")
+		if err != nil {
+			s.p.t.Fatal(err)
+		}
+		for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+			if text, ok := strings.CutPrefix(lines.Text(), "# HeapAlloc = "); ok {
+				bytes, err = strconv.ParseFloat(text, 64)
+			}
+		}
+		if _ = resp.Body.Close(); err != nil || bytes == 0 {
+			s.p.t.Fatalf("no live heap: %v", err)
+		}
+	}
+	return bytes
+}
+
+const (
+	heapFigure       = "live heap"
+	goroutinesFigure = "go_goroutines"
+	filesFigure      = "process_open_fds"
+)
+
+// judgeQuarters compares the last quarter with the second.
+func judgeQuarters(f *faultreport.Record, seen []map[string]float64) {
 	for _, flat := range []struct {
 		name  string
 		unit  float64
 		slack float64 // besides a quarter
 	}{
 		{"process_resident_memory_bytes", 1 << 20, 32 << 20},
-		{"go_goroutines", 1, 20},
-		{"process_open_fds", 1, 20},
 		{logSizeFigure, 1 << 20, 16 << 20},
 		{fileSizeFigure, 1 << 20, 32 << 20},
 	} {
@@ -67,11 +159,44 @@ func TestSoak(t *testing.T) {
 			f.Broken++
 		}
 	}
-	if s.published == 0 || s.churns == 0 {
-		t.Error("the load was none")
+}
+
+// judgeSlopes fits a line through the second half.
+func judgeSlopes(f *faultreport.Record, seen []map[string]float64, length time.Duration) {
+	half := seen[len(seen)/2:]
+	for _, flat := range []struct {
+		name  string
+		what  string
+		unit  float64
+		slack float64 // what it may grow by in that half
+	}{
+		{heapFigure, "live heap MB", 1 << 20, 2},
+		{goroutinesFigure, "goroutines", 1, 3},
+		{filesFigure, "descriptors", 1, 3},
+	} {
+		var all []float64
+		for _, m := range half {
+			all = append(all, m[flat.name]/flat.unit)
+		}
+		step := length.Hours() / float64(len(seen))
+		perHour := slope(all) / step
+		f.Add(flat.what, fmt.Sprintf("%.1f to %.1f", slices.Min(all), slices.Max(all)))
+		f.Add("its slope an hour", fmt.Sprintf("%+.1f", perHour))
+		if slices.Max(all) == 0 || perHour*length.Hours()/2 > flat.slack {
+			f.Broken++
+		}
 	}
-	f.Save(t)
-	p.terminate()
+}
+
+// slope is that of the line with the least squares, from one value to the next.
+func slope(all []float64) float64 {
+	n := float64(len(all))
+	var x, y, xx, xy float64
+	for i, v := range all {
+		at := float64(i)
+		x, y, xx, xy = x+at, y+v, xx+at*at, xy+at*v
+	}
+	return (n*xy - x*y) / (n*xx - x*x)
 }
 
 const (
@@ -101,7 +226,9 @@ func (s *soak) begin() {
 		s.clients.Go(func() { consumeAll(c, group) })
 	}
 	s.clients.Go(func() { s.publish(c) })
-	s.clients.Go(s.churn)
+	for n, visit := range s.visitors() {
+		s.clients.Go(func() { s.churn(visit, &s.turns[n]) })
+	}
 }
 
 func (s *soak) end() {
@@ -140,22 +267,14 @@ func (s *soak) publish(c *conn) {
 	defer c.Close()
 	l := lane{name: "soak"}
 	for {
+		s.busy.RLock()
 		began := time.Now()
-		c.wait()
-		for n := s.published; n < s.published+batch; n++ {
-			c.put(l.body(n), field(wire.HeaderCmd, wire.CmdProduce), field(wire.HeaderTopic, topic), field(wire.HeaderAck, "true"))
-		}
-		if err := c.w.Flush(); err != nil {
-			c.t.Error(err)
+		err := s.publishBatch(c, &l)
+		s.busy.RUnlock()
+		if err != nil {
+			c.t.Errorf("publish: %v", err)
 			return
 		}
-		for range batch {
-			if m, err := c.r.Read(); err != nil || m.Status != http.StatusOK {
-				c.t.Errorf("publish: %v, %v", m, err)
-				return
-			}
-		}
-		s.published += batch
 		select {
 		case <-time.After(4 * time.Since(began)):
 		case <-s.stop:
@@ -164,55 +283,19 @@ func (s *soak) publish(c *conn) {
 	}
 }
 
-// churn connects and disconnects, in both ways there are, and creates and removes topics
-// and groups.
-func (s *soak) churn() {
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		s.churns++
-		if err := s.once(strconv.Itoa(s.churns)); err != nil {
-			s.p.t.Errorf("churn %d: %v", s.churns, err)
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-s.stop:
-			return
+func (s *soak) publishBatch(c *conn, l *lane) error {
+	c.wait()
+	for n := s.published; n < s.published+batch; n++ {
+		c.put(l.body(n), field(wire.HeaderCmd, wire.CmdProduce), field(wire.HeaderTopic, topic), field(wire.HeaderAck, "true"))
+	}
+	if err := c.w.Flush(); err != nil {
+		return err
+	}
+	for range batch {
+		if m, err := c.r.Read(); err != nil || m.Status != http.StatusOK {
+			return fmt.Errorf("%v, %w", m, err)
 		}
 	}
-}
-
-func (s *soak) once(number string) error {
-	c, err := connect(s.p.t, s.p.address)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	name := "soak-" + number
-	for _, t := range []string{name, topic} {
-		if _, err := c.ask(field(wire.HeaderCmd, wire.CmdDeclare), field(wire.HeaderTopic, t), field(wire.HeaderConsumeGroup, name)); err != nil {
-			return err
-		}
-	}
-	reader, err := connect(s.p.t, s.p.address)
-	if err != nil {
-		return err
-	}
-	defer reader.Close()
-	if err := reader.consumeFrom(name, name, 10); err != nil {
-		return err
-	}
-	if _, err := c.ask(field(wire.HeaderCmd, wire.CmdProduce), field(wire.HeaderTopic, name), field(wire.HeaderAck, "true")); err != nil {
-		return err
-	}
-	if _, err := reader.r.Read(); err != nil {
-		return err
-	}
-	if _, err := c.ask(field(wire.HeaderCmd, wire.CmdRemove), field(wire.HeaderTopic, topic), field(wire.HeaderConsumeGroup, name)); err != nil {
-		return err
-	}
-	_ = reader.Conn.(*net.TCPConn).SetLinger(0) // this one ends with a reset
-	_, err = c.ask(field(wire.HeaderCmd, wire.CmdRemove), field(wire.HeaderTopic, name))
-	return err
+	s.published += batch
+	return nil
 }
