@@ -31,6 +31,7 @@ func TestEveryRequestOfAConnectionIsJudgedAsStrictly(t *testing.T) {
 		"an extension":      cut + "4;a=b\r\nbody\r\n0\r\n\r\n",
 		"a space in a size": cut + "4 \r\nbody\r\n0\r\n\r\n",
 		"a bare chunk":      cut + "4\nbody\n0\n\n",
+		"two hosts":         "Host: localhost\r\nContent-Length: 4\r\n\r\nbody",
 	}
 	for name, first := range before {
 		for _, lines := range []string{"", "Accept-Encoding: gzip\r\n"} {

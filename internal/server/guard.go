@@ -51,6 +51,9 @@ func (s *Server) shared(next http.Handler) http.Handler {
 // of a command only under a name that it had pointed to this server.
 func (s *Server) outsider(m *wire.Message, url bool) (status int, text string) {
 	host, named := m.Lookup(wire.HeaderHost)
+	if url && hosts(m) > 1 { // which of them is meant, a proxy may see differently
+		return http.StatusBadRequest, "host given twice; give it once"
+	}
 	if named && (url || byBrowser(m.Lookup)) && !s.opts.Site.KnownHost(host) {
 		return http.StatusMisdirectedRequest, origin.Misdirected(host)
 	}
@@ -58,6 +61,16 @@ func (s *Server) outsider(m *wire.Message, url bool) (status int, text string) {
 		return http.StatusForbidden, otherOrigin
 	}
 	return 0, ""
+}
+
+// hosts is how many Host headers a request has.
+func hosts(m *wire.Message) (n int) {
+	for _, f := range m.Fields {
+		if f.Name == wire.HeaderHost {
+			n++
+		}
+	}
+	return n
 }
 
 // plainAllowed reports whether a connection may go without TLS.
