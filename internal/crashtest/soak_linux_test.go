@@ -181,7 +181,7 @@ func judgeSlopes(f *faultreport.Record, seen []map[string]float64, length time.D
 		step := length.Hours() / float64(len(seen))
 		perHour := slope(all) / step
 		f.Add(flat.what, fmt.Sprintf("%.1f to %.1f", slices.Min(all), slices.Max(all)))
-		f.Add("its slope an hour", fmt.Sprintf("%+.1f", perHour))
+		f.Add(flat.what+" more an hour", fmt.Sprintf("%+.1f", perHour))
 		if slices.Max(all) == 0 || perHour*length.Hours()/2 > flat.slack {
 			f.Broken++
 		}
@@ -298,4 +298,12 @@ func (s *soak) publishBatch(c *conn, l *lane) error {
 	}
 	s.published += batch
 	return nil
+}
+
+func TestSlopeIsThatOfTheNearestLine(t *testing.T) {
+	for want, all := range map[float64][]float64{0: {3, 3, 3, 3}, 1: {5, 6, 7}, -2: {4, 2, 0}, 0.5: {0, 1, 1, 1.5, 2.25}} {
+		if got := slope(all); got < want-1e-9 || got > want+1e-9 {
+			t.Errorf("%v: %v, want %v", all, got, want)
+		}
+	}
 }
