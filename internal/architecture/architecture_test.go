@@ -41,8 +41,7 @@ var rules = map[string]rule{
 	"internal/attention": {ours: []string{"internal/condition"}, never: []string{"net", "net/http", "database/sql", "os"}},
 
 	"internal/storage": {
-		modules: []string{"github.com/prometheus/client_golang"},
-		never:   []string{"net", "net/http", "database/sql"},
+		never: []string{"net", "net/http", "database/sql"},
 	},
 	"internal/storage/sqlite": {
 		ours:    []string{"internal/condition", "internal/storage", "internal/storage/sqlite/pages", "migrations"},
@@ -55,24 +54,22 @@ var rules = map[string]rule{
 	"migrations":                    {},
 
 	"internal/broker": {
-		ours:    []string{"internal/condition", "internal/storage"},
-		modules: []string{"github.com/prometheus/client_golang"},
-		never:   []string{"net", "net/http", "database/sql", "os"},
+		ours:  []string{"internal/condition", "internal/storage"},
+		never: []string{"net", "net/http", "database/sql", "os"},
 	},
 
 	// Those above the broker hand on its records and errors, which are the
 	// contract's. What they may not do is call a store: they are given none.
 	"internal/server": {
 		ours:    []string{"internal/wire", "internal/broker", "internal/caller", "internal/condition", "internal/rpc", "internal/origin", "internal/socket", "internal/storage"},
-		modules: []string{"github.com/coder/websocket", "github.com/go-chi/chi/v5", "github.com/go-chi/cors", "github.com/prometheus/client_golang"},
+		modules: []string{"github.com/coder/websocket", "github.com/go-chi/chi/v5", "github.com/go-chi/cors"},
 		never:   []string{"database/sql"},
 	},
 	// Rates are sampled once for all who show them.
 	"internal/stats": {ours: []string{"internal/broker", "internal/storage"}, never: []string{"net", "net/http", "database/sql"}},
 	"internal/metrics": {
-		ours:    []string{"internal/broker", "internal/condition", "internal/rpc", "internal/stats", "internal/storage"},
-		modules: []string{"github.com/prometheus/client_golang", "github.com/prometheus/common"},
-		never:   []string{"database/sql"},
+		ours:  []string{"internal/broker", "internal/condition", "internal/rpc", "internal/stats", "internal/storage"},
+		never: []string{"database/sql"},
 	},
 	// Calls for who is no session.
 	"internal/caller": {ours: []string{"internal/broker", "internal/rpc", "internal/storage", "internal/wire"}, never: []string{"net/http"}},
@@ -128,7 +125,7 @@ var rules = map[string]rule{
 	"internal/daemon": {
 		ours: []string{"*"},
 		modules: []string{
-			"github.com/KimMachineGun/automemlimit", "github.com/go-chi/chi/v5", "github.com/prometheus/client_golang", "golang.org/x/sync", "golang.org/x/sys",
+			"github.com/KimMachineGun/automemlimit", "github.com/go-chi/chi/v5", "golang.org/x/sync", "golang.org/x/sys",
 		},
 	},
 	"cmd/zbus": {

@@ -27,14 +27,11 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 	info := p.info(cfg, version)
 	connections := func() int64 { return p.server.Connections() }
 	p.stats = stats.New(p.broker, connections)
-	numbers, err := metrics.New(metrics.Options{
-		Broker: p.broker, Calls: p.calls, Stats: p.stats, Version: string(version), Connections: connections, Log: p.log,
+	numbers := metrics.New(metrics.Options{
+		Broker: p.broker, Calls: p.calls, Stats: p.stats, Version: string(version), Connections: connections,
 		Conditions: p.board, Refused: func() map[string]int64 { return p.server.Refused() }, Backups: p.backupFigures,
 		Database: func() int64 { return databaseSize(cfg.Data) }, Space: p.space, Scrub: p.scrubbed,
 	})
-	if err != nil {
-		return nil, err
-	}
 	console, err := webui.Handler()
 	if err != nil {
 		return nil, err

@@ -2,19 +2,16 @@ package metrics
 
 import (
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 )
 
 // backupFigure is one series of the backups.
 type backupFigure struct {
-	kind       prometheus.ValueType
+	kind       kind
 	name, help string
 	read       func(Backups) float64
 }
 
 func backupFigures() []backupFigure {
-	const counter, gauge = prometheus.CounterValue, prometheus.GaugeValue
 	return []backupFigure{
 		{gauge, "zbus_backup_running", "Whether a backup is being taken.", func(b Backups) float64 {
 			if b.Running {

@@ -1,11 +1,11 @@
 package metrics
 
 import (
+	"maps"
+	"slices"
+	"strconv"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/rpc"
 )
 
@@ -16,63 +16,69 @@ const (
 	mostPower  = 26
 )
 
-// callCollector reads the table of calls when it is asked to.
-type callCollector struct {
-	broker *broker.Broker
-	calls  *rpc.Table
-
-	total, failed, waiting, inFlight, providers, dropped, duration *prometheus.Desc
-}
-
-func newCallCollector(o Options) *callCollector {
-	desc := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc(name, help, labels, nil)
-	}
-	return &callCollector{
-		broker: o.Broker, calls: o.Calls,
-		total:     desc("zbus_rpc_calls_total", "Calls that are over, by how they ended.", "topic", "method", "outcome"),
-		failed:    desc("zbus_rpc_failed_answers_total", "Answers with a status of 400 or more.", "topic", "method"),
-		waiting:   desc("zbus_rpc_waiting_calls", "Calls that no provider has got yet.", "topic"),
-		inFlight:  desc("zbus_rpc_in_flight_calls", "Calls that providers work on.", "topic"),
-		providers: desc("zbus_rpc_providers", "Providers that take calls.", "topic"),
-		dropped:   desc("zbus_rpc_dropped_answers_total", "Answers that went nowhere: late, from somebody who did not get the call (foreign), or to a caller that was gone (orphaned).", "reason"),
-		duration:  desc("zbus_rpc_duration_seconds", "From the call to its answer, of answered calls.", "topic"),
-	}
-}
-
-// Describe is part of prometheus.Collector.
-func (c *callCollector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.total, c.failed, c.waiting, c.inFlight, c.providers, c.dropped, c.duration} {
-		out <- d
-	}
-}
-
-// Collect is part of prometheus.Collector.
-func (c *callCollector) Collect(out chan<- prometheus.Metric) {
-	c.calls.Forget(func(topic string) bool { _, err := c.broker.Topic(topic); return err == nil })
-	for _, s := range c.calls.Figures() {
-		gauge := func(d *prometheus.Desc, n int) {
-			out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), s.Topic)
-		}
-		gauge(c.waiting, s.Waiting)
-		gauge(c.inFlight, s.InFlight)
-		gauge(c.providers, len(s.Providers))
-		var all rpc.Latencies
-		for _, m := range s.Methods {
-			for outcome, n := range m.Outcomes {
-				out <- prometheus.MustNewConstMetric(c.total, prometheus.CounterValue, float64(n), s.Topic, m.Name, outcome)
+// writeCalls writes the series of the table of calls.
+func (h *handler) writeCalls(w text) {
+	h.calls.Forget(func(topic string) bool { _, err := h.broker.Topic(topic); return err == nil })
+	if all := h.calls.Figures(); len(all) > 0 {
+		writeMethods(w, all)
+		for _, f := range []struct {
+			name, help string
+			read       func(*rpc.ServiceFigures) int
+		}{
+			{"zbus_rpc_waiting_calls", "Calls that no provider has got yet.", func(s *rpc.ServiceFigures) int { return s.Waiting }},
+			{"zbus_rpc_in_flight_calls", "Calls that providers work on.", func(s *rpc.ServiceFigures) int { return s.InFlight }},
+			{"zbus_rpc_providers", "Providers that take calls.", func(s *rpc.ServiceFigures) int { return len(s.Providers) }},
+		} {
+			w.head(f.name, gauge, f.help)
+			for i := range all {
+				w.value(f.name, labels("topic", all[i].Topic), float64(f.read(&all[i])))
 			}
-			out <- prometheus.MustNewConstMetric(c.failed, prometheus.CounterValue, float64(m.Failed), s.Topic, m.Name)
-			all.Merge(&m.Total)
 		}
-		buckets := make(map[float64]uint64)
-		for k := leastPower; k <= mostPower; k += 2 {
-			buckets[(time.Microsecond << k).Seconds()] = all.Below(k)
-		}
-		out <- prometheus.MustNewConstHistogram(c.duration, all.Count(), all.Sum().Seconds(), buckets, s.Topic)
+		writeDurations(w, all)
 	}
-	d := c.calls.Drops()
-	for reason, n := range map[string]uint64{"late": d.Late, "foreign": d.Foreign, "orphaned": d.Orphaned} {
-		out <- prometheus.MustNewConstMetric(c.dropped, prometheus.CounterValue, float64(n), reason)
+	const dropped = "zbus_rpc_dropped_answers_total"
+	d := h.calls.Drops()
+	w.head(dropped, counter, "Answers that went nowhere: late, from somebody who did not get the call (foreign), or to a caller that was gone (orphaned).")
+	w.value(dropped, labels("reason", "foreign"), float64(d.Foreign))
+	w.value(dropped, labels("reason", "late"), float64(d.Late))
+	w.value(dropped, labels("reason", "orphaned"), float64(d.Orphaned))
+}
+
+// writeMethods writes what became of the calls of each method.
+func writeMethods(w text, all []rpc.ServiceFigures) {
+	const total, failed = "zbus_rpc_calls_total", "zbus_rpc_failed_answers_total"
+	w.head(total, counter, "Calls that are over, by how they ended.")
+	for i := range all {
+		for _, m := range all[i].Methods {
+			for _, outcome := range slices.Sorted(maps.Keys(m.Outcomes)) {
+				w.value(total, labels("method", m.Name, "outcome", outcome, "topic", all[i].Topic), float64(m.Outcomes[outcome]))
+			}
+		}
+	}
+	w.head(failed, counter, "Answers with a status of 400 or more.")
+	for i := range all {
+		for _, m := range all[i].Methods {
+			w.value(failed, labels("method", m.Name, "topic", all[i].Topic), float64(m.Failed))
+		}
+	}
+}
+
+// writeDurations writes the latencies of each service.
+func writeDurations(w text, all []rpc.ServiceFigures) {
+	const name = "zbus_rpc_duration_seconds"
+	w.head(name, histogram, "From the call to its answer, of answered calls.")
+	for i := range all {
+		topic := all[i].Topic
+		var l rpc.Latencies
+		for _, m := range all[i].Methods {
+			l.Merge(&m.Total)
+		}
+		for k := leastPower; k <= mostPower; k += 2 {
+			most := strconv.FormatFloat((time.Microsecond << k).Seconds(), 'g', -1, 64)
+			w.value(name+"_bucket", labels("topic", topic, "le", most), float64(l.Below(k)))
+		}
+		w.value(name+"_bucket", labels("topic", topic, "le", "+Inf"), float64(l.Count()))
+		w.value(name+"_sum", labels("topic", topic), l.Sum().Seconds())
+		w.value(name+"_count", labels("topic", topic), float64(l.Count()))
 	}
 }

@@ -1,33 +1,15 @@
 package metrics
 
 import (
-	"bufio"
-	"io"
-	"strconv"
-	"strings"
-
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/stats"
 )
 
 // family is one series of each topic, or of each group.
 type family[T any] struct {
-	kind       prometheus.ValueType
+	kind       kind
 	name, help string
 	read       func(T) float64
-}
-
-// head is what stands before the values.
-func (f *family[T]) head(w *bufio.Writer) {
-	kind := "gauge"
-	if f.kind == prometheus.CounterValue {
-		kind = "counter"
-	}
-	for _, part := range []string{"# HELP ", f.name, " ", f.help, "\n# TYPE ", f.name, " ", kind, "\n"} {
-		_, _ = w.WriteString(part) // Flush says what went wrong
-	}
 }
 
 // groupFigures are read once for all series of a group.
@@ -47,12 +29,11 @@ type lists struct {
 }
 
 func newLists(o Options) *lists {
-	const counter, gauge = prometheus.CounterValue, prometheus.GaugeValue
 	l := &lists{broker: o.Broker, stats: o.Stats}
-	topic := func(kind prometheus.ValueType, name, help string, read func(*broker.Topic) float64) {
+	topic := func(kind kind, name, help string, read func(*broker.Topic) float64) {
 		l.topics = append(l.topics, family[*broker.Topic]{kind, name, help, read})
 	}
-	group := func(kind prometheus.ValueType, name, help string, read func(*groupFigures) float64) {
+	group := func(kind kind, name, help string, read func(*groupFigures) float64) {
 		l.groups = append(l.groups, family[*groupFigures]{kind, name, help, read})
 	}
 
@@ -92,24 +73,22 @@ func (l *lists) held(topics []*broker.Topic) int64 {
 }
 
 // write writes all of them in the text format of Prometheus.
-func (l *lists) write(dst io.Writer, topics []*broker.Topic) error {
-	w := bufio.NewWriterSize(dst, 32<<10)
+func (l *lists) write(w text, topics []*broker.Topic) {
 	for i := 0; i < len(l.topics) && len(topics) > 0; i++ {
 		f := &l.topics[i]
-		f.head(w)
+		w.head(f.name, f.kind, f.help)
 		for _, t := range topics {
-			writeValue(w, f.name, `{topic="`+escape(t.Name())+`"} `, f.read(t))
+			w.value(f.name, labels("topic", t.Name()), f.read(t))
 		}
 	}
 	groups := l.read(topics)
 	for i := 0; i < len(l.groups) && len(groups) > 0; i++ {
 		f := &l.groups[i]
-		f.head(w)
+		w.head(f.name, f.kind, f.help)
 		for n := range groups {
-			writeValue(w, f.name, groups[n].labels, groups[n].values[i])
+			w.value(f.name, groups[n].labels, groups[n].values[i])
 		}
 	}
-	return w.Flush()
 }
 
 // read takes the values of all groups: what they are read from is large.
@@ -117,7 +96,7 @@ func (l *lists) read(topics []*broker.Topic) (all []labelled) {
 	for _, t := range topics {
 		for _, g := range t.Groups() {
 			figures := &groupFigures{GroupInfo: g.Info(), GroupCounts: g.Counts(), lag: l.stats.Lag(g)}
-			one := labelled{`{group="` + escape(g.Name()) + `",topic="` + escape(t.Name()) + `"} `, make([]float64, len(l.groups))}
+			one := labelled{labels("group", g.Name(), "topic", t.Name()), make([]float64, len(l.groups))}
 			for i := range l.groups {
 				one.values[i] = l.groups[i].read(figures)
 			}
@@ -125,19 +104,4 @@ func (l *lists) read(topics []*broker.Topic) (all []labelled) {
 		}
 	}
 	return all
-}
-
-func writeValue(w *bufio.Writer, name, labels string, value float64) {
-	var digits [32]byte
-	_, _ = w.WriteString(name)
-	_, _ = w.WriteString(labels)
-	_, _ = w.Write(append(strconv.AppendFloat(digits[:0], value, 'g', -1, 64), '\n'))
-}
-
-// escape writes a name as the value of a label.
-func escape(name string) string {
-	if !strings.ContainsAny(name, "\\\"\n") {
-		return name
-	}
-	return strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(name)
 }

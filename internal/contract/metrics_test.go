@@ -1,0 +1,82 @@
+package contract
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rushmore/zbus-go/internal/config"
+)
+
+// seriesOf are the names of all series in a text of Prometheus, with their types and the names
+// of their labels.
+func seriesOf(text string) map[string]bool {
+	types, all := map[string]string{}, map[string]bool{}
+	label := regexp.MustCompile(`([a-z_]+)="`)
+	for line := range strings.Lines(text) {
+		if rest, ok := strings.CutPrefix(line, "# TYPE "); ok {
+			name, kind, _ := strings.Cut(strings.TrimSpace(rest), " ")
+			types[name] = kind
+			continue
+		}
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		name := line[:strings.IndexAny(line, "{ ")]
+		family := name
+		for _, suffix := range []string{"_bucket", "_sum", "_count"} {
+			if of, ok := strings.CutSuffix(name, suffix); ok && types[of] != "" {
+				family = of
+			}
+		}
+		var names []string
+		for _, m := range label.FindAllStringSubmatch(line, -1) {
+			names = append(names, m[1])
+		}
+		slices.Sort(names)
+		all[strings.TrimSpace(fmt.Sprint(name, " ", types[family], " ", strings.Join(names, ",")))] = true
+	}
+	return all
+}
+
+// Dashboards and alerts go by these names.
+func TestMetricsKeepTheirNamesTypesAndLabels(t *testing.T) {
+	raw, err := os.ReadFile("testdata/series.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]bool{}
+	for line := range strings.Lines(string(raw)) {
+		if runtime.GOOS == "linux" || !strings.HasPrefix(line, "process_") {
+			want[strings.TrimSpace(line)] = true
+		}
+	}
+	b := start(t, func(c *config.Config) { c.AddressSockets, c.LimitLoopback = 1, true })
+	c := b.client(t)
+	explicitGroup(c, 3)
+	c.post("/topics", object{"name": "calc", "kind": "rpc"}).want(201)
+	c.post("/rpc/calc/add", list{1, 2}).refused(503, "unavailable", "calc")
+	stream := b.open(t, "GET "+base+"/topics/T/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	if _, err := io.ReadFull(stream, make([]byte, len("HTTP/1.1 200"))); err != nil {
+		t.Fatal(err)
+	}
+	c.do("GET", "/topics/T/events").refused(429, "quota", "this address has 1")
+	_, body := outside(c, "/metrics")
+	got := seriesOf(body)
+	for _, line := range slices.Sorted(maps.Keys(want)) {
+		if !got[line] && !strings.HasPrefix(line, "zbus_condition ") { // there may be nothing wrong
+			t.Errorf("missing: %s", line)
+		}
+	}
+	for _, line := range slices.Sorted(maps.Keys(got)) {
+		if !want[line] {
+			t.Errorf("not in testdata/series.txt: %s", line)
+		}
+	}
+}
