@@ -130,7 +130,7 @@ func New(opts Options) http.Handler {
 	r.MethodNotAllowed(h.noRoute)
 	r.Get(Base+"/openapi.yaml", text("application/yaml", opts.Contract))
 	r.Get(Base+"/asyncapi.yaml", text("application/yaml", opts.Channels))
-	h.docs(r)
+	docs(r)
 	if opts.Live != nil {
 		r.Method(http.MethodGet, Base+"/ws", opts.Live)
 	}
@@ -138,9 +138,8 @@ func New(opts Options) http.Handler {
 		RequestErrorHandlerFunc:  h.badRequest,
 		ResponseErrorHandlerFunc: h.problem,
 	})
-	known := sync.OnceValues(func() (queryNames, error) { return queryNamesOf(opts.Contract) })
 	return HandlerWithOptions(strict, ChiServerOptions{
-		BaseURL: Base, BaseRouter: r, ErrorHandlerFunc: h.badRequest, Middlewares: []MiddlewareFunc{h.queries(known)},
+		BaseURL: Base, BaseRouter: r, ErrorHandlerFunc: h.badRequest, Middlewares: []MiddlewareFunc{h.queries},
 	})
 }
 

@@ -80,7 +80,7 @@ var rules = map[string]rule{
 		ours: []string{
 			"internal/attention", "internal/broker", "internal/caller", "internal/closest", "internal/condition", "internal/rpc", "internal/origin", "internal/stats", "internal/storage", "internal/wire",
 		},
-		modules: []string{"github.com/go-chi/chi/v5", "github.com/oapi-codegen/runtime", "go.yaml.in/yaml/v3"},
+		modules: []string{"github.com/go-chi/chi/v5", "github.com/oapi-codegen/runtime"},
 		never:   []string{"database/sql"},
 	},
 	"webui": {},
