@@ -12,7 +12,7 @@ import (
 )
 
 // patience is how long a test waits for something that must happen.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // instance is a broker that runs as it does in production: a real file, a real
 // port.

