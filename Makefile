@@ -6,7 +6,7 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 # call that a failure ("context deadline exceeded", golang.org/issue/75804).
 FUZZTIME ?= 100000x
 
-.PHONY: help build run test race races lint fuzz bench faults faults-quick soak faults-page web check generate generated ports
+.PHONY: help build run test race plain races lint fuzz bench faults faults-quick soak faults-page web check generate generated ports
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
 
@@ -24,6 +24,9 @@ test: ## run all tests
 # (internal/storage/sqlite/vfs.go and the file systems made with it).
 race: ## run all tests with the race detector
 	go test -race -gcflags='modernc.org/sqlite/lib=-race=false' -timeout=15m ./...
+
+plain: ## run the tests of sockets with --plain-sockets
+	ZBUS_TEST_PLAIN=1 go test -timeout=10m -count=1 ./internal/server
 
 races: ## repeat that with 1, 2 and 4 processors, to find what one order hides
 	go test -race -timeout=20m -count=2 -cpu=1,2,4 ./...

@@ -101,6 +101,9 @@ type Config struct {
 	// AllowPlain lets connections from beyond the loopback interface go without TLS although
 	// it is on. Default: false.
 	AllowPlain bool
+	// PlainSockets has sessions read and write as Go's package net does, without what zbus
+	// does to save system calls, so that it can be ruled out as the cause of trouble.
+	PlainSockets bool
 	// AllowOrigin has patterns of hosts whose pages may connect by WebSocket,
 	// besides the broker's own; "*" is every page there is. Programs that are no
 	// browser are not concerned. Default: none, as nobody is asked who they are,

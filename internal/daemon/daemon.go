@@ -117,7 +117,7 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 		Limits:      wire.Limits{Head: int(cfg.MaxHead), Fields: cfg.MaxFields, Body: cfg.MaxBody},
 		MaxInflight: cfg.MaxInflight, MaxConnections: maxConnections(&cfg), Addresses: addressLimits(&cfg),
 		RequestBytes: memory.requests, SmallBytes: memory.small, AnswerBytes: memory.answers,
-		IdleTimeout: cfg.IdleTimeout, Site: site(cfg), Proxies: cfg.Proxies(), TLS: certificates.config(), CertPEM: certificates.text, AllowPlain: cfg.AllowPlain,
+		IdleTimeout: cfg.IdleTimeout, Site: site(cfg), Proxies: cfg.Proxies(), TLS: certificates.config(), CertPEM: certificates.text, AllowPlain: cfg.AllowPlain, PlainSockets: cfg.PlainSockets,
 	})
 	floor := make([]byte, heapFloor)
 	err = b.run(ctx, func() { ready(b.addresses()) })

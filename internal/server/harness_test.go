@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,8 +20,11 @@ import (
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
+// plainVariable has all brokers here run with plain sockets: see make plain.
+const plainVariable = "ZBUS_TEST_PLAIN"
+
 // patience is how long a test waits for something that must happen.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -41,6 +45,7 @@ func start(t testing.TB, set ...func(*config.Config)) *instance {
 	cfg := config.Default()
 	cfg.Listen = []string{"127.0.0.1:0"}
 	cfg.Data = t.TempDir()
+	cfg.PlainSockets = os.Getenv(plainVariable) != ""
 	for _, f := range set {
 		f(&cfg)
 	}

@@ -58,9 +58,10 @@ type Options struct {
 	// Conditions are told by /readyz, which answers 503 while one of them says so.
 	Conditions *condition.Board
 
-	TLS        *tls.Config   // nil: no TLS
-	CertPEM    func() string // what the ssl command hands out, "" for none; nil: none
-	AllowPlain bool          // with TLS, lets others than loopback connect without it
+	TLS          *tls.Config   // nil: no TLS
+	CertPEM      func() string // what the ssl command hands out, "" for none; nil: none
+	AllowPlain   bool          // with TLS, lets others than loopback connect without it
+	PlainSockets bool          // sessions read and write as package net does: see package socket
 }
 
 // Server serves the listeners. Its goroutines all end before Serve returns.

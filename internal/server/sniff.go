@@ -56,7 +56,11 @@ func (s *Server) serve(c *countedConn) {
 	}
 	var stream *socket.Conn
 	if conn == first {
-		stream = socket.New(first.Conn, s.hangups)
+		if s.opts.PlainSockets {
+			stream = socket.Plain(first.Conn)
+		} else {
+			stream = socket.New(first.Conn, s.hangups)
+		}
 		first.Conn = stream
 	}
 	one := newSession(s, conn.RemoteAddr().String(), c.account)

@@ -35,16 +35,22 @@ type Conn struct {
 	// Of the goroutine that writes.
 	out     []byte
 	written int
-	try     func(fd uintptr) // made once: a closure a call would be an allocation a call
+	try     func(fd uintptr) // made once: a closure a call would be an allocation a call; nil: Conn writes all
+}
+
+// Plain makes a Conn that does what package net does, and nothing else.
+func Plain(conn net.Conn) *Conn {
+	c := &Conn{Conn: conn}
+	if s, ok := conn.(syscall.Conn); ok {
+		c.raw, _ = s.SyscallConn()
+	}
+	return c
 }
 
 // New makes a Conn that owns conn until Release: nobody else may read from it.
 func New(conn net.Conn, hangups *Hangups) *Conn {
-	c := &Conn{Conn: conn, hangups: hangups}
-	if s, ok := conn.(syscall.Conn); ok {
-		c.raw, _ = s.SyscallConn()
-	}
-	if c.raw == nil {
+	c := Plain(conn)
+	if c.hangups = hangups; c.raw == nil {
 		return c
 	}
 	c.try = func(fd uintptr) { c.written, _ = write(fd, c.out) }
@@ -134,7 +140,7 @@ func (c *Conn) hangUp() {
 // TryWrite writes what the connection takes without waiting, and returns how much
 // that was. Why it was not more is found out by who writes the rest with Write.
 func (c *Conn) TryWrite(p []byte) int {
-	if c.raw == nil || len(p) == 0 {
+	if c.try == nil || len(p) == 0 {
 		return 0
 	}
 	c.out, c.written = p, 0

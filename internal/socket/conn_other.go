@@ -11,6 +11,9 @@ import (
 // Conn is a connection that one goroutine reads from and one at a time writes to.
 type Conn struct{ net.Conn }
 
+// Plain makes a Conn of a connection.
+func Plain(conn net.Conn) *Conn { return &Conn{conn} }
+
 // New makes a Conn of a connection.
 func New(conn net.Conn, _ *Hangups) *Conn { return &Conn{conn} }
 

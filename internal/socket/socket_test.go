@@ -308,6 +308,29 @@ func TestWithoutHangupsReadingGoesOn(t *testing.T) {
 	conn.Release()
 }
 
+// A plain Conn does by itself what the system lets it, and hears of the end by reading.
+func TestAPlainConnLeavesAllToPackageNet(t *testing.T) {
+	p := newPairs(t)
+	client, accepted := p.open(t)
+	conn := socket.Plain(accepted)
+	if n := conn.TryWrite([]byte("hello")); n != 0 {
+		t.Errorf("it wrote %d bytes past package net", n)
+	}
+	if _, err := conn.SyscallConn(); err != nil {
+		t.Errorf("the socket itself: %v", err)
+	}
+	go func() {
+		_, _ = client.Write([]byte("hello"))
+		client.Close()
+	}()
+	within(t, "the end", func() {
+		if got, err := io.ReadAll(conn); err != nil || string(got) != "hello" {
+			t.Errorf("read %q, %v", got, err)
+		}
+	})
+	conn.Release()
+}
+
 // What a request costs: a client that waits for its answer.
 func BenchmarkEcho(b *testing.B) {
 	for name, wrap := range map[string]func(net.Conn, *socket.Hangups) (io.Reader, func([]byte)){
