@@ -84,6 +84,24 @@ export class Provider {
   }
 }
 
+/** oldCall calls as clients of the original do, to which an error is an answer of status 200. */
+export function oldCall(broker: Broker, topic: string, method: string, params: unknown[]): Promise<{ status: number; body: string }> {
+  const body = JSON.stringify({ method, params });
+  const socket = connect(Number(new URL(broker.url).port), '127.0.0.1');
+  socket.write(`GET / HTTP/1.1\r\ncmd: produce\r\ntopic: ${topic}\r\nack: false\r\nid: 1\r\ncontent-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+  return new Promise((answered, failed) => {
+    let text = '';
+    socket.on('error', failed);
+    socket.on('data', (data: Buffer) => {
+      text += data.toString();
+      const m = /^HTTP\/1\.1 (\d+)[^]*?content-length: (\d+)[^]*?\r\n\r\n([^]*)$/i.exec(text);
+      if (!m || Buffer.byteLength(m[3]!) < Number(m[2])) return;
+      socket.destroy();
+      answered({ status: Number(m[1]), body: m[3]! });
+    });
+  });
+}
+
 /** calculator is a service that has been described, fails, is slow, and never answers. */
 export function calculator(broker: Broker, topic: string) {
   return new Provider(broker, topic, async ({ method, params, raw }) => {

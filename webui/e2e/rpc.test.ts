@@ -6,7 +6,7 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { binary, Broker } from './broker';
 import { accessible, go, launch, open, there, type View } from './browser';
-import { calculator, type Provider } from './provider';
+import { calculator, oldCall, type Provider } from './provider';
 
 describe.skipIf(!there)('RPC', () => {
   const broker = new Broker();
@@ -172,6 +172,43 @@ describe.skipIf(!there)('RPC', () => {
     await call('plus', '[1, 1]');
     await page.getByText('It did not run: no provider took it.').waitFor();
     expect(await page.locator('.history li').count()).toBe(4);
+    await done();
+  });
+
+  it('counts the errors of a Go service as errors, also those that old callers get with status 200', async () => {
+    // It runs a command for each call, by the Go client: what the command says of an error is a CallError of that.
+    const command = `case $ZBUS_METHOD in price) echo 42;; *) echo '{"error":"no such region","status":404}'; exit 1;; esac`;
+    const service = spawn(binary(), ['serve-rpc', 'go-shop', '--exec', command, '--server', new URL(broker.url).host], { stdio: 'ignore' });
+    try {
+      const post = async (method: string) => (await fetch(`${broker.url}/api/v1/rpc/go-shop/${method}`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: '[]' })).status;
+      const figures = () => broker.call<{ providers: unknown[]; calls: { total: string; failed: string } }>('GET', '/rpc/go-shop');
+      await expect.poll(async () => (await figures().catch(() => undefined))?.providers.length, { timeout: 20_000 }).toBe(1);
+      expect([await post('price'), await post('tax')]).toEqual([200, 404]);
+      for (let i = 0; i < 2; i++) {
+        const { status, body } = await oldCall(broker, 'go-shop', 'tax', []);
+        expect([status, JSON.parse(body).error.message ?? JSON.parse(body).error]).toEqual([200, 'no such region']);
+      }
+      expect(await post('price')).toBe(200);
+      expect((await figures()).calls).toMatchObject({ total: '5', failed: '3' });
+      await go(page, broker.url, '#/rpc');
+      const mine = page.getByRole('grid', { name: 'Services' }).getByRole('row').filter({ has: page.getByRole('link', { name: 'go-shop', exact: true }) });
+      await mine.getByText('60%', { exact: true }).waitFor();
+      await mine.getByText(/no such region|status 404/).waitFor();
+      for (const hash of ['#/rpc/go-shop', '#/topics/go-shop']) {
+        await page.evaluate((h) => (location.hash = h), hash);
+        await page.getByText('60% errors').waitFor();
+        for (const [name, part, failed] of [['price', '0%', 0], ['tax', '100%', 1], ['(not told)', '100%', 2]] as const) {
+          // Old callers name the method in the body, which the broker does not read.
+          const cell = row(name).getByText(part, { exact: true });
+          await cell.waitFor();
+          expect(await cell.getAttribute('title'), `${hash} ${name}`).toContain(`with a status of 400 or more: ${failed}\n`);
+        }
+      }
+      expect(await (await fetch(`${broker.url}/metrics`)).text()).toContain('zbus_rpc_failed_answers_total{method="tax",topic="go-shop"} 1\n');
+    } finally {
+      service.kill();
+      await new Promise((gone) => (service.exitCode === null && service.signalCode === null ? service.once('exit', gone) : gone(undefined)));
+    }
     await done();
   });
 
