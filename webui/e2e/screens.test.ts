@@ -17,6 +17,8 @@ interface Screen {
   hash: string;
   ready: string;
   prepare?: (page: Page) => Promise<void>;
+  /** What to do in each width and light. */
+  show?: (page: Page) => Promise<void>;
   /** Something lies over the page, which then is no longer than the window. */
   over?: true;
 }
@@ -35,7 +37,7 @@ const screens: Screen[] = [
   { name: 'group-filter', hash: '#/topics/orders/groups/billing/filter?filter=eu.%2B.paid', ready: '.diff' },
   { name: 'group-journal', hash: '#/topics/orders/groups/billing/journal', ready: 'tbody button' },
   { name: 'group-settings', hash: '#/topics/orders/groups/billing/settings', ready: 'dl.facts dd' },
-  { name: 'diff', hash: '#/topics/orders/messages?from=30100&at=30101&diff=1', ready: '.inspector .gone', over: true, prepare: (p) => p.locator('.inspector .gone').first().scrollIntoViewIfNeeded() },
+  { name: 'diff', hash: '#/topics/orders/messages?from=30100&at=30101&diff=1', ready: '.inspector .gone', over: true, show: (p) => p.locator('.inspector .gone').first().evaluate((e) => e.scrollIntoView({ block: 'center' })) },
   { name: 'republish', hash: '#/topics/orders/messages?dir=next', ready: '[role=row][id] input', prepare: republishDialog, over: true },
   { name: 'rpc', hash: '#/rpc', ready: '[role=row][id]' },
   { name: 'service', hash: '#/rpc/pricing?method=quote&params=%5B%22lamp-204%22%2C+3%2C+%22EUR%22%5D', ready: '[role=row][id]', prepare: callByHand },
@@ -132,6 +134,8 @@ describe.skipIf(!there)('screens', () => {
           await page.setViewportSize({ width, height });
           await page.emulateMedia({ colorScheme: theme });
           await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
+          await page.evaluate(() => scrollTo(0, 0)); // what is sticky is at its place in a picture of the whole page
+          await screen.show?.(page);
           const shot = width === 1920 ? wide : shots;
           if (shot !== undefined) await page.screenshot({ path: `${shot}${screen.name}-${theme}-${width}.png`, fullPage: !screen.over });
           const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);

@@ -2623,7 +2623,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The buckets, oldest first, without gaps. */
+            /** @description The buckets, oldest first, without gaps: of as many messages, or as much time, each, but for the last one. There are no more of them than messages. */
             200: {
                 headers: {
                     [name: string]: unknown;

@@ -389,6 +389,7 @@ export const zh: Record<string, string> = {
   'next and previous row': '下一行与上一行',
   'the parts of the page, by the order of their tabs': '页面的各部分，按标签顺序',
   'Key {key}': '按键 {key}',
+  'Copy the name': '复制名称',
   'open the row': '打开此行',
   'close, or go back up': '关闭，或返回上级',
   'pause live figures, or go on': '暂停或继续实时数据',

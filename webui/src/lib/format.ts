@@ -140,6 +140,12 @@ export function readTime(text: string, zone: Zone, now = Date.now()): string | u
   return Number.isNaN(d.getTime()) ? undefined : d.toISOString();
 }
 
+/** ends divides a name before its last letters, which tell it from others as its first ones do. */
+export function ends(name: string): [string, string] {
+  const letters = [...name];
+  return [letters.slice(0, -8).join(''), letters.slice(-8).join('')];
+}
+
 /** middle shortens a long name in its middle: both ends tell names apart. */
 export function middle(name: string, most = 48): string {
   const letters = [...name];
