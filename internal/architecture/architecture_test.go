@@ -93,11 +93,11 @@ var rules = map[string]rule{
 		never:   []string{"database/sql"},
 	},
 
-	// The client of the HTTP API, which is generated.
-	"internal/apiclient": {modules: []string{"github.com/oapi-codegen/runtime"}},
+	// The values of the HTTP API for its clients, which are generated.
+	"internal/apimodel": {modules: []string{"github.com/oapi-codegen/runtime"}},
 	// What users of a broker do, with the clients that everybody has.
 	"internal/cli": {
-		ours:    []string{"internal/apiclient", "internal/backup", "internal/closest", "internal/proxy", "internal/storage/sqlite", "internal/wire", "zbus"},
+		ours:    []string{"internal/apimodel", "internal/backup", "internal/closest", "internal/proxy", "internal/storage/sqlite", "internal/wire", "zbus"},
 		modules: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/mattn/go-isatty", "golang.org/x/sys"},
 		never:   []string{"database/sql"},
 	},

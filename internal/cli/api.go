@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
 	"net"
@@ -11,14 +13,13 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/rushmore/zbus-go/internal/apiclient"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 	"github.com/rushmore/zbus-go/zbus"
 )
 
-// api asks the HTTP API. Its methods are those of the generated client; what they
-// return goes through answer or read.
+// api asks the HTTP API. Any number of goroutines may use it.
 type api struct {
-	*apiclient.Client
+	web    *http.Client
 	server *Server
 }
 
@@ -36,21 +37,89 @@ func (s *Server) api() (*api, error) {
 		Proxy: http.ProxyFromEnvironment, TLSClientConfig: s.TLS, TLSHandshakeTimeout: dialTime,
 		DialContext: (&net.Dialer{Timeout: dialTime}).DialContext,
 	}
-	authorize := func(_ context.Context, r *http.Request) error {
-		if s.Token != "" {
-			r.Header.Set("Authorization", "Bearer "+s.Token)
-		}
-		return nil
+	if _, err := url.Parse(s.API); err != nil {
+		return nil, err
 	}
-	c, err := apiclient.NewClient(s.API, apiclient.WithHTTPClient(&http.Client{Transport: transport}), apiclient.WithRequestEditorFn(authorize))
+	return &api{&http.Client{Transport: transport}, s}, nil
+}
+
+// do asks for what the contract has at an operation, such as "GET /topics/{topic}", with names
+// for what is in braces. For send what in is.
+func do[T any](ctx context.Context, a *api, operation string, in any, names ...string) (decoded[T], error) {
+	return decode[T](a.answer(a.send(ctx, operation, in, names...)))
+}
+
+// send is do for an answer that is read otherwise. in is the parameters of a query with GET and
+// DELETE, and a body with other methods, as JSON unless it is that already; nil is none.
+func (a *api) send(ctx context.Context, operation string, in any, names ...string) (*http.Response, error) {
+	req, err := a.request(ctx, operation, in, names...)
 	if err != nil {
 		return nil, err
 	}
-	return &api{c, s}, nil
+	return a.web.Do(req)
 }
 
-// answer returns the body of an answer, or why there is none: takes what a method of
-// the generated client returns.
+func (a *api) request(ctx context.Context, operation string, in any, names ...string) (*http.Request, error) {
+	method, path := operationOf(operation, names)
+	raw, whole := in.(json.RawMessage)
+	if !whole {
+		var err error
+		if raw, err = json.Marshal(in); err != nil {
+			return nil, err
+		}
+	}
+	var body io.Reader
+	switch {
+	case in == nil:
+	case method == http.MethodGet || method == http.MethodDelete:
+		query, err := queryOf(raw)
+		if err != nil {
+			return nil, err
+		}
+		path += query
+	default:
+		body = bytes.NewReader(raw)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(a.server.API, "/")+path, body)
+	if err != nil {
+		return nil, err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if a.server.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+a.server.Token)
+	}
+	return req, nil
+}
+
+// operationOf is the method of an operation, and its path with names for what is in braces.
+func operationOf(operation string, names []string) (method, path string) {
+	method, path, _ = strings.Cut(operation, " ")
+	for _, name := range names {
+		before, rest, _ := strings.Cut(path, "{")
+		_, after, _ := strings.Cut(rest, "}")
+		path = before + url.PathEscape(name) + after
+	}
+	return method, path
+}
+
+// queryOf makes a query of the members of an object: what says nothing is left out.
+func queryOf(object json.RawMessage) (string, error) {
+	members := map[string]any{}
+	d := json.NewDecoder(bytes.NewReader(object))
+	d.UseNumber()
+	if err := d.Decode(&members); err != nil || len(members) == 0 {
+		return "", err
+	}
+	query := url.Values{}
+	for name, v := range members {
+		query.Set(name, fmt.Sprint(v))
+	}
+	return "?" + query.Encode(), nil
+}
+
+// answer returns the body of an answer, or why there is none: takes what send returns.
 func (a *api) answer(resp *http.Response, err error) (json.RawMessage, error) {
 	if err != nil {
 		return nil, a.noAnswer(err)
@@ -100,7 +169,7 @@ func reason(err error) string {
 func join(err, kind error) error { return errors.Join(kind, err) }
 
 // codes is what the API's codes are among the client's errors.
-var codes = map[apiclient.ProblemCode]error{
+var codes = map[apimodel.ProblemCode]error{
 	"invalid": zbus.ErrInvalid, "not_found": zbus.ErrNotFound, "exists": zbus.ErrExists, "conflict": zbus.ErrConflict,
 	"precondition_failed": zbus.ErrConflict, "unauthorized": zbus.ErrUnauthorized, "forbidden": zbus.ErrForbidden,
 	"too_large": zbus.ErrTooLarge, "quota": zbus.ErrQuota, "unavailable": zbus.ErrUnavailable, "timeout": zbus.ErrTimeout,
@@ -116,7 +185,7 @@ type refusal struct {
 // problem makes an error of an answer that is one.
 func problem(resp *http.Response, body []byte) error {
 	var p struct {
-		apiclient.Problem
+		apimodel.Problem
 		Plan json.RawMessage `json:"plan"`
 	}
 	if json.Unmarshal(body, &p) != nil || p.Code == "" {

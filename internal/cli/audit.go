@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rushmore/zbus-go/internal/apiclient"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 )
 
 func (a *app) serverAudit() *cobra.Command {
@@ -20,10 +20,10 @@ func (a *app) serverAudit() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			p := apiclient.ListAuditParams{Action: filled[string](action), Target: filled[string](target), Limit: ptr(100)}
-			entries, err := collect(list[apiclient.AuditEntry](c, "entries", func(after *string) (*http.Response, error) {
+			p := apimodel.ListAuditParams{Action: filled[string](action), Target: filled[string](target), Limit: ptr(100)}
+			entries, err := collect(list[apimodel.AuditEntry](c, "entries", func(after *string) (*http.Response, error) {
 				p.After = after
-				return c.ListAudit(ctx, &p)
+				return c.send(ctx, "GET /audit", &p)
 			}), most)
 			if err != nil {
 				return err
@@ -38,7 +38,7 @@ func (a *app) serverAudit() *cobra.Command {
 	return cmd
 }
 
-func (i *invocation) printAudit(entries []decoded[apiclient.AuditEntry]) error {
+func (i *invocation) printAudit(entries []decoded[apimodel.AuditEntry]) error {
 	t := newTable("TIME", "BY", "ACTION", "TARGET", "DETAIL")
 	for _, d := range entries {
 		if i.json {

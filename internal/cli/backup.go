@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rushmore/zbus-go/internal/apiclient"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 	"github.com/rushmore/zbus-go/internal/backup"
 	"github.com/rushmore/zbus-go/internal/storage/sqlite"
 	"github.com/rushmore/zbus-go/zbus"
@@ -56,7 +56,7 @@ func (i *invocation) image(ctx context.Context, data string) (im backup.Image, f
 	if err != nil {
 		return nil, "", err
 	}
-	resp, err := c.GetBackup(ctx)
+	resp, err := c.send(ctx, "GET /backup", nil)
 	if err != nil {
 		return nil, "", c.noAnswer(err)
 	}
@@ -91,7 +91,7 @@ func (d *download) Copy(ctx context.Context, w io.Writer) error {
 func (d *download) why(ctx context.Context, err error) string {
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
-	s, asked := decode[apiclient.Server](d.api.answer(d.api.GetServer(ctx)))
+	s, asked := do[apimodel.Server](ctx, d.api, "GET /server", nil)
 	if asked == nil && s.value.Backup != nil && s.value.Backup.Failure != nil {
 		return s.value.Backup.Failure.Text
 	}
@@ -179,7 +179,7 @@ func (i *invocation) findings(r *sqlite.Report) error {
 }
 
 // lastBackup tells of the last backup in a line.
-func (i *invocation) lastBackup(b *apiclient.Backups) string {
+func (i *invocation) lastBackup(b *apimodel.Backups) string {
 	switch {
 	case b == nil:
 		return ""
@@ -201,7 +201,7 @@ func (i *invocation) lastBackup(b *apiclient.Backups) string {
 }
 
 // decimal is a number as the API writes it.
-func decimal(n int64) apiclient.Count { return apiclient.Count(fmt.Sprint(n)) }
+func decimal(n int64) apimodel.Count { return apimodel.Count(fmt.Sprint(n)) }
 
 func (a *app) restoreCommand() *cobra.Command {
 	var data string

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rushmore/zbus-go/internal/apiclient"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 )
 
 // completionTime is how long a shell waits for names when Tab is pressed. Without
@@ -36,7 +36,7 @@ func (a *app) completeTopic(cmd *cobra.Command, args []string, begin string) ([]
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	return a.names(cmd, begin, "topics", func(ctx context.Context, c *api, after *string) (*http.Response, error) {
-		return c.ListTopics(ctx, &apiclient.ListTopicsParams{Name: &begin, After: after, Limit: ptr(pageSize)})
+		return c.send(ctx, "GET /topics", &apimodel.ListTopicsParams{Name: &begin, After: after, Limit: ptr(pageSize)})
 	})
 }
 
@@ -47,7 +47,7 @@ func (a *app) completeTopicGroup(cmd *cobra.Command, args []string, begin string
 		return a.completeTopic(cmd, args, begin)
 	}
 	return a.names(cmd, begin, "groups", func(ctx context.Context, c *api, after *string) (*http.Response, error) {
-		return c.ListGroups(ctx, args[0], &apiclient.ListGroupsParams{Name: &begin, After: after, Limit: ptr(pageSize)})
+		return c.send(ctx, "GET /topics/{topic}/groups", &apimodel.ListGroupsParams{Name: &begin, After: after, Limit: ptr(pageSize)}, args[0])
 	})
 }
 

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rushmore/zbus-go/internal/apiclient"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 	"github.com/rushmore/zbus-go/zbus"
 )
 
@@ -136,11 +136,11 @@ func (i *invocation) consume(ctx context.Context, o *consuming) error {
 }
 
 // carriesMessages refuses topics of the kinds that are no logs.
-func carriesMessages(t *apiclient.Topic) error {
+func carriesMessages(t *apimodel.Topic) error {
 	switch t.Kind {
-	case apiclient.Log, apiclient.Memory:
+	case apimodel.Log, apimodel.Memory:
 		return nil
-	case apiclient.Rpc:
+	case apimodel.Rpc:
 		return usage("topic %s is for calls: see zbus call and zbus serve-rpc", t.Name)
 	}
 	return usage("topic %s is of the kind %s: it has no messages", t.Name, t.Kind)
@@ -182,9 +182,9 @@ func (s *stream) own(ctx context.Context, from place, filter string) error {
 
 // create makes the group that was asked for, unless it is there.
 func (s *stream) create(ctx context.Context, o *consuming, from place) error {
-	body := apiclient.NewGroup{Name: o.group, Filter: filled[string](o.filter)}
+	body := apimodel.NewGroup{Name: o.group, Filter: filled[string](o.filter)}
 	if o.explicit {
-		body.Settle = ptr(apiclient.Explicit)
+		body.Settle = ptr(apimodel.Explicit)
 	}
 	if o.from != "" {
 		at, err := from.api()
@@ -193,7 +193,7 @@ func (s *stream) create(ctx context.Context, o *consuming, from place) error {
 		}
 		body.Start = &at
 	}
-	_, err := s.a.answer(s.a.CreateGroup(ctx, s.topic, body))
+	_, err := s.a.answer(s.a.send(ctx, "POST /topics/{topic}/groups", body, s.topic))
 	if errors.Is(err, zbus.ErrExists) {
 		if o.from != "" || o.filter != "" || o.explicit {
 			s.i.say("group %s is there already and stays as it is", o.group)

@@ -6,10 +6,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
-	"github.com/rushmore/zbus-go/internal/apiclient"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 )
 
 func (a *app) serverExport() *cobra.Command {
@@ -22,7 +23,7 @@ func (a *app) serverExport() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			raw, err := c.answer(c.ExportDefinitions(ctx))
+			raw, err := c.answer(c.send(ctx, "GET /definitions", nil))
 			if err != nil {
 				return err
 			}
@@ -85,9 +86,8 @@ func (i *invocation) readFile(ctx context.Context, path string) ([]byte, error) 
 }
 
 func (i *invocation) importDefinitions(ctx context.Context, c *api, text []byte, dryRun, prune bool) error {
-	send := func(dry bool) (decoded[apiclient.ImportReport], error) {
-		p := &apiclient.ImportDefinitionsParams{DryRun: &dry, Prune: &prune}
-		return decode[apiclient.ImportReport](c.answer(c.ImportDefinitionsWithBody(ctx, p, "application/json", bytes.NewReader(text))))
+	send := func(dry bool) (decoded[apimodel.ImportReport], error) {
+		return do[apimodel.ImportReport](ctx, c, "POST /definitions?dryRun={dry}&prune={prune}", json.RawMessage(text), strconv.FormatBool(dry), strconv.FormatBool(prune))
 	}
 	d, err := send(true)
 	if err != nil {
@@ -115,7 +115,7 @@ func (i *invocation) importDefinitions(ctx context.Context, c *api, text []byte,
 	return nil
 }
 
-func (i *invocation) printChanges(r *apiclient.ImportReport) {
+func (i *invocation) printChanges(r *apimodel.ImportReport) {
 	for _, c := range r.Changes {
 		fmt.Fprintf(i.out, "%s %s", c.Action, c.Target)
 		if c.Messages != nil {

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rushmore/zbus-go/internal/apiclient"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 )
 
 func (a *app) groupFilter() *cobra.Command {
@@ -67,9 +67,9 @@ func (i *invocation) showFilter(ctx context.Context, c *api) error {
 // setFilter tries the filter that is the third argument, and sets it unless it is
 // only to be tried.
 func (i *invocation) setFilter(ctx context.Context, c *api, last int, test bool, reason string) error {
-	d, err := decode[apiclient.FilterReport](c.answer(c.TestFilter(ctx, i.args[0], apiclient.FilterTest{
+	d, err := do[apimodel.FilterReport](ctx, c, "POST /topics/{topic}/filters:test", apimodel.FilterTest{
 		Filter: i.args[2], Group: &i.args[1], Last: &last,
-	})))
+	}, i.args[0])
 	if err != nil {
 		return noGroup(err, i.args[0], i.args[1], "")
 	}
@@ -90,7 +90,7 @@ func (i *invocation) setFilter(ctx context.Context, c *api, last int, test bool,
 			return err
 		}
 	}
-	patch := apiclient.GroupPatch{Filter: &i.args[2]}
+	patch := apimodel.GroupPatch{Filter: &i.args[2]}
 	if reason != "" {
 		patch.Reason = &reason
 	}
@@ -100,7 +100,7 @@ func (i *invocation) setFilter(ctx context.Context, c *api, last int, test bool,
 // filterTags is how many tags a report shows.
 const filterTags = 10
 
-func (i *invocation) printFilterReport(r *apiclient.FilterReport) {
+func (i *invocation) printFilterReport(r *apimodel.FilterReport) {
 	fmt.Fprintf(i.out, "of the last %s: %s pass; %s kept, %s gained, %s lost (%s of these still to come)\n",
 		counted(r.Scanned, "message", "messages"), count(r.Matched), count(r.Kept), count(r.Gained), count(r.Lost), count(r.PendingLost))
 	if len(r.ByTag) == 0 {

@@ -8,11 +8,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rushmore/zbus-go/internal/apiclient"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 )
 
 // count writes a number of the API with its thousands apart.
-func count(n apiclient.Count) string {
+func count(n apimodel.Count) string {
 	start := len(n) % 3
 	var parts []string
 	if start > 0 {
@@ -33,7 +33,7 @@ func number[N int | int64](n N) string {
 }
 
 // counted writes how many of something there are.
-func counted(n apiclient.Count, one, many string) string {
+func counted(n apimodel.Count, one, many string) string {
 	if n == "1" {
 		return "1 " + one
 	}
@@ -41,15 +41,15 @@ func counted(n apiclient.Count, one, many string) string {
 }
 
 // value of a number of the API; what does not fit is the largest there is.
-func value(n apiclient.Count) int64 {
+func value(n apimodel.Count) int64 {
 	v, _ := strconv.ParseInt(n, 10, 64) // saturates
 	return v
 }
 
-func format(n int64) apiclient.Count { return strconv.FormatInt(n, 10) }
+func format(n int64) apimodel.Count { return strconv.FormatInt(n, 10) }
 
 // size writes a number of bytes.
-func size(n apiclient.Count) string {
+func size(n apimodel.Count) string {
 	v := value(n)
 	if v < 1<<10 {
 		return fmt.Sprintf("%d B", v)
@@ -123,7 +123,7 @@ var (
 )
 
 // parseSize reads a number of bytes, such as 64MiB.
-func parseSize(flag, text string) (apiclient.Count, error) {
+func parseSize(flag, text string) (apimodel.Count, error) {
 	m := sizePattern.FindStringSubmatch(text)
 	if m == nil {
 		return "", usage("--%s %q: must be a size such as 64MiB, or 0 for no limit", flag, text)
@@ -139,7 +139,7 @@ func parseSize(flag, text string) (apiclient.Count, error) {
 }
 
 // parseCount reads a number of messages, such as 10_000.
-func parseCount(flag, text string) (apiclient.Count, error) {
+func parseCount(flag, text string) (apimodel.Count, error) {
 	n, err := strconv.ParseInt(strings.NewReplacer(",", "", "_", "").Replace(text), 10, 64)
 	if err != nil || n < 0 {
 		return "", usage("--%s %q: must be a number of messages", flag, text)

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rushmore/zbus-go/internal/apiclient"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 	"github.com/rushmore/zbus-go/zbus"
 )
 
@@ -42,14 +42,14 @@ func (g *groupFlags) register(cmd *cobra.Command) {
 }
 
 // settle is what the flags say of acks.
-func (g *groupFlags) settle(cmd *cobra.Command) *apiclient.SettleMode {
+func (g *groupFlags) settle(cmd *cobra.Command) *apimodel.SettleMode {
 	if !cmd.Flags().Changed("explicit") {
 		return nil
 	}
 	if g.explicit {
-		return ptr(apiclient.Explicit)
+		return ptr(apimodel.Explicit)
 	}
-	return ptr(apiclient.Auto)
+	return ptr(apimodel.Auto)
 }
 
 func (a *app) groupCreate() *cobra.Command {
@@ -64,7 +64,7 @@ func (a *app) groupCreate() *cobra.Command {
 			"  zbus group create orders audit --start earliest --filter 'eu.*;!eu.test' --explicit",
 	}
 	cmd.RunE = a.run(func(ctx context.Context, i *invocation) error {
-		body := apiclient.NewGroup{
+		body := apimodel.NewGroup{
 			Name: i.args[1], Filter: given(cmd, "filter", g.filter), Settle: g.settle(cmd),
 			AckTimeout: given(cmd, "ack-timeout", g.ackTimeout.Milliseconds()), AckWindow: given(cmd, "ack-window", g.ackWindow),
 			MaxDeliver: given(cmd, "max-deliver", g.maxDeliver), Exclusive: given(cmd, "exclusive", g.exclusive), Paused: given(cmd, "paused", paused),
@@ -88,12 +88,12 @@ func (a *app) groupCreate() *cobra.Command {
 }
 
 // createGroup makes a group of the topic that is the first argument.
-func (i *invocation) createGroup(ctx context.Context, body apiclient.NewGroup, ifMissing bool) error {
+func (i *invocation) createGroup(ctx context.Context, body apimodel.NewGroup, ifMissing bool) error {
 	c, err := i.api()
 	if err != nil {
 		return err
 	}
-	d, err := decode[apiclient.Group](c.answer(c.CreateGroup(ctx, i.args[0], body)))
+	d, err := do[apimodel.Group](ctx, c, "POST /topics/{topic}/groups", body, i.args[0])
 	if ifMissing && errors.Is(err, zbus.ErrExists) {
 		d, err = i.group(ctx, c, i.args[0], body.Name)
 	}
@@ -109,17 +109,17 @@ func (i *invocation) createGroup(ctx context.Context, body apiclient.NewGroup, i
 }
 
 // apiPlace reads a place for the API.
-func apiPlace(flag, text string, shifts bool) (apiclient.Place, error) {
+func apiPlace(flag, text string, shifts bool) (apimodel.Place, error) {
 	p, err := parsePlace(flag, text, shifts, time.Now())
 	if err != nil {
-		return apiclient.Place{}, err
+		return apimodel.Place{}, err
 	}
 	return p.api()
 }
 
 // group asks for one group.
-func (i *invocation) group(ctx context.Context, c *api, topic, group string) (decoded[apiclient.Group], error) {
-	d, err := decode[apiclient.Group](c.answer(c.GetGroup(ctx, topic, group)))
+func (i *invocation) group(ctx context.Context, c *api, topic, group string) (decoded[apimodel.Group], error) {
+	d, err := do[apimodel.Group](ctx, c, "GET /topics/{topic}/groups/{group}", nil, topic, group)
 	return d, noGroup(err, topic, group, "")
 }
 
@@ -157,7 +157,7 @@ func (i *invocation) listGroups(ctx context.Context, c *api) error {
 		i.say("no groups; make one with zbus group create TOPIC GROUP")
 		return nil
 	}
-	var all []apiclient.Group
+	var all []apimodel.Group
 	for _, d := range groups {
 		all = append(all, d.value)
 	}
@@ -165,10 +165,10 @@ func (i *invocation) listGroups(ctx context.Context, c *api) error {
 }
 
 // groups asks for the groups of the topic that is the first argument, or of all.
-func (i *invocation) groups(ctx context.Context, c *api) (all []decoded[apiclient.Group], err error) {
+func (i *invocation) groups(ctx context.Context, c *api) (all []decoded[apimodel.Group], err error) {
 	if len(i.args) > 0 {
-		return collect(list[apiclient.Group](c, "groups", func(after *string) (*http.Response, error) {
-			return c.ListGroups(ctx, i.args[0], &apiclient.ListGroupsParams{After: after, Limit: ptr(pageSize)})
+		return collect(list[apimodel.Group](c, "groups", func(after *string) (*http.Response, error) {
+			return c.send(ctx, "GET /topics/{topic}/groups", &apimodel.ListGroupsParams{After: after, Limit: ptr(pageSize)}, i.args[0])
 		}), 0)
 	}
 	for t, err := range i.topics(ctx, c, nil) {
@@ -180,14 +180,14 @@ func (i *invocation) groups(ctx context.Context, c *api) (all []decoded[apiclien
 			return nil, err
 		}
 		for n, g := range t.value.Groups {
-			all = append(all, decoded[apiclient.Group]{raw.value.Groups[n], g})
+			all = append(all, decoded[apimodel.Group]{raw.value.Groups[n], g})
 		}
 	}
 	return all, nil
 }
 
 // printGroups prints a table of groups, with their topics when they are of several.
-func (i *invocation) printGroups(groups []apiclient.Group, ofSeveral bool) error {
+func (i *invocation) printGroups(groups []apimodel.Group, ofSeveral bool) error {
 	t := newTable("GROUP", "FILTER", "SETTLE", ">NEXT", ">LAG", ">BEHIND", ">IN FLIGHT", ">CONSUMERS", ">OUT/S", "")
 	for _, g := range groups {
 		name := g.Name
@@ -201,17 +201,17 @@ func (i *invocation) printGroups(groups []apiclient.Group, ofSeveral bool) error
 	return nil
 }
 
-func lag(g *apiclient.Group) string { return mark(!g.LagExact, "~") + count(g.Lag) }
+func lag(g *apimodel.Group) string { return mark(!g.LagExact, "~") + count(g.Lag) }
 
 // behind is the age of the next message.
-func behind(g *apiclient.Group) string {
+func behind(g *apimodel.Group) string {
 	if g.LagSeconds == nil || *g.LagSeconds == 0 {
 		return ""
 	}
 	return millis(int64(*g.LagSeconds * 1000))
 }
 
-func groupState(g *apiclient.Group) string {
+func groupState(g *apimodel.Group) string {
 	var all []string
 	for _, s := range []string{mark(g.Paused, "paused"), mark(g.Exclusive, "exclusive"), mark(g.Ephemeral, "ephemeral")} {
 		if s != "" {
@@ -244,13 +244,13 @@ func (a *app) groupShow() *cobra.Command {
 	return cmd
 }
 
-func (i *invocation) showGroup(d decoded[apiclient.Group]) error {
+func (i *invocation) showGroup(d decoded[apimodel.Group]) error {
 	if i.json {
 		return i.printJSON(d.raw)
 	}
 	g := d.value
 	acks := ""
-	if g.Settle == apiclient.Explicit {
+	if g.Settle == apimodel.Explicit {
 		acks = "within " + millis(g.AckTimeout) + ", at most " + counted(format(g.AckWindow), "message", "messages") + " wait for theirs"
 		if g.MaxDeliver > 0 {
 			acks += ", dead after " + counted(format(g.MaxDeliver), "delivery", "deliveries")
@@ -272,7 +272,7 @@ func (i *invocation) showGroup(d decoded[apiclient.Group]) error {
 }
 
 // unburied says what keeps dead letters waiting, or nothing.
-func unburied(d *apiclient.DeadLetters) string {
+func unburied(d *apimodel.DeadLetters) string {
 	if d == nil {
 		return ""
 	}
@@ -292,12 +292,12 @@ func (a *app) groupSet() *cobra.Command {
 		Example: "  zbus group set orders billing --ack-timeout 1m --max-deliver 5\n  zbus group set orders billing --explicit=false",
 	}
 	cmd.RunE = a.run(func(ctx context.Context, i *invocation) error {
-		body := apiclient.GroupPatch{
+		body := apimodel.GroupPatch{
 			Settle: g.settle(cmd), AckTimeout: given(cmd, "ack-timeout", g.ackTimeout.Milliseconds()),
 			AckWindow: given(cmd, "ack-window", g.ackWindow), MaxDeliver: given(cmd, "max-deliver", g.maxDeliver),
 			Exclusive: given(cmd, "exclusive", g.exclusive),
 		}
-		if body == (apiclient.GroupPatch{}) {
+		if body == (apimodel.GroupPatch{}) {
 			return usage("group set: say what to change; see zbus group set --help")
 		}
 		return i.patchGroup(ctx, body, "")
@@ -309,12 +309,12 @@ func (a *app) groupSet() *cobra.Command {
 
 // patchGroup changes the group that the arguments name, and says what it is now, or
 // done if that is enough.
-func (i *invocation) patchGroup(ctx context.Context, body apiclient.GroupPatch, done string) error {
+func (i *invocation) patchGroup(ctx context.Context, body apimodel.GroupPatch, done string) error {
 	c, err := i.api()
 	if err != nil {
 		return err
 	}
-	d, err := decode[apiclient.Group](c.answer(c.UpdateGroup(ctx, i.args[0], i.args[1], nil, body)))
+	d, err := do[apimodel.Group](ctx, c, "PATCH /topics/{topic}/groups/{group}", body, i.args[0], i.args[1])
 	if err != nil {
 		return noGroup(err, i.args[0], i.args[1], "")
 	}
@@ -334,7 +334,7 @@ func (a *app) groupSwitch(verb, short string, paused bool) *cobra.Command {
 	return &cobra.Command{
 		Use: verb + " TOPIC GROUP", Short: short, Example: "  zbus group " + verb + " orders billing", Args: wants("TOPIC", "GROUP"), ValidArgsFunction: a.completeTopicGroup,
 		RunE: a.run(func(ctx context.Context, i *invocation) error {
-			return i.patchGroup(ctx, apiclient.GroupPatch{Paused: &paused}, done)
+			return i.patchGroup(ctx, apimodel.GroupPatch{Paused: &paused}, done)
 		}),
 	}
 }
@@ -358,7 +358,7 @@ func (a *app) groupDelete() *cobra.Command {
 			if err := i.confirm(ctx, loss, "Delete it?"); err != nil {
 				return err
 			}
-			if _, err := c.answer(c.DeleteGroup(ctx, i.args[0], i.args[1], nil)); err != nil {
+			if _, err := c.answer(c.send(ctx, "DELETE /topics/{topic}/groups/{group}", nil, i.args[0], i.args[1])); err != nil {
 				return err
 			}
 			if !i.json {

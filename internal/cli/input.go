@@ -12,7 +12,7 @@ import (
 	"maps"
 	"strings"
 
-	"github.com/rushmore/zbus-go/internal/apiclient"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 	"github.com/rushmore/zbus-go/internal/closest"
 	"github.com/rushmore/zbus-go/internal/wire"
 	"github.com/rushmore/zbus-go/zbus"
@@ -125,14 +125,14 @@ func readLine(in *bufio.Reader) (line []byte, err error) {
 // line is a message as JSON: one to publish, or one that consume or message list has
 // printed, of which the place and the like are left out.
 type line struct {
-	apiclient.NewMessage
-	Offset        *apiclient.Count `json:"offset"`
-	Time          json.RawMessage  `json:"time"`
-	Size          json.RawMessage  `json:"size"`
-	Fates         json.RawMessage  `json:"fates"`
-	DeliveryCount json.RawMessage  `json:"deliveryCount"`
-	Truncated     bool             `json:"truncated"`
-	Damaged       bool             `json:"damaged"`
+	apimodel.NewMessage
+	Offset        *apimodel.Count `json:"offset"`
+	Time          json.RawMessage `json:"time"`
+	Size          json.RawMessage `json:"size"`
+	Fates         json.RawMessage `json:"fates"`
+	DeliveryCount json.RawMessage `json:"deliveryCount"`
+	Truncated     bool            `json:"truncated"`
+	Damaged       bool            `json:"damaged"`
 }
 
 // readJSONLine reads the message of a line, unless that is empty.

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rushmore/zbus-go/internal/apiclient"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 	"github.com/rushmore/zbus-go/zbus"
 )
 
@@ -35,13 +35,13 @@ func (a *app) groupJournal() *cobra.Command {
 }
 
 // journal lists that of the group that the arguments name.
-func (i *invocation) journal(ctx context.Context, c *api) iter.Seq2[decoded[apiclient.JournalEntry], error] {
-	return list[apiclient.JournalEntry](c, "entries", func(after *string) (*http.Response, error) {
-		return c.ListJournal(ctx, i.args[0], i.args[1], &apiclient.ListJournalParams{After: after, Limit: ptr(100)})
+func (i *invocation) journal(ctx context.Context, c *api) iter.Seq2[decoded[apimodel.JournalEntry], error] {
+	return list[apimodel.JournalEntry](c, "entries", func(after *string) (*http.Response, error) {
+		return c.send(ctx, "GET /topics/{topic}/groups/{group}/journal", &apimodel.ListJournalParams{After: after, Limit: ptr(100)}, i.args[0], i.args[1])
 	})
 }
 
-func (i *invocation) printJournal(entries []decoded[apiclient.JournalEntry]) error {
+func (i *invocation) printJournal(entries []decoded[apimodel.JournalEntry]) error {
 	t := newTable(">ENTRY", "TIME", "KIND", ">FROM", ">TO", "FILTER", "BY", "REASON")
 	for _, d := range entries {
 		if i.json {
@@ -80,7 +80,7 @@ func (a *app) groupUndo() *cobra.Command {
 			if err != nil {
 				return noGroup(err, i.args[0], i.args[1], "")
 			}
-			d, err := decode[apiclient.Moved](c.answer(c.Revert(ctx, entry, because(reason))))
+			d, err := do[apimodel.Moved](ctx, c, "POST /journal/{entry}:revert", because(reason), entry)
 			if err != nil {
 				return err
 			}
@@ -100,7 +100,7 @@ func (i *invocation) undoable(ctx context.Context, c *api) (string, error) {
 			return "", err
 		case len(i.args) == 3 && d.value.Id == i.args[2]:
 			return d.value.Id, nil
-		case len(i.args) == 2 && d.value.Kind != apiclient.JournalKindCreate:
+		case len(i.args) == 2 && d.value.Kind != apimodel.JournalKindCreate:
 			return d.value.Id, nil
 		}
 	}
@@ -110,15 +110,15 @@ func (i *invocation) undoable(ctx context.Context, c *api) (string, error) {
 	return "", fail(zbus.ErrNotFound, "group %s/%s was not moved nor given another filter: there is nothing to undo", i.args[0], i.args[1])
 }
 
-func because(reason string) apiclient.Because {
+func because(reason string) apimodel.Because {
 	if reason == "" {
-		return apiclient.Because{}
+		return apimodel.Because{}
 	}
-	return apiclient.Because{Reason: &reason}
+	return apimodel.Because{Reason: &reason}
 }
 
 // printMoved says where a group is now, and how to get back.
-func (i *invocation) printMoved(d decoded[apiclient.Moved]) error {
+func (i *invocation) printMoved(d decoded[apimodel.Moved]) error {
 	if i.json {
 		return i.printJSON(d.raw)
 	}

@@ -9,18 +9,18 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rushmore/zbus-go/internal/apiclient"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 )
 
 type rawJSON = json.RawMessage
 
 // messagePage is one answer to a look at messages.
 type messagePage struct {
-	Messages    []apiclient.Message
-	ScannedTo   apiclient.Count
+	Messages    []apimodel.Message
+	ScannedTo   apimodel.Count
 	More        bool
-	FirstOffset apiclient.Count
-	NextOffset  apiclient.Count
+	FirstOffset apimodel.Count
+	NextOffset  apimodel.Count
 }
 
 // rawPage has the messages as they came.
@@ -63,8 +63,8 @@ func (l *looking) register(a *app, cmd *cobra.Command) {
 }
 
 // params is what the flags say.
-func (l *looking) params() (*apiclient.BrowseMessagesParams, error) {
-	p := &apiclient.BrowseMessagesParams{}
+func (l *looking) params() (*apimodel.BrowseMessagesParams, error) {
+	p := &apimodel.BrowseMessagesParams{}
 	for _, v := range []struct {
 		to   **string
 		text string
@@ -77,7 +77,7 @@ func (l *looking) params() (*apiclient.BrowseMessagesParams, error) {
 		p.Fates = &l.fates
 	}
 	if l.newest {
-		p.Dir = ptr(apiclient.BrowseMessagesParamsDir("prev"))
+		p.Dir = ptr(apimodel.BrowseMessagesParamsDir("prev"))
 	}
 	if l.from == "" {
 		return p, nil
@@ -104,13 +104,13 @@ func (l *looking) params() (*apiclient.BrowseMessagesParams, error) {
 
 // look calls each for messages as the parameters say, at most so many, 0 being all,
 // and returns the offset behind the newest message of the topic.
-func (i *invocation) look(ctx context.Context, c *api, topic string, p *apiclient.BrowseMessagesParams, most int, each func(decoded[apiclient.Message]) error) (next apiclient.Count, err error) {
+func (i *invocation) look(ctx context.Context, c *api, topic string, p *apimodel.BrowseMessagesParams, most int, each func(decoded[apimodel.Message]) error) (next apimodel.Count, err error) {
 	for n := 0; ; {
 		p.Limit = ptr(pageSize)
 		if most > 0 {
 			p.Limit = ptr(min(pageSize, most-n))
 		}
-		page, err := decode[messagePage](c.answer(c.BrowseMessages(ctx, topic, p)))
+		page, err := do[messagePage](ctx, c, "GET /topics/{topic}/messages", p, topic)
 		if err != nil {
 			return "", hint(err, "see zbus topic list")
 		}
@@ -119,7 +119,7 @@ func (i *invocation) look(ctx context.Context, c *api, topic string, p *apiclien
 			return "", err
 		}
 		for k, m := range page.value.Messages {
-			if err := each(decoded[apiclient.Message]{raw.value.Messages[k], m}); err != nil {
+			if err := each(decoded[apimodel.Message]{raw.value.Messages[k], m}); err != nil {
 				return "", err
 			}
 			n++
@@ -141,8 +141,8 @@ func (i *invocation) listMessages(ctx context.Context, l *looking) (found int, e
 	if err != nil {
 		return 0, err
 	}
-	var rows []apiclient.Message
-	_, err = i.look(ctx, c, i.args[0], p, l.limit, func(d decoded[apiclient.Message]) error {
+	var rows []apimodel.Message
+	_, err = i.look(ctx, c, i.args[0], p, l.limit, func(d decoded[apimodel.Message]) error {
 		found++
 		if i.json {
 			return i.printJSON(d.raw)
@@ -160,7 +160,7 @@ func (i *invocation) listMessages(ctx context.Context, l *looking) (found int, e
 }
 
 // printMessages prints a table of messages, with the beginnings of their bodies.
-func (i *invocation) printMessages(all []apiclient.Message) {
+func (i *invocation) printMessages(all []apimodel.Message) {
 	t := newTable(">OFFSET", "TIME", "ID", "TAG", ">SIZE", "BODY", "FATE")
 	for _, m := range all {
 		t.add(count(m.Offset), i.when(m.Time), oneLine(m.Id, 28), oneLine(text(m.Tag), 24), size(m.Size), oneLine(bodyText(&m), 60), fatesText(m.Fates))
@@ -176,7 +176,7 @@ func text(p *string) string {
 }
 
 // bodyText is a body for people.
-func bodyText(m *apiclient.Message) string {
+func bodyText(m *apimodel.Message) string {
 	switch {
 	case m.Missing != nil:
 		return "(" + *m.Missing + " missing)"
@@ -191,7 +191,7 @@ func bodyText(m *apiclient.Message) string {
 }
 
 // fatesText says what became of a message.
-func fatesText(fates *[]apiclient.Fate) string {
+func fatesText(fates *[]apimodel.Fate) string {
 	if fates == nil {
 		return ""
 	}
@@ -202,7 +202,7 @@ func fatesText(fates *[]apiclient.Fate) string {
 	return strings.Join(all, ", ")
 }
 
-var fateWords = map[apiclient.FateFate]string{
+var fateWords = map[apimodel.FateFate]string{
 	"settled": "settled", "inFlight": "in flight", "returned": "returned", "pending": "to come",
 	"filtered": "filtered", "beforeCursor": "skipped",
 }

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rushmore/zbus-go/internal/apiclient"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 	"github.com/rushmore/zbus-go/internal/wire"
 	"github.com/rushmore/zbus-go/zbus"
 )
@@ -49,8 +49,8 @@ func (i *invocation) copyMessages(ctx context.Context, c *api, l *looking) error
 		return err
 	}
 	// What is found first is what is copied, also when a topic is copied to itself.
-	var found []apiclient.Message
-	if _, err = i.look(ctx, c, source, p, l.limit, func(d decoded[apiclient.Message]) error {
+	var found []apimodel.Message
+	if _, err = i.look(ctx, c, source, p, l.limit, func(d decoded[apimodel.Message]) error {
 		found = append(found, d.value)
 		return nil
 	}); err != nil {
@@ -81,9 +81,9 @@ func (i *invocation) copyMessages(ctx context.Context, c *api, l *looking) error
 }
 
 // copyMessage publishes one message, with the whole of its body.
-func (i *invocation) copyMessage(ctx context.Context, c *api, client *zbus.Client, m *apiclient.Message) error {
+func (i *invocation) copyMessage(ctx context.Context, c *api, client *zbus.Client, m *apimodel.Message) error {
 	if m.Truncated != nil && *m.Truncated {
-		whole, err := decode[apiclient.Message](c.answer(c.GetMessage(ctx, i.args[0], m.Offset)))
+		whole, err := do[apimodel.Message](ctx, c, "GET /topics/{topic}/messages/{offset}", nil, i.args[0], m.Offset)
 		if err != nil {
 			return err
 		}

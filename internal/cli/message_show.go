@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rushmore/zbus-go/internal/apiclient"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 	"github.com/rushmore/zbus-go/zbus"
 )
 
@@ -59,7 +59,7 @@ func (a *app) messageShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			d, err := decode[apiclient.Message](c.answer(c.GetMessage(ctx, i.args[0], offset)))
+			d, err := do[apimodel.Message](ctx, c, "GET /topics/{topic}/messages/{offset}", nil, i.args[0], offset)
 			switch {
 			case err != nil:
 				return hint(err, "see zbus message list %s", i.args[0])
@@ -77,7 +77,7 @@ func (a *app) messageShow() *cobra.Command {
 }
 
 // offsetOf finds a message by what was written for it: an offset or id:ID.
-func (i *invocation) offsetOf(ctx context.Context, c *api, topic, at string) (apiclient.Count, error) {
+func (i *invocation) offsetOf(ctx context.Context, c *api, topic, at string) (apimodel.Count, error) {
 	p, err := parsePlace("from", at, false, time.Now())
 	if err != nil || p.offset == nil && p.id == "" {
 		return "", usage("%q: must be the offset of a message, or id:ID", at)
@@ -85,7 +85,7 @@ func (i *invocation) offsetOf(ctx context.Context, c *api, topic, at string) (ap
 	if p.offset != nil {
 		return format(*p.offset), nil
 	}
-	page, err := decode[messagePage](c.answer(c.BrowseMessages(ctx, topic, &apiclient.BrowseMessagesParams{Id: &p.id, Limit: ptr(1)})))
+	page, err := do[messagePage](ctx, c, "GET /topics/{topic}/messages", &apimodel.BrowseMessagesParams{Id: &p.id, Limit: ptr(1)}, topic)
 	if err != nil {
 		return "", hint(err, "see zbus message list %s", topic)
 	}
@@ -96,7 +96,7 @@ func (i *invocation) offsetOf(ctx context.Context, c *api, topic, at string) (ap
 }
 
 // body is the body of a message, byte for byte.
-func body(m *apiclient.Message) []byte {
+func body(m *apimodel.Message) []byte {
 	switch {
 	case m.BodyBase64 != nil:
 		return *m.BodyBase64
@@ -106,7 +106,7 @@ func body(m *apiclient.Message) []byte {
 	return nil
 }
 
-func (i *invocation) showMessage(m *apiclient.Message) error {
+func (i *invocation) showMessage(m *apimodel.Message) error {
 	pairs := []string{
 		"offset", count(m.Offset), "time", i.when(m.Time), "id", oneLine(m.Id, 128), "tag", oneLine(text(m.Tag), 128),
 		"key", oneLine(text(m.Key), 256), "size", size(m.Size), "damaged", mark(m.Damaged != nil && *m.Damaged, "yes: what is stored is not what was written"),
@@ -131,7 +131,7 @@ func (i *invocation) showMessage(m *apiclient.Message) error {
 }
 
 // fateText says what became of a message in a group, and why.
-func fateText(f *apiclient.Fate) string {
+func fateText(f *apimodel.Fate) string {
 	words := fateWords[f.Fate]
 	if f.Deliveries != nil && *f.Deliveries > 0 {
 		words += ", " + counted(format(*f.Deliveries), "delivery", "deliveries")

@@ -12,19 +12,19 @@ import (
 	"strings"
 	"time"
 
-	"github.com/rushmore/zbus-go/internal/apiclient"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 	"github.com/rushmore/zbus-go/zbus"
 )
 
 // tail shows the newest messages, oldest of them first, and goes on if it is to
 // follow.
 func (i *invocation) tail(ctx context.Context, c *api, most int, follow bool, filter string) error {
-	p := &apiclient.BrowseMessagesParams{Dir: ptr(apiclient.BrowseMessagesParamsDir("prev"))}
+	p := &apimodel.BrowseMessagesParams{Dir: ptr(apimodel.BrowseMessagesParamsDir("prev"))}
 	if filter != "" {
 		p.Tag = &filter
 	}
-	var found []decoded[apiclient.Message]
-	next, err := i.look(ctx, c, i.args[0], p, max(most, 1), func(d decoded[apiclient.Message]) error {
+	var found []decoded[apimodel.Message]
+	next, err := i.look(ctx, c, i.args[0], p, max(most, 1), func(d decoded[apimodel.Message]) error {
 		found = append(found, d)
 		return nil
 	})
@@ -45,7 +45,7 @@ func (i *invocation) tail(ctx context.Context, c *api, most int, follow bool, fi
 		last = ptr(format(n - 1))
 	}
 	for ctx.Err() == nil {
-		err := i.events(ctx, c, &apiclient.StreamEventsParams{Filter: p.Tag, LastEventID: last}, func(d decoded[apiclient.Message]) error {
+		err := i.events(ctx, c, &apimodel.StreamEventsParams{Filter: p.Tag, LastEventID: last}, func(d decoded[apimodel.Message]) error {
 			last = &d.value.Offset
 			return i.printTail(d)
 		})
@@ -64,8 +64,15 @@ func (i *invocation) tail(ctx context.Context, c *api, most int, follow bool, fi
 }
 
 // events calls each for the messages that come, until ctx ends or the broker does.
-func (i *invocation) events(ctx context.Context, c *api, p *apiclient.StreamEventsParams, each func(decoded[apiclient.Message]) error) error {
-	resp, err := c.StreamEvents(ctx, i.args[0], p)
+func (i *invocation) events(ctx context.Context, c *api, p *apimodel.StreamEventsParams, each func(decoded[apimodel.Message]) error) error {
+	req, err := c.request(ctx, "GET /topics/{topic}/events", &apimodel.StreamEventsParams{Filter: p.Filter}, i.args[0])
+	if err != nil {
+		return err
+	}
+	if p.LastEventID != nil {
+		req.Header.Set("Last-Event-ID", *p.LastEventID)
+	}
+	resp, err := c.web.Do(req)
 	if err != nil || resp.StatusCode != http.StatusOK {
 		_, err := c.answer(resp, err)
 		return err
@@ -83,7 +90,7 @@ func (i *invocation) events(ctx context.Context, c *api, p *apiclient.StreamEven
 		if !ok {
 			continue
 		}
-		d, err := decode[apiclient.Message](json.RawMessage(strings.TrimSpace(data)), nil)
+		d, err := decode[apimodel.Message](json.RawMessage(strings.TrimSpace(data)), nil)
 		if err != nil {
 			return err
 		}
@@ -95,7 +102,7 @@ func (i *invocation) events(ctx context.Context, c *api, p *apiclient.StreamEven
 
 // printTail prints one message on one line. It can't know the widths of what is still
 // to come, so the columns have fixed ones.
-func (i *invocation) printTail(d decoded[apiclient.Message]) error {
+func (i *invocation) printTail(d decoded[apimodel.Message]) error {
 	if i.json {
 		return i.printJSON(d.raw)
 	}

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -12,7 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/rushmore/zbus-go/internal/apiclient"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 	"github.com/rushmore/zbus-go/zbus"
 )
 
@@ -24,7 +23,7 @@ type once struct {
 	t     *tally
 	run   string // begins the ids that are made up
 
-	batch []apiclient.NewMessage
+	batch []apimodel.NewMessage
 	at    []source
 	size  int // of the bodies
 }
@@ -49,7 +48,7 @@ func newOnce(c *api, topic string, t *tally) *once {
 func (o *once) publish(ctx context.Context, m zbus.Message, at source) error {
 	o.t.begun++
 	at.n = o.t.begun
-	v := apiclient.NewMessage{Id: filled[string](m.ID), Tag: filled[string](m.Tag)}
+	v := apimodel.NewMessage{Id: filled[string](m.ID), Tag: filled[string](m.Tag)}
 	if v.Id == nil {
 		v.Id = ptr(fmt.Sprintf("%s-%d", o.run, at.n))
 	}
@@ -82,10 +81,10 @@ func (o *once) flush(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var d decoded[apiclient.Published]
+	var d decoded[apimodel.Published]
 	ours := false // what is known by now may be so from us
 	for start, pause := time.Now(), 50*time.Millisecond; ; pause = min(2*pause, oncePause) {
-		d, err = decode[apiclient.Published](o.c.answer(o.c.PublishWithBody(ctx, o.topic, "application/json", bytes.NewReader(body))))
+		d, err = do[apimodel.Published](ctx, o.c, "POST /topics/{topic}/messages", json.RawMessage(body), o.topic)
 		again := errors.Is(err, zbus.ErrUnavailable) || errors.Is(err, zbus.ErrUnknownOutcome)
 		if !again || time.Since(start) > onceTime {
 			break

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rushmore/zbus-go/internal/apiclient"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 	"github.com/rushmore/zbus-go/zbus"
 )
 
@@ -248,21 +248,21 @@ func (i *invocation) ready(ctx context.Context, create bool) (most int64, err er
 		return 0, err
 	}
 	topic := i.args[0]
-	t, err := decode[apiclient.Topic](c.answer(c.GetTopic(ctx, topic)))
+	t, err := do[apimodel.Topic](ctx, c, "GET /topics/{topic}", nil, topic)
 	switch {
 	case err == nil:
 		err = carriesMessages(&t.value)
 	case errors.Is(err, zbus.ErrNotFound) && !create:
 		err = hint(err, "add --create, or create it with zbus topic create %s", topic)
 	case errors.Is(err, zbus.ErrNotFound):
-		if _, err = c.answer(c.CreateTopic(ctx, apiclient.NewTopic{Name: topic})); errors.Is(err, zbus.ErrExists) {
+		if _, err = c.answer(c.send(ctx, "POST /topics", apimodel.NewTopic{Name: topic})); errors.Is(err, zbus.ErrExists) {
 			err = nil // created by another client since
 		}
 	}
 	if err != nil {
 		return 0, err
 	}
-	server, err := decode[apiclient.Server](c.answer(c.GetServer(ctx)))
+	server, err := do[apimodel.Server](ctx, c, "GET /server", nil)
 	if err != nil || server.value.MaxBody == nil {
 		return 0, err
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rushmore/zbus-go/internal/apiclient"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 )
 
 // relocation is what zbus relocate is to do.
@@ -61,7 +61,7 @@ func (i *invocation) relocate(ctx context.Context, r *relocation) error {
 	if err != nil {
 		return err
 	}
-	plan, err := decode[apiclient.Plan](c.answer(c.PlanRelocation(ctx, i.args[0], i.args[1], apiclient.PlanRequest{To: to, Examples: &r.examples})))
+	plan, err := do[apimodel.Plan](ctx, c, "POST /topics/{topic}/groups/{group}/plans", apimodel.PlanRequest{To: to, Examples: &r.examples}, i.args[0], i.args[1])
 	if err != nil {
 		return noGroup(err, i.args[0], i.args[1], "")
 	}
@@ -82,7 +82,7 @@ func (i *invocation) relocate(ctx context.Context, r *relocation) error {
 		if err := i.confirm(ctx, "", fmt.Sprintf("Move group %s/%s from %s to %s?", p.Topic, p.Group, count(p.From), count(p.To))); err != nil {
 			return err
 		}
-		moved, err := decode[apiclient.Moved](c.answer(c.ApplyPlan(ctx, p.Id, because(r.reason))))
+		moved, err := do[apimodel.Moved](ctx, c, "POST /plans/{plan}:apply", because(r.reason), p.Id)
 		var refused *refusal
 		if err == nil {
 			return i.printMoved(moved)
@@ -99,7 +99,7 @@ func (i *invocation) relocate(ctx context.Context, r *relocation) error {
 // noteEnd says so when an offset or a shift leads out of the log: the plan is for the
 // end that is nearest, and has no word for it. The log is asked for only then, and
 // looked at after the plan, so what has come since does not make a note wrong.
-func (i *invocation) noteEnd(ctx context.Context, c *api, text string, to place, p *apiclient.Plan) error {
+func (i *invocation) noteEnd(ctx context.Context, c *api, text string, to place, p *apimodel.Plan) error {
 	var wanted int64
 	switch {
 	case to.offset != nil:
@@ -127,8 +127,8 @@ func (i *invocation) noteEnd(ctx context.Context, c *api, text string, to place,
 
 // refused goes on when a group has moved while its plan was looked at: with a fresh
 // plan, if there is somebody to look at that.
-func (i *invocation) refused(r *refusal) (decoded[apiclient.Plan], error) {
-	fresh, err := decode[apiclient.Plan](r.plan, nil)
+func (i *invocation) refused(r *refusal) (decoded[apimodel.Plan], error) {
+	fresh, err := decode[apimodel.Plan](r.plan, nil)
 	if err != nil {
 		return fresh, err
 	}
@@ -145,7 +145,7 @@ func (i *invocation) refused(r *refusal) (decoded[apiclient.Plan], error) {
 }
 
 // printPlan says what a plan would do.
-func (i *invocation) printPlan(p *apiclient.Plan) {
+func (i *invocation) printPlan(p *apimodel.Plan) {
 	at := count(p.To)
 	if p.ToTime != nil {
 		at += " of " + i.when(*p.ToTime)
@@ -177,7 +177,7 @@ func (i *invocation) printPlan(p *apiclient.Plan) {
 		fmt.Fprintln(i.out, "the next messages")
 		i.printMessages(p.First)
 	}
-	var last []apiclient.Message
+	var last []apimodel.Message
 	for _, m := range p.Last {
 		if n := len(p.First); n == 0 || value(m.Offset) > value(p.First[n-1].Offset) {
 			last = append(last, m)

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rushmore/zbus-go/internal/apiclient"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 	"github.com/rushmore/zbus-go/zbus"
 )
 
@@ -30,7 +30,7 @@ func (a *app) serverInfo() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			d, err := decode[apiclient.Server](c.answer(c.GetServer(ctx)))
+			d, err := do[apimodel.Server](ctx, c, "GET /server", nil)
 			if err != nil {
 				return err
 			}
@@ -65,7 +65,7 @@ func (a *app) serverList() *cobra.Command {
 				return err
 			}
 			t := newTable("SERVER", "STATE", "VERSION", ">TOPICS", ">GROUPS", ">MESSAGES", ">CONNECTIONS", ">IN/S", ">OUT/S")
-			for d, err := range list[apiclient.Server](c, "servers", func(*string) (*http.Response, error) { return c.ListServers(ctx) }) {
+			for d, err := range list[apimodel.Server](c, "servers", func(*string) (*http.Response, error) { return c.send(ctx, "GET /servers", nil) }) {
 				if err != nil {
 					return err
 				}
@@ -117,7 +117,7 @@ func (i *invocation) stats(ctx context.Context, c *api, over string, most int, f
 	if over != "15m" && over != "24h" {
 		return usage("--range %q: must be 15m or 24h", over)
 	}
-	p := &apiclient.GetStatsParams{Range: ptr(apiclient.GetStatsParamsRange(over))}
+	p := &apimodel.GetStatsParams{Range: ptr(apimodel.GetStatsParamsRange(over))}
 	var last time.Time
 	if !i.json {
 		fmt.Fprintf(i.out, "%-*s %9s %9s %9s %12s %12s %12s\n", len(timeFormat), "TIME", "IN/S", "OUT/S", "CALLS/S", "LAG", "CONNECTIONS", "BACKLOG")
@@ -148,9 +148,9 @@ func (i *invocation) stats(ctx context.Context, c *api, over string, most int, f
 }
 
 // newPoints asks for the points after a time.
-func (i *invocation) newPoints(ctx context.Context, c *api, p *apiclient.GetStatsParams, after time.Time) (points []decoded[apiclient.StatsPoint], err error) {
-	fetch := func(*string) (*http.Response, error) { return c.GetStats(ctx, p) }
-	for d, err := range list[apiclient.StatsPoint](c, "points", fetch) {
+func (i *invocation) newPoints(ctx context.Context, c *api, p *apimodel.GetStatsParams, after time.Time) (points []decoded[apimodel.StatsPoint], err error) {
+	fetch := func(*string) (*http.Response, error) { return c.send(ctx, "GET /stats", p) }
+	for d, err := range list[apimodel.StatsPoint](c, "points", fetch) {
 		switch {
 		case ctx.Err() != nil:
 			return nil, nil
@@ -163,7 +163,7 @@ func (i *invocation) newPoints(ctx context.Context, c *api, p *apiclient.GetStat
 	return points, nil
 }
 
-func (i *invocation) printPoint(d decoded[apiclient.StatsPoint]) error {
+func (i *invocation) printPoint(d decoded[apimodel.StatsPoint]) error {
 	if i.json {
 		return i.printJSON(d.raw)
 	}
@@ -211,10 +211,10 @@ func filled[T ~string](text string) *T {
 
 func (i *invocation) listSessions(ctx context.Context, c *api, topic, protocol string) error {
 	t := newTable("SESSION", "REMOTE", "PROTOCOL", "SINCE", ">IDLE", ">REQUESTS", ">MESSAGES", "CONSUMES")
-	p := apiclient.ListSessionsParams{Topic: filled[string](topic), Protocol: filled[apiclient.Protocol](protocol), Limit: ptr(pageSize)}
-	for d, err := range list[apiclient.Session](c, "sessions", func(after *string) (*http.Response, error) {
+	p := apimodel.ListSessionsParams{Topic: filled[string](topic), Protocol: filled[apimodel.Protocol](protocol), Limit: ptr(pageSize)}
+	for d, err := range list[apimodel.Session](c, "sessions", func(after *string) (*http.Response, error) {
 		p.After = after
-		return c.ListSessions(ctx, &p)
+		return c.send(ctx, "GET /sessions", &p)
 	}) {
 		if err != nil {
 			return err
@@ -263,15 +263,15 @@ func (a *app) serverDisconnect() *cobra.Command {
 }
 
 func (i *invocation) disconnect(ctx context.Context, c *api, topic, protocol, reason string) error {
-	p := apiclient.ListSessionsParams{Topic: filled[string](topic), Protocol: filled[apiclient.Protocol](protocol), Limit: ptr(pageSize)}
-	sessions, err := collect(list[apiclient.Session](c, "sessions", func(after *string) (*http.Response, error) {
+	p := apimodel.ListSessionsParams{Topic: filled[string](topic), Protocol: filled[apimodel.Protocol](protocol), Limit: ptr(pageSize)}
+	sessions, err := collect(list[apimodel.Session](c, "sessions", func(after *string) (*http.Response, error) {
 		p.After = after
-		return c.ListSessions(ctx, &p)
+		return c.send(ctx, "GET /sessions", &p)
 	}), 0)
 	if err != nil {
 		return err
 	}
-	q := apiclient.CloseSessionsParams{Topic: p.Topic, Protocol: p.Protocol, Reason: filled[string](reason)}
+	q := apimodel.CloseSessionsParams{Topic: p.Topic, Protocol: p.Protocol, Reason: filled[string](reason)}
 	n, who := 0, ""
 	for _, d := range sessions {
 		if len(i.args) == 0 || d.value.Id == i.args[0] {
@@ -289,7 +289,7 @@ func (i *invocation) disconnect(ctx context.Context, c *api, topic, protocol, re
 	if err := i.confirm(ctx, "this disconnects "+counted(format(int64(n)), "client", "clients")+who, "Disconnect?"); err != nil {
 		return err
 	}
-	d, err := decode[struct{ Closed int64 }](c.answer(c.CloseSessions(ctx, &q)))
+	d, err := do[struct{ Closed int64 }](ctx, c, "DELETE /sessions", &q)
 	if err != nil {
 		return err
 	}

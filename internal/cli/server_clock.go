@@ -19,7 +19,7 @@ func (a *app) serverConfirmClock() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			d, err := decode[struct{ Suspended bool }](c.answer(c.ConfirmClock(ctx)))
+			d, err := do[struct{ Suspended bool }](ctx, c, "POST /server:confirm-clock", nil)
 			if err != nil {
 				return err
 			}

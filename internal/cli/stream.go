@@ -7,7 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/rushmore/zbus-go/internal/apiclient"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 	"github.com/rushmore/zbus-go/zbus"
 )
 
@@ -145,7 +145,7 @@ func (s *stream) ackLast(ctx context.Context, d *zbus.Delivery) error {
 // on its way to us; what is not here after a while others have. That, and what rests
 // before it comes again, is not waited for.
 func (s *stream) caughtUp(ctx context.Context) (bool, error) {
-	d, err := decode[apiclient.Group](s.a.answer(s.a.GetGroup(ctx, s.topic, s.group)))
+	d, err := do[apimodel.Group](ctx, s.a, "GET /topics/{topic}/groups/{group}", nil, s.topic, s.group)
 	if err != nil {
 		if s.ownGroup && errors.Is(err, zbus.ErrNotFound) || ctx.Err() != nil {
 			return false, nil // it comes with the subscription
@@ -183,7 +183,7 @@ func (s *stream) ended(ctx, taking context.Context, late bool, err error) error 
 // deliveryJSON is a message in the words of the API.
 func deliveryJSON(d *zbus.Delivery) any {
 	m := struct {
-		apiclient.Message
+		apimodel.Message
 		Attempt int `json:"deliveryCount"`
 	}{Attempt: d.Attempt}
 	m.Offset, m.Id, m.Time, m.Size = fmt.Sprint(d.Offset), d.ID, d.Time.UTC(), format(int64(len(d.Body)))

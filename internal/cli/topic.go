@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rushmore/zbus-go/internal/apiclient"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 	"github.com/rushmore/zbus-go/zbus"
 )
 
@@ -19,13 +19,13 @@ func (a *app) topicCommand() *cobra.Command {
 		"A topic is a log of messages. Groups are places in it.",
 		a.topicCreate(), a.topicList(), a.topicShow(), a.topicSet(), a.topicEmpty(), a.topicDelete(),
 		a.topicSwitch("pause", "Stop delivery to all groups; publishing goes on", func(ctx context.Context, c *api, topic string) (*http.Response, error) {
-			return c.PauseTopic(ctx, topic, nil)
+			return c.send(ctx, "POST /topics/{topic}:pause", nil, topic)
 		}),
 		a.topicSwitch("resume", "Go on with delivery", func(ctx context.Context, c *api, topic string) (*http.Response, error) {
-			return c.ResumeTopic(ctx, topic, nil)
+			return c.send(ctx, "POST /topics/{topic}:resume", nil, topic)
 		}),
 		a.topicSwitch("accept", "Serve a damaged topic as it is: what is missing is counted and passed over", func(ctx context.Context, c *api, topic string) (*http.Response, error) {
-			return c.AcceptTopic(ctx, topic)
+			return c.send(ctx, "POST /topics/{topic}:accept", nil, topic)
 		}))
 	return a.connected(a.shows(cmd))
 }
@@ -43,8 +43,8 @@ func (l *limits) register(cmd *cobra.Command) {
 }
 
 // retention is what the flags say; nil when none was given.
-func (l *limits) retention(cmd *cobra.Command) (r *apiclient.Retention, err error) {
-	r = &apiclient.Retention{MaxAge: given(cmd, "max-age", l.age.Milliseconds())}
+func (l *limits) retention(cmd *cobra.Command) (r *apimodel.Retention, err error) {
+	r = &apimodel.Retention{MaxAge: given(cmd, "max-age", l.age.Milliseconds())}
 	if l.count != "" {
 		n, err := parseCount("max-count", l.count)
 		if err != nil {
@@ -59,7 +59,7 @@ func (l *limits) retention(cmd *cobra.Command) (r *apiclient.Retention, err erro
 		}
 		r.MaxBytes = &n
 	}
-	if *r == (apiclient.Retention{}) {
+	if *r == (apimodel.Retention{}) {
 		return nil, nil
 	}
 	return r, nil
@@ -85,9 +85,9 @@ func (a *app) topicCreate() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		t, err := decode[apiclient.Topic](c.answer(c.CreateTopic(ctx, apiclient.NewTopic{
-			Name: i.args[0], Kind: given(cmd, "kind", apiclient.TopicKind(kind)), Retention: retention,
-		})))
+		t, err := do[apimodel.Topic](ctx, c, "POST /topics", apimodel.NewTopic{
+			Name: i.args[0], Kind: given(cmd, "kind", apimodel.TopicKind(kind)), Retention: retention,
+		})
 		if ifMissing && errors.Is(err, zbus.ErrExists) {
 			t, err = i.topic(ctx, c, i.args[0])
 		}
@@ -109,8 +109,8 @@ func (a *app) topicCreate() *cobra.Command {
 }
 
 // topic asks for one topic.
-func (i *invocation) topic(ctx context.Context, c *api, name string) (decoded[apiclient.Topic], error) {
-	t, err := decode[apiclient.Topic](c.answer(c.GetTopic(ctx, name)))
+func (i *invocation) topic(ctx context.Context, c *api, name string) (decoded[apimodel.Topic], error) {
+	t, err := do[apimodel.Topic](ctx, c, "GET /topics/{topic}", nil, name)
 	return t, hint(err, "see zbus topic list, or make it with zbus topic create %s", name)
 }
 
@@ -127,7 +127,7 @@ func (a *app) topicList() *cobra.Command {
 			return err
 		}
 		return i.follow(ctx, &f, func(ctx context.Context, i *invocation) error {
-			return i.listTopics(ctx, c, given(cmd, "kind", apiclient.TopicKind(kind)))
+			return i.listTopics(ctx, c, given(cmd, "kind", apimodel.TopicKind(kind)))
 		})
 	})
 	cmd.Flags().SortFlags = false
@@ -136,7 +136,7 @@ func (a *app) topicList() *cobra.Command {
 	return cmd
 }
 
-func (i *invocation) listTopics(ctx context.Context, c *api, kind *apiclient.TopicKind) error {
+func (i *invocation) listTopics(ctx context.Context, c *api, kind *apimodel.TopicKind) error {
 	t := newTable("TOPIC", "KIND", ">MESSAGES", ">SIZE", ">GROUPS", ">CONSUMERS", ">IN/S", ">OUT/S", "NEWEST", "")
 	for d, err := range i.topics(ctx, c, kind) {
 		if err != nil {
@@ -159,14 +159,14 @@ func (i *invocation) listTopics(ctx context.Context, c *api, kind *apiclient.Top
 }
 
 // topics lists those whose names have the first argument in them.
-func (i *invocation) topics(ctx context.Context, c *api, kind *apiclient.TopicKind) func(func(decoded[apiclient.Topic], error) bool) {
-	p := apiclient.ListTopicsParams{Kind: kind, Limit: ptr(pageSize)}
+func (i *invocation) topics(ctx context.Context, c *api, kind *apimodel.TopicKind) func(func(decoded[apimodel.Topic], error) bool) {
+	p := apimodel.ListTopicsParams{Kind: kind, Limit: ptr(pageSize)}
 	if len(i.args) > 0 {
 		p.Name = &i.args[0]
 	}
-	return list[apiclient.Topic](c, "topics", func(after *string) (*http.Response, error) {
+	return list[apimodel.Topic](c, "topics", func(after *string) (*http.Response, error) {
 		p.After = after
-		return c.ListTopics(ctx, &p)
+		return c.send(ctx, "GET /topics", &p)
 	})
 }
 
@@ -192,7 +192,7 @@ func (a *app) topicShow() *cobra.Command {
 	return cmd
 }
 
-func (i *invocation) showTopic(d decoded[apiclient.Topic]) error {
+func (i *invocation) showTopic(d decoded[apimodel.Topic]) error {
 	if i.json {
 		return i.printJSON(d.raw)
 	}
@@ -214,7 +214,7 @@ func (i *invocation) showTopic(d decoded[apiclient.Topic]) error {
 }
 
 // limitsText says what a topic keeps.
-func limitsText(r apiclient.Retention) string {
+func limitsText(r apimodel.Retention) string {
 	var all []string
 	if r.MaxAge != nil && *r.MaxAge != 0 {
 		all = append(all, millis(*r.MaxAge))
@@ -240,7 +240,7 @@ func (a *app) topicSwitch(verb, short string, do func(context.Context, *api, str
 			if err != nil {
 				return err
 			}
-			t, err := decode[apiclient.Topic](c.answer(do(ctx, c, i.args[0])))
+			t, err := decode[apimodel.Topic](c.answer(do(ctx, c, i.args[0])))
 			if err != nil {
 				return hint(err, "see zbus topic list")
 			}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rushmore/zbus-go/internal/apiclient"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 )
 
 func (a *app) topicSet() *cobra.Command {
@@ -36,7 +36,7 @@ func (a *app) topicSet() *cobra.Command {
 		if err := i.confirmLoss(ctx, c, &t.value, retention); err != nil {
 			return err
 		}
-		if t, err = decode[apiclient.Topic](c.answer(c.UpdateTopic(ctx, i.args[0], nil, apiclient.TopicPatch{Retention: retention}))); err != nil {
+		if t, err = do[apimodel.Topic](ctx, c, "PATCH /topics/{topic}", apimodel.TopicPatch{Retention: retention}, i.args[0]); err != nil {
 			return err
 		}
 		if i.json {
@@ -51,7 +51,7 @@ func (a *app) topicSet() *cobra.Command {
 }
 
 // confirmLoss asks when a topic drops something at once under new limits.
-func (i *invocation) confirmLoss(ctx context.Context, c *api, t *apiclient.Topic, r *apiclient.Retention) error {
+func (i *invocation) confirmLoss(ctx context.Context, c *api, t *apimodel.Topic, r *apimodel.Retention) error {
 	loss, err := i.loss(ctx, c, t, r)
 	if err != nil || loss == "" {
 		return err
@@ -60,7 +60,7 @@ func (i *invocation) confirmLoss(ctx context.Context, c *api, t *apiclient.Topic
 }
 
 // loss says what a topic drops at once under new limits; empty for nothing.
-func (i *invocation) loss(ctx context.Context, c *api, t *apiclient.Topic, r *apiclient.Retention) (string, error) {
+func (i *invocation) loss(ctx context.Context, c *api, t *apimodel.Topic, r *apimodel.Retention) (string, error) {
 	depth := value(t.Depth)
 	if r.MaxCount != nil && *r.MaxCount != "0" && depth > value(*r.MaxCount) {
 		return counted(format(depth-value(*r.MaxCount)), "message", "messages") + " of " + count(t.Depth), nil
@@ -71,9 +71,9 @@ func (i *invocation) loss(ctx context.Context, c *api, t *apiclient.Topic, r *ap
 	if r.MaxAge == nil || *r.MaxAge == 0 || depth == 0 {
 		return "", nil
 	}
-	page, err := decode[messagePage](c.answer(c.BrowseMessages(ctx, t.Name, &apiclient.BrowseMessagesParams{
+	page, err := do[messagePage](ctx, c, "GET /topics/{topic}/messages", &apimodel.BrowseMessagesParams{
 		Time: ptr(millisAgo(*r.MaxAge)), Limit: ptr(1),
-	})))
+	}, t.Name)
 	if err != nil {
 		return "", err
 	}
@@ -104,7 +104,7 @@ func (a *app) topicEmpty() *cobra.Command {
 				return err
 			}
 			before := t.value.Depth
-			if t, err = decode[apiclient.Topic](c.answer(c.EmptyTopic(ctx, i.args[0], nil))); err != nil {
+			if t, err = do[apimodel.Topic](ctx, c, "POST /topics/{topic}:empty", nil, i.args[0]); err != nil {
 				return err
 			}
 			if i.json {
@@ -117,7 +117,7 @@ func (a *app) topicEmpty() *cobra.Command {
 }
 
 // contents says how much a topic has.
-func contents(t *apiclient.Topic) string {
+func contents(t *apimodel.Topic) string {
 	return counted(t.Depth, "message", "messages") + " (" + size(t.Bytes) + ")"
 }
 
@@ -140,7 +140,7 @@ func (a *app) topicDelete() *cobra.Command {
 			if err := i.confirm(ctx, loss, "Delete it?"); err != nil {
 				return err
 			}
-			if _, err := c.answer(c.DeleteTopic(ctx, i.args[0], nil)); err != nil {
+			if _, err := c.answer(c.send(ctx, "DELETE /topics/{topic}", nil, i.args[0])); err != nil {
 				return err
 			}
 			if !i.json {

@@ -1,164 +1,66 @@
 package contract
 
 import (
-	"context"
-	"fmt"
-	"reflect"
+	"encoding/json"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
-
-	generated "github.com/rushmore/zbus-go/internal/apiclient"
 )
 
+// The client is generated when it is tried, and compiled as if it were a package of the tree.
 func TestGeneratedGoClientGetsThroughAWholeStory(t *testing.T) {
+	dir := t.TempDir()
+	client, config, overlay := filepath.Join(dir, "client.go"), filepath.Join(dir, "oapi.yaml"), filepath.Join(dir, "overlay.json")
+	must(t, os.WriteFile(config, []byte("package: goclient\noutput: "+client+"\ngenerate: { client: true, models: true }\n"), 0o600))
+	here, err := os.Getwd()
+	must(t, err)
+	files, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(here, "goclient", "client.go"): client}})
+	must(t, err)
+	must(t, os.WriteFile(overlay, files, 0o600))
 	b := start(t)
-	c, err := generated.NewClientWithResponses("http://"+b.addr+base, generated.WithHTTPClient(b.http(t)))
+	proxy := httptest.NewServer(b.proxy(t))
+	t.Cleanup(proxy.Close)
+	for _, line := range [][]string{
+		{"tool", "-modfile=../../tools/go.mod", "oapi-codegen", "-config", config, "../../openapi.yaml"},
+		{"run", "-tags=story", "-overlay=" + overlay, "./gostory", proxy.URL + base},
+	} {
+		if said, err := exec.CommandContext(t.Context(), "go", line...).CombinedOutput(); err != nil {
+			t.Fatalf("go %s: %v\n%s", strings.Join(line, " "), err, said)
+		}
+	}
+	b.client(t).get("/topics/go:orders/groups/billing/journal").is("entries.0.kind", "revert", "entries.1.reason", "once more")
+}
+
+// The command line names operations as the contract does.
+func TestTheCommandLineAsksForWhatTheContractHas(t *testing.T) {
+	known := map[string]bool{}
+	for _, o := range theContract().operations {
+		known[o.method+" "+o.template] = true
+	}
+	files, err := filepath.Glob("../cli/*.go")
+	must(t, err)
+	asked, literal := 0, regexp.MustCompile(`"((?:GET|POST|PUT|PATCH|DELETE) /[^"?]*)[^"]*"`)
+	for _, name := range files {
+		text, err := os.ReadFile(name)
+		must(t, err)
+		for _, m := range literal.FindAllStringSubmatch(string(text), -1) {
+			if asked++; !known[m[1]] {
+				t.Errorf("%s: %q is not in the contract", name, m[1])
+			}
+		}
+	}
+	if asked < 30 {
+		t.Errorf("%d operations are asked for: are they named otherwise now?", asked)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &story{t, t.Context(), c, "go:orders", "billing"}
-	s.begin()
-	s.publishAndBrowse()
-	first := s.pull(3)
-	equal(t, "pulled", offsetsOf(first), []string{"0", "1", "2"})
-	s.ack(first)
-	s.moveAndRevert()
 }
-
-// story is told by a client that was generated from the document.
-type story struct {
-	t            *testing.T
-	ctx          context.Context
-	c            *generated.ClientWithResponses
-	topic, group string
-}
-
-// must gives the answer to a call that has to succeed: answer is the member for the
-// status that is wanted, nil when another came.
-func must[T any](s *story, err error, body []byte, answer *T) *T {
-	s.t.Helper()
-	if err != nil || answer == nil {
-		s.t.Fatalf("%v %s", err, body)
-	}
-	return answer
-}
-
-func equal[T any](t *testing.T, what string, got, want T) {
-	t.Helper()
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("%s: got %v, want %v", what, got, want)
-	}
-}
-
-func offsetsOf(list []generated.Delivery) (all []string) {
-	for _, d := range list {
-		all = append(all, d.Offset)
-	}
-	return all
-}
-
-func (s *story) begin() {
-	r, err := s.c.CreateTopicWithResponse(s.ctx, generated.NewTopic{Name: s.topic})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	equal(s.t, "topic", must(s, err, r.Body, r.JSON201).Name, s.topic)
-	if r, err = s.c.CreateTopicWithResponse(s.ctx, generated.NewTopic{Name: s.topic}); err != nil {
-		s.t.Fatal(err)
-	}
-	equal(s.t, "code of the second", must(s, err, r.Body, r.ApplicationproblemJSONDefault).Code, "exists")
-
-	explicit, start := generated.SettleMode("explicit"), generated.Place{}
-	if err := start.FromPlace0("earliest"); err != nil {
-		s.t.Fatal(err)
-	}
-	g, err := s.c.CreateGroupWithResponse(s.ctx, s.topic, generated.NewGroup{Name: s.group, Settle: &explicit, Start: &start})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	equal(s.t, "cursor", must(s, err, g.Body, g.JSON201).Cursor, "0")
-}
-
-func (s *story) publishAndBrowse() {
-	one, two, raw := "one", "two", []byte{0xff}
-	var messages generated.NewMessages
-	err := messages.FromNewMessages1([]generated.NewMessage{{Body: &one}, {Body: &two, Headers: &map[string]string{"trace": "7"}}, {BodyBase64: &raw}})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	p, err := s.c.PublishWithResponse(s.ctx, s.topic, messages)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	equal(s.t, "offset of the third", must(s, err, p.Body, p.JSON201).Results[2].Offset, "2")
-
-	back := generated.BrowseMessagesParamsDir("prev")
-	b, err := s.c.BrowseMessagesWithResponse(s.ctx, s.topic, &generated.BrowseMessagesParams{Dir: &back})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	seen := must(s, err, b.Body, b.JSON200).Messages
-	if len(seen) != 3 {
-		s.t.Fatalf("%d messages", len(seen))
-	}
-	equal(s.t, "newest", *seen[0].BodyBase64, raw)
-	equal(s.t, "header", seen[1].Headers["trace"], "7")
-}
-
-func (s *story) pull(most int) []generated.Delivery {
-	wait := 5000
-	r, err := s.c.PullWithResponse(s.ctx, s.topic, s.group, generated.PullRequest{Max: &most, Timeout: &wait})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return must(s, err, r.Body, r.JSON200).Deliveries
-}
-
-func (s *story) ack(list []generated.Delivery) {
-	var handles generated.Handles
-	for _, d := range list {
-		handles.Handles = append(handles.Handles, *d.Handle)
-	}
-	r, err := s.c.AckWithResponse(s.ctx, s.topic, s.group, handles)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	equal(s.t, "settled", must(s, err, r.Body, r.JSON200).Settled, len(list))
-}
-
-func (s *story) moveAndRevert() {
-	var to generated.Place
-	if err := to.FromPlace1(generated.Place1{MessageId: ptr(s.idOf(1))}); err != nil {
-		s.t.Fatal(err)
-	}
-	p, err := s.c.PlanRelocationWithResponse(s.ctx, s.topic, s.group, generated.PlanRequest{To: to})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	plan := must(s, err, p.Body, p.JSON201)
-	equal(s.t, "plan", []string{plan.From, plan.To, plan.Again, plan.Matching}, []string{"3", "1", "2", "2"})
-
-	a, err := s.c.ApplyPlanWithResponse(s.ctx, plan.Id, generated.Because{Reason: ptr("once more")})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	moved := must(s, err, a.Body, a.JSON200)
-	equal(s.t, "cursor", moved.Group.Cursor, "1")
-	equal(s.t, "pulled again", offsetsOf(s.pull(3)), []string{"1", "2"})
-
-	r, err := s.c.RevertWithResponse(s.ctx, moved.Entry.Id, generated.Because{})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	equal(s.t, "cursor after the revert", must(s, err, r.Body, r.JSON200).Group.Cursor, "3")
-}
-
-// idOf is the id of the message at an offset.
-func (s *story) idOf(offset int) string {
-	r, err := s.c.GetMessageWithResponse(s.ctx, s.topic, fmt.Sprint(offset))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return must(s, err, r.Body, r.JSON200).Id
-}
-
-func ptr[T any](v T) *T { return &v }
