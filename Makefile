@@ -6,12 +6,15 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 # call that a failure ("context deadline exceeded", golang.org/issue/75804).
 FUZZTIME ?= 100000x
 
-.PHONY: help build run test race plain races lint fuzz bench faults faults-quick soak faults-page web check generate generated ports
+.PHONY: help build man run test race plain races lint fuzz bench faults faults-quick soak faults-page web check generate generated ports
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
 
 build: ## build bin/zbus
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.release=$(VERSION)' -o bin/zbus ./cmd/zbus
+
+man: ## write the manual pages into bin/man
+	go run -tags man ./cmd/zbus man bin/man
 
 run: build ## build it and serve from ./zbus-data
 	bin/zbus

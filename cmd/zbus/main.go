@@ -58,6 +58,7 @@ func execute(ctx context.Context, args []string) error {
 		cmd.GroupID = cli.GroupBroker
 		root.AddCommand(cmd)
 	}
+	root.AddCommand(builderCommands()...)
 	root.InitDefaultCompletionCmd(args...)
 	root.InitDefaultHelpCmd()
 	refuseUnknown(root)

@@ -50,7 +50,7 @@ func AddTo(root *cobra.Command) {
 			root.AddCommand(cmd)
 		}
 	}
-	root.AddCommand(manCommand(), exitCodesTopic(), serversTopic())
+	root.AddCommand(exitCodesTopic(), serversTopic())
 }
 
 // app has the flags that the commands share.

@@ -1,0 +1,28 @@
+package cli
+
+import "github.com/rushmore/zbus-go/zbus"
+
+// ExitCode is one row of the table of exit codes, for those that errors of this
+// package and of package zbus have.
+type ExitCode struct {
+	Code  int
+	Kinds []error
+	Means string
+}
+
+// ExitCodes is the table. The first row that knows an error decides.
+func ExitCodes() []ExitCode {
+	return []ExitCode{
+		{130, []error{ErrInterrupted}, "interrupted before the command's own end"},
+		{64, []error{ErrUsage, zbus.ErrInvalid, zbus.ErrTooLarge}, "wrong command line, or the broker says that the request can never be right"},
+		{65, []error{ErrData}, "the input is not what it should be"},
+		{66, []error{ErrNoInput, zbus.ErrNotFound}, "no such file, topic, group, message, session or context"},
+		{75, []error{ErrIncomplete, zbus.ErrTimeout}, "not in time, or less than was asked for"},
+		{76, []error{zbus.ErrUnknownOutcome}, "no answer came, or the broker says that the outcome is unknown: it may be done or not"},
+		{69, []error{zbus.ErrUnavailable, zbus.ErrClosed}, "the broker can't be reached or can't do it now; nothing was done"},
+		{73, []error{zbus.ErrExists, zbus.ErrConflict}, "it is there already, or is not any more what it was"},
+		{74, []error{zbus.ErrFull}, "the broker's disk is full; nothing was stored"},
+		{77, []error{zbus.ErrUnauthorized, zbus.ErrForbidden, zbus.ErrQuota}, "not allowed, or over a quota"},
+		{1, []error{ErrAnswer, ErrDeclined}, "the answer is no: of a service to a call, or yours to a question"},
+	}
+}
