@@ -116,6 +116,7 @@ var rules = map[string]rule{
 	"internal/faultdisk":        {modules: []string{"golang.org/x/sys"}, never: []string{"net", "net/http", "database/sql"}},
 	"internal/faultreport":      {never: []string{"net", "net/http", "database/sql"}},
 	"internal/faultreport/page": {ours: []string{"internal/faultreport"}},
+	"internal/testreport":       {never: []string{"net", "net/http", "database/sql"}},
 	"internal/zbustest":         {ours: []string{"internal/config", "internal/daemon", "zbus"}},
 	// Copies of the database, which are files that belong to nobody.
 	"internal/backup": {
