@@ -13,11 +13,21 @@ import (
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
-// How many lines go into one commit, and about how many bytes of them.
+// How many lines go into one commit, and about how many bytes of them: less where that is much of
+// what a body may take. A line behind them has to fit as well.
 const (
 	linesCommit = 1000
 	linesBytes  = 4 << 20
+	linesPart   = 4
 )
+
+// mostOf is how many bytes a body may take at a time.
+func mostOf(body io.Reader) int64 {
+	if counted, ok := body.(interface{ Most() int64 }); ok {
+		return counted.Most()
+	}
+	return linesPart * linesBytes
+}
 
 // LinesFactor is how much larger a body may be whose lines are handled while it is read.
 const LinesFactor = 64
@@ -34,7 +44,7 @@ func (h *handler) maxBody() int64 { return cmp.Or(h.MaxBody, 16<<20) }
 
 // publishLines stores newline-delimited messages as they are read.
 func (h *handler) publishLines(ctx context.Context, t *broker.Topic, body io.Reader) (PublishResponseObject, error) {
-	lines := &lineReader{in: bufio.NewReaderSize(body, 64<<10), longest: h.maxLine()}
+	lines := &lineReader{in: bufio.NewReaderSize(body, 64<<10), longest: h.maxLine(), bytes: int(min(linesBytes, mostOf(body)/linesPart))}
 	var last []broker.Stored
 	stored, known := 0, true
 	accounted, _ := body.(interface{ Handled() })
@@ -67,6 +77,7 @@ func (h *handler) publishLines(ctx context.Context, t *broker.Topic, body io.Rea
 type lineReader struct {
 	in      *bufio.Reader
 	longest int // bytes of a line
+	bytes   int // about how many go into one commit
 	read    int // lines read so far, those without a message included
 
 	messages []NewMessage // of this commit
@@ -80,7 +91,7 @@ func (l *lineReader) where(i int) string { return fmt.Sprintf("line %d", l.numbe
 // about what is behind those that were read.
 func (l *lineReader) commit() (end bool, err error) {
 	l.messages, l.numbers = nil, l.numbers[:0]
-	for size := 0; len(l.messages) < linesCommit && size < linesBytes; {
+	for size := 0; len(l.messages) < linesCommit && size < l.bytes; {
 		line, err := l.next()
 		size += len(line)
 		if err != nil && !errors.Is(err, io.EOF) {

@@ -127,6 +127,9 @@ func badZip(err error) error {
 	return err
 }
 
+// Most is that of the body that is unzipped.
+func (u *unzipper) Most() int64 { return mostOf(u.src) }
+
 // Handled says that what was read so far is kept no longer.
 func (u *unzipper) Handled() {
 	if a, ok := u.src.(accountant); ok {

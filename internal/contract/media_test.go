@@ -59,6 +59,16 @@ func TestZippedBodiesAreReadWithinTheLimits(t *testing.T) {
 	publish(whole).want(201)
 }
 
+// Lines are stored while they are read: a body of them may be several times as large as what there
+// is for all bodies.
+func TestLinesMayBeMoreThanThereIsMemoryForBodies(t *testing.T) {
+	c := start(t, func(c *config.Config) { c.MaxMemory, c.TailCache, c.MaxBody = 64<<20, 0, 1<<20 }).client(t)
+	c.post("/topics", object{"name": "T"}).want(201)
+	line := `{"body":"` + strings.Repeat("x", 100<<10) + "\"}\n"
+	c.do("POST", "/topics/T/messages", rawJSON(strings.Repeat(line, 320)), anyway, header{"Content-Type", "application/x-ndjson"}).want(201).is("count", "320")
+	c.do("POST", "/topics/T/messages", rawJSON("["+strings.Repeat(strings.TrimSpace(line)+",", 320)+"{}]"), anyway).refused(413, "too_large") // at once
+}
+
 // A body that is too large is refused by what its head says of it.
 func TestTooLargeABodyIsNotWaitedFor(t *testing.T) {
 	b := start(t)

@@ -191,6 +191,32 @@ func TestEveryFamilysTrackSubIsAnsweredAndPushed(t *testing.T) {
 	}
 }
 
+// A table is made once for all: each that is made has a version of its own.
+func TestAPushIsMadeOnceForAllSubscribers(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	subscribers := make([]*client, 8)
+	for i := range subscribers {
+		subscribers[i] = b.dial(t)
+		subscribers[i].send("track_sub id=t")
+		subscribers[i].recv()
+	}
+	b.dialOnce(t, "declare topic=Pushed")
+	var first string
+	for i, c := range subscribers {
+		body := ""
+		for !strings.Contains(body, `"Pushed":{`) {
+			body = string(c.recv().header(t, "cmd", "track_pub").Body) // an earlier change; recv has a deadline
+		}
+		if i == 0 {
+			first = body
+		}
+		if body != first {
+			t.Errorf("subscriber %d got another table:\n%s\nwant\n%s", i, body, first)
+		}
+	}
+}
+
 func TestAnAnswerToACallerThatIsGoneGoesNowhere(t *testing.T) {
 	t.Parallel()
 	b := start(t)

@@ -169,6 +169,9 @@ func (c *countedBody) Account(n int) error {
 	return nil
 }
 
+// Most is how many bytes the body may take at a time, if nobody else sends anything.
+func (c *countedBody) Most() int64 { return c.most }
+
 // Handled says that what was read so far is kept no longer, or accounted for by
 // somebody else.
 func (c *countedBody) Handled() { c.release() }
