@@ -6,12 +6,17 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 # call that a failure ("context deadline exceeded", golang.org/issue/75804).
 FUZZTIME ?= 100000x
 
-.PHONY: help build man run test race plain races lint fuzz bench faults faults-quick soak faults-page web check generate generated ports
+.PHONY: help build size man run test race plain races lint fuzz bench faults faults-quick soak faults-page web check generate generated ports
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
 
 build: ## build bin/zbus
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.release=$(VERSION)' -o bin/zbus ./cmd/zbus
+
+MOST_BYTES := 20000000
+size: ## print the size of the stripped binary, and fail when it has more than 20 MB
+	@size=$$(mktemp) && trap 'rm "$$size"' EXIT && CGO_ENABLED=0 GOOS=linux GOARCH=amd64 go build -trimpath -ldflags '-s -w' -o "$$size" ./cmd/zbus && \
+		bytes=$$(wc -c <"$$size") && echo "$$bytes bytes, of at most $(MOST_BYTES)" && [ "$$bytes" -le $(MOST_BYTES) ]
 
 man: ## write the manual pages into bin/man
 	go run -tags man ./cmd/zbus man bin/man
