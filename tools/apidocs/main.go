@@ -12,6 +12,7 @@ import (
 	"html/template"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -22,6 +23,10 @@ var docsTemplate string
 
 // base is the path below which the API is.
 const base = "/api/v1"
+
+// refusals are the responses of the contract that almost every operation has. The page describes
+// them once.
+var refusals = []string{"WrongMethod", "TooLarge", "WrongType", "WrongHost", "TooMany", "NoRoom", "Problem"}
 
 func main() {
 	if len(os.Args) != 3 {
@@ -108,7 +113,8 @@ type (
 		Parameters           []parameter
 		RequestBody          *struct{ Content map[string]media } `yaml:"requestBody"`
 		Responses            yaml.Node
-		Answers              []answer
+		Answers              []answer // of its own
+		Refusals             []answer // those that many operations have
 	}
 	parameter struct {
 		Ref                   string `yaml:"$ref"`
@@ -155,6 +161,7 @@ type (
 // docsPage is what the template is given.
 type docsPage struct {
 	Title, Version, Summary, Description string
+	Refusals                             []answer // all that operations have, each once
 	Groups                               []docsGroup
 	Schemas                              []namedSchema
 }
@@ -167,6 +174,14 @@ type docsGroup struct {
 // renderDocs makes the page from the contract.
 func renderDocs(c *contract, operations []*operation) ([]byte, error) {
 	page := docsPage{Title: c.Info.Title, Version: c.Info.Version, Summary: c.Info.Summary, Description: c.Info.Description}
+	for _, op := range operations {
+		for _, a := range op.Refusals {
+			if !slices.ContainsFunc(page.Refusals, func(b answer) bool { return a.Status == b.Status }) {
+				page.Refusals = append(page.Refusals, a)
+			}
+		}
+	}
+	slices.SortFunc(page.Refusals, func(a, b answer) int { return strings.Compare(a.Status, b.Status) })
 	for _, tag := range c.Tags {
 		g := docsGroup{Name: tag.Name, Description: tag.Description}
 		for _, op := range operations {
@@ -239,10 +254,15 @@ func (c *contract) resolve(op *operation, shared []parameter) error {
 	return pairs(&op.Responses, func(status string, n *yaml.Node) error {
 		a := answer{Status: status}
 		err := n.Decode(&a.response)
+		shared := slices.Contains(refusals, last(a.Ref))
 		if a.Ref != "" {
 			a.response = c.Components.Responses[last(a.Ref)]
 		}
-		op.Answers = append(op.Answers, a)
+		if shared {
+			op.Refusals = append(op.Refusals, a)
+		} else {
+			op.Answers = append(op.Answers, a)
+		}
 		return err
 	})
 }
