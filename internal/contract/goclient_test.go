@@ -26,7 +26,7 @@ func TestGeneratedGoClientGetsThroughAWholeStory(t *testing.T) {
 	t.Cleanup(proxy.Close)
 	for _, line := range [][]string{
 		{"tool", "-modfile=../../tools/go.mod", "oapi-codegen", "-config", config, "../../openapi.yaml"},
-		{"run", "-tags=story", "-overlay=" + overlay, "./gostory", proxy.URL + base},
+		{"run", "-overlay=" + overlay, "./testdata/gostory", proxy.URL + base},
 	} {
 		if said, err := exec.CommandContext(t.Context(), "go", line...).CombinedOutput(); err != nil {
 			t.Fatalf("go %s: %v\n%s", strings.Join(line, " "), err, said)

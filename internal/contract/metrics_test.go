@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"os/exec"
 	"regexp"
 	"runtime"
 	"slices"
@@ -77,6 +78,36 @@ func TestMetricsKeepTheirNamesTypesAndLabels(t *testing.T) {
 	for _, line := range slices.Sorted(maps.Keys(got)) {
 		if !want[line] {
 			t.Errorf("not in testdata/series.txt: %s", line)
+		}
+	}
+}
+
+// Prometheus' own reader and linter are in the module of the tools, which the product is not built
+// with.
+func TestPrometheusTakesTheMetrics(t *testing.T) {
+	c := startClient(t)
+	explicitGroup(c, 3)
+	c.post("/topics/T/groups/g:pull", object{"max": 2, "timeout": 5000}).want(200)
+	c.post("/topics", object{"name": "calc", "kind": "rpc"}).want(201)
+	c.post("/rpc/calc/add", list{1, 2}).refused(503, "unavailable", "calc")
+	_, body := outside(c, "/metrics")
+	lint := exec.CommandContext(t.Context(), "go", "-C", "../../tools", "run", "./promlint")
+	lint.Stdin = strings.NewReader(body)
+	if said, err := lint.CombinedOutput(); err != nil {
+		t.Errorf("%v: %s", err, said)
+	}
+	for _, line := range []string{
+		`zbus_topic_published_messages_total{topic="T"} 3`, `zbus_topic_messages{topic="T"} 3`,
+		`zbus_group_delivered_messages_total{group="g",topic="T"} 2`, `zbus_group_in_flight_messages{group="g",topic="T"} 2`,
+		`zbus_group_lag_messages{group="g",topic="T"} 3`, `zbus_rpc_calls_total{method="add",outcome="unavailable",topic="calc"} 1`,
+	} {
+		if !strings.Contains(body, "\n"+line+"\n") {
+			t.Errorf("no %s", line)
+		}
+	}
+	for name := range seriesOf(body) {
+		if !strings.HasPrefix(name, "zbus_") && !strings.HasPrefix(name, "go_") && !strings.HasPrefix(name, "process_") {
+			t.Errorf("%s has no prefix of ours", name)
 		}
 	}
 }

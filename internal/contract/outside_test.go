@@ -8,10 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
-	"github.com/prometheus/common/expfmt"
-	"github.com/prometheus/common/model"
-
 	contracts "github.com/rushmore/zbus-go"
 )
 
@@ -32,41 +28,6 @@ func outside(c *client, path string) (*http.Response, string) {
 		c.t.Fatalf("%s: %d %v %s", path, resp.StatusCode, err, body)
 	}
 	return resp, string(body)
-}
-
-func TestPrometheusTakesTheMetrics(t *testing.T) {
-	c := startClient(t)
-	explicitGroup(c, 3)
-	c.post("/topics/T/groups/g:pull", object{"max": 2, "timeout": 5000}).want(200)
-	_, body := outside(c, "/metrics")
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	problems, err := promlint.New(strings.NewReader(body)).Lint()
-	if err != nil || len(problems) > 0 {
-		t.Errorf("promlint: %v %v", problems, err)
-	}
-	for name, want := range map[string]float64{
-		"zbus_topic_published_messages_total": 3, "zbus_topic_messages": 3,
-		"zbus_group_delivered_messages_total": 2, "zbus_group_in_flight_messages": 2, "zbus_group_lag_messages": 3,
-	} {
-		f := families[name]
-		if f == nil || len(f.GetMetric()) != 1 {
-			t.Errorf("%s: got %v, want one series", name, f)
-			continue
-		}
-		m := f.GetMetric()[0]
-		if got := m.GetCounter().GetValue() + m.GetGauge().GetValue(); got != want || m.GetLabel()[len(m.GetLabel())-1].GetValue() != "T" {
-			t.Errorf("%s: got %v %v, want %v", name, m.GetLabel(), got, want)
-		}
-	}
-	for name := range families {
-		if !strings.HasPrefix(name, "zbus_") && !strings.HasPrefix(name, "go_") && !strings.HasPrefix(name, "process_") {
-			t.Errorf("%s has no prefix of ours", name)
-		}
-	}
 }
 
 func TestHealthAndReadinessAreAnswered(t *testing.T) {

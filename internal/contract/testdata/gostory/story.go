@@ -1,5 +1,3 @@
-//go:build story
-
 // Command gostory uses a broker by the Go client that is generated from openapi.yaml, which the
 // test of this generates: the package goclient is in no file of the tree.
 package main
