@@ -1,5 +1,6 @@
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vitest/config';
+import { BaseSequencer, type TestSpecification } from 'vitest/node';
 import { pack } from './src/i18n/hash.ts';
 import { zh } from './src/i18n/zh.ts';
 
@@ -9,6 +10,15 @@ const packed = {
   enforce: 'pre' as const,
   load: (id: string) => (id.endsWith('zh.ts?packed') ? `export default ${JSON.stringify(pack(zh))}` : undefined),
 };
+
+// The files that take longest begin first, so that none is left to run alone.
+const longest = ['screens', 'typing', 'load', 'live', 'groups'];
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]) {
+    const place = (file: TestSpecification) => longest.findIndex((name) => file.moduleId.endsWith(`/e2e/${name}.test.ts`)) + 1 || longest.length + 1;
+    return (await super.sort(files)).sort((a, b) => place(a) - place(b));
+  }
+}
 
 // The build is committed, so it has to come out the same everywhere: names without
 // hashes, no source maps, and style scopes that depend on the style alone.
@@ -41,6 +51,7 @@ export default defineConfig({
     proxy: { '/api': { target: process.env.ZBUS ?? 'http://127.0.0.1:15555', ws: true } },
   },
   test: {
+    sequence: { sequencer: LongestFirst },
     projects: [
       {
         extends: true,

@@ -33,9 +33,11 @@ describe.skipIf(!there)('live', () => {
   const row = (name: string) => page.getByRole('row').filter({ has: page.getByRole('link', { name, exact: true }) });
 
   it('figures move without a reload, over one socket and no requests', async () => {
+    const past = page.waitForResponse(/\/stats\/topics$/); // what was before the page is asked for once
     await go(page, broker.url, '#/topics');
     await page.locator('[data-state="live"]').waitFor();
     await row('orders').waitFor();
+    await past;
     const requests: string[] = [];
     page.on('request', (r) => requests.push(r.url()));
     await broker.publish('orders', Array.from({ length: 123 }, () => ({ body: 'x' })));

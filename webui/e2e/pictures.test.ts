@@ -100,6 +100,11 @@ describe.skipIf(!there)('pictures', () => {
     type Past = { topics: { name: string; in: number[] }[] };
     const kept = async () => (await broker.call<Past>('GET', '/stats/topics')).topics.find((x) => x.name === 'busy')?.in.filter((x) => x > 0).length ?? 0;
     await expect.poll(kept, { timeout: 40_000 }).toBeGreaterThanOrEqual(2);
+    // Whatever the chart shows, the tile says how it goes now.
+    await go(page, broker.url, '#/');
+    await page.getByRole('button', { name: '24 h' }).click();
+    await page.getByRole('button', { name: '24 h', pressed: true }).waitFor();
+    await page.locator('.tile').filter({ has: page.getByText('Lag', { exact: true }) }).getByText(/^▲ \+/).waitFor();
     on = false;
     await published;
     // Opened while paused, there is one look at the figures and no more.

@@ -1,16 +1,19 @@
-// Each screen, light and dark, wide and narrow: axe finds nothing serious, nothing
-// overflows, and a picture of it is kept for people to look at.
+// Each screen, light and dark, wide and narrow: axe finds nothing serious, and nothing
+// overflows. Where SHOTS names a directory, a picture of each is kept there for people to
+// look at; of those of 1920 px where WIDE does.
+//
+// SHOTS=../docs/screenshots WIDE=/tmp/wide npx vitest run --project e2e e2e/screens.test.ts
 import { mkdirSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Broker } from './broker';
 import { accessible, go, launch, open, there, type View } from './browser';
 import { calls, clients, consume, fill, traffic } from './seed';
 
-// Those of 1920 px are kept only where WIDE names a directory, which ends with a slash.
-const shots = fileURLToPath(new URL('../../docs/screenshots/', import.meta.url));
-const wide = process.env.WIDE;
+const { SHOTS: shots, WIDE: wide } = process.env;
+// So that pictures have figures that look like those of a day.
+const warm = Number(process.env.WARM ?? (shots ? 20_000 : 5000));
 
 interface Screen {
   name: string;
@@ -24,8 +27,8 @@ interface Screen {
 }
 
 const screens: Screen[] = [
-  { name: 'overview', hash: '#/', ready: 'td a', prepare: (p) => p.waitForTimeout(5000) },
-  { name: 'topics', hash: '#/topics', ready: '[role=grid] a', prepare: (p) => p.waitForTimeout(4000) },
+  { name: 'overview', hash: '#/', ready: 'td a', prepare: (p) => p.locator('td polyline').first().waitFor({ state: 'attached' }) },
+  { name: 'topics', hash: '#/topics', ready: '[role=grid] a' },
   { name: 'new-topic', hash: '#/topics?new=1', ready: 'dialog[open]', over: true, prepare: (p) => p.getByLabel('Name', { exact: true }).fill('returns') },
   { name: 'messages', hash: '#/topics/orders/messages?tag=eu.*&at=30100', ready: '.inspector pre', over: true },
   { name: 'tail', hash: '#/topics/orders/messages?tail=1', ready: '[role=row][id]' },
@@ -90,7 +93,7 @@ describe.skipIf(!there)('screens', () => {
   let browser: Browser;
   let end = async () => {};
   beforeAll(async () => {
-    mkdirSync(shots, { recursive: true });
+    for (const dir of [shots, wide]) if (dir) mkdirSync(dir, { recursive: true });
     await broker.start();
     await fill(broker);
     await consume(broker);
@@ -105,7 +108,7 @@ describe.skipIf(!there)('screens', () => {
       await still();
     };
     browser = await launch();
-    await new Promise((r) => setTimeout(r, Number(process.env.WARM ?? 20_000)));
+    await new Promise((r) => setTimeout(r, warm));
   });
   afterAll(async () => {
     await browser?.close();
@@ -137,7 +140,7 @@ describe.skipIf(!there)('screens', () => {
           await page.evaluate(() => scrollTo(0, 0)); // what is sticky is at its place in a picture of the whole page
           await screen.show?.(page);
           const shot = width === 1920 ? wide : shots;
-          if (shot !== undefined) await page.screenshot({ path: `${shot}${screen.name}-${theme}-${width}.png`, fullPage: !screen.over });
+          if (shot) await page.screenshot({ path: join(shot, `${screen.name}-${theme}-${width}.png`), fullPage: !screen.over });
           const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
           expect(over, 'pixels that hang over the side').toBeLessThanOrEqual(0);
           const here = (await page.locator('nav [aria-current]').first().boundingBox())!;

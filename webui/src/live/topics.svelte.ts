@@ -55,6 +55,9 @@ class TopicsNow {
   async #load() {
     try {
       const { data } = await call('get', '/stats/topics', {}).send();
+      // To topics that are not listed nothing came.
+      const nothing = (data.topics[0]?.in ?? []).map(() => 0);
+      for (const name of this.past.keys()) this.past.get(name)!.begin(nothing);
       for (const { name, in: values } of data.topics) this.#pastOf(name).begin(values);
       this.list = this.list?.map((t) => ({ ...t })); // rows are drawn again that are not the same
     } catch (err) {

@@ -6,6 +6,8 @@ export interface Column {
   right?: boolean;
   /** Shown only when the grid has at least so many pixels. */
   from?: number;
+  /** Shown only when the grid has fewer pixels. */
+  below?: number;
   /** Whether its header sorts. */
   sort?: boolean;
   title?: string;
