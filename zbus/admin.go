@@ -244,7 +244,7 @@ func (c *Client) groupCommand(ctx context.Context, op, cmd, topic, group string)
 	return err
 }
 
-// Relocate moves a group, while its consumers stay connected and go on from there.
+// Relocate moves a group, while its consumers stay connected and continue from there.
 // What they hold unsettled is no longer theirs. The reason, which may be empty,
 // goes to the server's journal.
 func (c *Client) Relocate(ctx context.Context, topic, group string, to Place, reason string) (GroupInfo, error) {

@@ -12,7 +12,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
-// Client is one connection to one server, which is made again when it is lost. All
+// Client is one connection to one server, which reconnects when it is lost. All
 // of its methods may be called by any number of goroutines: their requests share the
 // connection and are answered in any order.
 type Client struct {
@@ -50,7 +50,7 @@ type Client struct {
 	quiet     chan struct{}        // closed when no request waits; nil if nobody asks
 }
 
-// Dial connects to the first of the addresses that can be reached, and goes on
+// Dial connects to the first of the addresses that can be reached, and continues
 // with the others when the connection is lost. They are meant to lead to the same
 // server, or to servers that may stand in for each other; for servers that work side
 // by side there is [Broker]. An address is host:port, or host for port 15555, or a

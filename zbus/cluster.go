@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// ClusterOptions say how a set of servers is used. The zero value is good.
+// ClusterOptions say how a set of servers is used. The zero value is ready to use.
 type ClusterOptions struct {
 	// Options are those of each connection. MaxWait is how long a request waits for
 	// any server; OnState is told of all connections.
@@ -58,7 +58,7 @@ type member struct {
 	info    ServerInfo
 	tracker bool // c is a tracker's, and stays when the member goes
 	gone    context.CancelFunc
-	life    context.Context // ends when it is no member any more
+	life    context.Context // ends when it is no longer a member
 }
 
 // DialCluster connects to trackers, and to the servers that they tell of. The addresses

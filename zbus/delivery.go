@@ -131,7 +131,7 @@ func (d *Delivery) settle(ctx context.Context, op, cmd string, delay time.Durati
 }
 
 // settleLater is settle without an answer: one comes only if the message is not the
-// subscription's any more, and is logged. Called with Client.mu held.
+// subscription's, and is logged. Called with Client.mu held.
 func (d *Delivery) settleLater(cmd string, delay time.Duration) {
 	if !d.Explicit() || d.done.Swap(true) {
 		return

@@ -15,7 +15,7 @@
 //	defer client.Close()
 //
 // [Options] have the token, TLS, and how patient the client is; a zero is a default.
-// [DialCluster] connects to several servers, chooses one for each request and goes on
+// [DialCluster] connects to several servers, chooses one for each request and continues
 // with the others when one is lost.
 //
 // # Topics and groups

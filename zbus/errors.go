@@ -11,19 +11,19 @@ import (
 // The errors of this package, for errors.Is. What a server answers is one of them,
 // whatever its generation, inside an [*Error] that has the text.
 var (
-	ErrInvalid      = errors.New("invalid request")          // can never succeed as it stands
-	ErrNotFound     = errors.New("not found")                // no such topic, group or message
-	ErrExists       = errors.New("already exists")           // and is different from what was declared
-	ErrConflict     = errors.New("conflict")                 // the thing is not as the request needs it, such as a delivery that is no longer yours
-	ErrUnauthorized = errors.New("unauthorized")             // not without (other) credentials, or an exclusive group is taken
-	ErrForbidden    = errors.New("forbidden")                // not with these credentials
-	ErrTooLarge     = errors.New("too large")                // over a size limit
-	ErrQuota        = errors.New("over quota")               // over a count or rate limit
-	ErrUnavailable  = errors.New("unavailable")              // not now, and nothing was done; try again later
-	ErrTimeout      = errors.New("timeout")                  // not in time
-	ErrFull         = errors.New("no room on the server")    // its disk is full; nothing was stored
-	ErrInternal     = errors.New("internal error of server") // a fault of the server
-	ErrClosed       = errors.New("closed")                   // the client, or the subscription, was closed
+	ErrInvalid      = errors.New("invalid request")       // can never succeed as it stands
+	ErrNotFound     = errors.New("not found")             // no such topic, group or message
+	ErrExists       = errors.New("already exists")        // and is different from what was declared
+	ErrConflict     = errors.New("conflict")              // the thing is not as the request needs it, such as a delivery that is no longer yours
+	ErrUnauthorized = errors.New("unauthorized")          // not without (other) credentials, or an exclusive group is taken
+	ErrForbidden    = errors.New("forbidden")             // not with these credentials
+	ErrTooLarge     = errors.New("too large")             // over a size limit
+	ErrQuota        = errors.New("over quota")            // over a count or rate limit
+	ErrUnavailable  = errors.New("unavailable")           // not now, and nothing was done; try again later
+	ErrTimeout      = errors.New("timeout")               // not in time
+	ErrFull         = errors.New("no room on the server") // its disk is full; nothing was stored
+	ErrInternal     = errors.New("internal server error") // a fault of the server
+	ErrClosed       = errors.New("closed")                // the client, or the subscription, was closed
 
 	// ErrUnknownOutcome is that of a request which was sent and not answered: the
 	// connection was lost, or the caller's context ended, or the server's disk failed

@@ -12,7 +12,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
-// Options say how a client connects. The zero value is good.
+// Options say how a client connects. The zero value is ready to use.
 type Options struct {
 	// Token proves who the client is. It goes with every request.
 	Token string
@@ -24,7 +24,7 @@ type Options struct {
 	// Heartbeat is how long the connection may be silent before the client asks
 	// whether the server is there, 100ms at least. Default: 30s.
 	Heartbeat time.Duration
-	// Patience is how long the server may take to say anything after that, or to take
+	// Patience is how long to wait for a reply to a heartbeat, or to take
 	// bytes in, before the connection is given up. Default: 10s.
 	Patience time.Duration
 	// MaxWait is how long a request waits for a connection, if its context lets it,

@@ -27,7 +27,7 @@ func (o *outbox) add(buf []byte, r *request, epoch uint64) {
 	o.frames = append(o.frames, frame{len(buf), r, epoch})
 }
 
-// take gives all there is to the writer, and goes on with the buffers given.
+// take gives all there is to the writer, and continues with the buffers given.
 func (o *outbox) take(buf []byte, frames []frame) ([]byte, []frame) {
 	if o.dropped > 0 {
 		o.keep(func(frame) bool { return true })

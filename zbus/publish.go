@@ -33,7 +33,7 @@ func (c *Client) Publish(ctx context.Context, topic string, m Message) error {
 // ctx bounds only the wait for its turn: see Options.MaxPending.
 //
 // Messages published by one goroutine are stored in order. done is called by the
-// client's reader and must not block; nothing is received meanwhile. The message
+// client's reader and must not block; nothing is received until it returns. The message
 // may be changed when PublishAsync has returned.
 func (c *Client) PublishAsync(ctx context.Context, topic string, m Message, done func(error)) error {
 	if err := m.check("publish", topic); err != nil {

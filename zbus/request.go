@@ -191,7 +191,7 @@ func (c *Client) full() bool {
 	return len(c.waiting)+len(c.named) >= c.opts.MaxPending || len(c.out.buf) >= queueBytes
 }
 
-// roomier lets those go on who wait for room. Called with c.mu held.
+// roomier lets those continue that wait for room. Called with c.mu held.
 func (c *Client) roomier() {
 	if c.room != nil && !c.full() {
 		close(c.room)
@@ -238,7 +238,7 @@ func (c *Client) do(ctx context.Context, r *request, cmd string, encode func(*fr
 		return
 	}
 	if f := c.submit(ctx, r, cmd, encode); f != nil {
-		r.fail = f // otherwise r is not ours any more
+		r.fail = f // otherwise r is no longer ours
 		return
 	}
 	select {

@@ -181,7 +181,7 @@ func TestCallTakesWhatOthersAnswer(t *testing.T) {
 		{`{}`, "0"},
 		{`{"error":"no"}`, "remote: no"},
 		{`{"error":{"@type":"java.lang.Exception","message":"no"},"result":null}`, `remote: no`},
-		{`7`, "internal error of server"},
+		{`7`, "internal server error"},
 	} {
 		addr := listen(t, func(conn *silentConn) {
 			if m, err := conn.requests.Read(); err == nil {

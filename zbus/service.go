@@ -23,7 +23,7 @@ type Method func(ctx context.Context, params json.RawMessage) (result any, err e
 // tells which call the context belongs to.
 type Middleware func(Method) Method
 
-// ServiceOptions say how a service works. The zero value is good.
+// ServiceOptions say how a service works. The zero value is ready to use.
 type ServiceOptions struct {
 	// Concurrency is how many calls run at a time, and how many the service takes:
 	// more stay with the server, for other providers. Default: 64.

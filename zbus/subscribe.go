@@ -16,7 +16,7 @@ import (
 // lost, the group was moved, or the ack timeout is over; context.Cause is ErrConflict then.
 type Handler func(ctx context.Context, d *Delivery) error
 
-// SubscribeOptions say how messages are taken. The zero value is good.
+// SubscribeOptions say how messages are taken. The zero value is ready to use.
 type SubscribeOptions struct {
 	// Window is how many messages the client takes in advance, up to 100,000,
 	// including those being handled. The server never sends more, so slow handlers
@@ -228,7 +228,7 @@ func (s *Subscription) Err() error {
 }
 
 // Close ends the subscription in order and returns when it is over. The server
-// sends no more; handlers that run go on to their end, and so do, in a group that is
+// sends no more; handlers that run continue to their end, and so do, in a group that is
 // not explicit, messages that have come already, as the server takes them for
 // consumed. A handler must not call it; it cancels the subscriber's context instead,
 // which has the same effect.

@@ -32,14 +32,14 @@ type Subscription struct {
 
 	life   context.Context // of handlers
 	cancel context.CancelFunc
-	done   chan struct{} // closed when nothing comes any more and all handlers have returned
+	done   chan struct{} // closed when nothing more comes and all handlers have returned
 	come   chan struct{} // capacity 1: there is something to pull
 
 	// The rest is guarded by c.mu.
 	err         error         // why it is over, if there is a reason
 	established bool          // the server has not refused it at first
-	stopping    bool          // asks for nothing any more
-	over        bool          // takes nothing any more
+	stopping    bool          // asks for nothing more
+	over        bool          // takes nothing more
 	workers     int           // goroutines that handle
 	idle        chan struct{} // closed when the two above are 0; nil if nobody waits for that
 
@@ -103,7 +103,7 @@ func (s *Subscription) work() {
 }
 
 // next settles the message before, if there is one, of which err came, and returns
-// what to handle next. With nil the worker is not one any more.
+// what to handle next. With nil it is no longer a worker.
 func (s *Subscription) next(last *Delivery, err error) *Delivery {
 	c := s.c
 	c.mu.Lock()

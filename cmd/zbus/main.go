@@ -37,7 +37,7 @@ func main() {
 }
 
 // stopOnSignal asks for an orderly stop at the first signal and does not wait
-// for it any more at the second.
+// for it at the second.
 func stopOnSignal(signals <-chan os.Signal, stop func(), exit func(int)) {
 	<-signals
 	stop()

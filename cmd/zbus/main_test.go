@@ -68,7 +68,7 @@ func run(t *testing.T, cmd *exec.Cmd) result {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer killLate(cmd)() // what should have been refused would serve for ever
+	defer killLate(cmd)() // what should have been refused would serve forever
 	var exit *exec.ExitError
 	if err := cmd.Wait(); err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)

@@ -96,7 +96,7 @@ func TestRelocateAsksAgainWhenTheGroupMovedMeanwhile(t *testing.T) {
 	if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 1 {
 		t.Errorf("ended with %v, want exit code 1: %s", err, rest)
 	}
-	if !strings.Contains(out.String(), "nothing: the group is there") {
+	if !strings.Contains(out.String(), "none: the group is already there") {
 		t.Errorf("printed %s", out.String())
 	}
 }

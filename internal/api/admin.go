@@ -218,7 +218,7 @@ func (h *handler) CloseSession(ctx context.Context, r CloseSessionRequestObject)
 	return CloseSession204Response{}, nil
 }
 
-// noteClosed puts the end of a connection into the audit trail. It goes on when the
+// noteClosed puts the end of a connection into the audit trail. It continues when the
 // caller goes away: the connection is closed already.
 func (h *handler) noteClosed(ctx context.Context, session, remote, reason string) error {
 	detail := remote

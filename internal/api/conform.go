@@ -71,7 +71,7 @@ type step struct {
 	n  int    // from 1
 }
 
-// prefix names the elements of arrays that the walk is in, for a text that goes on.
+// prefix names the elements of arrays that the walk is in, for a text that continues.
 func (w *walk) prefix() (text string) {
 	for _, s := range w.trail {
 		if s.of == "" { // only messages may come without an object around them

@@ -48,7 +48,7 @@ func (h *handler) TestFilter(ctx context.Context, r TestFilterRequestObject) (Te
 	} {
 		*list = []Message{}
 		for _, offset := range slices.Backward(x.examples[name]) {
-			if rec, err := t.Message(ctx, offset); err == nil { // it may be dropped meanwhile
+			if rec, err := t.Message(ctx, offset); err == nil { // it may have been dropped
 				*list = append(*list, MessageOf(rec, ListBody))
 			}
 		}

@@ -15,7 +15,7 @@ func etag(version string) string { return `"` + version + `"` }
 
 // ifMatch reads the version that a change is meant for. now is the one that there is:
 // when the request names several, that one is looked for among them, and the broker
-// sees to it that it still is the one.
+// makes sure that it still is the one.
 func ifMatch(v *IfMatch, now string) (version string, err error) {
 	if v == nil || strings.TrimSpace(*v) == "*" {
 		return anyVersion, nil
@@ -25,7 +25,7 @@ func ifMatch(v *IfMatch, now string) (version string, err error) {
 	case !ok:
 		return "", invalid("If-Match %q: must be *, or ETags as they were given: in quotes, with commas between", broker.Excerpt(*v))
 	case len(tags) == 0 && weak:
-		return "", &broker.Error{Code: broker.Stale, Text: "If-Match has but weak ETags, which never match: give it without W/"}
+		return "", &broker.Error{Code: broker.Stale, Text: "If-Match has only weak ETags, which never match: give it without W/"}
 	}
 	for _, tag := range tags {
 		if tag == now {

@@ -237,13 +237,13 @@ func ParseHandle(handle string) (broker.DeliveryHandle, error) {
 		}
 		break
 	}
-	return broker.DeliveryHandle{}, invalid("the handle %q is not one that a delivery carried", broker.Excerpt(handle))
+	return broker.DeliveryHandle{}, invalid("malformed handle %q: give one that a delivery carried", broker.Excerpt(handle))
 }
 
 // parseHandles takes the handles of a request apart.
 func parseHandles(handles []string) ([]broker.DeliveryHandle, error) {
 	if len(handles) == 0 || len(handles) > MaxBatch {
-		return nil, invalid("handles: there must be 1 to %d", MaxBatch)
+		return nil, invalid("handles: need 1 to %d", MaxBatch)
 	}
 	parsed := make([]broker.DeliveryHandle, len(handles))
 	for i, text := range handles {

@@ -149,7 +149,7 @@ func Decode(what string, raw []byte, v any) error {
 	d.DisallowUnknownFields()
 	err := d.Decode(v)
 	if err == nil && d.More() {
-		err = invalid("%s goes on behind its JSON document", what)
+		err = invalid("%s has data after its JSON document", what)
 	}
 	if err == nil {
 		return nil
@@ -174,7 +174,7 @@ func located(raw []byte, v any, err error) error {
 // unknownMember refuses a member of an object, with the one of its known members that
 // was probably meant. where begins the text.
 func unknownMember(where, name string, known []string) error {
-	return invalid("%sthe member %q is not known here%s", where, broker.Excerpt(name), closest.Hint(name, "%q", known))
+	return invalid("%sunknown member %q%s", where, broker.Excerpt(name), closest.Hint(name, "%q", known))
 }
 
 // membersOf adds to all the names of the members of a document of type t, those of
@@ -226,7 +226,7 @@ func Explain(what string, err error) error {
 	case errors.Is(err, io.EOF):
 		return invalid("%s is empty: it must be a JSON document", what)
 	case errors.As(err, &param):
-		return invalid("the parameter %s is not as it should be: %v", param.ParamName, param.Err)
+		return invalid("invalid parameter %s: %v", param.ParamName, param.Err)
 	case errors.As(err, &missing):
 		return invalid("the parameter %s is missing", missing.ParamName)
 	}

@@ -33,7 +33,7 @@ func (h *handler) queries(next http.Handler) http.Handler {
 func checkQuery(raw string, names []string, described bool) error {
 	query, err := url.ParseQuery(raw)
 	if err != nil {
-		return invalid("the query can't be understood: %v", err)
+		return invalid("malformed query: %v", err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(query)) {
 		if described && !slices.Contains(names, name) {
@@ -51,5 +51,5 @@ func unknownParameter(name string, names []string) error {
 	case hint == "":
 		hint = ": use " + anyOf(names, "")
 	}
-	return invalid("the query parameter %q is not known here%s", broker.Excerpt(name), hint)
+	return invalid("unknown query parameter %q%s", broker.Excerpt(name), hint)
 }

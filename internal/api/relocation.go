@@ -151,7 +151,7 @@ func (h *handler) ListJournal(ctx context.Context, r ListJournalRequestObject) (
 	return answer, nil
 }
 
-// backwards reads where a list of numbered entries, newest first, goes on.
+// backwards reads where a list of numbered entries, newest first, continues.
 func backwards(after *After, limit *Limit) (before int64, n int, err error) {
 	if after != nil {
 		if before, err = strconv.ParseInt(*after, 10, 64); err != nil || before < 1 {

@@ -110,7 +110,7 @@ func limits(d *Retention) (l broker.Limits, err error) {
 }
 
 // page cuts one page out of a sorted list of names. after is the last name of the
-// page before. It returns the page and the name to go on after.
+// page before. It returns the page and the name to continue after.
 func page[T any](all []T, name func(T) string, after *string, limit *int) ([]T, *Next, error) {
 	n, err := pageSize(limit)
 	if err != nil {

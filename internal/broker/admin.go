@@ -171,10 +171,10 @@ func (t *Topic) Version() string {
 	return strconv.FormatUint(h.Sum64(), 36)
 }
 
-// expect refuses to go on when the topic has another version than the caller saw.
+// expect fails when the topic has another version than the caller saw.
 func (t *Topic) expect(version string) error {
 	if now := t.Version(); version != "" && version != now {
-		return errorf(Stale, "Topic(%s) changed meanwhile: its version is %s, not %s", t.name, now, version)
+		return errorf(Stale, "Topic(%s) has changed: its version is %s, not %s", t.name, now, version)
 	}
 	return nil
 }
@@ -218,7 +218,7 @@ func (b *Broker) RemoveTopic(_ context.Context, name, version, actor string) err
 	return nil
 }
 
-// EmptyTopic drops all messages of a topic. Its offsets go on where they are. Unless
+// EmptyTopic drops all messages of a topic. Its offsets continue where they are. Unless
 // version is "", the topic must have it.
 func (b *Broker) EmptyTopic(ctx context.Context, name, version, actor string) error {
 	t, err := b.Topic(name)

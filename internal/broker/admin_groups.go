@@ -45,7 +45,7 @@ func (b *Broker) DeclareGroup(ctx context.Context, spec GroupSpec) (*Group, bool
 	}
 	// Before the lock: a search for a message id may take long.
 	start := int64(0)
-	unplaced := error(errorf(Conflict, "ConsumeGroup(%s) was removed meanwhile: declare it again", spec.Name))
+	unplaced := error(errorf(Conflict, "ConsumeGroup(%s) was removed in the meantime: declare it again", spec.Name))
 	if _, err := t.Group(spec.Name); err != nil {
 		start, unplaced = b.startOf(ctx, t, spec.Start)
 	}
@@ -206,10 +206,10 @@ func (g *Group) version() string {
 	return fmt.Sprintf("%d-%d-%d", g.id, g.def.Version, g.def.Epoch)
 }
 
-// expect refuses to go on when the group has another version than the caller saw.
+// expect fails when the group has another version than the caller saw.
 func (g *Group) expect(version string) error {
 	if now := g.Version(); version != "" && version != now {
-		return errorf(Stale, "ConsumeGroup(%s) changed meanwhile: its version is %s, not %s", g.name, now, version)
+		return errorf(Stale, "ConsumeGroup(%s) has changed: its version is %s, not %s", g.name, now, version)
 	}
 	return nil
 }

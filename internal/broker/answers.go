@@ -17,7 +17,7 @@ func (g *Group) claim(offset int64, handle string) (*flight, error) {
 	token, rest, _ := strings.Cut(handle, ".")
 	epoch, count, ok := strings.Cut(rest, ".")
 	if !ok {
-		return nil, errorf(Invalid, "handle %q is not one that a delivery carried", handle)
+		return nil, errorf(Invalid, "malformed handle %q: give one that a delivery carried", handle)
 	}
 	f := g.flying.get(offset)
 	if f == nil && g.isDropped(offset) && strconv.FormatInt(g.def.Epoch, 36) == epoch {
@@ -25,7 +25,7 @@ func (g *Group) claim(offset int64, handle string) (*flight, error) {
 	}
 	if f == nil || f.sub.token != token || strconv.FormatInt(f.count, 36) != count ||
 		strconv.FormatInt(g.def.Epoch, 36) != epoch {
-		return nil, errorf(Conflict, "the delivery of offset %d is not yours any more: it was settled, timed out or its group was relocated", offset)
+		return nil, errorf(Conflict, "the delivery of offset %d is no longer yours: it was settled, timed out or its group was relocated", offset)
 	}
 	return f, nil
 }
@@ -39,7 +39,7 @@ func (g *Group) held(offset int64, s *Subscription) (*flight, error) {
 	if f := g.flying.get(offset); f != nil && f.sub == s {
 		return f, nil
 	}
-	return nil, errorf(Conflict, "you don't hold the message at offset %d: it was settled, timed out or its group was relocated", offset)
+	return nil, errorf(Conflict, "offset %d is not, or no longer, delivered to you: it was settled, timed out or its group was relocated", offset)
 }
 
 // HandleOf is the handle of a message that the subscription holds, for clients

@@ -209,7 +209,7 @@ func (b *Broker) removeLeftovers(ctx context.Context) {
 	}
 }
 
-// commit has ops committed and waits for it, also when ctx ends meanwhile: what is in
+// commit has ops committed and waits for it, also when ctx ends before that: what is in
 // memory has to follow what is stored.
 func (b *Broker) commit(ctx context.Context, ops ...storage.Op) error {
 	return b.writer.Do(context.WithoutCancel(ctx), ops...)
@@ -290,7 +290,7 @@ func (b *Broker) Backlog() int64 { return b.writer.Backlog() }
 // Writer says what the storage writer has done so far.
 func (b *Broker) Writer() storage.WriterTotals { return b.writer.Totals() }
 
-// Stopped says why nothing can be stored any more, or returns nil.
+// Stopped says why nothing more can be stored, or returns nil.
 func (b *Broker) Stopped() error { return b.writer.Stopped() }
 
 // InMemory is how many bytes the messages of memory topics hold.

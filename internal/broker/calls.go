@@ -31,7 +31,7 @@ func (nobody) Unserved()     {}
 
 // push adds the calls of n messages that follow from an offset on.
 func (l *callLog) push(offset int64, calls []Call, n int) {
-	if l.head == len(l.calls) || l.end != offset { // or it was no topic for calls meanwhile
+	if l.head == len(l.calls) || l.end != offset { // or it was no RPC topic for a while
 		clear(l.calls)
 		l.calls, l.head = l.calls[:0], 0
 	}

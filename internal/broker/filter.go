@@ -35,7 +35,7 @@ func ParseFilter(text string) (*Filter, error) {
 		pattern, negated := strings.CutPrefix(pattern, "!")
 		if pattern == "" {
 			if negated {
-				return nil, errorf(Invalid, "filter %q: nothing follows the !", text)
+				return nil, errorf(Invalid, "filter %q: the pattern after ! is missing", text)
 			}
 			continue
 		}

@@ -94,7 +94,7 @@ func TestBadFilterIsRefused(t *testing.T) {
 	}
 }
 
-// Patterns with many # must not take for ever on a tag that fits almost.
+// Patterns with many # must not take forever on a tag that fits almost.
 func TestHardFilterIsQuick(t *testing.T) {
 	f, err := ParseFilter(strings.Repeat("#.a.", 12) + "b")
 	if err != nil {

@@ -172,7 +172,7 @@ func TestAllConsumersTogetherHoldNoMoreThanTheLimit(t *testing.T) {
 	})
 }
 
-// Sending takes longer than all the rest: others are served meanwhile, whether the
+// Sending takes longer than all the rest: others are served while it lasts, whether the
 // pump sends or the consumer itself.
 func TestWhoSendsHoldsUpNobodyElse(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {

@@ -309,7 +309,7 @@ func (m *model) disconnect(rt *rapid.T) {
 	c := m.client(rt, false)
 	c.group.report(c, len(c.batches), -1)
 	m.close1(c)
-	c.group.report(c, len(c.batches), 0) // more may have come meanwhile
+	c.group.report(c, len(c.batches), 0) // more may have come since
 }
 
 func (m *model) ackOne(rt *rapid.T) {

@@ -13,7 +13,7 @@ import (
 
 // The model says where each message is in each group. It does not foretell what
 // the broker delivers to whom: it watches, and every delivery has to be one that
-// the state of the message allows. Whenever nothing moves any more, whatever
+// the state of the message allows. Whenever nothing moves, whatever
 // could be delivered must have been, and broker and model agree on what is
 // settled.
 
@@ -363,7 +363,7 @@ func (g *modelGroup) reported(c *modelClient, b *Batch, written int) {
 	for i, item := range b.Items {
 		f := g.fate(item.Record.Offset)
 		if f.state != flying || f.batch != b {
-			continue // relocated, timed out or settled meanwhile
+			continue // relocated, timed out or settled since
 		}
 		switch {
 		case g.explicit() && i < written && (c.left || slices.Contains(g.clients, c)):

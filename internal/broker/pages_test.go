@@ -105,7 +105,7 @@ func TestARemovedGroupKeepsNothingOfWhatWasRead(t *testing.T) {
 	})
 }
 
-// Large messages that nobody takes fill what may be under way, and small ones go on.
+// Large messages that nobody takes fill what may be under way, and small ones pass.
 func TestSmallMessagesGoOnWhenLargeOnesFillTheMemory(t *testing.T) {
 	const large = 1 << 20
 	inBubble(t, Options{OutboundBytes: 2 * large}, func(r *rig) {

@@ -226,9 +226,9 @@ func (g *Group) removed() bool {
 	return g.gone
 }
 
-// Apply does what a plan says. When the group is not any more as the plan found it, as
+// Apply does what a plan says. When the group is no longer as the plan found it, as
 // when the plan was applied before, nothing happens, the error is a Conflict, and
-// fresh is a new plan for the same place, or nil when there is no such place any more.
+// fresh is a new plan for the same place, or nil when there is no longer such a place.
 func (b *Broker) Apply(ctx context.Context, p *Plan, actor, reason string) (move Move, fresh *Plan, err error) {
 	g := p.Group
 	move, err = g.move(ctx, relocation{

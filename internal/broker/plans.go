@@ -49,14 +49,14 @@ func (p *plans) drop(id string) {
 	}
 }
 
-// spend leaves of a plan what says that it can't be applied any more, until it would
+// spend leaves of a plan what says that it can no longer be applied, until it would
 // have expired.
 func (p *plans) spend(n *Plan) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	i := slices.Index(p.old, n)
 	if i < 0 {
-		return // it went meanwhile, or another one who applied it was here
+		return // it has gone, or another one who applied it was here
 	}
 	left := &Plan{
 		ID: n.ID, Group: n.Group, Place: n.Place, Tolerance: n.Tolerance, Examples: n.Examples,

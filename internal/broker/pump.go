@@ -89,7 +89,7 @@ func (g *Group) deliver(r *round) {
 	}
 }
 
-// finish has sent what was delivered. Others have their turn meanwhile: a system call
+// finish has sent what was delivered. Other goroutines can take their turn meanwhile: a system call
 // takes longer than all the rest of a round.
 func (g *Group) finish(r *round) {
 	for _, b := range r.batches {
@@ -174,7 +174,7 @@ const smallBytes = 16 << 10
 
 // squeezed reports whether a subscription gets nothing because of what others have not
 // taken. Large messages leave a reserve to small ones, of which each gets one batch: so
-// consumers that read go on, whatever others do not read. Called with g.mu held.
+// consumers that read continue, whatever others do not read. Called with g.mu held.
 func (g *Group) squeezed(s *Subscription) bool {
 	if !g.b.crowded() {
 		return false

@@ -135,11 +135,11 @@ type relocation struct {
 	to                  storage.Progress
 	kind, actor, reason string
 	// still says whether the move may happen, with g.mu held, when nobody else can
-	// change the group any more. Nil: it may.
+	// still change the group. Nil: it may.
 	still func() error
 }
 
-// Relocate moves a group's cursor. Consumers stay connected and go on from the
+// Relocate moves a group's cursor. Consumers stay connected and continue from the
 // new place; messages in flight become void (their acks are refused), so each is
 // delivered again or skipped as the new place says. The move is journalled with
 // actor and reason.

@@ -239,7 +239,7 @@ func (t *Topic) trimTo(ctx context.Context, first, size int64, kept []storage.Ke
 	}
 }
 
-// purge deletes rows that nobody can reach any more, for at most half an
+// purge deletes rows that nobody can reach, for at most half an
 // interval: the writer has other work, and other topics wait for retention.
 func (b *Broker) purge(ctx context.Context) error {
 	for start := time.Now(); ctx.Err() == nil && time.Since(start) < retentionInterval/2; {

@@ -120,7 +120,7 @@ func (r *rig) group(spec GroupSpec) *Group {
 	return g
 }
 
-// publish stores messages and waits until nothing moves any more.
+// publish stores messages and waits until nothing moves.
 func (r *rig) publish(t *Topic, recs ...storage.Record) []publication {
 	r.Helper()
 	answered := false

@@ -15,7 +15,7 @@ import (
 const saveInterval = 20 * time.Millisecond
 
 // saver stores the places of groups. One save is under way at a time; whatever
-// changes meanwhile goes into the next one, so acks share commits the way
+// changes until then goes into the next one, so acks share commits the way
 // publishes do.
 type saver struct {
 	b      *Broker

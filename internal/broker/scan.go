@@ -25,8 +25,8 @@ type Scan struct {
 // Scan calls visit with one message after the other, and one damaged record for
 // messages that are missing, until it returns false, the
 // part is over or a limit is reached. It returns how many messages were looked at
-// and where to go on: the offset of the next one to look at. A message that
-// retention drops meanwhile is passed over. visit must not keep the record when
+// and where to continue: the offset of the next one to look at. A message that
+// retention drops while it reads is passed over. visit must not keep the record when
 // Brief is set and must not change it.
 func (t *Topic) Scan(ctx context.Context, s Scan, visit func(*storage.Record) bool) (scanned, next int64, err error) {
 	end := t.Next()

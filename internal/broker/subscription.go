@@ -17,7 +17,7 @@ type Sink interface {
 	// exclusive group do not exclude each other.
 	Session() string
 	// Deliver takes a batch over, one call at a time per subscription. All other
-	// consumers of the group wait meanwhile, so sending is for Transmit. Batch.Done has
+	// consumers of the group wait for it, so sending is for Transmit. Batch.Done has
 	// to be called for the batch exactly once, on any goroutine.
 	Deliver(*Batch)
 	// Transmit begins to send what was delivered. It is called after Deliver, maybe by
@@ -176,7 +176,7 @@ func (g *Group) enqueue(s *Subscription) {
 
 // room is how many more bytes may be under way to the consumer. When all of them
 // together hold half of what they may, each gets little at a time: those who
-// take what they get go on with it, and it takes a crowd of stuck ones to fill
+// take what they get continue with it, and it takes a crowd of stuck ones to fill
 // the other half. Called with g.mu held.
 func (s *Subscription) room() int64 {
 	o := &s.g.b.opts
@@ -311,7 +311,7 @@ func (g *Group) written(b *Batch, n int) {
 
 // sent notes which messages of an explicit group's batch left the broker. The
 // others come back, and this delivery does not count for them; so does what was
-// written to a connection that ended meanwhile. Called with g.mu held.
+// written to a connection that has ended. Called with g.mu held.
 func (g *Group) sent(b *Batch, n int) {
 	for i, item := range b.Items {
 		f := g.flying.get(item.Record.Offset)

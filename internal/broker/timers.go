@@ -87,7 +87,7 @@ func (t *timers) run(ctx context.Context) {
 }
 
 // next takes the alarm of a group that is due, or tells how long there is none. The
-// alarm goes before its group is looked at: what changes meanwhile sets a new one.
+// alarm goes before its group is looked at: what changes from then on sets a new one.
 func (t *timers) next() (g *Group, wait time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -222,7 +222,7 @@ func TestTransactionThatCannotBeChangesNothing(t *testing.T) {
 	}
 }
 
-// untouched goes on as if nothing had happened.
+// untouched continues as if nothing had happened.
 func (l *ledger) untouched() {
 	l.Helper()
 	l.is("afterwards", false)

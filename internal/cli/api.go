@@ -179,7 +179,7 @@ var codes = map[apimodel.ProblemCode]error{
 // refusal is a problem that the API answered.
 type refusal struct {
 	failure
-	plan json.RawMessage // a fresh one, for a plan that does not hold any more
+	plan json.RawMessage // a fresh one, for a plan that no longer holds
 }
 
 // problem makes an error of an answer that is one.

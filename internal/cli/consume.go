@@ -55,7 +55,7 @@ func (a *app) consumeCommand() *cobra.Command {
 	f.StringVarP(&o.group, "group", "g", "", "consume in this `GROUP`")
 	f.IntVarP(&o.count, "count", "n", 0, "end after this `NUMBER` of messages, and wait for them")
 	f.Var(&o.timeout, "timeout", "wait at most so long in all")
-	f.BoolVarP(&o.follow, "follow", "f", false, "go on until Ctrl-C")
+	f.BoolVarP(&o.follow, "follow", "f", false, "continue until Ctrl-C")
 	f.StringVar(&o.from, "from", "", "begin at this `PLACE` (earliest); with --group only when --create makes it")
 	f.StringVar(&o.filter, "filter", "", "only messages whose tag passes this `FILTER`, as --from")
 	f.BoolVar(&o.create, "create", false, "create the group if it does not exist")

@@ -106,7 +106,7 @@ func (i *invocation) importDefinitions(ctx context.Context, c *api, text []byte,
 		return err
 	}
 	if d, err = send(false); err != nil {
-		return fmt.Errorf("%w; changes before that are made, and importing again goes on", err)
+		return fmt.Errorf("%w; changes before that are made, and importing again continues from there", err)
 	}
 	if i.json {
 		return i.printJSON(d.raw)

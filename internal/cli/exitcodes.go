@@ -20,7 +20,7 @@ func ExitCodes() []ExitCode {
 		{75, []error{ErrIncomplete, zbus.ErrTimeout}, "not in time, or less than was asked for"},
 		{76, []error{zbus.ErrUnknownOutcome}, "no answer came, or the broker says that the outcome is unknown: it may be done or not"},
 		{69, []error{zbus.ErrUnavailable, zbus.ErrClosed}, "the broker can't be reached or can't do it now; nothing was done"},
-		{73, []error{zbus.ErrExists, zbus.ErrConflict}, "it is there already, or is not any more what it was"},
+		{73, []error{zbus.ErrExists, zbus.ErrConflict}, "it exists already, or is no longer what it was"},
 		{74, []error{zbus.ErrFull}, "the broker's disk is full; nothing was stored"},
 		{77, []error{zbus.ErrUnauthorized, zbus.ErrForbidden, zbus.ErrQuota}, "not allowed, or over a quota"},
 		{1, []error{ErrAnswer, ErrDeclined}, "the answer is no: of a service to a call, or yours to a question"},

@@ -12,7 +12,7 @@ import (
 	"github.com/rushmore/zbus-go/zbus"
 )
 
-// following are the flags of commands that can go on showing.
+// following are the flags of commands that can keep showing.
 type following struct {
 	on    bool
 	every duration
@@ -20,7 +20,7 @@ type following struct {
 
 func (f *following) register(cmd *cobra.Command, what string) {
 	f.every.Duration = time.Second
-	cmd.Flags().BoolVarP(&f.on, "follow", "f", false, "go on showing "+what+" until Ctrl-C")
+	cmd.Flags().BoolVarP(&f.on, "follow", "f", false, "keep showing "+what+" until Ctrl-C")
 	cmd.Flags().Var(&f.every, "every", "with --follow: how often")
 }
 

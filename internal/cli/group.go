@@ -154,7 +154,7 @@ func (i *invocation) listGroups(ctx context.Context, c *api) error {
 		return nil
 	}
 	if len(groups) == 0 {
-		i.say("no groups; make one with zbus group create TOPIC GROUP")
+		i.say("no groups; create one with zbus group create TOPIC GROUP")
 		return nil
 	}
 	var all []apimodel.Group

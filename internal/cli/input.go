@@ -61,7 +61,7 @@ func readAll(ctx context.Context, in io.Reader) ([]byte, error) {
 }
 
 // readLines ranges over lines, without their ends; each is its own. It ends early with
-// the context's error: reading from a terminal or a pipe goes on in the background
+// the context's error: reading from a terminal or a pipe continues in the background
 // then, until the process ends.
 func readLines(ctx context.Context, in io.Reader) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) { yieldLines(ctx, in, yield) }

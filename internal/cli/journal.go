@@ -130,7 +130,7 @@ func (i *invocation) printMoved(d decoded[apimodel.Moved]) error {
 	}
 	fmt.Fprintf(i.out, "group %s moved from %s to %s; undo: zbus group undo %s %s\n", name, count(e.From), count(e.To), g.Topic, g.Name)
 	if e.Retained != nil && !*e.Retained {
-		i.say("note: some messages before %s are not kept any more, so an undo can't bring back all", count(e.From))
+		i.say("note: some messages before %s are no longer kept, so an undo can't bring back all", count(e.From))
 	}
 	return nil
 }

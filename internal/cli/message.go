@@ -245,7 +245,7 @@ func (a *app) messageTail() *cobra.Command {
 	}
 	cmd.Flags().SortFlags = false
 	cmd.Flags().IntVarP(&most, "limit", "n", 10, "begin with this `NUMBER` of messages that are there")
-	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "go on with those that come, until Ctrl-C")
+	cmd.Flags().BoolVarP(&follow, "follow", "f", false, "continue with those that come, until Ctrl-C")
 	cmd.Flags().StringVar(&filter, "tag", "", "only messages whose tag passes this `FILTER`")
 	return cmd
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/rushmore/zbus-go/zbus"
 )
 
-// tail shows the newest messages, oldest of them first, and goes on if it is to
+// tail shows the newest messages, oldest of them first, and continues if it is to
 // follow.
 func (i *invocation) tail(ctx context.Context, c *api, most int, follow bool, filter string) error {
 	p := &apimodel.BrowseMessagesParams{Dir: ptr(apimodel.BrowseMessagesParamsDir("prev"))}

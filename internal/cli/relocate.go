@@ -125,7 +125,7 @@ func (i *invocation) noteEnd(ctx context.Context, c *api, text string, to place,
 	return nil
 }
 
-// refused goes on when a group has moved while its plan was looked at: with a fresh
+// refused continues when a group has moved while its plan was looked at: with a fresh
 // plan, if there is somebody to look at that.
 func (i *invocation) refused(r *refusal) (decoded[apimodel.Plan], error) {
 	fresh, err := decode[apimodel.Plan](r.plan, nil)
@@ -151,7 +151,7 @@ func (i *invocation) printPlan(p *apimodel.Plan) {
 		at += " of " + i.when(*p.ToTime)
 	}
 	about := mark(!p.Exact, "about ")
-	effect := "nothing: the group is there"
+	effect := "none: the group is already there"
 	switch {
 	case p.Again != "0" && p.Skipped != "0":
 		effect = fmt.Sprintf("%s again, %s skipped; %s%s pass the filter", count(p.Again), count(p.Skipped), about, count(p.Matching))
@@ -171,7 +171,7 @@ func (i *invocation) printPlan(p *apimodel.Plan) {
 	}
 	_ = i.printFields(
 		"group", p.Topic+"/"+p.Group, "from", count(p.From), "to", at, "effect", effect, "then to come", pending,
-		"in flight", mark(p.InFlight != "0", counted(p.InFlight, "delivery becomes void", "deliveries become void")),
+		"in flight", mark(p.InFlight != "0", counted(p.InFlight, "delivery in flight is invalidated", "deliveries in flight are invalidated")),
 		"consumers", strconv.Itoa(p.Consumers)+" connected, they stay")
 	if len(p.First) > 0 {
 		fmt.Fprintln(i.out, "the next messages")

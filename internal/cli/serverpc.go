@@ -51,7 +51,7 @@ func (a *app) serveRPCCommand() *cobra.Command {
 	f.BoolVar(&o.echo, "echo", false, "answer with what was asked, for trying things")
 	f.StringArrayVar(&o.methods, "method", nil, "answer only this `METHOD` (repeatable); otherwise all")
 	f.IntVar(&o.most, "concurrency", 4, "what `NUMBER` of calls runs at a time")
-	f.Var(&o.timeout, "timeout", "how long a command may run before it is killed; 0 is for ever")
+	f.Var(&o.timeout, "timeout", "how long a command may run before it is killed; 0 is forever")
 	f.StringVar(&o.output, "max-output", o.output, "the most that a command may print, as `SIZE`; what a message may have is up to the broker (--max-body)")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not list the calls")
 	return a.connected(cmd)

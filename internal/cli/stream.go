@@ -169,7 +169,7 @@ func (s *stream) caughtUp(ctx context.Context) (bool, error) {
 func (s *stream) ended(ctx, taking context.Context, late bool, err error) error {
 	switch {
 	case taking.Err() == nil:
-		return noGroup(err, s.topic, s.group, "make it with --create, or ") // the group, or the broker, is gone
+		return noGroup(err, s.topic, s.group, "create it with --create, or ") // the group, or the broker, is gone
 	case ctx.Err() != nil && s.endless:
 		return nil
 	case ctx.Err() != nil:

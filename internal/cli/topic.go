@@ -18,7 +18,7 @@ func (a *app) topicCommand() *cobra.Command {
 	cmd := parent("topic", "Make, look at, change and delete topics",
 		"A topic is a log of messages. Groups are places in it.",
 		a.topicCreate(), a.topicList(), a.topicShow(), a.topicSet(), a.topicEmpty(), a.topicDelete(),
-		a.topicSwitch("pause", "Stop delivery to all groups; publishing goes on", func(ctx context.Context, c *api, topic string) (*http.Response, error) {
+		a.topicSwitch("pause", "Stop delivery to all groups; publishing continues", func(ctx context.Context, c *api, topic string) (*http.Response, error) {
 			return c.send(ctx, "POST /topics/{topic}:pause", nil, topic)
 		}),
 		a.topicSwitch("resume", "Go on with delivery", func(ctx context.Context, c *api, topic string) (*http.Response, error) {
@@ -155,7 +155,7 @@ func (i *invocation) listTopics(ctx context.Context, c *api, kind *apimodel.Topi
 	if i.json {
 		return nil
 	}
-	return i.printTable(t, "no topics; make one with zbus topic create TOPIC")
+	return i.printTable(t, "no topics; create one with zbus topic create TOPIC")
 }
 
 // topics lists those whose names have the first argument in them.

@@ -90,7 +90,7 @@ func (i *invocation) loss(ctx context.Context, c *api, t *apimodel.Topic, r *api
 func (a *app) topicEmpty() *cobra.Command {
 	return a.asks(&cobra.Command{
 		Use: "empty TOPIC", Example: "  zbus topic empty orders --yes", Short: "Delete all messages of a topic", Args: wants("TOPIC"), ValidArgsFunction: a.completeTopic,
-		Long: "Delete all messages of a topic. Its groups stay, and offsets go on where they are.",
+		Long: "Delete all messages of a topic. Its groups stay, and offsets continue where they are.",
 		RunE: a.run(func(ctx context.Context, i *invocation) error {
 			c, err := i.api()
 			if err != nil {

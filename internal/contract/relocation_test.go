@@ -231,7 +231,7 @@ func TestJournalSurvivesARestart(t *testing.T) {
 	c.post("/journal/"+entry+":revert").want(200).is("group.cursor", 0)
 }
 
-// What retention dropped needs no settling any more: a group that was behind is where
+// What retention dropped no longer needs settling: a group that was behind is where
 // the log begins, for everybody who says where it is.
 func TestGroupBehindRetentionIsWhereTheLogBegins(t *testing.T) {
 	c := startClient(t)

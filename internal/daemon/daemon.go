@@ -213,7 +213,7 @@ func (p *parts) run(ctx context.Context, ready func()) error {
 	case <-ctx.Done():
 		p.log.Info("stopping")
 	case <-writer.done:
-		err = writer.err // a write failed: nothing can be taken on any more
+		err = writer.err // a write failed: nothing more can be taken on
 	case <-served.done:
 	case <-profiling.done:
 		if p.pprof == "" || profiling.err == nil {

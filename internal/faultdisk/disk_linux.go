@@ -84,7 +84,7 @@ func (d *Disk) unmount() error {
 	return nil
 }
 
-// Cut shuts the file system down: nothing reaches the device any more, not even what is
+// Cut shuts the file system down: nothing reaches the device from then on, not even what is
 // in the journal. Whoever has files open there sees errors.
 //
 // Pulling a plug takes no time; this does, and a sync that meets it can report success

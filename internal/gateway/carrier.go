@@ -54,7 +54,7 @@ func (c *carrier) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp, err := decode(answer.Body, req)
 	if err != nil || resp.StatusCode < 200 {
-		return nil, refusal{http.StatusBadGateway, "the provider answered an HTTP message that can't be understood"}
+		return nil, refusal{http.StatusBadGateway, "the provider answered an HTTP message that is malformed"}
 	}
 	return resp, nil
 }

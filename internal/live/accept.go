@@ -56,7 +56,7 @@ func (t *takenConn) refuse(err error) {
 	if t.refused != http.StatusForbidden {
 		text := err.Error()
 		if t.refused == http.StatusUpgradeRequired {
-			text = "here is a WebSocket: connect to it as to one; see " + api.Base + "/asyncapi.yaml"
+			text = "this is a WebSocket: send an Upgrade request; see " + api.Base + "/asyncapi.yaml"
 		}
 		p.Title, p.Status, p.Code, p.Detail = http.StatusText(t.refused), t.refused, "invalid", &text
 	}

@@ -69,14 +69,14 @@ func TestExplicitGroupSettlesByHandles(t *testing.T) {
 	if again.Message.Offset != "1" || again.Message.DeliveryCount != 2 || *again.Message.Handle == handles[1] {
 		t.Errorf("got %s", again.raw)
 	}
-	f := c.refused(`{"op":"ack","ref":"x","sub":"1","handles":["`+handles[1]+`","`+*again.Message.Handle+`"]}`, "conflict", "not yours any more")
+	f := c.refused(`{"op":"ack","ref":"x","sub":"1","handles":["`+handles[1]+`","`+*again.Message.Handle+`"]}`, "conflict", "no longer yours")
 	if len(f.Failed) != 1 || f.Failed[0].Handle != handles[1] || f.Failed[0].Code != "conflict" || f.Ref != "x" {
 		t.Errorf("got %s", f.raw)
 	}
 	if info := g.Info(); info.Cursor != 3 || info.InFlight != 0 {
 		t.Errorf("the group is at %d with %d in flight", info.Cursor, info.InFlight)
 	}
-	c.refused(`{"op":"ack","sub":"1","handles":["nonsense"]}`, "invalid", "not one that a delivery carried")
+	c.refused(`{"op":"ack","sub":"1","handles":["nonsense"]}`, "invalid", "give one that a delivery carried")
 	c.refused(`{"op":"ack","sub":"1","handles":[]}`, "invalid", "handles")
 	c.refused(`{"op":"nack","sub":"1","handles":["`+handles[0]+`"],"delay":-1}`, "invalid", "delay")
 }

@@ -70,7 +70,7 @@ func (c *call) run(s *socket) error {
 	}
 	op := ops[c.Op]
 	if op == nil {
-		return fail(broker.Invalid, "the op %q is not known here: use one of %q", broker.Excerpt(c.Op), slices.Sorted(maps.Keys(ops)))
+		return fail(broker.Invalid, "unknown op %q: use one of %q", broker.Excerpt(c.Op), slices.Sorted(maps.Keys(ops)))
 	}
 	return op(s, c)
 }

@@ -28,7 +28,7 @@ func (s *socket) publish(c *call) error {
 	return nil
 }
 
-// inputs are the messages of a publish. The frame is not needed any more.
+// inputs are the messages of a publish. The frame is no longer needed.
 func (s *socket) inputs(c *call) ([]broker.Input, error) {
 	var op publishOp
 	if err := c.decode(&op); err != nil {
@@ -43,7 +43,7 @@ func (s *socket) inputs(c *call) ([]broker.Input, error) {
 		return nil, err
 	}
 	if len(op.Messages) == 0 || len(op.Messages) > api.MaxBatch {
-		return nil, fail(broker.Invalid, "messages: there must be 1 to %d", api.MaxBatch)
+		return nil, fail(broker.Invalid, "messages: need 1 to %d", api.MaxBatch)
 	}
 	inputs := make([]broker.Input, len(op.Messages))
 	for i, m := range op.Messages {

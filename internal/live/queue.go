@@ -145,7 +145,7 @@ func (q *queue) sent(items []item) {
 	signal(q.room)
 }
 
-// close takes nothing in any more, but answers that are expected.
+// close takes nothing more, but answers that are expected.
 func (q *queue) close() {
 	q.mu.Lock()
 	q.closed, q.dirty, q.beat = true, nil, nil
@@ -153,7 +153,7 @@ func (q *queue) close() {
 	signal(q.wake)
 }
 
-// finish takes nothing in any more and gives what is left.
+// finish takes nothing more and gives what is left.
 func (q *queue) finish() []item {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -244,7 +244,7 @@ type view struct {
 }
 
 // look gives the writer what the watch that it took has to show at this moment. ok is
-// false when that is nothing any more.
+// false when nothing is left.
 func (q *queue) look(w *watch) (x view, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -59,7 +59,7 @@ func (s *socket) settle(c *call, op *handlesOp, do func(*broker.Group, broker.De
 		return err
 	}
 	if len(op.Handles) == 0 || len(op.Handles) > api.MaxBatch {
-		return fail(broker.Invalid, "handles: there must be 1 to %d", api.MaxBatch)
+		return fail(broker.Invalid, "handles: need 1 to %d", api.MaxBatch)
 	}
 	parsed := make([]broker.DeliveryHandle, len(op.Handles))
 	for i, text := range op.Handles {

@@ -118,7 +118,7 @@ func (s *socket) watch(c *call) error {
 func (s *socket) newWatch(op *watchOp) (*watch, error) {
 	def, ok := channels[op.Channel]
 	if !ok {
-		return nil, fail(broker.Invalid, "the channel %q is not known here: use %s", broker.Excerpt(op.Channel), channelNames)
+		return nil, fail(broker.Invalid, "unknown channel %q: use %s", broker.Excerpt(op.Channel), channelNames)
 	}
 	for _, m := range []struct {
 		name      string

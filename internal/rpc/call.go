@@ -164,7 +164,7 @@ func (p *Peer) Begin(now Instant, s *Service, name, id string, timeout time.Dura
 }
 
 // Take notes that the peer is given some calls, each with the given load. Its answers,
-// and nobody else's, will be accepted. A call that nobody waits for any more stays
+// and nobody else's, will be accepted. A call that nobody still waits for stays
 // over; one that is given to a peer which has left fails with that.
 func (p *Peer) Take(load Load, calls ...*Call) {
 	t := p.table

@@ -1,5 +1,5 @@
 // Package rpc knows which calls are under way: who called, which topic, which
-// provider got the call, and until when it has to be answered. It sees to it that
+// provider got the call, and until when it has to be answered. It makes sure that
 // every call has exactly one outcome, that only the provider that got a call can
 // answer it, and that the figures of every service and method are there for people
 // to look at.

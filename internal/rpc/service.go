@@ -43,7 +43,7 @@ func (t *Table) Service(topic string) *Service {
 	return s
 }
 
-// Forget drops the figures of services whose topic is not there any more.
+// Forget drops the figures of services whose topic is gone.
 func (t *Table) Forget(exists func(topic string) bool) {
 	for _, s := range t.list() {
 		if exists(s.name) {

@@ -30,7 +30,7 @@ type Table struct {
 
 // Dropped is how many answers went nowhere.
 type Dropped struct {
-	Late     uint64 // no such call was pending any more
+	Late     uint64 // no such call was still pending
 	Foreign  uint64 // the call was with somebody else, or with nobody yet
 	Orphaned uint64 // the caller was gone
 }

@@ -50,7 +50,7 @@ func (w *wheel) advance(to int64) (due *Call) {
 			next := c.later
 			if c.due <= to {
 				w.remove(c)
-				c.due = 0 // it is in no slot any more
+				c.due = 0 // it is no longer in a slot
 				c.later, due = due, c
 			}
 			c = next

@@ -52,7 +52,7 @@ func (s *session) consume(m *wire.Message) {
 }
 
 // limit ends a consume that still waits after some time. It must have its credit by
-// then: what the group has not heard of can't be withdrawn, and would wait for ever.
+// then: what the group has not heard of can't be withdrawn, and would wait forever.
 func (s *session) limit(c *consumer, id string, after time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -70,7 +70,7 @@ func parseDescription(body []byte) (*rpc.Description, error) {
 		return nil, err
 	}
 	if _, err := r.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("it goes on behind its JSON object")
+		return nil, errors.New("unexpected data after its JSON object")
 	}
 	if len(in.Methods) > maxMethods {
 		return nil, fmt.Errorf("it has %d methods: at most %d are allowed", len(in.Methods), maxMethods)

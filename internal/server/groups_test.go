@@ -243,7 +243,7 @@ func TestARestartKeepsFilterCursorAndMask(t *testing.T) {
 }
 
 // A consume whose time is over before the group has heard of it is answered all the
-// same: the request would wait for ever otherwise.
+// same: the request would wait forever otherwise.
 func TestAConsumeWithoutTimeIsAlwaysAnswered(t *testing.T) {
 	t.Parallel()
 	b := start(t)

@@ -21,7 +21,7 @@ type queue struct {
 	bytes  int64  // guarded by mu: what items keep in memory, deliveries aside: they have credit
 	many   bool   // guarded by mu: what is there is not one lone message
 	busy   bool   // guarded by mu: somebody sends what was taken
-	handed bool   // guarded by mu: the writer has to go on with what was taken
+	handed bool   // guarded by mu: the writer has to continue with what was taken
 	closed bool   // guarded by mu: nothing more is taken in
 }
 
@@ -39,7 +39,7 @@ type item struct {
 // loneBytes is the size up to which a message that is alone is sent by others
 // than the writer: waking that costs about as much as encoding and sending so
 // much. Where several messages wait, the time until the writer runs is well spent,
-// since it sends those that come meanwhile, too.
+// since it sends those that come until then, too.
 const loneBytes = 4 << 10
 
 // spareItems is how many items a queue keeps room for while it is empty.
@@ -157,7 +157,7 @@ func (q *queue) end(items []item) {
 	}
 }
 
-// handOver leaves it to the writer to go on.
+// handOver leaves it to the writer to continue.
 func (q *queue) handOver() {
 	q.mu.Lock()
 	q.handed = true

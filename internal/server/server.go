@@ -183,7 +183,7 @@ func closeSoon(listeners []net.Listener) {
 	}
 }
 
-// handlerTime is how long HTTP handlers may go on when their connections are closed.
+// handlerTime is how long HTTP handlers may run on when their connections are closed.
 const handlerTime = 2 * time.Second
 
 // drain ends all sessions and HTTP requests gracefully, and by force after grace.

@@ -28,7 +28,7 @@ const (
 	keepBytes    = 256 << 10        // nor do all together keep larger ones for one another
 	queueBytes   = 1 << 20          // of unsent replies, at which no more requests are read
 
-	// How long, and for how many bytes, a refused client may go on sending.
+	// How long, and for how many bytes, a refused client may keep sending.
 	lastWordsTime  = 2 * time.Second
 	lastWordsBytes = 16 << 20
 )
@@ -219,7 +219,7 @@ func (s *session) serveStream(conn net.Conn, stream *socket.Conn, r *wire.Reader
 	_ = conn.Close()
 }
 
-// lastWords gives a client that goes on sending a moment to read the last
+// lastWords gives a client that keeps sending a moment to read the last
 // replies: closing with bytes unread makes the system throw away what was sent.
 func lastWords(conn net.Conn) {
 	if closeWrite(conn) != nil {

@@ -119,7 +119,7 @@ func (c *Conn) loop(yield func(struct{}) bool) {
 }
 
 // readRest reads what has come before the peer hung up, or the end of it. There is
-// nothing to wait for, and deadlines are of no use any more.
+// nothing to wait for, and deadlines are no longer of use.
 func (c *Conn) readRest() {
 	err := c.raw.Control(func(fd uintptr) { c.n, c.err = read(fd, c.in) })
 	switch {

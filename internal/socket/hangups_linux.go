@@ -78,7 +78,7 @@ func (h *Hangups) forget(c *Conn) {
 	h.mu.Unlock()
 }
 
-// control changes what the instance watches. Both files stay open meanwhile.
+// control changes what the instance watches. Both files stay open until it returns.
 func (h *Hangups) control(c *Conn, op int, event *unix.EpollEvent) error {
 	var inner, err error
 	outer := h.raw.Control(func(epoll uintptr) {

@@ -67,7 +67,7 @@ func (p *pairs) connect(t testing.TB) (client *net.TCPConn, conn *socket.Conn) {
 	return client, conn
 }
 
-// within fails the test when f does not end: a read that waits for ever.
+// within fails the test when f does not end: a read that waits forever.
 func within(t *testing.T, what string, f func()) {
 	t.Helper()
 	done := make(chan struct{})
@@ -126,7 +126,7 @@ func TestWhatWasSentBeforeTheEndIsReadAfterIt(t *testing.T) {
 		piece := make([]byte, 777)
 		for {
 			// As a session does: the deadline is renewed between two reads, also when
-			// the peer has hung up meanwhile.
+			// the peer has hung up since.
 			_ = conn.SetReadDeadline(time.Now().Add(patience))
 			n, err := conn.Read(piece)
 			got = append(got, piece[:n]...)

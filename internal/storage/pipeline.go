@@ -30,7 +30,7 @@ type group struct {
 
 // aheadBytes is how much has to wait for a commit to be made while a sync runs.
 // Less than that waits for the end of the sync and is committed then, together
-// with what came meanwhile: two small commits would cost more than one, and one
+// with what came until then: two small commits would cost more than one, and one
 // made early would leave what comes after it to the sync after the next.
 const aheadBytes = 24 << 10
 

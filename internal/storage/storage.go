@@ -39,10 +39,10 @@ var (
 	ErrFull = errors.New("no space left")
 )
 
-// TopicID identifies a topic for ever; it is not used again after removal.
+// TopicID identifies a topic forever; it is not used again after removal.
 type TopicID int64
 
-// GroupID identifies a consume group for ever, over all topics.
+// GroupID identifies a consume group forever, over all topics.
 type GroupID int64
 
 // MaxOffset is the largest offset a topic can reach (2⁴⁰−1, about 10¹²).
@@ -134,7 +134,7 @@ type Group struct {
 	Progress
 }
 
-// At is the place of a group that is to go on at an offset, with nothing settled
+// At is the place of a group that is to continue at an offset, with nothing settled
 // beyond it.
 func At(offset int64) Progress { return Progress{Cursor: offset, Read: offset} }
 
@@ -225,7 +225,7 @@ type Store interface {
 	// When err is not nil nobody knows what was stored: the caller must answer
 	// nobody with success, make no further call but Close, and start again from
 	// what is on disk. The exception is ErrFull: then nothing was stored and the
-	// store can go on.
+	// store can continue.
 	//
 	// Commit fills in what the ops leave to it (ids, offsets, times raised to
 	// Topic.LastTime, checksums) and keeps no reference to them.
@@ -253,7 +253,7 @@ type Store interface {
 	// returns it. Fewer records than page.Rows without page.Bytes being reached
 	// means the end of the log. A record whose checksum does not match is
 	// returned with a nil Body, no Headers and CRC 0, so that the caller can
-	// tell it from an intact one ([Record.Damaged]) and go on behind it. The
+	// tell it from an intact one ([Record.Damaged]) and continue behind it. The
 	// records follow each other up to the end of the log that Commit has
 	// reported: one damaged record stands for messages that should be there and
 	// are not ([Record.Missing]). Only a topic's beginning may be missing, which

@@ -102,7 +102,7 @@ func (w *Writer) Totals() WriterTotals {
 	}
 }
 
-// Stopped says why the Writer takes nothing any more, or returns nil.
+// Stopped says why the Writer takes nothing more, or returns nil.
 func (w *Writer) Stopped() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -15,7 +15,7 @@ const produceFrame = "POST / HTTP/1.1\r\n" +
 	"connection: Keep-Alive\r\n" +
 	"content-length: 256\r\n\r\n"
 
-// endless repeats its bytes for ever.
+// endless repeats its bytes forever.
 type endless struct {
 	data []byte
 	at   int

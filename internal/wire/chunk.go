@@ -33,7 +33,7 @@ type chunks struct {
 	left int64 // bytes missing from the current chunk
 }
 
-// decodeChunks goes on with the chunked body and reports whether it is complete.
+// decodeChunks continues with the chunked body and reports whether it is complete.
 func (r *Reader) decodeChunks() (bool, error) {
 	c := &r.chunks
 	if c.body == 0 {

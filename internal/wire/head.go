@@ -43,7 +43,7 @@ type startLine struct {
 // fieldSpan is where one header line is: [name:colon] and [value:end].
 type fieldSpan struct{ name, colon, value, end int32 }
 
-// scanHead goes on with the head at the front of the buffer and reports whether
+// scanHead continues with the head at the front of the buffer and reports whether
 // it is complete. What it decides depends only on the bytes up to the line that
 // it decides on, never on how many have arrived after it.
 func (r *Reader) scanHead() (bool, error) {

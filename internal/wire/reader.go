@@ -228,7 +228,7 @@ func (r *Reader) discard() {
 	r.skipped += int64(n)
 }
 
-// scan goes on with the frame at the front of the buffer and reports whether
+// scan continues with the frame at the front of the buffer and reports whether
 // all of it is there.
 func (r *Reader) scan() (bool, error) {
 	if r.skip > 0 {
@@ -276,7 +276,7 @@ func (r *Reader) message(frame []byte) *Message {
 }
 
 // Recycle lets the Reader use m for a later message, which saves an allocation of
-// half a KiB. Nobody may use m any more; the strings and the body that were taken
+// half a KiB. Nobody may use m from then on; the strings and the body that were taken
 // from it stay valid.
 func (r *Reader) Recycle(m *Message) {
 	*m = Message{}

@@ -181,7 +181,7 @@ func (j *jsonb) text() string {
 }
 
 // entries walks over the messages of a block, whose memory the records share: it
-// must not be changed any more.
+// must no longer be changed.
 type entries struct {
 	block
 	list jsonb

@@ -153,7 +153,7 @@ func TestCheckpointThatIsNotWrittenToItsEndStopsTheStore(t *testing.T) {
 			return write(tls, file, buf, size, offset)
 		}
 		failed = true
-		// Behind a commit made meanwhile, the checkpoint is not the whole log, and
+		// Behind a commit made in between, the checkpoint is not the whole log, and
 		// SQLite neither cuts the database nor syncs it.
 		mustCommit(t, s, &storage.Append{Topic: topic, Records: messages(1, 3000)})
 		return lib.SQLITE_IOERR_WRITE

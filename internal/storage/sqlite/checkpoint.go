@@ -12,8 +12,8 @@ import (
 
 // Checkpoints copy what the write-ahead log (WAL) holds into the database, so
 // that the log can start again from its beginning. SQLite would do it inside an
-// unlucky commit. Here a goroutine copies and syncs while commits go on; what
-// has come in meanwhile is little, the writing goroutine copies that itself
+// unlucky commit. Here a goroutine copies and syncs while commits continue; what
+// remains is small by then, the writing goroutine copies that itself
 // between two commits, and the next commit finds the whole log copied and
 // starts it again.
 //

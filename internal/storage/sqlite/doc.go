@@ -4,7 +4,7 @@
 //
 // One connection writes; it belongs to the goroutine that calls Commit,
 // Maintain and Close. A second one, of a goroutine of the Store, copies the
-// write-ahead log into the database while commits go on. Up to four read-only
+// write-ahead log into the database while commits continue. Up to four read-only
 // connections serve everything else, each for one short statement at a time, so
 // that no reader holds the log back.
 //

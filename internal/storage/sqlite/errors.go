@@ -14,8 +14,8 @@ import (
 type fault int
 
 const (
-	ownFault  fault = iota // the op's own: the others can go on without it
-	fullFault              // no room: nothing was stored, the store can go on
+	ownFault  fault = iota // the op's own: the others can continue without it
+	fullFault              // no room: nothing was stored, the store can continue
 	lostFault              // anything else: nobody knows, the store has to stop
 )
 

@@ -61,7 +61,7 @@ func readAll(t testing.TB, s *Store, topic storage.TopicID) []storage.Record {
 }
 
 func TestCommitForManyTopicsIsOneRowUntilItIsMerged(t *testing.T) {
-	s := manyTopics(t, 100, limitsOfFresh["fresh for ever"])
+	s := manyTopics(t, 100, limitsOfFresh["fresh forever"])
 	for range 7 {
 		mustCommit(t, s, spread(1, 100, 1, 256)...)
 		mustMaintain(t, s)
@@ -117,7 +117,7 @@ func TestFreshMessagesAreBounded(t *testing.T) {
 }
 
 func TestDamageOfAFreshMessageStaysItsOwn(t *testing.T) {
-	s := manyTopics(t, 3, limitsOfFresh["fresh for ever"])
+	s := manyTopics(t, 3, limitsOfFresh["fresh forever"])
 	ops := spread(1, 3, 3, 0)
 	body := []byte("a body that is easy to find")
 	ops[1].(*storage.Append).Records[1].Body = body
@@ -153,7 +153,7 @@ func TestFreshRowThatDoesNotFitIsRefused(t *testing.T) {
 		"bodies missing": "UPDATE fresh SET bodies = x'' WHERE seq = 2",
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := manyTopics(t, 3, limitsOfFresh["fresh for ever"])
+			s := manyTopics(t, 3, limitsOfFresh["fresh forever"])
 			mustCommit(t, s, spread(1, 3, 2, 100)...)
 			mustCommit(t, s, spread(1, 3, 2, 100)...)
 			if err := s.writer.run(damage); err != nil {
@@ -178,7 +178,7 @@ func TestFreshRowThatIsLostIsReadAsDamage(t *testing.T) {
 		"a row in the middle":   {"DELETE FROM fresh WHERE seq = 2", storage.Range{Lo: 2, Hi: 4}},
 		"another first message": {"UPDATE fresh SET pieces = jsonb_set(pieces, '$[0][1]', 9) WHERE seq = 3", storage.Range{Lo: 4, Hi: 9}},
 	} {
-		s := manyTopics(t, 3, limitsOfFresh["fresh for ever"])
+		s := manyTopics(t, 3, limitsOfFresh["fresh forever"])
 		for range 3 {
 			mustCommit(t, s, spread(1, 3, 2, 100)...)
 		}
@@ -203,7 +203,7 @@ func TestFreshRowThatIsLostIsReadAsDamage(t *testing.T) {
 }
 
 func TestFullDatabaseTakesNothingFresh(t *testing.T) {
-	s := manyTopics(t, 50, limitsOfFresh["fresh for ever"])
+	s := manyTopics(t, 50, limitsOfFresh["fresh forever"])
 	mustCommit(t, s, spread(1, 50, 1, 300)...)
 	if err := s.writer.run(fmt.Sprint("PRAGMA max_page_count = ", count(t, s, "PRAGMA page_count"))); err != nil {
 		t.Fatal(err)

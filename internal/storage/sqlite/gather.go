@@ -18,7 +18,7 @@ import (
 //
 // A frame's head says whether the frame ends a transaction. The page behind such
 // a head is what the gathered bytes are written with, and that write's error is
-// the answer: so SQLite never goes on to publish frames that are not in the file.
+// the answer: so SQLite never proceeds to publish frames that are not in the file.
 // Everything else that touches the file writes first what is gathered. The bytes
 // in the file, and their order, are SQLite's.
 type gatherer struct {
@@ -128,7 +128,7 @@ type position struct {
 
 // keepLock has the connection keep the lock on writing once it has it. It is the
 // only one that ever writes, and taking and giving back the lock are two system
-// calls a commit. What somebody else's program asks for meanwhile is refused.
+// calls a commit. What another program asks for in the meantime is refused.
 func (g *gatherer) keepLock(tls *libc.TLS, file uintptr) {
 	table, system := g.methods(tls, file)
 	held := false

@@ -182,7 +182,7 @@ func killedWriter(t *testing.T, path, mode string, left int) (cursor int64, next
 	lines := bufio.NewScanner(out)
 	for ; lines.Scan(); left-- {
 		if left == 0 {
-			_ = c.Process.Kill() // what was printed meanwhile counts as well
+			_ = c.Process.Kill() // what was printed until then counts as well
 		}
 		var g int64
 		var n [killTopics]int64

@@ -13,7 +13,7 @@ func (s *Store) OffsetAt(ctx context.Context, topic storage.TopicID, time int64)
 		lo, hi := l.first, l.next
 		var err error
 		// Blocks that start below lo start earlier than time; none from hi on does.
-		// The log may lose its beginning meanwhile, that changes nothing.
+		// The log may lose its beginning in the meantime; that changes nothing.
 		for err == nil && lo < hi {
 			mid := lo + (hi-lo)/2
 			b, found, e := l.blockAt(mid)
@@ -127,7 +127,7 @@ func (s *Store) FindID(ctx context.Context, topic storage.TopicID, id string) (o
 }
 
 // findDown looks for an id in about searchSpan messages from hi downwards, and
-// says below which offset to go on.
+// says below which offset to continue.
 func findDown(c *conn, topic storage.TopicID, id string, first, hi int64) (offset, rest int64, found bool, err error) {
 	stop := max(first, hi-searchSpan)
 	for row, err := range c.rows(selectBlocksDown, int64(topic), keyOf(topic, hi)) {

@@ -88,7 +88,7 @@ func (b *batch) leaveFresh() {
 	b.fresh.left, b.fresh.bytes, b.fresh.rows = r.seq, b.fresh.bytes-r.bytes(), slices.Clone(b.fresh.rows[1:])
 }
 
-// deleteFresh deletes the n oldest rows, none of whose pieces counts any more.
+// deleteFresh deletes the n oldest rows, none of whose pieces still counts.
 func (b *batch) deleteFresh(c *conn, n int) error {
 	if n == 0 {
 		return nil

@@ -14,7 +14,7 @@ import (
 
 // What a block's worth of pieces is merged into is a block.
 func TestTopicIsMergedWhenItFillsABlock(t *testing.T) {
-	s := manyTopics(t, 2, limitsOfFresh["fresh for ever"])
+	s := manyTopics(t, 2, limitsOfFresh["fresh forever"])
 	for range 80 {
 		mustCommit(t, s, spread(1, 2, 2, 600)...)
 	}
@@ -124,7 +124,7 @@ func checkReaders(t *testing.T, s *Store, topic storage.TopicID, committed *sync
 
 // Without room, what is fresh stays where it is.
 func TestMergeWithoutSpaceIsTriedAgain(t *testing.T) {
-	s := manyTopics(t, 60, limitsOfFresh["fresh for ever"])
+	s := manyTopics(t, 60, limitsOfFresh["fresh forever"])
 	for range 4 {
 		mustCommit(t, s, spread(1, 60, 1, 500)...)
 	}
@@ -155,7 +155,7 @@ func TestMergeWithoutSpaceIsTriedAgain(t *testing.T) {
 
 // What was trimmed while it was fresh is not merged: the purge has been there.
 func TestTrimmedPiecesAreNotMerged(t *testing.T) {
-	s := manyTopics(t, 2, limitsOfFresh["fresh for ever"])
+	s := manyTopics(t, 2, limitsOfFresh["fresh forever"])
 	for range 60 {
 		mustCommit(t, s, spread(1, 2, 1, 900)...)
 	}
@@ -174,12 +174,12 @@ func TestTrimmedPiecesAreNotMerged(t *testing.T) {
 // A row stays as long as one of its pieces counts. The others may be of a topic whose
 // log has begun again far behind them.
 func TestRowOutlivesPiecesThatWereTrimmed(t *testing.T) {
-	s := manyTopics(t, 2, limitsOfFresh["fresh for ever"])
+	s := manyTopics(t, 2, limitsOfFresh["fresh forever"])
 	mustCommit(t, s, spread(1, 2, 5, 100)...)
 	mustCommit(t, s, &storage.Trim{Topic: 1, First: 5, Bytes: 500}, &storage.Purge{Limit: 1000})
 	s.options.fresh.bytes, s.options.fresh.step = 0, 1
 	mustMaintain(t, s) // topic 1, of which nothing is left
-	s.options.fresh = limitsOfFresh["fresh for ever"]
+	s.options.fresh = limitsOfFresh["fresh forever"]
 	mustCommit(t, s, spread(1, 1, 10, 1000)...) // a block
 	mustCommit(t, s, &storage.Trim{Topic: 1, First: 15, Bytes: 10_000}, &storage.Purge{Limit: 1000})
 	mustCommit(t, s, spread(1, 2, 5, 100)...)
@@ -197,7 +197,7 @@ func TestRowOutlivesPiecesThatWereTrimmed(t *testing.T) {
 
 // A commit that merges is more than one statement: all of them count, or none.
 func TestCommitThatMergesIsTakenBackAsAWhole(t *testing.T) {
-	s := manyTopics(t, 2, limitsOfFresh["fresh for ever"])
+	s := manyTopics(t, 2, limitsOfFresh["fresh forever"])
 	for range 55 {
 		mustCommit(t, s, spread(1, 2, 1, 900)...)
 	}
@@ -223,7 +223,7 @@ func TestCommitThatMergesIsTakenBackAsAWhole(t *testing.T) {
 
 // Removing a topic leaves nothing of it behind, also where it is fresh.
 func TestRemovedTopicIsNotMerged(t *testing.T) {
-	s := manyTopics(t, 3, limitsOfFresh["fresh for ever"])
+	s := manyTopics(t, 3, limitsOfFresh["fresh forever"])
 	mustCommit(t, s, spread(1, 3, 2, 100)...)
 	mustCommit(t, s, &storage.RemoveTopic{Topic: 2}, &storage.Trim{Topic: 3, First: 1, Bytes: 100})
 	again := addTopic(t, s, "t2")
@@ -259,7 +259,7 @@ func TestRemovedTopicIsNotMerged(t *testing.T) {
 // goes when the block does.
 func TestContentsOfMergedBlocksAreKeptApart(t *testing.T) {
 	apart := "SELECT count(*) FROM contents"
-	s := manyTopics(t, 40, limitsOfFresh["fresh for ever"])
+	s := manyTopics(t, 40, limitsOfFresh["fresh forever"])
 	s.batch.limits.inline = defaultFresh().inline
 	mustCommit(t, s, spread(21, 40, 1, 100)...)
 	for range 5 {
@@ -316,7 +316,7 @@ func TestBlockWithoutItsContentsIsDamaged(t *testing.T) {
 
 // What one commit appends, trims and purges is not there behind it.
 func TestPurgeReachesWhatTheSameCommitAppended(t *testing.T) {
-	s := manyTopics(t, 2, limitsOfFresh["fresh for ever"])
+	s := manyTopics(t, 2, limitsOfFresh["fresh forever"])
 	ops := spread(1, 2, 2, 10_000)
 	for id := range storage.TopicID(2) {
 		ops = append(ops, &storage.Trim{Topic: id + 1, First: 2, Bytes: 20_000})

@@ -286,7 +286,7 @@ func (s *Store) Close() error {
 }
 
 // finish copies all of the log, and has the mark say so before the log is removed. Where
-// it is not spent, the next start goes on with it.
+// it is not spent, the next start continues with it.
 func (s *Store) finish() (spent bool, err error) {
 	if err := s.storeAllEnds(); err != nil {
 		return false, s.fail(err)

@@ -251,7 +251,7 @@ func submitTickets(w *storage.Writer, state storage.State, p plan) {
 		ticket.Done = func(t *storage.Ticket) {
 			if t.Errs[0] == nil && t.Errs[1] == nil {
 				if _, err := report.Write(answer{number, sharedClock()}.bytes()); err != nil {
-					os.Exit(1) // nobody listens any more
+					os.Exit(1) // nobody listens
 				}
 			}
 			close(answered)

@@ -241,7 +241,7 @@ func (p *pageReader) missing(to int64) (full bool, err error) {
 
 // block is the block of a row, with what it holds, wherever that is. Looked for in the
 // same query it would cost every row, where no block has it apart, too. The row is not
-// good any more then.
+// good then.
 func (c *conn) block(row []driver.Value) (block, error) {
 	b := blockOf(row)
 	if len(b.meta) > 0 {

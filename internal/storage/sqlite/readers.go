@@ -7,7 +7,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
-// maxReaders is how many reads can go on at a time.
+// maxReaders is how many reads can run at a time.
 const maxReaders = 4
 
 var errClosed = fmt.Errorf("store is closed: %w", storage.ErrUnavailable)

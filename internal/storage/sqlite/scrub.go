@@ -95,7 +95,7 @@ func (s *Store) scrubOnce(ctx context.Context) error {
 		if errors.Is(err, storage.ErrDamaged) {
 			c.change(func(state *storage.Scrub) { state.Findings++ })
 			s.raiseDamage(t.Name, condition.Critical, fmt.Sprintf("Topic(%s) can't be read to its end: %v; stop the broker and see zbus recover", t.Name, err))
-		} else if err != nil && !errors.Is(err, storage.ErrNotFound) { // it may be removed meanwhile
+		} else if err != nil && !errors.Is(err, storage.ErrNotFound) { // it may have been removed
 			return err
 		}
 	}

@@ -24,7 +24,7 @@ func mustOpen(t testing.TB, o Options) *Store {
 
 // Limits of what is fresh under which everything has to hold.
 var limitsOfFresh = map[string]freshLimits{
-	"fresh for ever":         {bytes: 1 << 30, most: 1 << 30, age: time.Hour},
+	"fresh forever":          {bytes: 1 << 30, most: 1 << 30, age: time.Hour},
 	"merged a topic a time":  {bytes: 0, most: 1 << 30, age: time.Hour, step: 1},
 	"merged at once":         {bytes: 0, most: 1 << 30, age: time.Hour, step: 1 << 30, inline: 100},
 	"merged by commits":      {bytes: 1 << 30, most: 2000, age: time.Hour},

@@ -18,7 +18,7 @@ import (
 func smallDatabase(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "zbus.db")
-	s := mustOpen(t, Options{Path: path, fresh: limitsOfFresh["fresh for ever"]})
+	s := mustOpen(t, Options{Path: path, fresh: limitsOfFresh["fresh forever"]})
 	a, b := addTopic(t, s, "orders"), addTopic(t, s, "clicks")
 	mustCommit(t, s, &storage.CreateGroup{Group: &storage.Group{Topic: a, Name: "billing", Filter: "tag"}},
 		&storage.CreateGroup{Group: &storage.Group{Topic: b, Name: "clicks"}})

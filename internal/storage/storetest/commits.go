@@ -80,7 +80,7 @@ func commitAtomic(h *harness) {
 	}})
 	h.ok(&storage.SaveProgress{Group: g, Epoch: 7, Place: storage.Progress{Cursor: 1, Read: 1}})
 
-	// Around the failed one the others go on, and the ids and offsets with them.
+	// Around the failed one the others pass, and the ids and offsets with them.
 	errs := h.commit(
 		&storage.Append{Topic: topic, Records: records(1)},
 		&storage.Atomic{Ops: append(move(), &storage.Purge{})},

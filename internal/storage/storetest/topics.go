@@ -13,7 +13,7 @@ func topicTests() []test {
 		{"impossible topics are refused", topicInvalid},
 		{"altering a topic sets mask, retention and pause only", topicAlter},
 		{"ops on a topic that is not there find nothing", topicMissing},
-		{"offsets go on after trimming to empty and reopening", topicOffsetsGoOn},
+		{"offsets continue after trimming to empty and reopening", topicOffsetsGoOn},
 		{"a topic can start at any offset and ends at the largest", topicStart},
 		{"times never decrease", topicTimes},
 		{"bytes are exact after appends and trims", topicBytes},

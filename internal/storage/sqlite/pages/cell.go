@@ -169,7 +169,7 @@ func plausible(payload []byte) bool {
 	return n > 0 && head > int64(n) && head <= int64(len(payload)) && head < 1<<10
 }
 
-// chain follows the pages that a row goes on in. whole is false if they end too early.
+// chain follows the pages that a row continues in. whole is false if they end too early.
 func (f *File) chain(start []byte, next Number, size int) (payload []byte, whole bool) {
 	payload = append(make([]byte, 0, min(size, 1<<20)), start...)
 	seen := map[Number]bool{}

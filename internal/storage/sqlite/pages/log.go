@@ -14,7 +14,7 @@ const (
 // frameAt is where a frame begins in the log.
 func (f *File) frameAt(frame int64) int64 { return logHead + (frame-1)*int64(frameHead+f.size) }
 
-// sum is the checksum of the log, which goes on from frame to frame.
+// sum is the checksum of the log, which continues from frame to frame.
 type sum struct{ a, b uint32 }
 
 func (s sum) add(order binary.ByteOrder, data []byte) sum {
@@ -33,7 +33,7 @@ func sumOf(stored []byte) sum {
 // complete.
 //
 // SQLite drops all that is behind damage. Here a frame counts if its own checksum matches,
-// which goes on from the one that the frame before says: so damage costs one frame, or two.
+// which continues from the one that the frame before says: so damage costs one frame, or two.
 func (f *File) readLog() error {
 	in := bufio.NewReaderSize(f.log, 1<<20)
 	head := make([]byte, logHead)

@@ -93,7 +93,7 @@ func (s *Survey) Free() {
 	}
 }
 
-// Orphans are the pages that belong to nothing. Those that rows go on in are among them.
+// Orphans are the pages that belong to nothing. Those that rows continue in are among them.
 func (s *Survey) Orphans() (all []Image) {
 	for n := 1; n < len(s.seen); n++ {
 		if !s.seen[n] {
