@@ -82,7 +82,7 @@ func TestSubscriptionsOfOneClientShareAGroup(t *testing.T) {
 			publish(t, c, "log", 300)
 			counts.all(t, 300)
 			for i, n := range counts.by {
-				if n < 50 {
+				if n < 8 { // its window; how many more depends on how fast its handler is
 					t.Errorf("subscription %d got %d of 300: %v", i, n, counts.by)
 				}
 			}
