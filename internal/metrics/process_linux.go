@@ -17,14 +17,14 @@ const ticks = 100
 func writeProcess(w text) {
 	writeStat(w)
 	if all, err := os.ReadDir("/proc/self/fd"); err == nil {
-		w.single("process_open_fds", gauge, "Number of open file descriptors.", float64(len(all)))
+		w.single("process_open_fds", gauge, "File descriptors that are open.", float64(len(all)))
 	}
 	for _, f := range []struct {
 		name, help string
 		resource   int
 	}{
-		{"process_max_fds", "Maximum number of open file descriptors.", syscall.RLIMIT_NOFILE},
-		{"process_virtual_memory_max_bytes", "Maximum amount of virtual memory available in bytes.", syscall.RLIMIT_AS},
+		{"process_max_fds", "File descriptors that may be open at a time.", syscall.RLIMIT_NOFILE},
+		{"process_virtual_memory_max_bytes", "Address space that the process may have.", syscall.RLIMIT_AS},
 	} {
 		var limit syscall.Rlimit
 		if syscall.Getrlimit(f.resource, &limit) == nil {
@@ -32,8 +32,8 @@ func writeProcess(w text) {
 		}
 	}
 	if in, out, ok := network(); ok {
-		w.single("process_network_receive_bytes_total", counter, "Number of bytes received by the process over the network.", in)
-		w.single("process_network_transmit_bytes_total", counter, "Number of bytes sent by the process over the network.", out)
+		w.single("process_network_receive_bytes_total", counter, "What its network namespace has received.", in)
+		w.single("process_network_transmit_bytes_total", counter, "What its network namespace has sent.", out)
 	}
 }
 
@@ -53,11 +53,11 @@ func writeStat(w text) {
 		return
 	}
 	number := func(i int) float64 { n, _ := strconv.ParseFloat(fields[i], 64); return n }
-	w.single("process_cpu_seconds_total", counter, "Total user and system CPU time spent in seconds.", (number(statUser)+number(statSystem))/ticks)
-	w.single("process_virtual_memory_bytes", gauge, "Virtual memory size in bytes.", number(statVirtual))
-	w.single("process_resident_memory_bytes", gauge, "Resident memory size in bytes.", number(statResident)*float64(os.Getpagesize()))
+	w.single("process_cpu_seconds_total", counter, "Processor time, for the process and for the system on its behalf.", (number(statUser)+number(statSystem))/ticks)
+	w.single("process_virtual_memory_bytes", gauge, "Address space of the process.", number(statVirtual))
+	w.single("process_resident_memory_bytes", gauge, "Memory of the process that is in RAM.", number(statResident)*float64(os.Getpagesize()))
 	if boot, ok := bootTime(); ok {
-		w.single("process_start_time_seconds", gauge, "Start time of the process since unix epoch in seconds.", boot+number(statStart)/ticks)
+		w.single("process_start_time_seconds", gauge, "When the process started, in Unix time.", boot+number(statStart)/ticks)
 	}
 }
 
