@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -36,7 +37,7 @@ type test struct{ pkg, name string }
 // that is no event, such as an error of the go command, is printed as it is.
 func report(r io.Reader, w io.Writer) bool {
 	written := map[test][]string{}
-	var skipped []string
+	skipped := map[string][]string{} // by the reason
 	passed := true
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 64<<20) // a test may write a long line
@@ -67,7 +68,8 @@ func report(r io.Reader, w io.Writer) bool {
 			delete(written, t)
 		case "skip":
 			if e.Test != "" {
-				skipped = append(skipped, fmt.Sprintf("%s %s: %s", e.Package, e.Test, reason(written[t])))
+				why := reason(written[t])
+				skipped[why] = append(skipped[why], e.Test)
 			}
 			delete(written, t)
 		case "pass":
@@ -78,9 +80,8 @@ func report(r io.Reader, w io.Writer) bool {
 		fmt.Fprintln(w, "the output of go test ended:", err)
 		passed = false
 	}
-	slices.Sort(skipped)
-	for _, line := range skipped {
-		fmt.Fprintln(w, "skipped:", line)
+	for _, why := range slices.Sorted(maps.Keys(skipped)) {
+		fmt.Fprintf(w, "skipped: %s: %s\n", why, strings.Join(skipped[why], ", "))
 	}
 	return passed
 }

@@ -28,7 +28,7 @@ func TestReportShowsFailuresAndWhatWasSkipped(t *testing.T) {
 	if report(strings.NewReader(events), &out) {
 		t.Error("a failure passes")
 	}
-	want := "    a_test.go:2: loud\nFAIL\tp\t0.1s\nq/a.go:1:1: no\ngo: a complaint\nskipped: p TestRoot: NOT TESTED: needs root: a mount\n"
+	want := "    a_test.go:2: loud\nFAIL\tp\t0.1s\nq/a.go:1:1: no\ngo: a complaint\nskipped: NOT TESTED: needs root: a mount: TestRoot\n"
 	if out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}
