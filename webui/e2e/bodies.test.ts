@@ -97,6 +97,7 @@ describe.skipIf(!there)('bodies', () => {
 
   it('show what can not be seen, and what turns text around', async () => {
     await look(await publish({ tag: 'eu.de', headers: { note: 'a\u202eb' }, body: 'pay \u202e001\u202c to\u0000 \u200bme' }));
+    await body().getByText(/^pay .*me$/).waitFor(); // the message before stays until this one has come
     expect(await body().textContent()).toBe('pay ⟨202E⟩001⟨202C⟩ to⟨0000⟩ ⟨200B⟩me');
     await page.locator('.headers').getByText('a⟨202E⟩b').waitFor();
     view.clean();
