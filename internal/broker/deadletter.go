@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/rushmore/zbus-go/internal/condition"
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -17,10 +18,11 @@ import (
 // until a name is too long: no message ever comes back to a topic that it died in.
 const deadSuffix = ".dead"
 
-// How dead letters are stored: some in one commit, and again after a failure, later
-// each time.
+// How dead letters are stored: a few in one commit, then a rest for as long as that took,
+// since the acks of other groups wait for the same commits; and again after a failure,
+// later each time.
 const (
-	buryRows     = 256
+	buryRows     = 64
 	buryBytes    = 1 << 20
 	buryPause    = 1000          // milliseconds
 	maxBuryPause = 5 * 60 * 1000 // milliseconds
@@ -128,11 +130,23 @@ func (b *Broker) bury(ctx context.Context, g *Group) {
 		if len(dead) == 0 {
 			return
 		}
+		began := time.Now()
 		err := b.storeLetters(ctx, g, epoch, dead)
 		g.buried(dead, err)
 		if err != nil {
 			return
 		}
+		rest(ctx, time.Since(began))
+	}
+}
+
+// rest waits for some time, or until ctx ends.
+func rest(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 
