@@ -161,12 +161,13 @@ func TestCrashLeavesAMessageOrItsLetter(t *testing.T) {
 	}
 }
 
-// An ack goes with the next commit of letters of its group, if there is one.
+// An ack goes with the next commit of letters of its group, or between two.
 func TestAckDoesNotWaitUntilAllLettersAreStored(t *testing.T) {
+	const batches = 12
 	inBubble(t, Options{}, func(r *rig) {
-		g := r.explicitGroup(3*buryRows+1, 1)
+		g := r.explicitGroup(batches*buryRows+1, 1)
 		r.topic("orders"+deadSuffix, 0, storage.Retention{})
-		for range 3 {
+		for range batches {
 			r.pull(g, buryRows)
 		}
 		time.Sleep(time.Second)
@@ -175,7 +176,7 @@ func TestAckDoesNotWaitUntilAllLettersAreStored(t *testing.T) {
 		time.Sleep((DefaultAckTimeout - 500) * time.Millisecond)
 		before := r.b.Writer().Commits // the first letters are being committed
 		var after int64
-		g.Ack(3*buryRows, acked.Handle(0), func(err error) {
+		g.Ack(batches*buryRows, acked.Handle(0), func(err error) {
 			if after = int64(r.b.Writer().Commits); err != nil {
 				r.Error(err)
 			}
@@ -186,10 +187,10 @@ func TestAckDoesNotWaitUntilAllLettersAreStored(t *testing.T) {
 		close(release)
 		synctest.Wait()
 		time.Sleep(time.Second)
-		if n := after - int64(before); after == 0 || n > 2 {
+		if n := after - int64(before); after == 0 || n > 4 { // others may be committed before it is told
 			r.Errorf("the ack was answered after %d commits", n)
 		}
-		if at := g.Info().Cursor; at != 3*buryRows+1 || g.Counts().Dead != 3*buryRows {
+		if at := g.Info().Cursor; at != batches*buryRows+1 || g.Counts().Dead != batches*buryRows {
 			r.Errorf("the group is at %d, %+v", at, g.Counts())
 		}
 	})
