@@ -104,40 +104,43 @@ func (t *Topic) checkTakesLetters(def *storage.Topic) error {
 	return nil
 }
 
-// bury moves a group's dead messages to the dead-letter topic and settles them, both in
-// one commit: a crash leaves either the message or its letter.
-func (b *Broker) bury(ctx context.Context, g *Group) {
-	for ctx.Err() == nil {
-		g.mu.Lock()
-		now, epoch := b.clock(), g.def.Epoch
-		dead := slices.Clone(g.dead[:min(len(g.dead), buryRows)])
-		if len(dead) > 0 && now < g.burial.due {
-			b.timers.at(g, g.burial.due)
-			g.mu.Unlock()
-			return
-		}
-		over := len(dead) == 0 && g.burial.pause > 0
-		if over {
-			g.burial = burial{}
-		}
-		for _, f := range dead {
-			f.buried = true
-		}
-		g.mu.Unlock()
-		if over {
-			b.opts.Conditions.Clear(deadLetters, g.t.name+"/"+g.name)
-		}
-		if len(dead) == 0 {
-			return
-		}
-		began := time.Now()
-		err := b.storeLetters(ctx, g, epoch, dead)
-		g.buried(dead, err)
-		if err != nil {
-			return
-		}
-		rest(ctx, time.Since(began))
+// bury moves some of a group's dead messages to the dead-letter topic and settles them, both
+// in one commit: a crash leaves either the message or its letter. It reports whether there
+// may be more.
+func (b *Broker) bury(ctx context.Context, g *Group) (more bool) {
+	if ctx.Err() != nil {
+		return false
 	}
+	g.mu.Lock()
+	now, epoch := b.clock(), g.def.Epoch
+	dead := slices.Clone(g.dead[:min(len(g.dead), buryRows)])
+	if len(dead) > 0 && now < g.burial.due {
+		b.timers.at(g, g.burial.due)
+		g.mu.Unlock()
+		return false
+	}
+	over := len(dead) == 0 && g.burial.pause > 0
+	if over {
+		g.burial = burial{}
+	}
+	for _, f := range dead {
+		f.buried = true
+	}
+	g.mu.Unlock()
+	if over {
+		b.opts.Conditions.Clear(deadLetters, g.t.name+"/"+g.name)
+	}
+	if len(dead) == 0 {
+		return false
+	}
+	began := time.Now()
+	err := b.storeLetters(ctx, g, epoch, dead)
+	g.buried(dead, err)
+	if err != nil {
+		return false
+	}
+	rest(ctx, time.Since(began))
+	return true
 }
 
 // rest waits for some time, or until ctx ends.

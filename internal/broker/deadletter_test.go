@@ -161,6 +161,40 @@ func TestCrashLeavesAMessageOrItsLetter(t *testing.T) {
 	}
 }
 
+// A group with many dead messages takes turns with the others.
+func TestGroupsBuryInTurn(t *testing.T) {
+	const messages = 12 * buryRows
+	inBubble(t, Options{}, func(r *rig) {
+		topic := r.topic("orders", 0, storage.Retention{})
+		r.topic("orders"+deadSuffix, 0, storage.Retention{})
+		die := func(name string, n, timeout int64) {
+			r.pull(r.group(GroupSpec{
+				Topic: "orders", Name: name, Mask: ptr[int64](MaskAck), MaxDeliver: ptr[int64](1), AckTimeout: &timeout, Start: Place{At: AtEarliest},
+			}), n)
+		}
+		r.mustPublish(topic, make([]string, messages)...)
+		die("many", messages, 1000)
+		die("one", 1, 2000)
+		release := r.store.HoldSync()
+		time.Sleep(3 * time.Second) // the first letters of many are held, and one waits
+		close(release)
+		time.Sleep(time.Minute)
+		dead, err := r.b.Topic("orders" + deadSuffix)
+		if err != nil || dead.Next() != messages+1 {
+			r.Fatalf("%d letters, %v", dead.Next(), err)
+		}
+		for offset := range dead.Next() {
+			if rec, err := dead.Message(t.Context(), offset); err != nil || strings.Contains(rec.Headers, `"dead-group":"one"`) {
+				if err != nil || offset > 3*buryRows {
+					r.Errorf("the letter of the other group is number %d, %v", offset, err)
+				}
+				return
+			}
+		}
+		r.Error("the other group has no letter")
+	})
+}
+
 // An ack goes with the next commit of letters of its group, or between two.
 func TestAckDoesNotWaitUntilAllLettersAreStored(t *testing.T) {
 	const batches = 12

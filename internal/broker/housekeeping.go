@@ -41,7 +41,9 @@ func (h *housekeeping) run(ctx context.Context) {
 		}
 		for g := range h.take() {
 			h.b.removeIfLeft(g)
-			h.b.bury(ctx, g)
+			if h.b.bury(ctx, g) {
+				h.add(g) // behind the others
+			}
 		}
 	}
 }

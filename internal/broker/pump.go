@@ -89,7 +89,7 @@ func (g *Group) deliver(r *round) {
 	}
 }
 
-// finish has sent what was delivered. Other goroutines can take their turn meanwhile: a system call
+// finish has sent what was delivered. Other goroutines can take their turn then: a system call
 // takes longer than all the rest of a round.
 func (g *Group) finish(r *round) {
 	for _, b := range r.batches {
