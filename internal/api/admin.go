@@ -3,7 +3,10 @@ package api
 import (
 	"cmp"
 	"context"
+	"encoding/json"
+	"fmt"
 	"math"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -106,16 +109,31 @@ func (h *handler) GetStats(_ context.Context, r GetStatsRequestObject) (GetStats
 
 // GetTopicStats gives the rates of topics in the recent past.
 func (h *handler) GetTopicStats(context.Context, GetTopicStatsRequestObject) (GetTopicStatsResponseObject, error) {
-	list, end := h.stats.Lately()
-	answer := TopicStats{Time: end.UTC().Truncate(time.Millisecond), Step: stats.LatelyInterval.Milliseconds(), Topics: make([]TopicPast, len(list))}
-	for i, x := range list {
-		for j, rate := range x.In {
-			x.In[j] = math.Round(rate*100) / 100
-		}
-		answer.Topics[i] = TopicPast{Name: x.Topic.Name(), In: x.In}
+	return pasts{h}, nil
+}
+
+// pasts is the answer with the recent past of all topics, which is never in memory as a whole.
+type pasts struct{ *handler }
+
+// VisitGetTopicStatsResponse writes the answer.
+func (p pasts) VisitGetTopicStatsResponse(w http.ResponseWriter) error {
+	list, mark, taken := p.stats.Lately()
+	head, err := json.Marshal(taken.UTC().Truncate(time.Millisecond))
+	if err != nil {
+		return err
 	}
-	slices.SortFunc(answer.Topics, func(a, b TopicPast) int { return strings.Compare(a.Name, b.Name) })
-	return GetTopicStats200JSONResponse(answer), nil
+	slices.SortFunc(list, func(x, y *broker.Topic) int { return strings.Compare(x.Name(), y.Name()) })
+	return writeList(w, fmt.Sprintf(`{"time":%s,"step":%d,"topics":[`, head, stats.LatelyInterval.Milliseconds()), func(yield func(any) bool) {
+		for _, t := range list {
+			in := p.stats.Past(t, mark)
+			for i, rate := range in {
+				in[i] = math.Round(rate*100) / 100
+			}
+			if len(in) > 0 && !yield(TopicPast{Name: t.Name(), In: in}) {
+				return
+			}
+		}
+	})
 }
 
 // PointOf describes what happened in one interval.

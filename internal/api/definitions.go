@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"net/http"
 	"slices"
 	"strings"
@@ -56,18 +57,32 @@ func (e exported) VisitExportDefinitionsResponse(w http.ResponseWriter) error {
 	if err != nil {
 		return err
 	}
+	return writeList(w, fmt.Sprintf(`{"version":%s,"topics":[`, version), func(yield func(any) bool) {
+		for _, t := range e.broker.Topics() {
+			if !yield(definitionOf(t)) {
+				return
+			}
+		}
+	})
+}
+
+// writeList answers with an object whose last member is a list: head is what stands before
+// the elements, which are encoded one at a time.
+func writeList(w http.ResponseWriter, head string, elements iter.Seq[any]) error {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)
 	out := bufio.NewWriterSize(w, 32<<10)
-	fmt.Fprintf(out, `{"version":%s,"topics":[`, version) // a failed write fails the last one
-	for i, t := range e.broker.Topics() {
-		text, err := json.Marshal(definitionOf(t))
+	_, _ = out.WriteString(head) // a failed write fails the last one
+	first := true
+	for v := range elements {
+		text, err := json.Marshal(v)
 		if err != nil {
 			return err
 		}
-		if i > 0 {
+		if !first {
 			_ = out.WriteByte(',')
 		}
+		first = false
 		if _, err := out.Write(text); err != nil {
 			return nil // the client is gone
 		}

@@ -618,7 +618,7 @@ type CallCounts struct {
 	// Examples: 1204551
 	Total Count `json:"total"`
 
-	// Unavailable Refused, or left by the last provider before anybody got them: they did not run.
+	// Unavailable Refused, or left by the last provider before they were given to one: they did not run.
 	//
 	// Examples: 1204551
 	Unavailable Count `json:"unavailable"`
@@ -801,12 +801,12 @@ type Disk struct {
 
 // DroppedAnswers Answers that went nowhere, since the start of the broker.
 type DroppedAnswers struct {
-	// Foreign From somebody who did not get the call.
+	// Foreign From a client that did not get the call.
 	//
 	// Examples: 1204551
 	Foreign Count `json:"foreign"`
 
-	// Late No such call was pending any more.
+	// Late The call was no longer pending.
 	//
 	// Examples: 1204551
 	Late Count `json:"late"`

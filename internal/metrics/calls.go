@@ -38,7 +38,7 @@ func (h *handler) writeCalls(w text) {
 	}
 	const dropped = "zbus_rpc_dropped_answers_total"
 	d := h.calls.Drops()
-	w.head(dropped, counter, "Answers that went nowhere: late, from somebody who did not get the call (foreign), or to a caller that was gone (orphaned).")
+	w.head(dropped, counter, "Answers that went nowhere: late, from a client that did not get the call (foreign), or to a caller that was gone (orphaned).")
 	w.value(dropped, labels("reason", "foreign"), float64(d.Foreign))
 	w.value(dropped, labels("reason", "late"), float64(d.Late))
 	w.value(dropped, labels("reason", "orphaned"), float64(d.Orphaned))

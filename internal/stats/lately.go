@@ -45,27 +45,32 @@ func (x *topicSeries) mark(n int) {
 	}
 }
 
-// Lately is what came to a topic, in messages a second: oldest first, LatelyInterval
-// apart.
-type Lately struct {
-	Topic *broker.Topic
-	In    []float64
-}
-
-// Lately is what came to the topics to which something came at all, up to some time.
-func (s *Sampler) Lately() (list []Lately, end time.Time) {
+// Lately is the topics to which something came lately, and which rates were the last ones,
+// for Past, and when they were taken.
+func (s *Sampler) Lately() (list []*broker.Topic, mark int, taken time.Time) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	n := min(s.marks, latelyKept)
 	for t, x := range s.topics {
-		if x.past == nil {
-			continue
+		if x.past != nil {
+			list = append(list, t)
 		}
-		in := make([]float64, n)
-		for i := range in {
-			in[i] = float64(x.past.in[(s.marks-n+i)%latelyKept])
-		}
-		list = append(list, Lately{Topic: t, In: in})
 	}
-	return list, s.marked
+	return list, s.marks, s.marked
+}
+
+// Past is what came to a topic up to a mark of Lately, in messages a second: oldest first,
+// LatelyInterval apart. It is empty when that is no longer known.
+func (s *Sampler) Past(t *broker.Topic, mark int) []float64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	x := s.topics[t]
+	n := mark - max(s.marks-latelyKept, 0) // those before are overwritten
+	if x == nil || x.past == nil || n <= 0 {
+		return nil
+	}
+	in := make([]float64, n)
+	for i := range in {
+		in[i] = float64(x.past.in[(mark-n+i)%latelyKept])
+	}
+	return in
 }

@@ -2,6 +2,7 @@ package stats
 
 import (
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -34,34 +35,39 @@ func TestRatesOfTheLastMinutesAreKeptForTopicsToWhichSomethingCame(t *testing.T)
 	for i := range 20 {
 		second(i / 10 * 3) // ten seconds nothing, then three a second
 	}
-	list, end := s.Lately()
-	if len(list) != 1 || list[0].Topic != topics["busy"] {
+	list, mark, end := s.Lately()
+	if len(list) != 1 || list[0] != topics["busy"] {
 		t.Fatalf("%d topics, want the busy one alone", len(list))
 	}
 	if !end.Equal(start.Add(20 * time.Second)) {
 		t.Errorf("the last value is of %s after the start, want 20 s", end.Sub(start))
 	}
 	want := []float64{0, 0, 0, 1.5, 3}
-	if len(list[0].In) != len(want) {
-		t.Fatalf("%v, want %v", list[0].In, want)
-	}
-	for i := range want {
-		if math.Abs(list[0].In[i]-want[i]) > 0.001 {
-			t.Errorf("%v, want %v", list[0].In, want)
+	is := func(mark int, want ...float64) {
+		t.Helper()
+		near := func(x, y float64) bool { return math.Abs(x-y) <= 0.001 }
+		if got := s.Past(topics["busy"], mark); !slices.EqualFunc(got, want, near) {
+			t.Errorf("%v, want %v", got, want)
 		}
 	}
-	// No more than five minutes; then it is forgotten.
-	for range 300 {
+	is(mark, want...)
+	for range 5 {
 		second(0)
 	}
-	list, _ = s.Lately()
-	if len(list) != 1 || len(list[0].In) != latelyKept || list[0].In[0] != 1.5 || list[0].In[1] != 0 {
-		t.Fatalf("%v, want 60 values, the first of five minutes ago", list)
+	is(mark, want...) // an answer that is being written stays as it was begun
+	// No more than five minutes; then it is forgotten.
+	for range 295 {
+		second(0)
 	}
+	list, last, _ := s.Lately()
+	if in := s.Past(topics["busy"], last); len(list) != 1 || len(in) != latelyKept || in[0] != 1.5 || in[1] != 0 {
+		t.Fatalf("%v, want 60 values, the first of five minutes ago", in)
+	}
+	is(mark) // what was then is overwritten
 	for range 10 {
 		second(0)
 	}
-	if list, _ = s.Lately(); len(list) != 0 {
+	if list, _, _ = s.Lately(); len(list) != 0 {
 		t.Errorf("%v is kept, want nothing", list)
 	}
 }
