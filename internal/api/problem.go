@@ -118,11 +118,11 @@ func (h *handler) problem(w http.ResponseWriter, req *http.Request, err error) {
 	if errors.As(err, &method) {
 		w.Header().Set("Allow", strings.Join(withHead(method.allowed, req.URL.Path), ", "))
 	}
-	p.Write(w)
+	WriteProblem(w, p)
 }
 
-// Write answers a request with the problem.
-func (p Problem) Write(w http.ResponseWriter) {
+// WriteProblem answers a request with a problem.
+func WriteProblem(w http.ResponseWriter, p Problem) {
 	body, err := json.Marshal(p)
 	if err != nil {
 		http.Error(w, "Internal error", http.StatusInternalServerError)

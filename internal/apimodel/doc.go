@@ -1,3 +1,3 @@
 // Package apimodel has the values that the HTTP API takes and answers with, generated from
-// openapi.yaml, for its clients: the command line.
+// openapi.yaml, for the server and for the command line.
 package apimodel

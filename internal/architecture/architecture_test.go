@@ -78,7 +78,7 @@ var rules = map[string]rule{
 	"internal/proxy":   {ours: []string{"internal/wire", "zbus"}},
 	"internal/api": {
 		ours: []string{
-			"internal/attention", "internal/broker", "internal/caller", "internal/closest", "internal/condition", "internal/rpc", "internal/origin", "internal/stats", "internal/storage", "internal/wire",
+			"internal/apimodel", "internal/attention", "internal/broker", "internal/caller", "internal/closest", "internal/condition", "internal/rpc", "internal/origin", "internal/stats", "internal/storage", "internal/wire",
 		},
 		modules: []string{"github.com/go-chi/chi/v5", "github.com/oapi-codegen/runtime"},
 		never:   []string{"database/sql"},

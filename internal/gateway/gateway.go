@@ -189,7 +189,7 @@ func (g *gateway) fail(w http.ResponseWriter, req *http.Request, err error) {
 	case problem.Code == "internal" && req.Context().Err() == nil:
 		g.opts.Log.Error("request failed", "method", req.Method, "path", req.URL.Path, "remote", req.RemoteAddr, "err", err)
 	}
-	problem.Write(w)
+	api.WriteProblem(w, problem)
 }
 
 // refusal is an error with a status of HTTP, and a text for whoever sent the request.

@@ -60,5 +60,5 @@ func (t *takenConn) refuse(err error) {
 		}
 		p.Title, p.Status, p.Code, p.Detail = http.StatusText(t.refused), t.refused, "invalid", &text
 	}
-	p.Write(t.ResponseWriter)
+	api.WriteProblem(t.ResponseWriter, p)
 }

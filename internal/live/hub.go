@@ -203,7 +203,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	if err != nil {
 		w.Header().Set("Retry-After", "1")
-		api.ProblemOf(err).Write(w)
+		api.WriteProblem(w, api.ProblemOf(err))
 		return
 	}
 	defer h.leave()

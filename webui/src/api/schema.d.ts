@@ -1031,7 +1031,7 @@ export interface components {
             answered: components["schemas"]["Count"];
             /** @description Of the answered ones, those with a status of 400 or more. */
             failed: components["schemas"]["Count"];
-            /** @description Refused, or left by the last provider before anybody got them: they did not run. */
+            /** @description Refused, or left by the last provider before they were given to one: they did not run. */
             unavailable: components["schemas"]["Count"];
             timeout: components["schemas"]["Count"];
             /** @description Whose provider went away before it answered. */
@@ -1068,9 +1068,9 @@ export interface components {
         };
         /** @description Answers that went nowhere, since the start of the broker. */
         DroppedAnswers: {
-            /** @description No such call was pending any more. */
+            /** @description The call was no longer pending. */
             late: components["schemas"]["Count"];
-            /** @description From somebody who did not get the call. */
+            /** @description From a client that did not get the call. */
             foreign: components["schemas"]["Count"];
             /** @description Whose caller was gone. */
             orphaned: components["schemas"]["Count"];
