@@ -5,7 +5,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/filter"
 )
 
 // The console reads filters by itself while somebody types. One file of vectors
@@ -26,19 +26,19 @@ func TestBrokerReadsFiltersAsTheConsoleDoes(t *testing.T) {
 		t.Fatalf("%d and %d vectors", len(vectors.Matches), len(vectors.Invalid))
 	}
 	for _, v := range vectors.Matches {
-		filter, tag, want := v[0].(string), v[1].(string), v[2].(bool)
-		f, err := broker.ParseFilter(filter)
+		pattern, tag, want := v[0].(string), v[1].(string), v[2].(bool)
+		f, err := filter.Parse(pattern)
 		if err != nil {
-			t.Errorf("filter %q: %v", filter, err)
+			t.Errorf("filter %q: %v", pattern, err)
 			continue
 		}
 		if got := f.Match(tag); got != want {
-			t.Errorf("filter %q, tag %q: %t, want %t", filter, tag, got, want)
+			t.Errorf("filter %q, tag %q: %t, want %t", pattern, tag, got, want)
 		}
 	}
-	for _, filter := range vectors.Invalid {
-		if _, err := broker.ParseFilter(filter); err == nil {
-			t.Errorf("filter %q is taken", filter)
+	for _, pattern := range vectors.Invalid {
+		if _, err := filter.Parse(pattern); err == nil {
+			t.Errorf("filter %q is taken", pattern)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/filter"
 	"github.com/rushmore/zbus-go/internal/storage"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
@@ -21,7 +22,7 @@ const (
 
 // Matcher decides which messages of a log are shown.
 type Matcher struct {
-	Tag, Group  *broker.Filter // nil: any
+	Tag, Group  *filter.Filter // nil: any
 	Text        string         // in body, id or tag; "": any
 	Name, Value string         // of a header; "" for Name: any
 	Valued      bool           // the header has to have Value
@@ -32,7 +33,7 @@ type Matcher struct {
 func NewMatcher(tag, text, header string) (*Matcher, error) {
 	m := &Matcher{Text: text}
 	if tag != "" {
-		f, err := broker.ParseFilter(tag)
+		f, err := filter.Parse(tag)
 		if err != nil {
 			return nil, err
 		}
@@ -158,7 +159,7 @@ func (h *handler) fates(ctx context.Context, t *broker.Topic, m *Matcher, group 
 		if err != nil {
 			return nil, err
 		}
-		if m.Group, err = broker.ParseFilter(g.Info().Filter); err != nil {
+		if m.Group, err = filter.Parse(g.Info().Filter); err != nil {
 			return nil, err
 		}
 		groups = append(groups, g)

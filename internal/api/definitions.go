@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/filter"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -207,8 +208,8 @@ func (im *imports) group(t *broker.Topic, topic string, d GroupDefinition) error
 	if err := broker.CheckName("group", d.Name); err != nil {
 		return err
 	}
-	filter, settle := or(d.Filter, ""), or(d.Settle, "auto")
-	if _, err := broker.ParseFilter(filter); err != nil {
+	pattern, settle := or(d.Filter, ""), or(d.Settle, "auto")
+	if _, err := filter.Parse(pattern); err != nil {
 		return err
 	}
 	timeout, window, most := or(d.AckTimeout, broker.DefaultAckTimeout), or(d.AckWindow, broker.DefaultAckWindow), or(d.MaxDeliver, 0)
@@ -221,11 +222,11 @@ func (im *imports) group(t *broker.Topic, topic string, d GroupDefinition) error
 		return err
 	}
 	want := GroupDefinition{
-		Name: d.Name, Filter: &filter, Settle: &settle, AckTimeout: &timeout, AckWindow: &window, MaxDeliver: &most,
+		Name: d.Name, Filter: &pattern, Settle: &settle, AckTimeout: &timeout, AckWindow: &window, MaxDeliver: &most,
 		Exclusive: &exclusive, Paused: &paused,
 	}
 	spec := broker.GroupSpec{
-		Topic: topic, Name: d.Name, Filter: &filter, Set: set, Clear: clear, AckTimeout: &timeout, AckWindow: &window,
+		Topic: topic, Name: d.Name, Filter: &pattern, Set: set, Clear: clear, AckTimeout: &timeout, AckWindow: &window,
 		MaxDeliver: &most, Actor: actor(im.ctx), Reason: "definitions imported",
 	}
 	apply := func(ctx context.Context) error {

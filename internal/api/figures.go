@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/filter"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -130,7 +131,7 @@ func bucket(ctx context.Context, t *broker.Topic, lo, hi int64) (Bucket, error) 
 
 // match counts what passes a filter in each bucket, or in the beginning of it.
 func match(ctx context.Context, t *broker.Topic, buckets []Bucket, bounds []int64, text string) error {
-	filter, err := broker.ParseFilter(text)
+	wanted, err := filter.Parse(text)
 	if err != nil || len(buckets) == 0 {
 		return err
 	}
@@ -139,7 +140,7 @@ func match(ctx context.Context, t *broker.Topic, buckets []Bucket, bounds []int6
 		matched := int64(0)
 		scan := broker.Scan{From: bounds[i], To: bounds[i+1], Brief: true, Rows: rows}
 		scanned, _, err := t.Scan(ctx, scan, func(r *storage.Record) bool {
-			if !r.Damaged() && filter.Match(r.Tag) {
+			if !r.Damaged() && wanted.Match(r.Tag) {
 				matched++
 			}
 			return true

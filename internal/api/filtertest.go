@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/filter"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -13,7 +14,7 @@ const exampleCount = 10
 
 // trial is a filter that is run over messages next to the current one.
 type trial struct {
-	filter, current *broker.Filter // current: nil when there is none to compare with
+	filter, current *filter.Filter // current: nil when there is none to compare with
 	groups          []*broker.Fates
 
 	matched, unmatched, kept, lost, gained, pendingLost, untagged int64
@@ -60,7 +61,7 @@ func (h *handler) TestFilter(ctx context.Context, r TestFilterRequestObject) (Te
 func newTrial(ctx context.Context, t *broker.Topic, b *FilterTest) (*trial, error) {
 	x := &trial{tags: tagCounts{}, examples: map[string][]int64{}, firstGained: -1}
 	var err error
-	if x.filter, err = broker.ParseFilter(b.Filter); err != nil {
+	if x.filter, err = filter.Parse(b.Filter); err != nil {
 		return nil, err
 	}
 	var groups []*broker.Group
@@ -79,7 +80,7 @@ func newTrial(ctx context.Context, t *broker.Topic, b *FilterTest) (*trial, erro
 	if current == nil {
 		return x, nil
 	}
-	if x.current, err = broker.ParseFilter(*current); err != nil {
+	if x.current, err = filter.Parse(*current); err != nil {
 		return nil, err
 	}
 	if groups == nil {

@@ -34,6 +34,9 @@ var rules = map[string]rule{
 	// What a misspelt word was meant to be, for all that refuse one.
 	"internal/closest": {never: []string{"net", "net/http", "database/sql", "os"}},
 
+	// Patterns for tags and names, for all who hold something against them.
+	"internal/filter": {never: []string{"net", "net/http", "database/sql", "os"}},
+
 	// What is wrong right now, for all who find it and all who show it.
 	"internal/condition": {never: []string{"net", "net/http", "database/sql", "os"}},
 
@@ -54,7 +57,7 @@ var rules = map[string]rule{
 	"migrations":                    {},
 
 	"internal/broker": {
-		ours:  []string{"internal/condition", "internal/storage"},
+		ours:  []string{"internal/condition", "internal/filter", "internal/storage"},
 		never: []string{"net", "net/http", "database/sql", "os"},
 	},
 
@@ -66,7 +69,7 @@ var rules = map[string]rule{
 		never:   []string{"database/sql"},
 	},
 	// Rates are sampled once for all who show them.
-	"internal/stats": {ours: []string{"internal/broker", "internal/storage"}, never: []string{"net", "net/http", "database/sql"}},
+	"internal/stats": {ours: []string{"internal/broker", "internal/filter", "internal/storage"}, never: []string{"net", "net/http", "database/sql"}},
 	"internal/metrics": {
 		ours:  []string{"internal/broker", "internal/condition", "internal/rpc", "internal/stats", "internal/storage"},
 		never: []string{"database/sql"},
@@ -78,7 +81,7 @@ var rules = map[string]rule{
 	"internal/proxy":   {ours: []string{"internal/wire", "zbus"}},
 	"internal/api": {
 		ours: []string{
-			"internal/apimodel", "internal/attention", "internal/broker", "internal/caller", "internal/closest", "internal/condition", "internal/rpc", "internal/origin", "internal/stats", "internal/storage", "internal/wire",
+			"internal/apimodel", "internal/attention", "internal/broker", "internal/caller", "internal/closest", "internal/condition", "internal/filter", "internal/rpc", "internal/origin", "internal/stats", "internal/storage", "internal/wire",
 		},
 		modules: []string{"github.com/go-chi/chi/v5", "github.com/oapi-codegen/runtime"},
 		never:   []string{"database/sql"},

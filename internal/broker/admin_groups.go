@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/rushmore/zbus-go/internal/filter"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -128,7 +129,7 @@ func (spec *GroupSpec) set(def *storage.Group) error {
 	}
 	def.Mask = (def.Mask|paused)&^spec.Clear | spec.Set
 	if spec.Filter != nil {
-		if _, err := ParseFilter(*spec.Filter); err != nil {
+		if _, err := filter.Parse(*spec.Filter); err != nil {
 			return err
 		}
 		def.Filter = *spec.Filter
@@ -176,12 +177,12 @@ func (b *Broker) alterGroup(ctx context.Context, g *Group, spec GroupSpec) error
 	if spec.entry != nil && alter.Entry != nil {
 		*spec.entry = *alter.Entry
 	}
-	filter, err := ParseFilter(def.Filter)
+	compiled, err := filter.Parse(def.Filter)
 	if err != nil {
 		return err
 	}
 	g.mu.Lock()
-	g.filter = filter
+	g.filter = compiled
 	g.def.Filter, g.def.Mask, g.def.Version, g.def.Updated = def.Filter, def.Mask, def.Version, def.Updated
 	g.def.AckTimeout, g.def.AckWindow, g.def.MaxDeliver = def.AckTimeout, def.AckWindow, def.MaxDeliver
 	g.revive()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"unicode/utf8"
 
+	"github.com/rushmore/zbus-go/internal/filter"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -58,6 +59,8 @@ func CodeOf(err error) Code {
 	switch {
 	case errors.As(err, &e):
 		return e.Code
+	case errors.As(err, new(*filter.SyntaxError)):
+		return Invalid
 	case errors.Is(err, storage.ErrUnknown): // it wraps others
 		return Unknown
 	case errors.Is(err, storage.ErrNotFound):
@@ -86,6 +89,9 @@ func TextOf(err error) string {
 	var e *Error
 	if errors.As(err, &e) && e.Code != Internal {
 		return e.Text
+	}
+	if bad := (*filter.SyntaxError)(nil); errors.As(err, &bad) {
+		return bad.Error()
 	}
 	switch CodeOf(err) {
 	case NotFound:

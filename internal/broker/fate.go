@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/rushmore/zbus-go/internal/filter"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -29,7 +30,7 @@ type Fate struct {
 // once and read by one goroutine.
 type Fates struct {
 	group    string
-	filter   *Filter
+	filter   *filter.Filter
 	cursor   int64
 	settled  ranges
 	flying   map[int64]int64 // offset → deliveries
@@ -43,7 +44,7 @@ type consumed struct {
 	lo, hi  int64
 	settled ranges // beyond hi
 	kept    ranges // of all these, what was settled before
-	filter  *Filter
+	filter  *filter.Filter
 }
 
 // historyEntries is how far back the journal is read to tell what was consumed
@@ -81,19 +82,19 @@ func counts(f *flights) map[int64]int64 {
 func (f *Fates) replay(journal []storage.JournalEntry) {
 	at := int64(0) // where the group began, as far as the journal says
 	var kept ranges
-	filter := f.filter
+	then := f.filter
 	if n := len(journal); n > 0 {
-		filter, _ = ParseFilter(journal[n-1].FilterFrom)
+		then, _ = filter.Parse(journal[n-1].FilterFrom)
 	}
 	for _, e := range slices.Backward(journal) {
 		if e.Kind != "create" {
-			f.past = append(f.past, consumed{at, e.From.Cursor, e.From.Settled, kept, filter})
+			f.past = append(f.past, consumed{at, e.From.Cursor, e.From.Settled, kept, then})
 		}
 		if at, kept = e.To, nil; e.FilterFrom != e.FilterTo {
 			kept = e.From.Settled // the group stays where it is
 		}
-		if now, err := ParseFilter(e.FilterTo); err == nil {
-			filter = now
+		if now, err := filter.Parse(e.FilterTo); err == nil {
+			then = now
 		}
 	}
 	f.past = append(f.past, consumed{at, f.cursor, f.settled, kept, f.filter})
@@ -110,18 +111,18 @@ func (f *Fates) Of(r *storage.Record) Fate {
 		fate.Fate, fate.Deliveries = FateReturned, n
 		return fate
 	}
-	filter := f.filter
+	judge := f.filter
 	fate.Fate = FatePending
 	if r.Offset < f.cursor || f.settled.has(r.Offset) {
 		fate.Fate = FateBeforeCursor
 		for _, c := range slices.Backward(f.past) {
 			if (c.lo <= r.Offset && r.Offset < c.hi || c.settled.has(r.Offset)) && !c.kept.has(r.Offset) {
-				fate.Fate, filter = FateSettled, c.filter
+				fate.Fate, judge = FateSettled, c.filter
 				break
 			}
 		}
 	}
-	if pattern, part, ok := filter.Mismatch(r.Tag); ok && !r.Damaged() && fate.Fate != FateBeforeCursor {
+	if pattern, part, ok := judge.Mismatch(r.Tag); ok && !r.Damaged() && fate.Fate != FateBeforeCursor {
 		fate.Fate, fate.Pattern, fate.Part = FateFiltered, pattern, part
 	}
 	return fate

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/rushmore/zbus-go/internal/faultreport"
+	"github.com/rushmore/zbus-go/internal/filter"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -196,7 +197,7 @@ func (f *fates) step(rt *rapid.T) {
 }
 
 // follow notes what became of the messages that are settled since it was called last.
-func (f *fates) follow(moved bool, filter *Filter) {
+func (f *fates) follow(moved bool, filter *filter.Filter) {
 	now := f.g.Info().Progress
 	f.each(func(m *storage.Record) {
 		o := m.Offset

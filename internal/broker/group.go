@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/rushmore/zbus-go/internal/filter"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -29,11 +30,11 @@ type Group struct {
 	alarm atomic.Pointer[alarm] // when timers looks at the group; written under timers.mu
 
 	mu     sync.Mutex
-	def    storage.Group // guarded by mu; its Progress is what was last saved
-	filter *Filter       // guarded by mu; compiled from def.Filter
-	gone   bool          // removed
-	left   bool          // to be removed, unless a session comes first
-	moving bool          // a relocation is being committed; nothing is delivered or saved
+	def    storage.Group  // guarded by mu; its Progress is what was last saved
+	filter *filter.Filter // guarded by mu; compiled from def.Filter
+	gone   bool           // removed
+	left   bool           // to be removed, unless a session comes first
+	moving bool           // a relocation is being committed; nothing is delivered or saved
 
 	cursor  int64  // every offset below is settled
 	next    int64  // offset the pump reads next; cursor ≤ next
@@ -79,9 +80,9 @@ func (g *Group) Counts() GroupCounts {
 }
 
 func newGroup(t *Topic, def storage.Group) (*Group, error) {
-	f, err := ParseFilter(def.Filter)
+	f, err := filter.Parse(def.Filter)
 	if err != nil && t.Refused() != nil {
-		f, err = ParseFilter("")
+		f, err = filter.Parse("")
 	}
 	if err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/rushmore/zbus-go/internal/faultreport"
+	"github.com/rushmore/zbus-go/internal/filter"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -187,11 +188,11 @@ func (m *model) add(name, filter string, mask, most int64) *modelGroup {
 func (m *model) declare(g *modelGroup, change func(*GroupSpec)) {
 	change(&g.spec)
 	g.g = m.rig.group(g.spec)
-	filter, err := ParseFilter(*g.spec.Filter)
+	compiled, err := filter.Parse(*g.spec.Filter)
 	if err != nil {
 		m.Fatal(err)
 	}
-	g.filter = filter
+	g.filter = compiled
 	synctest.Wait()
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/filter"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -97,7 +98,7 @@ type modelGroup struct {
 	g       *Group
 	spec    GroupSpec
 	paused  bool
-	filter  *Filter
+	filter  *filter.Filter
 	fates   map[int64]*fate
 	head    int64 // below: delivered or passed over
 	seen    int64 // below: may have been delivered before the restart

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/filter"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -45,7 +46,7 @@ type Plan struct {
 	Created   int64 // Unix milliseconds, as Expires
 	Expires   int64
 
-	filter *Filter
+	filter *filter.Filter
 	until  int64 // on Broker.clock: when it expires
 	spent  bool  // applied or refused: what is left of it says so to a client that applies it again
 }

@@ -12,6 +12,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/rushmore/zbus-go/internal/filter"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -157,9 +158,9 @@ func (h *past) each(visit func(r *storage.Record)) {
 }
 
 // filterOf is the group's filter.
-func filterOf(t tester, g *Group) *Filter {
+func filterOf(t tester, g *Group) *filter.Filter {
 	t.Helper()
-	f, err := ParseFilter(g.Info().Filter)
+	f, err := filter.Parse(g.Info().Filter)
 	if err != nil {
 		t.Fatal(err)
 	}

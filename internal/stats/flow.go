@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/filter"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -33,7 +34,7 @@ type flows struct {
 // passing is what came to a group since it is looked at, and how many of the newest
 // messages were looked at without one that passes.
 type passing struct {
-	filter    *broker.Filter
+	filter    *filter.Filter
 	count     float64
 	unmatched int64
 	back      int64 // messages below are still to be looked at for that; -1: one passed, or all were
@@ -119,11 +120,11 @@ func (x *flows) filtered(t *broker.Topic, groups []*broker.Group) (list []*passi
 			x.passed[g] = p
 		}
 		if p.filter == nil || p.filter.String() != text {
-			filter, err := broker.ParseFilter(text)
+			compiled, err := filter.Parse(text)
 			if err != nil {
 				continue // the broker has it, so it can be parsed
 			}
-			p.filter, p.unmatched, p.back = filter, 0, t.Next()
+			p.filter, p.unmatched, p.back = compiled, 0, t.Next()
 		}
 		list = append(list, p)
 	}

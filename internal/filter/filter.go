@@ -1,6 +1,10 @@
-package broker
+// Package filter has the patterns that tags and names are held against.
+package filter
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
 // Filter decides by its tag whether a group gets a message. It is compiled once
 // and never changed, so any number of goroutines may use it.
@@ -21,13 +25,18 @@ type Filter struct {
 	exclude [][]string
 }
 
+// SyntaxError says what is wrong with the text of a filter.
+type SyntaxError struct{ text string }
+
+func (e *SyntaxError) Error() string { return e.text }
+
 // maxFilter bounds the text of a filter, in bytes.
 const maxFilter = 1024
 
-// ParseFilter compiles a filter. The empty text lets everything through.
-func ParseFilter(text string) (*Filter, error) {
+// Parse compiles a filter. The empty text lets everything through. An error is a [*SyntaxError].
+func Parse(text string) (*Filter, error) {
 	if len(text) > maxFilter {
-		return nil, errorf(Invalid, "filter has %d bytes: at most %d are allowed", len(text), maxFilter)
+		return nil, &SyntaxError{fmt.Sprintf("filter has %d bytes: at most %d are allowed", len(text), maxFilter)}
 	}
 	f := &Filter{text: text}
 	for pattern := range strings.SplitSeq(text, ";") {
@@ -35,7 +44,7 @@ func ParseFilter(text string) (*Filter, error) {
 		pattern, negated := strings.CutPrefix(pattern, "!")
 		if pattern == "" {
 			if negated {
-				return nil, errorf(Invalid, "filter %q: the pattern after ! is missing", text)
+				return nil, &SyntaxError{fmt.Sprintf("filter %q: the pattern after ! is missing", text)}
 			}
 			continue
 		}
