@@ -32,15 +32,11 @@ func definitionOf(t *broker.Topic) TopicDefinition {
 
 func groupDefinitionOf(g *broker.Group) GroupDefinition {
 	info := g.Info()
-	settle := SettleMode("auto")
-	if info.Mask&broker.MaskAck != 0 {
-		settle = "explicit"
-	}
+	settle := SettleMode(info.Settle.String())
 	timeout, window := g.AckTimeout(), g.AckWindow()
-	exclusive, paused := info.Mask&broker.MaskExclusive != 0, info.Mask&broker.MaskPause != 0
 	return GroupDefinition{
 		Name: info.Name, Filter: &info.Filter, Settle: &settle, AckTimeout: &timeout, AckWindow: &window,
-		MaxDeliver: &info.MaxDeliver, Exclusive: &exclusive, Paused: &paused,
+		MaxDeliver: &info.MaxDeliver, Exclusive: &info.Exclusive, Paused: &info.Paused,
 	}
 }
 
@@ -157,7 +153,7 @@ func partly(made, changes int, err error) error {
 // topic adds what it takes to have a topic and its groups as described.
 func (im *imports) topic(d *TopicDefinition) error {
 	kind := or(d.Kind, "log")
-	mask, err := maskOf(kind)
+	carries, err := parseKind(kind)
 	switch {
 	case err != nil:
 		return invalid("topic %s: %s", broker.Excerpt(d.Name), broker.TextOf(err))
@@ -184,7 +180,7 @@ func (im *imports) topic(d *TopicDefinition) error {
 		now.Groups, now.Name = nil, d.Name
 		im.add("update", t.Name(), now, want, declareTopic(im.broker, spec))
 	} else {
-		t, spec.Mask = nil, &mask
+		t, spec.Kind = nil, carries
 		im.add("create", d.Name, TopicDefinition{}, want, declareTopic(im.broker, spec))
 	}
 	for _, g := range or(d.Groups, nil) {
@@ -217,7 +213,7 @@ func (im *imports) group(t *broker.Topic, topic string, d GroupDefinition) error
 	if err := checkLimits(&timeout, &window, &most); err != nil {
 		return err
 	}
-	set, clear, err := masks(&settle, &exclusive, &paused)
+	way, err := parseSettle(&settle)
 	if err != nil {
 		return err
 	}
@@ -226,7 +222,7 @@ func (im *imports) group(t *broker.Topic, topic string, d GroupDefinition) error
 		Exclusive: &exclusive, Paused: &paused,
 	}
 	spec := broker.GroupSpec{
-		Topic: topic, Name: d.Name, Filter: &pattern, Set: set, Clear: clear, AckTimeout: &timeout, AckWindow: &window,
+		Topic: topic, Name: d.Name, Filter: &pattern, Settle: way, Exclusive: &exclusive, Paused: &paused, AckTimeout: &timeout, AckWindow: &window,
 		MaxDeliver: &most, Actor: actor(im.ctx), Reason: "definitions imported",
 	}
 	apply := func(ctx context.Context) error {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/storage"
 )
 
 // How server-sent events are delivered.
@@ -43,7 +44,7 @@ func (h *handler) StreamEvents(ctx context.Context, r StreamEventsRequestObject)
 		return nil, err
 	}
 	own := r.Params.Group == nil
-	if g.Info().Mask&broker.MaskAck != 0 {
+	if g.Info().Settle == storage.SettleExplicit {
 		return nil, invalid("ConsumeGroup(%s) is explicit: events have no way to ack, use :pull or the WebSocket", g.Name())
 	}
 	e.greeting = ": connected\n\n"
@@ -111,7 +112,8 @@ func EphemeralGroup(ctx context.Context, b *broker.Broker, t *broker.Topic, spec
 		return nil, invalid("Topic(%s) is for calls: only a provider that speaks the native protocol can answer them", t.Name())
 	}
 	spec.Topic, spec.Name, spec.New = t.Name(), broker.Ephemeral+newID(), true
-	spec.Set |= broker.MaskDeleteOnExit | broker.MaskExclusive
+	yes := true
+	spec.Ephemeral, spec.Exclusive = &yes, &yes
 	g, _, err := b.DeclareGroup(context.WithoutCancel(ctx), spec)
 	return g, err
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/stats"
+	"github.com/rushmore/zbus-go/internal/storage"
 )
 
 // groupOf describes a group.
@@ -23,18 +24,13 @@ func GroupOf(ctx context.Context, g *broker.Group, rate float64, flow stats.Flow
 	info := g.Info()
 	lag, exact := g.Lag(lagBudget)
 	d := Group{
-		Topic: g.Topic().Name(), Name: info.Name, Filter: info.Filter, Settle: "auto",
-		Paused:    info.Mask&broker.MaskPause != 0,
-		Exclusive: info.Mask&broker.MaskExclusive != 0,
-		Ephemeral: info.Mask&broker.MaskDeleteOnExit != 0,
-		Cursor:    count(info.Cursor), Lag: count(lag), LagExact: exact,
+		Topic: g.Topic().Name(), Name: info.Name, Filter: info.Filter, Settle: SettleMode(info.Settle.String()),
+		Paused: info.Paused, Exclusive: info.Exclusive, Ephemeral: info.Ephemeral,
+		Cursor: count(info.Cursor), Lag: count(lag), LagExact: exact,
 		InFlight: count(info.InFlight), Returned: count(info.Returned), Consumers: info.Consumers,
 		AckTimeout: g.AckTimeout(), AckWindow: g.AckWindow(), MaxDeliver: info.MaxDeliver,
 		Version: g.Version(), Rate: rate, In: flow.In, Out: flow.Out,
 		Created: at(info.Created), Updated: at(info.Updated), Creator: info.Creator,
-	}
-	if info.Mask&broker.MaskAck != 0 {
-		d.Settle = "explicit"
 	}
 	if dead := info.DeadLetters; dead.Waiting > 0 {
 		d.DeadLetters = &DeadLetters{Waiting: count(dead.Waiting)}
@@ -75,27 +71,16 @@ func Drain(lag int64, flow stats.Flow) *int64 {
 	return &ms
 }
 
-// masks are the bits that a request sets and clears.
-func masks(settle *SettleMode, exclusive, paused *bool) (set, clear int64, err error) {
-	bit := func(on *bool, mask int64) {
-		switch {
-		case on == nil:
-		case *on:
-			set |= mask
-		default:
-			clear |= mask
-		}
+// parseSettle is the way to settle that a request names; nil is none.
+func parseSettle(text *SettleMode) (*storage.Settle, error) {
+	if text == nil {
+		return nil, nil
 	}
-	if settle != nil {
-		if *settle != "auto" && *settle != "explicit" {
-			return 0, 0, invalid("settle %q: must be auto or explicit", broker.Excerpt(string(*settle)))
-		}
-		explicit := *settle == "explicit"
-		bit(&explicit, broker.MaskAck)
+	settle, ok := storage.ParseSettle(string(*text))
+	if !ok {
+		return nil, invalid("settle %q: must be auto or explicit", broker.Excerpt(string(*text)))
 	}
-	bit(exclusive, broker.MaskExclusive)
-	bit(paused, broker.MaskPause)
-	return set, clear, nil
+	return &settle, nil
 }
 
 func (h *handler) ListGroups(ctx context.Context, r ListGroupsRequestObject) (ListGroupsResponseObject, error) {
@@ -126,10 +111,10 @@ func (h *handler) CreateGroup(ctx context.Context, r CreateGroupRequestObject) (
 	}
 	spec := broker.GroupSpec{
 		Topic: r.Topic, Name: b.Name, Filter: b.Filter, AckTimeout: b.AckTimeout, AckWindow: b.AckWindow,
-		MaxDeliver: b.MaxDeliver, New: true, Actor: actor(ctx),
+		MaxDeliver: b.MaxDeliver, Exclusive: b.Exclusive, Paused: b.Paused, New: true, Actor: actor(ctx),
 	}
 	var err error
-	if spec.Set, spec.Clear, err = masks(b.Settle, b.Exclusive, b.Paused); err != nil {
+	if spec.Settle, err = parseSettle(b.Settle); err != nil {
 		return nil, err
 	}
 	if err := checkLimits(b.AckTimeout, b.AckWindow, b.MaxDeliver); err != nil {
@@ -184,7 +169,7 @@ func (h *handler) UpdateGroup(ctx context.Context, r UpdateGroupRequestObject) (
 	b := r.Body
 	spec := broker.GroupSpec{
 		Topic: g.Topic().Name(), Name: g.Name(), Filter: b.Filter, AckTimeout: b.AckTimeout, AckWindow: b.AckWindow,
-		MaxDeliver: b.MaxDeliver, Actor: actor(ctx),
+		MaxDeliver: b.MaxDeliver, Exclusive: b.Exclusive, Paused: b.Paused, Actor: actor(ctx),
 	}
 	if spec.Version, err = ifMatch(r.Params.IfMatch, g.Version()); err != nil {
 		return nil, err
@@ -192,7 +177,7 @@ func (h *handler) UpdateGroup(ctx context.Context, r UpdateGroupRequestObject) (
 	if spec.Reason, err = reasonOf(b.Reason); err != nil {
 		return nil, err
 	}
-	if spec.Set, spec.Clear, err = masks(b.Settle, b.Exclusive, b.Paused); err != nil {
+	if spec.Settle, err = parseSettle(b.Settle); err != nil {
 		return nil, err
 	}
 	if err := checkLimits(b.AckTimeout, b.AckWindow, b.MaxDeliver); err != nil {

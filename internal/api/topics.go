@@ -16,32 +16,16 @@ const (
 	listLag = 512    // in lists
 )
 
-// KindOf names what a topic's mask says.
-func KindOf(t *broker.Topic) TopicKind {
-	switch {
-	case t.Proxies():
-		return "proxy"
-	case t.Calls():
-		return "rpc"
-	case t.Memory():
-		return "memory"
-	}
-	return "log"
-}
+// KindOf names what a topic carries.
+func KindOf(t *broker.Topic) TopicKind { return TopicKind(t.Kind().String()) }
 
-// maskOf is the mask of a new topic of a kind.
-func maskOf(kind TopicKind) (int64, error) {
-	switch kind {
-	case "log":
-		return 0, nil
-	case "memory":
-		return broker.MaskMemory, nil
-	case "rpc":
-		return broker.MaskRPC, nil
-	case "proxy":
-		return broker.MaskProxy, nil
+// parseKind is the kind of a new topic.
+func parseKind(text TopicKind) (storage.Kind, error) {
+	kind, ok := storage.ParseKind(string(text))
+	if !ok {
+		return 0, invalid("kind %q: must be log, memory, rpc or proxy", broker.Excerpt(string(text)))
 	}
-	return 0, invalid("kind %q: must be log, memory, rpc or proxy", broker.Excerpt(string(kind)))
+	return kind, nil
 }
 
 // topicOf describes a topic.
@@ -146,7 +130,7 @@ func contains(name string, part *string) bool {
 
 func (h *handler) ListTopics(ctx context.Context, r ListTopicsRequestObject) (ListTopicsResponseObject, error) {
 	if k := r.Params.Kind; k != nil {
-		if _, err := maskOf(*k); err != nil {
+		if _, err := parseKind(*k); err != nil {
 			return nil, err
 		}
 	}
@@ -172,7 +156,7 @@ func (h *handler) CreateTopic(ctx context.Context, r CreateTopicRequestObject) (
 	if strings.HasPrefix(r.Body.Name, broker.Ephemeral) {
 		return nil, invalid("topic name %q: must not begin with %s", broker.Excerpt(r.Body.Name), broker.Ephemeral)
 	}
-	mask, err := maskOf(or(r.Body.Kind, "log"))
+	kind, err := parseKind(or(r.Body.Kind, "log"))
 	if err != nil {
 		return nil, err
 	}
@@ -181,7 +165,7 @@ func (h *handler) CreateTopic(ctx context.Context, r CreateTopicRequestObject) (
 		return nil, err
 	}
 	t, _, err := h.broker.DeclareTopic(context.WithoutCancel(ctx), broker.TopicSpec{
-		Name: r.Body.Name, Mask: &mask, Retention: retention, New: true, Actor: actor(ctx),
+		Name: r.Body.Name, Kind: kind, Retention: retention, New: true, Actor: actor(ctx),
 	})
 	if err != nil {
 		return nil, err

@@ -17,7 +17,7 @@ type onceItem struct {
 }
 
 // Recalled reports whether [Topic.Recall] has nothing to do.
-func (t *Topic) Recalled() bool { return t.memory || t.recalled.Load() }
+func (t *Topic) Recalled() bool { return t.Memory() || t.recalled.Load() }
 
 // Recall reads the ids that an earlier process was given. It is needed once before
 // [Publishing.AddOnce], and takes as long as reading what came within the window.

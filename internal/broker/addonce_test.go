@@ -57,7 +57,7 @@ func TestNativeMessageThatAsksForItIsStoredOnce(t *testing.T) {
 		r.publish(topic, native("a")) // not asked for
 		other := r.topic("other", 0, storage.Retention{})
 		r.addsOnce(other, []string{"a"}, 0)
-		memory := r.topic("memory", MaskMemory, storage.Retention{})
+		memory := r.topic("memory", storage.KindMemory, storage.Retention{})
 		first := memory.Next()
 		r.addsOnce(memory, []string{"a", "a"}, first, -1-first)
 

@@ -13,14 +13,16 @@ import (
 // TopicSpec says what a topic should be. A nil field leaves an existing topic's
 // value alone and means the default for a new one.
 type TopicSpec struct {
-	Name      string
-	Mask      *int64
-	Retention Limits
-	Paused    *bool
-	New       bool   // an existing topic is refused with Exists
-	Version   string // unless "", an existing topic must have this one, see [Topic.Version]
-	Actor     string // for the audit trail; the creator of a new topic
-	letters   bool   // a topic of dead letters, which the broker itself needs
+	Name       string
+	Kind       storage.Kind // of a new topic; that of an existing one stays
+	Replies    *bool        // of a topic that carries messages
+	LegacyMask *int64
+	Retention  Limits
+	Paused     *bool
+	New        bool   // an existing topic is refused with Exists
+	Version    string // unless "", an existing topic must have this one, see [Topic.Version]
+	Actor      string // for the audit trail; the creator of a new topic
+	letters    bool   // a topic of dead letters, which the broker itself needs
 }
 
 // Limits say what the retention of a topic should be. What is nil stays as it is, and is
@@ -82,14 +84,8 @@ func (b *Broker) DeclareTopic(ctx context.Context, spec TopicSpec) (*Topic, bool
 	}
 	now := b.now()
 	def := storage.Topic{Name: spec.Name, Creator: spec.Actor, Created: now, Updated: now}
-	if spec.Mask != nil {
-		def.Mask = *spec.Mask
-	}
-	def.Memory = def.Mask&(MaskMemory|MaskRPC|MaskProxy) != 0
-	def.Retention = spec.Retention.Of(def.Retention)
-	if spec.Paused != nil {
-		def.Paused = *spec.Paused
-	}
+	def.Kind = spec.Kind
+	spec.set(&def)
 	if base := b.diesInto(spec.Name); base != nil {
 		base.changes.Lock() // until the topic exists, none of its groups begins to need it
 		defer base.changes.Unlock()
@@ -112,22 +108,29 @@ func (b *Broker) DeclareTopic(ctx context.Context, spec TopicSpec) (*Topic, bool
 	return t, true, nil
 }
 
-// alterTopic changes what the spec names. Where the messages of an existing
-// topic live (memory or disk) does not change with its mask.
+// set applies the spec to a definition, but for the kind.
+func (spec *TopicSpec) set(def *storage.Topic) {
+	if spec.Replies != nil && !def.Kind.Calls() {
+		def.Replies = *spec.Replies
+	}
+	if spec.LegacyMask != nil {
+		def.LegacyMask = *spec.LegacyMask
+	}
+	def.Retention = spec.Retention.Of(def.Retention)
+	if spec.Paused != nil {
+		def.Paused = *spec.Paused
+	}
+}
+
+// alterTopic changes what the spec names.
 func (b *Broker) alterTopic(ctx context.Context, t *Topic, spec TopicSpec) error {
 	def := t.Definition()
 	if err := t.expect(spec.Version); err != nil {
 		return err
 	}
 	old := def
-	if spec.Mask != nil {
-		def.Mask = *spec.Mask
-	}
-	def.Retention = spec.Retention.Of(def.Retention)
-	if spec.Paused != nil {
-		def.Paused = *spec.Paused
-	}
-	if def.Mask == old.Mask && def.Retention == old.Retention && def.Paused == old.Paused {
+	spec.set(&def)
+	if def == old {
 		return nil
 	}
 	if err := t.Refused(); err != nil {
@@ -135,16 +138,19 @@ func (b *Broker) alterTopic(ctx context.Context, t *Topic, spec TopicSpec) error
 	}
 	def.Updated = b.now()
 	err := b.commit(ctx, &storage.Atomic{Ops: []storage.Op{
-		&storage.AlterTopic{Topic: t.id, Mask: def.Mask, Retention: def.Retention, Paused: def.Paused, Updated: def.Updated},
+		&storage.AlterTopic{
+			Topic: t.id, Replies: def.Replies, LegacyMask: def.LegacyMask, Retention: def.Retention, Paused: def.Paused, Updated: def.Updated,
+		},
 		b.audit(spec.Actor, topicAction(old.Paused, def.Paused), t.name, topicChanges(&old, &def)),
 	}})
 	if err != nil {
 		return err
 	}
 	t.mu.Lock()
-	t.def.Mask, t.def.Retention, t.def.Paused, t.def.Updated = def.Mask, def.Retention, def.Paused, def.Updated
+	t.def.Replies, t.def.LegacyMask = def.Replies, def.LegacyMask
+	t.def.Retention, t.def.Paused, t.def.Updated = def.Retention, def.Paused, def.Updated
 	t.mu.Unlock()
-	t.bits.Store(def.Mask)
+	t.replies.Store(def.Replies)
 	t.paused.Store(def.Paused)
 	t.wake()
 	b.opts.Changed()
@@ -162,12 +168,11 @@ func topicAction(was, is bool) string {
 	return "topic.alter"
 }
 
-// Version changes with what can be changed about the topic: mask, retention and
-// pause.
+// Version changes with what can be changed about the topic.
 func (t *Topic) Version() string {
 	def := t.Definition()
 	h := fnv.New64a()
-	fmt.Fprint(h, def.ID, def.Mask, def.Retention, def.Paused)
+	fmt.Fprint(h, def.ID, def.Replies, def.Retention, def.Paused)
 	return strconv.FormatUint(h.Sum64(), 36)
 }
 
@@ -199,7 +204,7 @@ func (b *Broker) RemoveTopic(_ context.Context, name, version, actor string) err
 		if err != nil {
 			return
 		}
-		if b.forget(t); !t.memory {
+		if b.forget(t); !t.Memory() {
 			b.tails.forget(t)
 		}
 	})
@@ -209,7 +214,7 @@ func (b *Broker) RemoveTopic(_ context.Context, name, version, actor string) err
 	for _, g := range t.Groups() {
 		g.end()
 	}
-	if t.memory {
+	if t.Memory() {
 		t.mu.Lock()
 		t.forget(t.next.Load())
 		t.mu.Unlock()
@@ -237,7 +242,7 @@ func (b *Broker) EmptyTopic(ctx context.Context, name, version, actor string) er
 		return err
 	}
 	note := b.audit(actor, "topic.empty", t.name, t.extent())
-	if !t.memory {
+	if !t.Memory() {
 		err = t.trimAll(context.WithoutCancel(ctx), note)
 	} else if err = b.commit(ctx, note); err == nil {
 		t.mu.Lock()

@@ -16,8 +16,11 @@ import (
 type GroupSpec struct {
 	Topic, Name string
 	Filter      *string
-	Mask        *int64 // what is paused stays so, whatever it says: Clear resumes it
-	Set, Clear  int64  // bits of the mask, after Mask
+	Settle      *storage.Settle
+	Exclusive   *bool
+	Paused      *bool
+	Ephemeral   *bool
+	LegacyMask  *int64
 	AckTimeout  *int64 // milliseconds
 	AckWindow   *int64
 	MaxDeliver  *int64
@@ -75,7 +78,7 @@ func (b *Broker) DeclareGroup(ctx context.Context, spec GroupSpec) (*Group, bool
 	if unplaced != nil {
 		return nil, false, unplaced
 	}
-	if !t.memory { // places in a memory topic mean nothing to the next process
+	if !t.Memory() { // places in a memory topic mean nothing to the next process
 		def.Progress = storage.Progress{Cursor: start, Read: start}
 	}
 	if err := b.addGroup(); err != nil {
@@ -95,7 +98,7 @@ func (b *Broker) DeclareGroup(ctx context.Context, spec GroupSpec) (*Group, bool
 		b.groups.Add(-1)
 		return nil, false, err
 	}
-	if t.memory {
+	if t.Memory() {
 		g.place(storage.Progress{Cursor: start, Read: start})
 	}
 	t.mu.Lock()
@@ -107,14 +110,12 @@ func (b *Broker) DeclareGroup(ctx context.Context, spec GroupSpec) (*Group, bool
 
 // set applies the spec to a definition, after checking it.
 func (spec *GroupSpec) set(def *storage.Group) error {
-	paused := def.Mask & MaskPause
 	for _, f := range []struct {
 		name     string
 		from     *int64
 		to       *int64
 		min, max int64
 	}{
-		{"group_mask", spec.Mask, &def.Mask, 0, 1<<31 - 1},
 		{"group_ack_timeout", spec.AckTimeout, &def.AckTimeout, 0, 24 * 3600 * 1000},
 		{"group_ack_window", spec.AckWindow, &def.AckWindow, 0, maxAckWindow},
 		{"max_deliver", spec.MaxDeliver, &def.MaxDeliver, 0, 1 << 20},
@@ -127,7 +128,19 @@ func (spec *GroupSpec) set(def *storage.Group) error {
 		}
 		*f.to = *f.from
 	}
-	def.Mask = (def.Mask|paused)&^spec.Clear | spec.Set
+	if spec.Settle != nil {
+		def.Settle = *spec.Settle
+	}
+	if spec.LegacyMask != nil {
+		def.LegacyMask = *spec.LegacyMask
+	}
+	for _, f := range []struct{ from, to *bool }{
+		{spec.Exclusive, &def.Exclusive}, {spec.Paused, &def.Paused}, {spec.Ephemeral, &def.Ephemeral},
+	} {
+		if f.from != nil {
+			*f.to = *f.from
+		}
+	}
 	if spec.Filter != nil {
 		if _, err := filter.Parse(*spec.Filter); err != nil {
 			return err
@@ -150,8 +163,7 @@ func (b *Broker) alterGroup(ctx context.Context, g *Group, spec GroupSpec) error
 	if err := spec.set(&def); err != nil {
 		return err
 	}
-	if def.Filter == old.Filter && def.Mask == old.Mask && def.AckTimeout == old.AckTimeout &&
-		def.AckWindow == old.AckWindow && def.MaxDeliver == old.MaxDeliver {
+	if sameDefinition(&def, &old) {
 		return nil
 	}
 	if !dies(g.t, &old) {
@@ -183,7 +195,8 @@ func (b *Broker) alterGroup(ctx context.Context, g *Group, spec GroupSpec) error
 	}
 	g.mu.Lock()
 	g.filter = compiled
-	g.def.Filter, g.def.Mask, g.def.Version, g.def.Updated = def.Filter, def.Mask, def.Version, def.Updated
+	g.def.Filter, g.def.Version, g.def.Updated = def.Filter, def.Version, def.Updated
+	g.def.Settle, g.def.Exclusive, g.def.Paused, g.def.Ephemeral, g.def.LegacyMask = def.Settle, def.Exclusive, def.Paused, def.Ephemeral, def.LegacyMask
 	g.def.AckTimeout, g.def.AckWindow, g.def.MaxDeliver = def.AckTimeout, def.AckWindow, def.MaxDeliver
 	g.revive()
 	g.burial.due = 0 // what was wrong may be mended
@@ -192,6 +205,13 @@ func (b *Broker) alterGroup(ctx context.Context, g *Group, spec GroupSpec) error
 	b.housekeeping.add(g)
 	b.opts.Changed()
 	return nil
+}
+
+// sameDefinition reports whether a change of a group changes nothing.
+func sameDefinition(x, y *storage.Group) bool {
+	return x.Filter == y.Filter && x.Settle == y.Settle && x.Exclusive == y.Exclusive && x.Paused == y.Paused &&
+		x.Ephemeral == y.Ephemeral && x.LegacyMask == y.LegacyMask &&
+		x.AckTimeout == y.AckTimeout && x.AckWindow == y.AckWindow && x.MaxDeliver == y.MaxDeliver
 }
 
 // Version changes with the group's definition and with every relocation. No other

@@ -78,8 +78,8 @@ func TestPauseOfATopicOutlivesTheProcess(t *testing.T) {
 func TestEphemeralGroupsOfAnEarlierProcessAreRemoved(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
 		r.topic("orders", 0, storage.Retention{})
-		for name, mask := range map[string]int64{"~gone": MaskDeleteOnExit, "~kept": 0, "named": MaskDeleteOnExit} {
-			r.group(GroupSpec{Topic: "orders", Name: name, Mask: &mask})
+		for name, ephemeral := range map[string]bool{"~gone": true, "~kept": false, "named": true} {
+			r.group(GroupSpec{Topic: "orders", Name: name, Ephemeral: &ephemeral})
 		}
 		names := func() (list []string) {
 			topic, err := r.b.Topic("orders")
@@ -97,7 +97,7 @@ func TestEphemeralGroupsOfAnEarlierProcessAreRemoved(t *testing.T) {
 			r.Errorf("while their process lives the groups are %q", list)
 		}
 		r.crash()
-		r.group(GroupSpec{Topic: "orders", Name: "~new", Mask: ptr[int64](MaskDeleteOnExit)})
+		r.group(GroupSpec{Topic: "orders", Name: "~new", Ephemeral: ptr(true)})
 		r.b.removeLeftovers(context.Background()) // its consumer may not be there yet
 		time.Sleep(time.Second)
 		if list := names(); !slices.Equal(list, []string{"named", "~kept", "~new"}) {
@@ -115,7 +115,7 @@ func TestChangeOfATopicThatWasSeenOtherwiseIsRefused(t *testing.T) {
 		}
 		seen := []string{topic.Version()}
 		for _, spec := range []TopicSpec{
-			{Paused: ptr(true)}, {Mask: ptr[int64](1 << 20)}, {Retention: Limits{MaxCount: ptr[int64](7)}}, {Retention: Limits{MaxBytes: ptr[int64](7)}},
+			{Paused: ptr(true)}, {Replies: ptr(true)}, {Retention: Limits{MaxCount: ptr[int64](7)}}, {Retention: Limits{MaxBytes: ptr[int64](7)}},
 		} {
 			spec.Name, spec.Version = "orders", topic.Version()
 			if _, _, err := r.b.DeclareTopic(ctx, spec); err != nil {
@@ -165,8 +165,8 @@ func TestChangeOfAGroupThatWasSeenOtherwiseIsRefused(t *testing.T) {
 		for i, err := range []func() error{
 			func() error { return change(GroupSpec{Filter: ptr("a")}) },
 			move,
-			func() error { return change(GroupSpec{Set: MaskPause}) },
-			func() error { return change(GroupSpec{Clear: MaskPause | MaskAck}) },
+			func() error { return change(GroupSpec{Paused: ptr(true)}) },
+			func() error { return change(GroupSpec{Paused: ptr(false), Settle: ptr(storage.SettleAuto)}) },
 			move, // to where it is
 			func() error { return change(GroupSpec{MaxDeliver: ptr[int64](9)}) },
 		} {
@@ -175,8 +175,8 @@ func TestChangeOfAGroupThatWasSeenOtherwiseIsRefused(t *testing.T) {
 			}
 			seen = append(seen, g.Version())
 		}
-		if mask := g.Info().Mask; mask != 0 {
-			r.Errorf("the mask is %d, all is cleared", mask)
+		if info := g.Info(); info.Paused || info.Settle != storage.SettleAuto {
+			r.Errorf("all is taken back, and the group is %+v", info)
 		}
 		r.subscribe(g, "c").take(3) // does not count as a change
 		r.crash()
@@ -209,19 +209,19 @@ func (r *rig) onlyNewest(g *Group, seen []string) {
 func TestDeclarationChangesOnlyWhatItNames(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
 		topic := r.topic("orders", 0, storage.Retention{MaxAge: 1000, MaxCount: 7})
-		spec := GroupSpec{Topic: "orders", Name: "g", Mask: ptr[int64](MaskAck), MaxDeliver: ptr[int64](3)}
+		spec := GroupSpec{Topic: "orders", Name: "g", Settle: ptr(storage.SettleExplicit), MaxDeliver: ptr[int64](3)}
 		g := r.group(spec)
-		r.group(GroupSpec{Topic: "orders", Name: "g", Set: MaskPause})
+		r.group(GroupSpec{Topic: "orders", Name: "g", Paused: ptr(true)})
 		r.group(spec)
-		r.group(GroupSpec{Topic: "orders", Name: "g", Mask: ptr[int64](0)})
-		if mask := g.Info().Mask; mask != MaskPause {
-			r.Errorf("the mask of a paused group that was declared anew is %d, want %d", mask, MaskPause)
+		r.group(GroupSpec{Topic: "orders", Name: "g", Settle: ptr(storage.SettleAuto)})
+		if info := g.Info(); !info.Paused || info.Settle != storage.SettleAuto {
+			r.Errorf("a paused group that was declared anew is %+v", info)
 		}
 		if n := g.Info().MaxDeliver; n != 3 {
 			r.Errorf("a declaration without a limit of deliveries made it %d", n)
 		}
-		r.group(GroupSpec{Topic: "orders", Name: "g", Clear: MaskPause, MaxDeliver: ptr[int64](0)})
-		if info := g.Info(); info.Mask != 0 || info.MaxDeliver != 0 {
+		r.group(GroupSpec{Topic: "orders", Name: "g", Paused: ptr(false), MaxDeliver: ptr[int64](0)})
+		if info := g.Info(); info.Paused || info.MaxDeliver != 0 {
 			r.Errorf("resumed and without a limit, the group is %+v", info)
 		}
 		for _, step := range []struct {

@@ -38,7 +38,8 @@ func (c *changes) String() string { return strings.Join(*c, ", ") }
 // topicChanges are the differences of two definitions of a topic.
 func topicChanges(old, def *storage.Topic) string {
 	var c changes
-	c.add("mask", old.Mask, def.Mask)
+	c.add("replies", old.Replies, def.Replies)
+	c.add("mask", old.LegacyMask, def.LegacyMask)
 	c.add("max age", fmt.Sprint(old.Retention.MaxAge, " ms"), fmt.Sprint(def.Retention.MaxAge, " ms"))
 	c.add("max count", old.Retention.MaxCount, def.Retention.MaxCount)
 	c.add("max bytes", old.Retention.MaxBytes, def.Retention.MaxBytes)
@@ -49,7 +50,11 @@ func topicChanges(old, def *storage.Topic) string {
 func groupChanges(old, def *storage.Group) string {
 	var c changes
 	c.add("filter", fmt.Sprintf("%q", old.Filter), fmt.Sprintf("%q", def.Filter))
-	c.add("mask", old.Mask, def.Mask)
+	c.add("settle", old.Settle, def.Settle)
+	c.add("exclusive", old.Exclusive, def.Exclusive)
+	c.add("paused", old.Paused, def.Paused)
+	c.add("ephemeral", old.Ephemeral, def.Ephemeral)
+	c.add("mask", old.LegacyMask, def.LegacyMask)
 	c.add("ack timeout", fmt.Sprint(old.AckTimeout, " ms"), fmt.Sprint(def.AckTimeout, " ms"))
 	c.add("ack window", old.AckWindow, def.AckWindow)
 	c.add("max deliver", old.MaxDeliver, def.MaxDeliver)

@@ -62,7 +62,7 @@ func benchBroker(b testing.TB, durability sqlite.Durability) (broker *Broker, st
 	}
 }
 
-func benchmarkGroups(b *testing.B, groups int, mask int64) {
+func benchmarkGroups(b *testing.B, groups int, settle storage.Settle) {
 	broker, stop := benchBroker(b, sqlite.Relaxed)
 	topic, _, err := broker.DeclareTopic(context.Background(), TopicSpec{Name: "t"})
 	if err != nil {
@@ -71,13 +71,13 @@ func benchmarkGroups(b *testing.B, groups int, mask int64) {
 	var left atomic.Int64
 	done := make(chan struct{}, 1)
 	for i := range groups {
-		g, _, err := broker.DeclareGroup(context.Background(), GroupSpec{Topic: "t", Name: fmt.Sprint("g", i), Mask: &mask})
+		g, _, err := broker.DeclareGroup(context.Background(), GroupSpec{Topic: "t", Name: fmt.Sprint("g", i), Settle: &settle})
 		if err != nil {
 			b.Fatal(err)
 		}
 		c := &taker{left: &left, done: done}
 		var sink Sink = c
-		if mask&MaskAck != 0 {
+		if settle == storage.SettleExplicit {
 			sink = &acker{c, g}
 		}
 		if c.sub, err = g.Subscribe(sink); err != nil {
@@ -130,6 +130,6 @@ func (c *acker) Deliver(b *Batch) {
 // group has had the acks of its messages answered.
 func BenchmarkAck(b *testing.B) {
 	for _, groups := range []int{1, 10} {
-		b.Run(fmt.Sprintf("groups=%d", groups), func(b *testing.B) { benchmarkGroups(b, groups, MaskAck) })
+		b.Run(fmt.Sprintf("groups=%d", groups), func(b *testing.B) { benchmarkGroups(b, groups, storage.SettleExplicit) })
 	}
 }

@@ -62,7 +62,7 @@ func got(all []*consumer) []int {
 // keep nothing else waiting.
 func TestCallsWaitForTheFirstProviderOfANewTopic(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
-		topic := r.topic("calc", MaskRPC, storage.Retention{})
+		topic := r.topic("calc", storage.KindRPC, storage.Retention{})
 		g := r.group(GroupSpec{Topic: "calc"})
 		served := r.call(topic, 1)
 		time.Sleep(providerWait / 2)
@@ -75,7 +75,7 @@ func TestCallsWaitForTheFirstProviderOfANewTopic(t *testing.T) {
 			r.Error("a call that a provider got is refused")
 		}
 		kept := r.b.InMemory()
-		other := r.topic("none", MaskRPC, storage.Retention{})
+		other := r.topic("none", storage.KindRPC, storage.Retention{})
 		first, second := r.call(other, 1), r.call(other, 1)
 		time.Sleep(providerWait + time.Millisecond)
 		synctest.Wait()
@@ -93,7 +93,7 @@ func TestCallsWaitForTheFirstProviderOfANewTopic(t *testing.T) {
 
 func TestCallsGoToTheLeastBusyProviderThenToTheLongestIdle(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
-		topic := r.topic("add", MaskRPC, storage.Retention{})
+		topic := r.topic("add", storage.KindRPC, storage.Retention{})
 		all := r.providers(r.group(GroupSpec{Topic: "add"}), 100, "a", "b", "c")
 		want := func(why string, n ...int) {
 			r.Helper()
@@ -130,7 +130,7 @@ func TestCallsGoToTheLeastBusyProviderThenToTheLongestIdle(t *testing.T) {
 
 func TestCallsNeverGoBeyondAProvidersCredit(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
-		topic := r.topic("add", MaskRPC, storage.Retention{})
+		topic := r.topic("add", storage.KindRPC, storage.Retention{})
 		g := r.group(GroupSpec{Topic: "add"})
 		small, large := r.providers(g, 2, "small")[0], r.providers(g, 7, "large")[0]
 		for range 20 {
@@ -188,9 +188,9 @@ func TestACallIsHandedOutOnceWhateverHappensToIt(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, Options{}, func(r *rig) {
-				topic := r.topic("add", MaskRPC, storage.Retention{})
+				topic := r.topic("add", storage.KindRPC, storage.Retention{})
 				// A mask that asks for acks would bring it again after their timeout.
-				g := r.group(GroupSpec{Topic: "add", Mask: ptr(int64(MaskAck)), AckTimeout: ptr(int64(1))})
+				g := r.group(GroupSpec{Topic: "add", Settle: ptr(storage.SettleExplicit), AckTimeout: ptr(int64(1))})
 				p := r.providers(g, 10, "first")[0]
 				r.call(topic, 1)
 				if n := got([]*consumer{p}); n[0] != 1 {
@@ -204,7 +204,7 @@ func TestACallIsHandedOutOnceWhateverHappensToIt(t *testing.T) {
 
 func TestACallWhoseCallerIsGoneIsNotHandedOutAndCostsNoCredit(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
-		topic := r.topic("add", MaskRPC, storage.Retention{})
+		topic := r.topic("add", storage.KindRPC, storage.Retention{})
 		p := r.subscribe(r.group(GroupSpec{Topic: "add"}), "p")
 		p.eager = true
 		first, _, third := r.call(topic, 1), r.call(topic, 1), r.call(topic, 1)
@@ -222,7 +222,7 @@ func TestACallWhoseCallerIsGoneIsNotHandedOutAndCostsNoCredit(t *testing.T) {
 
 func TestCallsThatWereHandedOutMakeRoomForOthers(t *testing.T) {
 	inBubble(t, Options{MemoryBytes: 1 << 20}, func(r *rig) {
-		one, two := r.topic("one", MaskRPC, storage.Retention{}), r.topic("two", MaskRPC, storage.Retention{})
+		one, two := r.topic("one", storage.KindRPC, storage.Retention{}), r.topic("two", storage.KindRPC, storage.Retention{})
 		r.providers(r.group(GroupSpec{Topic: "one"}), 1000, "p")
 		r.providers(r.group(GroupSpec{Topic: "two"}), 1000, "p")
 		for range 20 { // more than fits together, never at the same time

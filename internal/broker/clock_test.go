@@ -32,7 +32,7 @@ func TestAJumpOfTheClockDeletesNothing(t *testing.T) {
 					m.Fatal(err)
 				}
 				topic := m.topic("log", 0, hour)
-				memory := m.topic("memory", MaskMemory, hour)
+				memory := m.topic("memory", storage.KindMemory, hour)
 				m.mustPublish(topic, make([]string, 500)...)
 				m.mustPublish(memory, make([]string, 500)...)
 				m.wait(time.Minute)
@@ -191,7 +191,7 @@ func TestADelayDoesNotDependOnTheWallClock(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			onMachine(t, func(m *machine) {
 				topic := m.topic("orders", 0, storage.Retention{})
-				g := m.group(GroupSpec{Topic: "orders", Mask: ptr(int64(MaskAck))})
+				g := m.group(GroupSpec{Topic: "orders", Settle: ptr(storage.SettleExplicit)})
 				m.mustPublish(topic, "a")
 				got := m.subscribe(g, "one").take(1)
 				if err := g.nackNow(0, got[0].Handle(0), 50_000); err != nil {
@@ -224,7 +224,7 @@ func TestADelayDoesNotDependOnTheWallClock(t *testing.T) {
 func TestADelayCountsTheTimeThatTheMachineSleeps(t *testing.T) {
 	onMachine(t, func(m *machine) {
 		topic := m.topic("orders", 0, storage.Retention{})
-		g := m.group(GroupSpec{Topic: "orders", Mask: ptr(int64(MaskAck))})
+		g := m.group(GroupSpec{Topic: "orders", Settle: ptr(storage.SettleExplicit)})
 		m.mustPublish(topic, "a")
 		s := m.subscribe(g, "one")
 		got := s.take(2)
@@ -287,7 +287,7 @@ func TestIDsAreKnownForTheWindowWhateverTheWallClock(t *testing.T) {
 
 func TestOffsetsInMemoryAndVersionsGrowOverRestarts(t *testing.T) {
 	onMachine(t, func(m *machine) {
-		topic := m.topic("memory", MaskMemory, storage.Retention{})
+		topic := m.topic("memory", storage.KindMemory, storage.Retention{})
 		m.mustPublish(topic, "a", "b")
 		next, micros := topic.Next(), m.b.Micros()
 		m.step.Add(-int64(24 * time.Hour))

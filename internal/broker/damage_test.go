@@ -50,9 +50,10 @@ func (r *rig) findGroup(topic, name string) *Group {
 func TestDamagedAndMissingMessagesAreCountedByEveryGroup(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
 		topic := r.topic("orders", 0, storage.Retention{})
-		for name, mask := range map[string]int64{"auto": 0, "explicit": MaskAck} {
-			r.group(GroupSpec{Topic: "orders", Name: name, Mask: &mask})
-			r.group(GroupSpec{Topic: "orders", Name: name + "-x", Mask: &mask, Filter: ptr("x")})
+		for _, settle := range []storage.Settle{storage.SettleAuto, storage.SettleExplicit} {
+			name := settle.String()
+			r.group(GroupSpec{Topic: "orders", Name: name, Settle: &settle})
+			r.group(GroupSpec{Topic: "orders", Name: name + "-x", Settle: &settle, Filter: ptr("x")})
 		}
 		for range 3 {
 			r.mustPublish(topic, slices.Repeat([]string{"x"}, 10)...)
@@ -96,7 +97,7 @@ func TestMissingMessagesOfWhichSomeAreSettledAreCounted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, Options{}, func(r *rig) {
 				topic := r.topic("orders", 0, storage.Retention{})
-				r.group(GroupSpec{Topic: "orders", Name: "g", Mask: ptr(int64(MaskAck))})
+				r.group(GroupSpec{Topic: "orders", Name: "g", Settle: ptr(storage.SettleExplicit)})
 				for _, n := range []int{10, 10, 10, 10, 3} {
 					r.mustPublish(topic, slices.Repeat([]string{"x"}, n)...)
 				}

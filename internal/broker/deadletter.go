@@ -51,7 +51,7 @@ type DeadLetters struct {
 
 // dies reports whether messages of a group can be delivered too often.
 func dies(t *Topic, def *storage.Group) bool {
-	return def.MaxDeliver > 0 && def.Mask&MaskAck != 0 && !t.Calls()
+	return def.MaxDeliver > 0 && def.Settle == storage.SettleExplicit && !t.Calls()
 }
 
 // diesOf is dies of a number of deliveries. Called with g.mu held.
@@ -67,7 +67,7 @@ func (b *Broker) checkDeadLetters(t *Topic, def *storage.Group) error {
 	if err := CheckName("dead-letter topic", name); err != nil {
 		return errorf(Invalid, "a group of topic %q can't have a limit of deliveries: %w", t.name, err)
 	}
-	if d, err := b.Topic(name); err == nil && d.memory {
+	if d, err := b.Topic(name); err == nil && d.Memory() {
 		return errorf(Conflict, "a group of topic %q can't have a limit of deliveries: %w", t.name, deadInMemory(name))
 	}
 	return nil
@@ -93,7 +93,7 @@ func (b *Broker) diesInto(name string) *Topic {
 // checkTakesLetters refuses a new topic that could not take the topic's dead letters.
 // Called with t.changes held.
 func (t *Topic) checkTakesLetters(def *storage.Topic) error {
-	if !def.Memory {
+	if def.Kind.Stored() {
 		return nil
 	}
 	for _, g := range t.Groups() {
@@ -202,7 +202,7 @@ func (b *Broker) storeLetters(ctx context.Context, g *Group, epoch int64, dead [
 	if err != nil {
 		t, _, err = b.DeclareTopic(ctx, TopicSpec{Name: g.t.name + deadSuffix, Actor: "broker", letters: true})
 	}
-	if err == nil && t.memory {
+	if err == nil && t.Memory() {
 		err = deadInMemory(t.name)
 	}
 	if err != nil {
@@ -288,7 +288,7 @@ func (g *Group) prepareBurial(epoch int64, over []*flight) (op *storage.SaveProg
 	if g.gone || g.def.Epoch != epoch {
 		return nil, nil, false
 	}
-	if !g.t.memory {
+	if !g.t.Memory() {
 		op = g.saveOp(g.progressWith(over))
 	}
 	acks, g.acks = g.acks, nil

@@ -20,7 +20,7 @@ import (
 func TestDeadLetterSaysWhereItComesFrom(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
 		topic := r.topic("orders", 0, storage.Retention{})
-		g := r.group(GroupSpec{Topic: "orders", Name: "ship", Mask: ptr[int64](MaskAck), MaxDeliver: ptr[int64](2)})
+		g := r.group(GroupSpec{Topic: "orders", Name: "ship", Settle: ptr(storage.SettleExplicit), MaxDeliver: ptr[int64](2)})
 		r.publish(topic, storage.Record{ID: "x", Tag: "a.b", Headers: `{"k":"v"}`, Body: []byte("body")}, storage.Record{})
 		c := r.subscribe(g, "c")
 		for range 2 {
@@ -63,7 +63,7 @@ func TestDeadLetterSaysWhereItComesFrom(t *testing.T) {
 func TestDeadLetterThatCannotBeStoredIsTriedLessAndLessOften(t *testing.T) {
 	board := condition.New(slog.New(slog.DiscardHandler))
 	inBubble(t, Options{Conditions: board}, func(r *rig) {
-		r.topic("orders"+deadSuffix, MaskMemory, storage.Retention{}) // before the group has a limit
+		r.topic("orders"+deadSuffix, storage.KindMemory, storage.Retention{}) // before the group has a limit
 		g := r.explicitGroup(2, 0)
 		g.mu.Lock()
 		g.def.MaxDeliver = 1 // as an earlier version let it
@@ -169,7 +169,7 @@ func TestGroupsBuryInTurn(t *testing.T) {
 		r.topic("orders"+deadSuffix, 0, storage.Retention{})
 		die := func(name string, n, timeout int64) {
 			r.pull(r.group(GroupSpec{
-				Topic: "orders", Name: name, Mask: ptr[int64](MaskAck), MaxDeliver: ptr[int64](1), AckTimeout: &timeout, Start: Place{At: AtEarliest},
+				Topic: "orders", Name: name, Settle: ptr(storage.SettleExplicit), MaxDeliver: ptr[int64](1), AckTimeout: &timeout, Start: Place{At: AtEarliest},
 			}), n)
 		}
 		r.mustPublish(topic, make([]string, messages)...)
@@ -232,7 +232,7 @@ func TestAckDoesNotWaitUntilAllLettersAreStored(t *testing.T) {
 
 func TestRaisedLimitGivesDeadMessagesBack(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
-		r.topic("orders"+deadSuffix, MaskMemory, storage.Retention{})
+		r.topic("orders"+deadSuffix, storage.KindMemory, storage.Retention{})
 		g := r.explicitGroup(1, 0)
 		g.mu.Lock()
 		g.def.MaxDeliver = 1
@@ -252,41 +252,41 @@ func TestLimitOfDeliveriesNeedsATopicForDeadLetters(t *testing.T) {
 	long := strings.Repeat("n", 196)
 	for _, c := range []struct {
 		topic string
-		mask  int64 // of its dead-letter topic; -1: there is none
+		kind  int // of its dead-letter topic; -1: there is none
 		want  Code
 	}{
 		{"orders", -1, 0},
 		{"orders", 0, 0},
-		{"orders", MaskMemory, Conflict},
-		{"orders", MaskRPC, Conflict},
+		{"orders", int(storage.KindMemory), Conflict},
+		{"orders", int(storage.KindRPC), Conflict},
 		{long[1:], -1, 0},
 		{long, -1, Invalid},
 		{"orders.", -1, Invalid},
 	} {
 		inBubble(t, Options{}, func(r *rig) {
 			r.topic(c.topic, 0, storage.Retention{})
-			if c.mask >= 0 {
-				r.topic(c.topic+deadSuffix, c.mask, storage.Retention{})
+			if c.kind >= 0 {
+				r.topic(c.topic+deadSuffix, storage.Kind(c.kind), storage.Retention{})
 			}
-			declare := func(name string, mask, most int64) error {
-				_, _, err := r.b.DeclareGroup(context.Background(), GroupSpec{Topic: c.topic, Name: name, Mask: &mask, MaxDeliver: &most})
+			declare := func(name string, settle storage.Settle, most int64) error {
+				_, _, err := r.b.DeclareGroup(context.Background(), GroupSpec{Topic: c.topic, Name: name, Settle: &settle, MaxDeliver: &most})
 				return err
 			}
 			check := func(err error) {
 				r.Helper()
 				if (err == nil) != (c.want == 0) || err != nil && CodeOf(err) != c.want {
-					r.Errorf("topic %.20q, dead letters %d: %v, want code %d", c.topic, c.mask, err, c.want)
+					r.Errorf("topic %.20q, dead letters %d: %v, want code %d", c.topic, c.kind, err, c.want)
 				}
 			}
-			check(declare("new", MaskAck, 3))
-			if err := declare("old", MaskAck, 0); err != nil {
+			check(declare("new", storage.SettleExplicit, 3))
+			if err := declare("old", storage.SettleExplicit, 0); err != nil {
 				r.Fatal(err)
 			}
-			check(declare("old", MaskAck, 3))
-			if err := declare("auto", 0, 3); err != nil { // never comes to it
+			check(declare("old", storage.SettleExplicit, 3))
+			if err := declare("auto", storage.SettleAuto, 3); err != nil { // never comes to it
 				r.Fatal(err)
 			}
-			check(declare("auto", MaskAck, 3))
+			check(declare("auto", storage.SettleExplicit, 3))
 		})
 	}
 }
@@ -294,10 +294,10 @@ func TestLimitOfDeliveriesNeedsATopicForDeadLetters(t *testing.T) {
 func TestTopicThatTakesDeadLettersKeepsThemOnDisk(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
 		r.explicitGroup(0, 3)
-		for mask, want := range map[int64]bool{0: true, MaskMemory: false, MaskRPC: false, MaskProxy: false} {
-			_, _, err := r.b.DeclareTopic(context.Background(), TopicSpec{Name: "Orders" + deadSuffix, Mask: &mask})
+		for kind, want := range map[storage.Kind]bool{storage.KindLog: true, storage.KindMemory: false, storage.KindRPC: false, storage.KindProxy: false} {
+			_, _, err := r.b.DeclareTopic(context.Background(), TopicSpec{Name: "Orders" + deadSuffix, Kind: kind})
 			if (err == nil) != want || err != nil && CodeOf(err) != Conflict {
-				r.Errorf("mask %d: %v", mask, err)
+				r.Errorf("%s: %v", kind, err)
 			}
 			if err == nil {
 				err = r.b.RemoveTopic(context.Background(), "orders"+deadSuffix, "", "ann")
@@ -321,7 +321,7 @@ func TestDeadLetterOfADeadLetter(t *testing.T) {
 			}
 		}
 		die(g)
-		second := r.group(GroupSpec{Topic: "orders.dead", Name: "again", Mask: ptr[int64](MaskAck), MaxDeliver: ptr[int64](1), Start: Place{At: AtEarliest}})
+		second := r.group(GroupSpec{Topic: "orders.dead", Name: "again", Settle: ptr(storage.SettleExplicit), MaxDeliver: ptr[int64](1), Start: Place{At: AtEarliest}})
 		die(second)
 		last, err := r.b.Topic("orders.dead.dead")
 		if err != nil {

@@ -55,7 +55,7 @@ func TestFateOfEveryKind(t *testing.T) {
 		topic := r.topic("orders", 0, storage.Retention{})
 		r.mustPublish(topic, "a", "a", "a", "a.b.c", "a", "a", "a", "a", "x.b")
 		g := r.group(GroupSpec{
-			Topic: "orders", Mask: ptr[int64](MaskAck), Start: at(2), Filter: ptr("a;x.y.z;!b"),
+			Topic: "orders", Settle: ptr(storage.SettleExplicit), Start: at(2), Filter: ptr("a;x.y.z;!b"),
 		})
 		c := r.subscribe(g, "c")
 		b := c.take(4)[0] // 2, 4, 5, 6
@@ -118,7 +118,7 @@ func TestFateOfWhatWasPassedOver(t *testing.T) {
 func TestFateGoesByTheFilterOfItsTime(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
 		topic := r.topic("orders", 0, storage.Retention{})
-		g := r.group(GroupSpec{Topic: "orders", Mask: ptr[int64](MaskAck), Filter: ptr("a")})
+		g := r.group(GroupSpec{Topic: "orders", Settle: ptr(storage.SettleExplicit), Filter: ptr("a")})
 		r.mustPublish(topic, "a", "a", "b", "a")
 		c := r.subscribe(g, "c")
 		c.eager = true
@@ -154,7 +154,7 @@ func TestFatesAreWhatHappened(t *testing.T) {
 		h := &past{rig: r, topic: r.topic("orders", 0, storage.Retention{})}
 		h.publish(rt, 0)
 		start := int64(rapid.IntRange(0, len(h.recs)).Draw(rt, "start"))
-		h.g = r.group(GroupSpec{Topic: "orders", Mask: ptr(rapid.SampledFrom([]int64{0, MaskAck}).Draw(rt, "mask")), Start: at(start)})
+		h.g = r.group(GroupSpec{Topic: "orders", Settle: ptr(someSettle.Draw(rt, "settle")), Start: at(start)})
 		h.c = r.subscribe(h.g, "c")
 		h.c.eager = true
 		f := &fates{past: h, how: map[int64]Fate{}, before: h.g.Info().Progress}

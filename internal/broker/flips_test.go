@@ -67,9 +67,8 @@ func flipDatabase(t *testing.T) (file []byte, want flipped) {
 		r.open()
 		orders := r.topic("orders", 0, storage.Retention{})
 		clicks := r.topic("clicks", 0, storage.Retention{})
-		explicit := int64(MaskAck)
 		r.group(GroupSpec{Topic: "orders", Name: "all"})
-		r.group(GroupSpec{Topic: "orders", Name: "some", Mask: &explicit, Filter: ptr("x")})
+		r.group(GroupSpec{Topic: "orders", Name: "some", Settle: ptr(storage.SettleExplicit), Filter: ptr("x")})
 		r.group(GroupSpec{Topic: "clicks", Name: "clicks"})
 		body := func(topic string, i int) []byte { return fmt.Appendf(nil, "%s %d %0300d", topic, i, i) }
 		n, m := 0, 0

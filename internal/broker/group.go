@@ -87,7 +87,7 @@ func newGroup(t *Topic, def storage.Group) (*Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t.memory {
+	if t.Memory() {
 		def.Progress = storage.Progress{Cursor: t.First(), Read: t.First()}
 	}
 	g := &Group{
@@ -184,7 +184,7 @@ func (g *Group) Cursor() int64 {
 
 // explicit reports whether messages are settled by acks. Calls never are: one that
 // came back would run a second time.
-func (g *Group) explicit() bool { return g.def.Mask&MaskAck != 0 && !g.t.Calls() }
+func (g *Group) explicit() bool { return g.def.Settle == storage.SettleExplicit && !g.t.Calls() }
 
 // ackWindow is how many messages may be in flight. Called with g.mu held.
 func (g *Group) ackWindow() int {

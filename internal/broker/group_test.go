@@ -14,7 +14,7 @@ import (
 func TestExclusiveGroupHasOneSession(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
 		r.topic("jobs", 0, storage.Retention{})
-		g := r.group(GroupSpec{Topic: "jobs", Mask: ptr[int64](MaskExclusive)})
+		g := r.group(GroupSpec{Topic: "jobs", Exclusive: ptr(true)})
 		first := r.subscribe(g, "one")
 		r.subscribe(g, "one").sub.Close() // the same session may come twice
 		if _, err := g.Subscribe(&consumer{session: "two"}); CodeOf(err) != Conflict || !errors.Is(err, ErrExclusive) {
@@ -28,7 +28,7 @@ func TestExclusiveGroupHasOneSession(t *testing.T) {
 func TestGroupIsDeletedWithItsLastSession(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
 		topic := r.topic("jobs", 0, storage.Retention{})
-		g := r.group(GroupSpec{Topic: "jobs", Mask: ptr[int64](MaskDeleteOnExit)})
+		g := r.group(GroupSpec{Topic: "jobs", Ephemeral: ptr(true)})
 		a, b := r.subscribe(g, "a"), r.subscribe(g, "b")
 		a.sub.Close()
 		synctest.Wait()

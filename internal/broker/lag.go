@@ -26,7 +26,7 @@ func (g *Group) Lag(budget int) (n int64, exact bool) {
 		rows := min(512, budget-int(scanned))
 		recs, err := g.t.load(g.b.run, at, storage.Page{Rows: rows, Brief: true})
 		if err != nil || len(recs) == 0 {
-			return estimate(matched, scanned, to-from), err == nil && g.t.memory
+			return estimate(matched, scanned, to-from), err == nil && g.t.Memory()
 		}
 		for i := range recs {
 			r := &recs[i]
@@ -75,7 +75,7 @@ func (g *Group) LagBytes(ctx context.Context) (int64, error) {
 	if from >= t.Next() {
 		return 0, nil
 	}
-	if !t.memory {
+	if !t.Memory() {
 		return t.b.store.BytesFrom(ctx, t.id, from)
 	}
 	size := int64(0)

@@ -13,7 +13,7 @@ import (
 
 func TestLagIsWhatIsNotSettled(t *testing.T) {
 	inBubbles(t, faultreport.ScaleAlways(t, 8, 800), func(r *rig, rt *rapid.T) {
-		h := newPast(r, rt, rapid.SampledFrom([]int64{0, MaskMemory}).Draw(rt, "topic"))
+		h := newPast(r, rt, someKind.Draw(rt, "topic"))
 		info, filter := h.g.Info(), filterOf(r, h.g)
 		var lag, bytes, waiting int64
 		h.each(func(m *storage.Record) {

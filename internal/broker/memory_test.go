@@ -12,7 +12,7 @@ import (
 
 func TestCallWithoutProviderIsRefused(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
-		topic := r.topic("add", MaskRPC, storage.Retention{})
+		topic := r.topic("add", storage.KindRPC, storage.Retention{})
 		time.Sleep(2 * youngTopic * time.Millisecond) // its first provider is not to be expected
 		g := r.group(GroupSpec{Topic: "add"})
 		if p := r.publish(topic, storage.Record{}); CodeOf(p[0].Err) != Unavailable || p[0].Err == nil {
@@ -32,7 +32,7 @@ func TestCallWithoutProviderIsRefused(t *testing.T) {
 
 func TestTooManyCallsAreRefusedNotDropped(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
-		topic := r.topic("add", MaskRPC, storage.Retention{MaxCount: 3})
+		topic := r.topic("add", storage.KindRPC, storage.Retention{MaxCount: 3})
 		g := r.group(GroupSpec{Topic: "add"})
 		c := r.subscribe(g, "p") // gives no credit yet
 		r.mustPublish(topic, "1", "2", "3")
@@ -60,7 +60,7 @@ func TestMemoryTopicDropsItsOldest(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, Options{}, func(r *rig) {
-				topic := r.topic("ticks", MaskMemory, c.limit)
+				topic := r.topic("ticks", storage.KindMemory, c.limit)
 				for range 10 {
 					r.publish(topic, storage.Record{Body: make([]byte, 100)})
 				}
@@ -78,7 +78,7 @@ func TestMemoryTopicDropsItsOldest(t *testing.T) {
 func TestMemoryTopicsTogetherHaveALimit(t *testing.T) {
 	const size = 100 + recordOverhead
 	inBubble(t, Options{MemoryBytes: 5 * size}, func(r *rig) {
-		a, b := r.topic("a", MaskMemory, storage.Retention{}), r.topic("b", MaskMemory, storage.Retention{})
+		a, b := r.topic("a", storage.KindMemory, storage.Retention{}), r.topic("b", storage.KindMemory, storage.Retention{})
 		body := storage.Record{Body: make([]byte, 100)}
 		r.publish(a, body, body, body)
 		if p := r.publish(b, body, body, body); CodeOf(p[0].Err) != Unavailable || p[0].Err == nil {
@@ -99,7 +99,7 @@ func TestMemoryTopicsTogetherHaveALimit(t *testing.T) {
 // Whoever comes first to a topic gets what is there, also in memory.
 func TestMemoryTopicKeepsItsMessagesForTheFirstGroup(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
-		topic := r.topic("ticks", MaskMemory, storage.Retention{})
+		topic := r.topic("ticks", storage.KindMemory, storage.Retention{})
 		r.mustPublish(topic, "1", "2")
 		time.Sleep(3 * retentionInterval)
 		synctest.Wait()
@@ -119,7 +119,7 @@ func TestMemoryTopicKeepsItsMessagesForTheFirstGroup(t *testing.T) {
 
 func TestMemoryTopicIsEmptyAfterARestartAndGivesNoOffsetTwice(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
-		topic := r.topic("ticks", MaskMemory, storage.Retention{})
+		topic := r.topic("ticks", storage.KindMemory, storage.Retention{})
 		g := r.group(GroupSpec{Topic: "ticks"})
 		r.mustPublish(topic, "1", "2", "3")
 		before, _ := offsets(r.subscribe(g, "c").take(5))

@@ -100,14 +100,8 @@ func (m *model) pause(rt *rapid.T) {
 // setPaused pauses or resumes a group. Declarations after it leave that alone.
 func (m *model) setPaused(g *modelGroup, paused bool) {
 	g.paused = paused
-	m.declare(g, func(spec *GroupSpec) {
-		if paused {
-			spec.Set = MaskPause
-		} else {
-			spec.Clear = MaskPause
-		}
-	})
-	g.spec.Set, g.spec.Clear = 0, 0
+	m.declare(g, func(spec *GroupSpec) { spec.Paused = &paused })
+	g.spec.Paused = nil
 }
 
 func (m *model) empty(*rapid.T) {

@@ -125,9 +125,9 @@ func (m *model) topicName() string { return "orders" }
 func (m *model) begin() {
 	m.topic = m.rig.topic(m.topicName(), 0, storage.Retention{})
 	m.recs, m.first, m.limit = nil, 0, storage.Retention{}
-	m.add("auto", "", 0, 0)
-	m.add("explicit", "", MaskAck, 0)
-	m.add("mortal", "", MaskAck, 2)
+	m.add("auto", "", storage.SettleAuto, 0)
+	m.add("explicit", "", storage.SettleExplicit, 0)
+	m.add("mortal", "", storage.SettleExplicit, 2)
 }
 
 // quiet waits until nothing moves and compares.
@@ -166,13 +166,13 @@ func (m *model) trimmed() {
 }
 
 // add declares a group and gives it its place in the model.
-func (m *model) add(name, filter string, mask, most int64) *modelGroup {
+func (m *model) add(name, filter string, settle storage.Settle, most int64) *modelGroup {
 	start := m.first
 	for _, other := range m.groups {
 		start = max(start, other.g.Info().Cursor)
 	}
 	g := &modelGroup{m: m, spec: GroupSpec{
-		Topic: m.topicName(), Name: name, Filter: &filter, Mask: &mask,
+		Topic: m.topicName(), Name: name, Filter: &filter, Settle: &settle,
 		AckTimeout: ptr[int64](2000), AckWindow: ptr[int64](4), MaxDeliver: &most,
 	}}
 	m.declare(g, func(*GroupSpec) {})
@@ -268,8 +268,7 @@ func (m *model) declareNew(rt *rapid.T) {
 		}
 	}
 	filter := rapid.SampledFrom([]string{"", "a.*", "!b", "b;#"}).Draw(rt, "filter")
-	mask := rapid.SampledFrom([]int64{0, MaskAck}).Draw(rt, "mask")
-	m.add(name, filter, mask, rapid.SampledFrom([]int64{0, 1, 3}).Draw(rt, "max deliver"))
+	m.add(name, filter, someSettle.Draw(rt, "settle"), rapid.SampledFrom([]int64{0, 1, 3}).Draw(rt, "max deliver"))
 }
 
 func (m *model) connectOne(rt *rapid.T) {

@@ -109,7 +109,7 @@ type modelGroup struct {
 	news []delivery // guarded by mu: not absorbed yet
 }
 
-func (g *modelGroup) explicit() bool { return *g.spec.Mask&MaskAck != 0 }
+func (g *modelGroup) explicit() bool { return *g.spec.Settle == storage.SettleExplicit }
 
 // fate is that of one message; one not spoken of yet is waiting.
 func (g *modelGroup) fate(offset int64) *fate {

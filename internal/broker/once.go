@@ -309,7 +309,7 @@ const (
 // recall reads the ids that an earlier process was given within the window, once
 // for each topic, and only while the window reaches back so far.
 func (k *knownIDs) recall(ctx context.Context, t *Topic) error {
-	if t.memory || t.recalled.Load() {
+	if t.Memory() || t.recalled.Load() {
 		return nil
 	}
 	t.recalling.Lock()

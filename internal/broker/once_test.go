@@ -203,7 +203,7 @@ func TestCallerThatGivesUpLeavesItsMessageToTheDisk(t *testing.T) {
 
 func TestStoreIsAllOrNothing(t *testing.T) {
 	known(t, func(r *rig, topic *Topic) {
-		calls := r.topic("calls", MaskRPC, storage.Retention{})
+		calls := r.topic("calls", storage.KindRPC, storage.Retention{})
 		gone := r.topic("gone", 0, storage.Retention{})
 		if err := r.b.RemoveTopic(context.Background(), "gone", "", "ann"); err != nil {
 			r.Fatal(err)

@@ -122,7 +122,7 @@ func TestChangedGroupMakesAPlanConflict(t *testing.T) {
 		change func(r *rig, g *Group)
 	}{
 		{"filter", func(r *rig, _ *Group) { r.group(GroupSpec{Topic: "orders", Filter: ptr("a")}) }},
-		{"mask", func(r *rig, _ *Group) { r.group(GroupSpec{Topic: "orders", Set: MaskPause}) }},
+		{"pause", func(r *rig, _ *Group) { r.group(GroupSpec{Topic: "orders", Paused: ptr(true)}) }},
 		{"moved to where it was", func(r *rig, g *Group) {
 			if _, err := g.Relocate(context.Background(), at(10), "relocate", "bob", ""); err != nil {
 				r.Fatal(err)

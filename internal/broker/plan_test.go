@@ -39,7 +39,7 @@ func at(offset int64) Place { return Place{At: AtOffset, Offset: offset} }
 
 func TestPlanSaysWhatHappens(t *testing.T) {
 	inBubbles(t, faultreport.ScaleAlways(t, 8, 800), func(r *rig, rt *rapid.T) {
-		h := newPast(r, rt, rapid.SampledFrom([]int64{0, 0, MaskMemory}).Draw(rt, "topic"))
+		h := newPast(r, rt, someKind.Draw(rt, "topic"))
 		offset := h.base + int64(rapid.IntRange(0, len(h.recs)).Draw(rt, "to"))
 		examples := rapid.IntRange(0, 4).Draw(rt, "examples")
 		p := r.plan(h.g, at(offset), PlanOptions{Examples: examples})
@@ -223,10 +223,10 @@ func TestUsualToleranceOfAPlan(t *testing.T) {
 
 // A consumer hears nothing of a relocation, it just gets other messages.
 func TestConsumerStaysThroughAnAppliedPlan(t *testing.T) {
-	for _, mask := range []int64{0, MaskAck} {
+	for _, settle := range []storage.Settle{storage.SettleAuto, storage.SettleExplicit} {
 		inBubble(t, Options{}, func(r *rig) {
 			topic := r.topic("orders", 0, storage.Retention{})
-			g := r.group(GroupSpec{Topic: "orders", Mask: &mask})
+			g := r.group(GroupSpec{Topic: "orders", Settle: &settle})
 			r.mustPublish(topic, make([]string, 6)...)
 			c := r.subscribe(g, "c")
 			c.eager = true
@@ -237,12 +237,12 @@ func TestConsumerStaysThroughAnAppliedPlan(t *testing.T) {
 			r.apply(r.plan(g, at(2), PlanOptions{}))
 			synctest.Wait()
 			if list, counts := offsets(c.drain()); !slices.Equal(list, []int64{2, 3, 4, 5}) || counts[0] != 1 {
-				r.Errorf("mask %d: delivered %d with counts %d, want 2 to 5 anew", mask, list, counts)
+				r.Errorf("%s: delivered %d with counts %d, want 2 to 5 anew", settle, list, counts)
 			}
 			if c.ended || len(g.Info().Consumers) != 1 {
-				r.Errorf("mask %d: the consumer is gone", mask)
+				r.Errorf("%s: the consumer is gone", settle)
 			}
-			if mask&MaskAck == 0 {
+			if settle == storage.SettleAuto {
 				return
 			}
 			if err := g.ackNow(0, before[0].Handle(0)); CodeOf(err) != Conflict || err == nil {

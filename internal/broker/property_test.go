@@ -62,17 +62,19 @@ type past struct {
 }
 
 var (
+	someKind    = rapid.SampledFrom([]storage.Kind{storage.KindLog, storage.KindLog, storage.KindMemory})
+	someSettle  = rapid.SampledFrom([]storage.Settle{storage.SettleAuto, storage.SettleExplicit})
 	someTags    = rapid.SampledFrom([]string{"", "a.x", "a.y", "b", "b.x.y"})
 	someFilters = rapid.SampledFrom([]string{"", "a.*", "!a.x", "b;#", "#.x.#;!b.#", "none"})
 )
 
 // newPast makes one.
-func newPast(r *rig, rt *rapid.T, topicMask int64) *past {
-	h := &past{rig: r, topic: r.topic("orders", topicMask, storage.Retention{})}
+func newPast(r *rig, rt *rapid.T, kind storage.Kind) *past {
+	h := &past{rig: r, topic: r.topic("orders", kind, storage.Retention{})}
 	h.base = h.topic.Next()
 	h.g = r.group(GroupSpec{
 		Topic: "orders", Filter: ptr(someFilters.Draw(rt, "filter")),
-		Mask: ptr(rapid.SampledFrom([]int64{0, MaskAck}).Draw(rt, "mask")),
+		Settle: ptr(someSettle.Draw(rt, "settle")),
 	})
 	h.publish(rt, 0)
 	h.c = r.subscribe(h.g, "past")
@@ -140,11 +142,11 @@ func (h *past) drop(rt *rapid.T) {
 	if left == 0 || left >= len(h.recs) {
 		return
 	}
-	mask := h.topic.Definition().Mask
-	h.rig.topic("orders", mask, storage.Retention{MaxCount: int64(left)})
+	kind := h.topic.Kind()
+	h.rig.topic("orders", kind, storage.Retention{MaxCount: int64(left)})
 	time.Sleep(2 * retentionInterval)
 	synctest.Wait()
-	h.rig.topic("orders", mask, storage.Retention{})
+	h.rig.topic("orders", kind, storage.Retention{})
 }
 
 // at is the message at an offset.

@@ -91,7 +91,7 @@ func (p *Publishing) Add(t *Topic, rec storage.Record, giveAway bool, more int) 
 		size -= len(rec.Body)
 	}
 	m := &p.mem
-	if t.memory {
+	if t.Memory() {
 		m = &q.mem
 	}
 	m.reserve(size, more)
@@ -168,7 +168,7 @@ func (p *Publishing) Publish() {
 		for i := range q.op.Records {
 			q.op.Records[i].Time = now
 		}
-		if !q.topic.memory {
+		if !q.topic.Memory() {
 			p.ticket.Ops = append(p.ticket.Ops, &q.op)
 		}
 	}
@@ -218,7 +218,7 @@ func (p *Publishing) committed(t *storage.Ticket) {
 		return
 	}
 	for _, q := range p.parts[:p.used] {
-		if !q.topic.memory {
+		if !q.topic.Memory() {
 			q.err, errs = errs[0], errs[1:]
 		}
 	}
@@ -240,7 +240,7 @@ func (p *Publishing) finish() {
 		recs := q.op.Records
 		switch {
 		case q.err != nil:
-		case q.topic.memory:
+		case q.topic.Memory():
 			q.err = q.topic.remember(recs, q.calls)
 		default:
 			p.b.tails.push(q.topic, recs)

@@ -123,7 +123,7 @@ func (g *Group) serve() {
 // flight from here on. Called with g.mu held.
 func (g *Group) look() round {
 	r := round{epoch: g.def.Epoch, wait: time.Hour}
-	if g.moving || g.gone || g.def.Mask&MaskPause != 0 || g.t.paused.Load() {
+	if g.moving || g.gone || g.def.Paused || g.t.paused.Load() {
 		return r
 	}
 	r.moved = g.skipTrimmed()

@@ -98,7 +98,7 @@ func (b *Broker) startOf(ctx context.Context, t *Topic, p Place) (int64, error) 
 
 // offsetAt finds the first message not older than a time by binary search.
 func (t *Topic) offsetAt(ctx context.Context, time int64) (int64, error) {
-	if !t.memory {
+	if !t.Memory() {
 		return t.b.store.OffsetAt(ctx, t.id, time)
 	}
 	first, n := t.First(), int(t.Next()-t.First())
@@ -111,7 +111,7 @@ func (t *Topic) offsetAt(ctx context.Context, time int64) (int64, error) {
 
 // findID finds the newest message with an id.
 func (t *Topic) findID(ctx context.Context, id string) (int64, error) {
-	if t.memory {
+	if t.Memory() {
 		for at := t.Next() - 1; at >= t.First(); at-- {
 			if v := t.view(at); len(v) > 0 && v[0].ID == id {
 				return at, nil
@@ -199,7 +199,7 @@ func (g *Group) prepare(r relocation) (Move, *storage.Relocate, error) {
 	g.moving = true
 	move := Move{From: g.standing(), To: r.to.Cursor}
 	stored := r.to
-	if g.t.memory {
+	if g.t.Memory() {
 		stored = storage.Progress{} // places in a memory topic mean nothing to the next process
 	}
 	return move, &storage.Relocate{Group: g.id, Epoch: g.def.Epoch, Place: stored, Entry: &storage.JournalEntry{

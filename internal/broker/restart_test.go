@@ -13,7 +13,7 @@ import (
 func (r *rig) explicitGroup(n int, most int64) *Group {
 	r.Helper()
 	t := r.topic("orders", 0, storage.Retention{})
-	g := r.group(GroupSpec{Topic: "orders", Mask: ptr[int64](MaskAck), MaxDeliver: &most})
+	g := r.group(GroupSpec{Topic: "orders", Settle: ptr(storage.SettleExplicit), MaxDeliver: &most})
 	r.mustPublish(t, make([]string, n)...)
 	return g
 }

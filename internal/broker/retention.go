@@ -50,7 +50,7 @@ func (b *Broker) retain(ctx context.Context) {
 func (t *Topic) retain(ctx context.Context) error {
 	def := t.Definition()
 	limit, aged, old := t.age(&def)
-	if t.memory {
+	if t.Memory() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.forget(t.settledBelow())

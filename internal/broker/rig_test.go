@@ -101,9 +101,9 @@ func (r *rig) crash() {
 }
 
 // topic declares one.
-func (r *rig) topic(name string, mask int64, retention storage.Retention) *Topic {
+func (r *rig) topic(name string, kind storage.Kind, retention storage.Retention) *Topic {
 	r.Helper()
-	t, _, err := r.b.DeclareTopic(context.Background(), TopicSpec{Name: name, Mask: &mask, Retention: LimitsOf(retention)})
+	t, _, err := r.b.DeclareTopic(context.Background(), TopicSpec{Name: name, Kind: kind, Retention: LimitsOf(retention)})
 	if err != nil {
 		r.Fatal(err)
 	}

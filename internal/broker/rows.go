@@ -18,7 +18,7 @@ const causeStopped = "broker stopped"
 
 // note has the row of a message looked at by the next save. Called with g.mu held.
 func (g *Group) note(f *flight) {
-	if g.t.memory {
+	if g.t.Memory() {
 		return
 	}
 	if g.noted == nil {

@@ -159,7 +159,7 @@ func (s *saver) prepare(g *Group) (saving, bool) {
 	switch {
 	case g.gone:
 		p.err = groupNotFound(g.name)
-	case !g.t.memory:
+	case !g.t.Memory():
 		p.op = g.saveOp(g.progress())
 	}
 	return p, true

@@ -23,8 +23,7 @@ type scanned struct {
 }
 
 func newScanned(r *rig, rt *rapid.T) *scanned {
-	mask := rapid.SampledFrom([]int64{0, 0, MaskMemory}).Draw(rt, "topic")
-	s := &scanned{rig: r, topic: r.topic("orders", mask, storage.Retention{})}
+	s := &scanned{rig: r, topic: r.topic("orders", someKind.Draw(rt, "topic"), storage.Retention{})}
 	s.base = s.topic.Next()
 	for range rapid.IntRange(0, 4).Draw(rt, "commits") {
 		n := rapid.SampledFrom([]int{1, 3, backRows, 700, scanRows + 1}).Draw(rt, "messages")
@@ -46,7 +45,7 @@ func newScanned(r *rig, rt *rapid.T) *scanned {
 		}
 	}
 	if left := rapid.IntRange(0, len(s.sizes)).Draw(rt, "left"); left > 0 {
-		r.topic("orders", mask, storage.Retention{MaxCount: int64(left)})
+		r.topic("orders", s.topic.Kind(), storage.Retention{MaxCount: int64(left)})
 		time.Sleep(2 * retentionInterval)
 	}
 	return s
@@ -125,7 +124,7 @@ func TestScanBackFromBelowTheLogSeesNothing(t *testing.T) {
 // A memory topic makes room while somebody reads it.
 func TestScanGoesOnBehindWhatIsDroppedMeanwhile(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
-		topic := r.topic("ticks", MaskMemory, storage.Retention{MaxCount: 10})
+		topic := r.topic("ticks", storage.KindMemory, storage.Retention{MaxCount: 10})
 		for range 10 {
 			r.mustPublish(topic, "")
 		}

@@ -93,7 +93,7 @@ func (g *Group) Subscribe(sink Sink) (*Subscription, error) {
 		g.mu.Unlock()
 		return nil, groupNotFound(g.name)
 	}
-	if g.def.Mask&MaskExclusive != 0 {
+	if g.def.Exclusive {
 		for _, other := range g.subs {
 			if other.sink.Session() != sink.Session() {
 				g.mu.Unlock()
@@ -206,7 +206,7 @@ func (s *Subscription) close(left bool) {
 	s.left = left
 	g.drop(s)
 	last := len(g.subs) == 0
-	g.left = last && g.def.Mask&MaskDeleteOnExit != 0 && !g.gone
+	g.left = last && g.def.Ephemeral && !g.gone
 	remove := g.left
 	g.mu.Unlock()
 	g.wakeUp()
@@ -231,7 +231,7 @@ func (g *Group) Abandon() {
 
 // ephemeral reports whether the group is one consumer's. Called with g.mu held.
 func (g *Group) ephemeral() bool {
-	return g.def.Mask&MaskDeleteOnExit != 0 && strings.HasPrefix(g.name, Ephemeral)
+	return g.def.Ephemeral && strings.HasPrefix(g.name, Ephemeral)
 }
 
 // drop takes a subscription out of the group. Called with g.mu held.

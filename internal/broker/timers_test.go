@@ -76,15 +76,15 @@ func TestWaitingPullIsServedWhenADelayIsOver(t *testing.T) {
 func TestDroppedMessagesLeaveTheWindow(t *testing.T) {
 	for _, c := range []struct {
 		name string
-		mask int64
+		kind storage.Kind
 		drop func(r *rig)
 	}{
 		{"retention", 0, func(r *rig) {
 			r.topic("orders", 0, storage.Retention{MaxAge: 1000})
 			time.Sleep(3 * time.Second)
 		}},
-		{"memory", MaskMemory, func(r *rig) {
-			r.topic("orders", MaskMemory, storage.Retention{MaxAge: 1000})
+		{"memory", storage.KindMemory, func(r *rig) {
+			r.topic("orders", storage.KindMemory, storage.Retention{MaxAge: 1000})
 			time.Sleep(3 * time.Second)
 		}},
 		{"empty", 0, func(r *rig) {
@@ -95,9 +95,9 @@ func TestDroppedMessagesLeaveTheWindow(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inBubble(t, Options{}, func(r *rig) {
-				topic := r.topic("orders", c.mask, storage.Retention{})
+				topic := r.topic("orders", c.kind, storage.Retention{})
 				first := topic.Next()
-				g := r.group(GroupSpec{Topic: "orders", Mask: ptr[int64](MaskAck), AckWindow: ptr[int64](2)})
+				g := r.group(GroupSpec{Topic: "orders", Settle: ptr(storage.SettleExplicit), AckWindow: ptr[int64](2)})
 				r.mustPublish(topic, "", "")
 				held := r.pull(g, 2)[0]
 				stays := r.subscribe(g, "stays")

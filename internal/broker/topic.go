@@ -10,36 +10,24 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
-// The mask bits of topics and groups (protocol 0.9). Unknown bits are kept and
-// mean nothing.
-const (
-	MaskMemory       = 1  // topic: messages stay in memory
-	MaskRPC          = 2  // topic: requests with a caller waiting; implies memory
-	MaskProxy        = 4  // topic: HTTP requests for a proxy; implies memory
-	MaskPause        = 8  // group: nothing is delivered
-	MaskExclusive    = 16 // group: one session at a time
-	MaskDeleteOnExit = 32 // group: removed when its last session is gone
-	MaskAck          = 64 // group: a message is settled by an ack, not by its delivery
-)
-
 // Topic is one log and its groups. Its methods may be called by any number of
 // goroutines.
 type Topic struct {
 	b    *Broker
 	id   storage.TopicID
 	name string // as first declared
+	kind storage.Kind
 
-	next   atomic.Int64 // committed head: offset of the next message; grows only
-	first  atomic.Int64 // oldest offset that counts; grows only
-	gone   atomic.Bool  // removed; set once
-	subs   atomic.Int32 // subscriptions over all groups
-	bits   atomic.Int64 // the present mask
-	paused atomic.Bool  // nothing is delivered
+	next    atomic.Int64 // committed head: offset of the next message; grows only
+	first   atomic.Int64 // oldest offset that counts; grows only
+	gone    atomic.Bool  // removed; set once
+	subs    atomic.Int32 // subscriptions over all groups
+	paused  atomic.Bool  // nothing is delivered
+	replies atomic.Bool  // see storage.Topic.Replies
 
 	refusal atomic.Pointer[Error] // why nothing is published or delivered: see Refused
 
 	published atomic.Int64 // messages since the broker started
-	memory    bool         // messages live in the tail only
 
 	// changes serialises what changes the topic or its groups and waits for a commit:
 	// declarations, removals, relocations, transactions. It is taken after Broker.names;
@@ -72,11 +60,10 @@ type Topic struct {
 
 func newTopic(b *Broker, def storage.Topic) *Topic {
 	t := &Topic{
-		b: b, id: def.ID, name: def.Name, def: def,
+		b: b, id: def.ID, name: def.Name, kind: def.Kind, def: def,
 		groups: make(map[string]*Group),
-		memory: def.Memory,
 	}
-	if t.memory {
+	if t.Memory() {
 		// What a memory topic held is gone with the last process. Offsets continue
 		// from the clock in microseconds, so that none is ever given twice.
 		start := max(b.time.micros(), def.Next)
@@ -85,7 +72,7 @@ func newTopic(b *Broker, def storage.Topic) *Topic {
 	t.first.Store(def.First)
 	t.next.Store(def.Next)
 	t.openedAt = def.Next
-	t.bits.Store(def.Mask)
+	t.replies.Store(def.Replies)
 	t.paused.Store(def.Paused || def.Damage != "")
 	if def.Damage != "" {
 		t.refusal.Store(&Error{Code: Unavailable, Err: storage.ErrDamaged, Text: damageText(def.Name, def.Damage)})
@@ -100,8 +87,11 @@ func (t *Topic) Name() string { return t.name }
 // ID is the topic's number in the store.
 func (t *Topic) ID() storage.TopicID { return t.id }
 
+// Kind is what the topic carries.
+func (t *Topic) Kind() storage.Kind { return t.kind }
+
 // Memory reports whether the topic's messages are kept in memory only.
-func (t *Topic) Memory() bool { return t.memory }
+func (t *Topic) Memory() bool { return !t.kind.Stored() }
 
 // First is the oldest offset that still counts.
 func (t *Topic) First() int64 { return t.first.Load() }
@@ -129,17 +119,12 @@ func (t *Topic) Definition() storage.Topic {
 func (t *Topic) Removed() bool { return t.gone.Load() }
 
 // Calls reports whether the topic's messages are requests that a consumer
-// answers to their sender (RPC and proxy topics). A topic that was made for messages
-// on disk is none, whatever its mask became: what is stored is not to be forgotten.
-func (t *Topic) Calls() bool { return t.memory && t.Unacked() }
+// answers to their sender (RPC and proxy topics).
+func (t *Topic) Calls() bool { return t.kind.Calls() }
 
-// Unacked reports whether the topic's mask says that publishes to it have no answer
-// of their own.
-func (t *Topic) Unacked() bool { return t.bits.Load()&(MaskRPC|MaskProxy) != 0 }
-
-// Proxies reports whether the topic's messages are HTTP requests for whoever has
-// connected for them (proxy topics, which are a kind of topics for calls).
-func (t *Topic) Proxies() bool { return t.memory && t.bits.Load()&MaskProxy != 0 }
+// Unacked reports whether publishes to the topic have no answer of their own: a consumer
+// answers each, or may.
+func (t *Topic) Unacked() bool { return t.kind.Calls() || t.replies.Load() }
 
 // Group finds a group by name without regard to case; "" means the default
 // group, which is named like the topic.
@@ -207,7 +192,7 @@ func (t *Topic) load(ctx context.Context, from int64, page storage.Page) ([]stor
 	if recs := t.view(from); recs != nil {
 		return recs[:min(len(recs), page.Rows)], nil
 	}
-	if t.memory {
+	if t.Memory() {
 		return nil, nil
 	}
 	recs, err := t.b.store.Read(ctx, t.id, from, page, nil)

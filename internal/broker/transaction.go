@@ -119,7 +119,7 @@ func (tx *Transaction) check() error {
 		return errorf(Invalid, "the transaction is empty: it needs messages, acks or relocations")
 	}
 	for i := range tx.Messages {
-		if t := tx.Messages[i].Topic; t.memory {
+		if t := tx.Messages[i].Topic; t.Memory() {
 			return errorf(Invalid, "Topic(%s) is in memory: a transaction can only publish to topics on disk", t.name)
 		}
 	}
@@ -208,7 +208,7 @@ func (a *Acks) prepare() (groupPart, error) {
 	}
 	p := groupPart{group: g}
 	var op *storage.SaveProgress
-	if !g.t.memory {
+	if !g.t.Memory() {
 		if op = g.saveOp(g.progressWith(taken)); op != nil {
 			p.op = op
 		}

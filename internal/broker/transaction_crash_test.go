@@ -178,8 +178,8 @@ func TestSaveUnderWayDoesNotUndoATransaction(t *testing.T) {
 // A memory topic has no place to store, so an ack in it is as good as its process.
 func TestTransactionWithAcksInMemory(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
-		topic := r.topic("ticks", MaskMemory, storage.Retention{})
-		g := r.group(GroupSpec{Topic: "ticks", Mask: ptr[int64](MaskAck)})
+		topic := r.topic("ticks", storage.KindMemory, storage.Retention{})
+		g := r.group(GroupSpec{Topic: "ticks", Settle: ptr(storage.SettleExplicit)})
 		r.mustPublish(topic, "", "")
 		c := r.subscribe(g, "c")
 		b := c.take(2)[0]

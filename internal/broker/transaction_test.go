@@ -160,7 +160,7 @@ var impossible = []struct {
 		return l.with(Input{Topic: l.one, Record: storage.Record{Tag: strings.Repeat("t", MaxTag+1)}})
 	}},
 	{"memory topic", Invalid, func(l *ledger) Transaction {
-		return l.with(given(l.topic("ticks", MaskMemory, storage.Retention{}), "t")[0])
+		return l.with(given(l.topic("ticks", storage.KindMemory, storage.Retention{}), "t")[0])
 	}},
 	{"unknown handle", Conflict, func(l *ledger) Transaction {
 		tx := l.transaction()

@@ -18,7 +18,6 @@ type change func(r *rig, b *Batch) error
 // changesOf are all kinds of changes.
 func changesOf() map[string]change {
 	ctx := context.Background()
-	var mask int64 = MaskPause
 	topic := func(r *rig) *Topic {
 		t, err := r.b.Topic("t")
 		if err != nil {
@@ -49,7 +48,7 @@ func changesOf() map[string]change {
 			return err
 		},
 		"alter group": func(r *rig, _ *Batch) error {
-			_, _, err := r.b.DeclareGroup(ctx, GroupSpec{Topic: "t", Name: "g", Mask: &mask})
+			_, _, err := r.b.DeclareGroup(ctx, GroupSpec{Topic: "t", Name: "g", Paused: ptr(true)})
 			return err
 		},
 		"remove group": func(r *rig, _ *Batch) error { return r.b.RemoveGroup(ctx, "t", "g", "", "ann") },
@@ -71,7 +70,7 @@ func TestChangeWhoseCommitFailedIsUnknownAndTheNextIsNotDone(t *testing.T) {
 	for name, first := range changesOf() {
 		inBubble(t, Options{DedupWindow: window}, func(r *rig) {
 			topic := r.topic("t", 0, storage.Retention{})
-			g := r.group(GroupSpec{Topic: "t", Name: "g", Mask: ptr(int64(MaskAck))})
+			g := r.group(GroupSpec{Topic: "t", Name: "g", Settle: ptr(storage.SettleExplicit)})
 			r.mustPublish(topic, "", "")
 			b := r.subscribe(g, "s").take(2)[0]
 			r.store.FailNext(storetest.Fault{After: errCrash})

@@ -54,7 +54,7 @@ func TestAuditTellsWhoDidWhat(t *testing.T) {
 	}
 	details := r.each("entries", "detail")
 	slices.Reverse(details)
-	for i, want := range []string{"", "mask 0 → 64", "mask 64 → 72", "#0 to #1", "#1 to #1"} {
+	for i, want := range []string{"", "settle auto → explicit", "paused false → true", "#0 to #1", "#1 to #1"} {
 		if !strings.Contains(details[i], want) {
 			t.Errorf("%s: %q, want %q in it", got[i], details[i], want)
 		}

@@ -102,7 +102,7 @@ func (g *gateway) find(req *http.Request) (*route, error) {
 		return nil, refusal{http.StatusNotFound, "the path must be " + Base + "<topic>/…"}
 	}
 	t, err := g.opts.Broker.Topic(topic)
-	if err == nil && !t.Proxies() {
+	if err == nil && !t.Kind().Proxies() {
 		err = &broker.Error{Code: broker.NotFound, Text: "Topic(" + t.Name() + ") does not lead to a server: that is what topics of the kind proxy are for, which zbus proxy makes"}
 	}
 	if err != nil {

@@ -43,7 +43,7 @@ func TestAutoGroupDeliversByCreditAndSettlesByTheWrite(t *testing.T) {
 func TestExplicitGroupSettlesByHandles(t *testing.T) {
 	r := start(t)
 	topic := r.topic("orders")
-	g := r.group(broker.GroupSpec{Topic: "orders", Name: "billing", Set: broker.MaskAck})
+	g := r.group(broker.GroupSpec{Topic: "orders", Name: "billing", Settle: new(storage.SettleExplicit)})
 	r.publish(topic, "a", "b", "c")
 	c := r.dial(nil)
 	if s := c.call(`{"op":"subscribe","topic":"orders","group":"billing","window":10}`, "subscribed"); s.Settle != "explicit" {
@@ -151,7 +151,7 @@ func TestLostConnectionGivesBackWhatIsNotSettled(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			r := start(t)
 			topic := r.topic("orders")
-			g := r.group(broker.GroupSpec{Topic: "orders", Name: "billing", Set: broker.MaskAck})
+			g := r.group(broker.GroupSpec{Topic: "orders", Name: "billing", Settle: new(storage.SettleExplicit)})
 			r.publish(topic, "a", "b")
 			one := r.dial(nil)
 			one.call(`{"op":"subscribe","topic":"orders","group":"billing","window":10}`, "subscribed")

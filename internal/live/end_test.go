@@ -11,12 +11,13 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/storage"
 )
 
 func TestStopEndsAllSocketsAndLetsNoneIn(t *testing.T) {
 	r := start(t, func(o *Options) { o.DrainTime = 300 * time.Millisecond })
 	topic := r.topic("orders")
-	r.group(broker.GroupSpec{Topic: "orders", Name: "g", Set: broker.MaskAck})
+	r.group(broker.GroupSpec{Topic: "orders", Name: "g", Settle: new(storage.SettleExplicit)})
 	r.publish(topic, "a")
 	idle, busy, stuck := r.dial(nil), r.dial(nil), r.dialSlow()
 	busy.call(`{"op":"subscribe","topic":"orders","group":"g","window":5}`, "subscribed")

@@ -10,6 +10,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/storage"
 )
 
 func TestPublishIsAnsweredAfterItsCommitAllOrNothing(t *testing.T) {
@@ -58,8 +59,7 @@ func TestWhatIsNotUnderstoodIsRefusedByName(t *testing.T) {
 	r := start(t)
 	r.topic("orders")
 	r.group(broker.GroupSpec{Topic: "orders", Name: "g"})
-	rpc := int64(broker.MaskRPC)
-	if _, _, err := r.b.DeclareTopic(context.Background(), broker.TopicSpec{Name: "calls", Mask: &rpc}); err != nil {
+	if _, _, err := r.b.DeclareTopic(context.Background(), broker.TopicSpec{Name: "calls", Kind: storage.KindRPC}); err != nil {
 		t.Fatal(err)
 	}
 	c := r.dial(nil)

@@ -144,15 +144,12 @@ func (f *figures) groupRow(ctx context.Context, l *stats.Lagging) groupFigures {
 	g, info := l.Group, &l.Info
 	rate, flow := f.hub.opts.Stats.Group(g), f.hub.opts.Stats.Flow(g)
 	d := groupFigures{
-		Name: info.Name, Filter: info.Filter, Paused: info.Mask&broker.MaskPause != 0, Settle: "auto",
+		Name: info.Name, Filter: info.Filter, Paused: info.Paused, Settle: api.SettleMode(info.Settle.String()),
 		Cursor: decimal(info.Cursor), Lag: decimal(l.Lag), LagExact: l.Exact,
 		LagSeconds: round1(f.lags.Seconds(ctx, l)),
 		Rate:       round2(rate), Drain: api.Drain(l.Lag, flow), In: round2(flow.In), Out: round2(flow.Out),
 		InFlight: decimal(int64(info.InFlight)), Returned: decimal(int64(info.Returned)),
 		Consumers: len(info.Consumers), Version: g.Version(),
-	}
-	if info.Mask&broker.MaskAck != 0 {
-		d.Settle = "explicit"
 	}
 	return d
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/rpc"
+	"github.com/rushmore/zbus-go/internal/storage"
 )
 
 // party is one end of calls, who hears nothing.
@@ -22,7 +23,7 @@ func (*party) Release() {}
 // serve makes a service with a provider that describes itself.
 func (r *rig) serve(topic string) (caller, provider *party) {
 	r.t.Helper()
-	spec := broker.TopicSpec{Name: topic, Mask: new(int64(broker.MaskRPC))}
+	spec := broker.TopicSpec{Name: topic, Kind: storage.KindRPC}
 	if _, _, err := r.b.DeclareTopic(context.Background(), spec); err != nil {
 		r.t.Fatal(err)
 	}

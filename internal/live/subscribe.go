@@ -6,6 +6,7 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/api"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/storage"
 )
 
 // subscription is one of a socket's. It is a broker.Sink.
@@ -148,10 +149,7 @@ func (s *socket) consume(g *broker.Group, begun subscribedFrame, window int64) (
 		x.close()
 		return nil
 	}
-	begun.Sub, begun.Settle = x.name, "auto"
-	if g.Info().Mask&broker.MaskAck != 0 {
-		begun.Settle = "explicit"
-	}
+	begun.Sub, begun.Settle = x.name, api.SettleMode(g.Info().Settle.String())
 	s.say(begun)
 	s.mu.Lock()
 	x.announced = true
@@ -199,13 +197,11 @@ func (s *socket) group(op *subscribeOp) (g *broker.Group, reset bool, err error)
 		return nil, false, err
 	}
 	if op.Settle != nil {
-		switch *op.Settle {
-		case "auto":
-		case "explicit":
-			spec.Set = broker.MaskAck
-		default:
+		settle, ok := storage.ParseSettle(string(*op.Settle))
+		if !ok {
 			return nil, false, fail(broker.Invalid, "settle %q: must be auto or explicit", broker.Excerpt(string(*op.Settle)))
 		}
+		spec.Settle = &settle
 	}
 	g, err = api.EphemeralGroup(s.life, s.hub.opts.Broker, t, spec)
 	return g, reset, err

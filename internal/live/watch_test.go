@@ -9,6 +9,7 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/api"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/storage"
 )
 
 // figuresOf decodes the data of a frame, with no member left over.
@@ -42,7 +43,7 @@ func (c *client) glance(channel, more string) got {
 func TestEveryChannelShowsItsFigures(t *testing.T) {
 	r := start(t)
 	orders := r.topic("orders")
-	r.group(broker.GroupSpec{Topic: "orders", Name: "all", Set: broker.MaskAck, Start: broker.Place{At: broker.AtEarliest}})
+	r.group(broker.GroupSpec{Topic: "orders", Name: "all", Settle: new(storage.SettleExplicit), Start: broker.Place{At: broker.AtEarliest}})
 	eu := "eu.*"
 	r.group(broker.GroupSpec{Topic: "orders", Name: "eu", Filter: &eu, Start: broker.Place{At: broker.AtEarliest}})
 	r.publish(orders, "eu.a", "us.a", "eu.b")

@@ -48,9 +48,9 @@ func (s *session) declare(m *wire.Message) {
 		return
 	}
 	b := s.srv.broker
-	t, created, err := b.DeclareTopic(s.admin(), broker.TopicSpec{
-		Name: name, Mask: mask, Retention: retention, Actor: s.remote,
-	})
+	topic := topicSpec(mask)
+	topic.Name, topic.Retention, topic.Actor = name, retention, s.remote
+	t, created, err := b.DeclareTopic(s.admin(), topic)
 	if err != nil {
 		s.fail(id, err)
 		return
@@ -121,27 +121,28 @@ func (s *session) groupSpec(m *wire.Message) (broker.GroupSpec, bool) {
 	if filter, ok := m.Lookup(wire.HeaderGroupFilter); ok && !absent(filter) {
 		spec.Filter = &filter // present and empty: no filter
 	}
-	var ok [4]bool
-	spec.Mask, ok[0] = s.param(m, wire.HeaderGroupMask, 0, math.MaxInt32)
-	if !ok[0] {
+	mask, good := s.param(m, wire.HeaderGroupMask, 0, math.MaxInt32)
+	if !good {
 		return spec, false
 	}
-	spec.AckTimeout, ok[1] = s.param(m, wire.HeaderGroupAckTimeout, 0, 24*3600*1000)
-	if !ok[1] {
-		return spec, false
+	setGroupMask(&spec, mask)
+	for _, f := range []struct {
+		to     **int64
+		header string
+		most   int64
+	}{
+		{&spec.AckTimeout, wire.HeaderGroupAckTimeout, 24 * 3600 * 1000},
+		{&spec.AckWindow, wire.HeaderGroupAckWindow, 10_000},
+		{&spec.MaxDeliver, wire.HeaderMaxDeliver, 1 << 20},
+	} {
+		if *f.to, good = s.param(m, f.header, 0, f.most); !good {
+			return spec, false
+		}
 	}
-	spec.AckWindow, ok[2] = s.param(m, wire.HeaderGroupAckWindow, 0, 10_000)
-	if !ok[2] {
-		return spec, false
-	}
-	spec.MaxDeliver, ok[3] = s.param(m, wire.HeaderMaxDeliver, 0, 1<<20)
-	if !ok[3] {
-		return spec, false
-	}
-	place, good := s.placeOf(m, wire.HeaderGroupStartOffset, wire.HeaderGroupStartTime,
+	place, ok := s.placeOf(m, wire.HeaderGroupStartOffset, wire.HeaderGroupStartTime,
 		wire.HeaderGroupStartMsgID, wire.HeaderGroupStartCopy)
 	spec.Start = place
-	return spec, good
+	return spec, ok
 }
 
 // placeOf reads a place in the log from the headers of the given names.

@@ -2,6 +2,7 @@ package server
 
 import (
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/storage"
 )
 
 // How many messages may be read to count a filtered group's lag exactly.
@@ -67,7 +68,7 @@ func (s *Server) address() serverAddress {
 func (s *Server) topicInfo(t *broker.Topic, lagBudget int) topicInfoObject {
 	def := t.Definition()
 	info := topicInfoObject{
-		TopicName: def.Name, Mask: def.Mask, MessageDepth: def.Next,
+		TopicName: def.Name, Mask: topicMask(&def), MessageDepth: def.Next,
 		ConsumeGroupList: []groupInfoObject{},
 		CreatedTime:      def.Created, LastUpdatedTime: max(def.Updated, def.LastTime),
 		ServerAddress: s.address(), ServerVersion: s.opts.Version,
@@ -87,12 +88,12 @@ func groupInfo(g *broker.Group, lagBudget int) groupInfoObject {
 	info := g.Info()
 	lag, exact := g.Lag(lagBudget)
 	timeout := int64(0)
-	if info.Mask&broker.MaskAck != 0 {
+	if info.Settle == storage.SettleExplicit {
 		timeout = g.AckTimeout()
 	}
 	return groupInfoObject{
 		AckTimeout: timeout,
-		TopicName:  g.Topic().Name(), GroupName: info.Name, Mask: info.Mask, Filter: info.Filter,
+		TopicName:  g.Topic().Name(), GroupName: info.Name, Mask: groupMask(&info.Group), Filter: info.Filter,
 		MessageCount: lag, Estimated: !exact, Cursor: info.Cursor, InFlight: info.InFlight,
 		ConsumerCount: len(info.Consumers), ConsumerList: info.Consumers,
 		CreatedTime: info.Created, LastUpdatedTime: info.Updated,

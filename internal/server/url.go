@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/storage"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
@@ -56,7 +56,7 @@ func (s *session) fromURL(m *wire.Message) string {
 	if err != nil {
 		return ""
 	}
-	if t.Definition().Mask&broker.MaskRPC != 0 && len(segments) > 1 {
+	if t.Kind() == storage.KindRPC && len(segments) > 1 {
 		call(m, segments)
 	} else {
 		setPlace(m, segments[:1])

@@ -164,7 +164,7 @@ func (s *Sampler) look(ctx context.Context, t *broker.Topic, until time.Time) []
 		list[i] = looked{
 			group: g, counts: g.Counts(), filter: l.Info.Filter, came: s.flows.came(t, g),
 			lag:       Lag{Messages: l.Lag, Exact: l.Exact, Seconds: s.lags.Seconds(ctx, l)},
-			unmatched: s.flows.unmatched(g), paused: paused || l.Info.Mask&broker.MaskPause != 0, consumers: len(l.Info.Consumers),
+			unmatched: s.flows.unmatched(g), paused: paused || l.Info.Paused, consumers: len(l.Info.Consumers),
 		}
 	}
 	return list

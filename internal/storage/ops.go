@@ -14,13 +14,14 @@ type Append struct {
 // are, so a topic can start anywhere. Fails with ErrExists.
 type CreateTopic struct{ Topic *Topic }
 
-// AlterTopic sets Mask, Retention, Paused and Updated of an existing topic.
+// AlterTopic sets Replies, LegacyMask, Retention, Paused and Updated of an existing topic.
 type AlterTopic struct {
-	Topic     TopicID
-	Mask      int64
-	Retention Retention
-	Paused    bool
-	Updated   int64
+	Topic      TopicID
+	Replies    bool
+	LegacyMask int64
+	Retention  Retention
+	Paused     bool
+	Updated    int64
 }
 
 // RemoveTopic removes a topic with its groups and kept ids. Its messages become unreachable
@@ -56,9 +57,9 @@ type CreateGroup struct {
 	Entry *JournalEntry
 }
 
-// AlterGroup sets the definition of an existing group: Filter, Mask,
-// AckTimeout, AckWindow, MaxDeliver, Version and Updated. Its place is left
-// alone. Entry, unless nil, goes to the journal.
+// AlterGroup sets the definition of an existing group: Filter, Settle, Exclusive, Paused,
+// Ephemeral, LegacyMask, AckTimeout, AckWindow, MaxDeliver, Version and Updated. Its place is
+// left alone. Entry, unless nil, goes to the journal.
 type AlterGroup struct {
 	Group *Group
 	Entry *JournalEntry

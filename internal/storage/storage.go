@@ -85,19 +85,20 @@ type Retention struct {
 
 // Topic is the stored definition and state of one topic.
 type Topic struct {
-	ID        TopicID
-	Name      string // unique without regard to case; this spelling is kept
-	Mask      int64  // as declared, unknown bits included
-	Memory    bool   // the messages are never given to the Store; fixed at creation
-	Paused    bool   // nothing is delivered
-	Creator   string
-	Created   int64 // Unix milliseconds
-	Updated   int64 // Unix milliseconds, last change of mask, retention or pause
-	First     int64 // oldest offset that still counts
-	Next      int64 // offset of the next message
-	Bytes     int64 // Record.Size of the messages in [First, Next)
-	LastTime  int64 // Time of the newest message ever appended
-	Retention Retention
+	ID         TopicID
+	Name       string // unique without regard to case; this spelling is kept
+	Kind       Kind   // fixed at creation
+	Paused     bool   // nothing is delivered
+	Replies    bool   // publishes have no answer of their own: a consumer may answer each
+	LegacyMask int64  // the mask that a client of the original declared last; see package server
+	Creator    string
+	Created    int64 // Unix milliseconds
+	Updated    int64 // Unix milliseconds, last change of the definition
+	First      int64 // oldest offset that still counts
+	Next       int64 // offset of the next message
+	Bytes      int64 // Record.Size of the messages in [First, Next)
+	LastTime   int64 // Time of the newest message ever appended
+	Retention  Retention
 
 	// Damage says why the topic can't be served, "" if it can: what is stored of it, or
 	// of its groups, contradicts itself, so that messages could be passed over or
@@ -122,7 +123,11 @@ type Group struct {
 	Topic      TopicID
 	Name       string // unique within the topic without regard to case
 	Filter     string // "" lets everything through
-	Mask       int64
+	Settle     Settle
+	Exclusive  bool  // for one session at a time
+	Paused     bool  // nothing is delivered
+	Ephemeral  bool  // removed when its last consumer leaves
+	LegacyMask int64 // as that of a topic
 	Creator    string
 	Created    int64 // Unix milliseconds
 	Updated    int64 // Unix milliseconds, last change of definition or place

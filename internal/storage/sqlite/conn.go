@@ -21,7 +21,7 @@ type conn struct {
 	ahead *ahead                  // of one that only reads, or nil; closed with the connection
 	stmts [statements]driver.Stmt // prepared at first use, closed with the connection
 	args  []driver.NamedValue     // reused by rows
-	row   [20]driver.Value        // reused by rows
+	row   [24]driver.Value        // reused by rows
 }
 
 func connect(dsn string) (*conn, error) {

@@ -26,18 +26,18 @@ func (s *Store) Load(ctx context.Context) (state storage.State, err error) {
 
 func topicFrom(row []driver.Value) storedTopic {
 	return storedTopic{total: integer(row[9]), dropped: integer(row[7]), stored: integer(row[8]), lost: integer(row[17]), Topic: storage.Topic{
-		ID: storage.TopicID(integer(row[0])), Name: text(row[1]), Mask: integer(row[2]), Creator: text(row[3]),
+		ID: storage.TopicID(integer(row[0])), Name: text(row[1]), LegacyMask: integer(row[2]), Creator: text(row[3]),
 		Created: integer(row[4]), Updated: integer(row[5]),
 		First: integer(row[6]), Next: integer(row[8]), LastTime: integer(row[10]),
 		Retention: storage.Retention{MaxAge: integer(row[11]), MaxCount: integer(row[12]), MaxBytes: integer(row[13])},
-		Memory:    integer(row[14]) != 0, Paused: integer(row[15]) != 0,
+		Paused:    integer(row[15]) != 0,
 	}}
 }
 
 func groupFrom(row []driver.Value) storage.Group {
 	return storage.Group{
 		ID: storage.GroupID(integer(row[0])), Topic: storage.TopicID(integer(row[1])), Name: text(row[2]),
-		Filter: text(row[3]), Mask: integer(row[4]), Creator: text(row[5]),
+		Filter: text(row[3]), LegacyMask: integer(row[4]), Creator: text(row[5]),
 		Created: integer(row[6]), Updated: integer(row[7]),
 		AckTimeout: integer(row[8]), AckWindow: integer(row[9]), MaxDeliver: integer(row[10]),
 		Version: integer(row[11]), Epoch: integer(row[12]),
@@ -66,7 +66,7 @@ func loadPicture(c *conn) (*picture, *loaded, error) {
 	for i := range l.topics {
 		t := &l.topics[i]
 		p.addTopic(&topic{
-			id: t.ID, name: fold(t.Name), memory: t.Memory, damaged: t.Damage != "", cut: t.cut, groups: map[string]*group{},
+			id: t.ID, name: fold(t.Name), kind: t.Kind, damaged: t.Damage != "", cut: t.cut, groups: map[string]*group{},
 			marks: marks{
 				first: t.First, next: t.Next, lastTime: t.LastTime, total: t.total, dropped: t.dropped, rows: t.First,
 				lost: t.lost, stored: t.stored, pieces: t.pieces, fresh: t.fresh,

@@ -82,14 +82,18 @@ func (l *loaded) readTopics(c *conn) error {
 		}
 		t := topicFrom(row)
 		m := t.marks()
-		definition, place := topicSum(&t.Topic), topicPlaceSum(t.ID, &m)
-		if row[16] == nil || row[18] == nil {
-			l.unsummed = append(l.unsummed, unsummed{sumTopic, []driver.Value{int64(t.ID), definition, place}})
+		def, place := topicDefinition(&t.Topic, integer(row[14]) != 0, row[19], row[20]), topicPlaceSum(t.ID, &m)
+		damaged := def.damaged || row[16] != nil && integer(row[16]) != def.sum
+		misplaced := row[18] != nil && integer(row[18]) != place || t.First < 0 || t.First > t.Next
+		if !damaged && !misplaced && (def.old || row[16] == nil || row[18] == nil) {
+			l.unsummed = append(l.unsummed, unsummed{sumTopic, []driver.Value{
+				int64(t.ID), topicSum(&t.Topic), place, t.Kind.String(), truth(t.Replies),
+			}})
 		}
-		if row[16] != nil && integer(row[16]) != definition {
+		if damaged {
 			t.refuse("its definition is damaged")
 		}
-		if row[18] != nil && integer(row[18]) != place || t.First < 0 || t.First > t.Next {
+		if misplaced {
 			t.refuse("what is stored of the extent of its log is damaged")
 			t.First, t.Next, t.total, t.dropped, t.LastTime, t.lost = -1, 0, 0, 0, 0, 0
 		}
@@ -106,7 +110,7 @@ func (l *loaded) readTopics(c *conn) error {
 			t.cutOff()
 		case err != nil:
 			return err
-		case !t.Memory:
+		case t.Kind.Stored():
 			served++
 		}
 	}
@@ -257,21 +261,25 @@ func (l *loaded) readGroups(c *conn) error {
 		g := groupFrom(row)
 		progress, bad := progressFrom(row[13:16])
 		g.Progress = progress
-		definition, place := groupSum(&g), groupPlaceSum(g.ID, g.Epoch, &progress, text(row[15]))
-		if row[16] == nil || row[17] == nil {
-			l.unsummed = append(l.unsummed, unsummed{sumGroup, []driver.Value{int64(g.ID), definition, place}})
+		def, place := groupDefinition(&g, row[18:22]), groupPlaceSum(g.ID, g.Epoch, &progress, text(row[15]))
+		damaged := def.damaged || row[16] != nil && integer(row[16]) != def.sum
+		misplaced := bad != nil || row[17] != nil && integer(row[17]) != place
+		if !damaged && !misplaced && (def.old || row[16] == nil || row[17] == nil) {
+			l.unsummed = append(l.unsummed, unsummed{sumGroup, []driver.Value{
+				int64(g.ID), groupSum(&g), place, g.Settle.String(), truth(g.Exclusive), truth(g.Paused), truth(g.Ephemeral),
+			}})
 		}
 		t := l.topic(g.Topic)
 		if t == nil {
 			return fmt.Errorf("group %d %q: its topic %d is missing: %w", g.ID, g.Name, g.Topic, storage.ErrDamaged)
 		}
 		switch {
-		case row[16] != nil && integer(row[16]) != definition:
+		case damaged:
 			t.refuse("the definition of its group %s is damaged", g.Name)
-		case bad != nil || row[17] != nil && integer(row[17]) != place:
+		case misplaced:
 			t.refuse("the place of its group %s is damaged", g.Name)
 			g.Progress = storage.At(t.First)
-		case t.Memory:
+		case !t.Kind.Stored():
 		case checkProgress(&g.Progress, t.Next) != nil:
 			t.refuse("its group %s has read up to %d, beyond the end of the log at %d", g.Name, g.Read, t.Next)
 		}

@@ -43,7 +43,7 @@ type change struct {
 type topic struct {
 	id     storage.TopicID
 	name   string // folded
-	memory bool
+	kind   storage.Kind
 	groups map[string]*group
 	marks
 	changed bool // in batch.changed

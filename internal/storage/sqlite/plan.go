@@ -113,14 +113,15 @@ func (b *batch) createTopic(n *storage.Topic) error {
 	}
 	n.ID = storage.TopicID(b.nextID(&b.lastTopic))
 	b.addTopic(&topic{
-		id: n.ID, name: fold(n.Name), memory: n.Memory, groups: map[string]*group{},
+		id: n.ID, name: fold(n.Name), kind: n.Kind, groups: map[string]*group{},
 		marks: marks{first: n.First, next: n.Next, lastTime: n.LastTime, rows: n.First, stored: n.Next},
 	})
 	t := b.topics[n.ID]
 	b.touch(t)
-	b.add(insertTopic, 1, int64(n.ID), n.Name, n.Mask, n.Creator, n.Created, n.Updated,
+	b.add(insertTopic, 1, int64(n.ID), n.Name, n.LegacyMask, n.Creator, n.Created, n.Updated,
 		n.First, int64(0), n.Next, int64(0), n.LastTime, n.Retention.MaxAge, n.Retention.MaxCount, n.Retention.MaxBytes,
-		truth(n.Memory), truth(n.Paused), topicSum(n), int64(0), topicPlaceSum(n.ID, &t.marks))
+		truth(!n.Kind.Stored()), truth(n.Paused), topicSum(n), int64(0), topicPlaceSum(n.ID, &t.marks),
+		n.Kind.String(), truth(n.Replies))
 	return nil
 }
 
@@ -130,8 +131,9 @@ func (b *batch) alterTopic(op *storage.AlterTopic) error {
 		return err
 	}
 	r := op.Retention
-	sum := topicSum(&storage.Topic{ID: t.id, Name: t.name, Memory: t.memory, Mask: op.Mask, Retention: r, Paused: op.Paused})
-	b.add(alterTopic, 1, int64(op.Topic), op.Mask, r.MaxAge, r.MaxCount, r.MaxBytes, op.Updated, truth(op.Paused), sum)
+	sum := topicSum(&storage.Topic{ID: t.id, Name: t.name, Kind: t.kind, Replies: op.Replies, LegacyMask: op.LegacyMask, Retention: r, Paused: op.Paused})
+	b.add(alterTopic, 1, int64(op.Topic), op.LegacyMask, r.MaxAge, r.MaxCount, r.MaxBytes, op.Updated, truth(op.Paused),
+		t.kind.String(), truth(op.Replies), sum) // a damaged row of an older schema has no kind
 	return nil
 }
 
@@ -231,7 +233,7 @@ func (b *batch) accept(op *storage.Accept) error {
 	t.damaged, t.next, t.lost = false, op.Topic.Next, op.Topic.Next
 	b.store(t)
 	n := op.Topic
-	if err := b.alterTopic(&storage.AlterTopic{Topic: n.ID, Mask: n.Mask, Retention: n.Retention, Paused: n.Paused, Updated: n.Updated}); err != nil {
+	if err := b.alterTopic(&storage.AlterTopic{Topic: n.ID, Replies: n.Replies, LegacyMask: n.LegacyMask, Retention: n.Retention, Paused: n.Paused, Updated: n.Updated}); err != nil {
 		return err
 	}
 	for _, g := range op.Groups {

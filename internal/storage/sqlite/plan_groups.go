@@ -24,9 +24,10 @@ func (b *batch) createGroup(op *storage.CreateGroup) error {
 	n.ID = storage.GroupID(b.nextID(&b.lastGroup))
 	b.addGroup(&group{id: n.ID, topic: t, name: fold(n.Name), epoch: n.Epoch})
 	settled := storage.FormatRanges(n.Settled)
-	b.add(insertGroup, 1, int64(n.ID), int64(n.Topic), n.Name, n.Filter, n.Mask, n.Creator, n.Created, n.Updated,
+	b.add(insertGroup, 1, int64(n.ID), int64(n.Topic), n.Name, n.Filter, n.LegacyMask, n.Creator, n.Created, n.Updated,
 		n.AckTimeout, n.AckWindow, n.MaxDeliver, n.Version, n.Epoch, n.Cursor, n.Read, settled,
-		groupSum(n), groupPlaceSum(n.ID, n.Epoch, &n.Progress, settled))
+		groupSum(n), groupPlaceSum(n.ID, n.Epoch, &n.Progress, settled),
+		n.Settle.String(), truth(n.Exclusive), truth(n.Paused), truth(n.Ephemeral))
 	if op.Entry != nil {
 		op.Entry.Group = n.ID
 	}
@@ -45,7 +46,8 @@ func (b *batch) alterGroup(op *storage.AlterGroup) error {
 	}
 	now := *n
 	now.Topic, now.Name = g.topic.id, g.name
-	b.add(alterGroup, 1, int64(n.ID), n.Filter, n.Mask, n.AckTimeout, n.AckWindow, n.MaxDeliver, n.Version, n.Updated, groupSum(&now))
+	b.add(alterGroup, 1, int64(n.ID), n.Filter, n.LegacyMask, n.AckTimeout, n.AckWindow, n.MaxDeliver, n.Version, n.Updated,
+		n.Settle.String(), truth(n.Exclusive), truth(n.Paused), truth(n.Ephemeral), groupSum(&now))
 	b.journal(op.Entry)
 	return nil
 }

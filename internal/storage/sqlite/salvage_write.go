@@ -50,8 +50,11 @@ func (s *salvager) writeTopics(ctx context.Context) error {
 		return translate(err)
 	}
 	// The rows are no longer what was summed. Those without sums get them at the next open.
+	// What they are is taken from their masks where the text for it is damaged.
 	return translate(s.c.run(`UPDATE topics SET definition_sum = NULL, place_sum = NULL;
-		UPDATE groups SET definition_sum = NULL, place_sum = NULL; UPDATE parked SET sum = NULL`))
+		UPDATE groups SET definition_sum = NULL, place_sum = NULL; UPDATE parked SET sum = NULL;
+		UPDATE topics SET kind = NULL WHERE kind NOT IN ('log', 'memory', 'rpc', 'proxy');
+		UPDATE groups SET settle = NULL WHERE settle NOT IN ('auto', 'explicit')`))
 }
 
 // mayExist reports whether messages may be of a topic whose definition is lost. Those of a

@@ -85,10 +85,10 @@ const (
 const (
 	blockColumns = "key, n, time, total, meta" // also the order of rows in queries; bodies come behind
 
-	topicColumns = "id, name, mask, creator, created, updated, first, dropped, next, total, last_time, max_age, max_count, max_bytes, memory, paused, definition_sum, lost, place_sum"
+	topicColumns = "id, name, mask, creator, created, updated, first, dropped, next, total, last_time, max_age, max_count, max_bytes, memory, paused, definition_sum, lost, place_sum, kind, replies"
 
 	groupColumns = "id, topic_id, name, filter, mask, creator, created, updated, " +
-		"ack_timeout, ack_window, max_deliver, version, epoch, cursor, read, settled, definition_sum, place_sum"
+		"ack_timeout, ack_window, max_deliver, version, epoch, cursor, read, settled, definition_sum, place_sum, settle, exclusive, paused, ephemeral"
 
 	journalColumns = "id, topic_id, group_id, time, kind, actor, reason, " +
 		"from_cursor, from_read, from_settled, to_offset, filter_from, filter_to"
@@ -126,8 +126,8 @@ var sqlText = [statements]string{
 	insertFresh:    "INSERT INTO fresh (seq, pieces, bodies) VALUES (?1, ?2, ?3)",
 	deleteFresh:    "DELETE FROM fresh WHERE seq <= ?1 AND seq > ?2",
 
-	insertTopic:       "INSERT INTO topics (" + topicColumns + ") VALUES (" + slots(19) + ")",
-	alterTopic:        "UPDATE topics SET mask = ?2, max_age = ?3, max_count = ?4, max_bytes = ?5, updated = ?6, paused = ?7, definition_sum = ?8 WHERE id = ?1",
+	insertTopic:       "INSERT INTO topics (" + topicColumns + ") VALUES (" + slots(21) + ")",
+	alterTopic:        "UPDATE topics SET mask = ?2, max_age = ?3, max_count = ?4, max_bytes = ?5, updated = ?6, paused = ?7, kind = ?8, replies = ?9, definition_sum = ?10 WHERE id = ?1",
 	moveTopic:         "UPDATE topics SET first = ?2, dropped = ?3, next = ?4, total = ?5, last_time = ?6, lost = ?7, place_sum = ?8 WHERE id = ?1",
 	deleteTopic:       "DELETE FROM topics WHERE id = ?1",
 	deleteTopicParked: "DELETE FROM parked WHERE group_id IN (SELECT id FROM groups WHERE topic_id = ?1)",
@@ -136,9 +136,9 @@ var sqlText = [statements]string{
 	putKept:           "INSERT OR REPLACE INTO kept_ids (topic_id, last, ids) VALUES (?1, ?2, ?3)",
 	forgetKept:        "DELETE FROM kept_ids WHERE topic_id = ?1 AND last < ?2",
 
-	insertGroup: "INSERT INTO groups (" + groupColumns + ") VALUES (" + slots(18) + ")",
+	insertGroup: "INSERT INTO groups (" + groupColumns + ") VALUES (" + slots(22) + ")",
 	alterGroup: "UPDATE groups SET filter = ?2, mask = ?3, ack_timeout = ?4, ack_window = ?5, max_deliver = ?6," +
-		" version = ?7, updated = ?8, definition_sum = ?9 WHERE id = ?1",
+		" version = ?7, updated = ?8, settle = ?9, exclusive = ?10, paused = ?11, ephemeral = ?12, definition_sum = ?13 WHERE id = ?1",
 	moveGroup: "UPDATE groups SET cursor = ?2, read = ?3, settled = ?4, place_sum = ?5 WHERE id = ?1",
 	relocateGroup: "UPDATE groups SET cursor = ?2, read = ?5, settled = ?6, epoch = ?3, updated = max(updated, ?4), place_sum = ?7" +
 		" WHERE id = ?1",
@@ -147,8 +147,8 @@ var sqlText = [statements]string{
 	putParked:         `INSERT OR REPLACE INTO parked (group_id, "offset", count, due, cause, sum) VALUES (?1, ?2, ?3, ?4, ?5, ?6)`,
 	deleteParked:      `DELETE FROM parked WHERE group_id = ?1 AND "offset" = ?2`,
 
-	sumTopic:  "UPDATE topics SET definition_sum = ?2, place_sum = ?3 WHERE id = ?1",
-	sumGroup:  "UPDATE groups SET definition_sum = ?2, place_sum = ?3 WHERE id = ?1",
+	sumTopic:  "UPDATE topics SET definition_sum = ?2, place_sum = ?3, kind = ?4, replies = ?5 WHERE id = ?1",
+	sumGroup:  "UPDATE groups SET definition_sum = ?2, place_sum = ?3, settle = ?4, exclusive = ?5, paused = ?6, ephemeral = ?7 WHERE id = ?1",
 	sumParked: `UPDATE parked SET sum = ?3 WHERE group_id = ?1 AND "offset" = ?2`,
 
 	putDropped:    "INSERT OR REPLACE INTO dropped (lo, hi) VALUES (?1, ?2)",

@@ -29,9 +29,9 @@ func rowSum(kind byte, words []int64, texts ...string) int64 {
 // it. name is folded: so it says which topic it is.
 func topicSum(t *storage.Topic) int64 {
 	r := t.Retention
-	return rowSum('t', []int64{
-		int64(t.ID), t.Mask, truth(t.Memory), truth(t.Paused), r.MaxAge, r.MaxCount, r.MaxBytes,
-	}, fold(t.Name))
+	return rowSum('T', []int64{
+		int64(t.ID), t.LegacyMask, truth(t.Replies), truth(t.Paused), r.MaxAge, r.MaxCount, r.MaxBytes,
+	}, fold(t.Name), t.Kind.String())
 }
 
 // topicPlaceSum is the checksum of what a topic's row says of its log.
@@ -41,9 +41,10 @@ func topicPlaceSum(id storage.TopicID, m *marks) int64 {
 
 // groupSum is the checksum of a group's definition.
 func groupSum(g *storage.Group) int64 {
-	return rowSum('g', []int64{
-		int64(g.ID), int64(g.Topic), g.Mask, g.AckTimeout, g.AckWindow, g.MaxDeliver, g.Version,
-	}, fold(g.Name), g.Filter)
+	return rowSum('G', []int64{
+		int64(g.ID), int64(g.Topic), g.LegacyMask, truth(g.Exclusive), truth(g.Paused), truth(g.Ephemeral),
+		g.AckTimeout, g.AckWindow, g.MaxDeliver, g.Version,
+	}, fold(g.Name), g.Filter, g.Settle.String())
 }
 
 // groupPlaceSum is the checksum of a group's place. settled is as it is stored.

@@ -64,7 +64,7 @@ func commitAtomic(h *harness) {
 			&storage.Relocate{Group: g, Epoch: 7, Place: storage.At(2), Entry: &storage.JournalEntry{Group: g}},
 			&storage.Trim{Topic: topic, First: 1, Bytes: 1},
 			&storage.Purge{Limit: 10},
-			&storage.AlterTopic{Topic: topic, Mask: 5},
+			&storage.AlterTopic{Topic: topic, LegacyMask: 5},
 			&storage.RemoveGroup{Group: g},
 			&storage.RemoveTopic{Topic: topic},
 			&storage.Audit{Entry: &storage.AuditEntry{Action: "x"}},

@@ -183,13 +183,15 @@ func drawSimple(r *rapid.T) maker {
 		func() storage.Op { return appendToAll(int(b%2) + 1) },
 		func() storage.Op { return &storage.CreateTopic{Topic: &storage.Topic{Name: name, First: a, Next: a}} },
 		func() storage.Op { return &storage.CreateTopic{Topic: &storage.Topic{Name: name, Created: b}} },
-		func() storage.Op { return &storage.AlterTopic{Topic: topic, Mask: a, Paused: a%2 == 0, Updated: b} },
+		func() storage.Op {
+			return &storage.AlterTopic{Topic: topic, Replies: b%2 == 0, LegacyMask: a, Paused: a%2 == 0, Updated: b}
+		},
 		func() storage.Op { return &storage.RemoveTopic{Topic: topic} },
 		func() storage.Op { return &storage.Trim{Topic: topic, First: c, Bytes: a} },
 		func() storage.Op { return &storage.Purge{Limit: int(c)} },
 		func() storage.Op { return &storage.CreateGroup{Group: &storage.Group{Topic: topic, Name: name}} },
 		func() storage.Op {
-			return &storage.AlterGroup{Group: &storage.Group{ID: group, Filter: name, Version: a}}
+			return &storage.AlterGroup{Group: &storage.Group{ID: group, Filter: name, Settle: storage.Settle(a % 2), Exclusive: b%2 == 0, Paused: b%3 == 0, Ephemeral: c%2 == 0, Version: a}}
 		},
 		func() storage.Op { return &storage.RemoveGroup{Group: group} },
 		func() storage.Op {

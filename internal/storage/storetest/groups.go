@@ -28,7 +28,7 @@ func groupRoundTrip(h *harness) {
 	topic := h.topic("t")
 	h.fill(topic, 30)
 	want := storage.Group{
-		Topic: topic, Name: "Billing", Filter: "x", Mask: 1 << 40, Creator: "bob", Created: 1, Updated: 2,
+		Topic: topic, Name: "Billing", Filter: "x", Settle: storage.SettleExplicit, Exclusive: true, Ephemeral: true, LegacyMask: 1 << 40, Creator: "bob", Created: 1, Updated: 2,
 		AckTimeout: 3, AckWindow: 4, MaxDeliver: 5, Epoch: 6, Version: 7,
 		Progress: storage.Progress{Cursor: 10, Read: 20, Settled: []storage.Range{{Lo: 12, Hi: 13}, {Lo: 15, Hi: 20}}},
 	}
@@ -74,9 +74,10 @@ func groupAlter(h *harness) {
 	want := h.groupState(g.ID)
 	altered := storage.Group{ // place, epoch, name and creator do not count
 		ID: g.ID, Topic: 77, Name: "other", Creator: "other", Created: 99, Epoch: 99, Progress: storage.Progress{Cursor: 9, Read: 9},
-		Filter: "c", Mask: 8, AckTimeout: 9, AckWindow: 10, MaxDeliver: 11, Version: 2, Updated: 50,
+		Filter: "c", Settle: storage.SettleExplicit, Paused: true, LegacyMask: 8, AckTimeout: 9, AckWindow: 10, MaxDeliver: 11, Version: 2, Updated: 50,
 	}
-	want.Filter, want.Mask, want.AckTimeout, want.AckWindow, want.MaxDeliver = "c", 8, 9, 10, 11
+	want.Filter, want.AckTimeout, want.AckWindow, want.MaxDeliver = "c", 9, 10, 11
+	want.Settle, want.Exclusive, want.Paused, want.Ephemeral, want.LegacyMask = storage.SettleExplicit, false, true, false, 8
 	want.Version, want.Updated = 2, 50
 	entry := &storage.JournalEntry{
 		Topic: topic, Group: g.ID, Time: 50, Kind: "filter", Actor: "ann", Reason: "why",

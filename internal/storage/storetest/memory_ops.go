@@ -17,7 +17,7 @@ func (s *memoryState) apply(op storage.Op) error {
 		return s.createTopic(op.Topic)
 	case *storage.AlterTopic:
 		return s.changeTopic(op.Topic, func(t *memoryTopic) error {
-			t.Mask, t.Retention, t.Paused, t.Updated = op.Mask, op.Retention, op.Paused, op.Updated
+			t.Replies, t.LegacyMask, t.Retention, t.Paused, t.Updated = op.Replies, op.LegacyMask, op.Retention, op.Paused, op.Updated
 			return nil
 		})
 	case *storage.RemoveTopic:
@@ -182,7 +182,8 @@ func (s *memoryState) alterGroup(op *storage.AlterGroup) error {
 		return storage.ErrInvalid
 	}
 	return s.changeGroup(n.ID, func(g *memoryGroup) error {
-		g.Filter, g.Mask, g.Version, g.Updated = n.Filter, n.Mask, n.Version, n.Updated
+		g.Filter, g.Version, g.Updated = n.Filter, n.Version, n.Updated
+		g.Settle, g.Exclusive, g.Paused, g.Ephemeral, g.LegacyMask = n.Settle, n.Exclusive, n.Paused, n.Ephemeral, n.LegacyMask
 		g.AckTimeout, g.AckWindow, g.MaxDeliver = n.AckTimeout, n.AckWindow, n.MaxDeliver
 		return nil
 	}, func() { s.note(op.Entry) })

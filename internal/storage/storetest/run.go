@@ -97,7 +97,7 @@ func (h *harness) topic(name string) storage.TopicID {
 func (h *harness) group(topic storage.TopicID, name string) *storage.Group {
 	h.Helper()
 	g := &storage.Group{
-		Topic: topic, Name: name, Filter: "a|b", Mask: 3, Creator: "me", Created: 1, Updated: 2,
+		Topic: topic, Name: name, Filter: "a|b", Exclusive: true, LegacyMask: 3, Creator: "me", Created: 1, Updated: 2,
 		AckTimeout: 30_000, AckWindow: 64, MaxDeliver: 5, Epoch: 7, Version: 1,
 	}
 	h.ok(&storage.CreateGroup{Group: g})
