@@ -265,7 +265,7 @@ func (g *Group) settleWith(letters *Publishing, stored <-chan struct{}, epoch in
 	for _, f := range over {
 		g.settle(f.offset, f.offset+1)
 	}
-	g.dead = slices.DeleteFunc(g.dead, func(f *flight) bool { return f.offset < g.cursor || g.settled.has(f.offset) })
+	g.dead = slices.DeleteFunc(g.dead, func(f *flight) bool { return f.offset < g.cursor || g.settled.Has(f.offset) })
 	if op != nil {
 		g.saved(op)
 	}

@@ -32,7 +32,7 @@ type Fates struct {
 	group    string
 	filter   *filter.Filter
 	cursor   int64
-	settled  ranges
+	settled  storage.Ranges
 	flying   map[int64]int64 // offset → deliveries
 	returned map[int64]int64
 	past     []consumed
@@ -42,8 +42,8 @@ type Fates struct {
 // entries, with the filter it had then.
 type consumed struct {
 	lo, hi  int64
-	settled ranges // beyond hi
-	kept    ranges // of all these, what was settled before
+	settled storage.Ranges // beyond hi
+	kept    storage.Ranges // of all these, what was settled before
 	filter  *filter.Filter
 }
 
@@ -81,7 +81,7 @@ func counts(f *flights) map[int64]int64 {
 // replay goes through a journal, newest entry first as it is listed.
 func (f *Fates) replay(journal []storage.JournalEntry) {
 	at := int64(0) // where the group began, as far as the journal says
-	var kept ranges
+	var kept storage.Ranges
 	then := f.filter
 	if n := len(journal); n > 0 {
 		then, _ = filter.Parse(journal[n-1].FilterFrom)
@@ -107,16 +107,16 @@ func (f *Fates) Of(r *storage.Record) Fate {
 		fate.Fate, fate.Deliveries = FateInFlight, n
 		return fate
 	}
-	if n, ok := f.returned[r.Offset]; ok && !f.settled.has(r.Offset) {
+	if n, ok := f.returned[r.Offset]; ok && !f.settled.Has(r.Offset) {
 		fate.Fate, fate.Deliveries = FateReturned, n
 		return fate
 	}
 	judge := f.filter
 	fate.Fate = FatePending
-	if r.Offset < f.cursor || f.settled.has(r.Offset) {
+	if r.Offset < f.cursor || f.settled.Has(r.Offset) {
 		fate.Fate = FateBeforeCursor
 		for _, c := range slices.Backward(f.past) {
-			if (c.lo <= r.Offset && r.Offset < c.hi || c.settled.has(r.Offset)) && !c.kept.has(r.Offset) {
+			if (c.lo <= r.Offset && r.Offset < c.hi || c.settled.Has(r.Offset)) && !c.kept.Has(r.Offset) {
 				fate.Fate, judge = FateSettled, c.filter
 				break
 			}
@@ -131,5 +131,5 @@ func (f *Fates) Of(r *storage.Record) Fate {
 // Pending reports whether the group has still to deliver the message or to hear of
 // its ack, whatever its filter says.
 func (f *Fates) Pending(offset int64) bool {
-	return offset >= f.cursor && !f.settled.has(offset)
+	return offset >= f.cursor && !f.settled.Has(offset)
 }

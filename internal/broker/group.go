@@ -36,10 +36,10 @@ type Group struct {
 	left   bool           // to be removed, unless a session comes first
 	moving bool           // a relocation is being committed; nothing is delivered or saved
 
-	cursor  int64  // every offset below is settled
-	next    int64  // offset the pump reads next; cursor ≤ next
-	seen    int64  // offsets below were handed out before the broker started
-	settled ranges // settled offsets in [cursor, next)
+	cursor  int64          // every offset below is settled
+	next    int64          // offset the pump reads next; cursor ≤ next
+	seen    int64          // offsets below were handed out before the broker started
+	settled storage.Ranges // settled offsets in [cursor, next)
 
 	flying   flights                  // explicit groups: in flight, due = ack timeout
 	returned flights                  // came back, due = not before
@@ -154,14 +154,12 @@ func (g *Group) progress() storage.Progress {
 // progressWith is progress with some more messages settled. Called with g.mu held.
 func (g *Group) progressWith(over []*flight) storage.Progress {
 	p := g.progress()
-	settled := ranges(p.Settled)
 	for _, f := range over {
 		if f.offset >= p.Cursor {
-			settled.add(f.offset, f.offset+1)
+			p.Settled.Add(f.offset, f.offset+1)
 		}
 	}
-	p.Cursor = settled.advance(p.Cursor)
-	p.Settled = settled
+	p.Cursor = p.Settled.Advance(p.Cursor)
 	return p
 }
 
@@ -169,9 +167,8 @@ func (g *Group) progressWith(over []*flight) storage.Progress {
 // dropped needs no settling. Called with g.mu held.
 func (g *Group) standing() storage.Progress {
 	p := g.progress()
-	settled := ranges(p.Settled)
-	p.Cursor = settled.advance(max(p.Cursor, g.t.First()))
-	p.Settled, p.Read = settled, max(p.Read, p.Cursor)
+	p.Cursor = p.Settled.Advance(max(p.Cursor, g.t.First()))
+	p.Read = max(p.Read, p.Cursor)
 	return p
 }
 
@@ -241,10 +238,10 @@ func (g *Group) settle(lo, hi int64) {
 		}
 		g.cursor = hi
 	} else {
-		g.settled.add(lo, hi)
+		g.settled.Add(lo, hi)
 	}
 	if len(g.settled) > 0 {
-		g.cursor = g.settled.advance(g.cursor)
+		g.cursor = g.settled.Advance(g.cursor)
 	}
 	g.settledTo.Store(g.cursor)
 }

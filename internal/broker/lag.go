@@ -14,9 +14,9 @@ func (g *Group) Lag(budget int) (n int64, exact bool) {
 	g.mu.Lock()
 	filter, place := g.filter, g.standing()
 	g.mu.Unlock()
-	from, to, settled := place.Cursor, g.t.Next(), ranges(place.Settled)
+	from, to, settled := place.Cursor, g.t.Next(), place.Settled
 	if filter.All() {
-		return max(0, to-from-settled.count()), true
+		return max(0, to-from-settled.Count()), true
 	}
 	matched, scanned := int64(0), int64(0)
 	for at := from; at < to; {
@@ -31,7 +31,7 @@ func (g *Group) Lag(budget int) (n int64, exact bool) {
 		for i := range recs {
 			r := &recs[i]
 			if r.Offset < to && (r.Damaged() || filter.Match(r.Tag)) {
-				matched += r.End() - r.Offset - settled.within(r.Offset, r.End())
+				matched += r.End() - r.Offset - settled.Within(r.Offset, r.End())
 			}
 		}
 		scanned += int64(len(recs))
@@ -99,7 +99,7 @@ func (g *Group) Waiting(ctx context.Context) (int64, error) {
 	t, seen, found := g.t, int64(0), false
 	_, next, err := t.Scan(ctx, Scan{From: place.Cursor, To: t.Next(), Brief: true, Rows: nextRows}, func(r *storage.Record) bool {
 		seen = r.Time
-		found = (r.Damaged() || filter.Match(r.Tag)) && !ranges(place.Settled).has(r.Offset)
+		found = (r.Damaged() || filter.Match(r.Tag)) && !place.Settled.Has(r.Offset)
 		return !found
 	})
 	if err != nil || !found && next >= t.Next() {

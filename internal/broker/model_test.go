@@ -293,7 +293,7 @@ func (g *modelGroup) check() {
 }
 
 func isSettled(p *storage.Progress, offset int64) bool {
-	return offset < p.Cursor || ranges(p.Settled).has(offset)
+	return p.Done(offset)
 }
 
 // place puts the group at an offset, as a relocation or a declaration does.

@@ -96,8 +96,7 @@ func (g *Group) Plan(ctx context.Context, place Place, opts PlanOptions) (*Plan,
 // count finds what passes again and what is skipped, and how much of it matches.
 // Numbers of messages come from the places alone; the filter needs the messages.
 func (p *Plan) count(ctx context.Context) error {
-	settled := ranges(p.From.Settled)
-	isSettled := func(offset int64) bool { return offset < p.From.Cursor || settled.has(offset) }
+	settled := p.From.Settled
 	lo, hi := min(p.From.Cursor, p.To), max(p.From.Cursor, p.To)
 	if n := len(settled); n > 0 {
 		hi = max(hi, settled[n-1].Hi)
@@ -111,7 +110,7 @@ func (p *Plan) count(ctx context.Context) error {
 	affected, looked := p.Again+p.Skipped, int64(0)
 	t := p.Group.t
 	_, _, err := t.Scan(ctx, Scan{From: lo, To: hi, Brief: true, Rows: planRows}, func(r *storage.Record) bool {
-		if isSettled(r.Offset) != (r.Offset >= p.To) {
+		if p.From.Done(r.Offset) != (r.Offset >= p.To) {
 			return true // it is neither delivered again nor skipped
 		}
 		n := r.End() - r.Offset

@@ -271,7 +271,7 @@ func (g *Group) takeOne(b *Batch, r *storage.Record, explicit bool) bool {
 		count = 2
 	}
 	g.next = r.End()
-	if count == 2 && (r.Offset < g.cursor || g.settled.has(r.Offset)) {
+	if count == 2 && (r.Offset < g.cursor || g.settled.Has(r.Offset)) {
 		return true
 	}
 	if g.damaged(r) || !g.filter.Match(r.Tag) { // a damaged tag says nothing

@@ -255,12 +255,11 @@ func (g *Group) clip(p storage.Progress) storage.Progress {
 	first, next := g.t.First(), g.t.Next()
 	fit := func(offset int64) int64 { return min(max(offset, first), next) }
 	to := storage.Progress{Cursor: fit(p.Cursor), Read: fit(p.Read)}
-	var settled ranges
 	for _, r := range p.Settled {
-		settled.add(fit(r.Lo), fit(r.Hi))
+		to.Settled.Add(fit(r.Lo), fit(r.Hi))
 	}
-	to.Cursor = settled.advance(to.Cursor)
-	to.Settled, to.Read = settled, max(to.Read, to.Cursor)
+	to.Cursor = to.Settled.Advance(to.Cursor)
+	to.Read = max(to.Read, to.Cursor)
 	return to
 }
 

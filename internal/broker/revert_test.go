@@ -110,7 +110,7 @@ func TestRevertOfAPlaceThatWasDroppedInPart(t *testing.T) {
 		r.topic("orders", 0, storage.Retention{MaxCount: 5})
 		time.Sleep(2 * retentionInterval)
 		r.revert(moved.Entry)
-		want := storage.Progress{Cursor: 6, Read: 9, Settled: []storage.Range{{Lo: 7, Hi: 8}}}
+		want := storage.Progress{Cursor: 6, Read: 9, Settled: storage.Ranges{{Lo: 7, Hi: 8}}}
 		if got := g.Info().Progress; !reflect.DeepEqual(got, want) {
 			r.Errorf("the group is at %+v, want %+v", got, want)
 		}

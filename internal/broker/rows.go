@@ -77,7 +77,7 @@ func (g *Group) known(offset int64) bool {
 
 // settledAt reports whether a message is settled in a group at a place.
 func settledAt(place *storage.Progress, offset int64) bool {
-	return offset < place.Cursor || ranges(place.Settled).has(offset)
+	return place.Done(offset)
 }
 
 // saveOp is what has to be stored to have the group at a place, or nil when that

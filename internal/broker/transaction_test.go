@@ -79,10 +79,10 @@ func (l *ledger) reload() {
 func (l *ledger) is(when string, done bool) {
 	l.Helper()
 	acks := l.acks.Info()
-	got := fmt.Sprint(l.one.Next(), l.two.Next(), acks.Cursor, acks.Settled, l.moves.Info().Cursor, len(l.entries(l.moves)))
+	got := fmt.Sprintf("%d %d %d [%s] %d %d", l.one.Next(), l.two.Next(), acks.Cursor, acks.Settled, l.moves.Info().Cursor, len(l.entries(l.moves)))
 	want := "0 0 0 [] 0 1"
 	if done {
-		want = "1 2 1 [{2 3}] 3 2"
+		want = "1 2 1 [2-3] 3 2"
 	}
 	if got != want {
 		l.Fatalf("%s: messages, place and journal are %s, want %s", when, got, want)
@@ -248,7 +248,7 @@ func (l *ledger) untouched() {
 	}
 	time.Sleep(100 * time.Millisecond)
 	l.reload()
-	if info := l.acks.Info(); info.Cursor != 1 || !slices.Equal(info.Settled, []storage.Range{{Lo: 2, Hi: 3}}) {
+	if info := l.acks.Info(); info.Cursor != 1 || !slices.Equal(info.Settled, storage.Ranges{{Lo: 2, Hi: 3}}) {
 		l.Errorf("after a crash the group is at %+v", info.Progress)
 	}
 	synctest.Wait()

@@ -3,8 +3,6 @@ package storage
 import (
 	"context"
 	"errors"
-	"strconv"
-	"strings"
 )
 
 // The errors a Store or the Writer reports. They may be wrapped; test with
@@ -107,15 +105,15 @@ type Topic struct {
 	Damage string
 }
 
-// Range is a span of offsets, Lo included and Hi excluded.
-type Range struct{ Lo, Hi int64 }
-
 // Progress is how far a group got.
 type Progress struct {
-	Cursor  int64   // every offset below is settled
-	Read    int64   // every offset at or above was never delivered
-	Settled []Range // sorted, disjoint, within (Cursor, Read)
+	Cursor  int64  // every offset below is settled
+	Read    int64  // every offset at or above was never delivered
+	Settled Ranges // within (Cursor, Read)
 }
+
+// Done reports whether the message at an offset is settled.
+func (p *Progress) Done(offset int64) bool { return offset < p.Cursor || p.Settled.Has(offset) }
 
 // Group is the stored definition and state of one consume group.
 type Group struct {
@@ -291,42 +289,4 @@ type Store interface {
 
 	// Close checkpoints and releases the store.
 	Close() error
-}
-
-// FormatRanges writes ranges as text, such as "12-15,18-19" (the upper bound is
-// excluded). It is the stored form of Progress.Settled.
-func FormatRanges(rs []Range) string {
-	if len(rs) == 0 {
-		return ""
-	}
-	var b []byte
-	for i, r := range rs {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = strconv.AppendInt(b, r.Lo, 10)
-		b = append(b, '-')
-		b = strconv.AppendInt(b, r.Hi, 10)
-	}
-	return string(b)
-}
-
-// ParseRanges reads what FormatRanges wrote.
-func ParseRanges(s string) ([]Range, error) {
-	if s == "" {
-		return nil, nil
-	}
-	var rs []Range
-	last := int64(-1)
-	for part := range strings.SplitSeq(s, ",") {
-		a, b, ok := strings.Cut(part, "-")
-		lo, err1 := strconv.ParseInt(a, 10, 64)
-		hi, err2 := strconv.ParseInt(b, 10, 64)
-		if !ok || err1 != nil || err2 != nil || lo <= last || hi <= lo {
-			return nil, errors.Join(ErrDamaged, errors.New("settled ranges "+strconv.Quote(s)))
-		}
-		rs = append(rs, Range{lo, hi})
-		last = hi
-	}
-	return rs, nil
 }

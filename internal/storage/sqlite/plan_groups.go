@@ -23,7 +23,7 @@ func (b *batch) createGroup(op *storage.CreateGroup) error {
 	}
 	n.ID = storage.GroupID(b.nextID(&b.lastGroup))
 	b.addGroup(&group{id: n.ID, topic: t, name: fold(n.Name), epoch: n.Epoch})
-	settled := storage.FormatRanges(n.Settled)
+	settled := n.Settled.String()
 	b.add(insertGroup, 1, int64(n.ID), int64(n.Topic), n.Name, n.Filter, n.LegacyMask, n.Creator, n.Created, n.Updated,
 		n.AckTimeout, n.AckWindow, n.MaxDeliver, n.Version, n.Epoch, n.Cursor, n.Read, settled,
 		groupSum(n), groupPlaceSum(n.ID, n.Epoch, &n.Progress, settled),
@@ -77,7 +77,7 @@ func (b *batch) saveProgress(op *storage.SaveProgress) error {
 		}
 	}
 	id := int64(op.Group)
-	settled := storage.FormatRanges(op.Place.Settled)
+	settled := op.Place.Settled.String()
 	b.add(moveGroup, 1, id, op.Place.Cursor, op.Place.Read, settled, groupPlaceSum(g.id, g.epoch, &op.Place, settled))
 	for _, p := range op.Park {
 		p.Group = g.id
@@ -103,7 +103,7 @@ func (b *batch) relocate(op *storage.Relocate) error {
 		now = op.Entry.Time
 	}
 	b.add(deleteGroupParked, anyRows, int64(op.Group))
-	settled := storage.FormatRanges(op.Place.Settled)
+	settled := op.Place.Settled.String()
 	b.add(relocateGroup, 1, int64(op.Group), op.Place.Cursor, g.epoch, now, op.Place.Read, settled,
 		groupPlaceSum(g.id, g.epoch, &op.Place, settled))
 	b.journal(op.Entry)
@@ -116,7 +116,7 @@ func (b *batch) journal(e *storage.JournalEntry) {
 	}
 	e.ID = b.nextID(&b.lastJournal)
 	b.add(insertJournal, 1, e.ID, int64(e.Topic), int64(e.Group), e.Time, e.Kind, e.Actor, e.Reason,
-		e.From.Cursor, e.From.Read, storage.FormatRanges(e.From.Settled), e.To, e.FilterFrom, e.FilterTo)
+		e.From.Cursor, e.From.Read, e.From.Settled.String(), e.To, e.FilterFrom, e.FilterTo)
 }
 
 // checkProgress refuses a place that no group of a topic with that next offset

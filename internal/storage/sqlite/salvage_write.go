@@ -288,7 +288,7 @@ func (s *salvager) writeGroups(ctx context.Context) error {
 			s.note("group %s of topic %s continues at offset %d: its place is damaged", r.name, s.report.Topics[t.at].Name, cursor)
 			place = storage.At(cursor)
 		}
-		g.row[table.at("cursor")], g.row[table.at("read")], g.row[table.at("settled")] = place.Cursor, place.Read, storage.FormatRanges(place.Settled)
+		g.row[table.at("cursor")], g.row[table.at("read")], g.row[table.at("settled")] = place.Cursor, place.Read, place.Settled.String()
 		added, err := s.put(ctx, table, g.row)
 		if err != nil {
 			return err

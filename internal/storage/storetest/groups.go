@@ -30,7 +30,7 @@ func groupRoundTrip(h *harness) {
 	want := storage.Group{
 		Topic: topic, Name: "Billing", Filter: "x", Settle: storage.SettleExplicit, Exclusive: true, Ephemeral: true, LegacyMask: 1 << 40, Creator: "bob", Created: 1, Updated: 2,
 		AckTimeout: 3, AckWindow: 4, MaxDeliver: 5, Epoch: 6, Version: 7,
-		Progress: storage.Progress{Cursor: 10, Read: 20, Settled: []storage.Range{{Lo: 12, Hi: 13}, {Lo: 15, Hi: 20}}},
+		Progress: storage.Progress{Cursor: 10, Read: 20, Settled: storage.Ranges{{Lo: 12, Hi: 13}, {Lo: 15, Hi: 20}}},
 	}
 	made := want
 	h.ok(&storage.CreateGroup{Group: &made})
@@ -106,7 +106,7 @@ func groupProgress(h *harness) {
 	topic := h.topic("t")
 	h.fill(topic, 40)
 	g, other := h.group(topic, "g").ID, h.group(topic, "other").ID
-	place := storage.Progress{Cursor: 10, Read: 40, Settled: []storage.Range{{Lo: 11, Hi: 12}, {Lo: 20, Hi: 39}}}
+	place := storage.Progress{Cursor: 10, Read: 40, Settled: storage.Ranges{{Lo: 11, Hi: 12}, {Lo: 20, Hi: 39}}}
 	parked := []storage.Parked{
 		{Group: g, Offset: 10, Count: 2, Due: 99, Cause: "timeout"},
 		{Group: g, Offset: 15, Count: 1},
@@ -136,7 +136,7 @@ func groupProgressInvalid(h *harness) {
 	topic := h.topic("t")
 	h.fill(topic, 20)
 	g := h.group(topic, "g").ID
-	ranges := func(lohi ...int64) (rs []storage.Range) {
+	ranges := func(lohi ...int64) (rs storage.Ranges) {
 		for i := 0; i < len(lohi); i += 2 {
 			rs = append(rs, storage.Range{Lo: lohi[i], Hi: lohi[i+1]})
 		}
@@ -188,7 +188,7 @@ func groupRelocate(h *harness) {
 	topic := h.topic("t")
 	h.fill(topic, 20)
 	g := h.group(topic, "g").ID
-	place := storage.Progress{Cursor: 3, Read: 12, Settled: []storage.Range{{Lo: 5, Hi: 6}}}
+	place := storage.Progress{Cursor: 3, Read: 12, Settled: storage.Ranges{{Lo: 5, Hi: 6}}}
 	h.ok(&storage.SaveProgress{Group: g, Epoch: 7, Place: place, Park: []storage.Parked{{Offset: 4, Count: 1}}})
 	h.refuse(storage.ErrInvalid, &storage.Relocate{Group: g, Epoch: 7, Place: storage.At(21)})
 	h.refuse(storage.ErrInvalid, &storage.Relocate{Group: g, Epoch: 7, Place: storage.At(-1)})
@@ -211,8 +211,8 @@ func groupRestore(h *harness) {
 	topic := h.topic("t")
 	h.fill(topic, 20)
 	g := h.group(topic, "g").ID
-	place := storage.Progress{Cursor: 3, Read: 12, Settled: []storage.Range{{Lo: 5, Hi: 6}, {Lo: 8, Hi: 11}}}
-	beyond := storage.Progress{Cursor: 3, Read: 12, Settled: []storage.Range{{Lo: 5, Hi: 13}}}
+	place := storage.Progress{Cursor: 3, Read: 12, Settled: storage.Ranges{{Lo: 5, Hi: 6}, {Lo: 8, Hi: 11}}}
+	beyond := storage.Progress{Cursor: 3, Read: 12, Settled: storage.Ranges{{Lo: 5, Hi: 13}}}
 	h.refuse(storage.ErrInvalid, &storage.Relocate{Group: g, Epoch: 7, Place: beyond})
 	h.ok(&storage.Relocate{Group: g, Epoch: 7, Place: place})
 	h.same(place, h.groupState(g).Progress)
@@ -263,7 +263,7 @@ func groupJournal(h *harness) {
 	for i := range int64(5) {
 		h.ok(&storage.Relocate{Group: a, Epoch: 7 + i, Place: storage.At(i), Entry: &storage.JournalEntry{
 			Group: a, Topic: topic, Time: 10 - i, Kind: "relocate", Actor: "x", To: i,
-			From: storage.Progress{Cursor: i, Read: 9, Settled: []storage.Range{{Lo: i + 1, Hi: i + 2}}},
+			From: storage.Progress{Cursor: i, Read: 9, Settled: storage.Ranges{{Lo: i + 1, Hi: i + 2}}},
 		}})
 		h.ok(&storage.Relocate{Group: b, Epoch: 7 + i, Place: storage.At(i), Entry: &storage.JournalEntry{Group: b, Kind: "empty"}})
 	}
