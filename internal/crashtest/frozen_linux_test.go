@@ -10,6 +10,7 @@ import (
 )
 
 func TestFrozenBroker(t *testing.T) {
+	t.Parallel()
 	rounds := faultreport.Scale(t, 2, 20)
 	most := faultreport.Scale(t, 2, 20) // seconds
 	p := realBroker(t, "fsync")

@@ -117,6 +117,7 @@ func (p *process) chatter(lines int) {
 // TestLogsThatNobodyReads also fills the pipe to a reader that is stuck, with more lines than
 // the broker keeps.
 func TestLogsThatNobodyReads(t *testing.T) {
+	t.Parallel()
 	lines := faultreport.Scale(t, 5000, 20_000)
 	r := faultreport.Record{
 		Test: "log", Fault: "standard error is closed, full, or its reader gone or stuck; the disk of the log directory is full",

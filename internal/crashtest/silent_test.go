@@ -20,6 +20,7 @@ import (
 // Clients that announce large bodies, send part of them and then nothing keep nobody else
 // from sending: small requests are answered at once, and a larger message finds room.
 func TestSilentBodies(t *testing.T) {
+	t.Parallel()
 	watch := time.Duration(faultreport.Scale(t, 6, 60)) * time.Second
 	f := &faultreport.Record{
 		Test: "silent-bodies", Fault: "clients that send part of a large body and then nothing, in 128 MiB of memory",

@@ -64,6 +64,7 @@ func (p *process) drips() []drip {
 // Clients that send as slowly as they can hold their connections as long as the broker lets
 // them, and nobody else waits longer for it.
 func TestSlowSenders(t *testing.T) {
+	t.Parallel()
 	size := faultreport.Scale(t, 200, 2000)
 	watch := time.Duration(faultreport.Scale(t, 50, 180)) * time.Second
 	p := realBroker(t, "fsync")

@@ -50,6 +50,7 @@ type soak struct {
 // in the end than soon after its start. While it is measured, all clients rest: then what
 // grows is what was left behind.
 func TestSoak(t *testing.T) {
+	t.Parallel()
 	length := soakLength(t)
 	s := newSoak(t)
 	p := s.p

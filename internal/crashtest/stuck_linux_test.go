@@ -62,6 +62,7 @@ func clientFrame(kind byte, content string) string {
 
 // A broker stops in time, whatever its many clients do not take.
 func TestStopWithStuckConsumers(t *testing.T) {
+	t.Parallel()
 	most := faultreport.ScaleAlways(t, 200, 1000)
 	f := &faultreport.Record{
 		Test: "stop-stuck", Fault: "SIGTERM while consumers of all kinds read nothing of what they asked for",
