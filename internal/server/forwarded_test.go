@@ -2,19 +2,11 @@ package server_test
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
-
-	"github.com/coder/websocket"
 
 	"github.com/rushmore/zbus-go/internal/config"
 )
@@ -116,127 +108,5 @@ func TestTheAddressOfAClientIsBelievedFromATrustedProxyAlone(t *testing.T) {
 				return strings.Contains(pageOf(t, b.raw(t, "GET /api/v1/sessions?protocol=websocket HTTP/1.1\r\nHost: localhost\r\n\r\n")), `"remote":"`+x.want)
 			})
 		})
-	}
-}
-
-// nginx runs with the configuration of the documentation in front of the broker, and
-// returns where it listens.
-func (b *instance) nginx(t *testing.T, address string) string {
-	t.Helper()
-	path, err := exec.LookPath("nginx")
-	if err != nil {
-		t.Skip("NOT TESTED: nginx is not installed")
-	}
-	text, err := os.ReadFile("../../docs/reverse-proxy.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	block := regexp.MustCompile("(?s)```nginx\n(.*?)```").FindSubmatch(text)
-	if block == nil {
-		t.Fatal("the documentation has no configuration for nginx")
-	}
-	ln, err := net.Listen("tcp", net.JoinHostPort(address, "0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := ln.Addr().String()
-	if err := ln.Close(); err != nil {
-		t.Fatal(err)
-	}
-	site := regexp.MustCompile(`(?m)^\s*ssl_.*\n`).ReplaceAllString(string(block[1]), "")
-	site = strings.NewReplacer("listen 443 ssl", "listen "+at, "127.0.0.1:15555", b.addr).Replace(site)
-	dir := t.TempDir()
-	conf := "daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log stderr;\nevents {}\nhttp {\naccess_log off;\n" +
-		"client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;\n" + site + "}\n"
-	if err := os.WriteFile(filepath.Join(dir, "nginx.conf"), []byte(conf), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), path, "-p", dir, "-c", filepath.Join(dir, "nginx.conf"))
-	var out strings.Builder
-	cmd.Stderr = &out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	eventually(t, "nginx listens", func() bool {
-		conn, err := net.Dial("tcp", at)
-		if err == nil {
-			_ = conn.Close()
-		}
-		return err == nil
-	})
-	return at
-}
-
-// Pages, links, redirects, streams and WebSockets work below a path of a proxy that passes
-// on no port, and sessions show who is behind it.
-func TestBehindNginxAsDocumented(t *testing.T) {
-	t.Parallel()
-	address := outer(t)
-	b := start(t, func(c *config.Config) {
-		c.TrustedProxy, c.PublicURL = []string{"127.0.0.1"}, []string{"http://mq.example.com:8080/mq/"}
-	})
-	front := b.nginx(t, address)
-	client := &http.Client{
-		Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "tcp", front)
-		}},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-	defer client.CloseIdleConnections()
-	const base = "http://mq.example.com:8080/mq/"
-	ask := func(method, url, body string, lines ...string) *http.Response {
-		t.Helper()
-		req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := 0; i < len(lines); i += 2 {
-			req.Header.Set(lines[i], lines[i+1])
-		}
-		resp, err := client.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = resp.Body.Close() })
-		return resp
-	}
-	follow := func(resp *http.Response) string {
-		t.Helper()
-		at, err := resp.Request.URL.Parse(resp.Header.Get("Location"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return at.String()
-	}
-	if at := follow(ask("GET", base, "", "Accept", "text/html")); at != base+"ui/" {
-		t.Errorf("the redirect leads to %s", at)
-	}
-	if resp := ask("GET", base+"ui/", ""); resp.StatusCode != 200 {
-		t.Errorf("the console: %d", resp.StatusCode)
-	}
-	made := ask("POST", base+"api/v1/topics", `{"name":"T"}`, "Content-Type", "application/json", "Origin", "http://mq.example.com:8080")
-	if at := follow(made); made.StatusCode != 201 || at != base+"api/v1/topics/T" || ask("GET", at, "").StatusCode != 200 {
-		t.Errorf("%d, the topic is at %s", made.StatusCode, at)
-	}
-	if resp := ask("POST", base+"api/v1/topics", `{"name":"U"}`, "Content-Type", "application/json", "Origin", "http://mq.example.com:9999"); resp.StatusCode != 403 {
-		t.Errorf("a page of another port: %d", resp.StatusCode)
-	}
-	stream := ask("GET", base+"api/v1/topics/T/events", "")
-	if line, err := bufio.NewReader(stream.Body).ReadString('\n'); err != nil || line != "id: -1\n" {
-		t.Errorf("the stream begins with %q, %v", line, err)
-	}
-	for origin, ok := range map[string]bool{"http://mq.example.com:8080": true, "http://mq.example.com": false, "http://evil.example": false} {
-		ws, _, err := websocket.Dial(t.Context(), base+"api/v1/ws", &websocket.DialOptions{HTTPClient: client, HTTPHeader: http.Header{"Origin": {origin}, "X-Forwarded-For": {"198.51.100.1"}}})
-		if (err == nil) != ok {
-			t.Errorf("WebSocket of %s: %v", origin, err)
-		}
-		if err == nil {
-			sessions := pageOf(t, ask("GET", base+"api/v1/sessions?protocol=api", ""))
-			if !strings.Contains(sessions, `"remote":"`+address+`:0"`) || strings.Contains(sessions, "198.51.100.1") {
-				t.Errorf("sessions: %s", sessions)
-			}
-			_ = ws.CloseNow()
-		}
 	}
 }
