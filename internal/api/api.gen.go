@@ -22,16 +22,16 @@ type ServerInterface interface {
 	// GetAttention What to look at first
 	// (GET /attention)
 	GetAttention(w http.ResponseWriter, r *http.Request)
-	// ListAudit Administrative actions, newest first
+	// ListAudit List administrative actions, newest first
 	// (GET /audit)
 	ListAudit(w http.ResponseWriter, r *http.Request, params ListAuditParams)
-	// GetBackup A copy of the database
+	// GetBackup Download a copy of the database
 	// (GET /backup)
 	GetBackup(w http.ResponseWriter, r *http.Request)
-	// ExportDefinitions All topics and groups, without their messages and places
+	// ExportDefinitions Export all topics and groups, without messages and positions
 	// (GET /definitions)
 	ExportDefinitions(w http.ResponseWriter, r *http.Request)
-	// ImportDefinitions Make topics and groups as described
+	// ImportDefinitions Import topics and groups
 	// (POST /definitions)
 	ImportDefinitions(w http.ResponseWriter, r *http.Request, params ImportDefinitionsParams)
 	// Revert Undo a journal entry
@@ -40,10 +40,10 @@ type ServerInterface interface {
 	// Transact Publish, settle and move in one commit
 	// (POST /messages:transaction)
 	Transact(w http.ResponseWriter, r *http.Request)
-	// GetPlan A plan as it was made
+	// GetPlan Get a plan
 	// (GET /plans/{plan})
 	GetPlan(w http.ResponseWriter, r *http.Request, plan PlanName)
-	// ApplyPlan Do what a plan says
+	// ApplyPlan Apply a plan
 	// (POST /plans/{plan}:apply)
 	ApplyPlan(w http.ResponseWriter, r *http.Request, plan PlanName)
 	// ListServices List services by name
@@ -52,7 +52,7 @@ type ServerInterface interface {
 	// GetService One service
 	// (GET /rpc/{topic})
 	GetService(w http.ResponseWriter, r *http.Request, topic TopicName)
-	// CallService Call a service with a request that is passed as it is
+	// CallService Call a service with a request that is passed on unchanged
 	// (POST /rpc/{topic})
 	CallService(w http.ResponseWriter, r *http.Request, topic TopicName, params CallServiceParams)
 	// CallMethod Call a method
@@ -64,22 +64,22 @@ type ServerInterface interface {
 	// ConfirmClock Confirm that the server's clock is right
 	// (POST /server:confirm-clock)
 	ConfirmClock(w http.ResponseWriter, r *http.Request)
-	// ListServers The servers that this one knows, itself included
+	// ListServers List the servers that this one knows, including itself
 	// (GET /servers)
 	ListServers(w http.ResponseWriter, r *http.Request)
 	// CloseSessions Disconnect clients
 	// (DELETE /sessions)
 	CloseSessions(w http.ResponseWriter, r *http.Request, params CloseSessionsParams)
-	// ListSessions The connections there are
+	// ListSessions List connections
 	// (GET /sessions)
 	ListSessions(w http.ResponseWriter, r *http.Request, params ListSessionsParams)
 	// CloseSession Disconnect one client
 	// (DELETE /sessions/{session})
 	CloseSession(w http.ResponseWriter, r *http.Request, session string, params CloseSessionParams)
-	// GetStats Rates of the last minutes or hours
+	// GetStats Rates over the last minutes or hours
 	// (GET /stats)
 	GetStats(w http.ResponseWriter, r *http.Request, params GetStatsParams)
-	// GetTopicStats How much came to each topic in the last minutes
+	// GetTopicStats Messages published to each topic over the last minutes
 	// (GET /stats/topics)
 	GetTopicStats(w http.ResponseWriter, r *http.Request)
 	// ListTopics List topics by name
@@ -118,28 +118,28 @@ type ServerInterface interface {
 	// UpdateGroup Change a group while its consumers stay connected
 	// (PATCH /topics/{topic}/groups/{group})
 	UpdateGroup(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName, params UpdateGroupParams)
-	// ListJournal Every move and filter change of a group, newest first
+	// ListJournal List the moves and filter changes of a group, newest first
 	// (GET /topics/{topic}/groups/{group}/journal)
 	ListJournal(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName, params ListJournalParams)
-	// PlanRelocation Say what moving a group would do
+	// PlanRelocation Preview moving a group
 	// (POST /topics/{topic}/groups/{group}/plans)
 	PlanRelocation(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName)
-	// Ack Settle deliveries for good
+	// Ack Acknowledge deliveries
 	// (POST /topics/{topic}/groups/{group}:ack)
 	Ack(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName)
-	// Extend Ask for more time
+	// Extend Extend the ack timeout
 	// (POST /topics/{topic}/groups/{group}:extend)
 	Extend(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName)
-	// Nack Give deliveries back
+	// Nack Return deliveries
 	// (POST /topics/{topic}/groups/{group}:nack)
 	Nack(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName)
-	// Pull Take messages
+	// Pull Pull messages
 	// (POST /topics/{topic}/groups/{group}:pull)
 	Pull(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName)
 	// GetHistogram How messages are spread over the log
 	// (GET /topics/{topic}/histogram)
 	GetHistogram(w http.ResponseWriter, r *http.Request, topic TopicName, params GetHistogramParams)
-	// BrowseMessages Look at messages without consuming them
+	// BrowseMessages Browse messages without consuming them
 	// (GET /topics/{topic}/messages)
 	BrowseMessages(w http.ResponseWriter, r *http.Request, topic TopicName, params BrowseMessagesParams)
 	// Publish Publish one message, an array, or newline-delimited JSON
@@ -160,7 +160,7 @@ type ServerInterface interface {
 	// PauseTopic Stop delivery from a topic to all its groups
 	// (POST /topics/{topic}:pause)
 	PauseTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params PauseTopicParams)
-	// ResumeTopic Go on with delivery
+	// ResumeTopic Resume delivery
 	// (POST /topics/{topic}:resume)
 	ResumeTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params ResumeTopicParams)
 }
@@ -175,25 +175,25 @@ func (_ Unimplemented) GetAttention(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ListAudit Administrative actions, newest first
+// ListAudit List administrative actions, newest first
 // (GET /audit)
 func (_ Unimplemented) ListAudit(w http.ResponseWriter, r *http.Request, params ListAuditParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// GetBackup A copy of the database
+// GetBackup Download a copy of the database
 // (GET /backup)
 func (_ Unimplemented) GetBackup(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ExportDefinitions All topics and groups, without their messages and places
+// ExportDefinitions Export all topics and groups, without messages and positions
 // (GET /definitions)
 func (_ Unimplemented) ExportDefinitions(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ImportDefinitions Make topics and groups as described
+// ImportDefinitions Import topics and groups
 // (POST /definitions)
 func (_ Unimplemented) ImportDefinitions(w http.ResponseWriter, r *http.Request, params ImportDefinitionsParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -211,13 +211,13 @@ func (_ Unimplemented) Transact(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// GetPlan A plan as it was made
+// GetPlan Get a plan
 // (GET /plans/{plan})
 func (_ Unimplemented) GetPlan(w http.ResponseWriter, r *http.Request, plan PlanName) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ApplyPlan Do what a plan says
+// ApplyPlan Apply a plan
 // (POST /plans/{plan}:apply)
 func (_ Unimplemented) ApplyPlan(w http.ResponseWriter, r *http.Request, plan PlanName) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -235,7 +235,7 @@ func (_ Unimplemented) GetService(w http.ResponseWriter, r *http.Request, topic 
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// CallService Call a service with a request that is passed as it is
+// CallService Call a service with a request that is passed on unchanged
 // (POST /rpc/{topic})
 func (_ Unimplemented) CallService(w http.ResponseWriter, r *http.Request, topic TopicName, params CallServiceParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -259,7 +259,7 @@ func (_ Unimplemented) ConfirmClock(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ListServers The servers that this one knows, itself included
+// ListServers List the servers that this one knows, including itself
 // (GET /servers)
 func (_ Unimplemented) ListServers(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -271,7 +271,7 @@ func (_ Unimplemented) CloseSessions(w http.ResponseWriter, r *http.Request, par
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ListSessions The connections there are
+// ListSessions List connections
 // (GET /sessions)
 func (_ Unimplemented) ListSessions(w http.ResponseWriter, r *http.Request, params ListSessionsParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -283,13 +283,13 @@ func (_ Unimplemented) CloseSession(w http.ResponseWriter, r *http.Request, sess
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// GetStats Rates of the last minutes or hours
+// GetStats Rates over the last minutes or hours
 // (GET /stats)
 func (_ Unimplemented) GetStats(w http.ResponseWriter, r *http.Request, params GetStatsParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// GetTopicStats How much came to each topic in the last minutes
+// GetTopicStats Messages published to each topic over the last minutes
 // (GET /stats/topics)
 func (_ Unimplemented) GetTopicStats(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -367,37 +367,37 @@ func (_ Unimplemented) UpdateGroup(w http.ResponseWriter, r *http.Request, topic
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ListJournal Every move and filter change of a group, newest first
+// ListJournal List the moves and filter changes of a group, newest first
 // (GET /topics/{topic}/groups/{group}/journal)
 func (_ Unimplemented) ListJournal(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName, params ListJournalParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// PlanRelocation Say what moving a group would do
+// PlanRelocation Preview moving a group
 // (POST /topics/{topic}/groups/{group}/plans)
 func (_ Unimplemented) PlanRelocation(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// Ack Settle deliveries for good
+// Ack Acknowledge deliveries
 // (POST /topics/{topic}/groups/{group}:ack)
 func (_ Unimplemented) Ack(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// Extend Ask for more time
+// Extend Extend the ack timeout
 // (POST /topics/{topic}/groups/{group}:extend)
 func (_ Unimplemented) Extend(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// Nack Give deliveries back
+// Nack Return deliveries
 // (POST /topics/{topic}/groups/{group}:nack)
 func (_ Unimplemented) Nack(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// Pull Take messages
+// Pull Pull messages
 // (POST /topics/{topic}/groups/{group}:pull)
 func (_ Unimplemented) Pull(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -409,7 +409,7 @@ func (_ Unimplemented) GetHistogram(w http.ResponseWriter, r *http.Request, topi
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// BrowseMessages Look at messages without consuming them
+// BrowseMessages Browse messages without consuming them
 // (GET /topics/{topic}/messages)
 func (_ Unimplemented) BrowseMessages(w http.ResponseWriter, r *http.Request, topic TopicName, params BrowseMessagesParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -451,7 +451,7 @@ func (_ Unimplemented) PauseTopic(w http.ResponseWriter, r *http.Request, topic 
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ResumeTopic Go on with delivery
+// ResumeTopic Resume delivery
 // (POST /topics/{topic}:resume)
 func (_ Unimplemented) ResumeTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params ResumeTopicParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -2868,7 +2868,7 @@ type ListAuditResponseObject interface {
 type ListAudit200JSONResponse struct {
 	Entries []AuditEntry `json:"entries"`
 
-	// Next Give this as `after` for the next page. Absent on the last one.
+	// Next Pass this as `after` for the next page. Absent on the last one.
 	Next *Next `json:"next,omitempty"`
 }
 
@@ -3212,10 +3212,10 @@ type ListServicesResponseObject interface {
 }
 
 type ListServices200JSONResponse struct {
-	// DroppedAnswers Answers that went nowhere, since the start of the broker.
+	// DroppedAnswers Answers that could not be delivered since the broker started.
 	DroppedAnswers DroppedAnswers `json:"droppedAnswers"`
 
-	// Next Give this as `after` for the next page. Absent on the last one.
+	// Next Pass this as `after` for the next page. Absent on the last one.
 	Next     *Next     `json:"next,omitempty"`
 	Services []Service `json:"services"`
 
@@ -3563,7 +3563,7 @@ type ListSessionsResponseObject interface {
 }
 
 type ListSessions200JSONResponse struct {
-	// Next Give this as `after` for the next page. Absent on the last one.
+	// Next Pass this as `after` for the next page. Absent on the last one.
 	Next     *Next     `json:"next,omitempty"`
 	Sessions []Session `json:"sessions"`
 	Total    int       `json:"total"`
@@ -3718,7 +3718,7 @@ type ListTopicsResponseObject interface {
 }
 
 type ListTopics200JSONResponse struct {
-	// Next Give this as `after` for the next page. Absent on the last one.
+	// Next Pass this as `after` for the next page. Absent on the last one.
 	Next   *Next   `json:"next,omitempty"`
 	Topics []Topic `json:"topics"`
 
@@ -4055,7 +4055,7 @@ type ListGroupsResponseObject interface {
 type ListGroups200JSONResponse struct {
 	Groups []Group `json:"groups"`
 
-	// Next Give this as `after` for the next page. Absent on the last one.
+	// Next Pass this as `after` for the next page. Absent on the last one.
 	Next  *Next `json:"next,omitempty"`
 	Total int   `json:"total"`
 }
@@ -4285,7 +4285,7 @@ type ListJournalResponseObject interface {
 type ListJournal200JSONResponse struct {
 	Entries []JournalEntry `json:"entries"`
 
-	// Next Give this as `after` for the next page. Absent on the last one.
+	// Next Pass this as `after` for the next page. Absent on the last one.
 	Next *Next `json:"next,omitempty"`
 }
 
@@ -4578,26 +4578,26 @@ type BrowseMessagesResponseObject interface {
 }
 
 type BrowseMessages200JSONResponse struct {
-	// FirstOffset A number of messages or bytes, or an offset, in decimal digits.
+	// FirstOffset A number of messages or bytes, or an offset, as decimal digits.
 	//
 	// Examples: 1204551
 	FirstOffset Count     `json:"firstOffset"`
 	Messages    []Message `json:"messages"`
 
-	// More Whether there is more to look at in this direction.
+	// More Whether there are more messages in this direction.
 	More bool `json:"more"`
 
-	// NextOffset A number of messages or bytes, or an offset, in decimal digits.
+	// NextOffset A number of messages or bytes, or an offset, as decimal digits.
 	//
 	// Examples: 1204551
 	NextOffset Count `json:"nextOffset"`
 
-	// Scanned How many messages were looked at.
+	// Scanned How many messages were read.
 	//
 	// Examples: 1204551
 	Scanned Count `json:"scanned"`
 
-	// ScannedTo Give this as `from` to go on.
+	// ScannedTo Pass this as `from` to continue.
 	//
 	// Examples: 1204551
 	ScannedTo Count `json:"scannedTo"`
@@ -4740,7 +4740,7 @@ type GetTags200JSONResponse struct {
 	// Distinct How many different tags there are; at most 1000 are listed.
 	Distinct int `json:"distinct"`
 
-	// Scanned A number of messages or bytes, or an offset, in decimal digits.
+	// Scanned A number of messages or bytes, or an offset, as decimal digits.
 	//
 	// Examples: 1204551
 	Scanned Count      `json:"scanned"`
@@ -4944,16 +4944,16 @@ type StrictServerInterface interface {
 	// GetAttention What to look at first
 	// (GET /attention)
 	GetAttention(ctx context.Context, request GetAttentionRequestObject) (GetAttentionResponseObject, error)
-	// ListAudit Administrative actions, newest first
+	// ListAudit List administrative actions, newest first
 	// (GET /audit)
 	ListAudit(ctx context.Context, request ListAuditRequestObject) (ListAuditResponseObject, error)
-	// GetBackup A copy of the database
+	// GetBackup Download a copy of the database
 	// (GET /backup)
 	GetBackup(ctx context.Context, request GetBackupRequestObject) (GetBackupResponseObject, error)
-	// ExportDefinitions All topics and groups, without their messages and places
+	// ExportDefinitions Export all topics and groups, without messages and positions
 	// (GET /definitions)
 	ExportDefinitions(ctx context.Context, request ExportDefinitionsRequestObject) (ExportDefinitionsResponseObject, error)
-	// ImportDefinitions Make topics and groups as described
+	// ImportDefinitions Import topics and groups
 	// (POST /definitions)
 	ImportDefinitions(ctx context.Context, request ImportDefinitionsRequestObject) (ImportDefinitionsResponseObject, error)
 	// Revert Undo a journal entry
@@ -4962,10 +4962,10 @@ type StrictServerInterface interface {
 	// Transact Publish, settle and move in one commit
 	// (POST /messages:transaction)
 	Transact(ctx context.Context, request TransactRequestObject) (TransactResponseObject, error)
-	// GetPlan A plan as it was made
+	// GetPlan Get a plan
 	// (GET /plans/{plan})
 	GetPlan(ctx context.Context, request GetPlanRequestObject) (GetPlanResponseObject, error)
-	// ApplyPlan Do what a plan says
+	// ApplyPlan Apply a plan
 	// (POST /plans/{plan}:apply)
 	ApplyPlan(ctx context.Context, request ApplyPlanRequestObject) (ApplyPlanResponseObject, error)
 	// ListServices List services by name
@@ -4974,7 +4974,7 @@ type StrictServerInterface interface {
 	// GetService One service
 	// (GET /rpc/{topic})
 	GetService(ctx context.Context, request GetServiceRequestObject) (GetServiceResponseObject, error)
-	// CallService Call a service with a request that is passed as it is
+	// CallService Call a service with a request that is passed on unchanged
 	// (POST /rpc/{topic})
 	CallService(ctx context.Context, request CallServiceRequestObject) (CallServiceResponseObject, error)
 	// CallMethod Call a method
@@ -4986,22 +4986,22 @@ type StrictServerInterface interface {
 	// ConfirmClock Confirm that the server's clock is right
 	// (POST /server:confirm-clock)
 	ConfirmClock(ctx context.Context, request ConfirmClockRequestObject) (ConfirmClockResponseObject, error)
-	// ListServers The servers that this one knows, itself included
+	// ListServers List the servers that this one knows, including itself
 	// (GET /servers)
 	ListServers(ctx context.Context, request ListServersRequestObject) (ListServersResponseObject, error)
 	// CloseSessions Disconnect clients
 	// (DELETE /sessions)
 	CloseSessions(ctx context.Context, request CloseSessionsRequestObject) (CloseSessionsResponseObject, error)
-	// ListSessions The connections there are
+	// ListSessions List connections
 	// (GET /sessions)
 	ListSessions(ctx context.Context, request ListSessionsRequestObject) (ListSessionsResponseObject, error)
 	// CloseSession Disconnect one client
 	// (DELETE /sessions/{session})
 	CloseSession(ctx context.Context, request CloseSessionRequestObject) (CloseSessionResponseObject, error)
-	// GetStats Rates of the last minutes or hours
+	// GetStats Rates over the last minutes or hours
 	// (GET /stats)
 	GetStats(ctx context.Context, request GetStatsRequestObject) (GetStatsResponseObject, error)
-	// GetTopicStats How much came to each topic in the last minutes
+	// GetTopicStats Messages published to each topic over the last minutes
 	// (GET /stats/topics)
 	GetTopicStats(ctx context.Context, request GetTopicStatsRequestObject) (GetTopicStatsResponseObject, error)
 	// ListTopics List topics by name
@@ -5040,28 +5040,28 @@ type StrictServerInterface interface {
 	// UpdateGroup Change a group while its consumers stay connected
 	// (PATCH /topics/{topic}/groups/{group})
 	UpdateGroup(ctx context.Context, request UpdateGroupRequestObject) (UpdateGroupResponseObject, error)
-	// ListJournal Every move and filter change of a group, newest first
+	// ListJournal List the moves and filter changes of a group, newest first
 	// (GET /topics/{topic}/groups/{group}/journal)
 	ListJournal(ctx context.Context, request ListJournalRequestObject) (ListJournalResponseObject, error)
-	// PlanRelocation Say what moving a group would do
+	// PlanRelocation Preview moving a group
 	// (POST /topics/{topic}/groups/{group}/plans)
 	PlanRelocation(ctx context.Context, request PlanRelocationRequestObject) (PlanRelocationResponseObject, error)
-	// Ack Settle deliveries for good
+	// Ack Acknowledge deliveries
 	// (POST /topics/{topic}/groups/{group}:ack)
 	Ack(ctx context.Context, request AckRequestObject) (AckResponseObject, error)
-	// Extend Ask for more time
+	// Extend Extend the ack timeout
 	// (POST /topics/{topic}/groups/{group}:extend)
 	Extend(ctx context.Context, request ExtendRequestObject) (ExtendResponseObject, error)
-	// Nack Give deliveries back
+	// Nack Return deliveries
 	// (POST /topics/{topic}/groups/{group}:nack)
 	Nack(ctx context.Context, request NackRequestObject) (NackResponseObject, error)
-	// Pull Take messages
+	// Pull Pull messages
 	// (POST /topics/{topic}/groups/{group}:pull)
 	Pull(ctx context.Context, request PullRequestObject) (PullResponseObject, error)
 	// GetHistogram How messages are spread over the log
 	// (GET /topics/{topic}/histogram)
 	GetHistogram(ctx context.Context, request GetHistogramRequestObject) (GetHistogramResponseObject, error)
-	// BrowseMessages Look at messages without consuming them
+	// BrowseMessages Browse messages without consuming them
 	// (GET /topics/{topic}/messages)
 	BrowseMessages(ctx context.Context, request BrowseMessagesRequestObject) (BrowseMessagesResponseObject, error)
 	// Publish Publish one message, an array, or newline-delimited JSON
@@ -5082,7 +5082,7 @@ type StrictServerInterface interface {
 	// PauseTopic Stop delivery from a topic to all its groups
 	// (POST /topics/{topic}:pause)
 	PauseTopic(ctx context.Context, request PauseTopicRequestObject) (PauseTopicResponseObject, error)
-	// ResumeTopic Go on with delivery
+	// ResumeTopic Resume delivery
 	// (POST /topics/{topic}:resume)
 	ResumeTopic(ctx context.Context, request ResumeTopicRequestObject) (ResumeTopicResponseObject, error)
 }

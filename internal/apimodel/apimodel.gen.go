@@ -459,10 +459,10 @@ func (e BrowseMessagesParamsDir) Valid() bool {
 
 // Attention defines model for Attention.
 type Attention struct {
-	// Critical How many matters there are of this level.
+	// Critical How many matters have this level.
 	Critical int `json:"critical"`
 
-	// Matters The most harm first, at most 200.
+	// Matters Most harmful first, at most 200.
 	Matters []Matter `json:"matters"`
 	Small   int      `json:"small"`
 	Warning int      `json:"warning"`
@@ -481,57 +481,57 @@ type AuditEntry struct {
 	Time   time.Time `json:"time"`
 }
 
-// Backup The last complete one; of a schedule also from before the start.
+// Backup The last completed one; for a schedule also from before the broker started.
 type Backup struct {
-	// Bytes A number of messages or bytes, or an offset, in decimal digits.
+	// Bytes A number of messages or bytes, or an offset, as decimal digits.
 	//
 	// Examples: 1204551
 	Bytes Count `json:"bytes"`
 
-	// Checked When it was read back; left out where that is up to the client.
+	// Checked When it was verified; absent where that is up to the client.
 	Checked *time.Time `json:"checked,omitempty"`
 
-	// Findings What the check has found: 0 if it is sound.
+	// Findings How many problems the check found; 0 if it is intact.
 	Findings int64 `json:"findings"`
 
-	// Target The file, or the address of the client that has taken it.
+	// Target The file, or the address of the client that downloaded it.
 	Target string `json:"target"`
 
-	// Time When it was complete.
+	// Time When it was completed.
 	Time time.Time `json:"time"`
 
-	// Took Milliseconds; 0 from before the start.
+	// Took Milliseconds; 0 if from before the broker started.
 	Took int64 `json:"took"`
 }
 
-// BackupFailure Why the newest one was not completed; left out when the newest one was.
+// BackupFailure Why the latest one was not completed; absent if it was.
 type BackupFailure struct {
 	Target string    `json:"target"`
 	Text   string    `json:"text"`
 	Time   time.Time `json:"time"`
 }
 
-// BackupSchedule Left out without a schedule.
+// BackupSchedule Absent without a schedule.
 type BackupSchedule struct {
 	Directory string `json:"directory"`
 
 	// Every Milliseconds.
 	Every int64 `json:"every"`
 
-	// Keep How many stay.
+	// Keep How many are kept.
 	Keep int       `json:"keep"`
 	Next time.Time `json:"next"`
 }
 
-// Backups The backups of this broker that are known to it.
+// Backups The backups that this broker knows of.
 type Backups struct {
-	// Failure Why the newest one was not completed; left out when the newest one was.
+	// Failure Why the latest one was not completed; absent if it was.
 	Failure *BackupFailure `json:"failure,omitempty"`
 
-	// Last The last complete one; of a schedule also from before the start.
+	// Last The last completed one; for a schedule also from before the broker started.
 	Last *Backup `json:"last,omitempty"`
 
-	// Missed Those that were not completed since the start.
+	// Missed Not completed since the broker started.
 	//
 	// Examples: 1204551
 	Missed Count `json:"missed"`
@@ -539,10 +539,10 @@ type Backups struct {
 	// Running Whether one is being taken.
 	Running bool `json:"running"`
 
-	// Schedule Left out without a schedule.
+	// Schedule Absent without a schedule.
 	Schedule *BackupSchedule `json:"schedule,omitempty"`
 
-	// Taken Complete ones since the start.
+	// Taken Completed since the broker started.
 	//
 	// Examples: 1204551
 	Taken Count `json:"taken"`
@@ -556,12 +556,12 @@ type Because struct {
 
 // Bucket defines model for Bucket.
 type Bucket struct {
-	// Count A number of messages or bytes, or an offset, in decimal digits.
+	// Count A number of messages or bytes, or an offset, as decimal digits.
 	//
 	// Examples: 1204551
 	Count Count `json:"count"`
 
-	// Exact False when `matched` is scaled up from a part that was looked at.
+	// Exact False if `matched` is extrapolated from a sample.
 	Exact *bool `json:"exact,omitempty"`
 
 	// From First offset.
@@ -569,56 +569,56 @@ type Bucket struct {
 	// Examples: 1204551
 	From Count `json:"from"`
 
-	// Matched How many pass the filter.
+	// Matched How many match the filter.
 	//
 	// Examples: 1204551
 	Matched *Count `json:"matched,omitempty"`
 
-	// Time Of the first message, or on the time axis where the bucket begins.
+	// Time Of the first message; on the time axis, the start of the bucket.
 	Time *time.Time `json:"time,omitempty"`
 
-	// To Offset behind the last.
+	// To Offset after the last.
 	//
 	// Examples: 1204551
 	To Count `json:"to"`
 }
 
-// CallAnswer What providers answer that expect a `CallRequest`; others may answer anything.
+// CallAnswer The answer of providers that expect a `CallRequest`; others may answer anything.
 type CallAnswer = json.RawMessage
 
-// CallCounts Calls since the start of the broker. Those under way are in `total` alone.
+// CallCounts Calls since the broker started. Calls in progress are counted in `total` only.
 type CallCounts struct {
-	// Abandoned Whose caller went away.
+	// Abandoned The caller disconnected.
 	//
 	// Examples: 1204551
 	Abandoned Count `json:"abandoned"`
 
-	// Answered A number of messages or bytes, or an offset, in decimal digits.
+	// Answered A number of messages or bytes, or an offset, as decimal digits.
 	//
 	// Examples: 1204551
 	Answered Count `json:"answered"`
 
-	// Failed Of the answered ones, those with a status of 400 or more.
+	// Failed Answered calls with a status of 400 or more.
 	//
 	// Examples: 1204551
 	Failed Count `json:"failed"`
 
-	// ProviderGone Whose provider went away before it answered.
+	// ProviderGone The provider disconnected before it answered.
 	//
 	// Examples: 1204551
 	ProviderGone Count `json:"providerGone"`
 
-	// Timeout A number of messages or bytes, or an offset, in decimal digits.
+	// Timeout A number of messages or bytes, or an offset, as decimal digits.
 	//
 	// Examples: 1204551
 	Timeout Count `json:"timeout"`
 
-	// Total A number of messages or bytes, or an offset, in decimal digits.
+	// Total A number of messages or bytes, or an offset, as decimal digits.
 	//
 	// Examples: 1204551
 	Total Count `json:"total"`
 
-	// Unavailable Refused, or left by the last provider before they were given to one: they did not run.
+	// Unavailable No provider, or the last one left before it got the call: it did not run.
 	//
 	// Examples: 1204551
 	Unavailable Count `json:"unavailable"`
@@ -635,7 +635,7 @@ type CallError struct {
 // Examples: [1,2]
 type CallParams = json.RawMessage
 
-// CallRequest Other members are the provider's matter.
+// CallRequest Other members are up to the provider.
 //
 // Examples: {"method":"plus","module":"","params":[1,2]}
 type CallRequest = json.RawMessage
@@ -645,7 +645,7 @@ type Change struct {
 	Action      ChangeAction `json:"action"`
 	Differences []Difference `json:"differences"`
 
-	// Messages Of a topic that is deleted: how many messages go with it.
+	// Messages For a deleted topic: how many messages are deleted with it.
 	//
 	// Examples: 1204551
 	Messages *Count `json:"messages,omitempty"`
@@ -657,27 +657,27 @@ type Change struct {
 // ChangeAction defines model for Change.Action.
 type ChangeAction string
 
-// Clock How the server's clock stands against the time that passed.
+// Clock How the server's clock compares with the time that has really passed.
 type Clock struct {
-	// Jump Milliseconds by which it jumped; absent unless that puts it in doubt.
+	// Jump Milliseconds by which it jumped; absent unless the jump makes the clock doubtful.
 	Jump *int64 `json:"jump,omitempty"`
 
-	// Offset Milliseconds by which it was set forward, in all, since the data directory began; negative: back.
+	// Offset Milliseconds by which it was set forward in total since the data directory was created; negative: back.
 	Offset int64 `json:"offset"`
 
-	// SuspendedUntil Until when messages are not deleted by age; absent: they are.
+	// SuspendedUntil Until when deletion by age is suspended; absent if it is not.
 	SuspendedUntil *time.Time `json:"suspendedUntil,omitempty"`
 }
 
-// Condition Something that is wrong right now. Kind and subject together identify it.
+// Condition A current problem, identified by kind and subject together.
 type Condition struct {
 	// Kind A fixed word, such as `disk` or `clock`.
 	Kind string `json:"kind"`
 
-	// Ready `false`: `GET /readyz` answers 503 while it holds.
+	// Ready `false`: `GET /readyz` answers 503 while it lasts.
 	Ready bool `json:"ready"`
 
-	// Severity `warning`: everything works; look at it. `critical`: something is refused, or data is at risk.
+	// Severity `warning`: everything works, but needs a look. `critical`: something is refused, or data is at risk.
 	Severity ConditionSeverity `json:"severity"`
 	Since    time.Time         `json:"since"`
 
@@ -688,23 +688,23 @@ type Condition struct {
 	Text string `json:"text"`
 }
 
-// ConditionSeverity `warning`: everything works; look at it. `critical`: something is refused, or data is at risk.
+// ConditionSeverity `warning`: everything works, but needs a look. `critical`: something is refused, or data is at risk.
 type ConditionSeverity string
 
-// Count A number of messages or bytes, or an offset, in decimal digits.
+// Count A number of messages or bytes, or an offset, as decimal digits.
 //
 // Examples: 1204551
 type Count = string
 
-// DeadLetters Messages that reached `maxDeliver` and whose dead letters are not stored yet. Absent when there are none.
+// DeadLetters Messages that reached `maxDeliver` and are not yet stored in the dead-letter topic. Absent if there are none.
 type DeadLetters struct {
 	// Cause Why the last attempt to store them failed, if it did.
 	Cause *string `json:"cause,omitempty"`
 
-	// RetryIn Then: milliseconds until the next attempt.
+	// RetryIn Milliseconds until the next attempt, if it failed.
 	RetryIn *int64 `json:"retryIn,omitempty"`
 
-	// Waiting They are not delivered. With 10000 of them the group delivers nothing.
+	// Waiting They are not delivered. At 10000 the group stops delivering.
 	//
 	// Examples: 1204551
 	Waiting Count `json:"waiting"`
@@ -714,7 +714,7 @@ type DeadLetters struct {
 type Definitions struct {
 	Topics []TopicDefinition `json:"topics"`
 
-	// Version Of the broker that exported them; not looked at.
+	// Version Of the broker that exported them; ignored.
 	Version *string `json:"version,omitempty"`
 }
 
@@ -728,10 +728,10 @@ type DelayedHandles struct {
 type Delivery struct {
 	Body *string `json:"body,omitempty"`
 
-	// BodyBase64 Instead of `body` when that is not UTF-8, or has more than 1 MiB that JSON would double.
+	// BodyBase64 Instead of `body` if it is not UTF-8, or exceeds 1 MiB and JSON would double its size.
 	BodyBase64 *[]byte `json:"bodyBase64,omitempty"`
 
-	// Damaged True when what is stored is not what was written; there is no body then.
+	// Damaged True if the stored message does not match its checksum; there is no body then.
 	Damaged *bool `json:"damaged,omitempty"`
 
 	// DeliveryCount 1 for the first attempt.
@@ -744,12 +744,12 @@ type Delivery struct {
 	Id      string            `json:"id"`
 	Key     *string           `json:"key,omitempty"`
 
-	// Missing This entry stands for so many messages from `offset` on, which the store has lost; it is `damaged`, too.
+	// Missing This entry stands for this many lost messages, starting at `offset`; it is also `damaged`.
 	//
 	// Examples: 1204551
 	Missing *Count `json:"missing,omitempty"`
 
-	// Offset A number of messages or bytes, or an offset, in decimal digits.
+	// Offset A number of messages or bytes, or an offset, as decimal digits.
 	//
 	// Examples: 1204551
 	Offset Count `json:"offset"`
@@ -761,7 +761,7 @@ type Delivery struct {
 	Tag  *string   `json:"tag,omitempty"`
 	Time time.Time `json:"time"`
 
-	// Truncated True when only the beginning of the body is here, as in lists: get the message by its offset.
+	// Truncated True if this is only the beginning of the body, as in lists; get the message by its offset for all of it.
 	Truncated *bool `json:"truncated,omitempty"`
 }
 
@@ -775,33 +775,33 @@ type Difference struct {
 
 // Disk How much room there is for messages, in bytes.
 type Disk struct {
-	// Floor Publishing is answered with 507 while `room` is below.
+	// Floor Publishing is refused with 507 while `room` is below this.
 	//
 	// Examples: 1204551
 	Floor Count `json:"floor"`
 
-	// Reserve Held for acks, relocation, emptying and removal on a full disk; 0 while it is given up.
+	// Reserve Reserved for acks, relocation, emptying and deletion on a full disk; 0 while it is released.
 	//
 	// Examples: 1204551
 	Reserve Count `json:"reserve"`
 
-	// Room What messages can take: on the disk, and unused in the database.
+	// Room Available for messages: free on the disk, plus unused in the database.
 	//
 	// Examples: 1204551
 	Room Count `json:"room"`
 
-	// Stopped Publishing is answered with 507. It resumes by itself when there is room.
+	// Stopped Publishing is refused with 507. It resumes by itself when there is room.
 	Stopped bool `json:"stopped"`
 
-	// Unused What removed messages have left in the database's file.
+	// Unused Space in the database file freed by removed messages.
 	//
 	// Examples: 1204551
 	Unused Count `json:"unused"`
 }
 
-// DroppedAnswers Answers that went nowhere, since the start of the broker.
+// DroppedAnswers Answers that could not be delivered since the broker started.
 type DroppedAnswers struct {
-	// Foreign From a client that did not get the call.
+	// Foreign From a client that was not given the call.
 	//
 	// Examples: 1204551
 	Foreign Count `json:"foreign"`
@@ -811,7 +811,7 @@ type DroppedAnswers struct {
 	// Examples: 1204551
 	Late Count `json:"late"`
 
-	// Orphaned Whose caller was gone.
+	// Orphaned The caller had disconnected.
 	//
 	// Examples: 1204551
 	Orphaned Count `json:"orphaned"`
@@ -819,21 +819,21 @@ type DroppedAnswers struct {
 
 // Fate defines model for Fate.
 type Fate struct {
-	// Deliveries Of `inFlight` and `returned`: how often it was delivered.
+	// Deliveries For `inFlight` and `returned`: how often it was delivered.
 	Deliveries *int64 `json:"deliveries,omitempty"`
 
-	// Fate `beforeCursor`: skipped, by where the group began or was moved to.
+	// Fate `beforeCursor`: skipped because the group started, or was moved, behind it.
 	Fate  FateFate `json:"fate"`
 	Group string   `json:"group"`
 
-	// Part Of `filtered`: at which part of the tag, from 1. 0 when an exclusion shut it out.
+	// Part For `filtered`: the part of the tag, from 1, that did not match; 0 if an exclusion matched.
 	Part *int `json:"part,omitempty"`
 
-	// Pattern Of `filtered`: the pattern that came closest, or the exclusion.
+	// Pattern For `filtered`: the pattern that came closest, or the exclusion.
 	Pattern *string `json:"pattern,omitempty"`
 }
 
-// FateFate `beforeCursor`: skipped, by where the group began or was moved to.
+// FateFate `beforeCursor`: skipped because the group started, or was moved, behind it.
 type FateFate string
 
 // FilterReport defines model for FilterReport.
@@ -849,57 +849,57 @@ type FilterReport struct {
 		Unmatched []Message `json:"unmatched"`
 	} `json:"examples"`
 
-	// FirstGained Offset of the first message that is gained.
+	// FirstGained Offset of the first message gained.
 	//
 	// Examples: 1204551
 	FirstGained *Count `json:"firstGained,omitempty"`
 
-	// From A number of messages or bytes, or an offset, in decimal digits.
+	// From A number of messages or bytes, or an offset, as decimal digits.
 	//
 	// Examples: 1204551
 	From Count `json:"from"`
 
-	// Gained A number of messages or bytes, or an offset, in decimal digits.
+	// Gained A number of messages or bytes, or an offset, as decimal digits.
 	//
 	// Examples: 1204551
 	Gained Count `json:"gained"`
 
-	// Kept A number of messages or bytes, or an offset, in decimal digits.
+	// Kept A number of messages or bytes, or an offset, as decimal digits.
 	//
 	// Examples: 1204551
 	Kept Count `json:"kept"`
 
-	// Lost A number of messages or bytes, or an offset, in decimal digits.
+	// Lost A number of messages or bytes, or an offset, as decimal digits.
 	//
 	// Examples: 1204551
 	Lost Count `json:"lost"`
 
-	// Matched A number of messages or bytes, or an offset, in decimal digits.
+	// Matched A number of messages or bytes, or an offset, as decimal digits.
 	//
 	// Examples: 1204551
 	Matched Count `json:"matched"`
 
-	// PendingLost A number of messages or bytes, or an offset, in decimal digits.
+	// PendingLost A number of messages or bytes, or an offset, as decimal digits.
 	//
 	// Examples: 1204551
 	PendingLost Count `json:"pendingLost"`
 
-	// Scanned A number of messages or bytes, or an offset, in decimal digits.
+	// Scanned A number of messages or bytes, or an offset, as decimal digits.
 	//
 	// Examples: 1204551
 	Scanned Count `json:"scanned"`
 
-	// To A number of messages or bytes, or an offset, in decimal digits.
+	// To A number of messages or bytes, or an offset, as decimal digits.
 	//
 	// Examples: 1204551
 	To Count `json:"to"`
 
-	// Unmatched A number of messages or bytes, or an offset, in decimal digits.
+	// Unmatched A number of messages or bytes, or an offset, as decimal digits.
 	//
 	// Examples: 1204551
 	Unmatched Count `json:"unmatched"`
 
-	// Untagged A number of messages or bytes, or an offset, in decimal digits.
+	// Untagged A number of messages or bytes, or an offset, as decimal digits.
 	//
 	// Examples: 1204551
 	Untagged *Count `json:"untagged,omitempty"`
@@ -917,7 +917,7 @@ type FilterTest struct {
 type Group struct {
 	AckTimeout int64 `json:"ackTimeout"`
 
-	// AckWindow The most that may be in flight.
+	// AckWindow How many deliveries may be in flight.
 	AckWindow int64 `json:"ackWindow"`
 
 	// Consumers Their addresses.
@@ -930,22 +930,22 @@ type Group struct {
 	// Examples: 1204551
 	Cursor Count `json:"cursor"`
 
-	// DeadLetters Messages that reached `maxDeliver` and whose dead letters are not stored yet. Absent when there are none.
+	// DeadLetters Messages that reached `maxDeliver` and are not yet stored in the dead-letter topic. Absent if there are none.
 	DeadLetters *DeadLetters `json:"deadLetters,omitempty"`
 
-	// Drain Milliseconds until there is no lag, at the rates of the last minute, `out` less `in`. Absent when it grows or nothing moves.
+	// Drain Milliseconds until the lag is gone, at the rates of the last minute (`out` minus `in`). Absent if it grows or nothing moves.
 	Drain *int64 `json:"drain,omitempty"`
 
-	// Ephemeral Removed when its last consumer is gone.
+	// Ephemeral Removed when its last consumer leaves.
 	Ephemeral bool `json:"ephemeral"`
 
 	// Exclusive One connection at a time.
 	Exclusive bool `json:"exclusive"`
 
-	// Filter Empty lets everything through.
+	// Filter Empty matches every message.
 	Filter string `json:"filter"`
 
-	// In Messages a second that are published and pass the filter, over the last minute. An estimate where more come than are looked at.
+	// In Messages per second that are published and match the filter, over the last minute. An estimate at high rates.
 	In float64 `json:"in"`
 
 	// InFlight Delivered and not yet acked.
@@ -953,39 +953,39 @@ type Group struct {
 	// Examples: 1204551
 	InFlight Count `json:"inFlight"`
 
-	// Lag Messages that have still to be settled and pass the filter.
+	// Lag Messages that match the filter and are not settled.
 	//
 	// Examples: 1204551
 	Lag Count `json:"lag"`
 
-	// LagBytes Size of what is between cursor and end, the filter aside. Absent when it isn't known.
+	// LagBytes Size of the messages between cursor and end, whether or not they match the filter. Absent if unknown.
 	//
 	// Examples: 1204551
 	LagBytes *Count `json:"lagBytes,omitempty"`
 
-	// LagExact False when `lag` is scaled up from a part that was counted.
+	// LagExact False if `lag` is extrapolated from a sample.
 	LagExact bool `json:"lagExact"`
 
-	// LagSeconds Age of the next message; 0 when there is none.
+	// LagSeconds Age of the next message; 0 if there is none.
 	LagSeconds *float64 `json:"lagSeconds,omitempty"`
 
-	// MaxDeliver Deliveries after which a message is dead; 0 is no limit.
+	// MaxDeliver Deliveries after which a message is dead; 0 means no limit.
 	MaxDeliver int64  `json:"maxDeliver"`
 	Name       string `json:"name"`
 
-	// Out Messages a second that are delivered for the first time, over the last minute.
+	// Out Messages per second that are delivered for the first time, over the last minute.
 	Out    float64 `json:"out"`
 	Paused bool    `json:"paused"`
 
-	// Rate Deliveries a second over the last ten seconds.
+	// Rate Deliveries per second over the last ten seconds.
 	Rate float64 `json:"rate"`
 
-	// Returned Came back and wait for their next delivery.
+	// Returned Returned and waiting to be delivered again.
 	//
 	// Examples: 1204551
 	Returned Count `json:"returned"`
 
-	// Settle `auto`: a message is settled when it was written to the consumer. `explicit`: when the consumer acked it.
+	// Settle `auto`: a message is settled once it is written to the consumer. `explicit`: once the consumer acks it.
 	Settle  SettleMode `json:"settle"`
 	Topic   string     `json:"topic"`
 	Updated time.Time  `json:"updated"`
@@ -1004,7 +1004,7 @@ type GroupDefinition struct {
 	Name       string  `json:"name"`
 	Paused     *bool   `json:"paused,omitempty"`
 
-	// Settle `auto`: a message is settled when it was written to the consumer. `explicit`: when the consumer acked it.
+	// Settle `auto`: a message is settled once it is written to the consumer. `explicit`: once the consumer acks it.
 	Settle *SettleMode `json:"settle,omitempty"`
 }
 
@@ -1020,7 +1020,7 @@ type GroupPatch struct {
 	// Reason For the journal.
 	Reason *string `json:"reason,omitempty"`
 
-	// Settle `auto`: a message is settled when it was written to the consumer. `explicit`: when the consumer acked it.
+	// Settle `auto`: a message is settled once it is written to the consumer. `explicit`: once the consumer acks it.
 	Settle *SettleMode `json:"settle,omitempty"`
 }
 
@@ -1038,11 +1038,11 @@ type Handles struct {
 
 // ImportReport defines model for ImportReport.
 type ImportReport struct {
-	// Changes In the order in which they are made.
+	// Changes In the order in which they are applied.
 	Changes []Change `json:"changes"`
 	DryRun  bool     `json:"dryRun"`
 
-	// Unchanged Topics and groups that are as described.
+	// Unchanged Topics and groups that are already as described.
 	Unchanged int `json:"unchanged"`
 }
 
@@ -1060,11 +1060,11 @@ type JournalEntry struct {
 	From Count  `json:"from"`
 	Id   string `json:"id"`
 
-	// Kind `revert` can be of a move or of a filter.
+	// Kind `revert` undoes a move or a filter change.
 	Kind   JournalKind `json:"kind"`
 	Reason string      `json:"reason"`
 
-	// Retained Whether everything from the cursor before on is still there, so that a revert brings all of it back.
+	// Retained Whether all messages from the previous cursor on still exist, so that a revert delivers all of them again.
 	Retained *bool     `json:"retained,omitempty"`
 	Time     time.Time `json:"time"`
 
@@ -1074,17 +1074,17 @@ type JournalEntry struct {
 	To Count `json:"to"`
 }
 
-// JournalKind `revert` can be of a move or of a filter.
+// JournalKind `revert` undoes a move or a filter change.
 type JournalKind string
 
-// Latency From the call to its answer, of the answered calls of the last one to two minutes, in milliseconds; an eighth too long at most.
+// Latency From call to answer, for calls answered within the last one to two minutes, in milliseconds; at most an eighth too high.
 type Latency struct {
-	// Count A number of messages or bytes, or an offset, in decimal digits.
+	// Count A number of messages or bytes, or an offset, as decimal digits.
 	//
 	// Examples: 1204551
 	Count Count `json:"count"`
 
-	// Histogram Without gaps, shortest first: each bucket begins where the one before ends, and is twice as wide.
+	// Histogram Without gaps, shortest first: each bucket begins where the previous one ends, and is twice as wide.
 	Histogram []LatencyBucket `json:"histogram"`
 	Max       float64         `json:"max"`
 	P50       float64         `json:"p50"`
@@ -1097,7 +1097,7 @@ type LatencyBucket struct {
 	// Below Milliseconds.
 	Below float64 `json:"below"`
 
-	// Count A number of messages or bytes, or an offset, in decimal digits.
+	// Count A number of messages or bytes, or an offset, as decimal digits.
 	//
 	// Examples: 1204551
 	Count Count `json:"count"`
@@ -1105,19 +1105,19 @@ type LatencyBucket struct {
 
 // Matter defines model for Matter.
 type Matter struct {
-	// Condition Something that is wrong right now. Kind and subject together identify it.
+	// Condition A current problem, identified by kind and subject together.
 	Condition *Condition `json:"condition,omitempty"`
 
-	// Count Messages given up, or delivered again, in the last 15 minutes; messages that the filter rejected; calls that wait; bytes that wait for the disk.
+	// Count Messages given up, or delivered again, in the last 15 minutes; messages that the filter rejected; calls waiting; bytes waiting for the disk.
 	//
 	// Examples: 1204551
 	Count *Count  `json:"count,omitempty"`
 	Group *string `json:"group,omitempty"`
 
-	// Growth Messages a second by which the lag grew over the last minute; negative: it shrank.
+	// Growth Messages per second by which the lag grew over the last minute; negative if it shrank.
 	Growth *float64 `json:"growth,omitempty"`
 
-	// Kind `condition`: see `condition`. Of a group: messages wait and nothing consumes, more comes than goes, the next message waits for long, it is paused, messages were given up, many are delivered again, the filter lets none of the newest `count` messages through. `unprovided`: nobody answers calls. `backup-late`: the schedule is not kept. `backlog`: `count` bytes wait for the disk.
+	// Kind `condition`: see `condition`. For a group: messages wait and nothing consumes them, the lag grows, the next message has waited for long, it is paused, messages were given up, many are delivered again, the filter matches none of the newest `count` messages. `unprovided`: calls have no provider. `backup-late`: a scheduled backup is overdue. `backlog`: `count` bytes wait for the disk.
 	Kind MatterKind `json:"kind"`
 
 	// Lag Of a group.
@@ -1127,7 +1127,7 @@ type Matter struct {
 	LagExact *bool       `json:"lagExact,omitempty"`
 	Level    MatterLevel `json:"level"`
 
-	// Rate Of a service: calls a second.
+	// Rate For a service: calls per second.
 	Rate *float64 `json:"rate,omitempty"`
 
 	// Seconds Age of the group's next message, or of the last backup.
@@ -1135,7 +1135,7 @@ type Matter struct {
 	Topic   *string  `json:"topic,omitempty"`
 }
 
-// MatterKind `condition`: see `condition`. Of a group: messages wait and nothing consumes, more comes than goes, the next message waits for long, it is paused, messages were given up, many are delivered again, the filter lets none of the newest `count` messages through. `unprovided`: nobody answers calls. `backup-late`: the schedule is not kept. `backlog`: `count` bytes wait for the disk.
+// MatterKind `condition`: see `condition`. For a group: messages wait and nothing consumes them, the lag grows, the next message has waited for long, it is paused, messages were given up, many are delivered again, the filter matches none of the newest `count` messages. `unprovided`: calls have no provider. `backup-late`: a scheduled backup is overdue. `backlog`: `count` bytes wait for the disk.
 type MatterKind string
 
 // MatterLevel defines model for Matter.Level.
@@ -1145,22 +1145,22 @@ type MatterLevel string
 type Message struct {
 	Body *string `json:"body,omitempty"`
 
-	// BodyBase64 Instead of `body` when that is not UTF-8, or has more than 1 MiB that JSON would double.
+	// BodyBase64 Instead of `body` if it is not UTF-8, or exceeds 1 MiB and JSON would double its size.
 	BodyBase64 *[]byte `json:"bodyBase64,omitempty"`
 
-	// Damaged True when what is stored is not what was written; there is no body then.
+	// Damaged True if the stored message does not match its checksum; there is no body then.
 	Damaged *bool             `json:"damaged,omitempty"`
 	Fates   *[]Fate           `json:"fates,omitempty"`
 	Headers map[string]string `json:"headers"`
 	Id      string            `json:"id"`
 	Key     *string           `json:"key,omitempty"`
 
-	// Missing This entry stands for so many messages from `offset` on, which the store has lost; it is `damaged`, too.
+	// Missing This entry stands for this many lost messages, starting at `offset`; it is also `damaged`.
 	//
 	// Examples: 1204551
 	Missing *Count `json:"missing,omitempty"`
 
-	// Offset A number of messages or bytes, or an offset, in decimal digits.
+	// Offset A number of messages or bytes, or an offset, as decimal digits.
 	//
 	// Examples: 1204551
 	Offset Count `json:"offset"`
@@ -1172,7 +1172,7 @@ type Message struct {
 	Tag  *string   `json:"tag,omitempty"`
 	Time time.Time `json:"time"`
 
-	// Truncated True when only the beginning of the body is here, as in lists: get the message by its offset.
+	// Truncated True if this is only the beginning of the body, as in lists; get the message by its offset for all of it.
 	Truncated *bool `json:"truncated,omitempty"`
 }
 
@@ -1184,10 +1184,10 @@ type Moved struct {
 
 // NewGroup defines model for NewGroup.
 type NewGroup struct {
-	// AckTimeout 10000 unless given.
+	// AckTimeout Defaults to 10000.
 	AckTimeout *int64 `json:"ackTimeout,omitempty"`
 
-	// AckWindow 1000 unless given.
+	// AckWindow Defaults to 1000.
 	AckWindow  *int64  `json:"ackWindow,omitempty"`
 	Exclusive  *bool   `json:"exclusive,omitempty"`
 	Filter     *string `json:"filter,omitempty"`
@@ -1195,10 +1195,10 @@ type NewGroup struct {
 	Name       string  `json:"name"`
 	Paused     *bool   `json:"paused,omitempty"`
 
-	// Settle `auto`: a message is settled when it was written to the consumer. `explicit`: when the consumer acked it.
+	// Settle `auto`: a message is settled once it is written to the consumer. `explicit`: once the consumer acks it.
 	Settle *SettleMode `json:"settle,omitempty"`
 
-	// Start Where the topic's most advanced group is, or the oldest message, unless given.
+	// Start Defaults to the position of the topic's most advanced group, or to the oldest message.
 	Start *Place `json:"start,omitempty"`
 }
 
@@ -1209,20 +1209,20 @@ type NewMessage struct {
 	// BodyBase64 Instead of `body`.
 	BodyBase64 *[]byte `json:"bodyBase64,omitempty"`
 
-	// Headers Names are tokens of HTTP; those of connections, cookies and credentials are refused.
+	// Headers Names are HTTP tokens; headers for connections, cookies and credentials are refused.
 	Headers *map[string]string `json:"headers,omitempty"`
 
-	// Id Made up unless given. At most 128 bytes.
+	// Id Generated if omitted. At most 128 bytes.
 	Id *string `json:"id,omitempty"`
 
-	// Key What the message is about, for consumers; kept as the header `key`. At most 256 bytes.
+	// Key What the message is about, for consumers; stored as the header `key`. At most 256 bytes.
 	Key *string `json:"key,omitempty"`
 
 	// Tag At most 127 bytes.
 	Tag *string `json:"tag,omitempty"`
 }
 
-// NewMessages One message, or an array that is stored all or nothing.
+// NewMessages One message, or an array that is stored as a whole or not at all.
 type NewMessages struct {
 	union json.RawMessage
 }
@@ -1235,17 +1235,17 @@ type NewTopic struct {
 	// Kind `log` is on disk; `memory` is lost with the process; `rpc` holds calls until a provider answers them; `proxy` does that with the HTTP requests to `/proxy/<topic>/…`.
 	Kind *TopicKind `json:"kind,omitempty"`
 
-	// Name 1 to 200 letters, digits or . _ ~ : - without two dots in a row; must not begin with ~.
+	// Name 1 to 200 letters, digits or . _ ~ : - without two dots in a row; must not start with ~.
 	Name string `json:"name"`
 
-	// Retention Limits of a topic's log. One that is 0 or left out is none.
+	// Retention Limits of a topic's log. 0 or an omitted member means no limit.
 	Retention *Retention `json:"retention,omitempty"`
 }
 
-// Next Give this as `after` for the next page. Absent on the last one.
+// Next Pass this as `after` for the next page. Absent on the last one.
 type Next = string
 
-// Place A place in a topic's log: one of the two words, or an object with one member.
+// Place A position in a topic's log: one of the two words, or an object with one member.
 type Place struct {
 	union json.RawMessage
 }
@@ -1257,7 +1257,7 @@ type Place0 string
 type Place1 struct {
 	Earliest *Place1Earliest `json:"earliest,omitempty"`
 
-	// Group Where another group of the topic is.
+	// Group The position of another group of the topic.
 	Group  *string       `json:"group,omitempty"`
 	Latest *Place1Latest `json:"latest,omitempty"`
 
@@ -1267,7 +1267,7 @@ type Place1 struct {
 	// Offset An offset.
 	Offset *Place_1_Offset `json:"offset,omitempty"`
 
-	// Shift So many messages forward, or back if negative; not for a new group.
+	// Shift This many messages forward, or back if negative; not for a new group.
 	Shift *Place_1_Shift `json:"shift,omitempty"`
 
 	// Time The first message that is not older: RFC 3339 or Unix milliseconds.
@@ -1294,7 +1294,7 @@ type Place1Shift0 = string
 // Place1Shift1 defines model for Place.1.Shift.1.
 type Place1Shift1 = int64
 
-// Place_1_Shift So many messages forward, or back if negative; not for a new group.
+// Place_1_Shift This many messages forward, or back if negative; not for a new group.
 type Place_1_Shift struct {
 	union json.RawMessage
 }
@@ -1312,7 +1312,7 @@ type Place_1_Time struct {
 
 // Plan defines model for Plan.
 type Plan struct {
-	// Again Settled messages that lie behind the new place: they pass again.
+	// Again Settled messages after the new position: they are read again.
 	//
 	// Examples: 1204551
 	Again Count `json:"again"`
@@ -1324,17 +1324,17 @@ type Plan struct {
 	Consumers int       `json:"consumers"`
 	Created   time.Time `json:"created"`
 
-	// Drain Milliseconds that this takes at the present rate. Absent when nothing moves.
+	// Drain Milliseconds that this takes at the current rate. Absent if nothing moves.
 	Drain *int64 `json:"drain,omitempty"`
 
-	// Exact False when `matching` and `bytes` are scaled up from the 2,000,000 messages that were looked at.
+	// Exact False if `matching` and `bytes` are extrapolated from the 2,000,000 messages that were read.
 	Exact   bool      `json:"exact"`
 	Expires time.Time `json:"expires"`
 
 	// First The first of what would come next.
 	First []Message `json:"first"`
 
-	// From The cursor when the plan was made.
+	// From The cursor when the plan was created.
 	//
 	// Examples: 1204551
 	From  Count  `json:"from"`
@@ -1349,22 +1349,22 @@ type Plan struct {
 	// Last The last of what would come next.
 	Last []Message `json:"last"`
 
-	// Matching How many of `again` and `skipped` pass the filter: so many are really delivered again, or never.
+	// Matching How many of `again` and `skipped` match the filter, and so are really delivered again, or never.
 	//
 	// Examples: 1204551
 	Matching Count `json:"matching"`
 
-	// Pending About how many messages the group would have to deliver from the new place on; exactly, when it has no filter.
+	// Pending Approximately how many messages the group would have to deliver from the new position; exact if it has no filter.
 	//
 	// Examples: 1204551
 	Pending *Count `json:"pending,omitempty"`
 
-	// Skipped Messages not yet settled that the group passes over.
+	// Skipped Unsettled messages that the group skips.
 	//
 	// Examples: 1204551
 	Skipped Count `json:"skipped"`
 
-	// To A number of messages or bytes, or an offset, in decimal digits.
+	// To A number of messages or bytes, or an offset, as decimal digits.
 	//
 	// Examples: 1204551
 	To Count `json:"to"`
@@ -1372,25 +1372,25 @@ type Plan struct {
 	// ToTime Of the message at `to`, if there is one.
 	ToTime *time.Time `json:"toTime,omitempty"`
 
-	// Tolerance A number of messages or bytes, or an offset, in decimal digits.
+	// Tolerance A number of messages or bytes, or an offset, as decimal digits.
 	//
 	// Examples: 1204551
 	Tolerance Count  `json:"tolerance"`
 	Topic     string `json:"topic"`
 
-	// Version The group's version that the plan is for.
+	// Version The version of the group that the plan is for.
 	Version string `json:"version"`
 }
 
 // PlanRequest defines model for PlanRequest.
 type PlanRequest struct {
-	// Examples How many messages `first` and `last` have at most. They have fewer where these are large: 256 KiB is the most for both together.
+	// Examples The maximum number of messages in each of `first` and `last`. Large messages reduce it: both together have at most 256 KiB.
 	Examples *int `json:"examples,omitempty"`
 
-	// To A place in a topic's log: one of the two words, or an object with one member.
+	// To A position in a topic's log: one of the two words, or an object with one member.
 	To Place `json:"to"`
 
-	// Tolerance How far the cursor may move by itself until the plan is applied. A tenth of the way, ten seconds at the present rate, or 1,000, whichever is most, unless given.
+	// Tolerance How many messages the cursor may advance before the plan is applied. Defaults to a tenth of the distance, ten seconds at the current rate, or 1,000, whichever is largest.
 	//
 	// Examples: 1204551
 	Tolerance *Count `json:"tolerance,omitempty"`
@@ -1398,28 +1398,29 @@ type PlanRequest struct {
 
 // Problem defines model for Problem.
 type Problem struct {
-	// Code Stable; for programs. `unknown` (500): it may be done or not; send it again,
-	// messages with the same ids. With `unavailable` (503), `full` (507) and those of
-	// a 4xx nothing was done; 405, with `Allow`: not by this method; 413: too large; 415: the
-	// body is of a type or encoding that is not read; 421: `Host` is another server's. Of calls: `unavailable` did not run; `timeout`,
-	// `provider_gone` and `unknown` may have run; `call_failed` was answered with an
-	// error; `bad_answer` was answered with something that is not JSON.
+	// Code Stable; for programs. `unknown` (500): it may or may not have been done; send it
+	// again, messages with the same ids. With `unavailable` (503), `full` (507) and all
+	// 4xx nothing was done; 405: method not supported, see `Allow`; 413: too large; 415:
+	// unsupported media type or encoding; 421: `Host` names another server. For calls:
+	// `unavailable` did not run; `timeout`, `provider_gone` and `unknown` may have run;
+	// `call_failed`: the service answered with an error; `bad_answer`: it answered with
+	// something other than JSON.
 	Code ProblemCode `json:"code"`
 
-	// Detail What was wrong and what would be right.
+	// Detail What is wrong and how to correct it.
 	Detail *string `json:"detail,omitempty"`
 
-	// Error For `call_failed`: the error as the service answered it, if it is JSON; an object with message, code and data where it has one of the latter.
+	// Error For `call_failed`: the service's error, if it is JSON; an object with message, code and data if it has code or data.
 	Error *json.RawMessage `json:"error,omitempty"`
 
 	// Failed For handles: those that could not be settled.
 	Failed *[]HandleFailure `json:"failed,omitempty"`
 
-	// Plan For a conflict of a plan: a fresh one.
+	// Plan When a plan conflicts: a new one.
 	Plan   *Plan `json:"plan,omitempty"`
 	Status int   `json:"status"`
 
-	// Stored For newline-delimited JSON: how many messages were stored before the one that is wrong.
+	// Stored For newline-delimited JSON: how many messages were stored before the invalid one.
 	//
 	// Examples: 1204551
 	Stored *Count `json:"stored,omitempty"`
@@ -1429,24 +1430,25 @@ type Problem struct {
 	Type string `json:"type"`
 }
 
-// ProblemCode Stable; for programs. `unknown` (500): it may be done or not; send it again,
-// messages with the same ids. With `unavailable` (503), `full` (507) and those of
-// a 4xx nothing was done; 405, with `Allow`: not by this method; 413: too large; 415: the
-// body is of a type or encoding that is not read; 421: `Host` is another server's. Of calls: `unavailable` did not run; `timeout`,
-// `provider_gone` and `unknown` may have run; `call_failed` was answered with an
-// error; `bad_answer` was answered with something that is not JSON.
+// ProblemCode Stable; for programs. `unknown` (500): it may or may not have been done; send it
+// again, messages with the same ids. With `unavailable` (503), `full` (507) and all
+// 4xx nothing was done; 405: method not supported, see `Allow`; 413: too large; 415:
+// unsupported media type or encoding; 421: `Host` names another server. For calls:
+// `unavailable` did not run; `timeout`, `provider_gone` and `unknown` may have run;
+// `call_failed`: the service answered with an error; `bad_answer`: it answered with
+// something other than JSON.
 type ProblemCode string
 
-// Protocol `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API, a stream of events, or a pull that waits.
+// Protocol `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API, an event stream, or a pull that is waiting.
 type Protocol string
 
 // PublishResult defines model for PublishResult.
 type PublishResult struct {
-	// Duplicate True when the id was known and nothing was stored.
+	// Duplicate True if the id was known and nothing was stored.
 	Duplicate *bool  `json:"duplicate,omitempty"`
 	Id        string `json:"id"`
 
-	// Offset A number of messages or bytes, or an offset, in decimal digits.
+	// Offset A number of messages or bytes, or an offset, as decimal digits.
 	//
 	// Examples: 1204551
 	Offset Count `json:"offset"`
@@ -1480,32 +1482,32 @@ type PullRequest struct {
 	Timeout *int `json:"timeout,omitempty"`
 }
 
-// Rates Messages a second, over the last ten seconds.
+// Rates Messages per second over the last ten seconds.
 type Rates struct {
 	// In Published.
 	In float64 `json:"in"`
 
-	// Out Delivered, to all groups together.
+	// Out Delivered, over all groups.
 	Out float64 `json:"out"`
 }
 
-// Retention Limits of a topic's log. One that is 0 or left out is none.
+// Retention Limits of a topic's log. 0 or an omitted member means no limit.
 type Retention struct {
 	// MaxAge Milliseconds.
 	MaxAge *int64 `json:"maxAge,omitempty"`
 
-	// MaxBytes A number of messages or bytes, or an offset, in decimal digits.
+	// MaxBytes A number of messages or bytes, or an offset, as decimal digits.
 	//
 	// Examples: 1204551
 	MaxBytes *Count `json:"maxBytes,omitempty"`
 
-	// MaxCount A number of messages or bytes, or an offset, in decimal digits.
+	// MaxCount A number of messages or bytes, or an offset, as decimal digits.
 	//
 	// Examples: 1204551
 	MaxCount *Count `json:"maxCount,omitempty"`
 }
 
-// Scrub How far the server is with reading everything that it has stored, to find damage.
+// Scrub The progress of the scrub, which reads all stored data to find damage.
 type Scrub struct {
 	// Bytes Of these.
 	//
@@ -1517,23 +1519,23 @@ type Scrub struct {
 	// Examples: 1204551
 	Damaged Count `json:"damaged"`
 
-	// Every Milliseconds from one round to the next; 0: there are none.
+	// Every Milliseconds from one round to the next; 0 if disabled.
 	Every int64 `json:"every"`
 
-	// Findings Other things that are wrong: see `conditions`.
+	// Findings Other damage found: see `conditions`.
 	//
 	// Examples: 1204551
 	Findings Count `json:"findings"`
 
-	// Finished When the last round ended. Absent when there was none since the start.
+	// Finished When the last round ended. Absent if none has ended since the broker started.
 	Finished *time.Time `json:"finished,omitempty"`
 
-	// Messages Intact messages read in this round, or in the last one.
+	// Messages Intact messages read in the current round, or in the last one.
 	//
 	// Examples: 1204551
 	Messages Count `json:"messages"`
 
-	// Progress Of the round that runs, 0 to 1; 1 when it is over.
+	// Progress Of the current round, 0 to 1; 1 when it is complete.
 	Progress float64 `json:"progress"`
 	Running  bool    `json:"running"`
 }
@@ -1542,7 +1544,7 @@ type Scrub struct {
 type Server struct {
 	Address string `json:"address"`
 
-	// Backup The backups of this broker that are known to it.
+	// Backup The backups that this broker knows of.
 	Backup *Backups `json:"backup,omitempty"`
 
 	// Bytes Of these.
@@ -1550,14 +1552,14 @@ type Server struct {
 	// Examples: 1204551
 	Bytes Count `json:"bytes"`
 
-	// Clock How the server's clock stands against the time that passed.
+	// Clock How the server's clock compares with the time that has really passed.
 	Clock Clock `json:"clock"`
 
-	// Conditions What is wrong right now, the critical ones first.
+	// Conditions Current problems, critical ones first.
 	Conditions  []Condition `json:"conditions"`
 	Connections int         `json:"connections"`
 
-	// Database Bytes of the database's files.
+	// Database Size of the database files in bytes.
 	//
 	// Examples: 1204551
 	Database Count `json:"database"`
@@ -1565,17 +1567,17 @@ type Server struct {
 	// Disk How much room there is for messages, in bytes.
 	Disk *Disk `json:"disk,omitempty"`
 
-	// DiskFree Bytes free where they are.
+	// DiskFree Bytes free on the disk that holds them.
 	//
 	// Examples: 1204551
 	DiskFree   *Count           `json:"diskFree,omitempty"`
 	Durability ServerDurability `json:"durability"`
 	Groups     int              `json:"groups"`
 
-	// Live Whether it is known to be up.
+	// Live Whether it is known to be running.
 	Live bool `json:"live"`
 
-	// MaxBody The most bytes that the body of a message may have.
+	// MaxBody The maximum size of a message body in bytes.
 	MaxBody *int64 `json:"maxBody,omitempty"`
 
 	// Memory Resident bytes of the process.
@@ -1588,13 +1590,13 @@ type Server struct {
 	// Examples: 1204551
 	Messages Count `json:"messages"`
 
-	// PublicUrls The origins of `--public-url`, such as https://mq.example.com: a page of one of them may use the WebSocket and change things, whatever a proxy makes of its `Host`.
+	// PublicUrls The origins of `--public-url`, such as https://mq.example.com: pages of these origins may use the WebSocket and change things, even if a proxy rewrites `Host`.
 	PublicUrls *[]string `json:"publicUrls,omitempty"`
 
-	// Rates Messages a second, over the last ten seconds.
+	// Rates Messages per second over the last ten seconds.
 	Rates Rates `json:"rates"`
 
-	// Scrub How far the server is with reading everything that it has stored, to find damage.
+	// Scrub The progress of the scrub, which reads all stored data to find damage.
 	Scrub   *Scrub    `json:"scrub,omitempty"`
 	Started time.Time `json:"started"`
 	Tls     *bool     `json:"tls,omitempty"`
@@ -1608,39 +1610,39 @@ type ServerDurability string
 
 // Service defines model for Service.
 type Service struct {
-	// Calls Calls since the start of the broker. Those under way are in `total` alone.
+	// Calls Calls since the broker started. Calls in progress are counted in `total` only.
 	Calls CallCounts `json:"calls"`
 
-	// InFlight Calls that providers work on.
+	// InFlight Calls that providers are working on.
 	InFlight  int        `json:"inFlight"`
 	LastError *CallError `json:"lastError,omitempty"`
 
-	// Latency From the call to its answer, of the answered calls of the last one to two minutes, in milliseconds; an eighth too long at most.
+	// Latency From call to answer, for calls answered within the last one to two minutes, in milliseconds; at most an eighth too high.
 	Latency Latency `json:"latency"`
 
-	// Methods Those that providers describe, and those that calls named: the empty name is calls that named none.
+	// Methods Methods that providers describe or that calls named; the empty name stands for calls that named none.
 	Methods   []ServiceMethod   `json:"methods"`
 	Providers []ServiceProvider `json:"providers"`
 
-	// Rate Calls a second, over the last ten seconds.
+	// Rate Calls per second over the last ten seconds.
 	Rate  float64 `json:"rate"`
 	Topic string  `json:"topic"`
 
-	// Waiting Calls that no provider has got yet.
+	// Waiting Calls not yet given to a provider.
 	Waiting int `json:"waiting"`
 }
 
 // ServiceMethod defines model for ServiceMethod.
 type ServiceMethod struct {
-	// Calls Calls since the start of the broker. Those under way are in `total` alone.
+	// Calls Calls since the broker started. Calls in progress are counted in `total` only.
 	Calls CallCounts `json:"calls"`
 
-	// Described Whether a provider that is connected says that it has this method.
+	// Described Whether a connected provider describes this method.
 	Described   bool       `json:"described"`
 	Description string     `json:"description"`
 	LastError   *CallError `json:"lastError,omitempty"`
 
-	// Latency From the call to its answer, of the answered calls of the last one to two minutes, in milliseconds; an eighth too long at most.
+	// Latency From call to answer, for calls answered within the last one to two minutes, in milliseconds; at most an eighth too high.
 	Latency Latency `json:"latency"`
 	Module  string  `json:"module"`
 	Name    string  `json:"name"`
@@ -1648,7 +1650,7 @@ type ServiceMethod struct {
 	// Params JSON Schema of the array of parameters.
 	Params *json.RawMessage `json:"params,omitempty"`
 
-	// Rate Calls a second, over the last ten seconds.
+	// Rate Calls per second over the last ten seconds.
 	Rate float64 `json:"rate"`
 
 	// Result JSON Schema of the result.
@@ -1657,22 +1659,22 @@ type ServiceMethod struct {
 
 // ServiceProvider defines model for ServiceProvider.
 type ServiceProvider struct {
-	// Answered Of these, those that it answered in time.
+	// Answered Of these, those answered in time.
 	//
 	// Examples: 1204551
 	Answered    Count  `json:"answered"`
 	Description string `json:"description"`
 
-	// Given Calls that it got.
+	// Given Calls given to it.
 	//
 	// Examples: 1204551
 	Given    Count `json:"given"`
 	InFlight int   `json:"inFlight"`
 
-	// Name As it says itself, like version and description: empty when it does not.
+	// Name As the provider reports it, like version and description; empty if it does not.
 	Name string `json:"name"`
 
-	// Overdue Calls that ended without it since it last answered anything. It gets fewer calls as long as there are some.
+	// Overdue Calls that ended before it answered, since its last answer. It gets fewer calls while there are any.
 	Overdue int    `json:"overdue"`
 	Remote  string `json:"remote"`
 
@@ -1686,7 +1688,7 @@ type ServiceProvider struct {
 type Session struct {
 	Id string `json:"id"`
 
-	// Idle Milliseconds since it last sent something.
+	// Idle Milliseconds since it last sent anything.
 	Idle int64 `json:"idle"`
 
 	// In Requests received.
@@ -1699,19 +1701,19 @@ type Session struct {
 	// Examples: 1204551
 	Out Count `json:"out"`
 
-	// Protocol `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API, a stream of events, or a pull that waits.
+	// Protocol `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API, an event stream, or a pull that is waiting.
 	Protocol      Protocol       `json:"protocol"`
 	Remote        string         `json:"remote"`
 	Since         time.Time      `json:"since"`
 	Subscriptions []Subscription `json:"subscriptions"`
 }
 
-// SettleMode `auto`: a message is settled when it was written to the consumer. `explicit`: when the consumer acked it.
+// SettleMode `auto`: a message is settled once it is written to the consumer. `explicit`: once the consumer acks it.
 type SettleMode string
 
 // Stats defines model for Stats.
 type Stats struct {
-	// Points Oldest first; as many as there are.
+	// Points Oldest first.
 	Points []StatsPoint `json:"points"`
 	Range  StatsRange   `json:"range"`
 
@@ -1724,27 +1726,27 @@ type StatsRange string
 
 // StatsPoint defines model for StatsPoint.
 type StatsPoint struct {
-	// Backlog Bytes that wait for the disk.
+	// Backlog Bytes waiting for the disk.
 	//
 	// Examples: 1204551
 	Backlog Count `json:"backlog"`
 
-	// Calls Calls published to RPC topics a second.
+	// Calls Calls to RPC topics per second.
 	Calls       float64 `json:"calls"`
 	Connections int     `json:"connections"`
 
-	// In Messages published a second.
+	// In Messages published per second.
 	In float64 `json:"in"`
 
-	// Lag Messages that all groups together have still to settle and that pass their filters.
+	// Lag Messages that match the filters of their groups and are not settled, over all groups.
 	//
 	// Examples: 1204551
 	Lag Count `json:"lag"`
 
-	// LagExact False when a part of `lag` is an estimate.
+	// LagExact False if part of `lag` is an estimate.
 	LagExact bool `json:"lagExact"`
 
-	// Out Messages delivered a second.
+	// Out Messages delivered per second.
 	Out float64 `json:"out"`
 
 	// Time End of the interval.
@@ -1753,13 +1755,13 @@ type StatsPoint struct {
 
 // Subscription defines model for Subscription.
 type Subscription struct {
-	// Credit How many messages it still takes.
+	// Credit How many more messages it accepts.
 	//
 	// Examples: 1204551
 	Credit Count  `json:"credit"`
 	Group  string `json:"group"`
 
-	// InFlight A number of messages or bytes, or an offset, in decimal digits.
+	// InFlight A number of messages or bytes, or an offset, as decimal digits.
 	//
 	// Examples: 1204551
 	InFlight Count  `json:"inFlight"`
@@ -1768,12 +1770,12 @@ type Subscription struct {
 
 // TagCount defines model for TagCount.
 type TagCount struct {
-	// Count A number of messages or bytes, or an offset, in decimal digits.
+	// Count A number of messages or bytes, or an offset, as decimal digits.
 	//
 	// Examples: 1204551
 	Count Count `json:"count"`
 
-	// Matched Whether the filter lets it through.
+	// Matched Whether the filter matches it.
 	Matched *bool  `json:"matched,omitempty"`
 	Tag     string `json:"tag"`
 
@@ -1791,7 +1793,7 @@ type Topic struct {
 	Created   time.Time `json:"created"`
 	Creator   string    `json:"creator"`
 
-	// Damage Why the topic is not served: what is stored of it contradicts itself. See `:accept`.
+	// Damage Why the topic is not served: its stored data contradicts itself. See `:accept`.
 	Damage *string `json:"damage,omitempty"`
 
 	// Depth How many messages there are.
@@ -1811,25 +1813,25 @@ type Topic struct {
 	// Kind `log` is on disk; `memory` is lost with the process; `rpc` holds calls until a provider answers them; `proxy` does that with the HTTP requests to `/proxy/<topic>/…`.
 	Kind TopicKind `json:"kind"`
 
-	// LastTime Of the newest message ever.
+	// LastTime Of the newest message ever stored.
 	LastTime *time.Time `json:"lastTime,omitempty"`
 	Name     string     `json:"name"`
 
-	// NextOffset That the next message will get.
+	// NextOffset Of the next message.
 	//
 	// Examples: 1204551
 	NextOffset Count `json:"nextOffset"`
 	Paused     bool  `json:"paused"`
 
-	// Rates Messages a second, over the last ten seconds.
+	// Rates Messages per second over the last ten seconds.
 	Rates Rates `json:"rates"`
 
-	// Retention Limits of a topic's log. One that is 0 or left out is none.
+	// Retention Limits of a topic's log. 0 or an omitted member means no limit.
 	Retention Retention `json:"retention"`
 	Updated   time.Time `json:"updated"`
 }
 
-// TopicDefinition A limit or member that is left out has its default.
+// TopicDefinition An omitted limit or member has its default.
 type TopicDefinition struct {
 	Groups *[]GroupDefinition `json:"groups,omitempty"`
 
@@ -1838,7 +1840,7 @@ type TopicDefinition struct {
 	Name   string     `json:"name"`
 	Paused *bool      `json:"paused,omitempty"`
 
-	// Retention Limits of a topic's log. One that is 0 or left out is none.
+	// Retention Limits of a topic's log. 0 or an omitted member means no limit.
 	Retention *Retention `json:"retention,omitempty"`
 }
 
@@ -1847,14 +1849,14 @@ type TopicKind string
 
 // TopicPast defines model for TopicPast.
 type TopicPast struct {
-	// In Messages published a second, over ten seconds each; oldest first.
+	// In Messages published per second, each over ten seconds; oldest first.
 	In   []float64 `json:"in"`
 	Name string    `json:"name"`
 }
 
 // TopicPatch defines model for TopicPatch.
 type TopicPatch struct {
-	// Retention Limits of a topic's log. One that is 0 or left out is none.
+	// Retention Limits of a topic's log. 0 or an omitted member means no limit.
 	Retention *Retention `json:"retention,omitempty"`
 }
 
@@ -1884,7 +1886,7 @@ type TransactionAck struct {
 	Topic   string   `json:"topic"`
 }
 
-// TransactionMessage As NewMessage, with the topic that it goes to.
+// TransactionMessage Like NewMessage, with the topic that it goes to.
 type TransactionMessage struct {
 	Body       *string            `json:"body,omitempty"`
 	BodyBase64 *[]byte            `json:"bodyBase64,omitempty"`
@@ -1900,7 +1902,7 @@ type TransactionMove struct {
 	Group  string  `json:"group"`
 	Reason *string `json:"reason,omitempty"`
 
-	// To A place in a topic's log: one of the two words, or an object with one member.
+	// To A position in a topic's log: one of the two words, or an object with one member.
 	To    Place  `json:"to"`
 	Topic string `json:"topic"`
 }
@@ -1940,7 +1942,7 @@ type Module = string
 // PlanName defines model for PlanName.
 type PlanName = string
 
-// SessionProtocol `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API, a stream of events, or a pull that waits.
+// SessionProtocol `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API, an event stream, or a pull that is waiting.
 type SessionProtocol = Protocol
 
 // SessionTopic defines model for SessionTopic.
@@ -1960,13 +1962,13 @@ type TopicNow = Topic
 
 // ListAuditParams defines parameters for ListAudit.
 type ListAuditParams struct {
-	// Action Only actions that begin with this, such as `topic.`
+	// Action Only actions that start with this, such as `topic.`
 	Action *string `form:"action,omitempty" json:"action,omitempty"`
 
 	// Target Only actions on this topic (`orders`) or group (`orders/billing`).
 	Target *string `form:"target,omitempty" json:"target,omitempty"`
 
-	// After `next` of the page before.
+	// After `next` of the previous page.
 	After *After `form:"after,omitempty" json:"after,omitempty"`
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
@@ -1979,26 +1981,26 @@ type ImportDefinitionsParams struct {
 
 // ListServicesParams defines parameters for ListServices.
 type ListServicesParams struct {
-	// Name Only services whose topic contains this, without regard to case.
+	// Name Only services whose topic contains this, ignoring case.
 	Name *string `form:"name,omitempty" json:"name,omitempty"`
 
-	// After `next` of the page before.
+	// After `next` of the previous page.
 	After *After `form:"after,omitempty" json:"after,omitempty"`
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // CallServiceParams defines parameters for CallService.
 type CallServiceParams struct {
-	// Timeout Milliseconds to wait for the answer; the broker's `rpc-timeout` unless given, and no more than its `rpc-max-timeout`.
+	// Timeout Milliseconds to wait for the answer; defaults to the broker's `rpc-timeout`, at most its `rpc-max-timeout`.
 	Timeout *CallTimeout `form:"timeout,omitempty" json:"timeout,omitempty"`
 }
 
 // CallMethodParams defines parameters for CallMethod.
 type CallMethodParams struct {
-	// Module Of the method, for services that have several.
+	// Module The method's module, for services with several.
 	Module *Module `form:"module,omitempty" json:"module,omitempty"`
 
-	// Timeout Milliseconds to wait for the answer; the broker's `rpc-timeout` unless given, and no more than its `rpc-max-timeout`.
+	// Timeout Milliseconds to wait for the answer; defaults to the broker's `rpc-timeout`, at most its `rpc-max-timeout`.
 	Timeout *CallTimeout `form:"timeout,omitempty" json:"timeout,omitempty"`
 }
 
@@ -2006,7 +2008,7 @@ type CallMethodParams struct {
 type CloseSessionsParams struct {
 	Id *string `form:"id,omitempty" json:"id,omitempty"`
 
-	// Topic Only those that consume this topic.
+	// Topic Only connections that consume this topic.
 	Topic    *SessionTopic    `form:"topic,omitempty" json:"topic,omitempty"`
 	Protocol *SessionProtocol `form:"protocol,omitempty" json:"protocol,omitempty"`
 	Reason   *string          `form:"reason,omitempty" json:"reason,omitempty"`
@@ -2014,11 +2016,11 @@ type CloseSessionsParams struct {
 
 // ListSessionsParams defines parameters for ListSessions.
 type ListSessionsParams struct {
-	// Topic Only those that consume this topic.
+	// Topic Only connections that consume this topic.
 	Topic    *SessionTopic    `form:"topic,omitempty" json:"topic,omitempty"`
 	Protocol *SessionProtocol `form:"protocol,omitempty" json:"protocol,omitempty"`
 
-	// After `next` of the page before.
+	// After `next` of the previous page.
 	After *After `form:"after,omitempty" json:"after,omitempty"`
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
@@ -2038,24 +2040,24 @@ type GetStatsParamsRange string
 
 // ListTopicsParams defines parameters for ListTopics.
 type ListTopicsParams struct {
-	// Name Only topics whose name contains this, without regard to case.
+	// Name Only topics whose name contains this, ignoring case.
 	Name *string    `form:"name,omitempty" json:"name,omitempty"`
 	Kind *TopicKind `form:"kind,omitempty" json:"kind,omitempty"`
 
-	// After `next` of the page before.
+	// After `next` of the previous page.
 	After *After `form:"after,omitempty" json:"after,omitempty"`
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // DeleteTopicParams defines parameters for DeleteTopic.
 type DeleteTopicParams struct {
-	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
+	// IfMatch Proceed only if the current ETag is this one, or one of several: quoted as received, separated by commas. A weak ETag never matches. `*` matches any.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // UpdateTopicParams defines parameters for UpdateTopic.
 type UpdateTopicParams struct {
-	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
+	// IfMatch Proceed only if the current ETag is this one, or one of several: quoted as received, separated by commas. A weak ETag never matches. `*` matches any.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2070,23 +2072,23 @@ type StreamEventsParams struct {
 
 // ListGroupsParams defines parameters for ListGroups.
 type ListGroupsParams struct {
-	// Name Only groups whose name contains this, without regard to case.
+	// Name Only groups whose name contains this, ignoring case.
 	Name *string `form:"name,omitempty" json:"name,omitempty"`
 
-	// After `next` of the page before.
+	// After `next` of the previous page.
 	After *After `form:"after,omitempty" json:"after,omitempty"`
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
 // DeleteGroupParams defines parameters for DeleteGroup.
 type DeleteGroupParams struct {
-	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
+	// IfMatch Proceed only if the current ETag is this one, or one of several: quoted as received, separated by commas. A weak ETag never matches. `*` matches any.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // UpdateGroupParams defines parameters for UpdateGroup.
 type UpdateGroupParams struct {
-	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
+	// IfMatch Proceed only if the current ETag is this one, or one of several: quoted as received, separated by commas. A weak ETag never matches. `*` matches any.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
@@ -2095,10 +2097,10 @@ type ListJournalParams struct {
 	// Kind Only entries of this kind.
 	Kind *JournalKind `form:"kind,omitempty" json:"kind,omitempty"`
 
-	// Actor Only entries whose actor begins with this, such as an address without its port.
+	// Actor Only entries whose actor starts with this, such as an address without its port.
 	Actor *string `form:"actor,omitempty" json:"actor,omitempty"`
 
-	// After `next` of the page before.
+	// After `next` of the previous page.
 	After *After `form:"after,omitempty" json:"after,omitempty"`
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
@@ -2108,13 +2110,13 @@ type GetHistogramParams struct {
 	Axis    *GetHistogramParamsAxis `form:"axis,omitempty" json:"axis,omitempty"`
 	Buckets *int                    `form:"buckets,omitempty" json:"buckets,omitempty"`
 
-	// From First offset; that of the topic unless given.
+	// From First offset; defaults to the topic's first.
 	From *Count `form:"from,omitempty" json:"from,omitempty"`
 
-	// To Offset behind the last; the topic's next unless given.
+	// To Offset after the last; defaults to the topic's next.
 	To *Count `form:"to,omitempty" json:"to,omitempty"`
 
-	// Filter Count how many pass this filter, too.
+	// Filter Also count how many match this filter.
 	Filter *string `form:"filter,omitempty" json:"filter,omitempty"`
 }
 
@@ -2151,7 +2153,7 @@ type BrowseMessagesParams struct {
 	// Group Only messages that this group's filter lets through, with their fate in it.
 	Group *string `form:"group,omitempty" json:"group,omitempty"`
 
-	// Fates Say of every message what became of it in every group.
+	// Fates Add the fate of each message in each group.
 	Fates *bool `form:"fates,omitempty" json:"fates,omitempty"`
 }
 
@@ -2160,25 +2162,25 @@ type BrowseMessagesParamsDir string
 
 // GetTagsParams defines parameters for GetTags.
 type GetTagsParams struct {
-	// Last How many of the newest messages to look at.
+	// Last How many of the newest messages to read.
 	Last *Last `form:"last,omitempty" json:"last,omitempty"`
 }
 
 // EmptyTopicParams defines parameters for EmptyTopic.
 type EmptyTopicParams struct {
-	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
+	// IfMatch Proceed only if the current ETag is this one, or one of several: quoted as received, separated by commas. A weak ETag never matches. `*` matches any.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // PauseTopicParams defines parameters for PauseTopic.
 type PauseTopicParams struct {
-	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
+	// IfMatch Proceed only if the current ETag is this one, or one of several: quoted as received, separated by commas. A weak ETag never matches. `*` matches any.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
 // ResumeTopicParams defines parameters for ResumeTopic.
 type ResumeTopicParams struct {
-	// IfMatch Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any.
+	// IfMatch Proceed only if the current ETag is this one, or one of several: quoted as received, separated by commas. A weak ETag never matches. `*` matches any.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 

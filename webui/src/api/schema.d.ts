@@ -32,7 +32,7 @@ export interface paths {
         put?: never;
         /**
          * Confirm that the server's clock is right
-         * @description When the clock jumps by more than 5 minutes, deletion by age stops. It starts again when the clock has not jumped for an hour (see `--clock-hold`), or when this confirms that the clock is right.
+         * @description When the clock jumps by more than 5 minutes, deletion by age stops. It resumes when the clock has not jumped for an hour (see `--clock-hold`), or when this request confirms that the clock is right.
          */
         post: operations["confirmClock"];
         delete?: never;
@@ -48,7 +48,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The servers that this one knows, itself included */
+        /** List the servers that this one knows, including itself */
         get: operations["listServers"];
         put?: never;
         post?: never;
@@ -66,8 +66,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Rates of the last minutes or hours
-         * @description Kept in memory, one point a second for 15 minutes and one every 15 seconds for a day, since the start of the broker.
+         * Rates over the last minutes or hours
+         * @description Kept in memory since the broker started, one point per second for 15 minutes and one every 15 seconds for a day.
          */
         get: operations["getStats"];
         put?: never;
@@ -86,8 +86,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * How much came to each topic in the last minutes
-         * @description Kept in memory, one value every 5 seconds for 5 minutes, since the start of the broker: 250 bytes for each topic to which something came in that time. Others are not listed.
+         * Messages published to each topic over the last minutes
+         * @description Kept in memory since the broker started, one value every 5 seconds for 5 minutes: 250 bytes for each topic that received messages in that time. Other topics are not listed.
          */
         get: operations["getTopicStats"];
         put?: never;
@@ -107,7 +107,7 @@ export interface paths {
         };
         /**
          * What to look at first
-         * @description Groups that are behind or give messages up, filters that let nothing through, services without a provider, late backups and the conditions of the server, the most harm first. Judged by growth, age and size once a second.
+         * @description Groups that lag or give up messages, filters that match nothing, services without a provider, late backups and conditions of the server, most harmful first. Evaluated once a second by growth, age and size.
          */
         get: operations["getAttention"];
         put?: never;
@@ -130,7 +130,7 @@ export interface paths {
         put?: never;
         /**
          * Create a topic
-         * @description No group is made with it.
+         * @description Creates no group.
          */
         post: operations["createTopic"];
         delete?: never;
@@ -144,7 +144,7 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
             };
             cookie?: never;
@@ -159,7 +159,7 @@ export interface paths {
         head?: never;
         /**
          * Change a topic's retention
-         * @description Limits that are left out stay as they are; 0 removes one. The oldest messages go first, consumed or not.
+         * @description Omitted limits stay as they are; 0 removes a limit. The oldest messages are dropped first, consumed or not.
          */
         patch: operations["updateTopic"];
         trace?: never;
@@ -169,7 +169,7 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
             };
             cookie?: never;
@@ -178,7 +178,7 @@ export interface paths {
         put?: never;
         /**
          * Drop all messages of a topic
-         * @description Offsets go on where they are. Groups stay.
+         * @description Offsets continue where they were. Groups stay.
          */
         post: operations["emptyTopic"];
         delete?: never;
@@ -192,7 +192,7 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
             };
             cookie?: never;
@@ -201,7 +201,7 @@ export interface paths {
         put?: never;
         /**
          * Stop delivery from a topic to all its groups
-         * @description Publishing goes on. Lasts until it is resumed, over restarts too.
+         * @description Publishing continues. Lasts until resumed, also across restarts.
          */
         post: operations["pauseTopic"];
         delete?: never;
@@ -215,14 +215,14 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
             };
             cookie?: never;
         };
         get?: never;
         put?: never;
-        /** Go on with delivery */
+        /** Resume delivery */
         post: operations["resumeTopic"];
         delete?: never;
         options?: never;
@@ -235,7 +235,7 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
             };
             cookie?: never;
@@ -244,9 +244,9 @@ export interface paths {
         put?: never;
         /**
          * Serve a damaged topic as it is
-         * @description What is stored of a topic with `damage` contradicts itself, and nothing can be
-         *     published to it or consumed from it. This accepts what can be made out: messages that
-         *     are missing are counted as damage and passed over; a group whose place is damaged
+         * @description The stored data of a topic with `damage` contradicts itself, so nothing can be
+         *     published to it or consumed from it. This accepts what can be recovered: missing
+         *     messages are counted as damaged and skipped; a group whose position is damaged
          *     starts at the beginning of the log. A topic without `damage` answers 409.
          */
         post: operations["acceptTopic"];
@@ -261,29 +261,29 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
             };
             cookie?: never;
         };
         /**
-         * Look at messages without consuming them
-         * @description Starts at `from`, `time` or `id` (one of them; else at the end that `dir` begins
-         *     with) and looks at no more than 20,000 messages a call, fewer when fates are asked
-         *     for in many groups. `scannedTo` is where the next call goes on when `more` is true,
-         *     also when nothing was found yet.
+         * Browse messages without consuming them
+         * @description Starts at `from`, `time` or `id` (one of them; otherwise at the end where `dir`
+         *     begins) and reads at most 20,000 messages per call, fewer when fates in many groups
+         *     are requested. When `more` is true, the next call continues at `scannedTo`, even if
+         *     nothing was found yet.
          */
         get: operations["browseMessages"];
         put?: never;
         /**
          * Publish one message, an array, or newline-delimited JSON
-         * @description An array is stored in one commit, all of it or nothing, with offsets that follow
-         *     each other. A message with an `id` that this topic was given within the last ten
-         *     minutes (or 262,144 ids, over all topics) is not stored again: its result has the
-         *     first one's offset and `duplicate: true`. With `application/x-ndjson`, one message
-         *     a line, the lines are stored in commits of up to 1,000; the answer comes when all
-         *     are stored, and when a line is wrong the problem says in `stored` how many of the
-         *     messages before it were stored. A line may be as long as a body without lines.
+         * @description An array is stored in one commit, all or nothing, with consecutive offsets. A
+         *     message whose `id` this topic received within the last ten minutes (or among the
+         *     last 262,144 ids of all topics) is not stored again: its result has the offset of
+         *     the first one and `duplicate: true`. With `application/x-ndjson`, one message per
+         *     line, messages are stored in commits of up to 1,000; the answer comes when all are
+         *     stored. When a line is invalid, `stored` in the problem says how many messages
+         *     before it were stored. A line may be as long as any other body.
          */
         post: operations["publish"];
         delete?: never;
@@ -297,7 +297,7 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
                 offset: components["schemas"]["Count"];
             };
@@ -318,7 +318,7 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
             };
             cookie?: never;
@@ -338,7 +338,7 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
             };
             cookie?: never;
@@ -358,7 +358,7 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
             };
             cookie?: never;
@@ -367,10 +367,10 @@ export interface paths {
         put?: never;
         /**
          * Run a filter over the last messages without changing anything
-         * @description With `current` (a filter) or `group` (whose filter it then is), says also what the
-         *     new filter keeps, loses and gains against it. `pendingLost` counts the lost
-         *     messages that some group has still to deliver: the named one, or every group whose
-         *     filter is `current`.
+         * @description With `current` (a filter) or `group` (whose filter is then the current one), also
+         *     reports what the new filter keeps, loses and gains in comparison. `pendingLost`
+         *     counts the lost messages that are yet to be delivered: by the named group, or by
+         *     every group whose filter is `current`.
          */
         post: operations["testFilter"];
         delete?: never;
@@ -384,21 +384,21 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
             };
             cookie?: never;
         };
         /**
          * Messages as server-sent events
-         * @description With `group`, consumes in that group; each message is settled when it was written.
-         *     Without, every caller gets all messages from now on, or, when it comes back with
+         * @description With `group`, consumes in that group; each message is settled once it is written.
+         *     Without it, every client gets all messages from now on or, when it reconnects with
          *     `Last-Event-ID`, those after that offset. The event's id is the offset, its data
-         *     one message as JSON. The id that a new caller would come back with is sent at once,
-         *     without data; it is -1 in front of the first message. A caller that comes back with an
-         *     id beyond the log gets an event of the kind `reset` and then all messages: the topic
-         *     was removed and created again, or its data put back. A group with explicit acks can't
-         *     be read this way.
+         *     one message as JSON. The id to reconnect with before any message has arrived is sent
+         *     at once, without data; it is -1 before the first message. A client that reconnects
+         *     with an id beyond the log gets a `reset` event and then all messages: the topic was
+         *     deleted and created again, or an older backup was restored. A group with explicit
+         *     acks can't be read this way.
          */
         get: operations["streamEvents"];
         put?: never;
@@ -418,8 +418,8 @@ export interface paths {
         };
         /**
          * List services by name
-         * @description Every topic for calls is a service. Figures are kept in memory, since the start of
-         *     the broker.
+         * @description Every RPC or proxy topic is a service. Figures are kept in memory, since the broker
+         *     started.
          */
         get: operations["listServices"];
         put?: never;
@@ -435,7 +435,7 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
             };
             cookie?: never;
@@ -444,12 +444,12 @@ export interface paths {
         get: operations["getService"];
         put?: never;
         /**
-         * Call a service with a request that is passed as it is
+         * Call a service with a request that is passed on unchanged
          * @description The body goes to one provider unchanged, and its answer comes back unchanged, with
          *     its status and content type. Clients of the native protocol write the request that
-         *     the schema shows, and answer `{"result": …}` or `{"error": …}`, with the header
-         *     `error_status` where they say what kind of error it is, which is then the status.
-         *     Providers that expect something else get something else.
+         *     the schema shows, and answer `{"result": …}` or `{"error": …}`; the header
+         *     `error_status`, where they send it, is the status. Providers that expect another
+         *     kind of request get whatever you send.
          */
         post: operations["callService"];
         delete?: never;
@@ -463,7 +463,7 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
                 method: components["parameters"]["MethodName"];
             };
@@ -473,10 +473,10 @@ export interface paths {
         put?: never;
         /**
          * Call a method
-         * @description The body is an array of parameters, or an object, which is then the only one; an
-         *     empty body is no parameters. The answer is the bare result. An error that the
-         *     service answers is a problem with the code `call_failed`, and with the status that
-         *     the service gives it, else 500.
+         * @description The body is an array of parameters, or an object, which is then the only parameter;
+         *     an empty body means no parameters. The answer is the bare result. An error from the
+         *     service is a problem with the code `call_failed` and the status that the service
+         *     gave it, or else 500.
          */
         post: operations["callMethod"];
         delete?: never;
@@ -490,7 +490,7 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
             };
             cookie?: never;
@@ -511,9 +511,9 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
-                /** @description The group's name, without regard to case. */
+                /** @description The group's name, case-insensitive. */
                 group: components["parameters"]["GroupName"];
             };
             cookie?: never;
@@ -524,14 +524,14 @@ export interface paths {
         post?: never;
         /**
          * Delete a group
-         * @description Its consumers are told. The messages stay.
+         * @description Its consumers are notified. The messages stay.
          */
         delete: operations["deleteGroup"];
         options?: never;
         head?: never;
         /**
          * Change a group while its consumers stay connected
-         * @description What is left out stays. A change of the filter concerns messages not yet delivered, and is journalled.
+         * @description Omitted members stay as they are. A change of the filter affects messages not yet delivered, and is journalled.
          */
         patch: operations["updateGroup"];
         trace?: never;
@@ -541,9 +541,9 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
-                /** @description The group's name, without regard to case. */
+                /** @description The group's name, case-insensitive. */
                 group: components["parameters"]["GroupName"];
             };
             cookie?: never;
@@ -551,11 +551,11 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Take messages
-         * @description Waits up to `timeout` for the first message, then takes what is there. In an
-         *     explicit group each delivery has a handle, to be given to `:ack`, `:nack` or
-         *     `:extend` before the group's ack timeout is over, by any connection. In an auto
-         *     group messages are settled when the answer was written.
+         * Pull messages
+         * @description Waits up to `timeout` for the first message, then returns those available, up to
+         *     `max`. In an explicit group each delivery has a handle; pass it to `:ack`, `:nack`
+         *     or `:extend`, over any connection, before the group's ack timeout expires. In an
+         *     auto group messages are settled once the answer is written.
          */
         post: operations["pull"];
         delete?: never;
@@ -569,16 +569,16 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
-                /** @description The group's name, without regard to case. */
+                /** @description The group's name, case-insensitive. */
                 group: components["parameters"]["GroupName"];
             };
             cookie?: never;
         };
         get?: never;
         put?: never;
-        /** Settle deliveries for good */
+        /** Acknowledge deliveries */
         post: operations["ack"];
         delete?: never;
         options?: never;
@@ -591,9 +591,9 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
-                /** @description The group's name, without regard to case. */
+                /** @description The group's name, case-insensitive. */
                 group: components["parameters"]["GroupName"];
             };
             cookie?: never;
@@ -601,8 +601,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Give deliveries back
-         * @description They come again, at the earliest after `delay`; after the group's `maxDeliver` deliveries they go to the dead-letter topic.
+         * Return deliveries
+         * @description They are delivered again, after `delay` at the earliest; after the group's `maxDeliver` deliveries they go to the dead-letter topic.
          */
         post: operations["nack"];
         delete?: never;
@@ -616,9 +616,9 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
-                /** @description The group's name, without regard to case. */
+                /** @description The group's name, case-insensitive. */
                 group: components["parameters"]["GroupName"];
             };
             cookie?: never;
@@ -626,8 +626,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Ask for more time
-         * @description The ack timeout of these deliveries begins anew.
+         * Extend the ack timeout
+         * @description The ack timeout of these deliveries starts over.
          */
         post: operations["extend"];
         delete?: never;
@@ -641,9 +641,9 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
-                /** @description The group's name, without regard to case. */
+                /** @description The group's name, case-insensitive. */
                 group: components["parameters"]["GroupName"];
             };
             cookie?: never;
@@ -651,11 +651,11 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Say what moving a group would do
-         * @description Changes nothing. The plan holds until `expires`, while the group's definition stays
-         *     and its cursor has moved by no more than `tolerance` messages. It does not survive
-         *     a restart of the broker or the removal of the group, and goes before its time when
-         *     so many are made that there is no room for all.
+         * Preview moving a group
+         * @description Changes nothing. The plan is valid until `expires`, as long as the group's definition
+         *     is unchanged and its cursor has moved by at most `tolerance` messages. It does not
+         *     survive a restart of the broker or the deletion of the group, and is dropped early
+         *     when there are too many plans.
          */
         post: operations["planRelocation"];
         delete?: never;
@@ -673,7 +673,7 @@ export interface paths {
             };
             cookie?: never;
         };
-        /** A plan as it was made */
+        /** Get a plan */
         get: operations["getPlan"];
         put?: never;
         post?: never;
@@ -695,8 +695,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Do what a plan says
-         * @description Consumers stay connected and go on from the new place. Deliveries in flight become void.
+         * Apply a plan
+         * @description Consumers stay connected and continue from the new position. Deliveries in flight become void.
          */
         post: operations["applyPlan"];
         delete?: never;
@@ -710,14 +710,14 @@ export interface paths {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
-                /** @description The group's name, without regard to case. */
+                /** @description The group's name, case-insensitive. */
                 group: components["parameters"]["GroupName"];
             };
             cookie?: never;
         };
-        /** Every move and filter change of a group, newest first */
+        /** List the moves and filter changes of a group, newest first */
         get: operations["listJournal"];
         put?: never;
         post?: never;
@@ -741,9 +741,9 @@ export interface paths {
         put?: never;
         /**
          * Undo a journal entry
-         * @description Puts the cursor, with what was settled beyond it, back to exactly where the entry
-         *     found it (what retention dropped since is skipped), or sets the filter that it
-         *     replaced. That is journalled in turn, so it can be undone, too.
+         * @description Restores the cursor, and what was settled beyond it, exactly as the entry found
+         *     them (messages that retention has dropped since are skipped), or restores the filter
+         *     that it replaced. The revert is journalled too, so it can be undone.
          */
         post: operations["revert"];
         delete?: never;
@@ -763,9 +763,9 @@ export interface paths {
         put?: never;
         /**
          * Publish, settle and move in one commit
-         * @description All of it happens or nothing does. At least one of the three lists has to have
-         *     something in it. A group may be named once, in `acks` or in `relocations`: a second
-         *     entry for it, or acks beside its move, are refused. Messages go to topics on disk only.
+         * @description All of it happens, or nothing. At least one of the three lists must not be empty.
+         *     A group may be named once, in `acks` or in `relocations`: a second entry for it, or
+         *     acks along with a move, are refused. Messages can go to topics on disk only.
          */
         post: operations["transact"];
         delete?: never;
@@ -781,13 +781,13 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The connections there are */
+        /** List connections */
         get: operations["listSessions"];
         put?: never;
         post?: never;
         /**
          * Disconnect clients
-         * @description Those that match all of the given conditions, of which there has to be at least one.
+         * @description Those that match all of the given conditions; at least one is required.
          */
         delete: operations["closeSessions"];
         options?: never;
@@ -809,7 +809,7 @@ export interface paths {
         post?: never;
         /**
          * Disconnect one client
-         * @description What it holds unacked goes to other consumers.
+         * @description Its unacked deliveries go to other consumers.
          */
         delete: operations["closeSession"];
         options?: never;
@@ -824,7 +824,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Administrative actions, newest first */
+        /** List administrative actions, newest first */
         get: operations["listAudit"];
         put?: never;
         post?: never;
@@ -842,18 +842,18 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * All topics and groups, without their messages and places
-         * @description What `POST` takes, here or at another broker.
+         * Export all topics and groups, without messages and positions
+         * @description In the form that `POST` accepts, here or on another broker.
          */
         get: operations["exportDefinitions"];
         put?: never;
         /**
-         * Make topics and groups as described
-         * @description Creates what is missing and changes what differs. What is not mentioned stays,
-         *     unless `prune` is true: then topics and groups that are not mentioned are deleted,
-         *     messages and all. With `dryRun` nothing is changed, and the answer says what would
-         *     be. Changes are made one after the other; when one fails, those before it stay,
-         *     and importing again goes on. The kind of a topic that exists can't be changed.
+         * Import topics and groups
+         * @description Creates what is missing and changes what differs. Topics and groups that are not
+         *     mentioned stay, unless `prune` is true: then they are deleted, with their messages.
+         *     With `dryRun` nothing is changed, and the answer says what would be. Changes are
+         *     applied one after the other; when one fails, those before it stay, and importing
+         *     again continues. The kind of an existing topic can't be changed.
          */
         post: operations["importDefinitions"];
         delete?: never;
@@ -870,16 +870,15 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * A copy of the database
-         * @description The whole database as of one moment, while the broker works: what was answered
-         *     before the request is in it. It is an SQLite file that needs nothing else, and
-         *     becomes a broker's directory again by `zbus restore`. `zbus backup` takes one and
-         *     checks it.
+         * Download a copy of the database
+         * @description The whole database at one point in time, while the broker runs: everything answered
+         *     before the request is in it. It is a self-contained SQLite file; `zbus restore`
+         *     turns it into a data directory again. `zbus backup` downloads one and checks it.
          *
-         *     `Content-Length` says how long it is; an answer that is cut short is not a backup,
-         *     and the `failure` of `GET /server` says why. One is taken at a time: another request
-         *     gets 409. A client has to take 256 KiB in 10 seconds. While it is read, the log of
-         *     the database can't start again: when it has grown to 1 GiB, the answer ends.
+         *     `Content-Length` is its length; a truncated answer is not a backup, and `failure`
+         *     in `GET /server` says why. Only one backup runs at a time: another request gets
+         *     409. The client has to read at least 256 KiB every 10 seconds. While it reads, the
+         *     database's log can't be reset: when it has grown to 1 GiB, the answer is cut off.
          */
         get: operations["getBackup"];
         put?: never;
@@ -895,11 +894,11 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
-         * @description A number of messages or bytes, or an offset, in decimal digits.
+         * @description A number of messages or bytes, or an offset, as decimal digits.
          * @example 1204551
          */
         Count: string;
-        /** @description Give this as `after` for the next page. Absent on the last one. */
+        /** @description Pass this as `after` for the next page. Absent on the last one. */
         Next: string;
         Problem: {
             /**
@@ -909,23 +908,24 @@ export interface components {
             type: string;
             title: string;
             status: number;
-            /** @description What was wrong and what would be right. */
+            /** @description What is wrong and how to correct it. */
             detail?: string;
             /**
-             * @description Stable; for programs. `unknown` (500): it may be done or not; send it again,
-             *     messages with the same ids. With `unavailable` (503), `full` (507) and those of
-             *     a 4xx nothing was done; 405, with `Allow`: not by this method; 413: too large; 415: the
-             *     body is of a type or encoding that is not read; 421: `Host` is another server's. Of calls: `unavailable` did not run; `timeout`,
-             *     `provider_gone` and `unknown` may have run; `call_failed` was answered with an
-             *     error; `bad_answer` was answered with something that is not JSON.
+             * @description Stable; for programs. `unknown` (500): it may or may not have been done; send it
+             *     again, messages with the same ids. With `unavailable` (503), `full` (507) and all
+             *     4xx nothing was done; 405: method not supported, see `Allow`; 413: too large; 415:
+             *     unsupported media type or encoding; 421: `Host` names another server. For calls:
+             *     `unavailable` did not run; `timeout`, `provider_gone` and `unknown` may have run;
+             *     `call_failed`: the service answered with an error; `bad_answer`: it answered with
+             *     something other than JSON.
              * @enum {string}
              */
             code: "internal" | "invalid" | "not_found" | "exists" | "conflict" | "precondition_failed" | "unauthorized" | "forbidden" | "too_large" | "quota" | "unavailable" | "unknown" | "timeout" | "full" | "provider_gone" | "call_failed" | "bad_answer";
-            /** @description For a conflict of a plan: a fresh one. */
+            /** @description When a plan conflicts: a new one. */
             plan?: components["schemas"]["Plan"];
-            /** @description For `call_failed`: the error as the service answered it, if it is JSON; an object with message, code and data where it has one of the latter. */
+            /** @description For `call_failed`: the service's error, if it is JSON; an object with message, code and data if it has code or data. */
             error?: unknown;
-            /** @description For newline-delimited JSON: how many messages were stored before the one that is wrong. */
+            /** @description For newline-delimited JSON: how many messages were stored before the invalid one. */
             stored?: components["schemas"]["Count"];
             /** @description For handles: those that could not be settled. */
             failed?: components["schemas"]["HandleFailure"][];
@@ -941,7 +941,7 @@ export interface components {
          */
         TopicKind: "log" | "memory" | "rpc" | "proxy";
         /**
-         * @description Other members are the provider's matter.
+         * @description Other members are up to the provider.
          * @example {
          *       "method": "plus",
          *       "params": [
@@ -957,7 +957,7 @@ export interface components {
             params?: unknown[];
             module?: string;
         };
-        /** @description What providers answer that expect a `CallRequest`; others may answer anything. */
+        /** @description The answer of providers that expect a `CallRequest`; others may answer anything. */
         CallAnswer: {
             result?: unknown;
             error?: unknown;
@@ -972,16 +972,16 @@ export interface components {
         CallParams: unknown;
         Service: {
             topic: string;
-            /** @description Calls that no provider has got yet. */
+            /** @description Calls not yet given to a provider. */
             waiting: number;
-            /** @description Calls that providers work on. */
+            /** @description Calls that providers are working on. */
             inFlight: number;
             providers: components["schemas"]["ServiceProvider"][];
-            /** @description Those that providers describe, and those that calls named: the empty name is calls that named none. */
+            /** @description Methods that providers describe or that calls named; the empty name stands for calls that named none. */
             methods: components["schemas"]["ServiceMethod"][];
             /**
              * Format: double
-             * @description Calls a second, over the last ten seconds.
+             * @description Calls per second over the last ten seconds.
              */
             rate: number;
             calls: components["schemas"]["CallCounts"];
@@ -994,14 +994,14 @@ export interface components {
             remote: string;
             /** Format: date-time */
             since: string;
-            /** @description Calls that it got. */
+            /** @description Calls given to it. */
             given: components["schemas"]["Count"];
-            /** @description Of these, those that it answered in time. */
+            /** @description Of these, those answered in time. */
             answered: components["schemas"]["Count"];
             inFlight: number;
-            /** @description Calls that ended without it since it last answered anything. It gets fewer calls as long as there are some. */
+            /** @description Calls that ended before it answered, since its last answer. It gets fewer calls while there are any. */
             overdue: number;
-            /** @description As it says itself, like version and description: empty when it does not. */
+            /** @description As the provider reports it, like version and description; empty if it does not. */
             name: string;
             version: string;
             description: string;
@@ -1010,7 +1010,7 @@ export interface components {
             name: string;
             module: string;
             description: string;
-            /** @description Whether a provider that is connected says that it has this method. */
+            /** @description Whether a connected provider describes this method. */
             described: boolean;
             /** @description JSON Schema of the array of parameters. */
             params?: unknown;
@@ -1018,25 +1018,25 @@ export interface components {
             result?: unknown;
             /**
              * Format: double
-             * @description Calls a second, over the last ten seconds.
+             * @description Calls per second over the last ten seconds.
              */
             rate: number;
             calls: components["schemas"]["CallCounts"];
             latency: components["schemas"]["Latency"];
             lastError?: components["schemas"]["CallError"];
         };
-        /** @description Calls since the start of the broker. Those under way are in `total` alone. */
+        /** @description Calls since the broker started. Calls in progress are counted in `total` only. */
         CallCounts: {
             total: components["schemas"]["Count"];
             answered: components["schemas"]["Count"];
-            /** @description Of the answered ones, those with a status of 400 or more. */
+            /** @description Answered calls with a status of 400 or more. */
             failed: components["schemas"]["Count"];
-            /** @description Refused, or left by the last provider before they were given to one: they did not run. */
+            /** @description No provider, or the last one left before it got the call: it did not run. */
             unavailable: components["schemas"]["Count"];
             timeout: components["schemas"]["Count"];
-            /** @description Whose provider went away before it answered. */
+            /** @description The provider disconnected before it answered. */
             providerGone: components["schemas"]["Count"];
-            /** @description Whose caller went away. */
+            /** @description The caller disconnected. */
             abandoned: components["schemas"]["Count"];
         };
         CallError: {
@@ -1044,7 +1044,7 @@ export interface components {
             /** Format: date-time */
             time: string;
         };
-        /** @description From the call to its answer, of the answered calls of the last one to two minutes, in milliseconds; an eighth too long at most. */
+        /** @description From call to answer, for calls answered within the last one to two minutes, in milliseconds; at most an eighth too high. */
         Latency: {
             count: components["schemas"]["Count"];
             /** Format: double */
@@ -1055,7 +1055,7 @@ export interface components {
             p99: number;
             /** Format: double */
             max: number;
-            /** @description Without gaps, shortest first: each bucket begins where the one before ends, and is twice as wide. */
+            /** @description Without gaps, shortest first: each bucket begins where the previous one ends, and is twice as wide. */
             histogram: components["schemas"]["LatencyBucket"][];
         };
         LatencyBucket: {
@@ -1066,16 +1066,16 @@ export interface components {
             below: number;
             count: components["schemas"]["Count"];
         };
-        /** @description Answers that went nowhere, since the start of the broker. */
+        /** @description Answers that could not be delivered since the broker started. */
         DroppedAnswers: {
             /** @description The call was no longer pending. */
             late: components["schemas"]["Count"];
-            /** @description From a client that did not get the call. */
+            /** @description From a client that was not given the call. */
             foreign: components["schemas"]["Count"];
-            /** @description Whose caller was gone. */
+            /** @description The caller had disconnected. */
             orphaned: components["schemas"]["Count"];
         };
-        /** @description Limits of a topic's log. One that is 0 or left out is none. */
+        /** @description Limits of a topic's log. 0 or an omitted member means no limit. */
         Retention: {
             /**
              * Format: int64
@@ -1085,7 +1085,7 @@ export interface components {
             maxCount?: components["schemas"]["Count"];
             maxBytes?: components["schemas"]["Count"];
         };
-        /** @description Messages a second, over the last ten seconds. */
+        /** @description Messages per second over the last ten seconds. */
         Rates: {
             /**
              * Format: double
@@ -1094,7 +1094,7 @@ export interface components {
             in: number;
             /**
              * Format: double
-             * @description Delivered, to all groups together.
+             * @description Delivered, over all groups.
              */
             out: number;
         };
@@ -1102,14 +1102,14 @@ export interface components {
             name: string;
             kind: components["schemas"]["TopicKind"];
             paused: boolean;
-            /** @description Why the topic is not served: what is stored of it contradicts itself. See `:accept`. */
+            /** @description Why the topic is not served: its stored data contradicts itself. See `:accept`. */
             damage?: string;
             retention: components["schemas"]["Retention"];
             /** @description How many messages there are. */
             depth: components["schemas"]["Count"];
             /** @description Of the oldest message. */
             firstOffset: components["schemas"]["Count"];
-            /** @description That the next message will get. */
+            /** @description Of the next message. */
             nextOffset: components["schemas"]["Count"];
             /** @description Size of ids, tags, headers and bodies. */
             bytes: components["schemas"]["Count"];
@@ -1120,7 +1120,7 @@ export interface components {
             firstTime?: string;
             /**
              * Format: date-time
-             * @description Of the newest message ever.
+             * @description Of the newest message ever stored.
              */
             lastTime?: string;
             /** Format: date-time */
@@ -1133,7 +1133,7 @@ export interface components {
             groups: components["schemas"]["Group"][];
         };
         NewTopic: {
-            /** @description 1 to 200 letters, digits or . _ ~ : - without two dots in a row; must not begin with ~. */
+            /** @description 1 to 200 letters, digits or . _ ~ : - without two dots in a row; must not start with ~. */
             name: string;
             /** @default log */
             kind?: components["schemas"]["TopicKind"];
@@ -1143,57 +1143,57 @@ export interface components {
             retention?: components["schemas"]["Retention"];
         };
         /**
-         * @description `auto`: a message is settled when it was written to the consumer. `explicit`: when the consumer acked it.
+         * @description `auto`: a message is settled once it is written to the consumer. `explicit`: once the consumer acks it.
          * @enum {string}
          */
         SettleMode: "auto" | "explicit";
         Group: {
             topic: string;
             name: string;
-            /** @description Empty lets everything through. */
+            /** @description Empty matches every message. */
             filter: string;
             settle: components["schemas"]["SettleMode"];
             paused: boolean;
             /** @description One connection at a time. */
             exclusive: boolean;
-            /** @description Removed when its last consumer is gone. */
+            /** @description Removed when its last consumer leaves. */
             ephemeral: boolean;
             /** @description Every message below is settled. */
             cursor: components["schemas"]["Count"];
-            /** @description Messages that have still to be settled and pass the filter. */
+            /** @description Messages that match the filter and are not settled. */
             lag: components["schemas"]["Count"];
-            /** @description False when `lag` is scaled up from a part that was counted. */
+            /** @description False if `lag` is extrapolated from a sample. */
             lagExact: boolean;
-            /** @description Size of what is between cursor and end, the filter aside. Absent when it isn't known. */
+            /** @description Size of the messages between cursor and end, whether or not they match the filter. Absent if unknown. */
             lagBytes?: components["schemas"]["Count"];
             /**
              * Format: double
-             * @description Age of the next message; 0 when there is none.
+             * @description Age of the next message; 0 if there is none.
              */
             lagSeconds?: number;
             /**
              * Format: double
-             * @description Deliveries a second over the last ten seconds.
+             * @description Deliveries per second over the last ten seconds.
              */
             rate: number;
             /**
              * Format: double
-             * @description Messages a second that are published and pass the filter, over the last minute. An estimate where more come than are looked at.
+             * @description Messages per second that are published and match the filter, over the last minute. An estimate at high rates.
              */
             in: number;
             /**
              * Format: double
-             * @description Messages a second that are delivered for the first time, over the last minute.
+             * @description Messages per second that are delivered for the first time, over the last minute.
              */
             out: number;
             /**
              * Format: int64
-             * @description Milliseconds until there is no lag, at the rates of the last minute, `out` less `in`. Absent when it grows or nothing moves.
+             * @description Milliseconds until the lag is gone, at the rates of the last minute (`out` minus `in`). Absent if it grows or nothing moves.
              */
             drain?: number;
             /** @description Delivered and not yet acked. */
             inFlight: components["schemas"]["Count"];
-            /** @description Came back and wait for their next delivery. */
+            /** @description Returned and waiting to be delivered again. */
             returned: components["schemas"]["Count"];
             deadLetters?: components["schemas"]["DeadLetters"];
             /** @description Their addresses. */
@@ -1202,12 +1202,12 @@ export interface components {
             ackTimeout: number;
             /**
              * Format: int64
-             * @description The most that may be in flight.
+             * @description How many deliveries may be in flight.
              */
             ackWindow: number;
             /**
              * Format: int64
-             * @description Deliveries after which a message is dead; 0 is no limit.
+             * @description Deliveries after which a message is dead; 0 means no limit.
              */
             maxDeliver: number;
             /** @description Changes with the definition and with every relocation. */
@@ -1218,15 +1218,15 @@ export interface components {
             updated: string;
             creator: string;
         };
-        /** @description Messages that reached `maxDeliver` and whose dead letters are not stored yet. Absent when there are none. */
+        /** @description Messages that reached `maxDeliver` and are not yet stored in the dead-letter topic. Absent if there are none. */
         DeadLetters: {
-            /** @description They are not delivered. With 10000 of them the group delivers nothing. */
+            /** @description They are not delivered. At 10000 the group stops delivering. */
             waiting: components["schemas"]["Count"];
             /** @description Why the last attempt to store them failed, if it did. */
             cause?: string;
             /**
              * Format: int64
-             * @description Then: milliseconds until the next attempt.
+             * @description Milliseconds until the next attempt, if it failed.
              */
             retryIn?: number;
         };
@@ -1237,19 +1237,19 @@ export interface components {
             settle?: components["schemas"]["SettleMode"];
             /**
              * Format: int64
-             * @description 10000 unless given.
+             * @description Defaults to 10000.
              */
             ackTimeout?: number;
             /**
              * Format: int64
-             * @description 1000 unless given.
+             * @description Defaults to 1000.
              */
             ackWindow?: number;
             /** Format: int64 */
             maxDeliver?: number;
             exclusive?: boolean;
             paused?: boolean;
-            /** @description Where the topic's most advanced group is, or the oldest message, unless given. */
+            /** @description Defaults to the position of the topic's most advanced group, or to the oldest message. */
             start?: components["schemas"]["Place"];
         };
         GroupPatch: {
@@ -1266,7 +1266,7 @@ export interface components {
             /** @description For the journal. */
             reason?: string;
         };
-        /** @description A place in a topic's log: one of the two words, or an object with one member. */
+        /** @description A position in a topic's log: one of the two words, or an object with one member. */
         Place: ("earliest" | "latest") | {
             /** @description An offset. */
             offset?: components["schemas"]["Count"] | number;
@@ -1274,21 +1274,21 @@ export interface components {
             time?: string | number;
             /** @description The newest message with this id. */
             messageId?: string;
-            /** @description Where another group of the topic is. */
+            /** @description The position of another group of the topic. */
             group?: string;
             /** @constant */
             earliest?: true;
             /** @constant */
             latest?: true;
-            /** @description So many messages forward, or back if negative; not for a new group. */
+            /** @description This many messages forward, or back if negative; not for a new group. */
             shift?: string | number;
         };
         NewMessage: {
-            /** @description Made up unless given. At most 128 bytes. */
+            /** @description Generated if omitted. At most 128 bytes. */
             id?: string;
             /** @description At most 127 bytes. */
             tag?: string;
-            /** @description Names are tokens of HTTP; those of connections, cookies and credentials are refused. */
+            /** @description Names are HTTP tokens; headers for connections, cookies and credentials are refused. */
             headers?: {
                 [key: string]: string;
             };
@@ -1298,10 +1298,10 @@ export interface components {
              * @description Instead of `body`.
              */
             bodyBase64?: string;
-            /** @description What the message is about, for consumers; kept as the header `key`. At most 256 bytes. */
+            /** @description What the message is about, for consumers; stored as the header `key`. At most 256 bytes. */
             key?: string;
         };
-        /** @description One message, or an array that is stored all or nothing. */
+        /** @description One message, or an array that is stored as a whole or not at all. */
         NewMessages: components["schemas"]["NewMessage"] | components["schemas"]["NewMessage"][];
         PublishResult: {
             id: string;
@@ -1311,7 +1311,7 @@ export interface components {
              * @description When it was stored.
              */
             time: string;
-            /** @description True when the id was known and nothing was stored. */
+            /** @description True if the id was known and nothing was stored. */
             duplicate?: boolean;
         };
         Published: {
@@ -1327,17 +1327,17 @@ export interface components {
         Fate: {
             group: string;
             /**
-             * @description `beforeCursor`: skipped, by where the group began or was moved to.
+             * @description `beforeCursor`: skipped because the group started, or was moved, behind it.
              * @enum {string}
              */
             fate: "settled" | "inFlight" | "returned" | "pending" | "filtered" | "beforeCursor";
-            /** @description Of `filtered`: at which part of the tag, from 1. 0 when an exclusion shut it out. */
+            /** @description For `filtered`: the part of the tag, from 1, that did not match; 0 if an exclusion matched. */
             part?: number;
-            /** @description Of `filtered`: the pattern that came closest, or the exclusion. */
+            /** @description For `filtered`: the pattern that came closest, or the exclusion. */
             pattern?: string;
             /**
              * Format: int64
-             * @description Of `inFlight` and `returned`: how often it was delivered.
+             * @description For `inFlight` and `returned`: how often it was delivered.
              */
             deliveries?: number;
         };
@@ -1356,14 +1356,14 @@ export interface components {
             body?: string;
             /**
              * Format: byte
-             * @description Instead of `body` when that is not UTF-8, or has more than 1 MiB that JSON would double.
+             * @description Instead of `body` if it is not UTF-8, or exceeds 1 MiB and JSON would double its size.
              */
             bodyBase64?: string;
-            /** @description True when only the beginning of the body is here, as in lists: get the message by its offset. */
+            /** @description True if this is only the beginning of the body, as in lists; get the message by its offset for all of it. */
             truncated?: boolean;
-            /** @description True when what is stored is not what was written; there is no body then. */
+            /** @description True if the stored message does not match its checksum; there is no body then. */
             damaged?: boolean;
-            /** @description This entry stands for so many messages from `offset` on, which the store has lost; it is `damaged`, too. */
+            /** @description This entry stands for this many lost messages, starting at `offset`; it is also `damaged`. */
             missing?: components["schemas"]["Count"];
             fates?: components["schemas"]["Fate"][];
         };
@@ -1380,23 +1380,23 @@ export interface components {
         Bucket: {
             /** @description First offset. */
             from: components["schemas"]["Count"];
-            /** @description Offset behind the last. */
+            /** @description Offset after the last. */
             to: components["schemas"]["Count"];
             count: components["schemas"]["Count"];
             /**
              * Format: date-time
-             * @description Of the first message, or on the time axis where the bucket begins.
+             * @description Of the first message; on the time axis, the start of the bucket.
              */
             time?: string;
-            /** @description How many pass the filter. */
+            /** @description How many match the filter. */
             matched?: components["schemas"]["Count"];
-            /** @description False when `matched` is scaled up from a part that was looked at. */
+            /** @description False if `matched` is extrapolated from a sample. */
             exact?: boolean;
         };
         TagCount: {
             tag: string;
             count: components["schemas"]["Count"];
-            /** @description Whether the filter lets it through. */
+            /** @description Whether the filter matches it. */
             matched?: boolean;
             /** @description Whether the current filter does. */
             wasMatched?: boolean;
@@ -1419,7 +1419,7 @@ export interface components {
             gained: components["schemas"]["Count"];
             pendingLost: components["schemas"]["Count"];
             untagged?: components["schemas"]["Count"];
-            /** @description Offset of the first message that is gained. */
+            /** @description Offset of the first message gained. */
             firstGained?: components["schemas"]["Count"];
             /** @description Most frequent first, at most 1,000. */
             byTag: components["schemas"]["TagCount"][];
@@ -1447,10 +1447,10 @@ export interface components {
         };
         PlanRequest: {
             to: components["schemas"]["Place"];
-            /** @description How far the cursor may move by itself until the plan is applied. A tenth of the way, ten seconds at the present rate, or 1,000, whichever is most, unless given. */
+            /** @description How many messages the cursor may advance before the plan is applied. Defaults to a tenth of the distance, ten seconds at the current rate, or 1,000, whichever is largest. */
             tolerance?: components["schemas"]["Count"];
             /**
-             * @description How many messages `first` and `last` have at most. They have fewer where these are large: 256 KiB is the most for both together.
+             * @description The maximum number of messages in each of `first` and `last`. Large messages reduce it: both together have at most 256 KiB.
              * @default 20
              */
             examples?: number;
@@ -1459,7 +1459,7 @@ export interface components {
             id: string;
             topic: string;
             group: string;
-            /** @description The cursor when the plan was made. */
+            /** @description The cursor when the plan was created. */
             from: components["schemas"]["Count"];
             to: components["schemas"]["Count"];
             /**
@@ -1467,13 +1467,13 @@ export interface components {
              * @description Of the message at `to`, if there is one.
              */
             toTime?: string;
-            /** @description Settled messages that lie behind the new place: they pass again. */
+            /** @description Settled messages after the new position: they are read again. */
             again: components["schemas"]["Count"];
-            /** @description Messages not yet settled that the group passes over. */
+            /** @description Unsettled messages that the group skips. */
             skipped: components["schemas"]["Count"];
-            /** @description How many of `again` and `skipped` pass the filter: so many are really delivered again, or never. */
+            /** @description How many of `again` and `skipped` match the filter, and so are really delivered again, or never. */
             matching: components["schemas"]["Count"];
-            /** @description False when `matching` and `bytes` are scaled up from the 2,000,000 messages that were looked at. */
+            /** @description False if `matching` and `bytes` are extrapolated from the 2,000,000 messages that were read. */
             exact: boolean;
             /** @description Size of these, as in `bytes` of a topic. */
             bytes: components["schemas"]["Count"];
@@ -1484,14 +1484,14 @@ export interface components {
             first: components["schemas"]["Message"][];
             /** @description The last of what would come next. */
             last: components["schemas"]["Message"][];
-            /** @description About how many messages the group would have to deliver from the new place on; exactly, when it has no filter. */
+            /** @description Approximately how many messages the group would have to deliver from the new position; exact if it has no filter. */
             pending?: components["schemas"]["Count"];
             /**
              * Format: int64
-             * @description Milliseconds that this takes at the present rate. Absent when nothing moves.
+             * @description Milliseconds that this takes at the current rate. Absent if nothing moves.
              */
             drain?: number;
-            /** @description The group's version that the plan is for. */
+            /** @description The version of the group that the plan is for. */
             version: string;
             tolerance: components["schemas"]["Count"];
             /** Format: date-time */
@@ -1508,7 +1508,7 @@ export interface components {
             entry: components["schemas"]["JournalEntry"];
         };
         /**
-         * @description `revert` can be of a move or of a filter.
+         * @description `revert` undoes a move or a filter change.
          * @enum {string}
          */
         JournalKind: "create" | "relocate" | "filter" | "empty" | "revert";
@@ -1526,7 +1526,7 @@ export interface components {
             /** @description Only when the filter changed. */
             filterFrom?: string;
             filterTo?: string;
-            /** @description Whether everything from the cursor before on is still there, so that a revert brings all of it back. */
+            /** @description Whether all messages from the previous cursor on still exist, so that a revert delivers all of them again. */
             retained?: boolean;
         };
         Transaction: {
@@ -1534,7 +1534,7 @@ export interface components {
             acks?: components["schemas"]["TransactionAck"][];
             relocations?: components["schemas"]["TransactionMove"][];
         };
-        /** @description As NewMessage, with the topic that it goes to. */
+        /** @description Like NewMessage, with the topic that it goes to. */
         TransactionMessage: {
             topic: string;
             id?: string;
@@ -1565,7 +1565,7 @@ export interface components {
             relocations: components["schemas"]["JournalEntry"][];
         };
         /**
-         * @description `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API, a stream of events, or a pull that waits.
+         * @description `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API, an event stream, or a pull that is waiting.
          * @enum {string}
          */
         Protocol: "tcp" | "http" | "websocket" | "api";
@@ -1577,7 +1577,7 @@ export interface components {
             since: string;
             /**
              * Format: int64
-             * @description Milliseconds since it last sent something.
+             * @description Milliseconds since it last sent anything.
              */
             idle: number;
             /** @description Requests received. */
@@ -1589,16 +1589,16 @@ export interface components {
         Subscription: {
             topic: string;
             group: string;
-            /** @description How many messages it still takes. */
+            /** @description How many more messages it accepts. */
             credit: components["schemas"]["Count"];
             inFlight: components["schemas"]["Count"];
         };
         Definitions: {
-            /** @description Of the broker that exported them; not looked at. */
+            /** @description Of the broker that exported them; ignored. */
             version?: string;
             topics: components["schemas"]["TopicDefinition"][];
         };
-        /** @description A limit or member that is left out has its default. */
+        /** @description An omitted limit or member has its default. */
         TopicDefinition: {
             name: string;
             /** @default log */
@@ -1626,9 +1626,9 @@ export interface components {
         };
         ImportReport: {
             dryRun: boolean;
-            /** @description Topics and groups that are as described. */
+            /** @description Topics and groups that are already as described. */
             unchanged: number;
-            /** @description In the order in which they are made. */
+            /** @description In the order in which they are applied. */
             changes: components["schemas"]["Change"][];
         };
         Change: {
@@ -1637,7 +1637,7 @@ export interface components {
             /** @description A topic (`orders`) or a group (`orders/billing`). */
             target: string;
             differences: components["schemas"]["Difference"][];
-            /** @description Of a topic that is deleted: how many messages go with it. */
+            /** @description For a deleted topic: how many messages are deleted with it. */
             messages?: components["schemas"]["Count"];
         };
         Difference: {
@@ -1660,21 +1660,21 @@ export interface components {
         Server: {
             address: string;
             tls?: boolean;
-            /** @description The origins of `--public-url`, such as https://mq.example.com: a page of one of them may use the WebSocket and change things, whatever a proxy makes of its `Host`. */
+            /** @description The origins of `--public-url`, such as https://mq.example.com: pages of these origins may use the WebSocket and change things, even if a proxy rewrites `Host`. */
             publicUrls?: string[];
             version: string;
             /** @enum {string} */
             durability: "fsync" | "relaxed";
             /**
              * Format: int64
-             * @description The most bytes that the body of a message may have.
+             * @description The maximum size of a message body in bytes.
              */
             maxBody?: number;
             /** Format: date-time */
             started: string;
             /** Format: int64 */
             uptime: number;
-            /** @description Whether it is known to be up. */
+            /** @description Whether it is known to be running. */
             live: boolean;
             topics: number;
             groups: number;
@@ -1683,136 +1683,136 @@ export interface components {
             messages: components["schemas"]["Count"];
             /** @description Of these. */
             bytes: components["schemas"]["Count"];
-            /** @description Bytes of the database's files. */
+            /** @description Size of the database files in bytes. */
             database: components["schemas"]["Count"];
-            /** @description Bytes free where they are. */
+            /** @description Bytes free on the disk that holds them. */
             diskFree?: components["schemas"]["Count"];
             disk?: components["schemas"]["Disk"];
             /** @description Resident bytes of the process. */
             memory: components["schemas"]["Count"];
             rates: components["schemas"]["Rates"];
             clock: components["schemas"]["Clock"];
-            /** @description What is wrong right now, the critical ones first. */
+            /** @description Current problems, critical ones first. */
             conditions: components["schemas"]["Condition"][];
             backup?: components["schemas"]["Backups"];
             scrub?: components["schemas"]["Scrub"];
         };
-        /** @description How the server's clock stands against the time that passed. */
+        /** @description How the server's clock compares with the time that has really passed. */
         Clock: {
             /**
              * Format: int64
-             * @description Milliseconds by which it was set forward, in all, since the data directory began; negative: back.
+             * @description Milliseconds by which it was set forward in total since the data directory was created; negative: back.
              */
             offset: number;
             /**
              * Format: int64
-             * @description Milliseconds by which it jumped; absent unless that puts it in doubt.
+             * @description Milliseconds by which it jumped; absent unless the jump makes the clock doubtful.
              */
             jump?: number;
             /**
              * Format: date-time
-             * @description Until when messages are not deleted by age; absent: they are.
+             * @description Until when deletion by age is suspended; absent if it is not.
              */
             suspendedUntil?: string;
         };
-        /** @description How far the server is with reading everything that it has stored, to find damage. */
+        /** @description The progress of the scrub, which reads all stored data to find damage. */
         Scrub: {
             running: boolean;
             /**
              * Format: double
-             * @description Of the round that runs, 0 to 1; 1 when it is over.
+             * @description Of the current round, 0 to 1; 1 when it is complete.
              */
             progress: number;
-            /** @description Intact messages read in this round, or in the last one. */
+            /** @description Intact messages read in the current round, or in the last one. */
             messages: components["schemas"]["Count"];
             /** @description Of these. */
             bytes: components["schemas"]["Count"];
             /** @description Messages that are damaged or missing. */
             damaged: components["schemas"]["Count"];
-            /** @description Other things that are wrong: see `conditions`. */
+            /** @description Other damage found: see `conditions`. */
             findings: components["schemas"]["Count"];
             /**
              * Format: int64
-             * @description Milliseconds from one round to the next; 0: there are none.
+             * @description Milliseconds from one round to the next; 0 if disabled.
              */
             every: number;
             /**
              * Format: date-time
-             * @description When the last round ended. Absent when there was none since the start.
+             * @description When the last round ended. Absent if none has ended since the broker started.
              */
             finished?: string;
         };
-        /** @description Something that is wrong right now. Kind and subject together identify it. */
+        /** @description A current problem, identified by kind and subject together. */
         Condition: {
             /** @description A fixed word, such as `disk` or `clock`. */
             kind: string;
             /** @description What it concerns, such as the name of a topic; absent for the server as a whole. */
             subject?: string;
             /**
-             * @description `warning`: everything works; look at it. `critical`: something is refused, or data is at risk.
+             * @description `warning`: everything works, but needs a look. `critical`: something is refused, or data is at risk.
              * @enum {string}
              */
             severity: "warning" | "critical";
-            /** @description `false`: `GET /readyz` answers 503 while it holds. */
+            /** @description `false`: `GET /readyz` answers 503 while it lasts. */
             ready: boolean;
             /** @description What is wrong, and what to do about it. */
             text: string;
             /** Format: date-time */
             since: string;
         };
-        /** @description The backups of this broker that are known to it. */
+        /** @description The backups that this broker knows of. */
         Backups: {
             /** @description Whether one is being taken. */
             running: boolean;
-            /** @description Complete ones since the start. */
+            /** @description Completed since the broker started. */
             taken: components["schemas"]["Count"];
-            /** @description Those that were not completed since the start. */
+            /** @description Not completed since the broker started. */
             missed: components["schemas"]["Count"];
             last?: components["schemas"]["Backup"];
             failure?: components["schemas"]["BackupFailure"];
             schedule?: components["schemas"]["BackupSchedule"];
         };
-        /** @description The last complete one; of a schedule also from before the start. */
+        /** @description The last completed one; for a schedule also from before the broker started. */
         Backup: {
             /**
              * Format: date-time
-             * @description When it was complete.
+             * @description When it was completed.
              */
             time: string;
             bytes: components["schemas"]["Count"];
             /**
              * Format: int64
-             * @description Milliseconds; 0 from before the start.
+             * @description Milliseconds; 0 if from before the broker started.
              */
             took: number;
-            /** @description The file, or the address of the client that has taken it. */
+            /** @description The file, or the address of the client that downloaded it. */
             target: string;
             /**
              * Format: date-time
-             * @description When it was read back; left out where that is up to the client.
+             * @description When it was verified; absent where that is up to the client.
              */
             checked?: string;
             /**
              * Format: int64
-             * @description What the check has found: 0 if it is sound.
+             * @description How many problems the check found; 0 if it is intact.
              */
             findings: number;
         };
-        /** @description Why the newest one was not completed; left out when the newest one was. */
+        /** @description Why the latest one was not completed; absent if it was. */
         BackupFailure: {
             /** Format: date-time */
             time: string;
             target: string;
             text: string;
         };
-        /** @description Left out without a schedule. */
+        /** @description Absent without a schedule. */
         BackupSchedule: {
             /**
              * Format: int64
              * @description Milliseconds.
              */
             every: number;
-            /** @description How many stay. */
+            /** @description How many are kept. */
             keep: number;
             directory: string;
             /** Format: date-time */
@@ -1820,28 +1820,28 @@ export interface components {
         };
         /** @description How much room there is for messages, in bytes. */
         Disk: {
-            /** @description What messages can take: on the disk, and unused in the database. */
+            /** @description Available for messages: free on the disk, plus unused in the database. */
             room: components["schemas"]["Count"];
-            /** @description What removed messages have left in the database's file. */
+            /** @description Space in the database file freed by removed messages. */
             unused: components["schemas"]["Count"];
-            /** @description Publishing is answered with 507 while `room` is below. */
+            /** @description Publishing is refused with 507 while `room` is below this. */
             floor: components["schemas"]["Count"];
-            /** @description Held for acks, relocation, emptying and removal on a full disk; 0 while it is given up. */
+            /** @description Reserved for acks, relocation, emptying and deletion on a full disk; 0 while it is released. */
             reserve: components["schemas"]["Count"];
-            /** @description Publishing is answered with 507. It resumes by itself when there is room. */
+            /** @description Publishing is refused with 507. It resumes by itself when there is room. */
             stopped: boolean;
         };
         Attention: {
-            /** @description How many matters there are of this level. */
+            /** @description How many matters have this level. */
             critical: number;
             warning: number;
             small: number;
-            /** @description The most harm first, at most 200. */
+            /** @description Most harmful first, at most 200. */
             matters: components["schemas"]["Matter"][];
         };
         Matter: {
             /**
-             * @description `condition`: see `condition`. Of a group: messages wait and nothing consumes, more comes than goes, the next message waits for long, it is paused, messages were given up, many are delivered again, the filter lets none of the newest `count` messages through. `unprovided`: nobody answers calls. `backup-late`: the schedule is not kept. `backlog`: `count` bytes wait for the disk.
+             * @description `condition`: see `condition`. For a group: messages wait and nothing consumes them, the lag grows, the next message has waited for long, it is paused, messages were given up, many are delivered again, the filter matches none of the newest `count` messages. `unprovided`: calls have no provider. `backup-late`: a scheduled backup is overdue. `backlog`: `count` bytes wait for the disk.
              * @enum {string}
              */
             kind: "condition" | "unconsumed" | "growing" | "behind" | "paused" | "dead-letters" | "redelivered" | "unmatched" | "unprovided" | "backup-late" | "backlog";
@@ -1859,14 +1859,14 @@ export interface components {
             seconds?: number;
             /**
              * Format: double
-             * @description Messages a second by which the lag grew over the last minute; negative: it shrank.
+             * @description Messages per second by which the lag grew over the last minute; negative if it shrank.
              */
             growth?: number;
-            /** @description Messages given up, or delivered again, in the last 15 minutes; messages that the filter rejected; calls that wait; bytes that wait for the disk. */
+            /** @description Messages given up, or delivered again, in the last 15 minutes; messages that the filter rejected; calls waiting; bytes waiting for the disk. */
             count?: components["schemas"]["Count"];
             /**
              * Format: double
-             * @description Of a service: calls a second.
+             * @description For a service: calls per second.
              */
             rate?: number;
             condition?: components["schemas"]["Condition"];
@@ -1879,7 +1879,7 @@ export interface components {
              * @description Milliseconds between two points.
              */
             step: number;
-            /** @description Oldest first; as many as there are. */
+            /** @description Oldest first. */
             points: components["schemas"]["StatsPoint"][];
         };
         TopicStats: {
@@ -1898,7 +1898,7 @@ export interface components {
         };
         TopicPast: {
             name: string;
-            /** @description Messages published a second, over ten seconds each; oldest first. */
+            /** @description Messages published per second, each over ten seconds; oldest first. */
             in: number[];
         };
         StatsPoint: {
@@ -1909,30 +1909,30 @@ export interface components {
             time: string;
             /**
              * Format: double
-             * @description Messages published a second.
+             * @description Messages published per second.
              */
             in: number;
             /**
              * Format: double
-             * @description Messages delivered a second.
+             * @description Messages delivered per second.
              */
             out: number;
             /**
              * Format: double
-             * @description Calls published to RPC topics a second.
+             * @description Calls to RPC topics per second.
              */
             calls: number;
-            /** @description Messages that all groups together have still to settle and that pass their filters. */
+            /** @description Messages that match the filters of their groups and are not settled, over all groups. */
             lag: components["schemas"]["Count"];
-            /** @description False when a part of `lag` is an estimate. */
+            /** @description False if part of `lag` is an estimate. */
             lagExact: boolean;
             connections: number;
-            /** @description Bytes that wait for the disk. */
+            /** @description Bytes waiting for the disk. */
             backlog: components["schemas"]["Count"];
         };
     };
     responses: {
-        /** @description It was not done; see `code` and `detail`. */
+        /** @description The request failed; see `code` and `detail`. */
         Problem: {
             headers: {
                 [name: string]: unknown;
@@ -1941,10 +1941,10 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description The path is not for this method, with `Allow`; nothing was done. */
+        /** @description The path does not support this method; nothing was done. */
         WrongMethod: {
             headers: {
-                /** @description The methods that it is for. */
+                /** @description The methods that it supports. */
                 Allow: string;
                 [name: string]: unknown;
             };
@@ -1952,7 +1952,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description The body, as it is or unzipped, or a message in it is larger than allowed, or never fits into memory. Nothing was done, but for what `stored` says. */
+        /** @description The body, compressed or not, or a message in it is larger than allowed, or can never fit into memory. Nothing was done, except what `stored` says. */
         TooLarge: {
             headers: {
                 [name: string]: unknown;
@@ -1961,7 +1961,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description The body is of a media type, character set or encoding that is not read; nothing was done. */
+        /** @description The body has an unsupported media type, character set or encoding; nothing was done. */
         WrongType: {
             headers: {
                 [name: string]: unknown;
@@ -1970,7 +1970,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description `Host` is another server's, and the connection ends; nothing was done. */
+        /** @description `Host` names another server, and the connection is closed; nothing was done. */
         WrongHost: {
             headers: {
                 [name: string]: unknown;
@@ -1979,7 +1979,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description A limit on connections of an address, sockets, topics or groups; nothing was done. Before a request was read it is plain text. */
+        /** @description A limit on an address's connections, or on sockets, topics or groups, was reached; nothing was done. Plain text if it happened before the request was read. */
         TooMany: {
             headers: {
                 /** @description Seconds. */
@@ -1990,7 +1990,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description There is no memory for it at the moment, or the server stops; of calls, no provider. Nothing was done, but for what `stored` says. Before a request was read it is plain text. */
+        /** @description There is no memory for it at the moment, the server is stopping or, for calls, there is no provider. Nothing was done, except what `stored` says. Plain text if it happened before the request was read. */
         NoRoom: {
             headers: {
                 /** @description Seconds. */
@@ -2011,7 +2011,7 @@ export interface components {
                 "application/json": components["schemas"]["Topic"];
             };
         };
-        /** @description All of them. When some could not be settled, the problem says which; the others are. */
+        /** @description All were settled. When some could not be, the problem says which; the others were settled. */
         Settled: {
             headers: {
                 [name: string]: unknown;
@@ -2025,24 +2025,24 @@ export interface components {
         };
     };
     parameters: {
-        /** @description The topic's name, without regard to case. */
+        /** @description The topic's name, case-insensitive. */
         TopicName: string;
-        /** @description The group's name, without regard to case. */
+        /** @description The group's name, case-insensitive. */
         GroupName: string;
         MethodName: string;
-        /** @description Of the method, for services that have several. */
+        /** @description The method's module, for services with several. */
         Module: string;
-        /** @description Milliseconds to wait for the answer; the broker's `rpc-timeout` unless given, and no more than its `rpc-max-timeout`. */
+        /** @description Milliseconds to wait for the answer; defaults to the broker's `rpc-timeout`, at most its `rpc-max-timeout`. */
         CallTimeout: number;
         PlanName: string;
-        /** @description `next` of the page before. */
+        /** @description `next` of the previous page. */
         After: string;
         Limit: number;
-        /** @description How many of the newest messages to look at. */
+        /** @description How many of the newest messages to read. */
         Last: number;
-        /** @description Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any. */
+        /** @description Proceed only if the current ETag is this one, or one of several: quoted as received, separated by commas. A weak ETag never matches. `*` matches any. */
         IfMatch: string;
-        /** @description Only those that consume this topic. */
+        /** @description Only connections that consume this topic. */
         SessionTopic: string;
         SessionProtocol: components["schemas"]["Protocol"];
     };
@@ -2052,7 +2052,7 @@ export interface components {
         ETag: string;
         /** @description The path of what was created. */
         Location: string;
-        /** @description Milliseconds that the call waited for a provider (`queue`) and that this took (`provider`). */
+        /** @description Milliseconds that the call waited for a provider (`queue`) and that the provider took (`provider`). */
         ServerTiming: string;
     };
     pathItems: never;
@@ -2093,7 +2093,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description It is confirmed. */
+            /** @description Confirmed. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2200,7 +2200,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The matters. */
+            /** @description The list. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2219,10 +2219,10 @@ export interface operations {
     listTopics: {
         parameters: {
             query?: {
-                /** @description Only topics whose name contains this, without regard to case. */
+                /** @description Only topics whose name contains this, ignoring case. */
                 name?: string;
                 kind?: components["schemas"]["TopicKind"];
-                /** @description `next` of the page before. */
+                /** @description `next` of the previous page. */
                 after?: components["parameters"]["After"];
                 limit?: components["parameters"]["Limit"];
             };
@@ -2291,7 +2291,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
             };
             cookie?: never;
@@ -2319,11 +2319,11 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any. */
+                /** @description Proceed only if the current ETag is this one, or one of several: quoted as received, separated by commas. A weak ETag never matches. `*` matches any. */
                 "If-Match"?: components["parameters"]["IfMatch"];
             };
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
             };
             cookie?: never;
@@ -2348,11 +2348,11 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any. */
+                /** @description Proceed only if the current ETag is this one, or one of several: quoted as received, separated by commas. A weak ETag never matches. `*` matches any. */
                 "If-Match"?: components["parameters"]["IfMatch"];
             };
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
             };
             cookie?: never;
@@ -2386,11 +2386,11 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any. */
+                /** @description Proceed only if the current ETag is this one, or one of several: quoted as received, separated by commas. A weak ETag never matches. `*` matches any. */
                 "If-Match"?: components["parameters"]["IfMatch"];
             };
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
             };
             cookie?: never;
@@ -2409,11 +2409,11 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any. */
+                /** @description Proceed only if the current ETag is this one, or one of several: quoted as received, separated by commas. A weak ETag never matches. `*` matches any. */
                 "If-Match"?: components["parameters"]["IfMatch"];
             };
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
             };
             cookie?: never;
@@ -2432,11 +2432,11 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any. */
+                /** @description Proceed only if the current ETag is this one, or one of several: quoted as received, separated by commas. A weak ETag never matches. `*` matches any. */
                 "If-Match"?: components["parameters"]["IfMatch"];
             };
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
             };
             cookie?: never;
@@ -2456,7 +2456,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
             };
             cookie?: never;
@@ -2491,19 +2491,19 @@ export interface operations {
                 header?: string;
                 /** @description Only messages that this group's filter lets through, with their fate in it. */
                 group?: string;
-                /** @description Say of every message what became of it in every group. */
+                /** @description Add the fate of each message in each group. */
                 fates?: boolean;
             };
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description What was found. */
+            /** @description The messages found. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2511,11 +2511,11 @@ export interface operations {
                 content: {
                     "application/json": {
                         messages: components["schemas"]["Message"][];
-                        /** @description How many messages were looked at. */
+                        /** @description How many messages were read. */
                         scanned: components["schemas"]["Count"];
-                        /** @description Give this as `from` to go on. */
+                        /** @description Pass this as `from` to continue. */
                         scannedTo: components["schemas"]["Count"];
-                        /** @description Whether there is more to look at in this direction. */
+                        /** @description Whether there are more messages in this direction. */
                         more: boolean;
                         firstOffset: components["schemas"]["Count"];
                         nextOffset: components["schemas"]["Count"];
@@ -2534,7 +2534,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
             };
             cookie?: never;
@@ -2546,7 +2546,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description Nothing new was stored; all of it was known by its ids. */
+            /** @description Nothing new was stored; all ids were known. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2578,7 +2578,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
                 offset: components["schemas"]["Count"];
             };
@@ -2607,23 +2607,23 @@ export interface operations {
             query?: {
                 axis?: "offset" | "time";
                 buckets?: number;
-                /** @description First offset; that of the topic unless given. */
+                /** @description First offset; defaults to the topic's first. */
                 from?: components["schemas"]["Count"];
-                /** @description Offset behind the last; the topic's next unless given. */
+                /** @description Offset after the last; defaults to the topic's next. */
                 to?: components["schemas"]["Count"];
-                /** @description Count how many pass this filter, too. */
+                /** @description Also count how many match this filter. */
                 filter?: string;
             };
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description The buckets, oldest first, without gaps: of as many messages, or as much time, each, but for the last one. There are no more of them than messages. */
+            /** @description The buckets, oldest first, without gaps. All but the last have the same number of messages, or the same duration. There are at most as many buckets as messages. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2646,19 +2646,19 @@ export interface operations {
     getTags: {
         parameters: {
             query?: {
-                /** @description How many of the newest messages to look at. */
+                /** @description How many of the newest messages to read. */
                 last?: components["parameters"]["Last"];
             };
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description The tags, most frequent first; the empty tag is "no tag". */
+            /** @description The tags, most frequent first; the empty tag stands for messages without one. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2684,7 +2684,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
             };
             cookie?: never;
@@ -2695,7 +2695,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description What it would do. */
+            /** @description What the filter would do. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2724,14 +2724,14 @@ export interface operations {
                 "Last-Event-ID"?: string;
             };
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Events until the caller goes away. */
+            /** @description Events until the client disconnects. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2750,9 +2750,9 @@ export interface operations {
     listServices: {
         parameters: {
             query?: {
-                /** @description Only services whose topic contains this, without regard to case. */
+                /** @description Only services whose topic contains this, ignoring case. */
                 name?: string;
-                /** @description `next` of the page before. */
+                /** @description `next` of the previous page. */
                 after?: components["parameters"]["After"];
                 limit?: components["parameters"]["Limit"];
             };
@@ -2789,7 +2789,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
             };
             cookie?: never;
@@ -2815,12 +2815,12 @@ export interface operations {
     callService: {
         parameters: {
             query?: {
-                /** @description Milliseconds to wait for the answer; the broker's `rpc-timeout` unless given, and no more than its `rpc-max-timeout`. */
+                /** @description Milliseconds to wait for the answer; defaults to the broker's `rpc-timeout`, at most its `rpc-max-timeout`. */
                 timeout?: components["parameters"]["CallTimeout"];
             };
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
             };
             cookie?: never;
@@ -2853,14 +2853,14 @@ export interface operations {
     callMethod: {
         parameters: {
             query?: {
-                /** @description Of the method, for services that have several. */
+                /** @description The method's module, for services with several. */
                 module?: components["parameters"]["Module"];
-                /** @description Milliseconds to wait for the answer; the broker's `rpc-timeout` unless given, and no more than its `rpc-max-timeout`. */
+                /** @description Milliseconds to wait for the answer; defaults to the broker's `rpc-timeout`, at most its `rpc-max-timeout`. */
                 timeout?: components["parameters"]["CallTimeout"];
             };
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
                 method: components["parameters"]["MethodName"];
             };
@@ -2894,15 +2894,15 @@ export interface operations {
     listGroups: {
         parameters: {
             query?: {
-                /** @description Only groups whose name contains this, without regard to case. */
+                /** @description Only groups whose name contains this, ignoring case. */
                 name?: string;
-                /** @description `next` of the page before. */
+                /** @description `next` of the previous page. */
                 after?: components["parameters"]["After"];
                 limit?: components["parameters"]["Limit"];
             };
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
             };
             cookie?: never;
@@ -2934,7 +2934,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
             };
             cookie?: never;
@@ -2970,9 +2970,9 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
-                /** @description The group's name, without regard to case. */
+                /** @description The group's name, case-insensitive. */
                 group: components["parameters"]["GroupName"];
             };
             cookie?: never;
@@ -3000,13 +3000,13 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any. */
+                /** @description Proceed only if the current ETag is this one, or one of several: quoted as received, separated by commas. A weak ETag never matches. `*` matches any. */
                 "If-Match"?: components["parameters"]["IfMatch"];
             };
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
-                /** @description The group's name, without regard to case. */
+                /** @description The group's name, case-insensitive. */
                 group: components["parameters"]["GroupName"];
             };
             cookie?: never;
@@ -3031,13 +3031,13 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Do it only when the ETag is still this one, or one of several, as they were given: in quotes, with commas between. A weak one never is. `*` is any. */
+                /** @description Proceed only if the current ETag is this one, or one of several: quoted as received, separated by commas. A weak ETag never matches. `*` matches any. */
                 "If-Match"?: components["parameters"]["IfMatch"];
             };
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
-                /** @description The group's name, without regard to case. */
+                /** @description The group's name, case-insensitive. */
                 group: components["parameters"]["GroupName"];
             };
             cookie?: never;
@@ -3072,9 +3072,9 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
-                /** @description The group's name, without regard to case. */
+                /** @description The group's name, case-insensitive. */
                 group: components["parameters"]["GroupName"];
             };
             cookie?: never;
@@ -3085,7 +3085,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The deliveries; none when the time was over. */
+            /** @description The deliveries; none on timeout. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3110,9 +3110,9 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
-                /** @description The group's name, without regard to case. */
+                /** @description The group's name, case-insensitive. */
                 group: components["parameters"]["GroupName"];
             };
             cookie?: never;
@@ -3138,9 +3138,9 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
-                /** @description The group's name, without regard to case. */
+                /** @description The group's name, case-insensitive. */
                 group: components["parameters"]["GroupName"];
             };
             cookie?: never;
@@ -3166,9 +3166,9 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
-                /** @description The group's name, without regard to case. */
+                /** @description The group's name, case-insensitive. */
                 group: components["parameters"]["GroupName"];
             };
             cookie?: never;
@@ -3194,9 +3194,9 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
-                /** @description The group's name, without regard to case. */
+                /** @description The group's name, case-insensitive. */
                 group: components["parameters"]["GroupName"];
             };
             cookie?: never;
@@ -3277,7 +3277,7 @@ export interface operations {
                 };
             };
             405: components["responses"]["WrongMethod"];
-            /** @description The group moved meanwhile, as when this plan was applied before; `plan` is a fresh plan for the same place, if that is still there. Look at it and apply that. */
+            /** @description The group has moved since, for example because this plan was applied already; `plan` is a new plan for the same position, if that still exists. Review it and apply that one. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3299,17 +3299,17 @@ export interface operations {
             query?: {
                 /** @description Only entries of this kind. */
                 kind?: components["schemas"]["JournalKind"];
-                /** @description Only entries whose actor begins with this, such as an address without its port. */
+                /** @description Only entries whose actor starts with this, such as an address without its port. */
                 actor?: string;
-                /** @description `next` of the page before. */
+                /** @description `next` of the previous page. */
                 after?: components["parameters"]["After"];
                 limit?: components["parameters"]["Limit"];
             };
             header?: never;
             path: {
-                /** @description The topic's name, without regard to case. */
+                /** @description The topic's name, case-insensitive. */
                 topic: components["parameters"]["TopicName"];
-                /** @description The group's name, without regard to case. */
+                /** @description The group's name, case-insensitive. */
                 group: components["parameters"]["GroupName"];
             };
             cookie?: never;
@@ -3403,10 +3403,10 @@ export interface operations {
     listSessions: {
         parameters: {
             query?: {
-                /** @description Only those that consume this topic. */
+                /** @description Only connections that consume this topic. */
                 topic?: components["parameters"]["SessionTopic"];
                 protocol?: components["parameters"]["SessionProtocol"];
-                /** @description `next` of the page before. */
+                /** @description `next` of the previous page. */
                 after?: components["parameters"]["After"];
                 limit?: components["parameters"]["Limit"];
             };
@@ -3440,7 +3440,7 @@ export interface operations {
         parameters: {
             query?: {
                 id?: string;
-                /** @description Only those that consume this topic. */
+                /** @description Only connections that consume this topic. */
                 topic?: components["parameters"]["SessionTopic"];
                 protocol?: components["parameters"]["SessionProtocol"];
                 reason?: string;
@@ -3499,11 +3499,11 @@ export interface operations {
     listAudit: {
         parameters: {
             query?: {
-                /** @description Only actions that begin with this, such as `topic.` */
+                /** @description Only actions that start with this, such as `topic.` */
                 action?: string;
                 /** @description Only actions on this topic (`orders`) or group (`orders/billing`). */
                 target?: string;
-                /** @description `next` of the page before. */
+                /** @description `next` of the previous page. */
                 after?: components["parameters"]["After"];
                 limit?: components["parameters"]["Limit"];
             };
@@ -3573,7 +3573,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description What was done or would be. */
+            /** @description The changes. */
             200: {
                 headers: {
                     [name: string]: unknown;
