@@ -82,13 +82,13 @@ func (s *session) CallFailed(c *rpc.Call, o rpc.Outcome) {
 // the provider that got the call, and only while somebody waits for it.
 func (s *session) route(m *wire.Message) {
 	status := http.StatusOK
-	if n, err := strconv.Atoi(m.Get(wire.HeaderOriginStatus)); err == nil && n >= 200 && n <= 599 {
+	if n := toldStatus(m.Get(wire.HeaderOriginStatus)); n >= 200 {
 		status = n
 	} else if m.Status >= 200 && m.Status <= 599 {
 		status = m.Status
 	}
 	failed := 0
-	if n, err := strconv.Atoi(m.Get(wire.HeaderErrorStatus)); err == nil && n >= 400 && n <= 599 {
+	if n := toldStatus(m.Get(wire.HeaderErrorStatus)); n >= 400 {
 		failed = n
 	} else if status >= 400 {
 		failed = status
@@ -111,6 +111,18 @@ func (s *session) route(m *wire.Message) {
 			Status: status, Failed: failed, ContentType: strings.Clone(m.Get(wire.HeaderContentType)), Body: slices.Clone(m.Body),
 		})
 	}
+}
+
+// toldStatus is the status that a header has; 0 for none. Most answers have no such header, and
+// an error of each would cost allocations.
+func toldStatus(text string) int {
+	if text == "" {
+		return 0
+	}
+	if n, err := strconv.Atoi(text); err == nil && n <= 599 {
+		return n
+	}
+	return 0
 }
 
 // correspondent is who an answer goes to that answers no call but a stored one, which
