@@ -70,6 +70,30 @@ func TestConsumeLeavesNoGroupWheneverItIsEnded(t *testing.T) {
 	b.stop(t, syscall.SIGTERM)
 }
 
+// One that has ended has left nothing that the next command would see.
+func TestTheGroupOfConsumeIsGoneWhenItEnds(t *testing.T) {
+	b := start(t, command(t, nil, "--listen", "127.0.0.1:0", "--data", t.TempDir()))
+	at := b.address()
+	if out, err := command(t, nil, "topic", "create", "T", "--server", at).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for range 20 {
+		if out, err := command(t, nil, "consume", "T", "--server", at).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		resp, err := http.Get("http://" + at + "/query/T")
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil || strings.Contains(string(text), "~") {
+			t.Fatalf("%v: %s", err, text)
+		}
+	}
+	b.stop(t, syscall.SIGTERM)
+}
+
 func isExit(err error) bool {
 	var exit *exec.ExitError
 	return errors.As(err, &exit)

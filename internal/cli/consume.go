@@ -132,7 +132,11 @@ func (i *invocation) consume(ctx context.Context, o *consuming) error {
 	if o.timeout.Duration > 0 {
 		over = time.After(o.timeout.Duration)
 	}
-	return s.run(ctx, over)
+	err = s.run(ctx, over)
+	if s.ownGroup && (err == nil || errors.Is(err, ErrInterrupted) || errors.Is(err, ErrIncomplete)) {
+		s.leave(ctx)
+	}
+	return err
 }
 
 // carriesMessages refuses topics of the kinds that are no logs.
@@ -178,6 +182,14 @@ func (s *stream) own(ctx context.Context, from place, filter string) error {
 		s.options.Window = 256 // what is lost is this group's alone
 	}
 	return nil
+}
+
+// leave removes the group of this consumer alone. It would go with the connection, but some
+// time after this command has ended: the next one would still see it.
+func (s *stream) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endTime)
+	defer cancel()
+	_ = s.c.RemoveGroup(ctx, s.topic, s.group) // if not, it goes with the connection
 }
 
 // create makes the group that was asked for, unless it is there.
