@@ -88,6 +88,18 @@ async function palette(page: Page) {
   await page.getByRole('option').nth(4).waitFor();
 }
 
+/** The beginnings of the tables that one has to scroll sideways. */
+const cutTables = (page: Page) =>
+  page.evaluate(() =>
+    [...document.querySelectorAll('table')]
+      .filter((table) => {
+        if (!table.checkVisibility({ contentVisibilityAuto: true })) return false; // in details that are closed
+        for (let e = table.parentElement; e; e = e.parentElement) if (e.scrollWidth > e.clientWidth) return true;
+        return false;
+      })
+      .map((table) => table.innerText.slice(0, 80)),
+  );
+
 describe.skipIf(!there)('screens', () => {
   const broker = new Broker();
   let browser: Browser;
@@ -143,6 +155,7 @@ describe.skipIf(!there)('screens', () => {
           if (shot) await page.screenshot({ path: join(shot, `${screen.name}-${theme}-${width}.png`), fullPage: !screen.over });
           const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
           expect(over, 'pixels that hang over the side').toBeLessThanOrEqual(0);
+          expect(await cutTables(page), 'tables that hang over the side of what holds them').toEqual([]);
           const here = (await page.locator('nav [aria-current]').first().boundingBox())!;
           expect(here.x >= 0 && here.x + here.width <= width, `the place in the navigation is in sight, from ${here.x} to ${here.x + here.width}`).toBe(true);
           // The other theme differs in its colours, and the widest window in nothing.
