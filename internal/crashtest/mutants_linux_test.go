@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -112,10 +113,14 @@ func TestMutantsAreFound(t *testing.T) {
 	_ = faultreport.Scale(t, 1, 1)
 	all := mutants()
 	binary := mutantBinary(t, all)
-	r := faultreport.Record{Test: "mutants", Fault: "(control) the broker is built with a fault in it", Promise: "the test finds it", Runs: len(all)}
+	r := faultreport.Record{Test: "mutants", Fault: "(control) the broker is built with a fault in it", Promise: "the test finds it"}
 	for _, m := range all {
 		t.Run(m.name, func(t *testing.T) {
 			failed, said := lookFor(t, binary, m.finder, m.name)
+			if _, why, skipped := strings.Cut(said, "NOT TESTED: "); skipped {
+				t.Skipf("NOT TESTED: the mutant %s: %s", m.name, why)
+			}
+			r.Runs++
 			if !failed || !regexp.MustCompile(m.finding).MatchString(said) {
 				t.Errorf("%s did not find the fault: %s", m.finder, said)
 				r.Broken++
