@@ -37,8 +37,9 @@ race: ## run all tests with the race detector, where there is a C compiler
 	@$(if $(RACE),,echo 'NOT TESTED: data races: the race detector needs a C compiler')
 	@go test $(RACE) -timeout=15m -json ./... | go run ./internal/testreport
 
-plain: ## run the tests of sockets with --plain-sockets
-	ZBUS_TEST_PLAIN=1 go test -timeout=10m -count=1 ./internal/server
+plain: ## run the tests of sockets, files and crashes with --plain-sockets and --plain-io
+	ZBUS_TEST_PLAIN=1 go test -timeout=10m -count=1 ./internal/server ./internal/storage/sqlite
+	ZBUS_TEST_PLAIN=1 ZBUS_FAULTS=quick go test -timeout=10m -count=1 -run '^(TestKills|TestKilledAtAPoint|TestKilledWhileTheSchemaChanges|TestPowerCutsUnderTheBroker)$$' ./internal/crashtest
 
 races: ## repeat that with 1, 2 and 4 processors, to find what one order hides
 	go test -race -timeout=20m -count=2 -cpu=1,2,4 ./...

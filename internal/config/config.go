@@ -104,6 +104,9 @@ type Config struct {
 	// PlainSockets has sessions read and write as Go's package net does, without what zbus
 	// does to save system calls, so that it can be ruled out as the cause of trouble.
 	PlainSockets bool
+	// PlainIO leaves the database's files to SQLite, without what zbus does to save system
+	// calls, for the same purpose.
+	PlainIO bool
 	// AllowOrigin has patterns of hosts whose pages may connect by WebSocket,
 	// besides the broker's own; "*" is every page there is. Programs that are no
 	// browser are not concerned. Default: none, as nobody is asked who they are,

@@ -87,6 +87,7 @@ func settings(c *Config) []setting {
 			list{&c.TrustedProxy, isNetwork, "addresses or networks such as 10.0.0.5 or 10.0.0.0/24; several have commas between and differ", true},
 		},
 		{"allow-plain", "", "with TLS, let others than this machine connect without it, too", toggle{&c.AllowPlain}},
+		{"plain-io", "", "leave the database's files to SQLite, to rule out zbus's own file access; slower", toggle{&c.PlainIO}},
 		{"plain-sockets", "", "read and write sockets as Go's net package does, to rule out zbus's own way; slower", toggle{&c.PlainSockets}},
 		{
 			"allow-origin", "HOST", "pages of this host (* in it for anything) may use the broker; may be repeated",

@@ -29,7 +29,10 @@ func realBroker(t *testing.T, durability string) *process {
 	p := &process{t: t, dir: t.TempDir()}
 	p.command = func() *exec.Cmd {
 		cmd := exec.Command(os.Getenv(binaryVariable), "--listen=127.0.0.1:0", "--data="+p.dir, "--durability="+durability)
-		cmd.Env = []string{"HOME=/"} // none of ours: it would take them for settings
+		cmd.Env = []string{"HOME=/"}            // none of ours: it would take them for settings
+		if os.Getenv("ZBUS_TEST_PLAIN") != "" { // see make plain
+			cmd.Env = append(cmd.Env, "ZBUS_PLAIN_IO=true", "ZBUS_PLAIN_SOCKETS=true")
+		}
 		return cmd
 	}
 	return p

@@ -27,6 +27,7 @@ const (
 	copying  = "under load, with a backup"
 	stopping = "at an orderly stop"
 	resuming = "at the start after a kill"
+	starting = "at the start after an orderly stop"
 	trimming = "while retention drops messages"
 )
 
@@ -46,6 +47,7 @@ var points = []point{
 	{"database-created", creating, "renameat", "zbus.db.new", 1},
 	{"mark-created", creating, "renameat", "zbus.db-mark.new", 1},
 	{"reserve-created", creating, "fallocate", "ballast", 1},
+	{"log-begun", starting, "pwrite64", "zbus.db-wal", 3},
 	{"commit-written", working, "pwrite64", "zbus.db-wal", 60},
 	{"commit-synced", working, "fdatasync", "zbus.db-wal", 20},
 	{"mark-written", working, "pwrite64", "zbus.db-mark", 8},
@@ -105,11 +107,14 @@ func killAt(t *testing.T, x point, total *faultreport.Record) (reached bool) {
 		case resuming:
 			p.kill()
 			reached = p.dieAt(x)
+		case starting:
+			p.terminate()
+			reached = p.dieAt(x)
 		default:
 			reached = p.attachAt(x, func() { p.lead(x) })
 		}
 	})
-	if x.phase == stopping {
+	if x.phase == stopping || x.phase == starting {
 		found.allowStop()
 	}
 	if found.faults() > 0 {

@@ -138,7 +138,7 @@ func openStore(ctx context.Context, cfg config.Config, dir *datadir.Dir, board *
 		Path:       Database(cfg.Data),
 		Durability: durability, SyncInterval: cfg.SyncInterval, Conditions: board, Log: log,
 		AcceptLoss: cfg.AcceptLoss, Used: dir.Used(), Identity: dir.Database(),
-		Floor: cfg.DiskFloor, Reserve: dir.Path(reserveFile),
+		Floor: cfg.DiskFloor, Reserve: dir.Path(reserveFile), PlainIO: cfg.PlainIO,
 	})
 	if err != nil {
 		return nil, err

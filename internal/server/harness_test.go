@@ -20,7 +20,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
-// plainVariable has all brokers here run with plain sockets: see make plain.
+// plainVariable has all brokers here run with plain sockets and files: see make plain.
 const plainVariable = "ZBUS_TEST_PLAIN"
 
 // patience is how long a test waits for something that must happen.
@@ -46,6 +46,7 @@ func start(t testing.TB, set ...func(*config.Config)) *instance {
 	cfg.Listen = []string{"127.0.0.1:0"}
 	cfg.Data = t.TempDir()
 	cfg.PlainSockets = os.Getenv(plainVariable) != ""
+	cfg.PlainIO = cfg.PlainSockets
 	for _, f := range set {
 		f(&cfg)
 	}

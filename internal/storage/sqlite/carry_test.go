@@ -135,6 +135,7 @@ func TestLogIsReadInChunks(t *testing.T) {
 // SQLite does not look at the answer to "that was the last page" and has everybody
 // read what it takes to be in the database. Nobody may get to see that.
 func TestCheckpointThatIsNotWrittenToItsEndStopsTheStore(t *testing.T) {
+	needsOwnIO(t)
 	s := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "zbus.db")})
 	topic := addTopic(t, s, "t")
 	const n = 60

@@ -34,8 +34,8 @@ const (
 
 // checkpointer copies the log in the background.
 type checkpointer struct {
-	conn    *conn // of the goroutine, as the next two
-	carrier *carrier
+	conn    *conn    // of the goroutine, as the next two
+	carrier *carrier // of the connection, or nil
 	file    *os.File // the database, held open for fsync
 	start   chan task
 	done    chan copied // capacity 1: the goroutine never waits for the writer
@@ -73,11 +73,13 @@ func (c *checkpointer) open(o Options, torn *atomic.Bool) (err error) {
 	if c.file, err = os.OpenFile(o.Path, os.O_RDWR, 0); err != nil {
 		return err
 	}
-	if c.carrier, err = newCarrier(c.file, torn); err != nil {
-		return err
-	}
 	setup := copierSetup(o)
-	setup.vfs = c.carrier.name
+	if !o.PlainIO {
+		if c.carrier, err = newCarrier(c.file, torn); err != nil {
+			return err
+		}
+		setup.vfs = c.carrier.name
+	}
 	c.conn, err = open(setup)
 	return err
 }
@@ -117,7 +119,7 @@ func (c *checkpointer) copy() (wal, error) {
 	if err != nil {
 		return w, err
 	}
-	if c.carrier.torn.Load() {
+	if c.carrier != nil && c.carrier.torn.Load() {
 		return w, errTorn
 	}
 	if err := syncData(c.file); err != nil {
@@ -208,7 +210,7 @@ func (s *Store) maintain(now time.Time) error {
 	case s.copier.running:
 	case w.left() >= startFrames, w.frames >= s.copier.turn, now.Sub(s.copier.last) >= restAfter:
 		s.copier.running, s.copier.last, s.copier.from = true, now, w.frames
-		if _, round := s.gatherer.logged(); round != s.copier.round {
+		if _, round := s.follower.logged(); round != s.copier.round {
 			s.copier.round, s.copier.frames = round, 0
 		}
 		s.copier.start <- task{}
@@ -233,7 +235,7 @@ func (s *Store) paceOfCopy(now time.Time) time.Duration {
 	if !c.running || !c.long || c.speed == 0 || s.images.held() {
 		return 0
 	}
-	frames, _ := s.gatherer.logged()
+	frames, _ := s.follower.logged()
 	added := float64(frames - c.from - shortFrames)
 	due := c.last.Add(time.Duration(added / (c.speed / 2) * float64(time.Second)))
 	return min(max(0, due.Sub(now)), mostWait)
@@ -242,7 +244,7 @@ func (s *Store) paceOfCopy(now time.Time) time.Duration {
 // logState is what is known of the log without asking SQLite, which would take
 // locks: nobody else writes to it or starts it again.
 func (s *Store) logState() wal {
-	frames, round := s.gatherer.logged()
+	frames, round := s.follower.logged()
 	if round != s.copier.round {
 		return wal{frames: frames}
 	}
@@ -252,11 +254,11 @@ func (s *Store) logState() wal {
 // noteCopied remembers the outcome of a checkpoint whose pages are on disk.
 func (s *Store) noteCopied(w wal, round int64) error {
 	s.noRoom = false
-	if _, now := s.gatherer.logged(); now != round {
+	if _, now := s.follower.logged(); now != round {
 		return nil
 	}
 	s.copier.round, s.copier.frames = round, w.copied
-	r := s.gatherer.now()
+	r := s.follower.now()
 	return ioError(s.mark.copied(r, w.copied, s.generation.stored(r, w.copied)))
 }
 
@@ -301,7 +303,7 @@ func (s *Store) checkpointHere(mode statement, now time.Time) error {
 		return err
 	}
 	s.copier.last = now
-	_, round := s.gatherer.logged()
+	_, round := s.follower.logged()
 	w, err := checkpoint(s.writer, mode)
 	if err != nil {
 		return err

@@ -36,5 +36,5 @@
 // The writing connection has a VFS of its own, which writes the frames of a
 // transaction in one go: see gatherer. So has the one that copies, which reads and
 // writes more than a page at a time: see carrier. And so have those that read, which
-// read ahead: see ahead.
+// read ahead: see ahead. [Options.PlainIO] goes without them.
 package sqlite

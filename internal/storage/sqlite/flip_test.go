@@ -53,7 +53,7 @@ var sceneFiles = []string{"", "-wal", "-shm", markSuffix}
 // written; without an error and without that, something was lost without a word.
 func (s *scene) open(t *testing.T, accept string) (kept bool, err error) {
 	t.Helper()
-	store, err := Open(context.Background(), Options{Path: s.path, AcceptLoss: accept})
+	store, err := Open(context.Background(), Options{Path: s.path, AcceptLoss: accept, PlainIO: plainIO()})
 	if err != nil {
 		return false, err
 	}

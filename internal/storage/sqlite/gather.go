@@ -11,7 +11,7 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// gatherer is the VFS of the connection that writes. It writes what a commit adds to
+// gatherer is the VFS of the connection that writes, and the store's [logFollower]. It writes what a commit adds to
 // the write-ahead log in one go. SQLite itself writes the 24 bytes of a frame's head,
 // then the page, then the next head, and each of these calls costs more than what it
 // writes.
@@ -81,8 +81,9 @@ type logFile struct {
 	end   lastFrame                            // that one
 }
 
-// logged is how many frames the log has, as far as they were written by this
-// connection, and how often it has started again.
+// committed has nothing to do: the gatherer has seen the writes.
+func (g *gatherer) committed() error { return nil }
+
 func (g *gatherer) logged() (frames, round int64) {
 	f := g.log
 	if f == nil || f.page == 0 {
@@ -91,8 +92,6 @@ func (g *gatherer) logged() (frames, round int64) {
 	return (f.next - logHead) / (frameHead + f.page), f.round
 }
 
-// written is how many bytes the log has taken from this connection, however often it
-// has started again.
 func (g *gatherer) written() int64 {
 	if g.log == nil {
 		return 0
@@ -100,8 +99,6 @@ func (g *gatherer) written() int64 {
 	return g.log.taken
 }
 
-// position is where the log ends: behind the last frame of a transaction. It is asked for
-// between two commits; after one that failed it means nothing.
 func (g *gatherer) position() position {
 	f := g.log
 	if f == nil || f.page == 0 {
@@ -110,7 +107,6 @@ func (g *gatherer) position() position {
 	return position{round: f.now, frames: (f.ends - logHead) / (frameHead + f.page), last: f.end}
 }
 
-// now is the round of the log, as far as it is known.
 func (g *gatherer) now() round {
 	if g.log == nil {
 		return g.found

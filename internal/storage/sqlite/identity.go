@@ -78,16 +78,30 @@ func (s *Store) bump(now time.Time, urgent bool) error {
 	if err != nil {
 		return fmt.Errorf("next generation: %w", translate(err))
 	}
+	// A round that began with this commit has it in the log alone: the generation counts later.
+	if err := s.follower.committed(); err != nil {
+		return err
+	}
 	g.generation++
-	s.committed()
-	p := s.gatherer.position()
+	s.noteEnd()
+	p := s.follower.position()
 	g.round, g.frames, g.commits = p.round, p.frames, s.sync.commits.Load()
 	return nil
 }
 
-// committed notes a transaction that has been committed.
+// committed notes a transaction that has been committed. When its place is not known, the
+// store stops: nothing is synced then, so nothing is answered.
 func (s *Store) committed() {
-	p := s.gatherer.position()
+	if err := s.follower.committed(); err != nil {
+		_ = s.fail(err)
+		return
+	}
+	s.noteEnd()
+}
+
+// noteEnd tells the syncer where the log ends.
+func (s *Store) noteEnd() {
+	p := s.follower.position()
 	p.generation = s.generation.generation
 	s.sync.note(p)
 }

@@ -100,17 +100,10 @@ func restingSetup(o Options) (setup, error) {
 	return setup, nil
 }
 
-func (im *Image) open(setup setup) error {
-	a, err := newAhead()
-	if err != nil {
+func (im *Image) open(setup setup) (err error) {
+	if im.conn, err = openReader(setup); err != nil {
 		return err
 	}
-	setup.vfs = a.name
-	if im.conn, err = open(setup); err != nil {
-		a.close()
-		return err
-	}
-	im.conn.ahead = a
 	if err := im.begin(); err != nil {
 		return errors.Join(translate(err), im.conn.close())
 	}

@@ -44,7 +44,7 @@ func killLimits() freshLimits {
 // writeForEver commits batches and prints after each what must not be lost: the
 // group's cursor and the next offsets.
 func writeForEver(path, mode string) error {
-	o := Options{Path: path, fresh: killLimits()}
+	o := Options{Path: path, fresh: killLimits(), PlainIO: plainIO()}
 	if mode == Relaxed.String() {
 		o.Durability, o.SyncInterval = Relaxed, 20*time.Millisecond
 	}
@@ -124,7 +124,7 @@ func TestKilledProcessLosesNothingCommitted(t *testing.T) {
 	merged := int64(0)
 	for range faultreport.ScaleAlways(t, 8, 200) {
 		cursor, next := killedWriter(t, path, "", 1+rand.IntN(60))
-		s := mustOpen(t, Options{Path: path, fresh: killLimits()})
+		s := mustOpen(t, Options{Path: path, fresh: killLimits(), PlainIO: plainIO()})
 		state, err := s.Load(context.Background())
 		if err != nil {
 			t.Fatal(err)

@@ -254,7 +254,15 @@ func readIndex(path string, r round) (logIndex, bool) {
 	}
 	defer f.Close()
 	b := make([]byte, indexAttempts)
-	if _, err := io.ReadFull(f, b); err != nil || string(b[:indexHead]) != string(b[indexHead:2*indexHead]) {
+	if _, err := io.ReadFull(f, b); err != nil {
+		return logIndex{}, false
+	}
+	return parseIndex(b, r)
+}
+
+// parseIndex reads the beginning of an index, if it is whole and of a round.
+func parseIndex(b []byte, r round) (logIndex, bool) {
+	if string(b[:indexHead]) != string(b[indexHead:2*indexHead]) {
 		return logIndex{}, false
 	}
 	var sum logSum

@@ -33,6 +33,7 @@ func fullLoad(t *testing.T, s *Store, topic storage.TopicID, until func() bool) 
 // to log: the log that an image has made long starts again all the same, and before it is
 // much longer.
 func TestLogIsShortAgainAfterAnImageUnderFullLoad(t *testing.T) {
+	needsOwnIO(t)
 	s := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "zbus.db"), Durability: Relaxed})
 	write := s.copier.carrier.write
 	s.copier.carrier.write = func(tls *libc.TLS, file, buf uintptr, n int32, offset int64) int32 {
@@ -41,7 +42,7 @@ func TestLogIsShortAgainAfterAnImageUnderFullLoad(t *testing.T) {
 	}
 	topic := addTopic(t, s, "t")
 	frames := func() int64 { return s.logState().frames }
-	fullLoad(t, s, topic, func() bool { return s.gatherer.log.round >= 2 })
+	fullLoad(t, s, topic, func() bool { _, round := s.follower.logged(); return round >= 2 })
 	im, err := s.Image()
 	if err != nil {
 		t.Fatal(err)

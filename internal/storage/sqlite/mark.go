@@ -59,7 +59,7 @@ func (i identity) String() string { return hex.EncodeToString(i[:]) }
 // Flags of a logRecord.
 const (
 	markClosed  = 1 << iota // stopped in order: the log is empty, and nothing was written since
-	markLoose               // the schema is being changed, by a connection that keeps no mark
+	markLoose               // the log may be of a round that the mark was not told of
 	markRelaxed             // commits are answered before they are synced
 )
 
@@ -273,7 +273,7 @@ func (k *mark) begin(r round, before, generation int64) error {
 		return nil
 	}
 	again := r.after(k.log.Round) && k.log.Flags&markClosed == 0
-	k.log.Flags &^= markClosed
+	k.log.Flags &^= markClosed | markLoose
 	k.log.Round, k.log.Before, k.log.Copied, k.log.Base = r, before, 0, max(generation, k.log.Base)
 	k.log.Began = time.Now().UnixMilli() // wall clock: for people
 	err := k.writeLog()

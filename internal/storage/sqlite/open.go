@@ -63,6 +63,11 @@ type Options struct {
 	// Identity is what [Store.Identity] was of the database that was at Path last. "": not
 	// known. Another one, or none, is a [storage.Loss].
 	Identity string
+	// PlainIO leaves the files of an open store to SQLite and its own file system, without
+	// what this package does there to save system calls, so that it can be ruled out as the
+	// cause of trouble. It is slower; a read that fails is reported as damage; and damage to
+	// a round of the log that a process was killed in while it began is not noticed.
+	PlainIO bool
 	// Log takes warnings. By default they are dropped.
 	Log *slog.Logger
 
@@ -102,7 +107,7 @@ type Store struct {
 	// Of the goroutine that calls Commit, Maintain and Close.
 	closed     bool
 	writer     *conn
-	gatherer   *gatherer // of writer
+	follower   logFollower // of what writer writes
 	picture    *picture
 	batch      *batch
 	guard      guard
@@ -176,16 +181,21 @@ func (s *Store) open(found *markState) (err error) {
 	if err != nil {
 		return err
 	}
-	if s.gatherer, err = newGatherer(&s.torn, log, s.begin); err != nil {
-		return err
-	}
 	// Before any that can write: should this fail, one that can't has to be closed last. See
 	// release.
 	if err := s.readers.openFirst(); err != nil {
 		return err
 	}
 	w := writerSetup(o)
-	w.vfs = s.gatherer.name
+	if o.PlainIO {
+		s.follower = &observer{sync: &s.sync, guard: &s.guard, begin: s.begin, found: log}
+	} else {
+		g, err := newGatherer(&s.torn, log, s.begin)
+		if err != nil {
+			return err
+		}
+		s.follower, w.vfs = g, g.name
+	}
 	if s.writer, err = open(w); err != nil {
 		return err
 	}
@@ -322,8 +332,8 @@ func (s *Store) release(idle []*conn, spent bool) error {
 			errs = append(errs, c.close())
 		}
 	}
-	if s.gatherer != nil {
-		s.gatherer.close()
+	if s.follower != nil {
+		s.follower.close()
 	}
 	// After the connections: closing any other handle of a file drops the process's
 	// POSIX locks on it.

@@ -192,7 +192,7 @@ func writeUntilCut(path, plan string) error {
 	if err != nil {
 		return err
 	}
-	o := Options{Path: path, SyncInterval: cutInterval, fresh: killLimits()}
+	o := Options{Path: path, SyncInterval: cutInterval, PlainIO: plainIO(), fresh: killLimits()}
 	if p.mode == "relaxed" {
 		o.Durability = Relaxed
 	}

@@ -128,13 +128,13 @@ func create(ctx context.Context, o Options) error {
 
 // migrate brings the schema up to date, over a database/sql handle of its own.
 func migrate(ctx context.Context, o Options) (err error) {
-	files, err := newVFS(nil)
+	files, err := o.files()
 	if err != nil {
 		return err
 	}
 	defer files.close()
 	setup := writerSetup(o)
-	setup.vfs = files.name
+	setup.vfs = files.called()
 	dsn, err := setup.dsn()
 	if err != nil {
 		return err
@@ -182,7 +182,7 @@ func newestSchema() (newest int64, err error) {
 // writes neither to it nor to its log. With a mark it refuses a database that is another
 // one or older.
 func inspect(ctx context.Context, o Options, m *markState, newest int64) (version int64, err error) {
-	files, err := newVFS(nil)
+	files, err := o.files()
 	if err != nil {
 		return 0, err
 	}
@@ -190,7 +190,7 @@ func inspect(ctx context.Context, o Options, m *markState, newest int64) (versio
 	defer func() { err = files.judge(err) }()
 	unclean := size(o.Path+"-wal") > 0
 	setup := readerSetup(o)
-	setup.still, setup.vfs = !unclean, files.name
+	setup.still, setup.vfs = !unclean, files.called()
 	c, err := open(setup)
 	if err != nil {
 		return 0, err

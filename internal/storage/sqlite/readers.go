@@ -77,13 +77,18 @@ func (r *readers) openFirst() error {
 	return err
 }
 
-// open opens one, with a VFS of its own.
-func (r *readers) open() (*conn, error) {
+// open opens one.
+func (r *readers) open() (*conn, error) { return openReader(r.setup) }
+
+// openReader opens a connection that reads ahead, with a VFS of its own.
+func openReader(setup setup) (*conn, error) {
+	if setup.plain {
+		return open(setup)
+	}
 	a, err := newAhead()
 	if err != nil {
 		return nil, err
 	}
-	setup := r.setup
 	setup.vfs = a.name
 	c, err := open(setup)
 	if err != nil {

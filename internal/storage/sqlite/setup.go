@@ -18,6 +18,7 @@ type setting struct {
 type setup struct {
 	path     string
 	vfs      string // of SQLite; "" is the default one
+	plain    bool   // has to be the default one: see Options.PlainIO
 	readOnly bool
 	still    bool // nobody has the file open, and there is no log: leaves no trace
 	settings []setting
@@ -61,7 +62,7 @@ func copierSetup(o Options) setup {
 
 // readerSetup is for connections that cannot write.
 func readerSetup(o Options) setup {
-	return setup{path: o.Path, readOnly: true, settings: append(baseSettings(o.CacheBytes/4),
+	return setup{path: o.Path, plain: o.PlainIO, readOnly: true, settings: append(baseSettings(o.CacheBytes/4),
 		setting{"query_only", "1", int64(1)},
 	)}
 }

@@ -113,7 +113,7 @@ const reserveBytes = 64 << 20
 // watch looks whether there is room, if it is time to.
 func (s *Store) watch(now time.Time) error {
 	g := &s.guard
-	written := s.gatherer.written()
+	written := s.follower.written()
 	if now.Sub(g.checked) < spaceInterval && written-g.written < g.floor/8 {
 		return nil
 	}

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -11,9 +12,21 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage/storetest"
 )
 
+// plainIO has all stores of the tests leave their files to SQLite: see make plain.
+func plainIO() bool { return os.Getenv("ZBUS_TEST_PLAIN") != "" }
+
+// needsOwnIO skips a test of what plain I/O goes without.
+func needsOwnIO(t *testing.T) {
+	t.Helper()
+	if plainIO() {
+		t.Skip("plain I/O goes without what is tested")
+	}
+}
+
 // mustOpen opens a store that is closed with the test, if it is not before.
 func mustOpen(t testing.TB, o Options) *Store {
 	t.Helper()
+	o.PlainIO = o.PlainIO || plainIO()
 	s, err := Open(context.Background(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -44,6 +57,7 @@ func TestStoreKeepsTheContract(t *testing.T) {
 		})
 	}
 	run("fsync", Options{})
+	run("plain I/O", Options{PlainIO: true})
 	run("relaxed, merged a topic a time", Options{Durability: Relaxed, fresh: limitsOfFresh["merged a topic a time"]})
 }
 

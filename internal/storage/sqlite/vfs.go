@@ -89,8 +89,28 @@ func newVFS(opened func(tls *libc.TLS, file uintptr, flags int32)) (*vfs, error)
 	return v, nil
 }
 
+// files is a file system that changes nothing but errors, or nil, of which the methods are
+// those of SQLite's own.
+func (o Options) files() (*vfs, error) {
+	if o.PlainIO {
+		return nil, nil //nolint:nilnil // see above
+	}
+	return newVFS(nil)
+}
+
+// called is the name to open a connection with.
+func (v *vfs) called() string {
+	if v == nil {
+		return ""
+	}
+	return v.name
+}
+
 // close takes the VFS back, after the connection is closed.
 func (v *vfs) close() {
+	if v == nil {
+		return
+	}
 	lib.Xsqlite3_vfs_unregister(v.tls, v.vfs)
 	for _, t := range v.tables {
 		libc.Xfree(v.tls, t)
@@ -156,7 +176,7 @@ func noRoom(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is
 // judge says of an error that it is no damage if a read has failed: SQLite's checks list
 // pages that they could not read among what they find.
 func (v *vfs) judge(err error) error {
-	if errors.Is(err, storage.ErrDamaged) && v.unread.Load() {
+	if v != nil && errors.Is(err, storage.ErrDamaged) && v.unread.Load() {
 		return fmt.Errorf("%w: the disk failed to read (%v)", storage.ErrUnavailable, err) //nolint:errorlint // not what it wraps
 	}
 	return err

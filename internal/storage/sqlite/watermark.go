@@ -19,6 +19,9 @@ func (s *Store) openMark(found *markState, log round) error {
 	if s.options.Durability == Relaxed {
 		record.Flags = markRelaxed
 	}
+	if s.options.PlainIO {
+		record.Flags |= markLoose // until a round is known: it begins before that
+	}
 	if found == nil {
 		s.mark, err = createMark(s.options.Path, record, syncRecord{Round: log})
 		if noRoom(err) {
@@ -39,7 +42,7 @@ func (s *Store) openMark(found *markState, log round) error {
 	return ioError(errors.Join(k.writeLog(), k.sync()))
 }
 
-// begin is told by the gatherer that the log starts a round.
+// begin is told by the follower that the log starts a round.
 func (s *Store) begin(next round, before int64) error {
 	if before == 0 {
 		before = s.copier.frames // found when the store was opened, and copied
@@ -53,7 +56,7 @@ func (s *Store) closeMark() error {
 	if k == nil {
 		return nil
 	}
-	p := s.gatherer.position()
+	p := s.follower.position()
 	if p.round != k.log.Round { // nothing was committed, for want of space
 		return nil
 	}
