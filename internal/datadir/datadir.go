@@ -39,10 +39,12 @@ const (
 	cleanName = "clean"
 )
 
-// How long Open tries to take a lock that is held, and how often.
+// How long Open tries to take a lock that is held, how long while its holder is dying, and how
+// often.
 const (
-	lockPatience = time.Second
-	lockInterval = 10 * time.Millisecond
+	lockPatience  = time.Second
+	dyingPatience = 30 * time.Second
+	lockInterval  = 10 * time.Millisecond
 )
 
 // Dir is a data directory that belongs to this process alone. Its methods are
@@ -209,22 +211,39 @@ const (
 	exclusive = true
 )
 
-// lock locks a file, and gives up with EWOULDBLOCK after lockPatience.
+// lock locks a file, and gives up with EWOULDBLOCK after lockPatience, or when its holder is
+// dying after dyingPatience.
 func lock(f *os.File) error {
 	for start := time.Now(); ; time.Sleep(lockInterval) {
 		err := tryLock(f, exclusive)
-		if !errors.Is(err, syscall.EWOULDBLOCK) || time.Since(start) >= lockPatience {
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return err
+		}
+		switch waited := time.Since(start); {
+		case waited < lockPatience:
+		case waited >= dyingPatience:
+			return err
+		default:
+			if pid, _ := holder(f); !dying(pid) {
+				return tryLock(f, exclusive) // it may have ended since
+			}
 		}
 	}
 }
 
-// readHolder says who holds the lock. For an instant after the lock was taken
-// it can be nobody or a process that is dead.
-func readHolder(f io.Reader) string {
-	var pid int
-	var since string
-	if _, err := fmt.Fscanf(f, "pid %d\nsince %s\n", &pid, &since); err != nil {
+// holder reads who holds the lock, and since when. For an instant after the lock was taken it
+// can be nobody, with a pid of 0, or a process that is dead.
+func holder(f io.ReaderAt) (pid int, since string) {
+	if _, err := fmt.Fscanf(io.NewSectionReader(f, 0, 1<<10), "pid %d\nsince %s\n", &pid, &since); err != nil {
+		return 0, ""
+	}
+	return pid, since
+}
+
+// readHolder says who holds the lock.
+func readHolder(f io.ReaderAt) string {
+	pid, since := holder(f)
+	if pid == 0 {
 		return "pid unknown"
 	}
 	return fmt.Sprintf("pid %d, since %s", pid, since)
