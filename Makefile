@@ -67,7 +67,7 @@ generate: ## generate code from openapi.yaml
 ports: ## compile everything, tests included, for the systems that nothing is run on here
 	@for system in darwin freebsd windows; do echo "==> $$system"; GOOS=$$system go vet ./... || exit 1; done
 
-GENERATED := internal/api/api.gen.go internal/api/docs.gen.html internal/api/models.gen.go internal/api/queries.gen.go internal/apimodel/apimodel.gen.go
+GENERATED := internal/api/api.gen.go internal/api/docs.gen.html internal/api/models.gen.go internal/api/permissions.gen.go internal/api/queries.gen.go internal/apimodel/apimodel.gen.go
 generated: ## fail when generated code is not what openapi.yaml says, after bringing it up to date
 	@before=$$(cksum $(GENERATED)); $(MAKE) --no-print-directory generate || exit 1; \
 	[ "$$before" = "$$(cksum $(GENERATED))" ] || { echo "$(GENERATED): were out of date; see what changed" >&2; exit 1; }

@@ -10,11 +10,13 @@ import (
 	"strings"
 
 	"github.com/rushmore/zbus-go/internal/config"
+	"github.com/rushmore/zbus-go/internal/daemon"
 )
 
 // writeScreen tells a person at a terminal what runs where, how safe it is and
 // what to try first. That it cannot be written is no reason to stop a broker.
-func writeScreen(w io.Writer, cfg *config.Config, addrs []net.Addr) {
+func writeScreen(w io.Writer, cfg *config.Config, r daemon.Ready) {
+	addrs := r.Addrs
 	urls := make([]string, len(addrs))
 	for i, a := range addrs {
 		urls[i] = scheme(cfg) + a.String()
@@ -27,15 +29,28 @@ func writeScreen(w io.Writer, cfg *config.Config, addrs []net.Addr) {
 listening   %s
 data        %s (%s)
 durability  %s
-`, version(), strings.Join(urls, "  "), data, formatBytes(diskUsage(cfg.Data)), durabilityText(cfg))
+access      %s
+`, version(), strings.Join(urls, "  "), data, formatBytes(diskUsage(cfg.Data)), durabilityText(cfg), accessText(r))
 	if len(addrs) > 0 {
 		at := scheme(cfg) + reachable(addrs[0])
+		if r.Setup != "" {
+			fmt.Fprintf(w, "setup       %s/ui/setup#%s\n            sets the first administrator; good for 15 minutes\n", at, r.Setup)
+			fmt.Fprint(w, "stop        Ctrl-C\n")
+			return
+		}
 		fmt.Fprintf(w, `
 publish     curl %[1]s/declare/hello && curl -d 'a first message' %[1]s/produce/hello
 consume     curl '%[1]s/consume/hello?timeout=1000'
 `, at)
 	}
 	fmt.Fprint(w, "stop        Ctrl-C\n")
+}
+
+func accessText(r daemon.Ready) string {
+	if r.Open {
+		return "off: whoever can connect may do everything; zbus account add turns it on"
+	}
+	return "on"
 }
 
 func durabilityText(cfg *config.Config) string {

@@ -56,7 +56,7 @@ func serve(cmd *cobra.Command, _ []string) error {
 	}
 	daemon.LimitHeap(&cfg)
 	return daemon.Run(cmd.Context(), cfg, daemon.Version(version()), log, func(r daemon.Ready) {
-		writeScreen(cmd.OutOrStdout(), &cfg, r.Addrs)
+		writeScreen(cmd.OutOrStdout(), &cfg, r)
 	})
 }
 

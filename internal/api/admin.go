@@ -47,7 +47,7 @@ func ServerOf(info ServerInfo, b *broker.Broker, s *stats.Sampler) Server {
 		Room: count(sp.Room), Unused: count(sp.Unused), Floor: count(sp.Floor), Reserve: count(sp.Reserve), Stopped: sp.Stopped,
 	}
 	messages, bytes := int64(0), int64(0)
-	for _, t := range b.Topics() {
+	for _, t := range b.System().Topics() {
 		def := t.Definition()
 		d.Topics++
 		d.Groups += len(t.Groups())
@@ -62,7 +62,7 @@ func ServerOf(info ServerInfo, b *broker.Broker, s *stats.Sampler) Server {
 
 // ConfirmClock says that the wall clock is right.
 func (h *handler) ConfirmClock(ctx context.Context, _ ConfirmClockRequestObject) (ConfirmClockResponseObject, error) {
-	suspended, err := h.broker.ConfirmClock(ctx, actor(ctx))
+	suspended, err := h.view(ctx).ConfirmClock(ctx)
 	return ConfirmClock200JSONResponse{Suspended: suspended}, err
 }
 
@@ -243,13 +243,13 @@ func (h *handler) noteClosed(ctx context.Context, session, remote, reason string
 	if reason != "" {
 		detail += ": " + reason
 	}
-	return h.broker.Note(context.WithoutCancel(ctx), actor(ctx), "session.close", session, detail)
+	return h.view(ctx).Note(context.WithoutCancel(ctx), "session.close", session, detail)
 }
 
 // AuditOf describes an administrative action.
 func AuditOf(e storage.AuditEntry) AuditEntry {
 	return AuditEntry{
-		Id: strconv.FormatInt(e.ID, 10), Time: at(e.Time), Actor: e.Actor, Action: e.Action, Target: e.Target, Detail: e.Detail,
+		Id: strconv.FormatInt(e.ID, 10), Time: at(e.Time), Actor: e.Actor.Name, Address: optional(e.Actor.Address), Token: optional(e.Actor.Token), Action: e.Action, Target: e.Target, Detail: e.Detail,
 	}
 }
 
@@ -266,7 +266,7 @@ func (h *handler) ListAudit(ctx context.Context, r ListAuditRequestObject) (List
 	answer := ListAudit200JSONResponse{Entries: []AuditEntry{}}
 	const step = 1000
 	for scanned := 0; ; scanned += step {
-		entries, err := h.broker.Audit(ctx, before, step)
+		entries, err := h.view(ctx).Audit(ctx, before, step)
 		if err != nil {
 			return nil, err
 		}

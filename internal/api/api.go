@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/caller"
 	"github.com/rushmore/zbus-go/internal/condition"
@@ -26,6 +27,7 @@ const Base = "/api/v1"
 // Options are what the API needs. All are required unless said otherwise.
 type Options struct {
 	Broker *broker.Broker
+	Access *access.Registry
 	Calls  *rpc.Table
 	Caller *caller.Caller
 	Stats  *stats.Sampler
@@ -43,7 +45,7 @@ type Options struct {
 	Sessions   func() []SessionInfo
 	Disconnect func(id, reason string) bool
 	// Backup begins a copy of the database for a client. Nil: there are none.
-	Backup func(actor string) (Image, error)
+	Backup func(actor storage.Actor) (Image, error)
 	// Readers get to know the requests that consume. Nil: nobody wants to know.
 	Readers *Readers
 
@@ -139,7 +141,7 @@ func New(opts Options) http.Handler {
 		ResponseErrorHandlerFunc: h.problem,
 	})
 	return HandlerWithOptions(strict, ChiServerOptions{
-		BaseURL: Base, BaseRouter: r, ErrorHandlerFunc: h.badRequest, Middlewares: []MiddlewareFunc{h.queries},
+		BaseURL: Base, BaseRouter: r, ErrorHandlerFunc: h.badRequest, Middlewares: []MiddlewareFunc{h.queries, h.permit},
 	})
 }
 
@@ -150,15 +152,6 @@ func text(kind, content string) http.HandlerFunc {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		_, _ = w.Write([]byte(content))
 	}
-}
-
-// actorKey finds in a request's context who asks.
-type actorKey struct{}
-
-// actor is who asks, for the journal and the audit trail: the remote address.
-func actor(ctx context.Context) string {
-	who, _ := ctx.Value(actorKey{}).(string)
-	return who
 }
 
 // ForeignOrigin is the error of a page of another site.
@@ -178,7 +171,6 @@ func (h *handler) guard(next http.Handler) http.Handler {
 		}
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
-		req = req.WithContext(context.WithValue(req.Context(), actorKey{}, req.RemoteAddr))
 		source := origin.Allowed
 		if !safe(req.Method) || streams(req.URL.Path) {
 			source = h.Site.Source(func(name string) (string, bool) {

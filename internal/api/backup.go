@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 )
 
@@ -19,7 +20,7 @@ func (h *handler) GetBackup(ctx context.Context, _ GetBackupRequestObject) (GetB
 	if h.Backup == nil {
 		return nil, &broker.Error{Code: broker.Unavailable, Text: "this broker takes no backups"}
 	}
-	im, err := h.Backup(actor(ctx))
+	im, err := h.Backup(access.From(ctx).Actor())
 	if broker.CodeOf(err) == broker.Conflict {
 		return nil, &broker.Error{Code: broker.Conflict, Text: "another backup is being taken: try again when it is complete"}
 	}

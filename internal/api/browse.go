@@ -65,7 +65,7 @@ func (m *Matcher) header(headers string) (found bool) {
 
 // BrowseMessages looks at messages.
 func (h *handler) BrowseMessages(ctx context.Context, r BrowseMessagesRequestObject) (BrowseMessagesResponseObject, error) {
-	t, err := h.broker.Topic(r.Topic)
+	t, err := h.view(ctx).Topic(r.Topic)
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +143,7 @@ func (h *handler) browseFrom(ctx context.Context, t *broker.Topic, p *BrowseMess
 	if given > 1 {
 		return 0, invalid("from, time and id say where to begin: give one of them")
 	}
-	from, err := h.broker.Resolve(ctx, t, nil, place)
+	from, err := h.view(ctx).Resolve(ctx, t, nil, place)
 	if back && place.At == broker.AtLatest {
 		from--
 	}
@@ -209,7 +209,7 @@ func fatesSize(fates *[]Fate) (n int) {
 
 // GetMessage is one message with all its fates.
 func (h *handler) GetMessage(ctx context.Context, r GetMessageRequestObject) (GetMessageResponseObject, error) {
-	t, err := h.broker.Topic(r.Topic)
+	t, err := h.view(ctx).Topic(r.Topic)
 	if err != nil {
 		return nil, err
 	}

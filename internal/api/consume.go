@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 )
 
@@ -17,6 +18,7 @@ type inbox struct {
 	name, id string
 	since    time.Time
 	sub      *broker.Subscription
+	by       access.Caller // who consumes
 	cut      chan string   // capacity 1: why an administrator has ended it
 	out      atomic.Int64  // messages sent
 	wake     chan struct{} // capacity 1: there may be a batch
@@ -30,7 +32,7 @@ type inbox struct {
 
 func newInbox(ctx context.Context) *inbox {
 	return &inbox{
-		name: actor(ctx), id: newID(), since: time.Now(),
+		by: access.From(ctx), name: actor(ctx), id: newID(), since: time.Now(),
 		cut: make(chan string, 1), wake: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 }
@@ -81,7 +83,7 @@ const pullGather = 2 * time.Millisecond
 
 // Pull takes messages from a group.
 func (h *handler) Pull(ctx context.Context, r PullRequestObject) (PullResponseObject, error) {
-	g, err := h.broker.Group(r.Topic, r.Group)
+	g, err := h.view(ctx).Group(r.Topic, r.Group)
 	if err != nil {
 		return nil, err
 	}
@@ -243,7 +245,7 @@ func settledAnswer(handles []string, errs []error) (SettledJSONResponse, error) 
 
 // Ack settles deliveries.
 func (h *handler) Ack(ctx context.Context, r AckRequestObject) (AckResponseObject, error) {
-	g, err := h.broker.Group(r.Topic, r.Group)
+	g, err := h.view(ctx).Group(r.Topic, r.Group)
 	if err != nil {
 		return nil, err
 	}
@@ -255,7 +257,7 @@ func (h *handler) Ack(ctx context.Context, r AckRequestObject) (AckResponseObjec
 
 // Nack gives deliveries back.
 func (h *handler) Nack(ctx context.Context, r NackRequestObject) (NackResponseObject, error) {
-	g, err := h.broker.Group(r.Topic, r.Group)
+	g, err := h.view(ctx).Group(r.Topic, r.Group)
 	if err != nil {
 		return nil, err
 	}
@@ -271,7 +273,7 @@ func (h *handler) Nack(ctx context.Context, r NackRequestObject) (NackResponseOb
 
 // Extend gives deliveries more time.
 func (h *handler) Extend(ctx context.Context, r ExtendRequestObject) (ExtendResponseObject, error) {
-	g, err := h.broker.Group(r.Topic, r.Group)
+	g, err := h.view(ctx).Group(r.Topic, r.Group)
 	if err != nil {
 		return nil, err
 	}

@@ -41,12 +41,15 @@ func groupDefinitionOf(g *broker.Group) GroupDefinition {
 }
 
 // ExportDefinitions lists all topics and groups.
-func (h *handler) ExportDefinitions(context.Context, ExportDefinitionsRequestObject) (ExportDefinitionsResponseObject, error) {
-	return exported{h}, nil
+func (h *handler) ExportDefinitions(ctx context.Context, _ ExportDefinitionsRequestObject) (ExportDefinitionsResponseObject, error) {
+	return exported{h, ctx}, nil
 }
 
 // exported is the answer with all definitions, which is never in memory as a whole.
-type exported struct{ *handler }
+type exported struct {
+	*handler
+	ctx context.Context
+}
 
 // VisitExportDefinitionsResponse writes the answer.
 func (e exported) VisitExportDefinitionsResponse(w http.ResponseWriter) error {
@@ -55,7 +58,7 @@ func (e exported) VisitExportDefinitionsResponse(w http.ResponseWriter) error {
 		return err
 	}
 	return writeList(w, fmt.Sprintf(`{"version":%s,"topics":[`, version), func(yield func(any) bool) {
-		for _, t := range e.broker.Topics() {
+		for _, t := range e.view(e.ctx).Topics() {
 			if !yield(definitionOf(t)) {
 				return
 			}
@@ -169,19 +172,19 @@ func (im *imports) topic(d *TopicDefinition) error {
 	}
 	retention := named.Of(storage.Retention{})
 	paused := or(d.Paused, false)
-	spec := broker.TopicSpec{Name: d.Name, Retention: broker.LimitsOf(retention), Paused: &paused, Actor: actor(im.ctx)}
+	spec := broker.TopicSpec{Name: d.Name, Retention: broker.LimitsOf(retention), Paused: &paused}
 	want := TopicDefinition{Name: d.Name, Kind: &kind, Retention: ref(retentionOf(retention)), Paused: &paused}
-	t, err := im.broker.Topic(d.Name)
+	t, err := im.view(im.ctx).Topic(d.Name)
 	if err == nil {
 		now := definitionOf(t)
 		if *now.Kind != kind {
 			return invalid("topic %s is of kind %s and can't become %s: delete it first", t.Name(), *now.Kind, kind)
 		}
 		now.Groups, now.Name = nil, d.Name
-		im.add("update", t.Name(), now, want, declareTopic(im.broker, spec))
+		im.add("update", t.Name(), now, want, im.declare(spec))
 	} else {
 		t, spec.Kind = nil, carries
-		im.add("create", d.Name, TopicDefinition{}, want, declareTopic(im.broker, spec))
+		im.add("create", d.Name, TopicDefinition{}, want, im.declare(spec))
 	}
 	for _, g := range or(d.Groups, nil) {
 		if err := im.group(t, d.Name, g); err != nil {
@@ -191,9 +194,9 @@ func (im *imports) topic(d *TopicDefinition) error {
 	return nil
 }
 
-func declareTopic(b *broker.Broker, spec broker.TopicSpec) func(context.Context) error {
+func (im *imports) declare(spec broker.TopicSpec) func(context.Context) error {
 	return func(ctx context.Context) error {
-		_, _, err := b.DeclareTopic(ctx, spec)
+		_, _, err := im.view(im.ctx).DeclareTopic(ctx, spec)
 		return err
 	}
 }
@@ -223,10 +226,10 @@ func (im *imports) group(t *broker.Topic, topic string, d GroupDefinition) error
 	}
 	spec := broker.GroupSpec{
 		Topic: topic, Name: d.Name, Filter: &pattern, Settle: way, Exclusive: &exclusive, Paused: &paused, AckTimeout: &timeout, AckWindow: &window,
-		MaxDeliver: &most, Actor: actor(im.ctx), Reason: "definitions imported",
+		MaxDeliver: &most, Reason: "definitions imported",
 	}
 	apply := func(ctx context.Context) error {
-		_, _, err := im.broker.DeclareGroup(ctx, spec)
+		_, _, err := im.view(im.ctx).DeclareGroup(ctx, spec)
 		return err
 	}
 	if t != nil {
@@ -253,13 +256,13 @@ func (im *imports) add(action ChangeAction, target string, from, to any, apply f
 
 // prune adds the deletion of what is not mentioned.
 func (im *imports) prune(d *Definitions) {
-	for _, t := range im.broker.Topics() {
+	for _, t := range im.view(im.ctx).Topics() {
 		i := slices.IndexFunc(d.Topics, func(x TopicDefinition) bool { return strings.EqualFold(x.Name, t.Name()) })
 		if i < 0 {
 			messages := count(t.Next() - t.First())
 			im.steps = append(im.steps, change{
 				Change{Action: "delete", Target: t.Name(), Differences: []Difference{}, Messages: &messages},
-				func(ctx context.Context) error { return im.broker.RemoveTopic(ctx, t.Name(), "", actor(im.ctx)) },
+				func(ctx context.Context) error { return im.view(im.ctx).RemoveTopic(ctx, t.Name(), "") },
 			})
 			continue
 		}
@@ -271,7 +274,7 @@ func (im *imports) prune(d *Definitions) {
 			im.steps = append(im.steps, change{
 				Change{Action: "delete", Target: t.Name() + "/" + g.Name(), Differences: []Difference{}},
 				func(ctx context.Context) error {
-					return im.broker.RemoveGroup(ctx, t.Name(), g.Name(), "", actor(im.ctx))
+					return im.view(im.ctx).RemoveGroup(ctx, t.Name(), g.Name(), "")
 				},
 			})
 		}

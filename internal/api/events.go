@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -24,7 +25,7 @@ func newID() string { return strings.ToLower(rand.Text()) }
 
 // StreamEvents sends a topic's messages until the client goes away.
 func (h *handler) StreamEvents(ctx context.Context, r StreamEventsRequestObject) (answer StreamEventsResponseObject, err error) {
-	t, err := h.broker.Topic(r.Topic)
+	t, err := h.view(ctx).For(access.See).Topic(r.Topic) // the group is what one consumes
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +72,7 @@ func (h *handler) eventGroup(ctx context.Context, t *broker.Topic, p *StreamEven
 		if p.Filter != nil {
 			return nil, false, invalid("filter goes with a group of the caller's own: leave out group, or filter")
 		}
-		g, err = t.Group(*p.Group)
+		g, err = h.view(ctx).GroupOf(t, *p.Group)
 		return g, false, err
 	}
 	start := broker.Place{At: broker.AtLatest}
@@ -80,7 +81,7 @@ func (h *handler) eventGroup(ctx context.Context, t *broker.Topic, p *StreamEven
 			return nil, false, err
 		}
 	}
-	g, err = EphemeralGroup(ctx, h.broker, t, broker.GroupSpec{Filter: p.Filter, Start: start, Actor: actor(ctx)})
+	g, err = EphemeralGroup(ctx, h.view(ctx), t, broker.GroupSpec{Filter: p.Filter, Start: start})
 	return g, reset, err
 }
 
@@ -107,14 +108,17 @@ func Resume(t *broker.Topic, name, id string) (start broker.Place, reset bool, e
 }
 
 // EphemeralGroup makes a group that lasts as long as its one consumer.
-func EphemeralGroup(ctx context.Context, b *broker.Broker, t *broker.Topic, spec broker.GroupSpec) (*broker.Group, error) {
+func EphemeralGroup(ctx context.Context, v broker.View, t *broker.Topic, spec broker.GroupSpec) (*broker.Group, error) {
 	if t.Calls() { // before there is a group that nobody would remove
 		return nil, invalid("Topic(%s) is for calls: only a provider that speaks the native protocol can answer them", t.Name())
 	}
 	spec.Topic, spec.Name, spec.New = t.Name(), broker.Ephemeral+newID(), true
+	if err := v.Check(access.Consume, t, spec.Name); err != nil {
+		return nil, err
+	}
 	yes := true
 	spec.Ephemeral, spec.Exclusive = &yes, &yes
-	g, _, err := b.DeclareGroup(context.WithoutCancel(ctx), spec)
+	g, _, err := v.DeclareGroup(context.WithoutCancel(ctx), spec)
 	return g, err
 }
 

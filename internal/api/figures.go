@@ -16,7 +16,7 @@ const histogramRows = 200_000
 
 // GetHistogram says how messages are spread over the log.
 func (h *handler) GetHistogram(ctx context.Context, r GetHistogramRequestObject) (GetHistogramResponseObject, error) {
-	t, err := h.broker.Topic(r.Topic)
+	t, err := h.view(ctx).Topic(r.Topic)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +109,7 @@ func (h *handler) timeBounds(ctx context.Context, t *broker.Topic, lo, hi int64,
 	}
 	bounds, times = []int64{lo}, evenly(first, max(last, first)+1, int(min(int64(n), hi-lo)))
 	for _, ms := range times[1:] {
-		at, err := h.broker.Resolve(ctx, t, nil, broker.Place{At: broker.AtTime, Time: ms})
+		at, err := h.view(ctx).Resolve(ctx, t, nil, broker.Place{At: broker.AtTime, Time: ms})
 		if err != nil {
 			return nil, nil, err
 		}
@@ -186,7 +186,7 @@ func lastScan(t *broker.Topic, last *int) (broker.Scan, error) {
 
 // GetTags counts the tags of the last messages.
 func (h *handler) GetTags(ctx context.Context, r GetTagsRequestObject) (GetTagsResponseObject, error) {
-	t, err := h.broker.Topic(r.Topic)
+	t, err := h.view(ctx).Topic(r.Topic)
 	if err != nil {
 		return nil, err
 	}

@@ -25,7 +25,7 @@ type trial struct {
 
 // TestFilter says what a filter would do.
 func (h *handler) TestFilter(ctx context.Context, r TestFilterRequestObject) (TestFilterResponseObject, error) {
-	t, err := h.broker.Topic(r.Topic)
+	t, err := h.view(ctx).Topic(r.Topic)
 	if err != nil {
 		return nil, err
 	}

@@ -84,7 +84,7 @@ func parseSettle(text *SettleMode) (*storage.Settle, error) {
 }
 
 func (h *handler) ListGroups(ctx context.Context, r ListGroupsRequestObject) (ListGroupsResponseObject, error) {
-	t, err := h.broker.Topic(r.Topic)
+	t, err := h.view(ctx).Topic(r.Topic)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +111,7 @@ func (h *handler) CreateGroup(ctx context.Context, r CreateGroupRequestObject) (
 	}
 	spec := broker.GroupSpec{
 		Topic: r.Topic, Name: b.Name, Filter: b.Filter, AckTimeout: b.AckTimeout, AckWindow: b.AckWindow,
-		MaxDeliver: b.MaxDeliver, Exclusive: b.Exclusive, Paused: b.Paused, New: true, Actor: actor(ctx),
+		MaxDeliver: b.MaxDeliver, Exclusive: b.Exclusive, Paused: b.Paused, New: true,
 	}
 	var err error
 	if spec.Settle, err = parseSettle(b.Settle); err != nil {
@@ -125,7 +125,7 @@ func (h *handler) CreateGroup(ctx context.Context, r CreateGroupRequestObject) (
 			return nil, err
 		}
 	}
-	g, _, err := h.broker.DeclareGroup(context.WithoutCancel(ctx), spec)
+	g, _, err := h.view(ctx).DeclareGroup(context.WithoutCancel(ctx), spec)
 	if err != nil {
 		return nil, err
 	}
@@ -152,7 +152,7 @@ func checkLimits(ackTimeout, ackWindow, maxDeliver *int64) error {
 }
 
 func (h *handler) GetGroup(ctx context.Context, r GetGroupRequestObject) (GetGroupResponseObject, error) {
-	g, err := h.broker.Group(r.Topic, r.Group)
+	g, err := h.view(ctx).Group(r.Topic, r.Group)
 	if err != nil {
 		return nil, err
 	}
@@ -162,14 +162,14 @@ func (h *handler) GetGroup(ctx context.Context, r GetGroupRequestObject) (GetGro
 }
 
 func (h *handler) UpdateGroup(ctx context.Context, r UpdateGroupRequestObject) (UpdateGroupResponseObject, error) {
-	g, err := h.broker.Group(r.Topic, r.Group)
+	g, err := h.view(ctx).Group(r.Topic, r.Group)
 	if err != nil {
 		return nil, err
 	}
 	b := r.Body
 	spec := broker.GroupSpec{
 		Topic: g.Topic().Name(), Name: g.Name(), Filter: b.Filter, AckTimeout: b.AckTimeout, AckWindow: b.AckWindow,
-		MaxDeliver: b.MaxDeliver, Exclusive: b.Exclusive, Paused: b.Paused, Actor: actor(ctx),
+		MaxDeliver: b.MaxDeliver, Exclusive: b.Exclusive, Paused: b.Paused,
 	}
 	if spec.Version, err = ifMatch(r.Params.IfMatch, g.Version()); err != nil {
 		return nil, err
@@ -183,7 +183,7 @@ func (h *handler) UpdateGroup(ctx context.Context, r UpdateGroupRequestObject) (
 	if err := checkLimits(b.AckTimeout, b.AckWindow, b.MaxDeliver); err != nil {
 		return nil, err
 	}
-	if g, _, err = h.broker.DeclareGroup(context.WithoutCancel(ctx), spec); err != nil {
+	if g, _, err = h.view(ctx).DeclareGroup(context.WithoutCancel(ctx), spec); err != nil {
 		return nil, err
 	}
 	tag := etag(g.Version())
@@ -192,7 +192,7 @@ func (h *handler) UpdateGroup(ctx context.Context, r UpdateGroupRequestObject) (
 }
 
 func (h *handler) DeleteGroup(ctx context.Context, r DeleteGroupRequestObject) (DeleteGroupResponseObject, error) {
-	g, err := h.broker.Group(r.Topic, r.Group)
+	g, err := h.view(ctx).Group(r.Topic, r.Group)
 	if err != nil {
 		return nil, err
 	}
@@ -200,6 +200,6 @@ func (h *handler) DeleteGroup(ctx context.Context, r DeleteGroupRequestObject) (
 	if err != nil {
 		return nil, err
 	}
-	err = h.broker.RemoveGroup(context.WithoutCancel(ctx), r.Topic, r.Group, version, actor(ctx))
+	err = h.view(ctx).RemoveGroup(context.WithoutCancel(ctx), r.Topic, r.Group, version)
 	return DeleteGroup204Response{}, err
 }

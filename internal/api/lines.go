@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
@@ -51,6 +52,9 @@ func (h *handler) publishLines(ctx context.Context, t *broker.Topic, body io.Rea
 	for end := false; !end; {
 		var err error
 		end, err = lines.commit()
+		if denied := h.view(ctx).Check(access.Publish, t, ""); denied != nil { // it may have changed since
+			return nil, &detailed{error: denied, stored: optional(count(stored))}
+		}
 		if len(lines.messages) > 0 {
 			some, storeErr := h.store(ctx, t, lines.messages, lines.where)
 			if storeErr != nil {

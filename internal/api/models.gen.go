@@ -5,6 +5,13 @@ package api
 import "github.com/rushmore/zbus-go/internal/apimodel"
 
 type (
+	AccessAnswer                        = apimodel.AccessAnswer
+	AccessQuestion                      = apimodel.AccessQuestion
+	Account                             = apimodel.Account
+	AccountChange                       = apimodel.AccountChange
+	AccountKind                         = apimodel.AccountKind
+	AccountLimits                       = apimodel.AccountLimits
+	AccountList                         = apimodel.AccountList
 	Attention                           = apimodel.Attention
 	AuditEntry                          = apimodel.AuditEntry
 	Backup                              = apimodel.Backup
@@ -35,6 +42,7 @@ type (
 	FateFate                            = apimodel.FateFate
 	FilterReport                        = apimodel.FilterReport
 	FilterTest                          = apimodel.FilterTest
+	Grants                              = apimodel.Grants
 	Group                               = apimodel.Group
 	GroupDefinition                     = apimodel.GroupDefinition
 	GroupPatch                          = apimodel.GroupPatch
@@ -45,15 +53,19 @@ type (
 	JournalKind                         = apimodel.JournalKind
 	Latency                             = apimodel.Latency
 	LatencyBucket                       = apimodel.LatencyBucket
+	Login                               = apimodel.Login
 	Matter                              = apimodel.Matter
 	MatterKind                          = apimodel.MatterKind
 	MatterLevel                         = apimodel.MatterLevel
 	Message                             = apimodel.Message
 	Moved                               = apimodel.Moved
+	NewAccount                          = apimodel.NewAccount
 	NewGroup                            = apimodel.NewGroup
 	NewMessage                          = apimodel.NewMessage
 	NewMessages                         = apimodel.NewMessages
 	NewMessages1                        = apimodel.NewMessages1
+	NewPassword                         = apimodel.NewPassword
+	NewToken                            = apimodel.NewToken
 	NewTopic                            = apimodel.NewTopic
 	Next                                = apimodel.Next
 	Place                               = apimodel.Place
@@ -79,6 +91,9 @@ type (
 	PullRequest                         = apimodel.PullRequest
 	Rates                               = apimodel.Rates
 	Retention                           = apimodel.Retention
+	Role                                = apimodel.Role
+	RoleBody                            = apimodel.RoleBody
+	RoleList                            = apimodel.RoleList
 	Scrub                               = apimodel.Scrub
 	Server                              = apimodel.Server
 	ServerDurability                    = apimodel.ServerDurability
@@ -87,11 +102,15 @@ type (
 	ServiceProvider                     = apimodel.ServiceProvider
 	Session                             = apimodel.Session
 	SettleMode                          = apimodel.SettleMode
+	Setup                               = apimodel.Setup
 	Stats                               = apimodel.Stats
 	StatsRange                          = apimodel.StatsRange
 	StatsPoint                          = apimodel.StatsPoint
 	Subscription                        = apimodel.Subscription
 	TagCount                            = apimodel.TagCount
+	Token                               = apimodel.Token
+	TokenList                           = apimodel.TokenList
+	TokenSpec                           = apimodel.TokenSpec
 	Topic                               = apimodel.Topic
 	TopicDefinition                     = apimodel.TopicDefinition
 	TopicKind                           = apimodel.TopicKind
@@ -103,6 +122,9 @@ type (
 	TransactionMessage                  = apimodel.TransactionMessage
 	TransactionMove                     = apimodel.TransactionMove
 	TransactionResult                   = apimodel.TransactionResult
+	Whoami                              = apimodel.Whoami
+	WhoamiAccess                        = apimodel.WhoamiAccess
+	AccountName                         = apimodel.AccountName
 	After                               = apimodel.After
 	CallTimeout                         = apimodel.CallTimeout
 	GroupName                           = apimodel.GroupName
@@ -111,9 +133,12 @@ type (
 	Limit                               = apimodel.Limit
 	MethodName                          = apimodel.MethodName
 	Module                              = apimodel.Module
+	OfAccount                           = apimodel.OfAccount
 	PlanName                            = apimodel.PlanName
+	RoleName                            = apimodel.RoleName
 	SessionProtocol                     = apimodel.SessionProtocol
 	SessionTopic                        = apimodel.SessionTopic
+	TokenID                             = apimodel.TokenID
 	TopicName                           = apimodel.TopicName
 	Settled                             = apimodel.Settled
 	TopicNow                            = apimodel.TopicNow
@@ -127,6 +152,7 @@ type (
 	CloseSessionParams                  = apimodel.CloseSessionParams
 	GetStatsParams                      = apimodel.GetStatsParams
 	GetStatsParamsRange                 = apimodel.GetStatsParamsRange
+	ListTokensParams                    = apimodel.ListTokensParams
 	ListTopicsParams                    = apimodel.ListTopicsParams
 	DeleteTopicParams                   = apimodel.DeleteTopicParams
 	UpdateTopicParams                   = apimodel.UpdateTopicParams
@@ -144,12 +170,20 @@ type (
 	EmptyTopicParams                    = apimodel.EmptyTopicParams
 	PauseTopicParams                    = apimodel.PauseTopicParams
 	ResumeTopicParams                   = apimodel.ResumeTopicParams
+	CheckAccessJSONRequestBody          = apimodel.CheckAccessJSONRequestBody
+	CreateAccountJSONRequestBody        = apimodel.CreateAccountJSONRequestBody
+	UpdateAccountJSONRequestBody        = apimodel.UpdateAccountJSONRequestBody
+	SetPasswordJSONRequestBody          = apimodel.SetPasswordJSONRequestBody
 	ImportDefinitionsJSONRequestBody    = apimodel.ImportDefinitionsJSONRequestBody
 	RevertJSONRequestBody               = apimodel.RevertJSONRequestBody
+	LoginJSONRequestBody                = apimodel.LoginJSONRequestBody
 	TransactJSONRequestBody             = apimodel.TransactJSONRequestBody
 	ApplyPlanJSONRequestBody            = apimodel.ApplyPlanJSONRequestBody
+	PutRoleJSONRequestBody              = apimodel.PutRoleJSONRequestBody
 	CallServiceJSONRequestBody          = apimodel.CallServiceJSONRequestBody
 	CallMethodJSONRequestBody           = apimodel.CallMethodJSONRequestBody
+	SetupJSONRequestBody                = apimodel.SetupJSONRequestBody
+	CreateTokenJSONRequestBody          = apimodel.CreateTokenJSONRequestBody
 	CreateTopicJSONRequestBody          = apimodel.CreateTopicJSONRequestBody
 	UpdateTopicJSONRequestBody          = apimodel.UpdateTopicJSONRequestBody
 	TestFilterJSONRequestBody           = apimodel.TestFilterJSONRequestBody
@@ -164,6 +198,8 @@ type (
 )
 
 const (
+	Person                                    = apimodel.Person
+	Program                                   = apimodel.Program
 	ChangeActionCreate                        = apimodel.ChangeActionCreate
 	ChangeActionDelete                        = apimodel.ChangeActionDelete
 	ChangeActionUpdate                        = apimodel.ChangeActionUpdate
@@ -229,6 +265,8 @@ const (
 	Memory                                    = apimodel.Memory
 	Proxy                                     = apimodel.Proxy
 	Rpc                                       = apimodel.Rpc
+	Off                                       = apimodel.Off
+	On                                        = apimodel.On
 	GetStatsParamsRangeN15m                   = apimodel.GetStatsParamsRangeN15m
 	GetStatsParamsRangeN24h                   = apimodel.GetStatsParamsRangeN24h
 	GetHistogramParamsAxisOffset              = apimodel.GetHistogramParamsAxisOffset

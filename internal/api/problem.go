@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/closest"
 	"github.com/rushmore/zbus-go/internal/wire"
@@ -97,6 +98,9 @@ func ProblemOf(err error) Problem {
 	if call != nil {
 		p.Error = call.raw
 	}
+	if denied := (*access.Denied)(nil); errors.As(err, &denied) {
+		p.Missing = &denied.Missing
+	}
 	var d *detailed
 	if errors.As(err, &d) {
 		p.Stored, p.Plan = d.stored, d.plan
@@ -117,6 +121,12 @@ func (h *handler) problem(w http.ResponseWriter, req *http.Request, err error) {
 	var method *wrongMethod
 	if errors.As(err, &method) {
 		w.Header().Set("Allow", strings.Join(withHead(method.allowed, req.URL.Path), ", "))
+	}
+	if refused := (*access.Refused)(nil); errors.As(err, &refused) && refused.Wait > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(refused.Wait.Seconds())))
+	}
+	if p.Status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
 	}
 	WriteProblem(w, p)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 )
 
@@ -15,7 +16,7 @@ const maxGroups = 1_000
 
 // Publish stores messages.
 func (h *handler) Publish(ctx context.Context, r PublishRequestObject) (PublishResponseObject, error) {
-	t, err := h.broker.Topic(r.Topic)
+	t, err := h.view(ctx).Topic(r.Topic)
 	if err != nil {
 		return nil, err
 	}
@@ -97,12 +98,11 @@ func publishedAnswer(stored []broker.Stored, total int, known bool) PublishRespo
 
 // Transact publishes, settles and moves in one commit.
 func (h *handler) Transact(ctx context.Context, r TransactRequestObject) (TransactResponseObject, error) {
-	tx, acked, err := h.transaction(r.Body)
+	tx, acked, err := h.transaction(ctx, r.Body)
 	if err != nil {
 		return nil, err
 	}
-	tx.Actor = actor(ctx)
-	stored, entries, err := h.broker.Transact(ctx, tx)
+	stored, entries, err := h.view(ctx).Transact(ctx, tx)
 	if err != nil {
 		return nil, err
 	}
@@ -117,13 +117,13 @@ func (h *handler) Transact(ctx context.Context, r TransactRequestObject) (Transa
 }
 
 // transaction is what a request asks for, and how many deliveries it settles.
-func (h *handler) transaction(r *Transaction) (tx broker.Transaction, acked int, err error) {
+func (h *handler) transaction(ctx context.Context, r *Transaction) (tx broker.Transaction, acked int, err error) {
 	messages, acks, moves := or(r.Messages, nil), or(r.Acks, nil), or(r.Relocations, nil)
 	if len(messages) > MaxBatch || len(acks) > maxGroups || len(moves) > maxGroups {
 		return tx, 0, invalid("at most %d messages, %d acks and %d relocations go into one commit", MaxBatch, maxGroups, maxGroups)
 	}
 	for i, m := range messages {
-		t, err := h.broker.Topic(m.Topic)
+		t, err := h.view(ctx).For(access.Publish).Topic(m.Topic)
 		if err != nil {
 			return tx, 0, err
 		}
@@ -136,7 +136,7 @@ func (h *handler) transaction(r *Transaction) (tx broker.Transaction, acked int,
 		tx.Messages = append(tx.Messages, in)
 	}
 	for _, a := range acks {
-		g, err := h.broker.Group(a.Topic, a.Group)
+		g, err := h.view(ctx).For(access.Consume).Group(a.Topic, a.Group)
 		if err != nil {
 			return tx, 0, err
 		}
@@ -148,7 +148,7 @@ func (h *handler) transaction(r *Transaction) (tx broker.Transaction, acked int,
 		tx.Acks = append(tx.Acks, broker.Acks{Group: g, Handles: handles})
 	}
 	for _, m := range moves {
-		move, err := h.moveOf(m)
+		move, err := h.moveOf(ctx, m)
 		if err != nil {
 			return tx, 0, err
 		}
@@ -157,8 +157,8 @@ func (h *handler) transaction(r *Transaction) (tx broker.Transaction, acked int,
 	return tx, acked, nil
 }
 
-func (h *handler) moveOf(m TransactionMove) (move broker.GroupMove, err error) {
-	if move.Group, err = h.broker.Group(m.Topic, m.Group); err != nil {
+func (h *handler) moveOf(ctx context.Context, m TransactionMove) (move broker.GroupMove, err error) {
+	if move.Group, err = h.view(ctx).For(access.Move).Group(m.Topic, m.Group); err != nil {
 		return move, err
 	}
 	if move.Place, err = PlaceOf("to", m.To); err != nil {

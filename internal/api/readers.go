@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 )
 
@@ -43,6 +44,21 @@ func (r *Readers) Disconnect(id, reason string) bool {
 	}
 	p.cut <- cmp.Or(strings.Join(strings.Fields(reason), " "), "disconnected by an administrator")
 	return true
+}
+
+// Recheck ends those that may no longer consume what they do.
+func (r *Readers) Recheck(b *broker.Broker) {
+	r.mu.Lock()
+	var lost []string
+	for id, p := range r.all {
+		if b.As(p.by, access.Consume).MayConsume(p.sub.Group()) != nil {
+			lost = append(lost, id)
+		}
+	}
+	r.mu.Unlock()
+	for _, id := range lost {
+		r.Disconnect(id, "its account may not consume this, or no longer")
+	}
 }
 
 func (r *Readers) add(p *inbox) {

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -28,7 +29,7 @@ func (h *handler) planOf(ctx context.Context, p *broker.Plan) Plan {
 
 // PlanRelocation says what a relocation would do.
 func (h *handler) PlanRelocation(ctx context.Context, r PlanRelocationRequestObject) (PlanRelocationResponseObject, error) {
-	g, err := h.broker.Group(r.Topic, r.Group)
+	g, err := h.view(ctx).Group(r.Topic, r.Group)
 	if err != nil {
 		return nil, err
 	}
@@ -45,6 +46,9 @@ func (h *handler) PlanRelocation(ctx context.Context, r PlanRelocationRequestObj
 			return nil, err
 		}
 	}
+	if !h.view(ctx).Allows(access.Browse, r.Topic, "") {
+		opts.Examples = 0 // they are messages
+	}
 	p, err := g.Plan(ctx, place, opts)
 	if err != nil {
 		return nil, err
@@ -54,7 +58,7 @@ func (h *handler) PlanRelocation(ctx context.Context, r PlanRelocationRequestObj
 
 // GetPlan shows a plan again.
 func (h *handler) GetPlan(ctx context.Context, r GetPlanRequestObject) (GetPlanResponseObject, error) {
-	p, err := h.broker.FindPlan(r.Plan)
+	p, err := h.view(ctx).FindPlan(r.Plan)
 	if err != nil {
 		return nil, err
 	}
@@ -67,11 +71,11 @@ func (h *handler) ApplyPlan(ctx context.Context, r ApplyPlanRequestObject) (Appl
 	if err != nil {
 		return nil, err
 	}
-	p, err := h.broker.PlanToApply(r.Plan)
+	p, err := h.view(ctx).PlanToApply(r.Plan)
 	if err != nil {
 		return nil, err
 	}
-	move, fresh, err := h.broker.Apply(ctx, p, actor(ctx), reason)
+	move, fresh, err := h.view(ctx).Apply(ctx, p, reason)
 	if fresh != nil {
 		again := h.planOf(ctx, fresh)
 		return nil, &detailed{error: err, plan: &again}
@@ -94,7 +98,7 @@ func because(body *Because) (string, error) {
 // EntryOf describes a journal entry.
 func EntryOf(e storage.JournalEntry, retained bool) JournalEntry {
 	d := JournalEntry{
-		Id: strconv.FormatInt(e.ID, 10), Time: at(e.Time), Kind: JournalKind(e.Kind), Actor: e.Actor, Reason: e.Reason,
+		Id: strconv.FormatInt(e.ID, 10), Time: at(e.Time), Kind: JournalKind(e.Kind), Actor: e.Actor.Name, Address: optional(e.Actor.Address), Token: optional(e.Actor.Token), Reason: e.Reason,
 		From: count(e.From.Cursor), To: count(e.To), Retained: &retained,
 	}
 	if e.FilterFrom != e.FilterTo {
@@ -110,7 +114,7 @@ func retained(g *broker.Group, e storage.JournalEntry) bool {
 
 // ListJournal lists what happened to a group.
 func (h *handler) ListJournal(ctx context.Context, r ListJournalRequestObject) (ListJournalResponseObject, error) {
-	g, err := h.broker.Group(r.Topic, r.Group)
+	g, err := h.view(ctx).Group(r.Topic, r.Group)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +137,7 @@ func (h *handler) ListJournal(ctx context.Context, r ListJournalRequestObject) (
 			return nil, err
 		}
 		for _, e := range entries {
-			if kind != "" && e.Kind != string(kind) || !strings.HasPrefix(e.Actor, actor) {
+			if kind != "" && e.Kind != string(kind) || !strings.HasPrefix(e.Actor.Name, actor) {
 				continue
 			}
 			if len(answer.Entries) == limit {
@@ -172,7 +176,7 @@ func (h *handler) Revert(ctx context.Context, r RevertRequestObject) (RevertResp
 	if err != nil {
 		return nil, err
 	}
-	g, entry, err := h.broker.Revert(context.WithoutCancel(ctx), id, actor(ctx), reason)
+	g, entry, err := h.view(ctx).Revert(context.WithoutCancel(ctx), id, reason)
 	if err != nil {
 		return nil, err
 	}

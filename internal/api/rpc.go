@@ -24,7 +24,7 @@ func (a *answered) timing() string {
 // call makes a call with a body of JSON and waits for its answer. name is for the
 // figures; the provider reads the body alone.
 func (h *handler) call(ctx context.Context, topic, name string, body []byte, timeout *int64) (*answered, error) {
-	t, err := h.broker.Topic(topic)
+	t, err := h.view(ctx).Topic(topic)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +36,7 @@ func (h *handler) call(ctx context.Context, topic, name string, body []byte, tim
 		asked = time.Duration(*timeout) * time.Millisecond
 	}
 	a, err := h.Caller.Call(ctx, caller.Request{
-		Topic: t, Name: name, ContentType: "application/json", Body: body, Timeout: asked, Actor: actor(ctx),
+		Topic: t, Name: name, ContentType: "application/json", Body: body, Timeout: asked,
 	})
 	if err != nil {
 		return nil, err

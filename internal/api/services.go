@@ -12,9 +12,9 @@ import (
 )
 
 // ListServices lists the services.
-func (h *handler) ListServices(_ context.Context, r ListServicesRequestObject) (ListServicesResponseObject, error) {
-	h.Calls.Forget(func(topic string) bool { _, err := h.broker.Topic(topic); return err == nil })
-	all := slices.DeleteFunc(h.broker.Topics(), func(t *broker.Topic) bool {
+func (h *handler) ListServices(ctx context.Context, r ListServicesRequestObject) (ListServicesResponseObject, error) {
+	h.Calls.Forget(func(topic string) bool { _, err := h.broker.System().Topic(topic); return err == nil })
+	all := slices.DeleteFunc(h.view(ctx).Topics(), func(t *broker.Topic) bool {
 		return !t.Calls() || !contains(t.Name(), r.Params.Name)
 	})
 	some, next, err := page(all, func(t *broker.Topic) string { return t.Name() }, r.Params.After, r.Params.Limit)
@@ -33,8 +33,8 @@ func (h *handler) ListServices(_ context.Context, r ListServicesRequestObject) (
 }
 
 // GetService describes one service.
-func (h *handler) GetService(_ context.Context, r GetServiceRequestObject) (GetServiceResponseObject, error) {
-	t, err := h.broker.Topic(r.Topic)
+func (h *handler) GetService(ctx context.Context, r GetServiceRequestObject) (GetServiceResponseObject, error) {
+	t, err := h.view(ctx).Topic(r.Topic)
 	if err != nil {
 		return nil, err
 	}

@@ -134,7 +134,7 @@ func (h *handler) ListTopics(ctx context.Context, r ListTopicsRequestObject) (Li
 			return nil, err
 		}
 	}
-	all := slices.DeleteFunc(h.broker.Topics(), func(t *broker.Topic) bool {
+	all := slices.DeleteFunc(h.view(ctx).Topics(), func(t *broker.Topic) bool {
 		return !contains(t.Name(), r.Params.Name) || r.Params.Kind != nil && KindOf(t) != *r.Params.Kind
 	})
 	some, next, err := page(all, (*broker.Topic).Name, r.Params.After, r.Params.Limit)
@@ -164,8 +164,8 @@ func (h *handler) CreateTopic(ctx context.Context, r CreateTopicRequestObject) (
 	if err != nil {
 		return nil, err
 	}
-	t, _, err := h.broker.DeclareTopic(context.WithoutCancel(ctx), broker.TopicSpec{
-		Name: r.Body.Name, Kind: kind, Retention: retention, New: true, Actor: actor(ctx),
+	t, _, err := h.view(ctx).DeclareTopic(context.WithoutCancel(ctx), broker.TopicSpec{
+		Name: r.Body.Name, Kind: kind, Retention: retention, New: true,
 	})
 	if err != nil {
 		return nil, err
@@ -177,7 +177,7 @@ func (h *handler) CreateTopic(ctx context.Context, r CreateTopicRequestObject) (
 }
 
 func (h *handler) GetTopic(ctx context.Context, r GetTopicRequestObject) (GetTopicResponseObject, error) {
-	t, err := h.broker.Topic(r.Topic)
+	t, err := h.view(ctx).Topic(r.Topic)
 	if err != nil {
 		return nil, err
 	}
@@ -187,7 +187,7 @@ func (h *handler) GetTopic(ctx context.Context, r GetTopicRequestObject) (GetTop
 }
 
 func (h *handler) UpdateTopic(ctx context.Context, r UpdateTopicRequestObject) (UpdateTopicResponseObject, error) {
-	t, err := h.broker.Topic(r.Topic)
+	t, err := h.view(ctx).Topic(r.Topic)
 	if err != nil {
 		return nil, err
 	}
@@ -200,8 +200,8 @@ func (h *handler) UpdateTopic(ctx context.Context, r UpdateTopicRequestObject) (
 }
 
 // topicFor finds a topic that is to be changed, and the version that it must have then.
-func (h *handler) topicFor(name string, match *IfMatch) (t *broker.Topic, version string, err error) {
-	if t, err = h.broker.Topic(name); err != nil {
+func (h *handler) topicFor(ctx context.Context, name string, match *IfMatch) (t *broker.Topic, version string, err error) {
+	if t, err = h.view(ctx).Topic(name); err != nil {
 		return nil, "", err
 	}
 	version, err = ifMatch(match, t.Version())
@@ -210,12 +210,12 @@ func (h *handler) topicFor(name string, match *IfMatch) (t *broker.Topic, versio
 
 // alterTopic changes a topic that exists.
 func (h *handler) alterTopic(ctx context.Context, spec broker.TopicSpec, match *IfMatch) (now TopicNowJSONResponse, err error) {
-	_, version, err := h.topicFor(spec.Name, match)
+	_, version, err := h.topicFor(ctx, spec.Name, match)
 	if err != nil {
 		return now, err
 	}
-	spec.Version, spec.Actor = version, actor(ctx)
-	t, _, err := h.broker.DeclareTopic(context.WithoutCancel(ctx), spec)
+	spec.Version = version
+	t, _, err := h.view(ctx).DeclareTopic(context.WithoutCancel(ctx), spec)
 	if err != nil {
 		return now, err
 	}
@@ -229,20 +229,20 @@ func (h *handler) topicNow(ctx context.Context, t *broker.Topic) (TopicNowJSONRe
 }
 
 func (h *handler) DeleteTopic(ctx context.Context, r DeleteTopicRequestObject) (DeleteTopicResponseObject, error) {
-	_, version, err := h.topicFor(r.Topic, r.Params.IfMatch)
+	_, version, err := h.topicFor(ctx, r.Topic, r.Params.IfMatch)
 	if err != nil {
 		return nil, err
 	}
-	err = h.broker.RemoveTopic(context.WithoutCancel(ctx), r.Topic, version, actor(ctx))
+	err = h.view(ctx).RemoveTopic(context.WithoutCancel(ctx), r.Topic, version)
 	return DeleteTopic204Response{}, err
 }
 
 func (h *handler) EmptyTopic(ctx context.Context, r EmptyTopicRequestObject) (EmptyTopicResponseObject, error) {
-	t, version, err := h.topicFor(r.Topic, r.Params.IfMatch)
+	t, version, err := h.topicFor(ctx, r.Topic, r.Params.IfMatch)
 	if err != nil {
 		return nil, err
 	}
-	if err := h.broker.EmptyTopic(context.WithoutCancel(ctx), r.Topic, version, actor(ctx)); err != nil {
+	if err := h.view(ctx).EmptyTopic(context.WithoutCancel(ctx), r.Topic, version); err != nil {
 		return nil, err
 	}
 	now, err := h.topicNow(ctx, t)
@@ -257,7 +257,7 @@ func (h *handler) PauseTopic(ctx context.Context, r PauseTopicRequestObject) (Pa
 
 // AcceptTopic has a damaged topic be served as it is.
 func (h *handler) AcceptTopic(ctx context.Context, r AcceptTopicRequestObject) (AcceptTopicResponseObject, error) {
-	t, err := h.broker.Accept(context.WithoutCancel(ctx), r.Topic, actor(ctx))
+	t, err := h.view(ctx).Accept(context.WithoutCancel(ctx), r.Topic)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,24 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for AccountKind.
+const (
+	Person  AccountKind = "person"
+	Program AccountKind = "program"
+)
+
+// Valid indicates whether the value is a known member of the AccountKind enum.
+func (e AccountKind) Valid() bool {
+	switch e {
+	case Person:
+		return true
+	case Program:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ChangeAction.
 const (
 	ChangeActionCreate ChangeAction = "create"
@@ -385,6 +403,24 @@ func (e TopicKind) Valid() bool {
 	}
 }
 
+// Defines values for WhoamiAccess.
+const (
+	Off WhoamiAccess = "off"
+	On  WhoamiAccess = "on"
+)
+
+// Valid indicates whether the value is a known member of the WhoamiAccess enum.
+func (e WhoamiAccess) Valid() bool {
+	switch e {
+	case Off:
+		return true
+	case On:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for GetStatsParamsRange.
 const (
 	GetStatsParamsRangeN15m GetStatsParamsRange = "15m"
@@ -457,6 +493,97 @@ func (e BrowseMessagesParamsDir) Valid() bool {
 	}
 }
 
+// AccessAnswer defines model for AccessAnswer.
+type AccessAnswer struct {
+	Allowed bool `json:"allowed"`
+
+	// By The grant that allows it, and the role that has it.
+	By *string `json:"by,omitempty"`
+
+	// Missing The grant that would allow it.
+	Missing *string `json:"missing,omitempty"`
+}
+
+// AccessQuestion defines model for AccessQuestion.
+type AccessQuestion struct {
+	// Account Left out: the caller's.
+	Account *string `json:"account,omitempty"`
+	Group   *string `json:"group,omitempty"`
+	Topic   *string `json:"topic,omitempty"`
+	Verb    string  `json:"verb"`
+}
+
+// Account defines model for Account.
+type Account struct {
+	Created  time.Time `json:"created"`
+	Disabled bool      `json:"disabled"`
+
+	// Grants What one may do: `verb:topic`, or `verb:topic/group` for consume, manage and move.
+	// Topic and group are patterns as filters have them (`+`, `*`, `#`, `!`, `;`), without
+	// regard to case; `{account}` is the account's own name. Verbs: publish, consume,
+	// browse, manage, move, call, serve; and, without a topic: observe, sessions, access,
+	// admin, join. Several verbs are separated by commas.
+	Grants Grants      `json:"grants"`
+	Kind   AccountKind `json:"kind"`
+
+	// Limits What all connections of an account may do together; 0 or left out is no limit.
+	Limits *AccountLimits `json:"limits,omitempty"`
+	Name   string         `json:"name"`
+	Note   *string        `json:"note,omitempty"`
+
+	// Password Whether it has one.
+	Password bool     `json:"password"`
+	Roles    []string `json:"roles"`
+
+	// Tokens How many it has.
+	Tokens  int       `json:"tokens"`
+	Updated time.Time `json:"updated"`
+}
+
+// AccountChange defines model for AccountChange.
+type AccountChange struct {
+	Disabled *bool `json:"disabled,omitempty"`
+
+	// Grants What one may do: `verb:topic`, or `verb:topic/group` for consume, manage and move.
+	// Topic and group are patterns as filters have them (`+`, `*`, `#`, `!`, `;`), without
+	// regard to case; `{account}` is the account's own name. Verbs: publish, consume,
+	// browse, manage, move, call, serve; and, without a topic: observe, sessions, access,
+	// admin, join. Several verbs are separated by commas.
+	Grants *Grants `json:"grants,omitempty"`
+
+	// Limits What all connections of an account may do together; 0 or left out is no limit.
+	Limits *AccountLimits `json:"limits,omitempty"`
+	Note   *string        `json:"note,omitempty"`
+	Roles  *[]string      `json:"roles,omitempty"`
+}
+
+// AccountKind defines model for AccountKind.
+type AccountKind string
+
+// AccountLimits What all connections of an account may do together; 0 or left out is no limit.
+type AccountLimits struct {
+	// Bytes A second, published and delivered each.
+	Bytes *int64 `json:"bytes,omitempty"`
+
+	// Calls In flight.
+	Calls       *int64 `json:"calls,omitempty"`
+	Connections *int64 `json:"connections,omitempty"`
+
+	// Messages A second, published and delivered each.
+	Messages *int64 `json:"messages,omitempty"`
+
+	// Stored Bytes of the topics that it created.
+	Stored *int64 `json:"stored,omitempty"`
+
+	// Topics That it created.
+	Topics *int64 `json:"topics,omitempty"`
+}
+
+// AccountList defines model for AccountList.
+type AccountList struct {
+	Accounts []Account `json:"accounts"`
+}
+
 // Attention defines model for Attention.
 type Attention struct {
 	// Critical How many matters have this level.
@@ -472,13 +599,21 @@ type Attention struct {
 type AuditEntry struct {
 	// Action Examples: topic.create
 	Action string `json:"action"`
-	Actor  string `json:"actor"`
-	Detail string `json:"detail"`
-	Id     string `json:"id"`
+
+	// Actor The account, or the address where access was off.
+	Actor string `json:"actor"`
+
+	// Address The address it was done from; left out for what the server did itself.
+	Address *string `json:"address,omitempty"`
+	Detail  string  `json:"detail"`
+	Id      string  `json:"id"`
 
 	// Target Examples: orders/billing
 	Target string    `json:"target"`
 	Time   time.Time `json:"time"`
+
+	// Token The id of the token used.
+	Token *string `json:"token,omitempty"`
 }
 
 // Backup The last completed one; for a schedule also from before the broker started.
@@ -913,6 +1048,13 @@ type FilterTest struct {
 	Last    *int    `json:"last,omitempty"`
 }
 
+// Grants What one may do: `verb:topic`, or `verb:topic/group` for consume, manage and move.
+// Topic and group are patterns as filters have them (`+`, `*`, `#`, `!`, `;`), without
+// regard to case; `{account}` is the account's own name. Verbs: publish, consume,
+// browse, manage, move, call, serve; and, without a topic: observe, sessions, access,
+// admin, join. Several verbs are separated by commas.
+type Grants = []string
+
 // Group defines model for Group.
 type Group struct {
 	AckTimeout int64 `json:"ackTimeout"`
@@ -1048,7 +1190,11 @@ type ImportReport struct {
 
 // JournalEntry defines model for JournalEntry.
 type JournalEntry struct {
+	// Actor The account, or the address where access was off.
 	Actor string `json:"actor"`
+
+	// Address The address it was done from; left out for what the server did itself.
+	Address *string `json:"address,omitempty"`
 
 	// FilterFrom Only when the filter changed.
 	FilterFrom *string `json:"filterFrom,omitempty"`
@@ -1072,6 +1218,9 @@ type JournalEntry struct {
 	//
 	// Examples: 1204551
 	To Count `json:"to"`
+
+	// Token The id of the token used.
+	Token *string `json:"token,omitempty"`
 }
 
 // JournalKind `revert` undoes a move or a filter change.
@@ -1101,6 +1250,12 @@ type LatencyBucket struct {
 	//
 	// Examples: 1204551
 	Count Count `json:"count"`
+}
+
+// Login defines model for Login.
+type Login struct {
+	Account  string `json:"account"`
+	Password string `json:"password"`
 }
 
 // Matter defines model for Matter.
@@ -1182,6 +1337,28 @@ type Moved struct {
 	Group Group        `json:"group"`
 }
 
+// NewAccount defines model for NewAccount.
+type NewAccount struct {
+	// Grants What one may do: `verb:topic`, or `verb:topic/group` for consume, manage and move.
+	// Topic and group are patterns as filters have them (`+`, `*`, `#`, `!`, `;`), without
+	// regard to case; `{account}` is the account's own name. Verbs: publish, consume,
+	// browse, manage, move, call, serve; and, without a topic: observe, sessions, access,
+	// admin, join. Several verbs are separated by commas.
+	Grants *Grants      `json:"grants,omitempty"`
+	Kind   *AccountKind `json:"kind,omitempty"`
+
+	// Limits What all connections of an account may do together; 0 or left out is no limit.
+	Limits *AccountLimits `json:"limits,omitempty"`
+
+	// Name 1 to 64 letters, digits and . _ - @
+	Name string  `json:"name"`
+	Note *string `json:"note,omitempty"`
+
+	// Password 8 to 512 bytes. None: it can't log in with one.
+	Password *string   `json:"password,omitempty"`
+	Roles    *[]string `json:"roles,omitempty"`
+}
+
 // NewGroup defines model for NewGroup.
 type NewGroup struct {
 	// AckTimeout Defaults to 10000.
@@ -1229,6 +1406,34 @@ type NewMessages struct {
 
 // NewMessages1 defines model for NewMessages.1.
 type NewMessages1 = []NewMessage
+
+// NewPassword defines model for NewPassword.
+type NewPassword struct {
+	// Old The present one, for one's own account.
+	Old      *string `json:"old,omitempty"`
+	Password string  `json:"password"`
+}
+
+// NewToken defines model for NewToken.
+type NewToken struct {
+	Account string    `json:"account"`
+	Created time.Time `json:"created"`
+
+	// Expires Left out: never.
+	Expires *time.Time `json:"expires,omitempty"`
+
+	// Grants What one may do: `verb:topic`, or `verb:topic/group` for consume, manage and move.
+	// Topic and group are patterns as filters have them (`+`, `*`, `#`, `!`, `;`), without
+	// regard to case; `{account}` is the account's own name. Verbs: publish, consume,
+	// browse, manage, move, call, serve; and, without a topic: observe, sessions, access,
+	// admin, join. Several verbs are separated by commas.
+	Grants Grants  `json:"grants"`
+	Id     string  `json:"id"`
+	Note   *string `json:"note,omitempty"`
+
+	// Token The secret: zb_<id>_…
+	Token string `json:"token"`
+}
 
 // NewTopic defines model for NewTopic.
 type NewTopic struct {
@@ -1416,6 +1621,11 @@ type Problem struct {
 	// Failed For handles: those that could not be settled.
 	Failed *[]HandleFailure `json:"failed,omitempty"`
 
+	// Missing For `unauthorized` and `forbidden`: the grant that would allow it.
+	//
+	// Examples: publish:orders
+	Missing *string `json:"missing,omitempty"`
+
 	// Plan When a plan conflicts: a new one.
 	Plan   *Plan `json:"plan,omitempty"`
 	Status int   `json:"status"`
@@ -1505,6 +1715,43 @@ type Retention struct {
 	//
 	// Examples: 1204551
 	MaxCount *Count `json:"maxCount,omitempty"`
+}
+
+// Role defines model for Role.
+type Role struct {
+	// BuiltIn It can be neither changed nor removed.
+	BuiltIn bool `json:"builtIn"`
+
+	// Grants What one may do: `verb:topic`, or `verb:topic/group` for consume, manage and move.
+	// Topic and group are patterns as filters have them (`+`, `*`, `#`, `!`, `;`), without
+	// regard to case; `{account}` is the account's own name. Verbs: publish, consume,
+	// browse, manage, move, call, serve; and, without a topic: observe, sessions, access,
+	// admin, join. Several verbs are separated by commas.
+	Grants Grants `json:"grants"`
+
+	// Limits What all connections of an account may do together; 0 or left out is no limit.
+	Limits *AccountLimits `json:"limits,omitempty"`
+	Name   string         `json:"name"`
+	Note   *string        `json:"note,omitempty"`
+}
+
+// RoleBody defines model for RoleBody.
+type RoleBody struct {
+	// Grants What one may do: `verb:topic`, or `verb:topic/group` for consume, manage and move.
+	// Topic and group are patterns as filters have them (`+`, `*`, `#`, `!`, `;`), without
+	// regard to case; `{account}` is the account's own name. Verbs: publish, consume,
+	// browse, manage, move, call, serve; and, without a topic: observe, sessions, access,
+	// admin, join. Several verbs are separated by commas.
+	Grants Grants `json:"grants"`
+
+	// Limits What all connections of an account may do together; 0 or left out is no limit.
+	Limits *AccountLimits `json:"limits,omitempty"`
+	Note   *string        `json:"note,omitempty"`
+}
+
+// RoleList defines model for RoleList.
+type RoleList struct {
+	Roles []Role `json:"roles"`
 }
 
 // Scrub The progress of the scrub, which reads all stored data to find damage.
@@ -1711,6 +1958,15 @@ type Session struct {
 // SettleMode `auto`: a message is settled once it is written to the consumer. `explicit`: once the consumer acks it.
 type SettleMode string
 
+// Setup defines model for Setup.
+type Setup struct {
+	Account  string `json:"account"`
+	Password string `json:"password"`
+
+	// Secret What follows # in the link.
+	Secret string `json:"secret"`
+}
+
 // Stats defines model for Stats.
 type Stats struct {
 	// Points Oldest first.
@@ -1781,6 +2037,48 @@ type TagCount struct {
 
 	// WasMatched Whether the current filter does.
 	WasMatched *bool `json:"wasMatched,omitempty"`
+}
+
+// Token defines model for Token.
+type Token struct {
+	Account string    `json:"account"`
+	Created time.Time `json:"created"`
+
+	// Expires Left out: never.
+	Expires *time.Time `json:"expires,omitempty"`
+
+	// Grants What one may do: `verb:topic`, or `verb:topic/group` for consume, manage and move.
+	// Topic and group are patterns as filters have them (`+`, `*`, `#`, `!`, `;`), without
+	// regard to case; `{account}` is the account's own name. Verbs: publish, consume,
+	// browse, manage, move, call, serve; and, without a topic: observe, sessions, access,
+	// admin, join. Several verbs are separated by commas.
+	Grants Grants  `json:"grants"`
+	Id     string  `json:"id"`
+	Note   *string `json:"note,omitempty"`
+
+	// Used When it was used last, to within minutes; left out: not yet.
+	Used *time.Time `json:"used,omitempty"`
+}
+
+// TokenList defines model for TokenList.
+type TokenList struct {
+	Tokens []Token `json:"tokens"`
+}
+
+// TokenSpec defines model for TokenSpec.
+type TokenSpec struct {
+	Account string `json:"account"`
+
+	// Expires Left out: never.
+	Expires *time.Time `json:"expires,omitempty"`
+
+	// Grants What one may do: `verb:topic`, or `verb:topic/group` for consume, manage and move.
+	// Topic and group are patterns as filters have them (`+`, `*`, `#`, `!`, `;`), without
+	// regard to case; `{account}` is the account's own name. Verbs: publish, consume,
+	// browse, manage, move, call, serve; and, without a topic: observe, sessions, access,
+	// admin, join. Several verbs are separated by commas.
+	Grants *Grants `json:"grants,omitempty"`
+	Note   *string `json:"note,omitempty"`
 }
 
 // Topic defines model for Topic.
@@ -1915,6 +2213,39 @@ type TransactionResult struct {
 	Relocations []JournalEntry  `json:"relocations"`
 }
 
+// Whoami defines model for Whoami.
+type Whoami struct {
+	// Access Off: everybody may do everything.
+	Access WhoamiAccess `json:"access"`
+
+	// Account Left out: it was not said.
+	Account *string `json:"account,omitempty"`
+	Address string  `json:"address"`
+
+	// Grants What one may do: `verb:topic`, or `verb:topic/group` for consume, manage and move.
+	// Topic and group are patterns as filters have them (`+`, `*`, `#`, `!`, `;`), without
+	// regard to case; `{account}` is the account's own name. Verbs: publish, consume,
+	// browse, manage, move, call, serve; and, without a topic: observe, sessions, access,
+	// admin, join. Several verbs are separated by commas.
+	Grants Grants `json:"grants"`
+
+	// Limits What all connections of an account may do together; 0 or left out is no limit.
+	Limits *AccountLimits `json:"limits,omitempty"`
+	Roles  []string       `json:"roles"`
+
+	// Setup Access is on, and nobody can administrate it yet.
+	Setup *bool `json:"setup,omitempty"`
+
+	// Token The id of the token used.
+	Token *string `json:"token,omitempty"`
+}
+
+// WhoamiAccess Off: everybody may do everything.
+type WhoamiAccess string
+
+// AccountName defines model for AccountName.
+type AccountName = string
+
 // After defines model for After.
 type After = string
 
@@ -1939,14 +2270,23 @@ type MethodName = string
 // Module defines model for Module.
 type Module = string
 
+// OfAccount defines model for OfAccount.
+type OfAccount = string
+
 // PlanName defines model for PlanName.
 type PlanName = string
+
+// RoleName defines model for RoleName.
+type RoleName = string
 
 // SessionProtocol `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API, an event stream, or a pull that is waiting.
 type SessionProtocol = Protocol
 
 // SessionTopic defines model for SessionTopic.
 type SessionTopic = string
+
+// TokenID defines model for TokenID.
+type TokenID = string
 
 // TopicName defines model for TopicName.
 type TopicName = string
@@ -2037,6 +2377,12 @@ type GetStatsParams struct {
 
 // GetStatsParamsRange defines parameters for GetStats.
 type GetStatsParamsRange string
+
+// ListTokensParams defines parameters for ListTokens.
+type ListTokensParams struct {
+	// Account Those of this account alone.
+	Account *OfAccount `form:"account,omitempty" json:"account,omitempty"`
+}
 
 // ListTopicsParams defines parameters for ListTopics.
 type ListTopicsParams struct {
@@ -2184,11 +2530,26 @@ type ResumeTopicParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
+// CheckAccessJSONRequestBody defines body for CheckAccess for application/json ContentType.
+type CheckAccessJSONRequestBody = AccessQuestion
+
+// CreateAccountJSONRequestBody defines body for CreateAccount for application/json ContentType.
+type CreateAccountJSONRequestBody = NewAccount
+
+// UpdateAccountJSONRequestBody defines body for UpdateAccount for application/json ContentType.
+type UpdateAccountJSONRequestBody = AccountChange
+
+// SetPasswordJSONRequestBody defines body for SetPassword for application/json ContentType.
+type SetPasswordJSONRequestBody = NewPassword
+
 // ImportDefinitionsJSONRequestBody defines body for ImportDefinitions for application/json ContentType.
 type ImportDefinitionsJSONRequestBody = Definitions
 
 // RevertJSONRequestBody defines body for Revert for application/json ContentType.
 type RevertJSONRequestBody = Because
+
+// LoginJSONRequestBody defines body for Login for application/json ContentType.
+type LoginJSONRequestBody = Login
 
 // TransactJSONRequestBody defines body for Transact for application/json ContentType.
 type TransactJSONRequestBody = Transaction
@@ -2196,11 +2557,20 @@ type TransactJSONRequestBody = Transaction
 // ApplyPlanJSONRequestBody defines body for ApplyPlan for application/json ContentType.
 type ApplyPlanJSONRequestBody = Because
 
+// PutRoleJSONRequestBody defines body for PutRole for application/json ContentType.
+type PutRoleJSONRequestBody = RoleBody
+
 // CallServiceJSONRequestBody defines body for CallService for application/json ContentType.
 type CallServiceJSONRequestBody = CallRequest
 
 // CallMethodJSONRequestBody defines body for CallMethod for application/json ContentType.
 type CallMethodJSONRequestBody = CallParams
+
+// SetupJSONRequestBody defines body for Setup for application/json ContentType.
+type SetupJSONRequestBody = Setup
+
+// CreateTokenJSONRequestBody defines body for CreateToken for application/json ContentType.
+type CreateTokenJSONRequestBody = TokenSpec
 
 // CreateTopicJSONRequestBody defines body for CreateTopic for application/json ContentType.
 type CreateTopicJSONRequestBody = NewTopic

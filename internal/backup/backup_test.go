@@ -159,7 +159,7 @@ func TestRestoreLeavesWhatIsThere(t *testing.T) {
 // scheduled runs backups until the test ends.
 func scheduled(t *testing.T, o Options) *Backups {
 	t.Helper()
-	o.Note = func(context.Context, string, string, string) error { return nil }
+	o.Note = func(context.Context, storage.Actor, string, string) error { return nil }
 	o.Log = slog.New(slog.DiscardHandler)
 	if o.Room == nil {
 		o.Room = func(string) int64 { return -1 }

@@ -25,7 +25,7 @@ type Options struct {
 	// Room is how many bytes a backup may take in a directory; negative when not known.
 	Room func(dir string) int64
 	// Note puts a backup into the audit trail: who has taken it and where it went.
-	Note       func(ctx context.Context, actor, target, detail string) error
+	Note       func(ctx context.Context, actor storage.Actor, target, detail string) error
 	Conditions *condition.Board
 	Log        *slog.Logger
 }
@@ -175,7 +175,7 @@ func (b *Backups) raise(text string) {
 
 // toFile takes a backup into the next file of the series.
 func (b *Backups) toFile(ctx context.Context) (Done, error) {
-	t, err := b.begin("schedule")
+	t, err := b.begin(storage.Actor{Name: "schedule"})
 	if err != nil {
 		return Done{}, err
 	}
@@ -199,9 +199,9 @@ type kept struct{ Image }
 func (kept) Close() error { return nil }
 
 // Take begins a backup for a client. It has to be closed.
-func (b *Backups) Take(actor string) (*Taken, error) { return b.begin(actor) }
+func (b *Backups) Take(actor storage.Actor) (*Taken, error) { return b.begin(actor) }
 
-func (b *Backups) begin(actor string) (*Taken, error) {
+func (b *Backups) begin(actor storage.Actor) (*Taken, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.state.Running {
@@ -212,14 +212,14 @@ func (b *Backups) begin(actor string) (*Taken, error) {
 		return nil, err
 	}
 	b.state.Running = true
-	return &Taken{of: b, image: im, actor: actor, began: time.Now(), done: Done{Bytes: im.Size(), Target: actor}}, nil
+	return &Taken{of: b, image: im, actor: actor, began: time.Now(), done: Done{Bytes: im.Size(), Target: actor.Name}}, nil
 }
 
 // Taken is a backup that is being taken. One goroutine uses it.
 type Taken struct {
 	of    *Backups
 	image Image
-	actor string
+	actor storage.Actor
 	began time.Time
 	done  Done
 	ended bool

@@ -19,10 +19,11 @@ type TopicSpec struct {
 	LegacyMask *int64
 	Retention  Limits
 	Paused     *bool
-	New        bool   // an existing topic is refused with Exists
-	Version    string // unless "", an existing topic must have this one, see [Topic.Version]
-	Actor      string // for the audit trail; the creator of a new topic
-	letters    bool   // a topic of dead letters, which the broker itself needs
+	New        bool          // an existing topic is refused with Exists
+	Version    string        // unless "", an existing topic must have this one, see [Topic.Version]
+	Actor      storage.Actor // for the audit trail; the creator of a new topic
+	permit     func() error  // unless nil: asked before anything changes
+	letters    bool          // a topic of dead letters, which the broker itself needs
 }
 
 // Limits say what the retention of a topic should be. What is nil stays as it is, and is
@@ -77,13 +78,16 @@ func (b *Broker) DeclareTopic(ctx context.Context, spec TopicSpec) (*Topic, bool
 	if err := CheckName("topic", spec.Name); err != nil {
 		return nil, false, err
 	}
+	if err := allowed(spec.permit); err != nil {
+		return nil, false, err
+	}
 	if !spec.letters {
 		if err := b.mayAddTopic(); err != nil {
 			return nil, false, err
 		}
 	}
 	now := b.now()
-	def := storage.Topic{Name: spec.Name, Creator: spec.Actor, Created: now, Updated: now}
+	def := storage.Topic{Name: spec.Name, Creator: spec.Actor.Name, Created: now, Updated: now}
 	def.Kind = spec.Kind
 	spec.set(&def)
 	if base := b.diesInto(spec.Name); base != nil {
@@ -132,6 +136,9 @@ func (b *Broker) alterTopic(ctx context.Context, t *Topic, spec TopicSpec) error
 	spec.set(&def)
 	if def == old {
 		return nil
+	}
+	if err := allowed(spec.permit); err != nil {
+		return err
 	}
 	if err := t.Refused(); err != nil {
 		return err
@@ -186,7 +193,7 @@ func (t *Topic) expect(version string) error {
 
 // RemoveTopic removes a topic, its groups and its messages. Consumers are told
 // that their group is gone. Unless version is "", the topic must have it.
-func (b *Broker) RemoveTopic(_ context.Context, name, version, actor string) error {
+func (b *Broker) RemoveTopic(_ context.Context, name, version string, actor storage.Actor) error {
 	b.names.Lock()
 	defer b.names.Unlock()
 	t, err := b.Topic(name)
@@ -225,7 +232,7 @@ func (b *Broker) RemoveTopic(_ context.Context, name, version, actor string) err
 
 // EmptyTopic drops all messages of a topic. Its offsets continue where they are. Unless
 // version is "", the topic must have it.
-func (b *Broker) EmptyTopic(ctx context.Context, name, version, actor string) error {
+func (b *Broker) EmptyTopic(ctx context.Context, name, version string, actor storage.Actor) error {
 	t, err := b.Topic(name)
 	if err != nil {
 		return err

@@ -27,11 +27,12 @@ type GroupSpec struct {
 	Start       Place  // of a new group; ignored for an existing one
 	New         bool   // an existing group is refused with Exists
 	Version     string // unless "", an existing group must have this one, see [Group.Version]
-	Actor       string
+	Actor       storage.Actor
 	Reason      string // for the journal, when the filter changes
 
-	kind  string                // of the journal entry when the filter changes; "filter" unless set
-	entry *storage.JournalEntry // unless nil: becomes that entry
+	permit func(exists bool) error // unless nil: asked before anything changes
+	kind   string                  // of the journal entry when the filter changes; "filter" unless set
+	entry  *storage.JournalEntry   // unless nil: becomes that entry
 }
 
 // DeclareGroup makes sure that a group exists with the given properties, and
@@ -67,8 +68,13 @@ func (b *Broker) DeclareGroup(ctx context.Context, spec GroupSpec) (*Group, bool
 	if err := CheckName("group", spec.Name); err != nil {
 		return nil, false, err
 	}
+	if spec.permit != nil {
+		if err := spec.permit(false); err != nil {
+			return nil, false, err
+		}
+	}
 	now := b.now()
-	def := storage.Group{Topic: t.id, Name: spec.Name, Creator: spec.Actor, Created: now, Updated: now, Version: 1}
+	def := storage.Group{Topic: t.id, Name: spec.Name, Creator: spec.Actor.Name, Created: now, Updated: now, Version: 1}
 	if err := spec.set(&def); err != nil {
 		return nil, false, err
 	}
@@ -166,6 +172,11 @@ func (b *Broker) alterGroup(ctx context.Context, g *Group, spec GroupSpec) error
 	if sameDefinition(&def, &old) {
 		return nil
 	}
+	if spec.permit != nil {
+		if err := spec.permit(true); err != nil {
+			return err
+		}
+	}
 	if !dies(g.t, &old) {
 		if err := b.checkDeadLetters(g.t, &def); err != nil {
 			return err
@@ -237,7 +248,7 @@ func (g *Group) expect(version string) error {
 
 // RemoveGroup removes a group. Its consumers are told that it is gone. Unless
 // version is "", the group must have it.
-func (b *Broker) RemoveGroup(_ context.Context, topic, name, version, actor string) error {
+func (b *Broker) RemoveGroup(_ context.Context, topic, name, version string, actor storage.Actor) error {
 	t, err := b.Topic(topic)
 	if err != nil {
 		return err

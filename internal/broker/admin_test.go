@@ -131,7 +131,7 @@ func TestChangeOfATopicThatWasSeenOtherwiseIsRefused(t *testing.T) {
 			if _, _, err := r.b.DeclareTopic(ctx, TopicSpec{Name: "orders", Paused: ptr(false), Version: old}); CodeOf(err) != Stale || err == nil {
 				r.Errorf("change of what was seen earlier: %v", err)
 			}
-			if err := r.b.RemoveTopic(ctx, "orders", old, "ann"); CodeOf(err) != Stale || err == nil {
+			if err := r.b.RemoveTopic(ctx, "orders", old, named("ann")); CodeOf(err) != Stale || err == nil {
 				r.Errorf("removal of what was seen earlier: %v", err)
 			}
 		}
@@ -139,7 +139,7 @@ func TestChangeOfATopicThatWasSeenOtherwiseIsRefused(t *testing.T) {
 			r.Errorf("the topic was changed: %+v", topic.Definition())
 		}
 		r.crash()
-		if err := r.b.RemoveTopic(ctx, "orders", topic.Version(), "ann"); err != nil {
+		if err := r.b.RemoveTopic(ctx, "orders", topic.Version(), named("ann")); err != nil {
 			r.Errorf("removal of what was seen before a crash: %v", err)
 		}
 	})
@@ -159,7 +159,7 @@ func TestChangeOfAGroupThatWasSeenOtherwiseIsRefused(t *testing.T) {
 			return err
 		}
 		move := func() error {
-			_, err := g.Relocate(ctx, at(2), "relocate", "ann", "")
+			_, err := g.Relocate(ctx, at(2), "relocate", named("ann"), "")
 			return err
 		}
 		for i, err := range []func() error{
@@ -192,14 +192,14 @@ func (r *rig) onlyNewest(g *Group, seen []string) {
 		if _, _, err := r.b.DeclareGroup(ctx, GroupSpec{Topic: "orders", Filter: ptr("b"), Version: old}); CodeOf(err) != Stale || err == nil {
 			r.Errorf("change of what was seen earlier: %v", err)
 		}
-		if err := r.b.RemoveGroup(ctx, "orders", "", old, "ann"); CodeOf(err) != Stale || err == nil {
+		if err := r.b.RemoveGroup(ctx, "orders", "", old, named("ann")); CodeOf(err) != Stale || err == nil {
 			r.Errorf("removal of what was seen earlier: %v", err)
 		}
 	}
 	if f := g.Info().Filter; f != "a" {
 		r.Errorf("the filter is %q", f)
 	}
-	if err := r.b.RemoveGroup(ctx, "orders", "", seen[newest], "ann"); err != nil {
+	if err := r.b.RemoveGroup(ctx, "orders", "", seen[newest], named("ann")); err != nil {
 		r.Errorf("removal of what was seen: %v", err)
 	}
 }

@@ -8,10 +8,13 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
+// itself is who does what nobody asked for.
+func itself() storage.Actor { return storage.Actor{Name: "broker"} }
+
 // maxDetail is how long the detail of an entry in the audit trail may be, in bytes.
 const maxDetail = 1000
 
-func (b *Broker) audit(actor, action, target, detail string) *storage.Audit {
+func (b *Broker) audit(actor storage.Actor, action, target, detail string) *storage.Audit {
 	if len(detail) > maxDetail {
 		detail = strings.ToValidUTF8(detail[:maxDetail], "") + "…"
 	}
@@ -20,8 +23,24 @@ func (b *Broker) audit(actor, action, target, detail string) *storage.Audit {
 
 // Note puts an action into the audit trail that is not one of the broker's own: who did
 // what to what, and more of it for people. It returns when that is stored.
-func (b *Broker) Note(ctx context.Context, actor, action, target, detail string) error {
+func (b *Broker) Note(ctx context.Context, actor storage.Actor, action, target, detail string) error {
 	return b.commit(ctx, b.audit(actor, action, target, detail))
+}
+
+// Documents are those that were stored when the broker was opened.
+func (b *Broker) Documents() []storage.Document { return b.documents }
+
+// PutDocuments stores documents together with an entry in the audit trail, unless that has
+// no action. It returns when they are stored.
+func (b *Broker) PutDocuments(ctx context.Context, entry storage.AuditEntry, documents ...storage.Document) error {
+	ops := make([]storage.Op, 0, len(documents)+1)
+	for _, d := range documents {
+		ops = append(ops, &storage.PutDocument{Document: d})
+	}
+	if entry.Action != "" {
+		ops = append(ops, b.audit(entry.Actor, entry.Action, entry.Target, entry.Detail))
+	}
+	return b.commit(ctx, &storage.Atomic{Ops: ops})
 }
 
 // changes tells which values differ, for the audit trail.

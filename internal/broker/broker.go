@@ -98,6 +98,8 @@ type Broker struct {
 	outbound atomic.Int64 // bytes handed to sinks and not yet written
 	spare    atomic.Int64 // of these, the small messages that went although it was crowded
 
+	documents []storage.Document // as they were at the start; set once
+
 	mu     sync.RWMutex      // held for map operations only
 	topics map[string]*Topic // guarded by mu; key is the lower-cased name
 
@@ -119,7 +121,7 @@ func Open(ctx context.Context, store storage.Store, writer *storage.Writer, opts
 		opts: opts, log: opts.Log, store: store, writer: writer,
 		tails:  tailBudget{limit: opts.TailBytes},
 		plans:  plans{limit: opts.PlanBytes},
-		topics: make(map[string]*Topic, len(state.Topics)),
+		topics: make(map[string]*Topic, len(state.Topics)), documents: state.Documents,
 	}
 	b.time.wall, b.time.uptime, b.time.hold = opts.Now, opts.Uptime, opts.ClockHold.Milliseconds()
 	newest := int64(0)
@@ -202,7 +204,7 @@ func (b *Broker) removeLeftovers(ctx context.Context) {
 			if !left || ctx.Err() != nil {
 				continue
 			}
-			if err := b.RemoveGroup(ctx, t.name, g.name, "", "broker"); err != nil && CodeOf(err) != NotFound {
+			if err := b.RemoveGroup(ctx, t.name, g.name, "", itself()); err != nil && CodeOf(err) != NotFound {
 				b.log.Warn("group of an earlier run not removed", "topic", t.name, "group", g.name, "err", err)
 			}
 		}

@@ -177,7 +177,7 @@ func (b *Broker) Micros() int64 { return b.time.micros() }
 
 // ConfirmClock says that the wall clock is right: deletion by age goes by it at once.
 // It reports whether that was suspended.
-func (b *Broker) ConfirmClock(ctx context.Context, actor string) (suspended bool, err error) {
+func (b *Broker) ConfirmClock(ctx context.Context, actor storage.Actor) (suspended bool, err error) {
 	c := &b.time
 	info := b.Clock()
 	if info.Suspended == 0 {

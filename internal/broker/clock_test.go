@@ -28,7 +28,7 @@ func TestAJumpOfTheClockDeletesNothing(t *testing.T) {
 			onMachine(t, func(m *machine) {
 				m.step.Add(int64(c.before))
 				m.wait(2 * time.Second)
-				if _, err := m.b.ConfirmClock(context.Background(), "ann"); err != nil {
+				if _, err := m.b.ConfirmClock(context.Background(), named("ann")); err != nil {
 					m.Fatal(err)
 				}
 				topic := m.topic("log", 0, hour)
@@ -79,17 +79,17 @@ func TestWhoConfirmsTheClockHasDeletionContinue(t *testing.T) {
 		if info := m.b.Clock(); info.Suspended == 0 || info.Jump < (47*time.Hour).Milliseconds() {
 			m.Errorf("the clock stands at %+v", info)
 		}
-		if was, err := m.b.ConfirmClock(context.Background(), "ann"); err != nil || !was {
+		if was, err := m.b.ConfirmClock(context.Background(), named("ann")); err != nil || !was {
 			m.Fatal(was, err)
 		}
 		m.doubted("")
 		m.wait(2 * time.Second)
 		m.left("log", 0)
-		if was, err := m.b.ConfirmClock(context.Background(), "bob"); err != nil || was {
+		if was, err := m.b.ConfirmClock(context.Background(), named("bob")); err != nil || was {
 			m.Errorf("confirmed again: %t, %v", was, err)
 		}
 		trail, err := m.b.Audit(context.Background(), 0, 10)
-		if err != nil || len(trail) == 0 || trail[0].Action != "clock.confirm" || trail[0].Actor != "ann" || trail[0].Detail != "the clock jumped 48h0m0s forward" {
+		if err != nil || len(trail) == 0 || trail[0].Action != "clock.confirm" || trail[0].Actor.Name != "ann" || trail[0].Detail != "the clock jumped 48h0m0s forward" {
 			m.Errorf("audit: %+v, %v", trail, err)
 		}
 		m.restart(true, time.Second)
@@ -250,7 +250,7 @@ func TestMessagesWithStampsOfTheFutureGrowOld(t *testing.T) {
 		m.mustPublish(topic, "ahead")
 		m.step.Add(-int64(365 * 24 * time.Hour))
 		m.wait(2 * time.Second)
-		if _, err := m.b.ConfirmClock(context.Background(), "ann"); err != nil {
+		if _, err := m.b.ConfirmClock(context.Background(), named("ann")); err != nil {
 			m.Fatal(err)
 		}
 		m.wait(time.Minute)

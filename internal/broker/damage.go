@@ -39,7 +39,7 @@ func (b *Broker) reportDamage() {
 // Accept has a topic that is not served be served again as it is. What can't be read
 // of its log, up to where its groups have been, is damage from then on: it is counted
 // and passed over. A group whose place is damaged gets everything again.
-func (b *Broker) Accept(ctx context.Context, name, actor string) (*Topic, error) {
+func (b *Broker) Accept(ctx context.Context, name string, actor storage.Actor) (*Topic, error) {
 	t, err := b.Topic(name)
 	if err != nil {
 		return nil, err

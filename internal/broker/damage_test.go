@@ -228,15 +228,15 @@ func TestDamagedTopicIsRefusedUntilItIsAccepted(t *testing.T) {
 		refused("declare a group", err)
 		_, _, err = r.b.DeclareTopic(context.Background(), TopicSpec{Name: "orders", Retention: Limits{MaxCount: ptr[int64](1)}})
 		refused("set retention", err)
-		refused("empty", r.b.EmptyTopic(context.Background(), "orders", "", "me"))
+		refused("empty", r.b.EmptyTopic(context.Background(), "orders", "", named("me")))
 		if c := board.List(); len(c) != 1 || c[0].Kind != "damage" || c[0].Subject != "orders" || c[0].Severity != condition.Critical {
 			t.Errorf("conditions %+v", c)
 		}
 		r.crash() // it is refused again
-		if _, err = r.b.Accept(context.Background(), "orders", "me"); err != nil {
+		if _, err = r.b.Accept(context.Background(), "orders", named("me")); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.b.Accept(context.Background(), "orders", "me"); CodeOf(err) != Conflict {
+		if _, err := r.b.Accept(context.Background(), "orders", named("me")); CodeOf(err) != Conflict {
 			t.Errorf("accepted again: %v", err)
 		}
 		r.crash() // and it stays accepted
@@ -292,7 +292,7 @@ func TestTopicWithADamagedEndIsRefusedAloneAndCanBeRemoved(t *testing.T) {
 		if CodeOf(err) != Unavailable || !strings.Contains(err.Error(), "where its log ends is damaged") {
 			t.Errorf("publish: %v", err)
 		}
-		if _, err = r.b.Accept(context.Background(), "orders", "me"); CodeOf(err) != Unavailable || !strings.Contains(err.Error(), "zbus recover") {
+		if _, err = r.b.Accept(context.Background(), "orders", named("me")); CodeOf(err) != Unavailable || !strings.Contains(err.Error(), "zbus recover") {
 			t.Errorf("accept: %v", err)
 		}
 		if c := board.List(); len(c) != 1 || c[0].Subject != "orders" || c[0].Severity != condition.Critical {
@@ -302,7 +302,7 @@ func TestTopicWithADamagedEndIsRefusedAloneAndCanBeRemoved(t *testing.T) {
 		if got, _ := offsets(r.subscribe(r.findGroup("other", "g"), "1").take(1000)); len(got) != 301 {
 			t.Errorf("%d messages of the other topic, want 301", len(got))
 		}
-		if err := r.b.RemoveTopic(context.Background(), "orders", "", "me"); err != nil {
+		if err := r.b.RemoveTopic(context.Background(), "orders", "", named("me")); err != nil {
 			t.Error(err)
 		}
 		time.Sleep(time.Minute) // for what removes its messages

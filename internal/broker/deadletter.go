@@ -200,7 +200,7 @@ func (b *Broker) storeLetters(ctx context.Context, g *Group, epoch int64, dead [
 	ctx = context.WithoutCancel(ctx)
 	t, err := b.Topic(g.t.name + deadSuffix)
 	if err != nil {
-		t, _, err = b.DeclareTopic(ctx, TopicSpec{Name: g.t.name + deadSuffix, Actor: "broker", letters: true})
+		t, _, err = b.DeclareTopic(ctx, TopicSpec{Name: g.t.name + deadSuffix, Actor: itself(), letters: true})
 	}
 	if err == nil && t.Memory() {
 		err = deadInMemory(t.name)

@@ -99,7 +99,7 @@ func TestDeadLetterThatCannotBeStoredIsTriedLessAndLessOften(t *testing.T) {
 		if list := board.List(); len(list) != 1 || list[0].Kind != deadLetters || list[0].Subject != "orders/orders" || list[0].Severity != condition.Warning {
 			r.Errorf("conditions: %+v", list)
 		}
-		if err := r.b.RemoveTopic(context.Background(), "orders"+deadSuffix, "", "ann"); err != nil {
+		if err := r.b.RemoveTopic(context.Background(), "orders"+deadSuffix, "", named("ann")); err != nil {
 			r.Fatal(err)
 		}
 		time.Sleep(6 * time.Minute)
@@ -300,7 +300,7 @@ func TestTopicThatTakesDeadLettersKeepsThemOnDisk(t *testing.T) {
 				r.Errorf("%s: %v", kind, err)
 			}
 			if err == nil {
-				err = r.b.RemoveTopic(context.Background(), "orders"+deadSuffix, "", "ann")
+				err = r.b.RemoveTopic(context.Background(), "orders"+deadSuffix, "", named("ann"))
 			}
 			if want && err != nil {
 				r.Fatal(err)

@@ -27,7 +27,7 @@ func TestChangesOfDifferentTopicsShareCommits(t *testing.T) {
 			return err
 		}},
 		{"relocations", func(_ *rig, g *Group) error {
-			_, err := g.Relocate(context.Background(), at(1), "relocate", "ann", "test")
+			_, err := g.Relocate(context.Background(), at(1), "relocate", named("ann"), "test")
 			return err
 		}},
 		{"declarations", func(r *rig, g *Group) error {
@@ -35,7 +35,7 @@ func TestChangesOfDifferentTopicsShareCommits(t *testing.T) {
 			return err
 		}},
 		{"removals", func(r *rig, g *Group) error {
-			return r.b.RemoveGroup(context.Background(), g.t.name, g.name, "", "ann")
+			return r.b.RemoveGroup(context.Background(), g.t.name, g.name, "", named("ann"))
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -78,9 +78,9 @@ func TestGroupOfATopicThatIsBeingRemovedIsNotRemovedTwice(t *testing.T) {
 		synctest.Wait()
 		release := r.store.HoldSync()
 		topic, group := make(chan error, 1), make(chan error, 1)
-		go func() { topic <- r.b.RemoveTopic(context.Background(), "orders", "", "ann") }()
+		go func() { topic <- r.b.RemoveTopic(context.Background(), "orders", "", named("ann")) }()
 		synctest.Wait()
-		go func() { group <- r.b.RemoveGroup(context.Background(), "orders", "g", "", "ann") }()
+		go func() { group <- r.b.RemoveGroup(context.Background(), "orders", "g", "", named("ann")) }()
 		for range 5000 { // it has come as far as it can
 			runtime.Gosched()
 		}

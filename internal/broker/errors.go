@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"unicode/utf8"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/filter"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -56,11 +57,23 @@ func errorf(code Code, format string, args ...any) *Error {
 // CodeOf classifies any error that this package or the storage layer returns.
 func CodeOf(err error) Code {
 	var e *Error
+	var denied *access.Denied
+	var refused *access.Refused
 	switch {
 	case errors.As(err, &e):
 		return e.Code
 	case errors.As(err, new(*filter.SyntaxError)):
 		return Invalid
+	case errors.As(err, &denied):
+		if denied.Account == "" {
+			return Unauthorized
+		}
+		return Forbidden
+	case errors.As(err, &refused):
+		if refused.Wait > 0 {
+			return Quota
+		}
+		return Unauthorized
 	case errors.Is(err, storage.ErrUnknown): // it wraps others
 		return Unknown
 	case errors.Is(err, storage.ErrNotFound):
@@ -90,8 +103,8 @@ func TextOf(err error) string {
 	if errors.As(err, &e) && e.Code != Internal {
 		return e.Text
 	}
-	if bad := (*filter.SyntaxError)(nil); errors.As(err, &bad) {
-		return bad.Error()
+	if own := interface{ ClientText() string }(nil); errors.As(err, &own) {
+		return own.ClientText()
 	}
 	switch CodeOf(err) {
 	case NotFound:

@@ -41,7 +41,7 @@ func (r *rig) duplicates(topic *Topic, want map[string]int64) {
 func TestIDsOfDroppedMessagesAreKnownForTheWindow(t *testing.T) {
 	drops := map[string]func(r *rig){
 		"empty": func(r *rig) {
-			if err := r.b.EmptyTopic(context.Background(), "orders", "", "ann"); err != nil {
+			if err := r.b.EmptyTopic(context.Background(), "orders", "", named("ann")); err != nil {
 				r.Fatal(err)
 			}
 		},

@@ -87,7 +87,7 @@ func TestMemoryTopicsTogetherHaveALimit(t *testing.T) {
 		if p := r.publish(b, body, body); p[0].Err != nil {
 			r.Errorf("fifth message: %v", p[0].Err)
 		}
-		if err := r.b.RemoveTopic(context.Background(), "a", "", "test"); err != nil {
+		if err := r.b.RemoveTopic(context.Background(), "a", "", named("test")); err != nil {
 			r.Fatal(err)
 		}
 		if used := r.b.memory.Load(); used != 2*size {

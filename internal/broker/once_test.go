@@ -205,7 +205,7 @@ func TestStoreIsAllOrNothing(t *testing.T) {
 	known(t, func(r *rig, topic *Topic) {
 		calls := r.topic("calls", storage.KindRPC, storage.Retention{})
 		gone := r.topic("gone", 0, storage.Retention{})
-		if err := r.b.RemoveTopic(context.Background(), "gone", "", "ann"); err != nil {
+		if err := r.b.RemoveTopic(context.Background(), "gone", "", named("ann")); err != nil {
 			r.Fatal(err)
 		}
 		for _, c := range []struct {

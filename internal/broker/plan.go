@@ -229,7 +229,7 @@ func (g *Group) removed() bool {
 // Apply does what a plan says. When the group is no longer as the plan found it, as
 // when the plan was applied before, nothing happens, the error is a Conflict, and
 // fresh is a new plan for the same place, or nil when there is no longer such a place.
-func (b *Broker) Apply(ctx context.Context, p *Plan, actor, reason string) (move Move, fresh *Plan, err error) {
+func (b *Broker) Apply(ctx context.Context, p *Plan, actor storage.Actor, reason string) (move Move, fresh *Plan, err error) {
 	g := p.Group
 	move, err = g.move(ctx, relocation{
 		to: storage.At(p.To), kind: "relocate", actor: actor, reason: reason, still: p.still,

@@ -32,7 +32,7 @@ func (r *rig) planned(tolerance int64) (g *Group, c *consumer, p *Plan) {
 func (r *rig) refused(p *Plan) *Plan {
 	r.Helper()
 	before := p.Group.Info()
-	_, fresh, err := r.b.Apply(context.Background(), p, "ann", "")
+	_, fresh, err := r.b.Apply(context.Background(), p, named("ann"), "")
 	if CodeOf(err) != Conflict || err == nil || fresh == nil {
 		r.Fatalf("apply: %v and the fresh plan %v, want a conflict with one", err, fresh)
 	}
@@ -77,7 +77,7 @@ func TestPlanAppliedTwiceAtOnceIsDoneOnce(t *testing.T) {
 		release := r.store.HoldSync()
 		errs := make(chan error, 2)
 		apply := func() {
-			_, _, err := r.b.Apply(context.Background(), p, "ann", "")
+			_, _, err := r.b.Apply(context.Background(), p, named("ann"), "")
 			errs <- err
 		}
 		go apply()
@@ -124,7 +124,7 @@ func TestChangedGroupMakesAPlanConflict(t *testing.T) {
 		{"filter", func(r *rig, _ *Group) { r.group(GroupSpec{Topic: "orders", Filter: ptr("a")}) }},
 		{"pause", func(r *rig, _ *Group) { r.group(GroupSpec{Topic: "orders", Paused: ptr(true)}) }},
 		{"moved to where it was", func(r *rig, g *Group) {
-			if _, err := g.Relocate(context.Background(), at(10), "relocate", "bob", ""); err != nil {
+			if _, err := g.Relocate(context.Background(), at(10), "relocate", named("bob"), ""); err != nil {
 				r.Fatal(err)
 			}
 		}},
@@ -155,7 +155,7 @@ func TestPlanWhosePlaceWasDroppedConflicts(t *testing.T) {
 func TestPlanGoesWithItsGroup(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
 		g, _, p := r.planned(100)
-		if err := r.b.RemoveGroup(context.Background(), "orders", "", "", "ann"); err != nil {
+		if err := r.b.RemoveGroup(context.Background(), "orders", "", "", named("ann")); err != nil {
 			r.Fatal(err)
 		}
 		if _, err := r.b.FindPlan(p.ID); CodeOf(err) != NotFound || err == nil {
@@ -165,7 +165,7 @@ func TestPlanGoesWithItsGroup(t *testing.T) {
 		if _, err := r.b.FindPlan(p.ID); CodeOf(err) != NotFound || err == nil {
 			r.Errorf("plan of a removed group: %v, want not found", err)
 		}
-		if _, _, err := r.b.Apply(context.Background(), p, "ann", ""); CodeOf(err) != NotFound || err == nil {
+		if _, _, err := r.b.Apply(context.Background(), p, named("ann"), ""); CodeOf(err) != NotFound || err == nil {
 			r.Errorf("apply for a removed group: %v, want not found", err)
 		}
 		if _, err := g.Plan(context.Background(), at(0), PlanOptions{}); CodeOf(err) != NotFound || err == nil {
@@ -248,7 +248,7 @@ func TestConflictOfAPlanWhosePlaceIsGoneHasNoFreshPlan(t *testing.T) {
 			if err != nil {
 				r.Fatal(err)
 			}
-			if _, fresh, err := r.b.Apply(context.Background(), q, "ann", ""); CodeOf(err) != Conflict || err == nil || fresh != nil {
+			if _, fresh, err := r.b.Apply(context.Background(), q, named("ann"), ""); CodeOf(err) != Conflict || err == nil || fresh != nil {
 				r.Errorf("apply: %v and the fresh plan %v, want a conflict without one", err, fresh)
 			}
 		}
@@ -259,7 +259,7 @@ func TestFailedCommitLeavesThePlanAndTheGroup(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
 		g, _, p := r.planned(100)
 		r.store.FailNext(storetest.Fault{Before: storage.ErrFull})
-		if _, fresh, err := r.b.Apply(context.Background(), p, "ann", ""); CodeOf(err) != Full || fresh != nil {
+		if _, fresh, err := r.b.Apply(context.Background(), p, named("ann"), ""); CodeOf(err) != Full || fresh != nil {
 			r.Fatalf("apply on a full disk: %v and plan %v", err, fresh)
 		}
 		if at := g.Info().Cursor; at != 10 {

@@ -132,8 +132,9 @@ type Move struct {
 
 // relocation is a move that has been decided on.
 type relocation struct {
-	to                  storage.Progress
-	kind, actor, reason string
+	to           storage.Progress
+	kind, reason string
+	actor        storage.Actor
 	// still says whether the move may happen, with g.mu held, when nobody else can
 	// still change the group. Nil: it may.
 	still func() error
@@ -143,7 +144,7 @@ type relocation struct {
 // new place; messages in flight become void (their acks are refused), so each is
 // delivered again or skipped as the new place says. The move is journalled with
 // actor and reason.
-func (g *Group) Relocate(ctx context.Context, p Place, kind, actor, reason string) (Move, error) {
+func (g *Group) Relocate(ctx context.Context, p Place, kind string, actor storage.Actor, reason string) (Move, error) {
 	// Before the lock: a search for a message id may take long.
 	to, err := g.b.Resolve(ctx, g.t, g, p)
 	if err != nil {
@@ -220,20 +221,12 @@ func (b *Broker) Audit(ctx context.Context, before int64, limit int) ([]storage.
 	return b.store.Audit(ctx, before, limit)
 }
 
-// Revert undoes a journal entry: it puts the group's place, or its filter, back to
+// revert undoes a journal entry: it puts the group's place, or its filter, back to
 // what the entry changed. Of the place only what retention dropped since is lost.
 // The revert is journalled, too.
-func (b *Broker) Revert(ctx context.Context, entry int64, actor, reason string) (*Group, storage.JournalEntry, error) {
-	e, err := b.store.Entry(ctx, entry)
-	if err != nil {
-		return nil, e, orNotFound(err, "no journal entry %d", entry)
-	}
-	g := b.groupByID(e.Topic, e.Group)
-	if g == nil {
-		return nil, e, errorf(NotFound, "the group of journal entry %d was removed", entry)
-	}
+func (b *Broker) revert(ctx context.Context, g *Group, e storage.JournalEntry, actor storage.Actor, reason string) (*Group, storage.JournalEntry, error) {
 	if e.Kind == "create" {
-		return nil, e, errorf(Invalid, "journal entry %d says how the group began: that can't be undone, remove the group instead", entry)
+		return nil, e, errorf(Invalid, "journal entry %d says how the group began: that can't be undone, remove the group instead", e.ID)
 	}
 	if e.FilterFrom != e.FilterTo {
 		var done storage.JournalEntry
@@ -248,6 +241,19 @@ func (b *Broker) Revert(ctx context.Context, entry int64, actor, reason string) 
 	}
 	move, err := g.move(ctx, relocation{to: g.clip(e.From), kind: "revert", actor: actor, reason: reason})
 	return g, move.Entry, err
+}
+
+// entry finds an entry of a journal, and the group that it is of.
+func (b *Broker) entry(ctx context.Context, id int64) (*Group, storage.JournalEntry, error) {
+	e, err := b.store.Entry(ctx, id)
+	if err != nil {
+		return nil, e, orNotFound(err, "no journal entry %d", id)
+	}
+	g := b.groupByID(e.Topic, e.Group)
+	if g == nil {
+		return nil, e, errorf(NotFound, "the group of journal entry %d was removed", id)
+	}
+	return g, e, nil
 }
 
 // clip fits a place from the past into the log as it is now.

@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/access"
+
 	"pgregory.net/rapid"
 
 	"github.com/rushmore/zbus-go/internal/faultreport"
@@ -18,11 +20,11 @@ import (
 // revert undoes a journal entry.
 func (r *rig) revert(e storage.JournalEntry) storage.JournalEntry {
 	r.Helper()
-	g, done, err := r.b.Revert(context.Background(), e.ID, "ann", "a mistake")
+	g, done, err := r.b.As(caller("ann"), access.Move).Revert(context.Background(), e.ID, "a mistake")
 	if err != nil {
 		r.Fatalf("revert of %+v: %v", e, err)
 	}
-	if newest := r.entries(g)[0]; fmt.Sprint(newest) != fmt.Sprint(done) || done.Kind != "revert" || done.Actor != "ann" || done.Reason != "a mistake" {
+	if newest := r.entries(g)[0]; fmt.Sprint(newest) != fmt.Sprint(done) || done.Kind != "revert" || done.Actor.Name != "ann" || done.Reason != "a mistake" {
 		r.Fatalf("the revert gives %+v, journalled is %+v", done, newest)
 	}
 	return done
@@ -57,7 +59,7 @@ func TestRevertPutsThePlaceBack(t *testing.T) {
 		h := newPast(r, rt, 0)
 		place := func() Place { return at(int64(rapid.IntRange(0, len(h.recs)).Draw(rt, "to"))) }
 		before := h.g.Info().Progress
-		moved, err := h.g.Relocate(context.Background(), place(), "relocate", "bob", "")
+		moved, err := h.g.Relocate(context.Background(), place(), "relocate", named("bob"), "")
 		if err != nil {
 			r.Fatal(err)
 		}
@@ -103,7 +105,7 @@ func TestRevertOfAPlaceThatWasDroppedInPart(t *testing.T) {
 				r.Fatal(err)
 			}
 		}
-		moved, err := g.Relocate(context.Background(), at(10), "relocate", "bob", "")
+		moved, err := g.Relocate(context.Background(), at(10), "relocate", named("bob"), "")
 		if err != nil {
 			r.Fatal(err)
 		}
@@ -125,7 +127,7 @@ func TestRevertOfAFilter(t *testing.T) {
 		topic := r.topic("orders", 0, storage.Retention{})
 		g := r.group(GroupSpec{Topic: "orders", Filter: ptr("a")})
 		r.mustPublish(topic, "a", "b")
-		r.group(GroupSpec{Topic: "orders", Filter: ptr("b"), Actor: "bob", Reason: "more b"})
+		r.group(GroupSpec{Topic: "orders", Filter: ptr("b"), Actor: named("bob"), Reason: "more b"})
 		change := r.entries(g)[0]
 		if change.Kind != "filter" || change.Reason != "more b" || change.FilterFrom != "a" || change.FilterTo != "b" {
 			r.Fatalf("journalled %+v", change)
@@ -133,7 +135,7 @@ func TestRevertOfAFilter(t *testing.T) {
 		if done := r.revert(change); done.FilterFrom != "b" || done.FilterTo != "a" || done.To != 0 {
 			r.Errorf("the revert is %+v", done)
 		}
-		if _, _, err := r.b.Revert(context.Background(), change.ID, "ann", ""); CodeOf(err) != Conflict || err == nil {
+		if _, _, err := r.b.As(caller("ann"), access.Move).Revert(context.Background(), change.ID, ""); CodeOf(err) != Conflict || err == nil {
 			r.Errorf("the same revert again: %v, want a conflict", err)
 		}
 		r.crash()
@@ -153,11 +155,11 @@ func TestRevertThatCannotBe(t *testing.T) {
 		topic := r.topic("orders", 0, storage.Retention{})
 		r.mustPublish(topic, "", "", "")
 		gone := r.group(GroupSpec{Topic: "orders", Name: "gone"})
-		move, err := gone.Relocate(context.Background(), at(3), "relocate", "bob", "")
+		move, err := gone.Relocate(context.Background(), at(3), "relocate", named("bob"), "")
 		if err != nil {
 			r.Fatal(err)
 		}
-		if err := r.b.RemoveGroup(context.Background(), "orders", "gone", "", "bob"); err != nil {
+		if err := r.b.RemoveGroup(context.Background(), "orders", "gone", "", named("bob")); err != nil {
 			r.Fatal(err)
 		}
 		again := r.group(GroupSpec{Topic: "orders", Name: "gone", Start: at(1)})
@@ -170,7 +172,7 @@ func TestRevertThatCannotBe(t *testing.T) {
 			{"of a removed group", move.Entry.ID, NotFound},
 			{"the beginning", r.entries(again)[0].ID, Invalid},
 		} {
-			if _, _, err := r.b.Revert(context.Background(), c.entry, "ann", ""); CodeOf(err) != c.want || err == nil {
+			if _, _, err := r.b.As(caller("ann"), access.Move).Revert(context.Background(), c.entry, ""); CodeOf(err) != c.want || err == nil {
 				r.Errorf("%s: %v, want code %d", c.what, err, c.want)
 			}
 		}

@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/access"
+
 	"github.com/rushmore/zbus-go/internal/storage"
 	"github.com/rushmore/zbus-go/internal/storage/sqlite"
 	"github.com/rushmore/zbus-go/internal/storage/storetest"
@@ -258,3 +260,13 @@ func (g *Group) nackNow(offset int64, handle string, delay int64) error {
 }
 
 func ptr[T any](v T) *T { return &v }
+
+// named is an actor with a name.
+func named(name string) storage.Actor { return storage.Actor{Name: name} }
+
+// caller may do everything under a name.
+type caller string
+
+func (c caller) Actor() storage.Actor                  { return named(string(c)) }
+func (caller) Check(access.Verb, string, string) error { return nil }
+func (caller) Anonymous() bool                         { return false }

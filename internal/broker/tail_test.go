@@ -124,7 +124,7 @@ func TestRemovedTopicIsLetGo(t *testing.T) {
 		if _, err := b.Store(ctx, []Input{{Topic: topic, Record: storage.Record{Body: []byte("body")}}}); err != nil {
 			t.Fatal(err)
 		}
-		if err := b.RemoveTopic(ctx, name, "", "ann"); err != nil {
+		if err := b.RemoveTopic(ctx, name, "", named("ann")); err != nil {
 			t.Fatal(err)
 		}
 	}

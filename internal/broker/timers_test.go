@@ -88,7 +88,7 @@ func TestDroppedMessagesLeaveTheWindow(t *testing.T) {
 			time.Sleep(3 * time.Second)
 		}},
 		{"empty", 0, func(r *rig) {
-			if err := r.b.EmptyTopic(context.Background(), "orders", "", "ann"); err != nil {
+			if err := r.b.EmptyTopic(context.Background(), "orders", "", named("ann")); err != nil {
 				r.Fatal(err)
 			}
 		}},
@@ -143,7 +143,7 @@ func TestRemovedGroupHasNoAlarm(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
 		g := r.explicitGroup(1, 0)
 		r.pull(g, 1)
-		if err := r.b.RemoveGroup(context.Background(), "orders", "", "", "ann"); err != nil {
+		if err := r.b.RemoveGroup(context.Background(), "orders", "", "", named("ann")); err != nil {
 			r.Fatal(err)
 		}
 		if n := len(r.b.timers.queue); n > 0 {

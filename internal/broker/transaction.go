@@ -13,7 +13,7 @@ type Transaction struct {
 	Messages []Input
 	Acks     []Acks
 	Moves    []GroupMove
-	Actor    string
+	Actor    storage.Actor
 }
 
 // Acks settles deliveries of one explicit group.

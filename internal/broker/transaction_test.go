@@ -44,7 +44,7 @@ func (l *ledger) transaction() Transaction {
 		Messages: append(given(l.one, "a"), given(l.two, "b", "c")...),
 		Acks:     []Acks{{l.acks, []DeliveryHandle{l.handle(0), l.handle(2)}}},
 		Moves:    []GroupMove{{l.moves, at(3), "done by hand"}},
-		Actor:    "ann",
+		Actor:    named("ann"),
 	}
 }
 
@@ -103,7 +103,7 @@ func TestTransactionHappensInOneCommit(t *testing.T) {
 			l.Errorf("stored %+v", stored)
 		}
 		if newest := l.entries(l.moves)[0]; len(entries) != 1 || fmt.Sprint(entries[0]) != fmt.Sprint(newest) ||
-			newest.Kind != "relocate" || newest.Actor != "ann" || newest.Reason != "done by hand" {
+			newest.Kind != "relocate" || newest.Actor.Name != "ann" || newest.Reason != "done by hand" {
 			l.Errorf("the entries are %+v", entries)
 		}
 		l.is("at once", true)
@@ -143,7 +143,7 @@ func (l *ledger) with(in Input) Transaction {
 func (l *ledger) removed() *Group {
 	l.Helper()
 	g := l.group(GroupSpec{Topic: "orders", Name: "removed"})
-	if err := l.rig.b.RemoveGroup(context.Background(), "orders", "removed", "", "ann"); err != nil {
+	if err := l.rig.b.RemoveGroup(context.Background(), "orders", "removed", "", named("ann")); err != nil {
 		l.Fatal(err)
 	}
 	return g

@@ -41,8 +41,8 @@ func changesOf() map[string]change {
 			_, _, err := r.b.DeclareTopic(ctx, TopicSpec{Name: "t", Paused: ptr(true)})
 			return err
 		},
-		"empty topic":  func(r *rig, _ *Batch) error { return r.b.EmptyTopic(ctx, "t", "", "ann") },
-		"remove topic": func(r *rig, _ *Batch) error { return r.b.RemoveTopic(ctx, "t", "", "ann") },
+		"empty topic":  func(r *rig, _ *Batch) error { return r.b.EmptyTopic(ctx, "t", "", named("ann")) },
+		"remove topic": func(r *rig, _ *Batch) error { return r.b.RemoveTopic(ctx, "t", "", named("ann")) },
 		"create group": func(r *rig, _ *Batch) error {
 			_, _, err := r.b.DeclareGroup(ctx, GroupSpec{Topic: "t", Name: "new"})
 			return err
@@ -51,16 +51,16 @@ func changesOf() map[string]change {
 			_, _, err := r.b.DeclareGroup(ctx, GroupSpec{Topic: "t", Name: "g", Paused: ptr(true)})
 			return err
 		},
-		"remove group": func(r *rig, _ *Batch) error { return r.b.RemoveGroup(ctx, "t", "g", "", "ann") },
+		"remove group": func(r *rig, _ *Batch) error { return r.b.RemoveGroup(ctx, "t", "g", "", named("ann")) },
 		"relocate": func(_ *rig, b *Batch) error {
-			_, err := b.Sub.Group().Relocate(ctx, Place{At: AtLatest}, "relocate", "ann", "")
+			_, err := b.Sub.Group().Relocate(ctx, Place{At: AtLatest}, "relocate", named("ann"), "")
 			return err
 		},
 		"transaction": func(r *rig, _ *Batch) error {
 			_, _, err := r.b.Transact(ctx, Transaction{Messages: given(topic(r), "z")})
 			return err
 		},
-		"note": func(r *rig, _ *Batch) error { return r.b.Note(ctx, "ann", "session.close", "s", "") },
+		"note": func(r *rig, _ *Batch) error { return r.b.Note(ctx, named("ann"), "session.close", "s", "") },
 	}
 }
 
@@ -114,7 +114,7 @@ func TestEmptyTopicAndItsEntryInTheAuditTrailAreOneCommit(t *testing.T) {
 		topic := r.topic("t", 0, storage.Retention{})
 		r.mustPublish(topic, "", "")
 		before := len(r.store.Commits())
-		if err := r.b.EmptyTopic(context.Background(), "t", "", "ann"); err != nil {
+		if err := r.b.EmptyTopic(context.Background(), "t", "", named("ann")); err != nil {
 			t.Fatal(err)
 		}
 		if n := len(r.store.Commits()) - before; n != 1 {

@@ -26,6 +26,18 @@ const (
 	Relaxed Durability = "relaxed"
 )
 
+// Auth says when who connects has to say who it is.
+type Auth string
+
+// The modes of Auth.
+const (
+	AuthOn  Auth = "on"
+	AuthOff Auth = "off"
+	// AuthAuto: as soon as there is an account, and from the start where Listen is not
+	// loopback alone, unless Insecure.
+	AuthAuto Auth = "auto"
+)
+
 // LogFormat is how log lines are written.
 type LogFormat string
 
@@ -42,9 +54,11 @@ type Config struct {
 	// least one. An empty host is every interface, port 0 any free port.
 	// Default: 127.0.0.1:15555.
 	Listen []string
-	// Insecure allows Listen to leave the loopback interface without TLS.
-	// Default: false.
+	// Insecure allows Listen to leave the loopback interface without TLS, and with Auth auto
+	// and no accounts without asking anybody who they are. Default: false.
 	Insecure bool
+	// Auth says when who connects has to say who it is. Default: AuthAuto.
+	Auth Auth
 	// Data is the data directory, created when missing. Default: ./zbus-data.
 	Data string
 	// Durability says when a publish is answered. Default: Fsync.
@@ -175,6 +189,7 @@ func Default() Config {
 	return Config{
 		Listen:         []string{"127.0.0.1:15555"},
 		Data:           "./zbus-data",
+		Auth:           AuthAuto,
 		Durability:     Fsync,
 		SyncInterval:   200 * time.Millisecond,
 		DedupWindow:    10 * time.Minute,
@@ -238,7 +253,7 @@ func (c *Config) Validate() error {
 		return nil
 	}
 	if i := slices.IndexFunc(c.Listen, isPublic); i >= 0 {
-		return fmt.Errorf("listen %q: must be a loopback address, as nobody is asked who they are;"+
+		return fmt.Errorf("listen %q: must be a loopback address, as what is said can be overheard;"+
 			" set tls-cert and tls-key, or allow it with --insecure", c.Listen[i])
 	}
 	return nil

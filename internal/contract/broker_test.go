@@ -17,8 +17,9 @@ const patience = 30 * time.Second
 // instance is a broker that runs as it does in production: a real file, a real
 // port.
 type instance struct {
-	addr string
-	cfg  config.Config
+	addr  string
+	cfg   config.Config
+	setup string // the secret to set the first administrator with, where one is needed
 
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -48,7 +49,7 @@ func run(t testing.TB, cfg config.Config) *instance {
 	}()
 	select {
 	case r := <-ready:
-		b.addr = r.Addrs[0].String()
+		b.addr, b.setup = r.Addrs[0].String(), r.Setup
 	case <-b.done:
 		cancel()
 		t.Fatalf("broker did not start: %v", b.err)

@@ -10,6 +10,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/backup"
 	"github.com/rushmore/zbus-go/internal/config"
 	"github.com/rushmore/zbus-go/internal/metrics"
+	"github.com/rushmore/zbus-go/internal/storage"
 	"github.com/rushmore/zbus-go/internal/storage/sqlite"
 )
 
@@ -26,7 +27,7 @@ func (p *parts) openBackups(cfg config.Config, store *sqlite.Store) (err error) 
 		Begin: func() (backup.Image, error) { return store.Image() },
 		Every: cfg.BackupEvery, Keep: cfg.BackupKeep, Dir: dir,
 		Room: func(dir string) int64 { return backupRoom(dir, store.Space().Floor) },
-		Note: func(ctx context.Context, actor, target, detail string) error {
+		Note: func(ctx context.Context, actor storage.Actor, target, detail string) error {
 			return p.broker.Note(ctx, actor, "backup", target, detail)
 		},
 		Conditions: p.board, Log: p.log,
@@ -45,7 +46,7 @@ func backupRoom(dir string, floor int64) int64 {
 }
 
 // takeBackup begins a backup for a client.
-func (p *parts) takeBackup(actor string) (api.Image, error) { return p.backups.Take(actor) }
+func (p *parts) takeBackup(actor storage.Actor) (api.Image, error) { return p.backups.Take(actor) }
 
 // backupFigures are for the metrics.
 func (p *parts) backupFigures() metrics.Backups {

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/api"
 	"github.com/rushmore/zbus-go/internal/backup"
 	"github.com/rushmore/zbus-go/internal/broker"
@@ -45,6 +46,8 @@ type Version string
 // Ready is what is known once the broker accepts connections.
 type Ready struct {
 	Addrs []net.Addr // bound, in the order of Config.Listen
+	Setup string     // the secret to set the first administrator with; "": there is one, or none is needed
+	Open  bool       // whoever can connect may do everything
 }
 
 // Run runs a broker until ctx ends, then stops it in order and returns nil.
@@ -103,6 +106,9 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
+	if b.access, err = openAccess(cfg, b.broker, log); err != nil {
+		return errors.Join(err, store.Close())
+	}
 	b.scrub = func(ctx context.Context) error { return store.Scrub(ctx, cfg.ScrubEvery) }
 	if err := b.openBackups(cfg, store); err != nil {
 		return errors.Join(err, store.Close())
@@ -112,7 +118,7 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 		return errors.Join(err, store.Close())
 	}
 	b.server = server.New(server.Options{
-		Broker: b.broker, Calls: b.calls, Log: log, Handlers: handlers, Home: "ui/", Ready: b.broker.Stopped, Conditions: board,
+		Broker: b.broker, Calls: b.calls, Access: b.access, Log: log, Handlers: handlers, Home: "ui/", Ready: b.broker.Stopped, Conditions: board,
 		Address: cfg.Advertised(listeners[0].Addr()), Version: string(version),
 		Limits:      wire.Limits{Head: int(cfg.MaxHead), Fields: cfg.MaxFields, Body: cfg.MaxBody},
 		MaxInflight: cfg.MaxInflight, MaxConnections: maxConnections(&cfg), Addresses: addressLimits(&cfg),
@@ -120,7 +126,7 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 		IdleTimeout: cfg.IdleTimeout, Site: site(cfg), Proxies: cfg.Proxies(), TLS: certificates.config(), CertPEM: certificates.text, AllowPlain: cfg.AllowPlain, PlainSockets: cfg.PlainSockets,
 	})
 	floor := make([]byte, heapFloor)
-	err = b.run(ctx, func() { ready(b.addresses()) })
+	err = b.run(ctx, func() { ready(b.ready()) })
 	runtime.KeepAlive(floor)
 	if err := errors.Join(err, store.Close()); err != nil {
 		return err
@@ -169,6 +175,7 @@ type parts struct {
 	broker    *broker.Broker
 	server    *server.Server
 	calls     *rpc.Table
+	access    *access.Registry
 	stats     *stats.Sampler
 	live      *live.Hub
 	backups   *backup.Backups
@@ -181,8 +188,9 @@ type parts struct {
 	stop     context.CancelFunc
 }
 
-func (p *parts) addresses() Ready {
-	var r Ready
+func (p *parts) ready() Ready {
+	r := Ready{Open: !p.access.On()}
+	r.Setup, _ = p.access.BeginSetup()
 	for _, ln := range p.listeners {
 		r.Addrs = append(r.Addrs, ln.Addr())
 	}
@@ -203,6 +211,7 @@ func (p *parts) run(ctx context.Context, ready func()) error {
 	showing := start(serving, p.live.Run)
 	saving := start(serving, p.backups.Run)
 	scrubbing := start(serving, p.scrub)
+	expiring := start(base, p.access.Run)
 	resting := start(serving, giveBack)
 	renewing := start(serving, p.certificates.run)
 	timing := start(base, p.calls.Run) // sessions that end still tell it
@@ -230,7 +239,7 @@ func (p *parts) run(ctx context.Context, ready func()) error {
 	<-scrubbing.done
 	<-resting.done
 	<-renewing.done
-	for _, part := range []*part{timing, brokerage, writer} {
+	for _, part := range []*part{expiring, timing, brokerage, writer} {
 		part.stop()
 		<-part.done
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	contracts "github.com/rushmore/zbus-go"
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/api"
 	"github.com/rushmore/zbus-go/internal/caller"
 	"github.com/rushmore/zbus-go/internal/config"
@@ -40,14 +41,16 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 		Broker: p.broker, Calls: p.calls, Stats: p.stats, Log: p.log, Server: info, Sessions: p.sessions,
 		ReadLimit: min(2*cfg.MaxBody+1<<20, memory.requests/2), Accounts: server.Accounts{},
 	})
+	p.access.Watch(p.live.Changed)
+	p.access.Watch(func() { p.readers.Recheck(p.broker) })
 	calls := &caller.Caller{Broker: p.broker, Calls: p.calls, Stopping: p.stopping.Done()}
 	known := func(h http.Handler) http.Handler { return server.OnlyHosts(site(cfg), h) }
 	return map[string]http.Handler{
 		gateway.Base: known(gateway.New(gateway.Options{Broker: p.broker, Caller: calls, Log: p.log, MaxBody: cfg.MaxBody, Site: site(cfg)})),
 		"/ui":        known(console), "/ui/": known(console),
-		"/metrics": known(numbers),
+		"/metrics": known(server.Require(access.Observe, numbers)),
 		"/api/": api.New(api.Options{
-			Broker: p.broker, Calls: p.calls, Caller: calls, Stats: p.stats, Log: p.log, Contract: contracts.OpenAPI(), Channels: contracts.AsyncAPI(), Live: p.live,
+			Broker: p.broker, Access: p.access, Calls: p.calls, Caller: calls, Stats: p.stats, Log: p.log, Contract: contracts.OpenAPI(), Channels: contracts.AsyncAPI(), Live: p.live,
 			Server: info, Sessions: p.sessions, Disconnect: p.disconnect, Readers: &p.readers, Socket: server.Accounts{}.Socket, Backup: p.takeBackup, Stopping: p.stopping.Done(),
 			MaxBody: cfg.MaxBody, MaxTopics: maxTopics(&cfg), Site: site(cfg),
 		}),

@@ -30,6 +30,9 @@ type SyntaxError struct{ text string }
 
 func (e *SyntaxError) Error() string { return e.text }
 
+// ClientText is what a client may read.
+func (e *SyntaxError) ClientText() string { return e.text }
+
 // maxFilter bounds the text of a filter, in bytes.
 const maxFilter = 1024
 

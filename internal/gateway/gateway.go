@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/api"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/caller"
@@ -101,7 +102,7 @@ func (g *gateway) find(req *http.Request) (*route, error) {
 	if err != nil || topic == "" {
 		return nil, refusal{http.StatusNotFound, "the path must be " + Base + "<topic>/…"}
 	}
-	t, err := g.opts.Broker.Topic(topic)
+	t, err := g.opts.Broker.As(access.From(req.Context()), access.Call).Topic(topic)
 	if err == nil && !t.Kind().Proxies() {
 		err = &broker.Error{Code: broker.NotFound, Text: "Topic(" + t.Name() + ") does not lead to a server: that is what topics of the kind proxy are for, which zbus proxy makes"}
 	}

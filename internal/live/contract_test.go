@@ -129,7 +129,7 @@ func checkFrame(t *testing.T, docs map[string]any, name string, frame any) {
 	payload := at(docs, "#/components/messages/"+name+"/payload")
 	has, closed := members(docs, payload)
 	kind := "type"
-	if ops[name] != nil {
+	if _, ok := ops[name]; ok {
 		kind = "op"
 	}
 	if at(docs, "#/channels/socket/messages/"+name) == nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/api"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/rpc"
@@ -101,6 +102,7 @@ type Hub struct {
 
 	made    atomic.Int64  // figures encoded so far
 	fresh   chan struct{} // capacity 1: a channel has no figures yet
+	rights  chan struct{} // capacity 1: somebody may do something else than before
 	tailing chan struct{} // capacity 1: somebody tails a log
 
 	mu       sync.Mutex
@@ -116,7 +118,7 @@ type Hub struct {
 func New(opts Options) *Hub {
 	return &Hub{
 		opts:  opts.withDefaults(),
-		fresh: make(chan struct{}, 1), tailing: make(chan struct{}, 1),
+		fresh: make(chan struct{}, 1), rights: make(chan struct{}, 1), tailing: make(chan struct{}, 1),
 		sockets: map[string]*socket{}, channels: map[channelKey]*channel{}, tails: map[*broker.Topic]*tailed{},
 	}
 }
@@ -127,6 +129,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	var parts sync.WaitGroup
 	parts.Go(func() { h.followTails(ctx) })
 	parts.Go(func() { h.pingIdle(ctx) })
+	parts.Go(func() { h.recheck(ctx) })
 	f := newFigures(h)
 	next := h.opts.Stats.Next()
 	for ctx.Err() == nil {
@@ -196,6 +199,10 @@ func (h *Hub) Disconnect(id, reason string) bool {
 
 // ServeHTTP runs a socket until it ends.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if err := access.From(req.Context()).Check(access.See, "", ""); err != nil {
+		api.WriteProblem(w, api.ProblemOf(err))
+		return
+	}
 	release, err := h.opts.Accounts.Socket(req.Context())
 	if err == nil {
 		defer release()
@@ -211,6 +218,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	ws, err := websocket.Accept(taken, req, &websocket.AcceptOptions{
 		CompressionMode:    websocket.CompressionDisabled,
 		InsecureSkipVerify: true, // the API has judged which page asks
+		Subprotocols:       offered(req),
 	})
 	if err != nil {
 		h.opts.Log.Debug("websocket refused", "remote", req.RemoteAddr, "err", err)

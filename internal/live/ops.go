@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/api"
 	"github.com/rushmore/zbus-go/internal/broker"
 )
@@ -22,6 +23,7 @@ type head struct {
 type call struct {
 	head
 	*frame
+	view broker.View // the broker as the client sees it who does the op
 }
 
 // decode reads the members of the frame; those that the op does not have are refused.
@@ -34,18 +36,23 @@ func (c *call) keep() (held int64) {
 	return held
 }
 
-// ops are what a client can ask for. An error is answered as a problem.
-var ops = map[string]func(*socket, *call) error{
-	"subscribe":   (*socket).subscribe,
-	"unsubscribe": (*socket).unsubscribe,
-	"credit":      (*socket).credit,
-	"ack":         (*socket).ack,
-	"nack":        (*socket).nack,
-	"extend":      (*socket).extend,
-	"publish":     (*socket).publish,
-	"watch":       (*socket).watch,
-	"unwatch":     (*socket).unwatch,
-	"ping":        (*socket).pong,
+// ops are what a client can ask for, and what it takes: of the topic that the frame names.
+// What concerns a subscription takes nothing more than it did to begin that. An error is
+// answered as a problem.
+var ops = map[string]struct {
+	need access.Verb
+	run  func(*socket, *call) error
+}{
+	"subscribe":   {access.Consume, (*socket).subscribe},
+	"unsubscribe": {access.Nothing, (*socket).unsubscribe},
+	"credit":      {access.Nothing, (*socket).credit},
+	"ack":         {access.Nothing, (*socket).ack},
+	"nack":        {access.Nothing, (*socket).nack},
+	"extend":      {access.Nothing, (*socket).extend},
+	"publish":     {access.Publish, (*socket).publish},
+	"watch":       {access.See, (*socket).watch}, // and what its channel takes
+	"unwatch":     {access.Nothing, (*socket).unwatch},
+	"ping":        {access.Nothing, (*socket).pong},
 }
 
 // handle does what a frame says.
@@ -68,11 +75,12 @@ func (c *call) run(s *socket) error {
 		c.Ref = ""
 		return fail(broker.Invalid, "the ref has more than %d bytes", maxRef)
 	}
-	op := ops[c.Op]
-	if op == nil {
+	op, ok := ops[c.Op]
+	if !ok {
 		return fail(broker.Invalid, "unknown op %q: use one of %q", broker.Excerpt(c.Op), slices.Sorted(maps.Keys(ops)))
 	}
-	return op(s, c)
+	c.view = s.hub.opts.Broker.As(s.who, op.need)
+	return op.run(s, c)
 }
 
 // okFrame answers what has no other answer.
@@ -83,11 +91,12 @@ type okFrame struct {
 
 // problemFrame answers an op that failed.
 type problemFrame struct {
-	Type   string              `json:"type"`
-	Ref    string              `json:"ref,omitempty"`
-	Code   api.ProblemCode     `json:"code"`
-	Detail string              `json:"detail"`
-	Failed []api.HandleFailure `json:"failed,omitempty"`
+	Type    string              `json:"type"`
+	Ref     string              `json:"ref,omitempty"`
+	Code    api.ProblemCode     `json:"code"`
+	Detail  string              `json:"detail"`
+	Missing string              `json:"missing,omitempty"` // the grant that would allow it
+	Failed  []api.HandleFailure `json:"failed,omitempty"`
 }
 
 // say queues an answer.
@@ -110,7 +119,7 @@ func (s *socket) problemOf(ref string, err error) problemFrame {
 		s.hub.opts.Log.Error("request failed", "remote", s.remote, "err", err)
 	}
 	p := api.ProblemOf(err)
-	return problemFrame{Type: "problem", Ref: ref, Code: p.Code, Detail: *p.Detail}
+	return problemFrame{Type: "problem", Ref: ref, Code: p.Code, Detail: *p.Detail, Missing: value(p.Missing)}
 }
 
 func (s *socket) pong(c *call) error {

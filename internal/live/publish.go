@@ -38,7 +38,7 @@ func (s *socket) inputs(c *call) ([]broker.Input, error) {
 	if err := needed("topic", op.Topic); err != nil {
 		return nil, err
 	}
-	t, err := s.hub.opts.Broker.Topic(op.Topic)
+	t, err := c.view.Topic(op.Topic)
 	if err != nil {
 		return nil, err
 	}

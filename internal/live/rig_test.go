@@ -17,6 +17,7 @@ import (
 	"github.com/coder/websocket"
 	"go.uber.org/goleak"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/api"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/origin"
@@ -94,9 +95,14 @@ func startFor(t *testing.T, origins []string, set ...func(*Options)) *rig {
 	r.hub = New(opts)
 	stopStats := background(t, sampler.Run)
 	r.end = background(t, r.hub.Run)
-	r.http = httptest.NewUnstartedServer(api.New(api.Options{
+	everybody := access.Open()
+	handler := api.New(api.Options{
 		Broker: b, Stats: sampler, Log: opts.Log, Live: r.hub, Site: origin.Site{Origins: origins},
-		Server: opts.Server, Sessions: opts.Sessions, Disconnect: r.hub.Disconnect,
+		Server: opts.Server, Sessions: opts.Sessions, Disconnect: r.hub.Disconnect, Access: everybody,
+	})
+	r.http = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		who := access.Caller{Principal: everybody.Anonymous(), Address: req.RemoteAddr}
+		handler.ServeHTTP(w, req.WithContext(access.With(req.Context(), who)))
 	}))
 	r.http.Config.ConnContext = smallBuffer
 	r.http.Start()

@@ -86,7 +86,7 @@ func (d *topicFigures) lagsMost(l *stats.Lagging) bool {
 
 // topics makes the figures of all topics.
 func (f *figures) topics(ctx context.Context, _ channelKey) (data, same any, err error) {
-	all := f.hub.opts.Broker.Topics()
+	all := f.hub.opts.Broker.System().Topics()
 	list := make([]topicFigures, len(all))
 	for i, t := range all {
 		d := f.topicRow(t)
@@ -127,7 +127,7 @@ func (f *figures) topic(ctx context.Context, key channelKey) (data, same any, er
 // groups makes the figures of all groups.
 func (f *figures) groups(ctx context.Context, _ channelKey) (data, same any, err error) {
 	list := []groupFigures{}
-	for _, t := range f.hub.opts.Broker.Topics() {
+	for _, t := range f.hub.opts.Broker.System().Topics() {
 		for _, g := range t.Groups() {
 			if len(list) == maxGroups {
 				return groupList{list}, nil, nil

@@ -39,7 +39,7 @@ type serviceFigures struct {
 func (f *figures) services(context.Context, channelKey) (data, same any, err error) {
 	calls := f.hub.opts.Calls
 	list := serviceList{Services: []serviceRow{}, DroppedAnswers: dropped(calls)}
-	for _, t := range f.hub.opts.Broker.Topics() {
+	for _, t := range f.hub.opts.Broker.System().Topics() {
 		if len(list.Services) == maxServices {
 			break
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/api"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/wire"
@@ -27,6 +28,7 @@ type socket struct {
 	conn    net.Conn // below ws; for cut alone
 	id      string
 	remote  string
+	who     access.Caller
 	since   time.Time
 	out     queue
 	reserve func(delta int) error // accounts for frames being read or published
@@ -54,7 +56,7 @@ type socket struct {
 
 func newSocket(h *Hub, ws *websocket.Conn, conn net.Conn, req *http.Request) *socket {
 	s := &socket{
-		hub: h, ws: ws, conn: conn, id: strings.ToLower(rand.Text()), remote: req.RemoteAddr, since: time.Now(),
+		hub: h, ws: ws, conn: conn, id: strings.ToLower(rand.Text()), remote: req.RemoteAddr, who: access.From(req.Context()), since: time.Now(),
 		reserve: h.opts.Accounts.Reserve(req.Context()),
 		done:    make(chan struct{}), subs: map[string]*subscription{}, watches: map[string]*watch{},
 	}
@@ -138,6 +140,7 @@ func (s *socket) read() bool {
 		}
 		s.in.Add(1)
 		s.active.Store(int64(time.Since(s.since)))
+		s.who.Touch()
 		s.handle(f)
 		if s.over() {
 			return true

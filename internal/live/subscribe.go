@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"sync/atomic"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/api"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -114,7 +115,7 @@ func (s *socket) subscribe(c *call) error {
 	if n >= maxSubscriptions {
 		return fail(broker.Quota, "this socket has %d subscriptions, which is the most: end one, or use another socket", n)
 	}
-	g, reset, err := s.group(&op)
+	g, reset, err := s.group(c.view, &op)
 	if err != nil {
 		return err
 	}
@@ -172,8 +173,8 @@ func checkWindow(name string, n int64) error {
 
 // group is the group to consume in: the named one, or one of the subscription's own. reset
 // says that its place was beyond the log.
-func (s *socket) group(op *subscribeOp) (g *broker.Group, reset bool, err error) {
-	t, err := s.hub.opts.Broker.Topic(op.Topic)
+func (s *socket) group(view broker.View, op *subscribeOp) (g *broker.Group, reset bool, err error) {
+	t, err := view.For(access.See).Topic(op.Topic) // the group is what one consumes
 	if err != nil {
 		return nil, false, err
 	}
@@ -181,10 +182,10 @@ func (s *socket) group(op *subscribeOp) (g *broker.Group, reset bool, err error)
 		if op.Filter != nil || op.Settle != nil || op.Start != nil || op.After != nil {
 			return nil, false, fail(broker.Invalid, "filter, settle, start and after go with a group of the subscription's own: leave out group, or these")
 		}
-		g, err = t.Group(*op.Group)
+		g, err = view.GroupOf(t, *op.Group)
 		return g, false, err
 	}
-	spec := broker.GroupSpec{Filter: op.Filter, Start: broker.Place{At: broker.AtLatest}, Actor: s.remote}
+	spec := broker.GroupSpec{Filter: op.Filter, Start: broker.Place{At: broker.AtLatest}}
 	switch {
 	case op.Start != nil && op.After != nil:
 		return nil, false, fail(broker.Invalid, "start and after both say where to begin: leave out one of them")
@@ -203,7 +204,7 @@ func (s *socket) group(op *subscribeOp) (g *broker.Group, reset bool, err error)
 		}
 		spec.Settle = &settle
 	}
-	g, err = api.EphemeralGroup(s.life, s.hub.opts.Broker, t, spec)
+	g, err = api.EphemeralGroup(s.life, view, t, spec)
 	return g, reset, err
 }
 

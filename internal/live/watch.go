@@ -3,6 +3,7 @@ package live
 import (
 	"strconv"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/api"
 	"github.com/rushmore/zbus-go/internal/broker"
 )
@@ -13,22 +14,24 @@ const (
 	maxTailRate = 1000
 )
 
-// channels are what can be watched: by which members of the frame, and with which
-// figures. A tail has none.
+// channels are what can be watched: by whom, by which members of the frame, and with which
+// figures. A tail has none. Figures are the same for all viewers, so who sees only some
+// topics gets none of all of them.
 var channels = map[string]struct {
-	topic, calls, matcher bool // calls: the topic has to be for calls
+	need                  access.Verb // of the topic, if there is one
+	topic, calls, matcher bool        // calls: the topic has to be for calls
 	make                  maker
 }{
-	"server":    {make: (*figures).server},
-	"attention": {make: (*figures).attention},
-	"topics":    {make: (*figures).topics},
-	"topic":     {topic: true, make: (*figures).topic},
-	"groups":    {make: (*figures).groups},
-	"rpc":       {make: (*figures).services},
-	"service":   {topic: true, calls: true, make: (*figures).service},
-	"sessions":  {make: (*figures).sessions},
-	"audit":     {make: (*figures).audit},
-	"tail":      {topic: true, matcher: true},
+	"server":    {need: access.See, make: (*figures).server},
+	"attention": {need: access.Observe, make: (*figures).attention},
+	"topics":    {need: access.Observe, make: (*figures).topics},
+	"topic":     {need: access.See, topic: true, make: (*figures).topic},
+	"groups":    {need: access.Observe, make: (*figures).groups},
+	"rpc":       {need: access.Observe, make: (*figures).services},
+	"service":   {need: access.See, topic: true, calls: true, make: (*figures).service},
+	"sessions":  {need: access.Sessions, make: (*figures).sessions},
+	"audit":     {need: access.Sessions, make: (*figures).audit},
+	"tail":      {need: access.Browse, topic: true, matcher: true},
 }
 
 // channelNames are their names, for people.
@@ -82,7 +85,7 @@ func (s *socket) watch(c *call) error {
 	if err := c.decode(&op); err != nil {
 		return err
 	}
-	w, err := s.newWatch(&op)
+	w, err := s.newWatch(c.view, &op)
 	if err != nil {
 		return err
 	}
@@ -115,7 +118,7 @@ func (s *socket) watch(c *call) error {
 }
 
 // newWatch checks what is asked for.
-func (s *socket) newWatch(op *watchOp) (*watch, error) {
+func (s *socket) newWatch(view broker.View, op *watchOp) (*watch, error) {
 	def, ok := channels[op.Channel]
 	if !ok {
 		return nil, fail(broker.Invalid, "unknown channel %q: use %s", broker.Excerpt(op.Channel), channelNames)
@@ -139,7 +142,7 @@ func (s *socket) newWatch(op *watchOp) (*watch, error) {
 		if err := needed("topic", value(op.Topic)); err != nil {
 			return nil, err
 		}
-		t, err := s.hub.opts.Broker.Topic(*op.Topic)
+		t, err := view.For(def.need).Topic(*op.Topic)
 		if err != nil {
 			return nil, err
 		}
@@ -147,6 +150,8 @@ func (s *socket) newWatch(op *watchOp) (*watch, error) {
 			return nil, fail(broker.NotFound, "Topic(%s) is not for calls: there is no service", t.Name())
 		}
 		w.channel.topic = t
+	} else if err := s.who.Check(def.need, "", ""); err != nil {
+		return nil, err
 	}
 	if !def.matcher {
 		return w, nil

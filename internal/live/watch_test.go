@@ -166,7 +166,7 @@ func TestUnwatchAndTheEndOfATopicEndAWatch(t *testing.T) {
 	w := c.call(`{"op":"watch","channel":"topic","topic":"orders"}`, "watching")
 	c.next().is(t, "figures")
 	tail := c.call(`{"op":"watch","channel":"tail","topic":"orders"}`, "watching")
-	if err := r.b.RemoveTopic(context.Background(), "orders", "", "test"); err != nil {
+	if err := r.b.RemoveTopic(context.Background(), "orders", "", storage.Actor{Name: "test"}); err != nil {
 		t.Fatal(err)
 	}
 	ended := map[string]bool{}

@@ -18,7 +18,7 @@ const (
 
 // writeCalls writes the series of the table of calls.
 func (h *handler) writeCalls(w text) {
-	h.calls.Forget(func(topic string) bool { _, err := h.broker.Topic(topic); return err == nil })
+	h.calls.Forget(func(topic string) bool { _, err := h.broker.System().Topic(topic); return err == nil })
 	if all := h.calls.Figures(); len(all) > 0 {
 		writeMethods(w, all)
 		for _, f := range []struct {

@@ -58,7 +58,7 @@ type handler struct {
 
 func (h *handler) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	rw.Header().Set("Content-Type", contentType)
-	topics := h.broker.Topics()
+	topics := h.broker.System().Topics()
 	if a, ok := rw.(interface{ Hold(n int64) bool }); ok && !a.Hold(h.lists.held(topics)) {
 		http.Error(rw, "answers that clients are slow to read fill the memory: try again later", http.StatusServiceUnavailable)
 		return

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
@@ -47,9 +48,9 @@ func (s *session) declare(m *wire.Message) {
 	if !ok {
 		return
 	}
-	b := s.srv.broker
+	b := s.view()
 	topic := topicSpec(mask)
-	topic.Name, topic.Retention, topic.Actor = name, retention, s.remote
+	topic.Name, topic.Retention = name, retention
 	t, created, err := b.DeclareTopic(s.admin(), topic)
 	if err != nil {
 		s.fail(id, err)
@@ -59,7 +60,8 @@ func (s *session) declare(m *wire.Message) {
 	if group == "" {
 		// The group headers of a request that names no group are not meant for the
 		// default group, unless it comes into being by this.
-		if _, err := t.Group(""); err == nil {
+		_, err := b.For(access.See).GroupOf(t, "")
+		if err == nil || !b.MayDeclare(t, "") { // who only publishes needs none
 			s.sendJSON(id, s.srv.topicInfo(t, exactLag))
 			return
 		}
@@ -116,7 +118,7 @@ func (s *session) retention(m *wire.Message) (limits broker.Limits, ok bool) {
 // groupSpec reads the group headers of a declare.
 func (s *session) groupSpec(m *wire.Message) (broker.GroupSpec, bool) {
 	spec := broker.GroupSpec{
-		Topic: m.Get(wire.HeaderTopic), Name: m.Get(wire.HeaderConsumeGroup), Actor: s.remote, Reason: "declare",
+		Topic: m.Get(wire.HeaderTopic), Name: m.Get(wire.HeaderConsumeGroup), Reason: "declare",
 	}
 	if filter, ok := m.Lookup(wire.HeaderGroupFilter); ok && !absent(filter) {
 		spec.Filter = &filter // present and empty: no filter
@@ -201,9 +203,9 @@ func (s *session) remove(m *wire.Message) {
 		s.send(http.StatusBadRequest, id, "Missing topic")
 		return
 	case group == "":
-		err = s.srv.broker.RemoveTopic(s.admin(), topic, "", s.remote)
+		err = s.view().RemoveTopic(s.admin(), topic, "")
 	default:
-		err = s.srv.broker.RemoveGroup(s.admin(), topic, group, "", s.remote)
+		err = s.view().RemoveGroup(s.admin(), topic, group, "")
 	}
 	s.finished(id, err)
 }
@@ -213,12 +215,12 @@ func (s *session) empty(m *wire.Message) {
 	id := m.Get(wire.HeaderID)
 	if m.Get(wire.HeaderConsumeGroup) == "" {
 		if t := s.topicOf(m); t != nil {
-			s.finished(id, s.srv.broker.EmptyTopic(s.admin(), t.Name(), "", s.remote))
+			s.finished(id, s.view().EmptyTopic(s.admin(), t.Name(), ""))
 		}
 		return
 	}
 	if g := s.groupOf(m); g != nil {
-		_, err := g.Relocate(s.admin(), broker.Place{At: broker.AtLatest}, "empty", s.remote, "")
+		_, err := s.view().Relocate(s.admin(), g, broker.Place{At: broker.AtLatest}, "empty", "")
 		s.finished(id, err)
 	}
 }
@@ -245,7 +247,7 @@ func (s *session) relocate(m *wire.Message) {
 		s.send(http.StatusBadRequest, id, "Bad to: must be earliest or latest; for another place give offset=, timestamp=, msgid= or from_group= instead")
 		return
 	}
-	if _, err := g.Relocate(s.admin(), place, "relocate", s.remote, m.Get("reason")); err != nil {
+	if _, err := s.view().Relocate(s.admin(), g, place, "relocate", m.Get("reason")); err != nil {
 		s.fail(id, err)
 		return
 	}

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
@@ -97,7 +98,7 @@ func (s *Server) unsaid(w http.ResponseWriter, req *http.Request) {
 // commandOf finds the command of a URL, and what it is given.
 func (s *Server) commandOf(req *http.Request) (string, *wire.Message) {
 	m := &wire.Message{Method: req.Method, URL: req.RequestURI, Minor: 1}
-	return (&session{srv: s}).fromURL(m), m
+	return (&session{srv: s, identity: identity{who: access.From(req.Context())}}).fromURL(m), m
 }
 
 // confirmed runs a command, which the button of a page that asked may have sent.

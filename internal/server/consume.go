@@ -98,7 +98,7 @@ func (s *session) subscribe(g *broker.Group) (*consumer, error) {
 	if g.Topic().Calls() {
 		s.peer.Provide(s.srv.calls.Service(g.Topic().Name()))
 	}
-	c = &consumer{sub: sub}
+	c = &consumer{sub: sub, by: s.who}
 	s.mu.Lock()
 	s.subs[g] = c
 	s.mu.Unlock()

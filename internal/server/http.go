@@ -16,6 +16,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/origin"
 	"github.com/rushmore/zbus-go/internal/socket"
 	"github.com/rushmore/zbus-go/internal/wire"
@@ -34,7 +35,7 @@ const homePage = `<!doctype html>
 // are routes to the same functions.
 func (s *Server) newHTTP() *http.Server {
 	r := chi.NewRouter()
-	r.Use(s.forwarded, s.counted, s.shared, s.others, s.known, s.upgrades, s.commanded)
+	r.Use(s.forwarded, s.counted, s.shared, s.identified, s.others, s.known, s.upgrades, s.commanded)
 	readable := func(path string, h http.HandlerFunc) {
 		r.Get(path, h)
 		r.Head(path, h)
@@ -249,7 +250,7 @@ func (s *Server) command(w http.ResponseWriter, req *http.Request) {
 		http.Error(w, err.Error(), status)
 		return
 	}
-	c := newSession(s, req.RemoteAddr, accountOf(req.Context()))
+	c := newSession(s, access.From(req.Context()), accountOf(req.Context()))
 	close(c.written) // this handler is the writer
 	if !s.addSession(c) {
 		http.Error(w, "shutting down", http.StatusServiceUnavailable)

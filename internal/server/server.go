@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/condition"
 	"github.com/rushmore/zbus-go/internal/origin"
@@ -24,7 +25,8 @@ import (
 // Options configure a Server. A zero field takes its default.
 type Options struct {
 	Broker *broker.Broker
-	Calls  *rpc.Table // runs longer than the server
+	Calls  *rpc.Table       // runs longer than the server
+	Access *access.Registry // nil: everybody may do everything
 	Log    *slog.Logger
 
 	// Address is host:port as clients reach this server; it is announced to them.
@@ -70,6 +72,7 @@ type Server struct {
 	log     *slog.Logger
 	broker  *broker.Broker
 	calls   *rpc.Table
+	access  *access.Registry
 	tracker *tracker
 	verbs   map[string]verb
 	http    *http.Server
@@ -83,6 +86,8 @@ type Server struct {
 	ids      idSource
 	handling gate // HTTP requests
 	asked    confirmations
+
+	changedRights chan struct{} // capacity 1: somebody may do something else than before
 
 	addresses addresses
 	lingering chan struct{} // a token for each refused connection that is still read from
@@ -117,8 +122,17 @@ func New(opts Options) *Server {
 		sessions: make(map[string]*session),
 		handed:   newHandover(),
 
-		lingering: make(chan struct{}, mostLingering),
+		lingering: make(chan struct{}, mostLingering), changedRights: make(chan struct{}, 1),
 	}
+	if s.access = opts.Access; s.access == nil {
+		s.access = access.Open()
+	}
+	s.access.Watch(func() {
+		select {
+		case s.changedRights <- struct{}{}:
+		default:
+		}
+	})
 	s.addresses.init(opts.Addresses, opts.SmallBytes, opts.RequestBytes)
 	s.handling.init()
 	s.verbs = s.commands()
@@ -155,6 +169,7 @@ func (s *Server) Serve(ctx context.Context, listeners []net.Listener, grace time
 	})
 	parts.Go(func() { s.tracker.run(life) })
 	parts.Go(func() { s.watchPeers(life) })
+	parts.Go(func() { s.recheck(life) })
 
 	select {
 	case <-ctx.Done():

@@ -15,6 +15,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/socket"
@@ -42,9 +43,11 @@ type session struct {
 	out     queue
 	life    context.Context // ends when the session has to stop
 	stop    context.CancelFunc
-	conn    io.Closer // nil for a single HTTP request
+	conn    io.Closer                        // nil for a single HTTP request
+	acting  atomic.Pointer[access.Principal] // who the reader acts as, for others
 
 	// Owned by the reader.
+	identity
 	topics   topicCache
 	own      []*broker.Group // ephemeral ones that it has created
 	pending  *produced       // publishes of the current read, not yet handed over
@@ -85,8 +88,9 @@ type session struct {
 // consumer is the session's subscription to one group.
 type consumer struct {
 	sub   *broker.Subscription
-	id    string      // guarded by session.mu: of the latest consume request
-	timer *time.Timer // guarded by session.mu: ends a consume that has a timeout
+	by    access.Caller // who asked for it
+	id    string        // guarded by session.mu: of the latest consume request
+	timer *time.Timer   // guarded by session.mu: ends a consume that has a timeout
 }
 
 func newUUID() string {
@@ -96,16 +100,18 @@ func newUUID() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
-func newSession(srv *Server, remote string, acc *account) *session {
+func newSession(srv *Server, who access.Caller, acc *account) *session {
 	s := &session{
-		srv: srv, id: newUUID(), remote: remote, account: acc,
+		srv: srv, id: newUUID(), remote: who.Address, account: acc,
 		room: make(chan struct{}, 1), written: make(chan struct{}),
 		subs: make(map[*broker.Group]*consumer),
 	}
 	s.out.init()
 	s.enc.init()
 	s.inflight.init()
-	s.peer.Init(srv.calls, s.id, remote, s)
+	s.peer.Init(srv.calls, s.id, who.Address, s)
+	s.who, s.first = who, who
+	s.acting.Store(who.Principal)
 	s.activity.since = time.Now()
 	s.heard()
 	s.life, s.stop = context.WithCancel(context.Background())

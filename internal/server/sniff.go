@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/socket"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
@@ -63,7 +64,7 @@ func (s *Server) serve(c *countedConn) {
 		}
 		first.Conn = stream
 	}
-	one := newSession(s, conn.RemoteAddr().String(), c.account)
+	one := newSession(s, access.Caller{Principal: s.access.Anonymous(), Address: conn.RemoteAddr().String()}, c.account)
 	one.proxied = len(s.opts.Proxies) > 0 && s.trusts(conn.RemoteAddr())
 	one.serveStream(conn, stream, r)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
@@ -52,18 +53,26 @@ type tables struct {
 
 var errManyTables error = &broker.Error{Code: broker.Unavailable, Text: "tables that clients are slow to read fill the memory: try again later"}
 
-// get gives a table as of now.
-func (t *tables) get(kind int) (*table, error) {
+// get gives a table as of now: the one for all who see everything, or one of what a caller
+// may see.
+func (t *tables) get(kind int, who access.Caller) (*table, error) {
+	if err := who.Check(access.See, "", ""); err != nil {
+		return nil, err
+	}
+	view := t.tracker.srv.broker.As(who, access.See)
 	t.making.Lock()
 	defer t.making.Unlock()
 	made, seen := time.Now(), t.tracker.changes.Load()
+	if !who.Allows(access.Observe, "", "") {
+		return t.partial(kind, view, made, seen)
+	}
 	if old := t.recent(kind, made, seen); old != nil {
 		return old, nil
 	}
 	if !t.room() {
 		return nil, errManyTables
 	}
-	body, err := t.encode(kind)
+	body, err := t.encode(kind, view)
 	if err != nil {
 		return nil, err
 	}
@@ -72,6 +81,21 @@ func (t *tables) get(kind int) (*table, error) {
 	t.latest[kind], t.held = fresh, t.held+int64(len(body))
 	t.mu.Unlock()
 	return fresh, nil
+}
+
+// partial makes a table for one caller.
+func (t *tables) partial(kind int, view broker.View, made time.Time, seen int64) (*table, error) {
+	if !t.room() {
+		return nil, errManyTables
+	}
+	body, err := t.encode(kind, view)
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.held += int64(len(body))
+	return &table{of: t, kind: kind, body: body, refs: 1, made: made, seen: seen}, nil
 }
 
 // recent is the latest table, if it is large and still right.
@@ -115,10 +139,10 @@ func (t *table) release() {
 }
 
 // encode writes a table topic by topic, so that there is only its text.
-func (t *tables) encode(kind int) ([]byte, error) {
+func (t *tables) encode(kind int, view broker.View) ([]byte, error) {
 	info := t.tracker.serverInfo()
 	if kind == serverTable {
-		return t.appendServer(nil, info)
+		return t.appendServer(nil, info, view)
 	}
 	key := info.ServerAddress.Address
 	if info.ServerAddress.SSLEnabled {
@@ -134,20 +158,20 @@ func (t *tables) encode(kind int) ([]byte, error) {
 	if dst, err = appendKey(bytes.TrimSuffix(dst, []byte("}}")), key); err != nil {
 		return nil, err
 	}
-	if dst, err = t.appendServer(dst, info); err != nil {
+	if dst, err = t.appendServer(dst, info, view); err != nil {
 		return nil, err
 	}
 	return append(dst, "}}"...), nil
 }
 
 // appendServer appends the object of this server.
-func (t *tables) appendServer(dst []byte, info serverInfo) ([]byte, error) {
+func (t *tables) appendServer(dst []byte, info serverInfo, view broker.View) ([]byte, error) {
 	head, err := json.Marshal(info)
 	if err != nil {
 		return nil, err
 	}
 	s := t.tracker.srv
-	topics := s.broker.Topics()
+	topics := view.Topics()
 	const about = 512 // bytes of a topic with a group
 	size := len(dst) + len(head) + len(topics)*about
 	dst = append(append(make([]byte, 0, size), dst...), bytes.TrimSuffix(head, []byte("}}"))...)
@@ -174,7 +198,7 @@ func appendKey(dst []byte, key string) ([]byte, error) {
 
 // sendTable answers with a table.
 func (s *session) sendTable(id string, kind int) {
-	t, err := s.srv.tracker.tables.get(kind)
+	t, err := s.srv.tracker.tables.get(kind, s.who)
 	if err != nil {
 		s.fail(id, err)
 		return

@@ -2,11 +2,14 @@ package server
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/access"
+	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
@@ -39,11 +42,11 @@ type tracker struct {
 	tables  tables
 
 	mu   sync.Mutex
-	subs map[*session]struct{} // guarded by mu
+	subs map[*session]access.Caller // guarded by mu; who asked for it
 }
 
 func newTracker(srv *Server) *tracker {
-	t := &tracker{srv: srv, dirty: make(chan struct{}, 1), subs: make(map[*session]struct{})}
+	t := &tracker{srv: srv, dirty: make(chan struct{}, 1), subs: make(map[*session]access.Caller)}
 	t.tables.tracker = t
 	return t
 }
@@ -117,35 +120,51 @@ func (t *tracker) announce(s *session) {
 }
 
 // push sends the present table to all subscribers, and reports its size, and whether there
-// are any; it is encoded once. A subscriber that does not read gets no second one while the first
+// are any; it is encoded once for all who see everything. A subscriber that does not read gets no second one while the first
 // waits. The C++ client of the original loses a message that comes in one read with
 // another one, so a push goes by itself.
 func (t *tracker) push() (size int, subscribed bool) {
 	t.mu.Lock()
-	subs := make([]*session, 0, len(t.subs))
-	for s := range t.subs {
-		subs = append(subs, s)
-	}
+	subs := maps.Clone(t.subs)
 	t.mu.Unlock()
 	if len(subs) == 0 {
 		return 0, false
 	}
 	began := time.Now()
-	tab, err := t.tables.get(trackerTable)
-	if err != nil {
-		t.srv.log.Debug("topics are not told to those who subscribed to them", "err", err)
-		t.again()
-		return 0, true
-	}
-	defer tab.release()
-	t.shown.Store(tab.seen)
-	for _, s := range subs {
+	made := map[*access.Principal]*table{} // nil: the one of all who see everything
+	defer func() {
+		for _, tab := range made {
+			tab.release()
+		}
+	}()
+	seen := t.changes.Load()
+	for s, who := range subs {
+		key := who.Principal
+		if who.Allows(access.Observe, "", "") {
+			key = nil
+		}
+		tab := made[key]
+		if tab == nil {
+			var err error
+			if tab, err = t.tables.get(trackerTable, who); err != nil {
+				t.srv.log.Debug("topics are not told to one who subscribed to them", "err", err)
+				if broker.CodeOf(err) == broker.Unavailable {
+					t.again()
+					return size, true
+				}
+				continue
+			}
+			made[key] = tab
+			seen = min(seen, tab.seen)
+		}
+		size = max(size, len(tab.body))
 		if s.out.size() < queueBytes {
 			s.pushTable(item{raw: pushed(""), table: tab.share(), alone: true})
 		}
 	}
+	t.shown.Store(seen)
 	t.cost.Store(int64(time.Since(began)))
-	return len(tab.body), true
+	return size, true
 }
 
 // pushed begins the message with a table for a subscriber: id is that of its request, and
@@ -159,9 +178,9 @@ func pushed(id string) []byte {
 	return wire.AppendField(dst, wire.HeaderContentType, "application/json")
 }
 
-func (t *tracker) subscribe(s *session) {
+func (t *tracker) subscribe(s *session, who access.Caller) {
 	t.mu.Lock()
-	t.subs[s] = struct{}{}
+	t.subs[s] = who
 	t.mu.Unlock()
 }
 
@@ -169,6 +188,20 @@ func (t *tracker) unsubscribe(s *session) {
 	t.mu.Lock()
 	delete(t.subs, s)
 	t.mu.Unlock()
+}
+
+// recheck forgets a subscriber that may see nothing any longer, and shows others what they
+// may see now.
+func (t *tracker) recheck(s *session) {
+	t.mu.Lock()
+	who, ok := t.subs[s]
+	if ok && who.Check(access.See, "", "") != nil {
+		delete(t.subs, s)
+	}
+	t.mu.Unlock()
+	if ok {
+		t.changed()
+	}
 }
 
 // trackerInfo answers the tracker command.
@@ -185,14 +218,14 @@ func (s *session) serverInfo(m *wire.Message) {
 // first push, so a change between the two is looked for.
 func (s *session) trackSub(m *wire.Message) {
 	id, t := m.Get(wire.HeaderID), s.srv.tracker
-	tab, err := t.tables.get(trackerTable)
+	tab, err := t.tables.get(trackerTable, s.who)
 	if err != nil {
 		s.fail(id, err)
 		return
 	}
 	seen := tab.seen
 	s.pushTable(item{raw: pushed(id), id: id, table: tab})
-	t.subscribe(s)
+	t.subscribe(s, s.who)
 	if t.changes.Load() != seen {
 		t.changed()
 	}

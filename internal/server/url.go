@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rushmore/zbus-go/internal/access"
+	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/storage"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
@@ -52,11 +54,11 @@ func (s *session) fromURL(m *wire.Message) string {
 	if len(segments) == 0 {
 		return ""
 	}
-	t, err := s.srv.broker.Topic(segments[0])
-	if err != nil {
+	t, err := s.srv.broker.As(s.who, access.See).Topic(segments[0])
+	if err != nil && broker.CodeOf(err) != broker.Unauthorized { // then it is asked for a credential
 		return ""
 	}
-	if t.Kind() == storage.KindRPC && len(segments) > 1 {
+	if err == nil && t.Kind() == storage.KindRPC && len(segments) > 1 {
 		call(m, segments)
 	} else {
 		setPlace(m, segments[:1])
@@ -85,6 +87,9 @@ func setQuery(m *wire.Message, query string) {
 				m.Body = []byte(v)
 			}
 			continue
+		}
+		if k == wire.HeaderToken || k == wire.HeaderAuthorization {
+			continue // URLs are logged, kept and shown: a credential in one is not listened to
 		}
 		if _, ok := m.Lookup(k); !ok && wire.ValidName(k) && wire.ValidValue(v) {
 			m.Set(k, v)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/wire"
@@ -13,7 +14,10 @@ import (
 
 // verb is one command of the protocol.
 type verb struct {
-	run func(*session, *wire.Message)
+	// need is what it takes to run it: of the topic that it names, if it has one. Publishing
+	// to a service is calling it, and consuming is serving it.
+	need access.Verb
+	run  func(*session, *wire.Message)
 	// path says that a URL names topic and group behind the command.
 	path bool
 	// quick commands do not wait for anything. The others run when everything
@@ -29,27 +33,27 @@ type verb struct {
 // commands is the table of all commands.
 func (s *Server) commands() map[string]verb {
 	return map[string]verb{
-		wire.CmdProduce:   {run: (*session).produce, path: true, quick: true},
-		wire.CmdRPC:       {run: (*session).rpc, quick: true},
-		wire.CmdConsume:   {run: (*session).consume, path: true, quick: true},
-		wire.CmdUnconsume: {run: (*session).unconsume, path: true},
-		wire.CmdRoute:     {run: (*session).route, quick: true, silent: true},
-		wire.CmdDescribe:  {run: (*session).describe, path: true, quick: true},
-		wire.CmdAck:       {run: (*session).ack, path: true, quick: true},
-		wire.CmdNack:      {run: (*session).nack, path: true, quick: true},
-		wire.CmdExtend:    {run: (*session).extend, path: true, quick: true},
-		wire.CmdDeclare:   {run: (*session).declare, path: true},
-		wire.CmdQuery:     {run: (*session).query, path: true, reads: true},
-		wire.CmdRemove:    {run: (*session).remove, path: true},
-		wire.CmdEmpty:     {run: (*session).empty, path: true},
-		wire.CmdRelocate:  {run: (*session).relocate, path: true},
-		wire.CmdTracker:   {run: (*session).trackerInfo, reads: true},
-		wire.CmdServer:    {run: (*session).serverInfo, reads: true},
-		wire.CmdTrackSub:  {run: (*session).trackSub},
-		wire.CmdTrackPub:  {run: (*session).trackPub},
-		wire.CmdSSL:       {run: (*session).certificate, reads: true},
-		wire.CmdPing:      {run: func(c *session, m *wire.Message) { c.send(http.StatusOK, m.Get(wire.HeaderID), "OK") }, quick: true, reads: true},
-		wire.CmdHeartbeat: {run: func(*session, *wire.Message) {}, quick: true, silent: true, reads: true},
+		wire.CmdProduce:   {need: access.Publish, run: (*session).produce, path: true, quick: true},
+		wire.CmdRPC:       {need: access.Publish, run: (*session).rpc, quick: true},
+		wire.CmdConsume:   {need: access.Consume, run: (*session).consume, path: true, quick: true},
+		wire.CmdUnconsume: {need: access.Nothing, run: (*session).unconsume, path: true},
+		wire.CmdRoute:     {need: access.Nothing, run: (*session).route, quick: true, silent: true},
+		wire.CmdDescribe:  {need: access.Serve, run: (*session).describe, path: true, quick: true},
+		wire.CmdAck:       {need: access.Consume, run: (*session).ack, path: true, quick: true},
+		wire.CmdNack:      {need: access.Consume, run: (*session).nack, path: true, quick: true},
+		wire.CmdExtend:    {need: access.Consume, run: (*session).extend, path: true, quick: true},
+		wire.CmdDeclare:   {need: access.Manage, run: (*session).declare, path: true},
+		wire.CmdQuery:     {need: access.See, run: (*session).query, path: true, reads: true},
+		wire.CmdRemove:    {need: access.Move, run: (*session).remove, path: true},
+		wire.CmdEmpty:     {need: access.Move, run: (*session).empty, path: true},
+		wire.CmdRelocate:  {need: access.Move, run: (*session).relocate, path: true},
+		wire.CmdTracker:   {need: access.See, run: (*session).trackerInfo, reads: true},
+		wire.CmdServer:    {need: access.See, run: (*session).serverInfo, reads: true},
+		wire.CmdTrackSub:  {need: access.See, run: (*session).trackSub},
+		wire.CmdTrackPub:  {need: access.Nothing, run: (*session).trackPub},
+		wire.CmdSSL:       {need: access.Nothing, run: (*session).certificate, reads: true},
+		wire.CmdPing:      {need: access.Nothing, run: func(c *session, m *wire.Message) { c.send(http.StatusOK, m.Get(wire.HeaderID), "OK") }, quick: true, reads: true},
+		wire.CmdHeartbeat: {need: access.Nothing, run: func(*session, *wire.Message) {}, quick: true, silent: true, reads: true},
 	}
 }
 
@@ -74,6 +78,11 @@ func (s *session) handle(m *wire.Message) {
 	if s.web.Load() != web {
 		s.web.Store(web)
 	}
+	var refused error
+	if status == 0 {
+		refused = s.identify(m)
+		last = last || refused != nil // nor when it is not who it says
+	}
 	if cmd == "" && !m.Malformed {
 		cmd = s.fromURL(m)
 	}
@@ -92,6 +101,10 @@ func (s *session) handle(m *wire.Message) {
 		s.send(status, id, refusal)
 		return
 	}
+	if refused != nil {
+		s.fail(id, refused)
+		return
+	}
 	if cmd == "" && m.Malformed {
 		s.send(http.StatusBadRequest, id, "Bad request line: must be METHOD URL HTTP/1.1, or there must be a cmd header")
 		return
@@ -100,6 +113,12 @@ func (s *session) handle(m *wire.Message) {
 	if !ok {
 		s.unknown(id, cmd, m)
 		return
+	}
+	if s.need = v.need; !s.need.OfTopics() {
+		if err := s.who.Check(s.need, "", ""); err != nil {
+			s.fail(id, err)
+			return
+		}
 	}
 	if !v.quick {
 		s.flush()
@@ -146,30 +165,32 @@ func absent(v string) bool { return v == "null" || v == "undefined" || v == "Non
 // topicOf finds the topic that a request names, answering when there is none.
 func (s *session) topicOf(m *wire.Message) *broker.Topic {
 	name := m.Get(wire.HeaderTopic)
-	if t := s.topics.get(name); t != nil {
+	if t := s.topics.get(name, s.need, s.who.Epoch()); t != nil {
 		return t
 	}
 	if name == "" {
 		s.send(http.StatusBadRequest, m.Get(wire.HeaderID), "Missing topic")
 		return nil
 	}
-	t, err := s.srv.broker.Topic(name)
+	t, err := s.view().Topic(name)
 	if err != nil {
 		s.fail(m.Get(wire.HeaderID), err)
 		return nil
 	}
-	s.topics.put(name, t)
+	s.topics.put(name, t, s.need, s.who.Epoch())
 	return t
 }
 
 // groupOf finds the topic and group that a request names, answering when there
 // is none.
 func (s *session) groupOf(m *wire.Message) *broker.Group {
+	need := s.need
+	s.need = access.See // what it takes is asked of the group
 	t := s.topicOf(m)
-	if t == nil {
+	if s.need = need; t == nil {
 		return nil
 	}
-	g, err := t.Group(m.Get(wire.HeaderConsumeGroup))
+	g, err := s.view().GroupOf(t, m.Get(wire.HeaderConsumeGroup))
 	if err != nil {
 		s.fail(m.Get(wire.HeaderID), err)
 		return nil
@@ -181,18 +202,24 @@ func (s *session) groupOf(m *wire.Message) *broker.Group {
 type topicCache struct {
 	name    string
 	topic   *broker.Topic
+	needs   access.Verb  // what the caller may do with it
+	epoch   uint64       // of access, when that was asked
 	service *rpc.Service // nil until it is asked for
 }
 
-func (c *topicCache) get(name string) *broker.Topic {
-	if c.topic != nil && c.name == name && !c.topic.Removed() {
+func (c *topicCache) get(name string, need access.Verb, epoch uint64) *broker.Topic {
+	if c.topic != nil && c.name == name && c.needs&need != 0 && c.epoch == epoch && !c.topic.Removed() {
 		return c.topic
 	}
 	return nil
 }
 
-func (c *topicCache) put(name string, t *broker.Topic) {
-	c.name, c.topic, c.service = strings.Clone(name), t, nil
+func (c *topicCache) put(name string, t *broker.Topic, need access.Verb, epoch uint64) {
+	if c.topic == t && c.name == name && c.epoch == epoch {
+		c.needs |= need
+		return
+	}
+	*c = topicCache{name: strings.Clone(name), topic: t, needs: need, epoch: epoch}
 }
 
 // now is the body of many replies: the server's time in milliseconds.

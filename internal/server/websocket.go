@@ -12,6 +12,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/origin"
 	"github.com/rushmore/zbus-go/internal/socket"
@@ -36,7 +37,7 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, req *http.Request) {
 	}
 	limits := s.limits()
 	ws.SetReadLimit(limits.Body + int64(limits.Head))
-	c := newSession(s, req.RemoteAddr, accountOf(req.Context()))
+	c := newSession(s, access.From(req.Context()), accountOf(req.Context()))
 	c.vetted = true
 	conn := &webSocket{ws: ws, life: c.life}
 	c.conn = conn

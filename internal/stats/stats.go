@@ -102,7 +102,7 @@ type looked struct {
 // sample looks at all counters once. What it reads of the logs is read before it holds
 // the lock.
 func (s *Sampler) sample(ctx context.Context, now time.Time) {
-	topics := s.broker.Topics()
+	topics := s.broker.System().Topics()
 	groups := make([][]looked, len(topics))
 	until := time.Now().Add(reading)
 	s.lags.Begin()

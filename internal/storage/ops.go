@@ -104,6 +104,10 @@ type Audit struct{ Entry *AuditEntry }
 // SaveClock replaces the stored Clock.
 type SaveClock struct{ Clock Clock }
 
+// PutDocument adds a document, or replaces the one with its kind and name. An empty Value
+// removes it.
+type PutDocument struct{ Document Document }
+
 // Atomic is several ops that happen together or not at all. They see each
 // other's effects in order. Atomic does not nest.
 type Atomic struct{ Ops []Op }
@@ -122,4 +126,5 @@ func (*Relocate) op()     {}
 func (*Accept) op()       {}
 func (*Audit) op()        {}
 func (*SaveClock) op()    {}
+func (*PutDocument) op()  {}
 func (*Atomic) op()       {}

@@ -162,6 +162,21 @@ type Clock struct {
 	Held  int64  // nothing is deleted by age until the clock shows this
 }
 
+// Actor is who did something.
+type Actor struct {
+	Name    string // of the account; the address where nobody says who it is
+	Address string // that it was done from; "" of what the broker does by itself
+	Token   string // the id of the token that was given; "" without one
+}
+
+// Document is a named text that is kept as a whole.
+type Document struct {
+	Kind, Name string // together they are unique
+	Value      string
+	// Damaged says that what is stored is not what was written. Its Value is "".
+	Damaged bool
+}
+
 // JournalEntry records one relocation or filter change of a group.
 type JournalEntry struct {
 	ID     int64 // given by the Store
@@ -169,7 +184,7 @@ type JournalEntry struct {
 	Group  GroupID
 	Time   int64  // Unix milliseconds
 	Kind   string // "create", "relocate", "filter", "empty", "revert"
-	Actor  string
+	Actor  Actor
 	Reason string
 	From   Progress // the place before
 	To     int64    // the cursor after
@@ -181,7 +196,7 @@ type JournalEntry struct {
 type AuditEntry struct {
 	ID     int64 // given by the Store
 	Time   int64 // Unix milliseconds
-	Actor  string
+	Actor  Actor
 	Action string // such as "topic.create"
 	Target string // such as "orders" or "orders/billing"
 	Detail string
@@ -206,6 +221,8 @@ type State struct {
 	Parked []Parked
 	Clock  Clock
 	Kept   []KeptIDs // a topic may be there several times
+
+	Documents []Document
 }
 
 // Page limits one [Store.Read].

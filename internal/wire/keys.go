@@ -2,21 +2,22 @@ package wire
 
 // Header names.
 const (
-	HeaderCmd      = "cmd"
-	HeaderTopic    = "topic"
-	HeaderID       = "id"
-	HeaderAck      = "ack"
-	HeaderTag      = "tag"
-	HeaderToken    = "token"
-	HeaderEncoding = "encoding"
-	HeaderSender   = "sender"
-	HeaderRecver   = "recver"
-	HeaderServer   = "server"
-	HeaderModule   = "module"
-	HeaderBody     = "body"
-	HeaderDedup    = "dedup"     // of a publish: store it once by its id
-	HeaderDup      = "duplicate" // of the answer to one: it was stored before
-	HeaderVersion  = "version"
+	HeaderCmd           = "cmd"
+	HeaderTopic         = "topic"
+	HeaderID            = "id"
+	HeaderAck           = "ack"
+	HeaderTag           = "tag"
+	HeaderToken         = "token"
+	HeaderAuthorization = "authorization"
+	HeaderEncoding      = "encoding"
+	HeaderSender        = "sender"
+	HeaderRecver        = "recver"
+	HeaderServer        = "server"
+	HeaderModule        = "module"
+	HeaderBody          = "body"
+	HeaderDedup         = "dedup"     // of a publish: store it once by its id
+	HeaderDup           = "duplicate" // of the answer to one: it was stored before
+	HeaderVersion       = "version"
 
 	HeaderTopicMask        = "topic_mask"
 	HeaderTopicMaxAge      = "topic_max_age"

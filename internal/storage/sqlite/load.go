@@ -162,7 +162,7 @@ func (s *Store) Entry(ctx context.Context, id int64) (e storage.JournalEntry, er
 func entryFrom(row []driver.Value) (storage.JournalEntry, error) {
 	e := storage.JournalEntry{
 		ID: integer(row[0]), Topic: storage.TopicID(integer(row[1])), Group: storage.GroupID(integer(row[2])),
-		Time: integer(row[3]), Kind: text(row[4]), Actor: text(row[5]), Reason: text(row[6]),
+		Time: integer(row[3]), Kind: text(row[4]), Actor: storage.Actor{Name: text(row[5]), Address: text(row[13]), Token: text(row[14])}, Reason: text(row[6]),
 		To: integer(row[10]), FilterFrom: text(row[11]), FilterTo: text(row[12]),
 	}
 	var err error
@@ -180,7 +180,8 @@ func (s *Store) Audit(ctx context.Context, before int64, limit int) (list []stor
 				return err
 			}
 			list = append(list, storage.AuditEntry{
-				ID: integer(row[0]), Time: integer(row[1]), Actor: text(row[2]), Action: text(row[3]),
+				ID: integer(row[0]), Time: integer(row[1]), Action: text(row[3]),
+				Actor:  storage.Actor{Name: text(row[2]), Address: text(row[6]), Token: text(row[7])},
 				Target: text(row[4]), Detail: text(row[5]),
 			})
 		}

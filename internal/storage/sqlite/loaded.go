@@ -51,7 +51,7 @@ func (t *storedTopic) refuse(format string, args ...any) {
 // block of each topic.
 func loadAll(c *conn) (*loaded, error) {
 	l := &loaded{at: map[storage.TopicID]int{}}
-	for _, read := range []func(*conn) error{l.readTopics, l.readFresh, l.readGroups, l.countRows, l.readParked, l.readClock, l.readDropped, l.readKept} {
+	for _, read := range []func(*conn) error{l.readTopics, l.readFresh, l.readGroups, l.countRows, l.readParked, l.readClock, l.readDocuments, l.readDropped, l.readKept} {
 		if err := read(c); err != nil {
 			return l, err
 		}
@@ -347,6 +347,25 @@ func (l *loaded) readClock(c *conn) error {
 			continue
 		}
 		l.state.Clock = k
+	}
+	return nil
+}
+
+// readDocuments reads the documents. One that is damaged is named and not read: what it
+// said is better not guessed.
+func (l *loaded) readDocuments(c *conn) error {
+	for row, err := range c.rows(selectDocuments) {
+		if err != nil {
+			return err
+		}
+		d := storage.Document{Kind: text(row[0]), Name: text(row[1]), Value: text(row[2])}
+		if integer(row[3]) != documentSum(&d) {
+			l.findings = append(l.findings, Finding{
+				Kind: FoundStructure, Text: fmt.Sprintf("the %s %q is damaged: it counts for nothing", d.Kind, d.Name),
+			})
+			d.Value, d.Damaged = "", true
+		}
+		l.state.Documents = append(l.state.Documents, d)
 	}
 	return nil
 }

@@ -55,6 +55,8 @@ func (b *batch) planOne(op storage.Op) error {
 		return b.accept(op)
 	case *storage.Audit:
 		return b.audit(op.Entry)
+	case *storage.PutDocument:
+		return b.putDocument(&op.Document)
 	case *storage.SaveClock:
 		c := op.Clock
 		b.add(putClock, 1, c.Boot, c.Since, c.Last, c.Ahead, c.Jump, c.Held, clockSum(&c))
@@ -252,7 +254,19 @@ func (b *batch) audit(e *storage.AuditEntry) error {
 		return fmt.Errorf("audit without an entry: %w", storage.ErrInvalid)
 	}
 	e.ID = b.nextID(&b.lastAudit)
-	b.add(insertAudit, 1, e.ID, e.Time, e.Actor, e.Action, e.Target, e.Detail)
+	b.add(insertAudit, 1, e.ID, e.Time, e.Actor.Name, e.Action, e.Target, e.Detail, e.Actor.Address, e.Actor.Token)
+	return nil
+}
+
+func (b *batch) putDocument(d *storage.Document) error {
+	if d.Kind == "" || d.Name == "" || d.Damaged {
+		return fmt.Errorf("document %q of kind %q: %w", d.Name, d.Kind, storage.ErrInvalid)
+	}
+	if d.Value == "" {
+		b.add(deleteDocument, anyRows, d.Kind, d.Name)
+	} else {
+		b.add(putDocument, 1, d.Kind, d.Name, d.Value, documentSum(d))
+	}
 	return nil
 }
 

@@ -115,8 +115,8 @@ func (b *batch) journal(e *storage.JournalEntry) {
 		return
 	}
 	e.ID = b.nextID(&b.lastJournal)
-	b.add(insertJournal, 1, e.ID, int64(e.Topic), int64(e.Group), e.Time, e.Kind, e.Actor, e.Reason,
-		e.From.Cursor, e.From.Read, e.From.Settled.String(), e.To, e.FilterFrom, e.FilterTo)
+	b.add(insertJournal, 1, e.ID, int64(e.Topic), int64(e.Group), e.Time, e.Kind, e.Actor.Name, e.Reason,
+		e.From.Cursor, e.From.Read, e.From.Settled.String(), e.To, e.FilterFrom, e.FilterTo, e.Actor.Address, e.Actor.Token)
 }
 
 // checkProgress refuses a place that no group of a topic with that next offset

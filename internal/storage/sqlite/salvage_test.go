@@ -41,11 +41,11 @@ func mixedDatabase(t testing.TB) (path string, messages map[string][]storage.Rec
 	big[0].Body = []byte(strings.Repeat("large ", 30_000))
 	mustCommit(t, s, &storage.Append{Topic: ids[0], Records: big}, &storage.Append{Topic: ids[1], Records: mixedMessages(1, 1)})
 	mustCommit(t, s,
-		&storage.CreateGroup{Group: &storage.Group{Topic: ids[0], Name: "billing", Filter: "a.*", AckWindow: 10}, Entry: &storage.JournalEntry{Topic: ids[0], Kind: "create", Actor: "me"}},
+		&storage.CreateGroup{Group: &storage.Group{Topic: ids[0], Name: "billing", Filter: "a.*", AckWindow: 10}, Entry: &storage.JournalEntry{Topic: ids[0], Kind: "create", Actor: storage.Actor{Name: "me", Address: "here", Token: "t"}}},
 		&storage.CreateGroup{Group: &storage.Group{Topic: ids[1], Name: "billing"}},
 		&storage.Trim{Topic: ids[2], First: 30}, &storage.Purge{Limit: 20},
 		&storage.RemoveTopic{Topic: ids[3]},
-		&storage.Audit{Entry: &storage.AuditEntry{Actor: "me", Action: "test"}},
+		&storage.Audit{Entry: &storage.AuditEntry{Actor: storage.Actor{Name: "me", Address: "here", Token: "t"}, Action: "test"}},
 		&storage.SaveProgress{
 			Group: 1, Place: storage.Progress{Cursor: 10, Read: 20, Settled: storage.Ranges{{Lo: 12, Hi: 14}}},
 			Park: []storage.Parked{{Group: 1, Offset: 15, Count: 2, Due: 7, Cause: "nack"}},

@@ -49,6 +49,8 @@ const (
 	insertJournal
 	insertAudit
 	putClock
+	putDocument
+	deleteDocument
 
 	setGeneration
 
@@ -59,6 +61,7 @@ const (
 	selectGroups
 	selectParked
 	selectClock
+	selectDocuments
 	selectDropped
 	selectKept
 	selectSequences
@@ -91,9 +94,9 @@ const (
 		"ack_timeout, ack_window, max_deliver, version, epoch, cursor, read, settled, definition_sum, place_sum, settle, exclusive, paused, ephemeral"
 
 	journalColumns = "id, topic_id, group_id, time, kind, actor, reason, " +
-		"from_cursor, from_read, from_settled, to_offset, filter_from, filter_to"
+		"from_cursor, from_read, from_settled, to_offset, filter_from, filter_to, address, token"
 
-	auditColumns = "id, time, actor, action, target, detail"
+	auditColumns = "id, time, actor, action, target, detail, address, token"
 
 	clockColumns = "boot, since, last, ahead, jump, held, sum"
 
@@ -153,9 +156,12 @@ var sqlText = [statements]string{
 
 	putDropped:    "INSERT OR REPLACE INTO dropped (lo, hi) VALUES (?1, ?2)",
 	deleteDropped: "DELETE FROM dropped WHERE lo = ?1",
-	insertJournal: "INSERT INTO cursor_journal (" + journalColumns + ") VALUES (" + slots(13) + ")",
-	insertAudit:   "INSERT INTO audit (" + auditColumns + ") VALUES (" + slots(6) + ")",
+	insertJournal: "INSERT INTO cursor_journal (" + journalColumns + ") VALUES (" + slots(15) + ")",
+	insertAudit:   "INSERT INTO audit (" + auditColumns + ") VALUES (" + slots(8) + ")",
 	putClock:      "INSERT OR REPLACE INTO clock (id, " + clockColumns + ") VALUES (1, " + slots(7) + ")",
+
+	putDocument:    "INSERT OR REPLACE INTO documents (kind, name, value, sum) VALUES (" + slots(4) + ")",
+	deleteDocument: "DELETE FROM documents WHERE kind = ?1 AND name = ?2",
 
 	setGeneration: "UPDATE identity SET generation = ?1",
 
@@ -166,6 +172,7 @@ var sqlText = [statements]string{
 	selectGroups:    "SELECT " + groupColumns + " FROM groups ORDER BY id",
 	selectParked:    `SELECT group_id, "offset", count, due, cause, sum FROM parked ORDER BY group_id, "offset"`,
 	selectClock:     "SELECT " + clockColumns + " FROM clock",
+	selectDocuments: "SELECT kind, name, value, sum FROM documents ORDER BY kind, name",
 	selectDropped:   "SELECT lo, hi FROM dropped",
 	selectKept:      "SELECT topic_id, last, ids FROM kept_ids ORDER BY topic_id, last",
 	selectSequences: "SELECT name, seq FROM sqlite_sequence",

@@ -56,6 +56,10 @@ func parkedSum(p *storage.Parked) int64 {
 	return rowSum('d', []int64{int64(p.Group), p.Offset, p.Count, p.Due}, p.Cause)
 }
 
+func documentSum(d *storage.Document) int64 {
+	return rowSum('a', nil, d.Kind, d.Name, d.Value)
+}
+
 func clockSum(c *storage.Clock) int64 {
 	return rowSum('c', []int64{c.Since, c.Last, c.Ahead, c.Jump, c.Held}, c.Boot)
 }

@@ -15,6 +15,7 @@ func commitTests() []test {
 		{"ops that make no sense are refused", commitNonsense},
 		{"ops of one batch see each other", commitOrder},
 		{"the audit trail lists newest first", commitAudit},
+		{"documents are put, replaced and removed", commitDocuments},
 		{"of a clock that is saved again the last counts", commitClock},
 		{"an empty commit is fine", func(h *harness) { h.commit() }},
 		{"a store can be closed and opened many times", commitReopen},
@@ -49,6 +50,23 @@ func commitClock(h *harness) {
 		h.same(storage.Clock{Last: 1 << 50, Ahead: -(1 << 50), Jump: -6}, h.state().Clock)
 		h.reopen()
 	}
+}
+
+func commitDocuments(h *harness) {
+	put := func(kind, name, value string) storage.Op {
+		return &storage.PutDocument{Document: storage.Document{Kind: kind, Name: name, Value: value}}
+	}
+	h.ok(put("role", "b", "1"), put("role", "a", "2"), put("account", "b", "3"), put("role", "b", "4"), put("role", "c", "5"), put("role", "c", ""), put("role", "d", ""))
+	want := []storage.Document{{Kind: "account", Name: "b", Value: "3"}, {Kind: "role", Name: "a", Value: "2"}, {Kind: "role", Name: "b", Value: "4"}}
+	for range 2 {
+		h.same(want, h.state().Documents)
+		h.reopen()
+	}
+	h.refuse(storage.ErrInvalid, put("", "a", "1"))
+	h.refuse(storage.ErrInvalid, put("role", "", "1"))
+	h.refuse(storage.ErrInvalid, &storage.PutDocument{Document: storage.Document{Kind: "role", Name: "a", Damaged: true}})
+	h.refuse(storage.ErrInvalid, &storage.Atomic{Ops: []storage.Op{put("role", "e", "1"), &storage.Audit{}}})
+	h.same(want, h.state().Documents)
 }
 
 func commitAtomic(h *harness) {
@@ -133,15 +151,15 @@ func commitOrder(h *harness) {
 
 func commitAudit(h *harness) {
 	for i := range int64(5) {
-		e := &storage.AuditEntry{Time: 9 - i, Actor: "ann", Action: "topic.create", Target: fmt.Sprint("t", i), Detail: "d"}
+		e := &storage.AuditEntry{Time: 9 - i, Actor: storage.Actor{Name: "ann", Address: "[::1]:1", Token: "t1"}, Action: "topic.create", Target: fmt.Sprint("t", i), Detail: "d"}
 		h.ok(&storage.Audit{Entry: e})
 		h.same(i+1, e.ID)
 	}
 	h.reopen()
 	list, err := h.Audit(context.Background(), 0, 2)
 	want := []storage.AuditEntry{
-		{ID: 5, Time: 5, Actor: "ann", Action: "topic.create", Target: "t4", Detail: "d"},
-		{ID: 4, Time: 6, Actor: "ann", Action: "topic.create", Target: "t3", Detail: "d"},
+		{ID: 5, Time: 5, Actor: storage.Actor{Name: "ann", Address: "[::1]:1", Token: "t1"}, Action: "topic.create", Target: "t4", Detail: "d"},
+		{ID: 4, Time: 6, Actor: storage.Actor{Name: "ann", Address: "[::1]:1", Token: "t1"}, Action: "topic.create", Target: "t3", Detail: "d"},
 	}
 	if err != nil {
 		h.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -208,6 +209,9 @@ func drawSimple(r *rapid.T) maker {
 			return &storage.Relocate{Group: group, Epoch: a % 3, Place: place}
 		},
 		func() storage.Op { return &storage.Audit{Entry: &storage.AuditEntry{Time: a, Action: name}} },
+		func() storage.Op {
+			return &storage.PutDocument{Document: storage.Document{Kind: "k", Name: name, Value: strings.Repeat("v", int(a%3))}}
+		},
 		func() storage.Op { return &storage.SaveClock{Clock: storage.Clock{Boot: name, Last: a, Held: b}} },
 	}
 	make := rapid.SampledFrom(makers).Draw(r, "kind")

@@ -80,7 +80,7 @@ func groupAlter(h *harness) {
 	want.Settle, want.Exclusive, want.Paused, want.Ephemeral, want.LegacyMask = storage.SettleExplicit, false, true, false, 8
 	want.Version, want.Updated = 2, 50
 	entry := &storage.JournalEntry{
-		Topic: topic, Group: g.ID, Time: 50, Kind: "filter", Actor: "ann", Reason: "why",
+		Topic: topic, Group: g.ID, Time: 50, Kind: "filter", Actor: storage.Actor{Name: "ann", Address: "[::1]:1", Token: "t1"}, Reason: "why",
 		FilterFrom: "a|b", FilterTo: "c", From: storage.Progress{Cursor: 3, Read: 5}, To: 3,
 	}
 	h.ok(&storage.AlterGroup{Group: &altered, Entry: entry})
@@ -262,7 +262,7 @@ func groupJournal(h *harness) {
 	a, b := h.group(topic, "a").ID, h.group(topic, "b").ID
 	for i := range int64(5) {
 		h.ok(&storage.Relocate{Group: a, Epoch: 7 + i, Place: storage.At(i), Entry: &storage.JournalEntry{
-			Group: a, Topic: topic, Time: 10 - i, Kind: "relocate", Actor: "x", To: i,
+			Group: a, Topic: topic, Time: 10 - i, Kind: "relocate", Actor: storage.Actor{Name: "x"}, To: i,
 			From: storage.Progress{Cursor: i, Read: 9, Settled: storage.Ranges{{Lo: i + 1, Hi: i + 2}}},
 		}})
 		h.ok(&storage.Relocate{Group: b, Epoch: 7 + i, Place: storage.At(i), Entry: &storage.JournalEntry{Group: b, Kind: "empty"}})

@@ -31,6 +31,7 @@ type memoryState struct {
 	journal []storage.JournalEntry
 	audit   []storage.AuditEntry
 	clock   storage.Clock
+	papers  map[[2]string]storage.Document // by kind and name
 
 	lastTopic storage.TopicID
 	lastGroup storage.GroupID
@@ -52,12 +53,13 @@ func NewMemory() *Memory {
 	return &Memory{state: memoryState{
 		topics: map[storage.TopicID]memoryTopic{},
 		groups: map[storage.GroupID]memoryGroup{},
+		papers: map[[2]string]storage.Document{},
 	}}
 }
 
 func (s *memoryState) clone() memoryState {
 	c := *s
-	c.topics, c.groups = maps.Clone(s.topics), maps.Clone(s.groups)
+	c.topics, c.groups, c.papers = maps.Clone(s.topics), maps.Clone(s.groups), maps.Clone(s.papers)
 	return c
 }
 
@@ -116,6 +118,9 @@ func (m *Memory) Load(context.Context) (storage.State, error) {
 		for _, offset := range slices.Sorted(maps.Keys(g.parked)) {
 			s.Parked = append(s.Parked, g.parked[offset])
 		}
+	}
+	for _, key := range slices.SortedFunc(maps.Keys(m.state.papers), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) }) {
+		s.Documents = append(s.Documents, m.state.papers[key])
 	}
 	return s, nil
 }

@@ -43,6 +43,15 @@ func (s *memoryState) apply(op storage.Op) error {
 		op.Entry.ID = int64(len(s.audit)) + 1
 		s.audit = append(s.audit, *op.Entry)
 		return nil
+	case *storage.PutDocument:
+		d := op.Document
+		if d.Kind == "" || d.Name == "" || d.Damaged {
+			return storage.ErrInvalid
+		}
+		if delete(s.papers, [2]string{d.Kind, d.Name}); d.Value != "" {
+			s.papers[[2]string{d.Kind, d.Name}] = d
+		}
+		return nil
 	case *storage.SaveClock:
 		s.clock = op.Clock
 		return nil

@@ -1,0 +1,155 @@
+package access
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"time"
+)
+
+// Credential is how somebody says who it is. At most one of Token, Account and Login is
+// given; none is who does not say.
+type Credential struct {
+	Token             string
+	Account, Password string // the password may be a token of the account
+	Login             string // the secret of a login of the console
+	Address           string // that it comes from
+}
+
+// badCredential is all that is said of a wrong one.
+const badCredential = "the token, password or login is wrong, has expired or was revoked"
+
+// Authenticate finds out who somebody is. Its errors are [*Refused]; ctx bounds how long
+// it waits for a turn to check a password. While access is off, everybody is anonymous.
+func (r *Registry) Authenticate(ctx context.Context, c Credential) (*Principal, error) {
+	switch {
+	case !r.On() || c == Credential{Address: c.Address}:
+		return r.anonymous, nil
+	case c.Token != "":
+		return r.byToken(c, "")
+	case c.Login != "":
+		return r.byLogin(c)
+	case IsToken(c.Password):
+		return r.byToken(Credential{Token: c.Password, Address: c.Address}, c.Account)
+	}
+	return r.byPassword(ctx, c)
+}
+
+// byToken looks a token up. That is quick, so it is done whatever failed before: who has a
+// good one is let in beside those who guess from the same address.
+func (r *Registry) byToken(c Credential, account string) (*Principal, error) {
+	id, secret, ok := splitToken(c.Token)
+	p := r.picture.Load()
+	t := p.tokens[id]
+	hash, want := hashOf(secret), make([]byte, sha256.Size)
+	if t != nil {
+		want = t.Hash
+	}
+	same := subtle.ConstantTimeCompare(hash[:], want) == 1
+	if !ok || t == nil || !same || account != "" && t.Account != account || t.Expires != 0 && t.Expires <= r.now() {
+		return nil, r.refused(addressKey(c.Address))
+	}
+	if a := p.accounts[t.Account]; a == nil || a.Disabled {
+		return nil, r.refused(addressKey(c.Address))
+	}
+	r.noteUse(id)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known := r.known[id]
+	if known == nil || !bytes.Equal(known.hash, t.Hash) { // it has another secret now
+		known = &Principal{registry: r, account: t.Account, token: id, hash: t.Hash}
+		r.known[id] = known
+	}
+	return known, nil
+}
+
+// byLogin finds the login of a page.
+func (r *Registry) byLogin(c Credential) (*Principal, error) {
+	key, l, ok := r.logins.find(c.Login)
+	if !ok {
+		return nil, &Refused{Text: "the login is over: log in again"}
+	}
+	return &Principal{registry: r, account: l.account, login: key, issued: l.issued}, nil
+}
+
+// byPassword checks a password.
+func (r *Registry) byPassword(ctx context.Context, c Credential) (*Principal, error) {
+	name, err := CheckName("account", c.Account)
+	if err != nil {
+		return nil, r.refused(addressKey(c.Address))
+	}
+	if err := r.verify(ctx, name, c.Password, c.Address); err != nil {
+		return nil, err
+	}
+	return &Principal{registry: r, account: name}, nil
+}
+
+// verify checks a password, which is slow on purpose: an address that has guessed too
+// often waits, for all accounts, and one that has guessed at an account. Others don't.
+func (r *Registry) verify(ctx context.Context, name, password, address string) error {
+	keys := []string{addressKey(address), "account " + name + " " + addressKey(address)}
+	if wait := r.slow.wait(keys...); wait > 0 {
+		return tooOften(wait)
+	}
+	select {
+	case r.hashing <- struct{}{}:
+		defer func() { <-r.hashing }()
+	case <-ctx.Done():
+		return &Refused{Text: "too many passwords are being checked: try again", Wait: time.Second}
+	}
+	stored := ""
+	a := r.picture.Load().accounts[name]
+	if a != nil && !a.Disabled {
+		stored = a.Password
+	}
+	if !checkPassword(stored, password) {
+		return r.refused(keys...)
+	}
+	r.slow.succeeded(keys[1])
+	return nil
+}
+
+func addressKey(address string) string { return "address " + address }
+
+// refused counts a failure, and is the error for it.
+func (r *Registry) refused(keys ...string) error {
+	if wait := r.slow.wait(keys...); wait > 0 {
+		r.slow.failed(keys...)
+		return tooOften(wait)
+	}
+	r.slow.failed(keys...)
+	return &Refused{Text: badCredential}
+}
+
+func tooOften(wait time.Duration) error {
+	return &Refused{Text: "too many failed logins: wait", Wait: max(wait.Round(time.Second), time.Second)}
+}
+
+// Login checks a password and begins a login of the console. The secret is for a cookie.
+func (r *Registry) Login(ctx context.Context, account, password, address string) (secret string, who *Principal, err error) {
+	name, err := CheckName("account", account)
+	if err != nil {
+		return "", nil, r.refused(addressKey(address))
+	}
+	if err := r.verify(ctx, name, password, address); err != nil {
+		return "", nil, err
+	}
+	secret = r.logins.begin(name, nil)
+	who, err = r.byLogin(Credential{Login: secret})
+	return secret, who, err
+}
+
+// Logout ends the login that a principal came by, if it did.
+func (r *Registry) Logout(p *Principal) {
+	if r.logins.end(func(key string, _ *login) bool { return key == p.login }) > 0 {
+		r.again()
+	}
+}
+
+// Touch keeps the login of a principal, if it came by one, from ending as idle.
+func (p *Principal) Touch() {
+	if p != nil && p.login != "" {
+		p.registry.logins.touch(p.login)
+	}
+}

@@ -1,0 +1,282 @@
+package access
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// Bounds of what is kept.
+const (
+	maxAccounts = 10_000
+	maxRoles    = 1_000
+	maxTokens   = 100_000
+	maxNote     = 200 // bytes
+)
+
+// Actor is who makes a change.
+type Actor struct {
+	storage.Actor
+	// Administers says that it may do everything. Others may hand out neither admin nor
+	// access, nor touch accounts that have them.
+	Administers bool
+}
+
+// ActorOf is a caller that makes changes.
+func ActorOf(c Caller) Actor {
+	return Actor{Actor: c.Actor(), Administers: c.Allows(Admin, "", "")}
+}
+
+// Owner is who has the data directory in its hands.
+func Owner() Actor {
+	return Actor{Actor: storage.Actor{Name: "owner of the directory"}, Administers: true}
+}
+
+// change makes one change: f works on a copy of the picture and says what to store of it.
+func (r *Registry) change(ctx context.Context, by Actor, action, target, detail string, f func(p *picture) ([]storage.Document, error)) error {
+	r.changing.Lock()
+	defer r.changing.Unlock()
+	before := r.picture.Load()
+	p := before.clone()
+	documents, err := f(p)
+	if err != nil {
+		return err
+	}
+	if before.administrated() && !p.administrated() {
+		return conflict("this would leave nobody who may administrate: give another account the role admin first")
+	}
+	entry := storage.AuditEntry{
+		Time: r.now(), Actor: by.Actor, Action: action, Target: target, Detail: detail,
+	}
+	if err := r.opts.Save(ctx, entry, documents...); err != nil {
+		return err
+	}
+	r.publish(p)
+	return nil
+}
+
+// powerful reports whether grants give what only an administrator may hand out.
+func powerful(list []grant) bool {
+	return slices.ContainsFunc(list, func(g grant) bool { return g.verbs&(Admin|Access) != 0 })
+}
+
+// guard refuses to touch, or make, what is more powerful than the actor.
+func (p *picture) guard(by Actor, a *Account) error {
+	if by.Administers || a == nil {
+		return nil
+	}
+	if list, _ := p.rights(a); powerful(list) {
+		return &Denied{Account: by.Name, Missing: Admin.String()}
+	}
+	return nil
+}
+
+func (p *picture) account(name string) (*Account, error) {
+	if a := p.accounts[strings.ToLower(name)]; a != nil {
+		return a, nil
+	}
+	return nil, missing("account", name)
+}
+
+// checkAccount refuses an account that makes no sense.
+func (p *picture) checkAccount(a *Account) error {
+	if a.Kind != Person && a.Kind != Program {
+		return invalid("kind of account %q: must be %s or %s", clip(a.Kind), Person, Program)
+	}
+	if a.Kind == Program && a.Password != "" {
+		return invalid("account %s is a program: it has tokens, and no password", a.Name)
+	}
+	for i, role := range a.Roles {
+		a.Roles[i] = strings.ToLower(role)
+		if p.roles[a.Roles[i]] == nil {
+			return missing("role", role)
+		}
+	}
+	slices.Sort(a.Roles)
+	a.Roles = slices.Compact(a.Roles)
+	if len(a.Note) > maxNote {
+		return invalid("note: at most %d bytes", maxNote)
+	}
+	if err := a.Limits.check(); err != nil {
+		return err
+	}
+	return CheckGrants(a.Grants)
+}
+
+// AddAccount adds an account. password may be empty: then a person can't log in with one.
+func (r *Registry) AddAccount(ctx context.Context, by Actor, a Account, password string) (err error) {
+	if a.Name, err = CheckName("account", a.Name); err != nil {
+		return err
+	}
+	if a.Kind == "" {
+		a.Kind = Program
+		if password != "" {
+			a.Kind = Person
+		}
+	}
+	a.Roles, a.Grants = slices.Clone(a.Roles), slices.Clone(a.Grants)
+	if password != "" {
+		if a.Password, err = hashPassword(password); err != nil {
+			return err
+		}
+	}
+	a.Created = r.now()
+	a.Updated = a.Created
+	return r.change(ctx, by, "account.add", a.Name, describe(&a), func(p *picture) ([]storage.Document, error) {
+		if p.accounts[a.Name] != nil {
+			return nil, &Error{"account " + a.Name + " exists already", storage.ErrExists}
+		}
+		if len(p.accounts) >= maxAccounts {
+			return nil, invalid("there are %d accounts: no more are possible", maxAccounts)
+		}
+		if err := p.checkAccount(&a); err != nil {
+			return nil, err
+		}
+		p.accounts[a.Name] = &a
+		return []storage.Document{document(accountDocument, a.Name, &a)}, p.guard(by, &a)
+	})
+}
+
+func describe(a *Account) string {
+	return strings.Join(slices.Concat([]string{a.Kind}, a.Roles, a.Grants), " ")
+}
+
+// AlterAccount has f change what it wants of an account, but its name. Logins of an account that
+// gets another password, or is disabled, end.
+func (r *Registry) AlterAccount(ctx context.Context, by Actor, name string, f func(a *Account), password *string) error {
+	hash := ""
+	if password != nil {
+		var err error
+		if hash, err = hashPassword(*password); err != nil {
+			return err
+		}
+	}
+	var altered *Account
+	err := r.change(ctx, by, "account.change", strings.ToLower(name), "", func(p *picture) ([]storage.Document, error) {
+		old, err := p.account(name)
+		if err != nil {
+			return nil, err
+		}
+		if err := p.guard(by, old); err != nil {
+			return nil, err
+		}
+		a := *old
+		a.Roles, a.Grants = slices.Clone(a.Roles), slices.Clone(a.Grants)
+		f(&a)
+		a.Name, a.Created, a.Updated = old.Name, old.Created, r.now()
+		if password != nil {
+			a.Password = hash
+		}
+		if err := p.checkAccount(&a); err != nil {
+			return nil, err
+		}
+		p.accounts[a.Name], altered = &a, &a
+		return []storage.Document{document(accountDocument, a.Name, &a)}, p.guard(by, &a)
+	})
+	if err == nil && (password != nil || altered.Disabled) {
+		r.endLogins(altered.Name)
+	}
+	return err
+}
+
+// endLogins ends those of an account.
+func (r *Registry) endLogins(account string) {
+	if r.logins.end(func(_ string, l *login) bool { return l.account == account }) > 0 {
+		r.again()
+	}
+}
+
+// RemoveAccount removes an account with its tokens and logins.
+func (r *Registry) RemoveAccount(ctx context.Context, by Actor, name string) error {
+	err := r.change(ctx, by, "account.remove", strings.ToLower(name), "", func(p *picture) ([]storage.Document, error) {
+		a, err := p.account(name)
+		if err != nil {
+			return nil, err
+		}
+		if err := p.guard(by, a); err != nil {
+			return nil, err
+		}
+		gone := []storage.Document{{Kind: accountDocument, Name: a.Name}}
+		for id, t := range p.tokens {
+			if t.Account == a.Name {
+				delete(p.tokens, id)
+				gone = append(gone, withoutToken(id)...)
+			}
+		}
+		delete(p.accounts, a.Name)
+		return gone, nil
+	})
+	if err == nil {
+		r.endLogins(strings.ToLower(name))
+	}
+	return err
+}
+
+func withoutToken(id string) []storage.Document {
+	return []storage.Document{{Kind: tokenDocument, Name: id}, {Kind: usedDocument, Name: id}}
+}
+
+// PutRole adds or changes a role.
+func (r *Registry) PutRole(ctx context.Context, by Actor, role Role) (err error) {
+	if role.Name, err = CheckName("role", role.Name); err != nil {
+		return err
+	}
+	if err := CheckGrants(role.Grants); err != nil {
+		return err
+	}
+	if err := role.Limits.check(); err != nil {
+		return err
+	}
+	if len(role.Note) > maxNote {
+		return invalid("note: at most %d bytes", maxNote)
+	}
+	role.BuiltIn, role.Grants = false, slices.Clone(role.Grants)
+	return r.change(ctx, by, "role.put", role.Name, strings.Join(role.Grants, " "), func(p *picture) ([]storage.Document, error) {
+		old := p.roles[role.Name]
+		if err := p.guardRole(by, old, role.Name); err != nil {
+			return nil, err
+		}
+		if old == nil && len(p.roles) >= maxRoles {
+			return nil, invalid("there are %d roles: no more are possible", maxRoles)
+		}
+		p.roles[role.Name] = &role
+		return []storage.Document{document(roleDocument, role.Name, &role)}, p.guardRole(by, &role, role.Name)
+	})
+}
+
+// guardRole refuses changes of a built-in role, and those of what is more powerful than
+// the actor.
+func (p *picture) guardRole(by Actor, role *Role, name string) error {
+	switch {
+	case role == nil:
+		return nil
+	case role.BuiltIn:
+		return conflict("role %s is built in: it can't be changed; make another one", name)
+	case !by.Administers && powerful(compile(role.Grants, "account", "")):
+		return &Denied{Account: by.Name, Missing: Admin.String()}
+	}
+	return nil
+}
+
+// RemoveRole removes a role that no account has.
+func (r *Registry) RemoveRole(ctx context.Context, by Actor, name string) error {
+	folded := strings.ToLower(name)
+	return r.change(ctx, by, "role.remove", folded, "", func(p *picture) ([]storage.Document, error) {
+		role := p.roles[folded]
+		if role == nil {
+			return nil, missing("role", name)
+		}
+		if err := p.guardRole(by, role, folded); err != nil {
+			return nil, err
+		}
+		for _, a := range p.accounts {
+			if slices.Contains(a.Roles, folded) {
+				return nil, conflict("role %s: account %s has it; take it away first", folded, a.Name)
+			}
+		}
+		delete(p.roles, folded)
+		return []storage.Document{{Kind: roleDocument, Name: folded}}, nil
+	})
+}

@@ -1,0 +1,238 @@
+package access
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// The kinds of the documents that are stored.
+const (
+	accountDocument = "account"
+	roleDocument    = "role"
+	tokenDocument   = "token"
+	usedDocument    = "token-used"
+)
+
+// Person and Program are the kinds of accounts.
+const (
+	Person  = "person"  // logs in, with a password or by single sign-on
+	Program = "program" // has tokens
+)
+
+// Account is somebody or something that acts. What is stored of it is this, as JSON.
+type Account struct {
+	Name     string   `json:"name"` // lower case
+	Kind     string   `json:"kind"` // Person or Program
+	Note     string   `json:"note,omitempty"`
+	Password string   `json:"password,omitempty"` // its hash; "": none
+	Roles    []string `json:"roles,omitempty"`
+	Grants   []string `json:"grants,omitempty"` // besides those of its roles
+	Limits   Limits   `json:"limits,omitzero"`  // a zero one is that of its roles
+	Disabled bool     `json:"disabled,omitempty"`
+	Created  int64    `json:"created"` // Unix milliseconds
+	Updated  int64    `json:"updated"`
+}
+
+// Role is a named set of grants.
+type Role struct {
+	Name    string   `json:"name"` // lower case
+	Note    string   `json:"note,omitempty"`
+	Grants  []string `json:"grants"`
+	Limits  Limits   `json:"limits,omitzero"`
+	BuiltIn bool     `json:"-"` // can be neither changed nor removed
+}
+
+// Token is a secret that lets a program act as an account.
+type Token struct {
+	ID      string   `json:"id"`
+	Account string   `json:"account"`
+	Hash    []byte   `json:"hash"` // SHA-256 of the secret
+	Note    string   `json:"note,omitempty"`
+	Grants  []string `json:"grants,omitempty"`  // narrower than the account's; none: all of these
+	Expires int64    `json:"expires,omitempty"` // Unix milliseconds; 0: never
+	Created int64    `json:"created"`
+	Used    int64    `json:"-"` // Unix milliseconds, about; 0: not yet
+}
+
+// Limits bound what all connections of an account may do together. Zero is no limit.
+type Limits struct {
+	Connections int64 `json:"connections,omitempty"`
+	Messages    int64 `json:"messages,omitempty"` // a second, published and delivered each
+	Bytes       int64 `json:"bytes,omitempty"`    // a second, published and delivered each
+	Stored      int64 `json:"stored,omitempty"`   // bytes, of the topics that it created
+	Topics      int64 `json:"topics,omitempty"`   // that it created
+	Calls       int64 `json:"calls,omitempty"`    // in flight
+}
+
+// over gives the limits where l has none.
+func (l Limits) over(other Limits) Limits {
+	for _, x := range []struct{ mine, theirs *int64 }{
+		{&l.Connections, &other.Connections},
+		{&l.Messages, &other.Messages},
+		{&l.Bytes, &other.Bytes},
+		{&l.Stored, &other.Stored},
+		{&l.Topics, &other.Topics},
+		{&l.Calls, &other.Calls},
+	} {
+		if *x.mine == 0 {
+			*x.mine = *x.theirs
+		}
+	}
+	return l
+}
+
+func (l Limits) check() error {
+	for _, n := range []int64{l.Connections, l.Messages, l.Bytes, l.Stored, l.Topics, l.Calls} {
+		if n < 0 {
+			return invalid("limit %d: must be 0, for none, or more", n)
+		}
+	}
+	return nil
+}
+
+// BuiltInRoles are the roles that are always there.
+func BuiltInRoles() []Role {
+	return []Role{
+		{Name: "admin", Note: "may do everything", Grants: []string{"admin"}, BuiltIn: true},
+		{Name: "consumer", Note: "consumes from all topics, and answers calls", Grants: []string{"consume,serve:#"}, BuiltIn: true},
+		{Name: "operator", Note: "runs the broker: sees everything, declares, moves, empties and removes", Grants: []string{"observe,sessions", "browse,manage,move:#"}, BuiltIn: true},
+		{Name: "publisher", Note: "publishes to all topics, and makes calls", Grants: []string{"publish,call:#"}, BuiltIn: true},
+		{Name: "viewer", Note: "sees figures and messages, and changes nothing", Grants: []string{"observe", "browse:#"}, BuiltIn: true},
+	}
+}
+
+// picture is what is stored, at one moment. It is never changed: a change makes another.
+type picture struct {
+	epoch    uint64
+	on       bool
+	damaged  bool // there was more once: access stays on
+	accounts map[string]*Account
+	roles    map[string]*Role // the built-in ones, too
+	tokens   map[string]*Token
+}
+
+// clone is a copy that may be changed, until it is published.
+func (p *picture) clone() *picture {
+	return &picture{
+		epoch: p.epoch + 1, on: p.on, damaged: p.damaged,
+		accounts: maps.Clone(p.accounts), roles: maps.Clone(p.roles), tokens: maps.Clone(p.tokens),
+	}
+}
+
+// read makes a picture of documents.
+func read(documents []storage.Document, used func(id string, at int64)) (*picture, error) {
+	p := &picture{epoch: 1, accounts: map[string]*Account{}, roles: map[string]*Role{}, tokens: map[string]*Token{}}
+	for _, r := range BuiltInRoles() {
+		p.roles[r.Name] = &r
+	}
+	for _, d := range documents {
+		var err error
+		if p.damaged = p.damaged || d.Damaged; d.Damaged {
+			continue
+		}
+		switch d.Kind {
+		case accountDocument:
+			a := &Account{}
+			err = json.Unmarshal([]byte(d.Value), a)
+			p.accounts[d.Name] = a
+		case roleDocument:
+			r := &Role{}
+			err = json.Unmarshal([]byte(d.Value), r)
+			p.roles[d.Name] = r
+		case tokenDocument:
+			t := &Token{}
+			err = json.Unmarshal([]byte(d.Value), t)
+			p.tokens[d.Name] = t
+		case usedDocument:
+			var at int64
+			err = json.Unmarshal([]byte(d.Value), &at)
+			used(d.Name, at)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s %q: %w: %w", d.Kind, d.Name, storage.ErrDamaged, err)
+		}
+	}
+	return p, nil
+}
+
+// rights are the compiled grants of an account, those of its roles included. The limits are
+// its own, or the highest of its roles.
+func (p *picture) rights(a *Account) ([]grant, Limits) {
+	list := compile(a.Grants, a.Name, "")
+	limits := Limits{}
+	for _, name := range a.Roles {
+		r := p.roles[name]
+		if r == nil {
+			continue
+		}
+		list = append(list, compile(r.Grants, a.Name, r.Name)...)
+		limits = limits.most(r.Limits)
+	}
+	return list, a.Limits.over(limits)
+}
+
+// most gives the higher of two limits each; none is higher than any.
+func (l Limits) most(other Limits) Limits {
+	if l == (Limits{}) {
+		return other
+	}
+	for _, x := range []struct{ mine, theirs *int64 }{
+		{&l.Connections, &other.Connections},
+		{&l.Messages, &other.Messages},
+		{&l.Bytes, &other.Bytes},
+		{&l.Stored, &other.Stored},
+		{&l.Topics, &other.Topics},
+		{&l.Calls, &other.Calls},
+	} {
+		if *x.mine != 0 && (*x.theirs == 0 || *x.theirs > *x.mine) {
+			*x.mine = *x.theirs
+		}
+	}
+	return l
+}
+
+// compile leaves out what can't be parsed: it was checked when it was stored.
+func compile(grants []string, account, role string) (list []grant) {
+	for _, text := range grants {
+		if g, err := parseGrant(text, account); err == nil {
+			g.from = role
+			list = append(list, g)
+		}
+	}
+	return list
+}
+
+// may reports whether an account has a verb without a topic, as one of its rights.
+func (p *picture) may(a *Account, v Verb) bool {
+	list, _ := p.rights(a)
+	return slices.ContainsFunc(list, func(g grant) bool { return g.covers(v, "", "") })
+}
+
+// document is the stored form of a value.
+func document(kind, name string, v any) storage.Document {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // the records are plain
+	}
+	return storage.Document{Kind: kind, Name: name, Value: string(text)}
+}
+
+// CheckName refuses what can't be the name of an account or a role, and gives it in lower
+// case.
+func CheckName(what, name string) (string, error) {
+	folded := strings.ToLower(name)
+	ok := folded != "" && len(folded) <= 64
+	for i := range len(folded) {
+		c := folded[i]
+		ok = ok && ('a' <= c && c <= 'z' || '0' <= c && c <= '9' || i > 0 && strings.IndexByte("._-@", c) >= 0)
+	}
+	if !ok {
+		return "", invalid("name of %s %q: must have 1 to 64 letters, digits and . _ - @, and begin with a letter or digit", what, clip(name))
+	}
+	return folded, nil
+}

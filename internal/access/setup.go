@@ -1,0 +1,72 @@
+package access
+
+import (
+	"context"
+	"crypto/subtle"
+	"sync"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// SetupTime is how long the link to set the first administrator holds.
+const SetupTime = 15 * time.Minute
+
+// setup is the one-time secret by which the first administrator is set.
+type setup struct {
+	mu     sync.Mutex
+	secret string    // guarded by mu; "": there is none
+	until  time.Time // guarded by mu
+}
+
+// BeginSetup makes the secret of the link, if access is on and nobody can administrate it.
+// There is one at a time.
+func (r *Registry) BeginSetup() (secret string, ok bool) {
+	if !r.SetupNeeded() {
+		return "", false
+	}
+	r.setup.mu.Lock()
+	defer r.setup.mu.Unlock()
+	r.setup.secret, r.setup.until = newSecret(), time.Now().Add(SetupTime)
+	return r.setup.secret, true
+}
+
+// SetupNeeded reports whether access is on and no enabled account may administrate.
+func (r *Registry) SetupNeeded() bool {
+	p := r.picture.Load()
+	return p.on && !p.administrated()
+}
+
+// administrated reports whether there is an account that may do everything.
+func (p *picture) administrated() bool {
+	for _, a := range p.accounts {
+		if !a.Disabled && p.may(a, Admin) {
+			return true
+		}
+	}
+	return false
+}
+
+// Setup sets the first administrator, with the secret of the link, and logs it in.
+func (r *Registry) Setup(ctx context.Context, secret, account, password, address string) (login string, who *Principal, err error) {
+	key := addressKey(address)
+	if wait := r.slow.wait(key); wait > 0 {
+		return "", nil, tooOften(wait)
+	}
+	r.setup.mu.Lock()
+	good := r.setup.secret != "" && time.Now().Before(r.setup.until) &&
+		subtle.ConstantTimeCompare([]byte(r.setup.secret), []byte(secret)) == 1
+	r.setup.mu.Unlock()
+	if !good || !r.SetupNeeded() {
+		r.slow.failed(key)
+		return "", nil, &Refused{Text: "this link is used up or has expired: restart the broker for another, or run zbus account add NAME --admin --data DIR while it is stopped"}
+	}
+	a := Account{Name: account, Kind: Person, Roles: []string{"admin"}}
+	if err := r.AddAccount(ctx, Actor{Actor: storage.Actor{Name: "setup", Address: address}, Administers: true}, a, password); err != nil {
+		return "", nil, err
+	}
+	r.setup.mu.Lock()
+	r.setup.secret = ""
+	r.setup.mu.Unlock()
+	return r.Login(ctx, account, password, address)
+}

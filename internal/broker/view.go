@@ -1,0 +1,321 @@
+package broker
+
+import (
+	"context"
+
+	"github.com/rushmore/zbus-go/internal/access"
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// Caller is on whose behalf something is asked of the broker.
+type Caller interface {
+	// Actor names it in journal and audit.
+	Actor() storage.Actor
+	// Check is nil when it may do something, and [*access.Denied] when not.
+	Check(v access.Verb, topic, group string) error
+	// Anonymous reports whether it has not said who it is.
+	Anonymous() bool
+}
+
+// View is the broker as a caller gets to see it: the only way to topics, groups, plans and
+// entries from outside of this package. What the caller may not see is not found; what it
+// sees and may not do is [access.Denied]. A View is a value, and may be used by any number
+// of goroutines.
+type View struct {
+	b    *Broker
+	who  Caller
+	need access.Verb
+}
+
+// As is the broker as a caller sees it who wants to do something.
+func (b *Broker) As(who Caller, need access.Verb) View { return View{b, who, need} }
+
+// System is the broker as its own parts see it, which show figures or keep promises.
+func (b *Broker) System() View { return View{b, system{}, access.See} }
+
+// system is the broker itself.
+type system struct{}
+
+func (system) Actor() storage.Actor                    { return itself() }
+func (system) Check(access.Verb, string, string) error { return nil }
+func (system) Anonymous() bool                         { return false }
+
+// For is the view of the same caller who wants to do something else.
+func (v View) For(need access.Verb) View {
+	v.need = need
+	return v
+}
+
+// Actor names the caller.
+func (v View) Actor() storage.Actor { return v.who.Actor() }
+
+// Allows reports whether the caller may do something.
+func (v View) Allows(need access.Verb, topic, group string) bool {
+	return v.who.Check(need, topic, group) == nil
+}
+
+// Check is an error unless the caller may do something with a topic that exists. It is the
+// same as for a topic that does not exist when the caller may not even see it.
+func (v View) Check(need access.Verb, t *Topic, group string) error {
+	err := v.who.Check(need, t.name, group)
+	if err == nil || v.who.Anonymous() { // it is asked who it is, of any topic alike
+		return err
+	}
+	if v.who.Check(access.See, t.name, "") != nil {
+		return topicNotFound(t.name)
+	}
+	return err
+}
+
+// wanted is what the caller wants to do with a topic: those for calls have verbs of their
+// own.
+func (v View) wanted(t *Topic) access.Verb {
+	switch {
+	case t.Calls() && v.need == access.Publish:
+		return access.Call
+	case t.Calls() && v.need == access.Consume:
+		return access.Serve
+	}
+	return v.need
+}
+
+// Topic finds a topic, without regard to case, with which the caller may do what it wants.
+func (v View) Topic(name string) (*Topic, error) {
+	t, err := v.seen(name)
+	if err == nil {
+		err = v.Check(v.wanted(t), t, "")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// seen finds a topic that the caller may see, or says that there is none.
+func (v View) seen(name string) (*Topic, error) {
+	t, err := v.b.Topic(name)
+	if err != nil && v.who.Anonymous() {
+		if denied := v.who.Check(v.need, name, ""); denied != nil {
+			return nil, denied
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t, v.Check(access.See, t, "")
+}
+
+// Group finds a group of a topic with which the caller may do what it wants; "" is the
+// default group, which is named like the topic.
+func (v View) Group(topic, group string) (*Group, error) {
+	t, err := v.seen(topic)
+	if err != nil {
+		return nil, err
+	}
+	return v.GroupOf(t, group)
+}
+
+// GroupOf is Group, of a topic that was found before.
+func (v View) GroupOf(t *Topic, group string) (*Group, error) {
+	if group == "" {
+		group = t.name
+	}
+	if err := v.Check(v.wanted(t), t, group); err != nil {
+		return nil, err
+	}
+	return t.Group(group)
+}
+
+// MayConsume is an error when the caller may not, or no longer, consume from a group that it
+// has.
+func (v View) MayConsume(g *Group) error {
+	return v.Check(v.For(access.Consume).wanted(g.t), g.t, g.name)
+}
+
+// Topics lists by name all topics that the caller may see.
+func (v View) Topics() []*Topic {
+	all := v.b.Topics()
+	kept := all[:0]
+	for _, t := range all {
+		if v.Allows(access.See, t.name, "") {
+			kept = append(kept, t)
+		}
+	}
+	return kept
+}
+
+// GroupsOf lists by name the groups of a topic.
+func (v View) GroupsOf(t *Topic) []*Group { return t.Groups() }
+
+// DeclareTopic makes sure that a topic exists with the given properties, and reports whether
+// it was created. It creates no group. One that is so already may be declared by all who
+// may see it.
+func (v View) DeclareTopic(ctx context.Context, spec TopicSpec) (*Topic, bool, error) {
+	spec.Actor = v.who.Actor()
+	spec.permit = func() error { return v.who.Check(access.Manage, spec.Name, "") }
+	if spec.New || v.who.Check(access.See, spec.Name, "") != nil {
+		if err := spec.permit(); err != nil {
+			return nil, false, err
+		}
+	}
+	return v.b.DeclareTopic(ctx, spec)
+}
+
+// DeclareGroup makes sure that a group exists with the given properties, and reports whether
+// it was created. Its topic has to exist. To create it is part of consuming; to change it
+// takes more.
+func (v View) DeclareGroup(ctx context.Context, spec GroupSpec) (*Group, bool, error) {
+	t, err := v.seen(spec.Topic)
+	if err != nil {
+		return nil, false, err
+	}
+	if spec.Name == "" {
+		spec.Name = t.name
+	}
+	spec.Actor = v.who.Actor()
+	consume := v.For(access.Consume).wanted(t)
+	spec.permit = func(exists bool) error {
+		if !exists && v.Allows(consume, t.name, spec.Name) {
+			return nil
+		}
+		return v.Check(access.Manage, t, spec.Name)
+	}
+	if !v.MayDeclare(t, spec.Name) {
+		return nil, false, v.Check(consume, t, spec.Name)
+	}
+	if spec.Start.At == AtGroup && !v.Allows(consume, t.name, spec.Start.Group) {
+		if err := v.Check(access.Manage, t, spec.Start.Group); err != nil {
+			return nil, false, err
+		}
+	}
+	return v.b.DeclareGroup(ctx, spec)
+}
+
+// MayDeclare reports whether the caller may create a group of a topic; "" is the default
+// group.
+func (v View) MayDeclare(t *Topic, group string) bool {
+	if group == "" {
+		group = t.name
+	}
+	return v.Allows(v.For(access.Consume).wanted(t), t.name, group) || v.Allows(access.Manage, t.name, group)
+}
+
+// RemoveTopic removes a topic with its messages and groups. Unless version is "", it must
+// have that one.
+func (v View) RemoveTopic(ctx context.Context, name, version string) error {
+	if _, err := v.For(access.Move).Topic(name); err != nil {
+		return err
+	}
+	return v.b.RemoveTopic(ctx, name, version, v.who.Actor())
+}
+
+// RemoveGroup removes a group of a topic; otherwise it is RemoveTopic.
+func (v View) RemoveGroup(ctx context.Context, topic, name, version string) error {
+	if _, err := v.For(access.Move).Group(topic, name); err != nil {
+		return err
+	}
+	return v.b.RemoveGroup(ctx, topic, name, version, v.who.Actor())
+}
+
+// EmptyTopic drops all messages of a topic; otherwise it is RemoveTopic.
+func (v View) EmptyTopic(ctx context.Context, name, version string) error {
+	if _, err := v.For(access.Move).Topic(name); err != nil {
+		return err
+	}
+	return v.b.EmptyTopic(ctx, name, version, v.who.Actor())
+}
+
+// Accept has a damaged topic be as it is.
+func (v View) Accept(ctx context.Context, name string) (*Topic, error) {
+	if _, err := v.For(access.Move).Topic(name); err != nil {
+		return nil, err
+	}
+	return v.b.Accept(ctx, name, v.who.Actor())
+}
+
+// Resolve finds the offset that a place means. Another group's place may be asked for by
+// who may see the topic.
+func (v View) Resolve(ctx context.Context, t *Topic, g *Group, p Place) (int64, error) {
+	return v.b.Resolve(ctx, t, g, p)
+}
+
+// Relocate moves a group, which was found with the verb for it.
+func (v View) Relocate(ctx context.Context, g *Group, p Place, kind, reason string) (Move, error) {
+	if err := v.Check(access.Move, g.t, g.name); err != nil {
+		return Move{}, err
+	}
+	return g.Relocate(ctx, p, kind, v.who.Actor(), reason)
+}
+
+// FindPlan finds a plan of a move by its id.
+func (v View) FindPlan(id string) (*Plan, error) { return v.planned(v.b.FindPlan(id)) }
+
+// PlanToApply is FindPlan, of one that can still be applied.
+func (v View) PlanToApply(id string) (*Plan, error) { return v.planned(v.b.PlanToApply(id)) }
+
+// planned hides a plan from who may not move its group.
+func (v View) planned(p *Plan, err error) (*Plan, error) {
+	if p == nil {
+		return nil, err
+	}
+	if denied := v.Check(access.Move, p.Group.t, p.Group.name); denied != nil {
+		return nil, denied
+	}
+	return p, err
+}
+
+// Apply makes the move that a plan says.
+func (v View) Apply(ctx context.Context, p *Plan, reason string) (move Move, fresh *Plan, err error) {
+	if err := v.Check(access.Move, p.Group.t, p.Group.name); err != nil {
+		return Move{}, nil, err
+	}
+	return v.b.Apply(ctx, p, v.who.Actor(), reason)
+}
+
+// Revert takes back what an entry of a journal says.
+func (v View) Revert(ctx context.Context, entry int64, reason string) (*Group, storage.JournalEntry, error) {
+	g, e, err := v.b.entry(ctx, entry)
+	if err == nil {
+		err = v.Check(access.Move, g.t, g.name)
+	}
+	if err != nil {
+		return nil, storage.JournalEntry{}, err
+	}
+	return v.b.revert(ctx, g, e, v.who.Actor(), reason)
+}
+
+// Transact does all of a transaction, or nothing of it. Its groups and topics were found
+// with the verbs for them.
+func (v View) Transact(ctx context.Context, tx Transaction) ([]Stored, []storage.JournalEntry, error) {
+	tx.Actor = v.who.Actor()
+	return v.b.Transact(ctx, tx)
+}
+
+// Audit lists what was done, newest first, from below an id (0: all), at most limit entries.
+func (v View) Audit(ctx context.Context, before int64, limit int) ([]storage.AuditEntry, error) {
+	if err := v.who.Check(access.Sessions, "", ""); err != nil {
+		return nil, err
+	}
+	return v.b.Audit(ctx, before, limit)
+}
+
+// Note puts an action into the audit trail that is not one of the broker's own.
+func (v View) Note(ctx context.Context, action, target, detail string) error {
+	return v.b.Note(ctx, v.who.Actor(), action, target, detail)
+}
+
+// ConfirmClock has the wall clock count as right, although it has jumped.
+func (v View) ConfirmClock(ctx context.Context) (suspended bool, err error) {
+	if err := v.who.Check(access.Admin, "", ""); err != nil {
+		return false, err
+	}
+	return v.b.ConfirmClock(ctx, v.who.Actor())
+}
+
+// allowed asks whether a change may be made.
+func allowed(permit func() error) error {
+	if permit == nil {
+		return nil
+	}
+	return permit()
+}

@@ -1,0 +1,633 @@
+package contract
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"github.com/rushmore/zbus-go/internal/config"
+)
+
+// guarded is a broker with access on, and its administrator.
+type guarded struct {
+	*instance
+	t     testing.TB
+	admin *client
+	token string // the administrator's
+}
+
+func startGuarded(t testing.TB, set ...func(*config.Config)) *guarded {
+	t.Helper()
+	b := start(t, append(set, func(c *config.Config) { c.Auth = config.AuthOn })...)
+	g := &guarded{instance: b, t: t, admin: b.client(t)}
+	if b.setup == "" {
+		t.Fatal("there is no secret to set the first administrator with")
+	}
+	r := g.admin.post("/setup", object{"secret": b.setup, "account": "root", "password": "a good password"}).want(200)
+	cookie := strings.Split(r.header.Get("Set-Cookie"), ";")[0]
+	r = g.admin.post("/tokens", object{"account": "root"}, header{"Cookie", cookie}, anyway).want(201)
+	g.token = r.str("token")
+	return g
+}
+
+// as is the header that says who asks.
+func as(token string) header { return header{"Authorization", "Bearer " + token} }
+
+// account adds an account with a token.
+func (g *guarded) account(name string, roles []string, grants ...string) (token, id string) {
+	g.t.Helper()
+	g.admin.post("/accounts", object{"name": name, "roles": listOf(roles), "grants": listOf(grants)}, as(g.token)).want(201)
+	r := g.admin.post("/tokens", object{"account": name}, as(g.token)).want(201)
+	return r.str("token"), r.str("id")
+}
+
+func listOf(texts []string) list {
+	l := list{}
+	for _, s := range texts {
+		l = append(l, s)
+	}
+	return l
+}
+
+// subject is an account of the matrix, with what it may do: written down here once more,
+// so that it is not the broker that says what is right.
+type subject struct {
+	name   string
+	roles  []string
+	grants []string
+	may    map[string]bool // verb, "verb t", "verb t/g"
+	sees   bool            // topic t
+}
+
+var topicVerbs = []string{"publish", "consume", "browse", "manage", "move", "call", "serve"}
+
+func may(things ...string) map[string]bool {
+	m := map[string]bool{}
+	for _, x := range things {
+		m[x] = true
+	}
+	return m
+}
+
+func everything() map[string]bool {
+	m := may("observe", "sessions", "access", "admin")
+	for _, v := range topicVerbs {
+		m[v+" t"], m[v+" t/g"] = true, true
+	}
+	return m
+}
+
+var subjects = []subject{
+	{"v", []string{"viewer"}, nil, may("observe", "browse t"), true},
+	{"p", []string{"publisher"}, nil, may("publish t", "call t"), true},
+	{"c", []string{"consumer"}, nil, may("consume t", "consume t/g", "serve t", "serve t/g"), true},
+	{"o", []string{"operator"}, nil, may("observe", "sessions", "browse t", "manage t", "manage t/g", "move t", "move t/g"), true},
+	{"a", []string{"admin"}, nil, everything(), true},
+	{"publish-t", nil, []string{"publish:t"}, may("publish t"), true},
+	{"consume-g", nil, []string{"consume:t/g"}, may("consume t/g"), true},
+	{"consume-h", nil, []string{"consume:t/h"}, may(), true},
+	{"manage-t", nil, []string{"manage:T"}, may("manage t", "manage t/g"), true},
+	{"move-g", nil, []string{"move:#/g"}, may("move t/g"), true},
+	{"other", nil, []string{"publish,consume,browse,manage,move:other.#"}, may(), false},
+	{"access", nil, []string{"access"}, may("access"), false},
+	{"nothing", nil, nil, may(), false},
+}
+
+// allows says what the matrix says. need is "verb", "verb t" or "verb t/g"; "see t" and "see"
+// are for who sees the topic, and who has said who it is.
+func (s *subject) allows(need string) bool {
+	if either, or, ok := strings.Cut(need, "|"); ok {
+		return s.allows(either) || s.allows(or)
+	}
+	switch need {
+	case "nothing", "see":
+		return true
+	case "see t", "see t/g":
+		return s.sees
+	}
+	return s.may[need]
+}
+
+// fixture is what the requests of the matrix are about.
+func (g *guarded) fixture() (plan, entry string) {
+	root := as(g.token)
+	g.admin.do("POST", "/topics", object{"name": "t"}, root)
+	g.admin.do("POST", "/topics/t/groups", object{"name": "g", "settle": "explicit"}, root)
+	entry = g.admin.get("/topics/t/groups/g/journal", root).str("entries.0.id")
+	return g.admin.post("/topics/t/groups/g/plans", object{"to": "earliest"}, root).want(201).str("id"), entry
+}
+
+// asked is a request that is right, and what it takes, by operation.
+type asked struct {
+	need   string
+	method string
+	path   string
+	body   any
+}
+
+func requests() map[string]asked {
+	group := "/topics/t/groups/g"
+	return map[string]asked{
+		"getServer": {"see", "GET", "/server", nil}, "confirmClock": {"admin", "POST", "/server:confirm-clock", nil}, "listServers": {"see", "GET", "/servers", nil},
+		"getStats": {"observe", "GET", "/stats", nil}, "getTopicStats": {"see", "GET", "/stats/topics", nil}, "getAttention": {"observe", "GET", "/attention", nil},
+		"listTopics": {"see", "GET", "/topics", nil}, "createTopic": {"manage t", "POST", "/topics", object{"name": "t"}}, "getTopic": {"see t", "GET", "/topics/t", nil},
+		"updateTopic": {"manage t", "PATCH", "/topics/t", object{"retention": object{"maxCount": "1000"}}}, "deleteTopic": {"move t", "DELETE", "/topics/t", nil},
+		"emptyTopic": {"move t", "POST", "/topics/t:empty", nil}, "pauseTopic": {"manage t", "POST", "/topics/t:pause", nil}, "resumeTopic": {"manage t", "POST", "/topics/t:resume", nil},
+		"acceptTopic": {"move t", "POST", "/topics/t:accept", nil}, "publish": {"publish t", "POST", "/topics/t/messages", object{"body": "x"}},
+		"browseMessages": {"browse t", "GET", "/topics/t/messages", nil}, "getMessage": {"browse t", "GET", "/topics/t/messages/0", nil},
+		"getHistogram": {"browse t", "GET", "/topics/t/histogram", nil}, "getTags": {"browse t", "GET", "/topics/t/tags", nil},
+		"testFilter":   {"browse t", "POST", "/topics/t/filters:test", object{"filter": "a"}},
+		"streamEvents": {"", "", "", nil}, // it does not end: see TestRevokedCredentialsEndWhatIsOpen
+		"listServices": {"see", "GET", "/rpc", nil}, "getService": {"see t", "GET", "/rpc/t", nil}, "callService": {"call t", "POST", "/rpc/t", object{}}, "callMethod": {"call t", "POST", "/rpc/t/m", list{}},
+		"listGroups": {"see t", "GET", "/topics/t/groups", nil}, "createGroup": {"consume t/g|manage t/g", "POST", "/topics/t/groups", object{"name": "g", "settle": "explicit"}},
+		"getGroup": {"see t", "GET", group, nil}, "updateGroup": {"manage t/g", "PATCH", group, object{"filter": "a"}}, "deleteGroup": {"move t/g", "DELETE", group, nil},
+		"pull": {"consume t/g", "POST", group + ":pull", object{"max": 1}}, "ack": {"consume t/g", "POST", group + ":ack", object{"handles": list{"0.x"}}},
+		"nack": {"consume t/g", "POST", group + ":nack", object{"handles": list{"0.x"}}}, "extend": {"consume t/g", "POST", group + ":extend", object{"handles": list{"0.x"}}},
+		"planRelocation": {"move t/g", "POST", group + "/plans", object{"to": "earliest"}}, "getPlan": {"move t/g", "GET", "/plans/PLAN", nil},
+		"applyPlan": {"move t/g", "POST", "/plans/PLAN:apply", nil}, "listJournal": {"see t", "GET", group + "/journal", nil}, "revert": {"move t/g", "POST", "/journal/ENTRY:revert", nil},
+		"transact":     {"publish t", "POST", "/messages:transaction", object{"messages": list{object{"topic": "t", "body": "x"}}}},
+		"listSessions": {"sessions", "GET", "/sessions", nil}, "closeSessions": {"sessions", "DELETE", "/sessions?topic=nothing", nil}, "closeSession": {"sessions", "DELETE", "/sessions/none", nil},
+		"listAudit": {"sessions", "GET", "/audit", nil}, "exportDefinitions": {"observe", "GET", "/definitions", nil},
+		"importDefinitions": {"admin", "POST", "/definitions?dryRun=true", object{"topics": list{}}}, "getBackup": {"admin", "GET", "/backup", nil},
+		"whoami": {"nothing", "GET", "/whoami", nil}, "login": {"", "", "", nil}, "setup": {"", "", "", nil}, "logout": {"nothing", "DELETE", "/login", nil},
+		"checkAccess":  {"access", "POST", "/access:check", object{"account": "root", "verb": "admin"}},
+		"listAccounts": {"access", "GET", "/accounts", nil}, "createAccount": {"access", "POST", "/accounts", object{"name": "root"}}, "getAccount": {"access", "GET", "/accounts/none", nil},
+		"updateAccount": {"access", "PATCH", "/accounts/none", object{}}, "deleteAccount": {"access", "DELETE", "/accounts/none", nil},
+		"setPassword": {"access", "PUT", "/accounts/none/password", object{"password": "a good password"}},
+		"listRoles":   {"access", "GET", "/roles", nil}, "putRole": {"access", "PUT", "/roles/viewer", object{"grants": list{}}}, "deleteRole": {"access", "DELETE", "/roles/none", nil},
+		"listTokens": {"access", "GET", "/tokens", nil}, "createToken": {"access", "POST", "/tokens", object{"account": "none"}},
+		"revokeToken": {"access", "DELETE", "/tokens/none", nil}, "rotateToken": {"access", "POST", "/tokens/none:rotate", nil},
+	}
+}
+
+// judge checks a status against what the matrix says of a subject and a need. missing is
+// the grant that a refusal names.
+func (s *subject) judge(t *testing.T, what, need string, status int, missing string) {
+	t.Helper()
+	ofTopic := strings.Contains(need, " ")
+	creates := strings.HasPrefix(what, "createTopic") || strings.HasSuffix(what, "declare") // says the same whether there is one or not
+	switch {
+	case s.allows(need):
+		if status == 401 || status == 403 {
+			t.Errorf("%s by %s: refused with %d, it takes %s", what, s.name, status, need)
+		}
+	case ofTopic && !s.sees && !creates:
+		if status != 404 {
+			t.Errorf("%s by %s: %d, although it may not see the topic", what, s.name, status)
+		}
+	case status != 403:
+		t.Errorf("%s by %s: %d, it takes %s", what, s.name, status, need)
+	case missing != "" && !strings.Contains(need, "|") && missing != strings.Replace(need, " ", ":", 1) && missing != strings.Replace(strings.TrimSuffix(need, "/g"), " ", ":", 1):
+		t.Errorf("%s by %s: %q is said to be missing, not %s", what, s.name, missing, need)
+	}
+}
+
+// Each operation is for who has what the document says that it takes, and for nobody else.
+func TestOperationsTakeTheirPermission(t *testing.T) {
+	g := startGuarded(t)
+	table := requests()
+	tokens := map[string]string{}
+	for _, s := range subjects {
+		tokens[s.name], _ = g.account(s.name, s.roles, s.grants...)
+	}
+	bad := g.badTokens()
+	c := g.client(t)
+	for _, op := range theContract().operations {
+		x, ok := table[op.id]
+		if !ok {
+			t.Errorf("%s is not in the matrix", op.id)
+			continue
+		}
+		if x.method == "" {
+			continue
+		}
+		ask := func(who ...any) *reply {
+			plan, entry := g.fixture()
+			path := strings.NewReplacer("PLAN", plan, "ENTRY", entry).Replace(x.path)
+			if x.body != nil {
+				who = append(who, x.body)
+			}
+			return c.do(x.method, path, append(who, anyway)...)
+		}
+		for name, token := range bad {
+			if r := ask(as(token)); r.status != 401 && r.status != 429 {
+				t.Errorf("%s with a token that is %s: %d %s", op.id, name, r.status, r.raw)
+			}
+		}
+		if r := ask(); (r.status == 401) != (x.need != "nothing") {
+			t.Errorf("%s without a token: %d %s", op.id, r.status, r.raw)
+		}
+		for _, s := range subjects {
+			r := ask(as(tokens[s.name]))
+			problem, _ := r.value.(object)
+			missing, _ := problem["missing"].(string)
+			s.judge(t, op.id, x.need, r.status, missing)
+		}
+	}
+}
+
+// badTokens are tokens of an administrator that are no longer good, or never were.
+func (g *guarded) badTokens() map[string]string {
+	root := as(g.token)
+	revoked, id := g.account("gone", []string{"admin"})
+	g.admin.do("DELETE", "/tokens/"+id, root).want(204)
+	soon := time.Now().Add(time.Second).UTC().Format(time.RFC3339Nano)
+	expired := g.admin.post("/tokens", object{"account": "gone", "expires": soon}, root).want(201).str("token")
+	eventually(g.t, "the token expires", func() bool { return g.admin.do("GET", "/whoami", as(expired)).status == 401 })
+	disabled, _ := g.account("disabled", []string{"admin"})
+	g.admin.do("PATCH", "/accounts/disabled", object{"disabled": true}, root).want(200)
+	return map[string]string{
+		"revoked": revoked, "expired": expired, "of a disabled account": disabled,
+		"unknown": "zb_aaaaaaaa_" + strings.Repeat("b", 52), "wrong": revoked[:12] + strings.Repeat("c", 52), "none at all": "hello",
+	}
+}
+
+// commands are the commands of the native protocol, with what they take. Each is of the
+// topic t, and most of its group g.
+var commands = map[string]struct{ need, args string }{
+	"produce": {"publish t", ""}, "rpc": {"publish t", ""}, "consume": {"consume t/g", "consume_group=g timeout=1"}, "unconsume": {"see t", "consume_group=g"},
+	"route": {"", ""}, "heartbeat": {"", ""}, // have no answer
+	"describe": {"serve t", ""}, "ack": {"consume t/g", "consume_group=g offset=0 handle=x"}, "nack": {"consume t/g", "consume_group=g offset=0 handle=x"},
+	"extend": {"consume t/g", "consume_group=g offset=0 handle=x"}, "declare": {"see t", ""}, "query": {"see t", "consume_group=g"},
+	"remove": {"move t/g", "consume_group=g"}, "empty": {"move t/g", "consume_group=g"}, "relocate": {"move t/g", "consume_group=g to=earliest"},
+	"tracker": {"see", ""}, "server": {"see", ""}, "track_sub": {"see", ""}, "track_pub": {"nothing", ""}, "ssl": {"nothing", ""}, "ping": {"nothing", ""},
+}
+
+// ask sends one command on a connection of its own, and gives the status and text of its
+// answer.
+func (g *guarded) ask(t *testing.T, cmd, args, token string) (int, string) {
+	t.Helper()
+	n := g.native(t)
+	defer func() { _ = n.Close() }()
+	if token != "" {
+		args += " token=" + token
+	}
+	n.send(cmd + " topic=t id=1 " + args)
+	return n.answer(t)
+}
+
+// answer is the next frame, whatever its status is.
+func (n *native) answer(t *testing.T) (int, string) {
+	t.Helper()
+	_ = n.SetReadDeadline(time.Now().Add(patience))
+	m, err := n.r.Read()
+	if err != nil {
+		t.Fatalf("no answer: %v", err)
+	}
+	return m.Status, string(m.Body)
+}
+
+// So is each command of the native protocol, by frames and by URL.
+func TestCommandsTakeTheirPermission(t *testing.T) {
+	g := startGuarded(t)
+	bad := g.badTokens()
+	tokens := map[string]string{}
+	for _, s := range subjects {
+		tokens[s.name], _ = g.account(s.name, s.roles, s.grants...)
+	}
+	for cmd, x := range commands {
+		if x.need == "" {
+			continue
+		}
+		for name, token := range bad {
+			if status, text := g.ask(t, cmd, x.args, token); status != 401 && status != 429 {
+				t.Errorf("%s with a token that is %s: %d %s", cmd, name, status, text)
+			}
+		}
+		if status, text := g.ask(t, cmd, x.args, ""); (status == 401) != (x.need != "nothing") {
+			t.Errorf("%s without a token: %d %s", cmd, status, text)
+		}
+		for _, s := range subjects {
+			g.fixture()
+			status, _ := g.ask(t, cmd, x.args, tokens[s.name])
+			s.judge(t, cmd, x.need, status, "")
+			if cmd == "rpc" {
+				continue // by URL it is a call, which a log refuses
+			}
+			g.fixture()
+			req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+g.addr+"/"+cmd+"/t?"+strings.Join(strings.Fields(x.args), "&"), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Authorization", "Bearer "+tokens[s.name])
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close()
+			s.judge(t, "/"+cmd, x.need, resp.StatusCode, "")
+		}
+	}
+}
+
+// And so are the ops and channels of the WebSocket.
+func TestFramesTakeTheirPermission(t *testing.T) {
+	g := startGuarded(t)
+	g.fixture()
+	frames := map[string]string{
+		`{"op":"publish","topic":"t","messages":[{"body":"x"}]}`: "publish t",
+		`{"op":"subscribe","topic":"t","group":"g"}`:             "consume t/g",
+		`{"op":"subscribe","topic":"t"}`:                         "consume t",
+		`{"op":"watch","channel":"tail","topic":"t"}`:            "browse t",
+		`{"op":"watch","channel":"topic","topic":"t"}`:           "see t",
+		`{"op":"watch","channel":"topics"}`:                      "observe",
+		`{"op":"watch","channel":"groups"}`:                      "observe",
+		`{"op":"watch","channel":"rpc"}`:                         "observe",
+		`{"op":"watch","channel":"attention"}`:                   "observe",
+		`{"op":"watch","channel":"server"}`:                      "see",
+		`{"op":"watch","channel":"sessions"}`:                    "sessions",
+		`{"op":"watch","channel":"audit"}`:                       "sessions",
+		`{"op":"ping"}`:                                          "nothing",
+	}
+	for _, s := range subjects {
+		token, _ := g.account(s.name, s.roles, s.grants...)
+		ws := g.socket(t, token)
+		for frame, need := range frames {
+			if err := ws.Write(t.Context(), websocket.MessageText, []byte(frame)); err != nil {
+				t.Fatal(err)
+			}
+			status := map[any]int{"forbidden": 403, "unauthorized": 401, "not_found": 404}[socketAnswer(t, ws)["code"]]
+			s.judge(t, frame, need, status, "")
+		}
+		_ = ws.CloseNow()
+	}
+	if _, resp, err := websocket.Dial(t.Context(), "ws://"+g.addr+"/api/v1/ws", nil); err == nil || resp.StatusCode != 401 {
+		t.Errorf("without a token: %v", err)
+	}
+}
+
+// socket connects as a page does, which can't set headers.
+func (g *guarded) socket(t *testing.T, token string) *websocket.Conn {
+	t.Helper()
+	ws, _, err := websocket.Dial(t.Context(), "ws://"+g.addr+"/api/v1/ws", &websocket.DialOptions{Subprotocols: []string{"zbus", "zbus.token." + token}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ws.CloseNow() })
+	if ws.Subprotocol() != "zbus" {
+		t.Errorf("the subprotocol is %q", ws.Subprotocol())
+	}
+	return ws
+}
+
+// socketAnswer is the next frame that is no figures and no delivery.
+func socketAnswer(t *testing.T, ws *websocket.Conn) object {
+	t.Helper()
+	for {
+		_, data, err := ws.Read(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var m object
+		if err := json.Unmarshal(data, &m); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Contains([]any{"figures", "tail", "message"}, m["type"]) {
+			return m
+		}
+	}
+}
+
+// promptly is within how long a change holds for what is open.
+const promptly = time.Second
+
+// What is open ends when its credential is no longer good: within a second, which is what
+// is promised.
+func TestRevokedCredentialsEndWhatIsOpen(t *testing.T) {
+	g := startGuarded(t)
+	g.fixture()
+	root := as(g.token)
+	token, id := g.account("c", []string{"consumer", "viewer"})
+	n := g.native(t)
+	n.send("consume topic=t consume_group=g id=1 token=" + token)
+	ws := g.socket(t, token)
+	stream, err := g.admin.request("GET", base+"/topics/t/events", as(token))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(stream)
+	if err != nil || resp.StatusCode != 200 {
+		t.Fatalf("%v %v", resp, err)
+	}
+	defer resp.Body.Close()
+	eventually(t, "all three consume", func() bool { return len(g.admin.get("/sessions?topic=t", root).list("sessions")) == 2 })
+	pulled := make(chan int, 1)
+	go func() {
+		r, err := g.client(t).try("POST", "/topics/t/groups/g:pull", object{"timeout": 60_000}, as(token))
+		if err != nil {
+			pulled <- 0
+			return
+		}
+		pulled <- r.status
+	}()
+	eventually(t, "the pull waits, too", func() bool { return len(g.admin.get("/sessions?topic=t", root).list("sessions")) == 3 })
+
+	began := time.Now()
+	g.admin.do("DELETE", "/tokens/"+id, root).want(204)
+	ends := map[string]func() error{
+		"native": func() error {
+			_ = n.SetReadDeadline(time.Now().Add(patience))
+			for {
+				if _, err := n.r.Read(); err != nil {
+					return endOf(err)
+				}
+			}
+		},
+		"websocket": func() error {
+			for {
+				if _, _, err := ws.Read(t.Context()); err != nil {
+					if websocket.CloseStatus(err) != websocket.StatusPolicyViolation {
+						return err
+					}
+					return nil
+				}
+			}
+		},
+		"events": func() error {
+			buf := make([]byte, 4096)
+			for {
+				if _, err := resp.Body.Read(buf); err != nil {
+					return nil
+				}
+			}
+		},
+		"pull": func() error {
+			if status := <-pulled; status == 200 {
+				return fmt.Errorf("it was answered with %d", status)
+			}
+			return nil
+		},
+	}
+	for name, end := range ends {
+		if err := end(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if took := time.Since(began); took > promptly {
+			t.Errorf("%s ended after %v", name, took)
+		}
+	}
+}
+
+func endOf(err error) error {
+	if strings.Contains(err.Error(), "timeout") {
+		return err
+	}
+	return nil
+}
+
+// A connection stays when its account may do less, and what it may no longer do ends.
+func TestALostGrantEndsASubscriptionAndKeepsTheConnection(t *testing.T) {
+	g := startGuarded(t)
+	g.fixture()
+	token, _ := g.account("c", nil, "consume,publish:t")
+	n := g.native(t)
+	n.send("consume topic=t consume_group=g id=1 token=" + token)
+	eventually(t, "it consumes", func() bool { return len(g.admin.get("/sessions?topic=t", as(g.token)).list("sessions")) == 1 })
+	g.admin.do("PATCH", "/accounts/c", object{"grants": list{"publish:t"}}, as(g.token)).want(200)
+	if status, text := n.answer(t); status != 403 || !strings.Contains(text, "consume:t/g") {
+		t.Errorf("the consume that waited: %d %s", status, text)
+	}
+	n.send("produce topic=t id=2") // the token holds for the connection
+	if status, text := n.answer(t); status != 200 {
+		t.Errorf("a publish on the same connection: %d %s", status, text)
+	}
+	n.send("consume topic=t consume_group=g id=3")
+	if status, _ := n.answer(t); status != 403 {
+		t.Errorf("another consume: %d", status)
+	}
+	if got := len(g.admin.get("/sessions?topic=t", as(g.token)).list("sessions")); got != 0 {
+		t.Errorf("%d sessions consume", got)
+	}
+}
+
+// A message may have another token than the connection.
+func TestATokenHoldsForItsMessage(t *testing.T) {
+	g := startGuarded(t)
+	g.fixture()
+	a, _ := g.account("a", nil, "publish:t")
+	b, _ := g.account("b", nil, "observe")
+	n := g.native(t)
+	for _, x := range []struct {
+		line   string
+		status int
+	}{
+		{"produce topic=t id=1", 401},
+		{"produce topic=t id=2 token=" + a, 200},
+		{"produce topic=t id=3", 200},
+		{"produce topic=t id=4 token=" + b, 403},
+		{"produce topic=t id=5", 200},
+		{"produce topic=t id=6 token=" + a, 200},
+	} {
+		n.send(x.line)
+		if status, text := n.answer(t); status != x.status {
+			t.Errorf("%s: %d %s, want %d", x.line, status, text, x.status)
+		}
+	}
+	n.send("produce topic=t id=7 token=zb_x_y")
+	if status, _ := n.answer(t); status != 401 {
+		t.Errorf("a bad token: %d", status)
+	}
+	_ = n.SetReadDeadline(time.Now().Add(patience))
+	if m, err := n.r.Read(); err == nil {
+		t.Errorf("the connection lives on: %+v", m)
+	}
+}
+
+// The lists that clients of the original get have what one may see.
+func TestTablesHaveWhatOneMaySee(t *testing.T) {
+	g := startGuarded(t)
+	g.fixture()
+	g.admin.post("/topics", object{"name": "secret"}, as(g.token)).want(201)
+	some, _ := g.account("some", nil, "publish:t")
+	all, _ := g.account("all", []string{"viewer"})
+	for token, sees := range map[string]bool{some: false, all: true} {
+		for _, cmd := range []string{"tracker", "server", "track_sub", "query"} {
+			n := g.native(t)
+			n.send(cmd + " id=1 token=" + token)
+			status, text := n.answer(t)
+			if status != 200 || !strings.Contains(text, `"t"`) || strings.Contains(text, `"secret"`) != sees {
+				t.Errorf("%s: %d, sees the secret: %t", cmd, status, strings.Contains(text, `"secret"`))
+			}
+		}
+		names := g.admin.get("/topics", as(token)).list("topics")
+		if len(names) != map[bool]int{false: 1, true: 2}[sees] {
+			t.Errorf("%d topics are listed", len(names))
+		}
+	}
+	for _, url := range []string{"/secret", "/query/secret", "/produce/secret"} {
+		unseen := g.curl(t, url, some)
+		if none := g.curl(t, strings.Replace(url, "secret", "nowhere", 1), some); unseen != strings.ReplaceAll(none, "nowhere", "secret") {
+			t.Errorf("%s: %q, and %q for what does not exist", url, unseen, none)
+		}
+	}
+}
+
+// curl is what a program without a browser's headers gets.
+func (g *guarded) curl(t *testing.T, url, token string) string {
+	t.Helper()
+	n := g.native(t)
+	if _, err := fmt.Fprintf(n, "GET %s HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nid: 1\r\n\r\n", url, g.addr, token); err != nil {
+		t.Fatal(err)
+	}
+	status, text := n.answer(t)
+	return fmt.Sprint(status, " ", text)
+}
+
+// The cookie of a login opens the API, and nothing that another site's page could ask for.
+func TestACookieIsForTheAPIAlone(t *testing.T) {
+	g := startGuarded(t)
+	g.fixture()
+	r := g.admin.post("/login", object{"account": "root", "password": "a good password"}).want(200)
+	line := r.header.Get("Set-Cookie")
+	for _, part := range []string{"HttpOnly", "SameSite=Strict", "Path=/"} {
+		if !strings.Contains(line, part) {
+			t.Errorf("the cookie %q lacks %s", line, part)
+		}
+	}
+	cookie := header{"Cookie", strings.Split(line, ";")[0]}
+	if r := g.admin.get("/whoami", cookie, anyway); r.str("account") != "root" {
+		t.Errorf("%s", r.raw)
+	}
+	if r := g.admin.do("POST", "/topics/t:empty", cookie, anyway, header{"Origin", "http://evil.example"}, header{"Sec-Fetch-Site", "cross-site"}); r.status != 403 {
+		t.Errorf("a page of another site empties a topic: %d", r.status)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+g.addr+"/produce/t", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Cookie", cookie.value)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != 401 {
+		t.Errorf("a command with the cookie: %d", resp.StatusCode)
+	}
+	g.admin.do("DELETE", "/login", cookie, anyway).want(204)
+	if r := g.admin.get("/whoami", cookie, anyway); r.value.(object)["account"] != nil {
+		t.Errorf("after the logout: %s", r.raw)
+	}
+}
+
+// What is done is on record under the account's name.
+func TestAuditNamesTheAccount(t *testing.T) {
+	g := startGuarded(t)
+	g.fixture()
+	token, id := g.account("o", []string{"operator"})
+	g.admin.post("/topics/t:empty", as(token)).want(200)
+	r := g.admin.get("/audit?action=topic.empty", as(g.token))
+	if r.str("entries.0.actor") != "o" || r.str("entries.0.token") != id || !strings.HasPrefix(r.str("entries.0.address"), "127.0.0.1:") {
+		t.Errorf("%s", r.raw)
+	}
+	g.admin.get("/audit?action=account.add&target=o", as(g.token))
+	if r.str("entries.0.actor") == "" {
+		t.Errorf("%s", r.raw)
+	}
+}

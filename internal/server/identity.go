@@ -1,0 +1,222 @@
+package server
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/rushmore/zbus-go/internal/access"
+	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/wire"
+)
+
+// identity is who a session acts as. All but acting is owned by the reader.
+type identity struct {
+	who   access.Caller // of the request at hand
+	first access.Caller // of requests without a credential: of the first with one, or of the connection
+	given string        // the credential that a request gave last
+	by    access.Caller // who gave it
+	need  access.Verb   // what the request at hand wants to do
+}
+
+// credentialOf is the credential of a request: its token header, or its authorization.
+func credentialOf(m *wire.Message) (header, value string) {
+	for _, f := range m.Fields {
+		if f.Name == wire.HeaderToken && f.Value != "" && !absent(f.Value) {
+			return f.Name, f.Value
+		}
+		if f.Name == wire.HeaderAuthorization && header == "" {
+			header, value = f.Name, f.Value
+		}
+	}
+	return header, value
+}
+
+// parseCredential reads a credential that came in a header.
+func parseCredential(header, value string) (access.Credential, error) {
+	if header == wire.HeaderToken {
+		return access.Credential{Token: value}, nil
+	}
+	scheme, rest, _ := strings.Cut(value, " ")
+	rest = strings.TrimSpace(rest)
+	switch strings.ToLower(scheme) {
+	case "bearer":
+		return access.Credential{Token: rest}, nil
+	case "basic":
+		text, err := base64.StdEncoding.DecodeString(rest)
+		name, password, ok := strings.Cut(string(text), ":")
+		if err == nil && ok {
+			return access.Credential{Account: name, Password: password}, nil
+		}
+	}
+	return access.Credential{}, &broker.Error{Code: broker.Invalid, Text: "Bad authorization: must be Bearer TOKEN, or Basic with account:password in base64"}
+}
+
+// identify finds out who makes a request. The credential that came first holds for all
+// requests of the connection that have none.
+func (s *session) identify(m *wire.Message) error {
+	who := s.first
+	if s.srv.access.On() {
+		header, value := credentialOf(m)
+		switch {
+		case value == "":
+		case value == s.given:
+			who = s.by
+		default:
+			c, err := parseCredential(header, value)
+			if err != nil {
+				return err
+			}
+			if who, err = s.srv.authenticate(s.life, c, s.remote); err != nil {
+				return err
+			}
+			s.given, s.by = strings.Clone(value), who
+			if s.first.Anonymous() {
+				s.first = who
+			}
+		}
+	}
+	if who.Principal != s.who.Principal {
+		s.who, s.topics = who, topicCache{}
+		s.acting.Store(who.Principal)
+	}
+	return nil
+}
+
+// authenticate finds out who comes with a credential from an address.
+func (s *Server) authenticate(ctx context.Context, c access.Credential, remote string) (access.Caller, error) {
+	c.Address = access.Caller{Address: remote}.Host()
+	p, err := s.access.Authenticate(ctx, c)
+	if err != nil {
+		s.log.Info("credential refused", "remote", remote, "err", err)
+	}
+	return access.Caller{Principal: p, Address: remote}, err
+}
+
+// view is the broker as the maker of the request at hand sees it.
+func (s *session) view() broker.View { return s.srv.broker.As(s.who, s.need) }
+
+// recheck ends what principals may no longer do, after each change of what somebody may do:
+// connections whose credential is no longer good, and subscriptions. It returns when ctx ends.
+func (s *Server) recheck(ctx context.Context) {
+	for {
+		select {
+		case <-s.changedRights:
+		case <-ctx.Done():
+			return
+		}
+		for _, c := range s.live() {
+			c.recheck()
+		}
+	}
+}
+
+func (s *session) recheck() {
+	if p := s.acting.Load(); p.Ended() {
+		s.srv.Disconnect(s.id, "its credential is no longer good")
+		return
+	}
+	s.mu.Lock()
+	var lost []*consumer
+	for g, c := range s.subs {
+		if s.srv.broker.As(c.by, access.Consume).MayConsume(g) != nil {
+			delete(s.subs, g)
+			lost = append(lost, c)
+		}
+	}
+	s.mu.Unlock()
+	for _, c := range lost {
+		g := c.sub.Group()
+		if c.timer != nil {
+			c.timer.Stop()
+		}
+		id, waiting := c.sub.Waiting()
+		c.sub.Close()
+		s.withdraw(g.Topic())
+		if waiting {
+			s.fail(id, s.srv.broker.As(c.by, access.Consume).MayConsume(g))
+		}
+	}
+	s.srv.tracker.recheck(s)
+}
+
+// identified finds out who makes an HTTP request, and puts it into its context. A request
+// of a page has the cookie of a login, which counts for what is below /api/ alone: the
+// URLs of commands change something, and pages of other sites can ask for them.
+func (s *Server) identified(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		who := access.Caller{Principal: s.access.Anonymous(), Address: req.RemoteAddr}
+		if s.access.On() {
+			c, err := credentialOfHTTP(req)
+			if err == nil {
+				who, err = s.authenticate(req.Context(), c, req.RemoteAddr)
+			}
+			if err != nil && c.Login == "" {
+				refuseCredential(w, err)
+				return
+			}
+			if err != nil { // the page asks to log in
+				who = access.Caller{Principal: s.access.Anonymous(), Address: req.RemoteAddr}
+			}
+		}
+		next.ServeHTTP(w, req.WithContext(access.With(req.Context(), who)))
+	})
+}
+
+// credentialOfHTTP is the credential of an HTTP request.
+func credentialOfHTTP(req *http.Request) (access.Credential, error) {
+	if value := req.Header.Get("Authorization"); value != "" {
+		return parseCredential(wire.HeaderAuthorization, value)
+	}
+	if value := req.Header.Get("Token"); value != "" {
+		return parseCredential(wire.HeaderToken, value)
+	}
+	if !strings.HasPrefix(req.URL.Path, "/api/") {
+		return access.Credential{}, nil
+	}
+	for name := range strings.SplitSeq(req.Header.Get("Sec-Websocket-Protocol"), ",") {
+		if token, ok := strings.CutPrefix(strings.TrimSpace(name), access.TokenProtocol); ok {
+			return access.Credential{Token: token}, nil
+		}
+	}
+	return access.Credential{Login: access.LoginOf(req)}, nil
+}
+
+// refuseCredential answers a request whose credential is no good, and ends the connection.
+func refuseCredential(w http.ResponseWriter, err error) {
+	var refused *access.Refused
+	status, code := statusOf(err), "unauthorized"
+	h := w.Header()
+	switch {
+	case errors.As(err, &refused) && refused.Wait > 0:
+		h.Set("Retry-After", strconv.Itoa(int(refused.Wait.Seconds())))
+		code = "quota"
+	case status == http.StatusBadRequest:
+		code = "invalid"
+	default:
+		h.Set("WWW-Authenticate", "Bearer")
+	}
+	h.Set("Connection", "close")
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(`{"type":"about:blank","title":` + strconv.Quote(http.StatusText(status)) + `,"status":` + strconv.Itoa(status) +
+		`,"code":"` + code + `","detail":` + strconv.Quote(broker.TextOf(err)) + "}\n"))
+}
+
+// Require lets next serve who may do something that has no topic.
+func Require(need access.Verb, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if err := access.From(req.Context()).Check(need, "", ""); err != nil {
+			if broker.CodeOf(err) == broker.Unauthorized {
+				w.Header().Set("WWW-Authenticate", "Bearer")
+			}
+			http.Error(w, broker.TextOf(err), statusOf(err))
+			return
+		}
+		next.ServeHTTP(w, req)
+	})
+}
