@@ -20,6 +20,10 @@ import (
 // behind a proxy that puts something before it.
 const prefix = "/ui/"
 
+// setupPage is the console as it is opened to set the first administrator: the secret follows
+// the # of its address.
+const setupPage = "setup"
+
 // policy lets a page run the scripts and styles of this directory and talk to this
 // server; nothing that is in a message can become markup or code. A worker is a script,
 // too, and zbus-worker gives the one address there is of it.
@@ -129,7 +133,7 @@ func (s *site) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		w.WriteHeader(http.StatusPermanentRedirect)
 		return
 	}
-	if name == "" {
+	if name == "" || name == setupPage {
 		name = "index.html"
 	}
 	f := s.files[name]

@@ -21,6 +21,10 @@ export function binary(): string {
 
 export class Broker {
   url = '';
+  /** The link that sets the first administrator, where the broker printed one. */
+  setup = '';
+  /** What a call says who it is by. */
+  auth: Record<string, string> = {};
   #process: ChildProcess | undefined;
   readonly #dir = mkdtempSync(join(tmpdir(), 'zbus-e2e-'));
   #address = '127.0.0.1:0';
@@ -33,7 +37,8 @@ export class Broker {
       const hear = (data: Buffer) => {
         said += data.toString();
         const m = /listening\s+(http:\/\/\S+)/.exec(said);
-        if (m) found(m[1]!);
+        this.setup = /setup\s+(http\S+)/.exec(said)?.[1] ?? '';
+        if (m && (this.setup || /stop\s+Ctrl-C/.test(said))) found(m[1]!);
       };
       child.stdout.on('data', hear);
       child.stderr.on('data', hear);
@@ -64,7 +69,7 @@ export class Broker {
   async call<T = unknown>(method: string, path: string, body?: unknown): Promise<T> {
     const res = await fetch(`${this.url}/api/v1${path}`, {
       method,
-      headers: body === undefined ? {} : { 'Content-Type': typeof body === 'string' ? 'application/x-ndjson' : 'application/json' },
+      headers: body === undefined ? this.auth : { ...this.auth, 'Content-Type': typeof body === 'string' ? 'application/x-ndjson' : 'application/json' },
       body: body === undefined ? undefined : typeof body === 'string' ? body : JSON.stringify(body),
     });
     const text = await res.text();

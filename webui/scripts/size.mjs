@@ -5,7 +5,7 @@ import { gzipSync } from 'node:zlib';
 
 const dist = fileURLToPath(new URL('../dist/', import.meta.url));
 const firstPaint = 70;
-const everything = 140;
+const everything = 150;
 
 const weight = (file) => gzipSync(readFileSync(dist + file), { level: 9 }).length;
 const files = ['index.html', 'theme.js', 'icon.svg', ...readdirSync(dist + 'assets').sort().map((f) => 'assets/' + f)];

@@ -1,8 +1,11 @@
+import './access/link'; // before anything reads the address
 import { mount } from 'svelte';
 import './app.css';
-import App from './App.svelte';
+import { me } from './access/me.svelte';
 import { useLanguage } from './i18n/text.svelte';
+import Root from './Root.svelte';
 
-// The language first, so that no text changes before the eyes.
-await useLanguage().catch(() => undefined);
-mount(App, { target: document.getElementById('app')! });
+// The language first, so that no text changes before the eyes; and who one is, so that no page
+// is seen that one may not see.
+await Promise.all([useLanguage().catch(() => undefined), me.refresh()]);
+mount(Root, { target: document.getElementById('app')! });

@@ -22,6 +22,8 @@ export class Failure extends Error {
     readonly problem: Problem,
     /** lost: no answer came, so nobody knows whether it was done. */
     readonly lost = false,
+    /** How many seconds to wait before another try, if the broker said so. */
+    readonly wait = 0,
   ) {
     super(problem.detail || problem.title);
   }
@@ -91,7 +93,7 @@ export function prepared<T>(shape: Shape, operation?: Operation): Call<T> {
     send: async (signal) => {
       const response = await ask(shape, signal);
       const text = await arrived(response.text());
-      if (!response.ok) throw new Failure(problemOf(text, response));
+      if (!response.ok) throw new Failure(problemOf(text, response), false, Number(response.headers.get('Retry-After')) || 0);
       return { data: (text ? JSON.parse(text) : undefined) as T, etag: response.headers.get('ETag') ?? '', status: response.status };
     },
   };
@@ -108,9 +110,18 @@ export function together(calls: readonly Twins[]): Twins {
   return { curl: calls.map((c) => c.curl).join('\n'), cli: calls.map((c) => c.cli).join('\n') };
 }
 
+let refused = () => {};
+
+/** onRefused is told of every answer that says that one may not, or has to say who one is. */
+export function onRefused(f: () => void) {
+  refused = f;
+}
+
 /** ask sends a request and gives the answer as it comes. */
-export function ask({ method, url, headers, body }: Shape, signal?: AbortSignal): Promise<Response> {
-  return arrived(fetch(url, { method, headers, body, signal }));
+export async function ask({ method, url, headers, body }: Shape, signal?: AbortSignal): Promise<Response> {
+  const response = await arrived(fetch(url, { method, headers, body, signal }));
+  if (response.status === 401 || response.status === 403) refused();
+  return response;
 }
 
 /** arrived is what comes over the network, or a Failure that says that it was lost. */

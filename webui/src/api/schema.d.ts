@@ -774,6 +774,261 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/whoami": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Who the caller is, and what it may do
+         * @description Answers everybody, also who has not said who it is: `access` says whether that is needed.
+         */
+        get: operations["whoami"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/login": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Log in to the console
+         * @description Checks a password and sets a cookie that only the API accepts. It lasts 12 hours, and 30
+         *     minutes without a request. The answers to wrong passwords come later and later: 429 says
+         *     in `Retry-After` for how long.
+         */
+        post: operations["login"];
+        /** Log out */
+        delete: operations["logout"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/setup": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Set the first administrator
+         * @description With the secret of the link that `zbus serve` prints when access is on and nobody can
+         *     administrate it. The link is good once, for 15 minutes.
+         */
+        post: operations["setup"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/access:check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * What may this account do?
+         * @description Says whether an account may do something, and which grant decides. Who has the grant
+         *     `access` may ask about all accounts, others about themselves.
+         */
+        post: operations["checkAccess"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/accounts": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All accounts */
+        get: operations["listAccounts"];
+        put?: never;
+        /**
+         * Add an account
+         * @description A person logs in with a password; a program has tokens. The first account turns access
+         *     on, unless it was started with `--auth`.
+         */
+        post: operations["createAccount"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/accounts/{account}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name. */
+                account: components["parameters"]["AccountName"];
+            };
+            cookie?: never;
+        };
+        /** An account */
+        get: operations["getAccount"];
+        put?: never;
+        post?: never;
+        /** Remove an account, with its tokens */
+        delete: operations["deleteAccount"];
+        options?: never;
+        head?: never;
+        /**
+         * Change an account
+         * @description What is left out stays as it is. It is in force at once, also for connections, streams
+         *     and subscriptions that are open.
+         */
+        patch: operations["updateAccount"];
+        trace?: never;
+    };
+    "/accounts/{account}/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name. */
+                account: components["parameters"]["AccountName"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Set the password of an account
+         * @description One's own takes the old one; that of others the grant `access`.
+         */
+        put: operations["setPassword"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/roles": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All roles */
+        get: operations["listRoles"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/roles/{role}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name. */
+                role: components["parameters"]["RoleName"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        /** Add or change a role */
+        put: operations["putRole"];
+        post?: never;
+        /** Remove a role that no account has */
+        delete: operations["deleteRole"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All tokens, without their secrets */
+        get: operations["listTokens"];
+        put?: never;
+        /**
+         * Create a token
+         * @description A token does what its account may do, or less if it has grants of its own.
+         */
+        post: operations["createToken"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/tokens/{token}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its id, not its secret. */
+                token: components["parameters"]["TokenID"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revoke a token */
+        delete: operations["revokeToken"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/tokens/{token}:rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its id, not its secret. */
+                token: components["parameters"]["TokenID"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Give a token another secret */
+        post: operations["rotateToken"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/sessions": {
         parameters: {
             query?: never;
@@ -894,6 +1149,196 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * @description What one may do: `verb:topic`, or `verb:topic/group` for consume, manage and move.
+         *     Topic and group are patterns as filters have them (`+`, `*`, `#`, `!`, `;`), without
+         *     regard to case; `{account}` is the account's own name. Verbs: publish, consume,
+         *     browse, manage, move, call, serve; and, without a topic: observe, sessions, access,
+         *     admin, join. Several verbs are separated by commas.
+         * @example [
+         *       "publish:orders.#",
+         *       "consume:orders.eu/billing"
+         *     ]
+         */
+        Grants: string[];
+        /** @description What all connections of an account may do together; 0 or left out is no limit. */
+        AccountLimits: {
+            /** Format: int64 */
+            connections?: number;
+            /**
+             * Format: int64
+             * @description A second, published and delivered each.
+             */
+            messages?: number;
+            /**
+             * Format: int64
+             * @description A second, published and delivered each.
+             */
+            bytes?: number;
+            /**
+             * Format: int64
+             * @description Bytes of the topics that it created.
+             */
+            stored?: number;
+            /**
+             * Format: int64
+             * @description That it created.
+             */
+            topics?: number;
+            /**
+             * Format: int64
+             * @description In flight.
+             */
+            calls?: number;
+        };
+        /** @enum {string} */
+        AccountKind: "person" | "program";
+        Account: {
+            name: string;
+            kind: components["schemas"]["AccountKind"];
+            note?: string;
+            roles: string[];
+            grants: components["schemas"]["Grants"];
+            limits?: components["schemas"]["AccountLimits"];
+            disabled: boolean;
+            /** @description Whether it has one. */
+            password: boolean;
+            /** @description How many it has. */
+            tokens: number;
+            /** Format: date-time */
+            created: string;
+            /** Format: date-time */
+            updated: string;
+        };
+        AccountList: {
+            accounts: components["schemas"]["Account"][];
+        };
+        NewAccount: {
+            /** @description 1 to 64 letters, digits and . _ - @ */
+            name: string;
+            kind?: components["schemas"]["AccountKind"];
+            note?: string;
+            /** @description 8 to 512 bytes. None: it can't log in with one. */
+            password?: string;
+            roles?: string[];
+            grants?: components["schemas"]["Grants"];
+            limits?: components["schemas"]["AccountLimits"];
+        };
+        AccountChange: {
+            note?: string;
+            roles?: string[];
+            grants?: components["schemas"]["Grants"];
+            limits?: components["schemas"]["AccountLimits"];
+            disabled?: boolean;
+        };
+        NewPassword: {
+            password: string;
+            /** @description The present one, for one's own account. */
+            old?: string;
+        };
+        Role: {
+            name: string;
+            note?: string;
+            grants: components["schemas"]["Grants"];
+            limits?: components["schemas"]["AccountLimits"];
+            /** @description It can be neither changed nor removed. */
+            builtIn: boolean;
+        };
+        RoleBody: {
+            note?: string;
+            grants: components["schemas"]["Grants"];
+            limits?: components["schemas"]["AccountLimits"];
+        };
+        RoleList: {
+            roles: components["schemas"]["Role"][];
+        };
+        Token: {
+            id: string;
+            account: string;
+            note?: string;
+            grants: components["schemas"]["Grants"];
+            /** Format: date-time */
+            created: string;
+            /**
+             * Format: date-time
+             * @description Left out: never.
+             */
+            expires?: string;
+            /**
+             * Format: date-time
+             * @description When it was used last, to within minutes; left out: not yet.
+             */
+            used?: string;
+        };
+        TokenList: {
+            tokens: components["schemas"]["Token"][];
+        };
+        TokenSpec: {
+            account: string;
+            note?: string;
+            grants?: components["schemas"]["Grants"];
+            /**
+             * Format: date-time
+             * @description Left out: never.
+             */
+            expires?: string;
+        };
+        NewToken: {
+            id: string;
+            account: string;
+            /** @description The secret: zb_<id>_… */
+            token: string;
+            note?: string;
+            grants: components["schemas"]["Grants"];
+            /** Format: date-time */
+            created: string;
+            /**
+             * Format: date-time
+             * @description Left out: never.
+             */
+            expires?: string;
+        };
+        Login: {
+            account: string;
+            password: string;
+        };
+        Setup: {
+            /** @description What follows # in the link. */
+            secret: string;
+            account: string;
+            password: string;
+        };
+        Whoami: {
+            /**
+             * @description Off: everybody may do everything.
+             * @enum {string}
+             */
+            access: "on" | "off";
+            /** @description Access is on, and nobody can administrate it yet. */
+            setup?: boolean;
+            /** @description Left out: it was not said. */
+            account?: string;
+            /** @description The id of the token used. */
+            token?: string;
+            address: string;
+            roles: string[];
+            grants: components["schemas"]["Grants"];
+            limits?: components["schemas"]["AccountLimits"];
+        };
+        AccessQuestion: {
+            /** @description Left out: the caller's. */
+            account?: string;
+            verb: string;
+            topic?: string;
+            group?: string;
+        };
+        AccessAnswer: {
+            allowed: boolean;
+            /** @description The grant that allows it, and the role that has it. */
+            by?: string;
+            /** @description The grant that would allow it. */
+            missing?: string;
+        };
+        /**
          * @description A number of messages or bytes, or an offset, as decimal digits.
          * @example 1204551
          */
@@ -921,6 +1366,11 @@ export interface components {
              * @enum {string}
              */
             code: "internal" | "invalid" | "not_found" | "exists" | "conflict" | "precondition_failed" | "unauthorized" | "forbidden" | "too_large" | "quota" | "unavailable" | "unknown" | "timeout" | "full" | "provider_gone" | "call_failed" | "bad_answer";
+            /**
+             * @description For `unauthorized` and `forbidden`: the grant that would allow it.
+             * @example publish:orders
+             */
+            missing?: string;
             /** @description When a plan conflicts: a new one. */
             plan?: components["schemas"]["Plan"];
             /** @description For `call_failed`: the service's error, if it is JSON; an object with message, code and data if it has code or data. */
@@ -1517,7 +1967,12 @@ export interface components {
             /** Format: date-time */
             time: string;
             kind: components["schemas"]["JournalKind"];
+            /** @description The account, or the address where access was off. */
             actor: string;
+            /** @description The address it was done from; left out for what the server did itself. */
+            address?: string;
+            /** @description The id of the token used. */
+            token?: string;
             reason: string;
             /** @description The cursor before. */
             from: components["schemas"]["Count"];
@@ -1650,7 +2105,12 @@ export interface components {
             id: string;
             /** Format: date-time */
             time: string;
+            /** @description The account, or the address where access was off. */
             actor: string;
+            /** @description The address it was done from; left out for what the server did itself. */
+            address?: string;
+            /** @description The id of the token used. */
+            token?: string;
             /** @example topic.create */
             action: string;
             /** @example orders/billing */
@@ -2025,6 +2485,14 @@ export interface components {
         };
     };
     parameters: {
+        /** @description Its name. */
+        AccountName: string;
+        /** @description Its name. */
+        RoleName: string;
+        /** @description Its id, not its secret. */
+        TokenID: string;
+        /** @description Those of this account alone. */
+        OfAccount: string;
         /** @description The topic's name, case-insensitive. */
         TopicName: string;
         /** @description The group's name, case-insensitive. */
@@ -3394,6 +3862,521 @@ export interface operations {
             405: components["responses"]["WrongMethod"];
             413: components["responses"]["TooLarge"];
             415: components["responses"]["WrongType"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    whoami: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The caller. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Whoami"];
+                };
+            };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    login: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Login"];
+            };
+        };
+        responses: {
+            /** @description Logged in: the answer sets the cookie. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Whoami"];
+                };
+            };
+            405: components["responses"]["WrongMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["WrongType"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    logout: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Logged out. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    setup: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Setup"];
+            };
+        };
+        responses: {
+            /** @description Set, and logged in. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Whoami"];
+                };
+            };
+            405: components["responses"]["WrongMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["WrongType"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    checkAccess: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AccessQuestion"];
+            };
+        };
+        responses: {
+            /** @description The answer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccessAnswer"];
+                };
+            };
+            405: components["responses"]["WrongMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["WrongType"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    listAccounts: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description By name. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccountList"];
+                };
+            };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    createAccount: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewAccount"];
+            };
+        };
+        responses: {
+            /** @description The account. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Account"];
+                };
+            };
+            405: components["responses"]["WrongMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["WrongType"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    getAccount: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name. */
+                account: components["parameters"]["AccountName"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The account. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Account"];
+                };
+            };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    deleteAccount: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name. */
+                account: components["parameters"]["AccountName"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Removed. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    updateAccount: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name. */
+                account: components["parameters"]["AccountName"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AccountChange"];
+            };
+        };
+        responses: {
+            /** @description The account as it is now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Account"];
+                };
+            };
+            405: components["responses"]["WrongMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["WrongType"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    setPassword: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name. */
+                account: components["parameters"]["AccountName"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewPassword"];
+            };
+        };
+        responses: {
+            /** @description Set; logins of the account have ended. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            405: components["responses"]["WrongMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["WrongType"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    listRoles: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description By name; the built-in ones, too. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RoleList"];
+                };
+            };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    putRole: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name. */
+                role: components["parameters"]["RoleName"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RoleBody"];
+            };
+        };
+        responses: {
+            /** @description The role. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Role"];
+                };
+            };
+            405: components["responses"]["WrongMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["WrongType"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    deleteRole: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its name. */
+                role: components["parameters"]["RoleName"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Removed. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    listTokens: {
+        parameters: {
+            query?: {
+                /** @description Those of this account alone. */
+                account?: components["parameters"]["OfAccount"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description By account and age. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenList"];
+                };
+            };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    createToken: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TokenSpec"];
+            };
+        };
+        responses: {
+            /** @description The token, with its secret: this is the only time that it is told. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewToken"];
+                };
+            };
+            405: components["responses"]["WrongMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["WrongType"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    revokeToken: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its id, not its secret. */
+                token: components["parameters"]["TokenID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Revoked; its connections are closed. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    rotateToken: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its id, not its secret. */
+                token: components["parameters"]["TokenID"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The token, with its new secret. The old one is no longer good. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewToken"];
+                };
+            };
+            405: components["responses"]["WrongMethod"];
             421: components["responses"]["WrongHost"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["NoRoom"];

@@ -13,7 +13,12 @@ interface Watch extends Wish {
   take(data: unknown, time: number): void;
   refused(detail: string, code: string): void;
   tail: boolean;
+  /** It is asked for: the socket has it for none but those who see all topics. */
+  asked?: boolean;
 }
+
+// What the socket refuses to who sees only some topics, and requests answer with those.
+const listed: unknown[] = ['topics', 'groups', 'rpc'];
 
 const pollEvery = 5000;
 const quiet = 4000; // no frame for so long: the connection is taken for lost
@@ -27,6 +32,10 @@ class Live {
   detail = $state('');
   /** How many connections there were: what came between two of them was not seen. */
   opened = 0;
+  /** Told when the socket was closed or refused, which may be because a login is over. */
+  onlost = () => {};
+  /** Whether one may see the figures of the whole server. */
+  observes = () => true;
 
   #watches: Watch[] = [];
   #socket: WebSocket | undefined;
@@ -38,11 +47,24 @@ class Live {
   #asked: ReturnType<typeof setTimeout> | undefined;
   #polled = 0;
   #hidden = false;
+  #resting = false;
+  #started = false;
 
   start() {
+    this.#started = true;
     setInterval(() => this.#tick(), 500);
     document.addEventListener('visibilitychange', () => this.#visibility());
     this.#connect();
+  }
+
+  /** rest stops everything while nobody is logged in. */
+  rest(on: boolean) {
+    if (on === this.#resting) return;
+    this.#resting = on;
+    if (this.paused) return;
+    this.#disconnect();
+    this.state = 'connecting';
+    if (!on) this.#connect();
   }
 
   get paused() {
@@ -81,12 +103,12 @@ class Live {
   }
 
   /**
-   * failed is what to say of something that could not be read. When there was no answer
-   * it is read again as soon as the broker answers anything.
+   * failed is what to say of something that could not be read. When there was no answer, or
+   * nobody was logged in, it is read again as soon as the broker answers anything.
    */
   failed(err: unknown, again: () => unknown): string {
-    const unreachable = err instanceof Failure && (err.lost || [502, 503, 504].includes(err.problem.status));
-    if (unreachable) this.#again.add(again);
+    const later = err instanceof Failure && (err.lost || [401, 502, 503, 504].includes(err.problem.status));
+    if (later) this.#again.add(again);
     return explain(err);
   }
 
@@ -122,6 +144,7 @@ class Live {
 
   #connect() {
     clearTimeout(this.#retry);
+    if (this.#resting || !this.#started) return;
     const socket = new WebSocket(socketURL());
     this.#socket = socket;
     socket.onopen = () => {
@@ -142,12 +165,16 @@ class Live {
     const socket = this.#socket;
     this.#socket = undefined;
     socket?.close();
-    for (const w of this.#watches) w.watch = undefined;
+    for (const w of this.#watches) {
+      w.watch = undefined;
+      w.asked = false;
+    }
   }
 
   #lost() {
     this.#disconnect();
-    if (this.paused || this.#hidden) return;
+    if (this.paused || this.#hidden || this.#resting) return;
+    this.onlost();
     this.#attempt++;
     // A proxy that lets no WebSocket through is known by the first attempts failing.
     this.state = this.opened === 0 && this.#attempt >= 2 ? 'polling' : this.state === 'polling' ? 'polling' : 'lost';
@@ -168,16 +195,24 @@ class Live {
     else if (effect.kind === 'tail') {
       const { messages, missed } = effect.frame;
       (effect.wish as Watch).take({ messages, missed: missed ?? '0' }, this.now);
-    } else if (effect.kind === 'refused') (effect.wish as Watch).refused(effect.detail, effect.code);
+    } else if (effect.kind === 'refused') this.#refused(effect.wish as Watch, effect.detail, effect.code);
+  }
+
+  #refused(w: Watch, detail: string, code: string) {
+    if (code !== 'forbidden' || !listed.includes(w.op.channel)) return w.refused(detail, code);
+    w.asked = true;
+    this.#polled = this.now;
+    void this.#pollOne(w, 'live');
   }
 
   #tick() {
-    if (this.#hidden) return;
+    if (this.#hidden || this.#resting) return;
     this.now = Date.now();
     if (this.state === 'live' && this.now - this.fresh > quiet && this.#watches.length > 0) this.#lost();
-    if (this.state === 'polling' && this.now - this.#polled >= pollEvery) {
+    const { state } = this;
+    if ((state === 'polling' || state === 'live') && this.now - this.#polled >= pollEvery) {
       this.#polled = this.now;
-      for (const w of this.#watches) if (!w.tail) void this.#pollOne(w);
+      for (const w of this.#watches) if (state === 'live' ? w.asked : !w.tail) void this.#pollOne(w, state);
     }
   }
 
@@ -192,7 +227,7 @@ class Live {
 
   async #pollOne(w: Watch, state: State = 'polling') {
     try {
-      const data = await poll(w.op);
+      const data = await poll(w.op, this.observes());
       if (!this.#watches.includes(w) || this.state !== state) return;
       this.#answered();
       w.take(data, this.fresh);

@@ -29,15 +29,16 @@ export function groupFigures(g: Group): GroupFigures {
   return { ...g, consumers: g.consumers.length };
 }
 
-export async function poll(op: Record<string, unknown>): Promise<Figures[keyof Figures]> {
+/** poll asks for figures; observes: also for those of the whole server. */
+export async function poll(op: Record<string, unknown>, observes = true): Promise<Figures[keyof Figures]> {
   const topic = String(op.topic ?? '');
   switch (op.channel) {
     case 'server': {
       const [server, stats] = await Promise.all([
         call('get', '/server', {}).send(),
-        call('get', '/stats', { params: { query: { range: '15m' } } }).send(),
+        observes ? call('get', '/stats', { params: { query: { range: '15m' } } }).send() : undefined,
       ]);
-      const last = stats.data.points.at(-1);
+      const last = stats?.data.points.at(-1);
       return { ...server.data, calls: last?.calls ?? 0, lag: last?.lag ?? '0', lagExact: last?.lagExact ?? true, backlog: last?.backlog ?? '0', point: last };
     }
     case 'attention':

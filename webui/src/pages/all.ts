@@ -3,6 +3,7 @@
 
 export { default as group } from '../groups/GroupPage.svelte';
 export { default as service } from '../rpc/Service.svelte';
+export { default as access } from './Access.svelte';
 export { default as audit } from './Audit.svelte';
 export { default as groups } from './Groups.svelte';
 export { default as Help } from './Help.svelte';
