@@ -361,6 +361,14 @@ func TestGuessingIsSlowedDown(t *testing.T) {
 	if _, err := r.Authenticate(t.Context(), Credential{Token: text, Address: "evil"}); err != nil {
 		t.Errorf("who has a good token beside the one who guesses is locked out: %v", err)
 	}
+	for range 2 * freeFailures {
+		if _, err := r.Authenticate(t.Context(), Credential{Token: text + "x", Address: "host"}); err == nil {
+			t.Error("a wrong token is taken")
+		}
+	}
+	if _, err := try("ann", "a good password", "host"); err != nil {
+		t.Errorf("a person is locked out by a program with an old token: %v", err)
+	}
 	at += firstWait
 	if wait, err := try("ann", "guess", "evil"); wait != 0 || err == nil {
 		t.Errorf("after the wait: %v %v", wait, err)

@@ -36,8 +36,8 @@ func (r *Registry) Authenticate(ctx context.Context, c Credential) (*Principal, 
 	return r.byPassword(ctx, c)
 }
 
-// byToken looks a token up. That is quick, so it is done whatever failed before: who has a
-// good one is let in beside those who guess from the same address.
+// byToken looks a token up, whatever failed before, and does not count failures: nobody guesses
+// 256 bits, and a program with an old token would keep people from logging in beside it.
 func (r *Registry) byToken(c Credential, account string) (*Principal, error) {
 	id, secret, ok := splitToken(c.Token)
 	p := r.picture.Load()
@@ -48,10 +48,10 @@ func (r *Registry) byToken(c Credential, account string) (*Principal, error) {
 	}
 	same := subtle.ConstantTimeCompare(hash[:], want) == 1
 	if !ok || t == nil || !same || account != "" && t.Account != account || t.Expires != 0 && t.Expires <= r.now() {
-		return nil, r.refused(addressKey(c.Address))
+		return nil, &Refused{Text: badCredential}
 	}
 	if a := p.accounts[t.Account]; a == nil || a.Disabled {
-		return nil, r.refused(addressKey(c.Address))
+		return nil, &Refused{Text: badCredential}
 	}
 	r.noteUse(id)
 	r.mu.Lock()
