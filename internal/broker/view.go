@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 
 	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -58,13 +59,20 @@ func (v View) Allows(need access.Verb, topic, group string) bool {
 // same as for a topic that does not exist when the caller may not even see it.
 func (v View) Check(need access.Verb, t *Topic, group string) error {
 	err := v.who.Check(need, t.name, group)
-	if err == nil || v.who.Anonymous() { // it is asked who it is, of any topic alike
+	if err == nil || v.unknown(err) {
 		return err
 	}
 	if v.who.Check(access.See, t.name, "") != nil {
 		return topicNotFound(t.name)
 	}
 	return err
+}
+
+// unknown reports whether an error of a check says that it is not known, or no longer, who
+// the caller is: then it is asked for that, with any topic alike.
+func (v View) unknown(err error) bool {
+	var refused *access.Refused
+	return v.who.Anonymous() || errors.As(err, &refused)
 }
 
 // wanted is what the caller wants to do with a topic: those for calls have verbs of their
@@ -94,12 +102,10 @@ func (v View) Topic(name string) (*Topic, error) {
 // seen finds a topic that the caller may see, or says that there is none.
 func (v View) seen(name string) (*Topic, error) {
 	t, err := v.b.Topic(name)
-	if err != nil && v.who.Anonymous() {
-		if denied := v.who.Check(v.need, name, ""); denied != nil {
+	if err != nil {
+		if denied := v.who.Check(v.need, name, ""); denied != nil && v.unknown(denied) {
 			return nil, denied
 		}
-	}
-	if err != nil {
 		return nil, err
 	}
 	return t, v.Check(access.See, t, "")
