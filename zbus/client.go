@@ -22,6 +22,8 @@ type Client struct {
 	prefix string // of all ids that this client makes
 	began  time.Time
 
+	expires time.Time // of the token of the connection; owned by the goroutine that connects
+
 	life     context.Context // ends with Close
 	end      context.CancelFunc
 	ended    chan struct{} // closed when no goroutine of the client is left
@@ -58,17 +60,20 @@ type Client struct {
 // Several are separated by commas.
 //
 // The context bounds only the first connection. If it can't be made the error
-// wraps ErrUnavailable and the reason. Call Close when done.
+// wraps ErrUnavailable and the reason; ErrUnauthorized, if a server refuses the token.
+// Call Close when done.
 func Dial(ctx context.Context, addresses string, opts Options) (*Client, error) {
 	addrs, err := parseAddresses(addresses, opts.TLS != nil)
 	if err != nil {
 		return nil, err
 	}
+	if err := checkToken(opts.Token); err != nil {
+		return nil, invalid("dial", addresses, "%v", err)
+	}
 	c := newClient(addrs, opts)
 	t, at, err := c.dialAny(ctx, 0)
 	if err != nil {
-		f := failure{text: "no server reached", kinds: []error{ErrUnavailable}, cause: err}
-		return nil, f.error("dial", addresses)
+		return nil, unreachable("no server reached", err).error("dial", addresses)
 	}
 	started := make(chan struct{})
 	go c.run(t, at, started)
@@ -84,7 +89,9 @@ func newClient(addrs []address, opts Options) *Client {
 		subs: make(map[uint64]*intake), intakes: make(map[string]*intake), extending: make(map[uint64]extension),
 		began: time.Now(),
 	}
-	c.log, c.encoder.token = c.opts.Log, opts.Token
+	if c.log = c.opts.Log; opts.TokenSource == nil {
+		c.encoder.token = opts.Token
+	}
 	c.life, c.end = context.WithCancel(context.Background())
 	return c
 }

@@ -69,6 +69,9 @@ func DialCluster(ctx context.Context, trackers string, opts ClusterOptions) (*Cl
 	if err != nil {
 		return nil, err
 	}
+	if err := checkToken(opts.Token); err != nil {
+		return nil, invalid("dial", trackers, "%v", err)
+	}
 	if opts.Select == nil {
 		opts.Select = MostConsumers
 	}
@@ -132,7 +135,7 @@ func (cl *Cluster) settle(ctx context.Context) error {
 		changed := cl.changed
 		cl.mu.Unlock()
 		if !waiting && !reached {
-			return (&failure{text: "no server reached", kinds: []error{ErrUnavailable}, cause: cause}).error("dial", cl.trackers[0].text)
+			return unreachable("no server reached", cause).error("dial", cl.trackers[0].text)
 		}
 		if !waiting {
 			return nil

@@ -35,7 +35,7 @@ func (c *Client) run(t transport, at int, started chan struct{}) {
 		c.tell(State{Address: c.addrs[at].text, Err: err})
 		if heard {
 			backoff = firstBackoff
-		} else if !c.pause(&backoff) { // somebody accepts and says nothing
+		} else if !c.pause(&backoff, 0, c.opts.MaxBackoff) { // the server accepts and says nothing
 			break
 		}
 		t, at = c.reconnect(at, &backoff)
@@ -75,21 +75,32 @@ func (c *Client) reconnect(last int, backoff *time.Duration) (transport, int) {
 		if c.life.Err() != nil {
 			return nil, 0
 		}
-		c.log.Debug("zbus not reached", "err", err)
+		c.mu.Lock()
+		c.lastErr = err
+		c.mu.Unlock()
+		least, most := time.Duration(0), c.opts.MaxBackoff
+		if notAccepted(err) {
+			c.log.Warn("zbus credential refused", "err", err)
+			least, most = leastRefusedPause, max(most, longestRefusedPause)
+			*backoff = max(*backoff, 2*least)
+		} else {
+			c.log.Debug("zbus not reached", "err", err)
+		}
 		c.tell(State{Address: c.addrs[last].text, Err: err})
 		c.expire(err)
-		if !c.pause(backoff) {
+		if !c.pause(backoff, least, most) {
 			return nil, 0
 		}
 	}
 }
 
 // pause waits before the next attempt, a random time since other clients may have
-// lost the same server, and reports false when the client is closed.
-func (c *Client) pause(backoff *time.Duration) bool {
-	timer := time.NewTimer(rand.N(*backoff) + time.Millisecond)
+// lost the same server, but not less than least, and reports false when the client is closed.
+// The next pause is twice as long, but not longer than most.
+func (c *Client) pause(backoff *time.Duration, least, most time.Duration) bool {
+	timer := time.NewTimer(max(rand.N(*backoff)+time.Millisecond, least))
 	defer timer.Stop()
-	*backoff = min(2**backoff, c.opts.MaxBackoff)
+	*backoff = min(2**backoff, most)
 	select {
 	case <-timer.C:
 		return true
@@ -101,7 +112,8 @@ func (c *Client) pause(backoff *time.Duration) bool {
 // serve uses one connection until it is lost, and returns why, and whether the
 // server has said anything.
 func (c *Client) serve(t transport, a address, started chan struct{}) (heard bool, err error) {
-	l := &link{c: c, t: t, r: wire.NewReader(t, c.opts.limits()), began: time.Now(), lost: make(chan struct{})}
+	l := &link{c: c, t: t, r: wire.NewReader(t, c.opts.limits()), began: time.Now()}
+	l.life, l.end = context.WithCancel(c.life)
 	release := context.AfterFunc(c.life, func() { l.fail(ErrClosed) })
 	defer release()
 	c.mu.Lock()
@@ -114,10 +126,14 @@ func (c *Client) serve(t transport, a address, started chan struct{}) (heard boo
 		close(started)
 	}
 	c.tell(State{Connected: true, Address: a.text})
-	var writer sync.WaitGroup
-	writer.Go(l.write)
+	expires := c.expires
+	var others sync.WaitGroup
+	others.Go(l.write)
+	if !expires.IsZero() {
+		others.Go(func() { l.renew(expires) })
+	}
 	l.fail(l.read())
-	writer.Wait()
+	others.Wait()
 	l.r.Release()
 	return l.heard.Load() > 0, l.err
 }
@@ -213,11 +229,11 @@ func (c *Client) all() func(func(*request) bool) {
 	}
 }
 
-// expire gives up the requests that have waited too long for a connection.
+// expire gives up the requests that have waited too long for a connection, and all of them
+// when the server refuses who the client says it is.
 func (c *Client) expire(err error) {
 	before := time.Now().Add(-max(c.opts.MaxWait, 0))
-	c.giveUp(&failure{text: "no connection", kinds: []error{ErrUnavailable}, cause: err},
-		func(r *request) bool { return !r.since.After(before) })
+	c.giveUp(unreachable("no connection", err), func(r *request) bool { return notAccepted(err) || !r.since.After(before) })
 }
 
 // finish settles everything when the client is closed.

@@ -15,6 +15,8 @@
 //	defer client.Close()
 //
 // [Options] have the token, TLS, and how patient the client is; a zero is a default.
+// Where a server wants to know who asks, a wrong token is [ErrUnauthorized] and a missing
+// grant [ErrForbidden].
 // [DialCluster] connects to several servers, chooses one for each request and continues
 // with the others when one is lost.
 //

@@ -16,7 +16,7 @@ var (
 	ErrExists       = errors.New("already exists")        // and is different from what was declared
 	ErrConflict     = errors.New("conflict")              // the thing is not as the request needs it, such as a delivery that is no longer yours
 	ErrUnauthorized = errors.New("unauthorized")          // not without (other) credentials, or an exclusive group is taken
-	ErrForbidden    = errors.New("forbidden")             // not with these credentials
+	ErrForbidden    = errors.New("forbidden")             // not with these credentials; the text names the grant that is missing
 	ErrTooLarge     = errors.New("too large")             // over a size limit
 	ErrQuota        = errors.New("over quota")            // over a count or rate limit
 	ErrUnavailable  = errors.New("unavailable")           // not now, and nothing was done; try again later

@@ -1,6 +1,7 @@
 package zbus
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"sync"
@@ -16,11 +17,12 @@ type link struct {
 	t     transport
 	r     *wire.Reader // owned by the reader
 	epoch uint64
-	began time.Time     // carries the monotonic clock
-	heard atomic.Int64  // when bytes came last, in nanoseconds since began; 0: none yet
-	lost  chan struct{} // closed by fail
+	began time.Time       // carries the monotonic clock
+	heard atomic.Int64    // when bytes came last, in nanoseconds since began; 0: none yet
+	life  context.Context // ends with fail
+	end   context.CancelFunc
 	once  sync.Once
-	err   error // why it ended; set before lost is closed
+	err   error // why it ended; set before life ends
 
 	batch []incoming // owned by the reader
 	done  []*request // owned by the reader
@@ -31,7 +33,7 @@ type link struct {
 func (l *link) fail(err error) {
 	l.once.Do(func() {
 		l.err = err
-		close(l.lost)
+		l.end()
 		_ = l.t.Close()
 	})
 }
@@ -66,7 +68,7 @@ func (l *link) write() {
 				l.fail(err)
 				return
 			}
-		case <-l.lost:
+		case <-l.life.Done():
 			return
 		}
 	}

@@ -1,6 +1,7 @@
 package zbus
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
@@ -14,8 +15,16 @@ import (
 
 // Options say how a client connects. The zero value is ready to use.
 type Options struct {
-	// Token proves who the client is. It goes with every request.
+	// Token proves who the client is: a token of the server's. It goes with every request,
+	// and a server that refuses it is not sent any: Dial, and requests after a connection
+	// was lost, fail with ErrUnauthorized then.
 	Token string
+	// TokenSource, if not nil, gives the token instead of Token. It is called for each
+	// connection and, if expires is not zero, again when three quarters of the time until
+	// then have passed, so that the connection and its subscriptions outlive the token. The
+	// tokens have to be of one account. It should return when ctx ends, and may be called
+	// by several goroutines.
+	TokenSource func(ctx context.Context) (token string, expires time.Time, err error)
 	// TLS is the configuration for addresses that ask for TLS, and makes host:port
 	// ask for it. Nil is Go's default; an empty ServerName is the address's host.
 	TLS *tls.Config

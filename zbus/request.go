@@ -162,8 +162,8 @@ func (c *Client) admit(r *request) *failure {
 		return &failure{text: "the client is closed", kinds: []error{ErrClosed}}
 	case r.epoch != 0 && (r.epoch != c.epoch || !c.connected):
 		return connectionGone
-	case !c.connected && c.opts.MaxWait < 0:
-		return &failure{text: "no connection", kinds: []error{ErrUnavailable}, cause: c.lastErr}
+	case !c.connected && (c.opts.MaxWait < 0 || notAccepted(c.lastErr)):
+		return unreachable("no connection", c.lastErr)
 	}
 	if !c.connected {
 		r.since = time.Now()

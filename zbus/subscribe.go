@@ -214,7 +214,8 @@ func (s *Subscription) Group() string { return s.group }
 func (s *Subscription) Done() <-chan struct{} { return s.done }
 
 // Err says why the subscription is over: nil after Close or the end of its context,
-// ErrNotFound when the group was removed, ErrClosed when the client was closed. It is
+// ErrNotFound when the group was removed, ErrForbidden when its messages are no longer for
+// the client's account, ErrClosed when the client was closed. It is
 // nil as long as Done is open.
 func (s *Subscription) Err() error {
 	select {

@@ -27,9 +27,29 @@ func (c *Client) dialAddress(ctx context.Context, a address) (transport, error) 
 	if a.websocket != "" {
 		return c.dialWebSocket(ctx, a)
 	}
+	s, err := c.dialStream(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	token, expires, err := c.token(ctx)
+	if err == nil {
+		err = c.introduce(ctx, s, token)
+	}
+	if err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	c.expires = expires
+	return s, nil
+}
+
+func (c *Client) dialStream(ctx context.Context, a address) (*stream, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", a.host)
-	if err != nil || !a.secure {
-		return asStream(conn, err)
+	if err != nil {
+		return nil, err
+	}
+	if !a.secure {
+		return &stream{conn}, nil
 	}
 	host, _, err := net.SplitHostPort(a.host)
 	if err != nil {
@@ -42,13 +62,6 @@ func (c *Client) dialAddress(ctx context.Context, a address) (transport, error) 
 		return nil, err
 	}
 	return &stream{secure}, nil
-}
-
-func asStream(conn net.Conn, err error) (transport, error) {
-	if err != nil {
-		return nil, err
-	}
-	return &stream{conn}, nil
 }
 
 func (c *Client) tlsConfig(host string) *tls.Config {
@@ -91,7 +104,14 @@ type socket struct {
 }
 
 func (c *Client) dialWebSocket(ctx context.Context, a address) (transport, error) {
+	token, expires, err := c.token(ctx)
+	if err != nil {
+		return nil, err
+	}
 	opts := &websocket.DialOptions{CompressionMode: websocket.CompressionDisabled}
+	if token != "" {
+		opts.HTTPHeader = http.Header{"Authorization": {"Bearer " + token}}
+	}
 	var transport *http.Transport
 	if a.secure {
 		cfg := &tls.Config{MinVersion: tls.VersionTLS12}
@@ -103,14 +123,18 @@ func (c *Client) dialWebSocket(ctx context.Context, a address) (transport, error
 	}
 	ws, resp, err := websocket.Dial(ctx, a.websocket, opts)
 	if resp != nil && resp.Body != nil {
-		_ = resp.Body.Close()
+		defer resp.Body.Close()
 	}
 	if err != nil {
+		if refused := handshakeRefusal(resp); refused != nil {
+			err = refused
+		}
 		if transport != nil {
 			transport.CloseIdleConnections()
 		}
 		return nil, err
 	}
+	c.expires = expires
 	ws.SetReadLimit(-1) // the frame reader has limits
 	s := &socket{ws: ws}
 	s.life, s.end = context.WithCancel(context.Background())

@@ -56,7 +56,7 @@ func parseCredential(header, value string) (access.Credential, error) {
 }
 
 // identify finds out who makes a request. The credential that came first holds for all
-// requests of the connection that have none.
+// requests of the connection that have none, until the same account gives another.
 func (s *session) identify(m *wire.Message) error {
 	who := s.first
 	if s.srv.access.On() {
@@ -74,7 +74,7 @@ func (s *session) identify(m *wire.Message) error {
 				return err
 			}
 			s.given, s.by = strings.Clone(value), who
-			if s.first.Anonymous() {
+			if s.first.Anonymous() || s.first.Account() == who.Account() { // a renewed one
 				s.first = who
 			}
 		}
@@ -115,13 +115,15 @@ func (s *Server) recheck(ctx context.Context) {
 }
 
 func (s *session) recheck() {
-	if p := s.acting.Load(); p.Ended() {
+	acting := s.acting.Load()
+	if acting.Ended() {
 		s.srv.Disconnect(s.id, "its credential is no longer good")
 		return
 	}
 	s.mu.Lock()
 	var lost []*consumer
 	for g, c := range s.subs {
+		c.by = renewed(c.by, acting)
 		if s.srv.broker.As(c.by, access.Consume).MayConsume(g) != nil {
 			delete(s.subs, g)
 			lost = append(lost, c)
@@ -140,7 +142,16 @@ func (s *session) recheck() {
 			s.fail(id, s.srv.broker.As(c.by, access.Consume).MayConsume(g))
 		}
 	}
-	s.srv.tracker.recheck(s)
+	s.srv.tracker.recheck(s, acting)
+}
+
+// renewed is who has begun something, with the present credential of its account if that of
+// then is no longer good.
+func renewed(by access.Caller, acting *access.Principal) access.Caller {
+	if by.Ended() && by.Account() == acting.Account() {
+		by.Principal = acting
+	}
+	return by
 }
 
 // identified finds out who makes an HTTP request, and puts it into its context. A request

@@ -88,7 +88,7 @@ type session struct {
 // consumer is the session's subscription to one group.
 type consumer struct {
 	sub   *broker.Subscription
-	by    access.Caller // who asked for it
+	by    access.Caller // guarded by session.mu: who asked for it
 	id    string        // guarded by session.mu: of the latest consume request
 	timer *time.Timer   // guarded by session.mu: ends a consume that has a timeout
 }

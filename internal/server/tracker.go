@@ -192,10 +192,13 @@ func (t *tracker) unsubscribe(s *session) {
 
 // recheck forgets a subscriber that may see nothing any longer, and shows others what they
 // may see now.
-func (t *tracker) recheck(s *session) {
+func (t *tracker) recheck(s *session, acting *access.Principal) {
 	t.mu.Lock()
 	who, ok := t.subs[s]
-	if ok && who.Check(access.See, "", "") != nil {
+	if ok {
+		t.subs[s] = renewed(who, acting)
+	}
+	if ok && t.subs[s].Check(access.See, "", "") != nil {
 		delete(t.subs, s)
 	}
 	t.mu.Unlock()
