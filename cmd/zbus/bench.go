@@ -105,7 +105,7 @@ func findServer(o *bench.Options, encrypt, insecure bool) (*cli.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Server, o.TLS = s.Host, s.TLS
+	o.Server, o.TLS, o.Token = s.Host, s.TLS, s.Token
 	if encrypt && o.TLS == nil {
 		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
 	}

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/http"
 	"syscall"
 
+	"github.com/rushmore/zbus-go/internal/bench"
 	"github.com/rushmore/zbus-go/internal/cli"
 	"github.com/rushmore/zbus-go/internal/datadir"
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -22,7 +24,7 @@ const (
 	exitInternal    = 70  // a fault in zbus
 	exitInUse       = 73  // another broker has the data directory
 	exitIO          = 74  // the disk failed or is full
-	exitPermission  = 77  // not allowed to use a directory, file or port
+	exitPermission  = 77  // not allowed to use a directory, file or port; not without a grant
 	exitInterrupted = 130 // a second signal cut the orderly stop short
 )
 
@@ -39,6 +41,7 @@ var exitCodes = []struct {
 	{is(datadir.ErrInUse), exitInUse},
 	{is(storage.ErrInUse), exitInUse},
 	{is(fs.ErrPermission), exitPermission},
+	{isDenied, exitPermission},
 	{isNetwork, exitUnavailable},
 	{is(storage.ErrUnavailable), exitIO},
 	{is(storage.ErrFull), exitIO},
@@ -83,6 +86,12 @@ func isUsage(err error) bool {
 
 func is(target error) func(error) bool {
 	return func(err error) bool { return errors.Is(err, target) }
+}
+
+// isDenied: the broker does not let a measurement do what it does.
+func isDenied(err error) bool {
+	var r *bench.Refusal
+	return errors.As(err, &r) && (r.Status == http.StatusUnauthorized || r.Status == http.StatusForbidden)
 }
 
 func isNetwork(err error) bool {

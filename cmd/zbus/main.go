@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/signal"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"modernc.org/sqlite"
 
 	"github.com/rushmore/zbus-go/internal/cli"
+	"github.com/rushmore/zbus-go/internal/daemon"
 )
 
 func main() {
@@ -53,7 +55,9 @@ func execute(ctx context.Context, args []string) error {
 		"broker: the flags are those of zbus serve."
 	root.Version = version()
 	root.SilenceErrors, root.SilenceUsage = true, true
-	cli.AddTo(root)
+	cli.AddTo(root, func(ctx context.Context, data string, create bool) (http.Handler, func() error, error) {
+		return daemon.Administer(ctx, data, create, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	})
 	for _, cmd := range []*cobra.Command{serveCommand("serve"), verifyCommand(), benchCommand(), versionCommand()} {
 		cmd.GroupID = cli.GroupBroker
 		root.AddCommand(cmd)

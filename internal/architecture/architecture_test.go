@@ -106,8 +106,8 @@ var rules = map[string]rule{
 	"internal/apimodel": {modules: []string{"github.com/oapi-codegen/runtime"}},
 	// What users of a broker do, with the clients that everybody has.
 	"internal/cli": {
-		ours:    []string{"internal/apimodel", "internal/backup", "internal/closest", "internal/proxy", "internal/storage/sqlite", "internal/wire", "zbus"},
-		modules: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/mattn/go-isatty", "golang.org/x/sys"},
+		ours:    []string{"internal/apimodel", "internal/backup", "internal/closest", "internal/datadir", "internal/proxy", "internal/storage/sqlite", "internal/wire", "zbus"},
+		modules: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/mattn/go-isatty", "golang.org/x/sys", "golang.org/x/term"},
 		never:   []string{"database/sql"},
 	},
 	// A client by itself, so that it measures what every client gets.

@@ -18,6 +18,7 @@ import (
 type Options struct {
 	Server      string      // host:port
 	TLS         *tls.Config // nil: no encryption; an empty ServerName is the host of Server
+	Token       string      // says who measures; may be empty
 	Topic       string      // created if it does not exist
 	Topics      int         // of Produce: this many, named Topic-1 and so on, in turn; 0 is the same as 1: Topic itself
 	Connections int

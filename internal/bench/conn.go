@@ -31,11 +31,18 @@ func dial(ctx context.Context, o *Options) (*conn, error) {
 		}
 		c = tls.Client(c, config)
 	}
-	return &conn{
+	b := &conn{
 		Conn: c,
 		r:    wire.NewReader(c, wire.Limits{Body: 1 << 30}),
 		w:    bufio.NewWriterSize(c, 64<<10),
-	}, nil
+	}
+	if o.Token != "" { // holds for all that follows
+		if _, err := b.ask(wire.HeaderCmd, wire.CmdPing, wire.HeaderToken, o.Token); err != nil {
+			_ = c.Close()
+			return nil, err
+		}
+	}
+	return b, nil
 }
 
 // send queues one request; fields are names and values in turn.
@@ -80,5 +87,13 @@ func check(m *wire.Message) error {
 	if m.Status == 200 {
 		return nil
 	}
-	return fmt.Errorf("the broker answered %d: %s", m.Status, m.Body)
+	return &Refusal{m.Status, string(m.Body)}
 }
+
+// Refusal is an answer that is not a 200.
+type Refusal struct {
+	Status int
+	Text   string
+}
+
+func (r *Refusal) Error() string { return fmt.Sprintf("the broker answered %d: %s", r.Status, r.Text) }

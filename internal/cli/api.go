@@ -21,6 +21,8 @@ import (
 type api struct {
 	web    *http.Client
 	server *Server
+
+	account, password string // instead of the server's token, until there is one
 }
 
 // api makes ready to ask the API. Nothing is sent yet.
@@ -40,7 +42,7 @@ func (s *Server) api() (*api, error) {
 	if _, err := url.Parse(s.API); err != nil {
 		return nil, err
 	}
-	return &api{&http.Client{Transport: transport}, s}, nil
+	return &api{web: &http.Client{Transport: transport}, server: s}, nil
 }
 
 // do asks for what the contract has at an operation, such as "GET /topics/{topic}", with names
@@ -87,7 +89,9 @@ func (a *api) request(ctx context.Context, operation string, in any, names ...st
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	if a.server.Token != "" {
+	if a.account != "" {
+		req.SetBasicAuth(a.account, a.password)
+	} else if a.server.Token != "" {
 		req.Header.Set("Authorization", "Bearer "+a.server.Token)
 	}
 	return req, nil

@@ -30,18 +30,24 @@ import (
 const (
 	groupMessages = "messages"
 	groupManage   = "manage"
+	groupAccess   = "access"
 	GroupBroker   = "broker" // of the commands that are not here
 )
 
-// AddTo adds the commands to the one at the root, for one invocation.
-func AddTo(root *cobra.Command) {
+// AddTo adds the commands to the one at the root, for one invocation. offline opens the
+// directories of brokers that are stopped.
+func AddTo(root *cobra.Command, offline Offline) {
 	a := new(app)
+	a.directory.open = offline
 	root.AddGroup(&cobra.Group{ID: groupMessages, Title: "Messages and calls:"},
-		&cobra.Group{ID: groupManage, Title: "Look and change:"}, &cobra.Group{ID: GroupBroker, Title: "The broker:"})
+		&cobra.Group{ID: groupManage, Title: "Look and change:"}, &cobra.Group{ID: groupAccess, Title: "Who may do what:"}, &cobra.Group{ID: GroupBroker, Title: "The broker:"})
 	for group, commands := range map[string][]*cobra.Command{
 		groupMessages: {a.produceCommand(), a.consumeCommand(), a.callCommand(), a.serveRPCCommand(), a.proxyCommand()},
 		groupManage: {
 			a.topicCommand(), a.groupCommand(), a.relocateCommand(), a.messageCommand(), a.serverCommand(), a.contextCommand(),
+		},
+		groupAccess: {
+			a.loginCommand(), a.logoutCommand(), a.whoamiCommand(), a.canCommand(), a.accountCommand(), a.roleCommand(), a.tokenCommand(),
 		},
 		GroupBroker: {a.backupCommand(), a.restoreCommand(), a.recoverCommand()},
 	} {
@@ -55,11 +61,12 @@ func AddTo(root *cobra.Command) {
 
 // app has the flags that the commands share.
 type app struct {
-	servers Servers
-	json    bool
-	utc     bool
-	yes     bool
-	raw     bool
+	servers   Servers
+	directory directory
+	json      bool
+	utc       bool
+	yes       bool
+	raw       bool
 }
 
 // invocation is one run of a command.

@@ -11,7 +11,7 @@ import (
 // everyCommand calls f for all commands.
 func everyCommand(f func(*cobra.Command)) {
 	root := &cobra.Command{Use: "zbus"}
-	AddTo(root)
+	AddTo(root, nil)
 	var walk func(*cobra.Command)
 	walk = func(cmd *cobra.Command) {
 		for _, c := range cmd.Commands() {
@@ -52,7 +52,7 @@ func TestEveryCommandIsDocumented(t *testing.T) {
 
 func TestExamplesAreCommandsThatThereAre(t *testing.T) {
 	root := &cobra.Command{Use: "zbus"}
-	AddTo(root)
+	AddTo(root, nil)
 	everyCommand(func(c *cobra.Command) {
 		for line := range strings.Lines(c.Example) {
 			at := strings.LastIndex(line, "zbus ")

@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"log/slog"
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -24,14 +26,14 @@ const defaultPort = "15555"
 
 // Servers is the choice of a server: by flags, by the environment, by a saved context.
 type Servers struct {
-	server, token, context, ca string
-	insecure                   bool
+	server, tokenFile, context, ca string
+	insecure                       bool
 }
 
 // Register adds the flags to fs.
 func (s *Servers) Register(fs *pflag.FlagSet) {
 	fs.StringVar(&s.server, "server", "", "`HOST:PORT` or URL of the broker (ZBUS_SERVER; "+DefaultServer+")")
-	fs.StringVar(&s.token, "token", "", "`TOKEN` that says who you are (better in ZBUS_TOKEN, which others can't see)")
+	fs.StringVar(&s.tokenFile, "token-file", "", "`FILE` with the token that says who you are (ZBUS_TOKEN; see zbus login)")
 	fs.StringVar(&s.context, "context", "", "`NAME` of a saved server to use (ZBUS_CONTEXT; see zbus context)")
 	fs.StringVar(&s.ca, "tls-ca", "", "encrypt, and trust the certificates in this PEM `FILE`")
 	fs.BoolVar(&s.insecure, "tls-insecure", false, "encrypt, and accept any certificate")
@@ -49,20 +51,78 @@ type Server struct {
 // Find chooses: flags are stronger than ZBUS_SERVER and ZBUS_TOKEN, these than the
 // context, that than the default. A context's token goes to the context's server alone.
 func (s *Servers) Find() (*Server, error) {
-	c := Context{Server: first(s.server, os.Getenv("ZBUS_SERVER")), TLSCA: s.ca, TLSInsecure: s.insecure}
-	if name := first(s.context, os.Getenv("ZBUS_CONTEXT")); name != "" || c.Server == "" {
-		saved, err := savedContext(name)
+	p, err := s.choose()
+	if err != nil {
+		return nil, err
+	}
+	token := os.Getenv("ZBUS_TOKEN")
+	if s.tokenFile != "" {
+		text, err := os.ReadFile(s.tokenFile)
 		if err != nil {
-			return nil, err
+			return nil, fail(ErrNoInput, "--token-file: %v", err)
 		}
-		if c.Server == "" || c.Server == saved.Server {
-			c.Server, c.Token = saved.Server, saved.Token
-			c.TLSCA, c.TLSInsecure = first(c.TLSCA, saved.TLSCA), c.TLSInsecure || saved.TLSInsecure
+		if token = strings.TrimSpace(string(text)); token == "" {
+			return nil, fail(ErrData, "--token-file %s: has no token in it", s.tokenFile)
 		}
 	}
-	c.Server = first(c.Server, DefaultServer)
-	c.Token = first(s.token, os.Getenv("ZBUS_TOKEN"), c.Token)
-	return c.resolve()
+	p.context.Token = first(token, p.context.Token)
+	return p.context.resolve()
+}
+
+// choice is a server, and the saved context that it has.
+type choice struct {
+	all     *contexts
+	name    string  // of the context; "": none
+	context Context // with what flags and variables change
+}
+
+// choose finds the server, and the context whose server it is.
+func (s *Servers) choose() (*choice, error) {
+	all, err := loadContexts()
+	if err != nil {
+		return nil, err
+	}
+	p := &choice{all: all, context: Context{Server: first(s.server, os.Getenv("ZBUS_SERVER")), TLSCA: s.ca, TLSInsecure: s.insecure}}
+	c := &p.context
+	name := first(s.context, os.Getenv("ZBUS_CONTEXT"))
+	switch {
+	case name == "" && c.Server == "" && all.Current != "":
+		name = all.Current
+	case name == "":
+		c.Server = first(c.Server, DefaultServer)
+		name = all.serving(c.Server)
+	}
+	if name == "" {
+		return p, nil
+	}
+	saved, err := all.find(name)
+	if err != nil {
+		return nil, err
+	}
+	if c.Server == "" || c.Server == saved.Server {
+		p.name, c.Server, c.Token, c.Login = name, saved.Server, saved.Token, saved.Login
+		c.TLSCA, c.TLSInsecure = first(c.TLSCA, saved.TLSCA), c.TLSInsecure || saved.TLSInsecure
+	}
+	return p, nil
+}
+
+// saved is the name of the context in which a token for the server is saved.
+func (p *choice) saved(s *Server) string { return first(p.name, s.Host) }
+
+// save saves the token of a login in the server's context, which is made if there is none.
+func (p *choice) save(s *Server, login newLogin) error {
+	c := p.context
+	c.Token, c.Login = login.text, login.id
+	if c.TLSCA != "" {
+		path, err := filepath.Abs(c.TLSCA)
+		if err != nil {
+			return err
+		}
+		c.TLSCA = path
+	}
+	p.all.Contexts[p.saved(s)] = c
+	p.all.Current = first(p.all.Current, p.saved(s))
+	return p.all.save()
 }
 
 // Find chooses a server that no flags but this one name; it may be empty.
@@ -174,6 +234,9 @@ func (i *invocation) dial(ctx context.Context, o zbus.Options) (*zbus.Client, er
 	o.Token, o.TLS = s.Token, s.TLS
 	o.Log = slog.New(slog.NewTextHandler(i.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	c, err := zbus.Dial(ctx, s.Native, o)
+	if errors.Is(err, zbus.ErrUnauthorized) || errors.Is(err, zbus.ErrQuota) {
+		return nil, err
+	}
 	if err != nil {
 		return nil, s.Unreachable(err)
 	}

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -17,6 +19,10 @@ func TestFlagsAreStrongerThanVariablesThanTheContext(t *testing.T) {
 	if err := all.save(); err != nil {
 		t.Fatal(err)
 	}
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte("mine\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		flags   Servers
 		environ map[string]string
@@ -26,7 +32,8 @@ func TestFlagsAreStrongerThanVariablesThanTheContext(t *testing.T) {
 		"context in use":            {api: "http://work:1", token: "work's"},
 		"context by flag":           {flags: Servers{context: "home"}, api: "https://home:15555", token: "home's"},
 		"context by variable":       {environ: map[string]string{"ZBUS_CONTEXT": "home"}, api: "https://home:15555", token: "home's"},
-		"token by flag":             {flags: Servers{token: "mine"}, api: "http://work:1", token: "mine"},
+		"token by flag":             {flags: Servers{tokenFile: file}, environ: map[string]string{"ZBUS_TOKEN": "other"}, api: "http://work:1", token: "mine"},
+		"a context by its server":   {flags: Servers{server: "https://home"}, api: "https://home:15555", token: "home's"},
 		"token by variable":         {environ: map[string]string{"ZBUS_TOKEN": "mine"}, api: "http://work:1", token: "mine"},
 		"a token stays at home":     {flags: Servers{server: "other"}, api: "http://other:15555"},
 		"also with a context named": {flags: Servers{server: "other", context: "home"}, api: "http://other:15555"},

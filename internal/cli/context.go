@@ -20,6 +20,7 @@ import (
 type Context struct {
 	Server      string `json:"server"`
 	Token       string `json:"token,omitempty"`
+	Login       string `json:"login,omitempty"` // the id of the token, if zbus login has created it
 	TLSCA       string `json:"tlsCA,omitempty"`
 	TLSInsecure bool   `json:"tlsInsecure,omitempty"`
 }
@@ -103,16 +104,14 @@ func (c *contexts) find(name string) (Context, error) {
 
 func (c *contexts) names() []string { return slices.Sorted(maps.Keys(c.Contexts)) }
 
-// savedContext is the context with a name, or the current one, which may be none.
-func savedContext(name string) (Context, error) {
-	all, err := loadContexts()
-	if err != nil {
-		return Context{}, err
+// serving is the name of a context with a server, the current one first; "" if there is none.
+func (c *contexts) serving(server string) string {
+	for _, name := range append([]string{c.Current}, c.names()...) {
+		if saved, ok := c.Contexts[name]; ok && saved.Server == server {
+			return name
+		}
 	}
-	if name = first(name, all.Current); name == "" {
-		return Context{}, nil
-	}
-	return all.find(name)
+	return ""
 }
 
 // contextCommand is the noun for saved servers.
@@ -146,7 +145,6 @@ func (a *app) contextAdd() *cobra.Command {
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVar(&c.Server, "server", "", "`HOST:PORT` or URL of the broker")
-	f.StringVar(&c.Token, "token", "", "`TOKEN` to send with every request")
 	f.BoolVar(&readToken, "token-stdin", false, "read the token from standard input")
 	f.StringVar(&c.TLSCA, "tls-ca", "", "encrypt, and trust the certificates in this PEM `FILE`")
 	f.BoolVar(&c.TLSInsecure, "tls-insecure", false, "encrypt, and accept any certificate")

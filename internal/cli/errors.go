@@ -46,11 +46,21 @@ func usage(format string, args ...any) error { return fail(ErrUsage, format, arg
 // plain takes the name of the client's package from its errors, as the name of the
 // program says that already.
 func plain(err error) error {
-	if err == nil || !strings.HasPrefix(err.Error(), "zbus: ") {
+	if err == nil {
+		return nil
+	}
+	text := strings.TrimPrefix(err.Error(), "zbus: ")
+	if errors.Is(err, zbus.ErrUnauthorized) && strings.Contains(text, "token") && !strings.HasSuffix(text, sayWho) {
+		text += sayWho
+	}
+	if text == err.Error() {
 		return err
 	}
-	return &failure{strings.TrimPrefix(err.Error(), "zbus: "), err}
+	return &failure{text, err}
 }
+
+// sayWho is what to do when a broker does not know who asks.
+const sayWho = "; say who you are with zbus login, ZBUS_TOKEN or --token-file"
 
 // wants refuses any other number of arguments, and says which are meant. names are
 // those of the arguments; a last one with dots takes any number.

@@ -22,7 +22,7 @@ func ExitCodes() []ExitCode {
 		{69, []error{zbus.ErrUnavailable, zbus.ErrClosed}, "the broker can't be reached or can't do it now; nothing was done"},
 		{73, []error{zbus.ErrExists, zbus.ErrConflict}, "it exists already, or is no longer what it was"},
 		{74, []error{zbus.ErrFull}, "the broker's disk is full; nothing was stored"},
-		{77, []error{zbus.ErrUnauthorized, zbus.ErrForbidden, zbus.ErrQuota}, "not allowed, or over a quota"},
-		{1, []error{ErrAnswer, ErrDeclined}, "the answer is no: of a service to a call, or yours to a question"},
+		{77, []error{zbus.ErrUnauthorized, zbus.ErrForbidden, zbus.ErrQuota}, "the credential is refused, a grant is missing (the message names it), or a quota is reached"},
+		{1, []error{ErrAnswer, ErrDeclined}, "the answer is no: of a service to a call, of zbus can, or yours to a question"},
 	}
 }

@@ -35,8 +35,8 @@ func serversTopic() *cobra.Command {
 			"One address is enough, as the broker has one port for everything: HOST:PORT, HOST for\n" +
 			"port " + defaultPort + ", or a URL: http:// and zbus:// are the same as none, https:// and zbuss://\n" +
 			"encrypt, ws:// and wss:// use a WebSocket where the native protocol can't pass.\n\n" +
-			"The token is that of --token, else ZBUS_TOKEN, else of the context; a context's token is\n" +
-			"sent to that context's server alone. --tls-ca trusts the certificates of a file,\n" +
-			"--tls-insecure all of them.",
+			"The token is that in the file of --token-file, else ZBUS_TOKEN, else that of the context (see\n" +
+			"zbus login); a context's token is sent to that context's server alone. --tls-ca trusts the\n" +
+			"certificates of a file, --tls-insecure all of them.",
 	}
 }

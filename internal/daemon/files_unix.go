@@ -35,3 +35,12 @@ func onDisk(info os.FileInfo) int64 {
 	}
 	return info.Size()
 }
+
+// ownerOf is the user that a file belongs to.
+func ownerOf(info os.FileInfo) (uid int, known bool) {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, false
+	}
+	return int(st.Uid), true
+}

@@ -25,3 +25,6 @@ func diskFree(dir string) int64 {
 
 // onDisk is how much a file takes on the disk.
 func onDisk(info os.FileInfo) int64 { return info.Size() }
+
+// ownerOf is not known on Windows.
+func ownerOf(os.FileInfo) (uid int, known bool) { return 0, false }

@@ -1,0 +1,168 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rushmore/zbus-go/internal/apimodel"
+	"github.com/rushmore/zbus-go/zbus"
+)
+
+// loginTime is how long the token of a login with a password is good.
+const loginTime = 90 * 24 * time.Hour
+
+// loginFlags are the flags of zbus login.
+type loginFlags struct {
+	account       string
+	stdin, tokens bool
+}
+
+func (a *app) loginCommand() *cobra.Command {
+	var o loginFlags
+	cmd := &cobra.Command{
+		Use: "login", Short: "Say who you are, and save a token for it", Args: wants(),
+		Long: "Save a token for the broker in the context that is in use, or in a new one named like the\n" +
+			"broker's address. With an account and its password a token is created for 90 days, which\n" +
+			"takes the grant access; --token-stdin saves one that you were given. Either is tried first.\n\n" +
+			"Contexts are in a file that only you can read (see zbus context); the keyring of the\n" +
+			"system is not used.",
+		Example: "  zbus login\n  pass show zbus | zbus login --account ann --password-stdin\n" +
+			"  zbus login --server mq.example.com:15555 --token-stdin < shop.token",
+		RunE: a.run(func(ctx context.Context, i *invocation) error { return i.login(ctx, &o) }),
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.account, "account", "", "the `NAME` of your account")
+	f.BoolVar(&o.stdin, "password-stdin", false, "read the password from standard input")
+	f.BoolVar(&o.tokens, "token-stdin", false, "read a token from standard input, instead of a password")
+	a.connected(cmd)
+	return cmd
+}
+
+func (i *invocation) login(ctx context.Context, o *loginFlags) error {
+	switch {
+	case o.tokens && (o.stdin || o.account != ""):
+		return usage("login: --token-stdin needs neither an account nor a password")
+	case o.stdin && o.account == "":
+		return usage("login: --account is missing")
+	}
+	at, err := i.servers.choose()
+	if err != nil {
+		return err
+	}
+	s, err := at.context.resolve()
+	if err != nil {
+		return err
+	}
+	s.Token = ""
+	c, err := s.api()
+	if err != nil {
+		return err
+	}
+	who, err := do[apimodel.Whoami](ctx, c, "GET /whoami", nil)
+	if err != nil {
+		return err
+	}
+	if who.value.Access == "off" {
+		return usage("login: access is off at %s: all who can connect may do everything, and nobody has to log in", s.Host)
+	}
+	token := newLogin{}
+	if o.tokens {
+		lines, err := i.secretLines(ctx, "token alone, in one line", 1)
+		if err != nil {
+			return err
+		}
+		token.text = strings.TrimSpace(lines[0])
+	} else if token, err = i.tokenForPassword(ctx, c, o); err != nil {
+		return err
+	}
+	s.Token, c.account, c.password = token.text, "", ""
+	if who, err = do[apimodel.Whoami](ctx, c, "GET /whoami", nil); err != nil {
+		return err
+	}
+	if err := at.save(s, token); err != nil {
+		return err
+	}
+	i.revokeLogin(ctx, s, at.context.Login) // which it replaces
+	i.say("logged in to %s as %s; the token is in the context %s", s.Host, text(who.value.Account), at.saved(s))
+	return nil
+}
+
+// newLogin is a token to be saved.
+type newLogin struct {
+	text string
+	id   string // "": it was not created for this
+}
+
+// tokenForPassword creates a token for who has a password.
+func (i *invocation) tokenForPassword(ctx context.Context, c *api, o *loginFlags) (t newLogin, err error) {
+	if c.account = o.account; c.account == "" {
+		if c.account, err = i.askLine(ctx, "Account"); err != nil {
+			return t, err
+		}
+	}
+	if o.stdin {
+		c.password, err = i.newPassword(ctx, true)
+	} else {
+		c.password, err = i.askSecret(ctx, "Password")
+	}
+	if err != nil {
+		return t, err
+	}
+	host, _ := os.Hostname() // a note that says less will do
+	d, err := do[apimodel.NewToken](ctx, c, "POST /tokens", apimodel.TokenSpec{
+		Account: c.account, Note: ptr("zbus login on " + host), Expires: ptr(time.Now().Add(loginTime)),
+	})
+	if errors.Is(err, zbus.ErrForbidden) {
+		return t, fail(zbus.ErrForbidden, "the password is right, but %s may not create tokens, which takes the grant access;"+
+			" ask an administrator to run zbus token create %s, and give what it prints to zbus login --token-stdin", c.account, c.account)
+	}
+	return newLogin{d.value.Token, d.value.Id}, err
+}
+
+func (a *app) logoutCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "logout", Short: "Forget the token that zbus login has saved", Args: wants(), Example: "  zbus logout",
+		Long: "Remove the token from the context that is in use. One that zbus login has created is revoked;\n" +
+			"others stay good, as somebody else may have them.",
+		RunE: a.run(func(ctx context.Context, i *invocation) error {
+			at, err := i.servers.choose()
+			if err != nil {
+				return err
+			}
+			s, err := at.context.resolve()
+			if err != nil {
+				return err
+			}
+			if at.name == "" || at.context.Token == "" {
+				return fail(zbus.ErrNotFound, "no token is saved for %s", s.Host)
+			}
+			i.revokeLogin(ctx, s, at.context.Login)
+			s.Token = at.context.Token
+			if err := at.save(s, newLogin{}); err != nil {
+				return err
+			}
+			i.say("the token for %s is removed from the context %s", s.Host, at.name)
+			return nil
+		}),
+	}
+	return a.connected(cmd)
+}
+
+// revokeLogin revokes the token that a login has created, as far as that is possible.
+func (i *invocation) revokeLogin(ctx context.Context, s *Server, id string) {
+	if id == "" {
+		return
+	}
+	c, err := s.api()
+	if err == nil {
+		_, err = c.answer(c.send(ctx, "DELETE /tokens/{token}", nil, id))
+	}
+	if err != nil && !errors.Is(err, zbus.ErrUnauthorized) && !errors.Is(err, zbus.ErrNotFound) { // then it is revoked
+		i.say("the token is not revoked: %v; an administrator can do it: zbus token revoke %s", err, id)
+	}
+}
