@@ -11,18 +11,18 @@ import (
 
 // pipeline is what the writer's goroutines hand to each other.
 type pipeline struct {
-	committed  []group // guarded by Writer.mu: to be synced
-	synced     []group // guarded by Writer.mu: to be answered
-	open       int     // guarded by Writer.mu: groups committed and not answered
-	committing bool    // guarded by Writer.mu
-	syncing    bool    // guarded by Writer.mu
-	ready      bool    // guarded by Writer.mu: a commit has ended since the last sync did
-	idle       bool    // guarded by Writer.mu: sync also if nothing was committed
-	syncErr    error   // guarded by Writer.mu: why there are no more syncs
+	committed  []commitGroup // guarded by Writer.mu: to be synced
+	synced     []commitGroup // guarded by Writer.mu: to be answered
+	open       int           // guarded by Writer.mu: groups committed and not answered
+	committing bool          // guarded by Writer.mu
+	syncing    bool          // guarded by Writer.mu
+	ready      bool          // guarded by Writer.mu: a commit has ended since the last sync did
+	idle       bool          // guarded by Writer.mu: sync also if nothing was committed
+	syncErr    error         // guarded by Writer.mu: why there are no more syncs
 }
 
-// group is the tickets of one commit.
-type group struct {
+// commitGroup is the tickets of one commit.
+type commitGroup struct {
 	tickets []*Ticket
 	errs    []error // of all their ops
 	err     error   // of all their ops: of the commit, or of the sync after it
@@ -146,7 +146,7 @@ func (w *Writer) commit(batch []*Ticket) error {
 			ops = append(ops, t.Ops...)
 		}
 	}
-	g := group{tickets: batch}
+	g := commitGroup{tickets: batch}
 	began := time.Now()
 	g.errs, g.err = w.store.Commit(ops)
 	w.commits.Add(1)
@@ -198,7 +198,7 @@ func (w *Writer) sync(done <-chan struct{}, stop func()) {
 
 // beginSync takes what was committed, and reports false when there is nothing or
 // when it is better to wait for the commit of what has come during the last sync.
-func (w *Writer) beginSync(last bool) (groups []group, ok bool) {
+func (w *Writer) beginSync(last bool) (groups []commitGroup, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
@@ -218,7 +218,7 @@ func (w *Writer) beginSync(last bool) (groups []group, ok bool) {
 // endSync hands what was synced to the goroutine that answers. After a failed sync
 // the fate of what was committed is unknown. Nothing more is taken then, and what
 // waits is answered, too: it is not stored.
-func (w *Writer) endSync(groups []group, err error, stop func()) {
+func (w *Writer) endSync(groups []commitGroup, err error, stop func()) {
 	w.mu.Lock()
 	w.syncing = false
 	if err != nil {
@@ -229,7 +229,7 @@ func (w *Writer) endSync(groups []group, err error, stop func()) {
 			groups[i].err = cmp.Or(groups[i].err, unknown(err))
 		}
 		if len(w.pending) > 0 {
-			groups = append(groups, group{tickets: w.pending, err: w.syncErr})
+			groups = append(groups, commitGroup{tickets: w.pending, err: w.syncErr})
 		}
 		w.pending, w.waiting, w.closed = nil, 0, w.syncErr
 		stop()
@@ -254,7 +254,7 @@ func (w *Writer) answer(done <-chan struct{}) {
 		w.mu.Unlock()
 		for i := range groups {
 			w.answerGroup(&groups[i])
-			groups[i] = group{}
+			groups[i] = commitGroup{}
 		}
 		w.mu.Lock()
 		w.open -= len(groups)
@@ -263,7 +263,7 @@ func (w *Writer) answer(done <-chan struct{}) {
 }
 
 // answerGroup calls Done for the tickets of one commit.
-func (w *Writer) answerGroup(g *group) {
+func (w *Writer) answerGroup(g *commitGroup) {
 	size := int64(0)
 	for _, t := range g.tickets {
 		size += t.Bytes

@@ -9,13 +9,13 @@ import (
 )
 
 // batch is what one transaction is about to do. Planning ops (see plan.go)
-// changes the picture at once and queues rows and statements; run executes the
+// changes the catalog at once and queues rows and statements; run executes the
 // queue. Nothing of SQLite is asked before all ops of a commit are planned, so
 // an op that is refused costs no rollback.
 //
 // Only the committing goroutine touches it. All slices are reused.
 type batch struct {
-	*picture
+	*catalog
 	limits  freshLimits
 	rows    []row // messages to insert
 	steps   []step
@@ -50,8 +50,8 @@ type step struct {
 
 const anyRows = -1
 
-func newBatch(p *picture, limits freshLimits) *batch {
-	return &batch{picture: p, limits: limits}
+func newBatch(p *catalog, limits freshLimits) *batch {
+	return &batch{catalog: p, limits: limits}
 }
 
 // add queues a statement.

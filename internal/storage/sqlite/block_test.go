@@ -79,7 +79,7 @@ func TestBlocksGiveBackWhatWasPutIn(t *testing.T) {
 // transaction around it.
 func TestSingleBatchIsOneBlock(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		b := newBatch(&picture{}, defaultFresh())
+		b := newBatch(&catalog{}, defaultFresh())
 		b.rows = rowsFrom(3, 0, anyRecords(t))
 		if b.single() {
 			if rest := b.block.fill(b.rows); len(rest) != 0 {

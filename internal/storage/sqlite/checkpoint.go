@@ -34,11 +34,11 @@ const (
 
 // checkpointer copies the log in the background.
 type checkpointer struct {
-	conn    *conn    // of the goroutine, as the next two
-	carrier *carrier // of the connection, or nil
-	file    *os.File // the database, held open for fsync
-	start   chan task
-	done    chan copied // capacity 1: the goroutine never waits for the writer
+	conn  *conn         // of the goroutine, as the next two
+	files *checkpointIO // of the connection, or nil
+	file  *os.File      // the database, held open for fsync
+	start chan task
+	done  chan copied // capacity 1: the goroutine never waits for the writer
 
 	turn, hard int64 // turnFrames and hardFrames of this disk; set before the goroutine starts
 
@@ -75,10 +75,10 @@ func (c *checkpointer) open(o Options, torn *atomic.Bool) (err error) {
 	}
 	setup := copierSetup(o)
 	if !o.PlainIO {
-		if c.carrier, err = newCarrier(c.file, torn); err != nil {
+		if c.files, err = newCheckpointIO(c.file, torn); err != nil {
 			return err
 		}
-		setup.vfs = c.carrier.name
+		setup.vfs = c.files.name
 	}
 	c.conn, err = open(setup)
 	return err
@@ -86,8 +86,8 @@ func (c *checkpointer) open(o Options, torn *atomic.Bool) (err error) {
 
 // release gives back what the connection needed, after it is closed.
 func (c *checkpointer) release() error {
-	if c.carrier != nil {
-		c.carrier.close()
+	if c.files != nil {
+		c.files.close()
 	}
 	if c.file == nil {
 		return nil
@@ -119,7 +119,7 @@ func (c *checkpointer) copy() (wal, error) {
 	if err != nil {
 		return w, err
 	}
-	if c.carrier != nil && c.carrier.torn.Load() {
+	if c.files != nil && c.files.torn.Load() {
 		return w, errTorn
 	}
 	if err := syncData(c.file); err != nil {

@@ -13,7 +13,7 @@ func (s *Store) Commit(ops []storage.Op) ([]error, error) {
 	if err := s.usable(); err != nil {
 		return nil, err
 	}
-	defer s.picture.forget()
+	defer s.catalog.forget()
 	errs, err := s.tryCommit(ops)
 	if err != nil && faultOf(err) == fullFault {
 		again, rerr := s.roomAgain(time.Now())
@@ -40,7 +40,7 @@ func (s *Store) Commit(ops []storage.Op) ([]error, error) {
 }
 
 // tryCommit commits ops in one transaction. After an error nothing is stored and the
-// picture is as it was before, unless it is an error after which nobody knows.
+// catalog is as it was before, unless it is an error after which nobody knows.
 func (s *Store) tryCommit(ops []storage.Op) ([]error, error) {
 	s.batch.purges, s.batch.into = false, nil
 	errs := make([]error, len(ops))
@@ -83,7 +83,7 @@ func (s *Store) cutOff(cause error) bool {
 	}
 	t.cut, s.batch.into = true, nil
 	s.recent.mu.Lock()
-	s.recent.show(s.picture, t)
+	s.recent.show(s.catalog, t)
 	s.recent.mu.Unlock()
 	s.options.Log.Error("damage found", "path", s.options.Path, "found", cutOffError(t).Error(), "err", cause)
 	s.raiseDamage(t.name, condition.Critical, cutOffError(t).Error())
@@ -91,7 +91,7 @@ func (s *Store) cutOff(cause error) bool {
 }
 
 // transaction runs f and commits. When anything fails, nothing is stored, the
-// queue is empty and the picture is as it was when the commit began; a failure
+// queue is empty and the catalog is as it was when the commit began; a failure
 // of COMMIT itself or of the disk leaves it open what is stored.
 func (s *Store) transaction(f func() error) error {
 	var err error
@@ -102,10 +102,10 @@ func (s *Store) transaction(f func() error) error {
 	}
 	if err != nil {
 		s.batch.empty()
-		s.picture.back(0)
+		s.catalog.back(0)
 		return err
 	}
-	s.recent.publish(s.picture, s.picture.undo)
+	s.recent.publish(s.catalog, s.catalog.undo)
 	s.committed()
 	return nil
 }

@@ -17,11 +17,11 @@ import (
 // for every row. No call carries a context that can end, because the driver
 // interrupts statements then, and with them everybody's transaction.
 type conn struct {
-	raw   driver.Conn
-	ahead *ahead                  // of one that only reads, or nil; closed with the connection
-	stmts [statements]driver.Stmt // prepared at first use, closed with the connection
-	args  []driver.NamedValue     // reused by rows
-	row   [24]driver.Value        // reused by rows
+	raw       driver.Conn
+	readahead *readahead              // of one that only reads, or nil; closed with the connection
+	stmts     [statements]driver.Stmt // prepared at first use, closed with the connection
+	args      []driver.NamedValue     // reused by rows
+	row       [24]driver.Value        // reused by rows
 }
 
 func connect(dsn string) (*conn, error) {
@@ -131,8 +131,8 @@ func (c *conn) close() error {
 	if err := c.raw.Close(); err != nil && first == nil {
 		first = err
 	}
-	if c.ahead != nil {
-		c.ahead.close()
+	if c.readahead != nil {
+		c.readahead.close()
 	}
 	if first != nil {
 		return fmt.Errorf("close database: %w", translate(first))

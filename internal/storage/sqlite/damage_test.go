@@ -103,7 +103,7 @@ func TestGapOfABillionMessagesIsOneRecord(t *testing.T) {
 	topic := addTopic(t, s, "t")
 	mustCommit(t, s, &storage.Append{Topic: topic, Records: messages(10, 20)})
 	const gap = 1_000_000_000
-	s.picture.topics[topic].next += gap // as if they had been there
+	s.catalog.topics[topic].next += gap // as if they had been there
 	mustCommit(t, s, &storage.Append{Topic: topic, Records: messages(10, 20)})
 	got, err := s.Read(t.Context(), topic, 5, storage.Page{Rows: 100}, nil)
 	if err != nil || len(got) != 16 {
@@ -197,11 +197,11 @@ func TestDamagedRowsRefuseTheirTopic(t *testing.T) {
 		if want == "" && (orders.First != 0 || orders.Next != 60 || orders.Bytes != 60*320) {
 			t.Errorf("%s: topic %+v", sql, orders)
 		}
-		if n := len(s.picture.dropped); n != 0 {
+		if n := len(s.catalog.dropped); n != 0 {
 			t.Errorf("%s: %d spans would be deleted", sql, n)
 		}
-		if strings.Contains(sql, "sequence") && s.picture.lastTopic != 2 {
-			t.Errorf("the last topic is %d", s.picture.lastTopic)
+		if strings.Contains(sql, "sequence") && s.catalog.lastTopic != 2 {
+			t.Errorf("the last topic is %d", s.catalog.lastTopic)
 		}
 		if strings.Contains(sql, "parked") && len(state.Parked) != 0 {
 			t.Errorf("parked is %+v", state.Parked)

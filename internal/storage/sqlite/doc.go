@@ -11,10 +11,10 @@
 // # Changes
 //
 // The numbers that decide whether an op is allowed (next offsets, epochs,
-// names) are kept in memory by the writing goroutine: the [picture]. Commit
-// first plans all ops against the picture, which changes it and yields rows and
+// names) are kept in memory by the writing goroutine: the [catalog]. Commit
+// first plans all ops against the catalog, which changes it and yields rows and
 // statements, then runs these in one transaction. When the transaction fails
-// the picture is taken back step by step.
+// the catalog is taken back step by step.
 //
 // # Messages
 //
@@ -29,12 +29,12 @@
 // A commit that appends a little to each of several topics puts all of it into one
 // row of the table "fresh", as a piece for each: see freshRow. Pieces are merged into
 // blocks between commits. A topic's blocks are all below its pieces; these are in
-// memory as well, for the writing goroutine in the picture, for readers in [recent].
+// memory as well, for the writing goroutine in the catalog, for readers in [recent].
 //
 // # The log
 //
 // The writing connection has a VFS of its own, which writes the frames of a
-// transaction in one go: see gatherer. So has the one that copies, which reads and
-// writes more than a page at a time: see carrier. And so have those that read, which
-// read ahead: see ahead. [Options.PlainIO] goes without them.
+// transaction in one go: see walWriter. So has the one that copies, which reads and
+// writes more than a page at a time: see checkpointIO. And so have those that read, which
+// read ahead: see readahead. [Options.PlainIO] goes without them.
 package sqlite

@@ -29,7 +29,7 @@ func (s *Store) storeEnds(now time.Time) error {
 			return nil
 		}
 		s.ends.last = now
-		for _, t := range s.picture.topics {
+		for _, t := range s.catalog.topics {
 			if t.next != t.stored && !t.damaged {
 				s.ends.behind = append(s.ends.behind, t)
 			}
@@ -56,7 +56,7 @@ func (s *Store) storeAllEnds() error {
 }
 
 func (s *Store) storeEndsOf(topics []*topic) error {
-	defer s.picture.forget()
+	defer s.catalog.forget()
 	err := s.transaction(func() error {
 		defer s.batch.empty()
 		for _, t := range topics {

@@ -51,10 +51,10 @@ func faultOf(err error) fault {
 	return lostFault
 }
 
-// errMismatch: a statement changed another number of rows than the picture says.
+// errMismatch: a statement changed another number of rows than the catalog says.
 var errMismatch = fmt.Errorf("rows changed behind the store: %w", storage.ErrDamaged)
 
-// errTorn: the last pages of a checkpoint could not be written. See carrier.
+// errTorn: the last pages of a checkpoint could not be written. See checkpointIO.
 var errTorn = fmt.Errorf("a checkpoint could not be written to its end: %w", storage.ErrUnavailable)
 
 // unreadable reports whether a statement came to a page that makes no sense. A disk that
@@ -84,7 +84,7 @@ func translate(err error) error {
 	case lib.SQLITE_TOOBIG, lib.SQLITE_MISMATCH, lib.SQLITE_RANGE:
 		return fmt.Errorf("%w: %w", storage.ErrInvalid, err)
 	case lib.SQLITE_CONSTRAINT:
-		// The picture lets nothing through that the tables refuse, so the
+		// The catalog lets nothing through that the tables refuse, so the
 		// tables hold something that the store did not put there.
 		return fmt.Errorf("%w: %w", storage.ErrDamaged, err)
 	case 0: // not the driver's

@@ -52,7 +52,7 @@ func TestFlippedBitInABodyIsReportedAsDamaged(t *testing.T) {
 	}
 }
 
-// A row that is in the way makes an insert fail that the picture allowed.
+// A row that is in the way makes an insert fail that the catalog allowed.
 func TestStatementFailureHitsOnlyItsOwnOp(t *testing.T) {
 	s := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "zbus.db")})
 	good, bad := addTopic(t, s, "good"), addTopic(t, s, "bad")
@@ -91,35 +91,35 @@ func TestStatementFailureHitsOnlyItsOwnOp(t *testing.T) {
 	if err := s.writer.run(fmt.Sprintf("DELETE FROM blocks WHERE key = %d", keyOf(bad, maxBlockRows))); err != nil {
 		t.Fatal(err)
 	}
-	checkPicture(t, s)
+	checkCatalog(t, s)
 	state, err := s.Load(context.Background())
 	if err != nil || len(state.Topics) != 2 || state.Topics[0].Next != 100 || state.Topics[1].Next != maxBlockRows || len(state.Groups) != 1 {
 		t.Fatalf("state %+v, %v", state, err)
 	}
 }
 
-// checkPicture compares what the writer believes with what is stored.
-func checkPicture(t *testing.T, s *Store) {
+// checkCatalog compares what the writer believes with what is stored.
+func checkCatalog(t *testing.T, s *Store) {
 	t.Helper()
-	stored, _, err := loadPicture(s.writer)
+	stored, _, err := loadCatalog(s.writer)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range []*picture{stored, s.picture} {
+	for _, p := range []*catalog{stored, s.catalog} {
 		if len(p.undo) != 0 {
 			t.Errorf("%d changes can still be undone", len(p.undo))
 		}
 	}
-	if got, want := describe(s.picture), describe(stored); got != want {
-		t.Errorf("the picture is\n%s\nbut stored is\n%s", got, want)
+	if got, want := describe(s.catalog), describe(stored); got != want {
+		t.Errorf("the catalog is\n%s\nbut stored is\n%s", got, want)
 	}
-	for id, p := range s.picture.topics {
+	for id, p := range s.catalog.topics {
 		if got, err := s.recent.of(id); err != nil || got.first != p.first || got.next != p.next || !slices.Equal(got.pieces, p.pieces) {
 			t.Errorf("readers see %v of topic %d, %v; it is %v", got, id, err, p.marks)
 		}
 	}
-	if n := len(s.recent.topics); n != len(s.picture.topics) {
-		t.Errorf("readers see %d topics instead of %d", n, len(s.picture.topics))
+	if n := len(s.recent.topics); n != len(s.catalog.topics) {
+		t.Errorf("readers see %d topics instead of %d", n, len(s.catalog.topics))
 	}
 	checkContents(t, s)
 }
@@ -139,7 +139,7 @@ func checkContents(t *testing.T, s *Store) {
 	}
 }
 
-func describe(p *picture) string {
+func describe(p *catalog) string {
 	var lines []string
 	for name, t := range p.names {
 		m := t.marks
@@ -210,7 +210,7 @@ func fillUp(t *testing.T, s *Store, topic storage.TopicID) (stored int64) {
 			t.Fatalf("maintain: %v", err)
 		}
 	}
-	checkPicture(t, s)
+	checkCatalog(t, s)
 	return stored
 }
 

@@ -206,7 +206,7 @@ func (r *recent) of(topic storage.TopicID) (shown, error) {
 }
 
 // publish shows readers the topics that the changes of a commit are about.
-func (r *recent) publish(p *picture, changes []change) {
+func (r *recent) publish(p *catalog, changes []change) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := range changes {
@@ -217,7 +217,7 @@ func (r *recent) publish(p *picture, changes []change) {
 }
 
 // show shows a topic, or that it is gone. Called with mu held.
-func (r *recent) show(p *picture, t *topic) {
+func (r *recent) show(p *catalog, t *topic) {
 	if p.topics[t.id] == t {
 		r.topics[t.id] = shown{first: t.first, next: t.next, pieces: t.pieces, damaged: t.damaged || t.cut}
 	} else {

@@ -79,7 +79,7 @@ func TestCommitForManyTopicsIsOneRowUntilItIsMerged(t *testing.T) {
 			t.Fatalf("topic %d has %d messages", id+1, len(rs))
 		}
 	}
-	checkPicture(t, s)
+	checkCatalog(t, s)
 }
 
 func TestCommitForOneTopicIsABlock(t *testing.T) {
@@ -94,7 +94,7 @@ func TestCommitForOneTopicIsABlock(t *testing.T) {
 	if n := count(t, s, "SELECT count(*) FROM fresh"); n != 2 {
 		t.Errorf("%d rows are fresh, want 2", n)
 	}
-	checkPicture(t, s)
+	checkCatalog(t, s)
 }
 
 // Should merging not get on, commits do it: what is in memory stays within bounds.
@@ -104,7 +104,7 @@ func TestFreshMessagesAreBounded(t *testing.T) {
 	for range 50 {
 		mustCommit(t, s, spread(1, 200, 1, 256)...)
 		mustMaintain(t, s)
-		if n := s.picture.fresh.bytes; n > most+200*500 {
+		if n := s.catalog.fresh.bytes; n > most+200*500 {
 			t.Fatalf("%d bytes are fresh", n)
 		}
 	}
@@ -113,7 +113,7 @@ func TestFreshMessagesAreBounded(t *testing.T) {
 			t.Fatalf("topic %d has %d messages, want 50", id+1, n)
 		}
 	}
-	checkPicture(t, s)
+	checkCatalog(t, s)
 }
 
 func TestDamageOfAFreshMessageStaysItsOwn(t *testing.T) {
@@ -214,7 +214,7 @@ func TestFullDatabaseTakesNothingFresh(t *testing.T) {
 			t.Fatalf("committed: %v, %v", errs, err)
 		}
 		mustMaintain(t, s)
-		checkPicture(t, s)
+		checkCatalog(t, s)
 	}
 	if err := s.writer.run("PRAGMA max_page_count = 100000"); err != nil {
 		t.Fatal(err)
@@ -224,7 +224,7 @@ func TestFullDatabaseTakesNothingFresh(t *testing.T) {
 	if n := len(readAll(t, s, 50)); n != 2 {
 		t.Errorf("%d messages, want 2", n)
 	}
-	checkPicture(t, s)
+	checkCatalog(t, s)
 }
 
 func TestViewsShowFreshMessages(t *testing.T) {

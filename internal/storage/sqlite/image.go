@@ -64,7 +64,7 @@ func OpenImage(path string) (*Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("image of %s: %w", path, err)
 	}
-	setup.still = setup.still || useless
+	setup.immutable = setup.immutable || useless
 	im := &Image{path: path}
 	if err := im.open(setup); err != nil {
 		return nil, fmt.Errorf("image of %s: %w", path, err)
@@ -96,7 +96,7 @@ func restingSetup(o Options) (setup, error) {
 		return setup{}, fmt.Errorf("%s: %w", o.Path, err)
 	}
 	setup := readerSetup(o)
-	setup.still = size(o.Path+"-wal") == 0
+	setup.immutable = size(o.Path+"-wal") == 0
 	return setup, nil
 }
 

@@ -139,7 +139,7 @@ func TestKilledProcessLosesNothingCommitted(t *testing.T) {
 			checkBodies(t, s, state.Topics[i], &checked[i])
 		}
 		merged += count(t, s, "SELECT count(*) FROM blocks WHERE n < 8 AND n > 2")
-		checkPicture(t, s)
+		checkCatalog(t, s)
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}

@@ -49,14 +49,14 @@ func progressFrom(row []driver.Value) (storage.Progress, error) {
 	return storage.Progress{Cursor: integer(row[0]), Read: integer(row[1]), Settled: settled}, err
 }
 
-// loadPicture reads what the writing goroutine has to know. Like Load it does
+// loadCatalog reads what the writing goroutine has to know. Like Load it does
 // not look at messages.
-func loadPicture(c *conn) (*picture, *loaded, error) {
+func loadCatalog(c *conn) (*catalog, *loaded, error) {
 	l, err := loadAll(c)
 	if err != nil {
 		return nil, nil, err
 	}
-	p := &picture{
+	p := &catalog{
 		topics:  make(map[storage.TopicID]*topic, len(l.state.Topics)),
 		names:   make(map[string]*topic, len(l.state.Topics)),
 		groups:  make(map[storage.GroupID]*group, len(l.state.Groups)),
@@ -92,7 +92,7 @@ func loadPicture(c *conn) (*picture, *loaded, error) {
 
 // loadIDs reads the ids given last, also those of what was removed since. No id is
 // given again, even if what was given last can't be told: so the tables are asked too.
-func loadIDs(c *conn, p *picture) error {
+func loadIDs(c *conn, p *catalog) error {
 	last := map[string]*int64{
 		"topics": &p.lastTopic, "groups": &p.lastGroup, "cursor_journal": &p.lastJournal, "audit": &p.lastAudit,
 	}

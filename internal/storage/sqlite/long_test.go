@@ -35,8 +35,8 @@ func fullLoad(t *testing.T, s *Store, topic storage.TopicID, until func() bool) 
 func TestLogIsShortAgainAfterAnImageUnderFullLoad(t *testing.T) {
 	needsOwnIO(t)
 	s := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "zbus.db"), Durability: Relaxed})
-	write := s.copier.carrier.write
-	s.copier.carrier.write = func(tls *libc.TLS, file, buf uintptr, n int32, offset int64) int32 {
+	write := s.copier.files.write
+	s.copier.files.write = func(tls *libc.TLS, file, buf uintptr, n int32, offset int64) int32 {
 		time.Sleep(time.Duration(n) * time.Second / (96 << 20)) // a disk of 96 MiB a second at most
 		return write(tls, file, buf, n, offset)
 	}

@@ -15,11 +15,11 @@ const pageBytes = 4 << 10
 // merge makes blocks of the oldest pieces, if there is reason to. Nobody waits for
 // it to be on disk: should it get lost, the rows that it deleted are there again.
 func (s *Store) merge(now time.Time) error {
-	f, limits := &s.picture.fresh, &s.options.fresh
+	f, limits := &s.catalog.fresh, &s.options.fresh
 	if len(f.rows) == 0 || now.Before(s.mergeAfter) || f.bytes <= limits.bytes && now.Sub(f.rows[0].since) < limits.age {
 		return nil
 	}
-	defer s.picture.forget()
+	defer s.catalog.forget()
 	err := s.transaction(func() error { return s.batch.merge(s.writer, limits.step) })
 	if isFull(err) {
 		s.noSpace(now)

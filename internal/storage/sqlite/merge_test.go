@@ -22,14 +22,14 @@ func TestTopicIsMergedWhenItFillsABlock(t *testing.T) {
 		t.Errorf("%d blocks", n)
 	}
 	for id := range storage.TopicID(2) {
-		if fresh := s.picture.topics[id+1].fresh; fresh > maxBlockBytes {
+		if fresh := s.catalog.topics[id+1].fresh; fresh > maxBlockBytes {
 			t.Errorf("topic %d has %d fresh bytes", id+1, fresh)
 		}
 		if n := len(readAll(t, s, id+1)); n != 160 {
 			t.Errorf("topic %d has %d messages, want 160", id+1, n)
 		}
 	}
-	checkPicture(t, s)
+	checkCatalog(t, s)
 }
 
 func TestOldRowsAreMergedWhileNothingHappens(t *testing.T) {
@@ -38,10 +38,10 @@ func TestOldRowsAreMergedWhileNothingHappens(t *testing.T) {
 	for range 20 { // a topic each time
 		mustMaintain(t, s)
 	}
-	if n := count(t, s, "SELECT count(*) FROM fresh"); n != 0 || s.picture.fresh.bytes != 0 {
-		t.Errorf("%d rows are fresh, %d bytes", n, s.picture.fresh.bytes)
+	if n := count(t, s, "SELECT count(*) FROM fresh"); n != 0 || s.catalog.fresh.bytes != 0 {
+		t.Errorf("%d rows are fresh, %d bytes", n, s.catalog.fresh.bytes)
 	}
-	checkPicture(t, s)
+	checkCatalog(t, s)
 }
 
 // Readers that begin before, while and after pieces are merged see all of what was
@@ -73,7 +73,7 @@ func TestReadersMissNothingWhilePiecesAreMerged(t *testing.T) {
 			mustCommit(t, s, spread(storage.TopicID(i%topics)+1, storage.TopicID(i%topics)+1, 3, 2000)...)
 		}
 		for id := range storage.TopicID(topics) {
-			committed.Store(id+1, s.picture.topics[id+1].next)
+			committed.Store(id+1, s.catalog.topics[id+1].next)
 		}
 		mustMaintain(t, s)
 	}
@@ -82,7 +82,7 @@ func TestReadersMissNothingWhilePiecesAreMerged(t *testing.T) {
 	if count(t, s, "SELECT count(*) FROM blocks") < 3*topics {
 		t.Error("little was merged")
 	}
-	checkPicture(t, s)
+	checkCatalog(t, s)
 }
 
 // checkReaders asks about a topic whose log begins at 0 in every way.
@@ -137,7 +137,7 @@ func TestMergeWithoutSpaceIsTriedAgain(t *testing.T) {
 	if n := count(t, s, "SELECT count(*) FROM fresh"); n != 4 || s.mergeAfter.IsZero() {
 		t.Fatalf("%d rows are fresh, want 4", n)
 	}
-	checkPicture(t, s)
+	checkCatalog(t, s)
 	if err := s.writer.run("PRAGMA max_page_count = 100000"); err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func TestMergeWithoutSpaceIsTriedAgain(t *testing.T) {
 	if n := len(readAll(t, s, 60)); n != 4 {
 		t.Errorf("%d messages", n)
 	}
-	checkPicture(t, s)
+	checkCatalog(t, s)
 }
 
 // What was trimmed while it was fresh is not merged: the purge has been there.
@@ -160,7 +160,7 @@ func TestTrimmedPiecesAreNotMerged(t *testing.T) {
 		mustCommit(t, s, spread(1, 2, 1, 900)...)
 	}
 	mustCommit(t, s, &storage.Trim{Topic: 1, First: 60, Bytes: 60 * 900}, &storage.Purge{Limit: 1000})
-	checkPicture(t, s)
+	checkCatalog(t, s)
 	mustCommit(t, s, spread(1, 1, 1, 10_000)...)
 	if rs := readAll(t, s, 1); len(rs) != 1 || rs[0].Offset != 60 {
 		t.Errorf("%d messages", len(rs))
@@ -168,7 +168,7 @@ func TestTrimmedPiecesAreNotMerged(t *testing.T) {
 	if n := count(t, s, "SELECT count(*) FROM blocks"); n != 1 {
 		t.Errorf("%d blocks, want 1", n)
 	}
-	checkPicture(t, s)
+	checkCatalog(t, s)
 }
 
 // A row stays as long as one of its pieces counts. The others may be of a topic whose
@@ -184,7 +184,7 @@ func TestRowOutlivesPiecesThatWereTrimmed(t *testing.T) {
 	mustCommit(t, s, &storage.Trim{Topic: 1, First: 15, Bytes: 10_000}, &storage.Purge{Limit: 1000})
 	mustCommit(t, s, spread(1, 2, 5, 100)...)
 	mustCommit(t, s, &storage.Trim{Topic: 1, First: 17})
-	checkPicture(t, s)
+	checkCatalog(t, s)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +192,7 @@ func TestRowOutlivesPiecesThatWereTrimmed(t *testing.T) {
 	if a, b := readAll(t, s, 1), readAll(t, s, 2); len(a) != 3 || a[0].Offset != 17 || len(b) != 10 {
 		t.Errorf("%d and %d messages, want 3 and 10", len(a), len(b))
 	}
-	checkPicture(t, s)
+	checkCatalog(t, s)
 }
 
 // A commit that merges is more than one statement: all of them count, or none.
@@ -213,12 +213,12 @@ func TestCommitThatMergesIsTakenBackAsAWhole(t *testing.T) {
 	if err := s.writer.run(fmt.Sprintf("DELETE FROM blocks WHERE key >= %d AND key < %d", keyOf(1, 56), keyOf(2, 0))); err != nil {
 		t.Fatal(err)
 	}
-	checkPicture(t, s)
+	checkCatalog(t, s)
 	mustCommit(t, s, spread(1, 1, 20, 2000)...)
 	if n := len(readAll(t, s, 1)); n != 75 {
 		t.Errorf("%d messages, want 75", n)
 	}
-	checkPicture(t, s)
+	checkCatalog(t, s)
 }
 
 // Removing a topic leaves nothing of it behind, also where it is fresh.
@@ -229,7 +229,7 @@ func TestRemovedTopicIsNotMerged(t *testing.T) {
 	again := addTopic(t, s, "t2")
 	mustCommit(t, s, spread(again, again, 1, 100)...)
 	mustCommit(t, s, spread(3, again, 1, 100)...)
-	checkPicture(t, s)
+	checkCatalog(t, s)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -252,7 +252,7 @@ func TestRemovedTopicIsNotMerged(t *testing.T) {
 	if n := count(t, s, "SELECT (SELECT count(*) FROM blocks) + (SELECT count(*) FROM fresh)"); n != 0 {
 		t.Errorf("%d rows are left of nothing", n)
 	}
-	checkPicture(t, s)
+	checkCatalog(t, s)
 }
 
 // What blocks that are merged hold is in a table of its own, unless it is little, and
@@ -272,7 +272,7 @@ func TestContentsOfMergedBlocksAreKeptApart(t *testing.T) {
 	if blocks, n := count(t, s, "SELECT count(*) FROM blocks"), count(t, s, apart); blocks != 43 || n != 22 {
 		t.Errorf("%d of %d blocks have their contents apart, want 22 of 43", n, blocks)
 	}
-	checkPicture(t, s)
+	checkCatalog(t, s)
 	for id, want := range map[storage.TopicID]int{1: 22, 2: 12, 3: 10, 40: 1} {
 		if rs := readAll(t, s, id); len(rs) != want || slices.ContainsFunc(rs, func(r storage.Record) bool { return r.Damaged() || len(r.Body) == 0 }) {
 			t.Errorf("topic %d has %d messages, want %d", id, len(rs), want)
@@ -284,7 +284,7 @@ func TestContentsOfMergedBlocksAreKeptApart(t *testing.T) {
 	if n := count(t, s, apart); n != 19 {
 		t.Errorf("%d contents are left, want 19", n)
 	}
-	checkPicture(t, s)
+	checkCatalog(t, s)
 }
 
 // A block whose contents are gone still says which messages it had.
@@ -325,5 +325,5 @@ func TestPurgeReachesWhatTheSameCommitAppended(t *testing.T) {
 	if n := count(t, s, "SELECT (SELECT count(*) FROM blocks) + (SELECT count(*) FROM contents)"); n != 0 {
 		t.Errorf("%d rows are left", n)
 	}
-	checkPicture(t, s)
+	checkCatalog(t, s)
 }

@@ -108,7 +108,7 @@ type Store struct {
 	closed     bool
 	writer     *conn
 	follower   logFollower // of what writer writes
-	picture    *picture
+	catalog    *catalog
 	batch      *batch
 	guard      guard
 	shrinker   shrinker
@@ -119,7 +119,7 @@ type Store struct {
 
 	mark   *mark                 // nil when there was no room for one
 	failed atomic.Pointer[error] // why nothing more may be written; set once
-	torn   atomic.Bool           // what readers are told to read may not be there: see carrier
+	torn   atomic.Bool           // what readers are told to read may not be there: see checkpointIO
 	sync   syncer
 
 	recent  recent
@@ -173,7 +173,7 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 	return s, nil
 }
 
-// open opens all connections but most readers, and loads the picture. What it opened before an
+// open opens all connections but most readers, and loads the catalog. What it opened before an
 // error is in s.
 func (s *Store) open(found *markState) (err error) {
 	o := s.options
@@ -190,7 +190,7 @@ func (s *Store) open(found *markState) (err error) {
 	if o.PlainIO {
 		s.follower = &observer{sync: &s.sync, guard: &s.guard, begin: s.begin, found: log}
 	} else {
-		g, err := newGatherer(&s.torn, log, s.begin)
+		g, err := newWALWriter(&s.torn, log, s.begin)
 		if err != nil {
 			return err
 		}
@@ -206,13 +206,13 @@ func (s *Store) open(found *markState) (err error) {
 	if err != nil {
 		return translate(err)
 	}
-	s.batch = newBatch(s.picture, s.options.fresh)
+	s.batch = newBatch(s.catalog, s.options.fresh)
 	if err := s.openIndex(); err != nil {
 		return err
 	}
-	s.recent.topics = make(map[storage.TopicID]shown, len(s.picture.topics))
-	for _, t := range s.picture.topics {
-		s.recent.show(s.picture, t)
+	s.recent.topics = make(map[storage.TopicID]shown, len(s.catalog.topics))
+	for _, t := range s.catalog.topics {
+		s.recent.show(s.catalog, t)
 	}
 	if err := s.openMark(found, log); err != nil {
 		return err
@@ -234,14 +234,14 @@ func (s *Store) open(found *markState) (err error) {
 	return s.bump(time.Now(), true)
 }
 
-// load loads the picture and says what is wrong with it. It writes nothing: the mark does
+// load loads the catalog and says what is wrong with it. It writes nothing: the mark does
 // not know the log yet.
 func (s *Store) load() ([]unsummed, error) {
-	picture, l, err := loadPicture(s.writer)
+	catalog, l, err := loadCatalog(s.writer)
 	if err != nil {
 		return nil, err
 	}
-	s.picture = picture
+	s.catalog = catalog
 	for _, f := range l.findings {
 		s.options.Log.Error("damage found", "path", s.options.Path, "found", f.String())
 	}

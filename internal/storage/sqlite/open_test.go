@@ -261,7 +261,7 @@ func TestOlderSchemaIsMigrated(t *testing.T) {
 	if rs := readAll(t, s, 1); len(rs) != 3 || rs[0].Offset != 7 || rs[2].Damaged() {
 		t.Errorf("%d messages: %+v", len(rs), rs)
 	}
-	checkPicture(t, s)
+	checkCatalog(t, s)
 }
 
 // The log stays where its end can't be noted in the mark: the next start would miss it.

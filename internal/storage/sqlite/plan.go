@@ -10,7 +10,7 @@ import (
 // rows of up to 10⁹ bytes.
 const maxRecord = 512 << 20
 
-// plan checks an op against the picture and queues what it takes to do it. A
+// plan checks an op against the catalog and queues what it takes to do it. A
 // refused op leaves no trace.
 func (b *batch) plan(op storage.Op) error {
 	atomic, ok := op.(*storage.Atomic)

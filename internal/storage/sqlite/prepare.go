@@ -190,7 +190,7 @@ func inspect(ctx context.Context, o Options, m *markState, newest int64) (versio
 	defer func() { err = files.judge(err) }()
 	unclean := size(o.Path+"-wal") > 0
 	setup := readerSetup(o)
-	setup.still, setup.vfs = !unclean, files.called()
+	setup.immutable, setup.vfs = !unclean, files.called()
 	c, err := open(setup)
 	if err != nil {
 		return 0, err
@@ -277,7 +277,7 @@ func checkSelf(c *conn, o Options, m *markState, unclean bool) error {
 // has it.
 func selfWithoutLog(o Options) *self {
 	setup := readerSetup(o)
-	setup.still = true
+	setup.immutable = true
 	c, err := open(setup)
 	if err != nil {
 		return nil

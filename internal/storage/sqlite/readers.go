@@ -85,7 +85,7 @@ func openReader(setup setup) (*conn, error) {
 	if setup.plain {
 		return open(setup)
 	}
-	a, err := newAhead()
+	a, err := newReadahead()
 	if err != nil {
 		return nil, err
 	}
@@ -95,7 +95,7 @@ func openReader(setup setup) (*conn, error) {
 		a.close()
 		return nil, err
 	}
-	c.ahead = a
+	c.readahead = a
 	return c, nil
 }
 

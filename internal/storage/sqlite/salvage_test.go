@@ -181,7 +181,7 @@ func definitions(t *testing.T, path string) string {
 	}
 	journal, err1 := s.Journal(t.Context(), 1, 0, 10)
 	audit, err2 := s.Audit(t.Context(), 0, 10)
-	return fmt.Sprint(state, journal, audit, err1, err2, s.picture.lastTopic, s.picture.lastGroup, s.picture.lastJournal, s.picture.lastAudit)
+	return fmt.Sprint(state, journal, audit, err1, err2, s.catalog.lastTopic, s.catalog.lastGroup, s.catalog.lastJournal, s.catalog.lastAudit)
 }
 
 func TestSalvageReadsALogThatSQLiteGivesUpOn(t *testing.T) {

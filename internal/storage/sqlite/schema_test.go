@@ -38,7 +38,7 @@ func TestDatabasesOfEverySchemaOpen(t *testing.T) {
 				t.Fatal(err)
 			}
 			s = mustOpen(t, Options{Path: path}) // its schema is the newest now
-			checkPicture(t, s)
+			checkCatalog(t, s)
 			if n := len(readAll(t, s, 1)); n != 43 {
 				t.Errorf("%d messages after another start, want 43", n)
 			}

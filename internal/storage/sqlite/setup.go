@@ -16,12 +16,12 @@ type setting struct {
 
 // setup is how to open a connection.
 type setup struct {
-	path     string
-	vfs      string // of SQLite; "" is the default one
-	plain    bool   // has to be the default one: see Options.PlainIO
-	readOnly bool
-	still    bool // nobody has the file open, and there is no log: leaves no trace
-	settings []setting
+	path      string
+	vfs       string // of SQLite; "" is the default one
+	plain     bool   // has to be the default one: see Options.PlainIO
+	readOnly  bool
+	immutable bool // no process has the file open, and there is no log: leaves no trace
+	settings  []setting
 }
 
 func baseSettings(cacheBytes int64) []setting {
@@ -77,7 +77,7 @@ func (s setup) dsn() (string, error) {
 	if s.readOnly {
 		mode = "ro"
 	}
-	query := url.Values{"mode": {mode}, "immutable": {flag(s.still)}, "_defensive": {"1"}, "_dqs": {"0"}, "_error_rc": {"1"}}
+	query := url.Values{"mode": {mode}, "immutable": {flag(s.immutable)}, "_defensive": {"1"}, "_dqs": {"0"}, "_error_rc": {"1"}}
 	if s.vfs != "" {
 		query.Set("vfs", s.vfs)
 	}

@@ -48,7 +48,7 @@ func sound(t *testing.T, s *Store) {
 	if v, err := s.writer.value("PRAGMA integrity_check"); err != nil || v != "ok" {
 		t.Fatalf("integrity: %v, %v", v, err)
 	}
-	checkPicture(t, s)
+	checkCatalog(t, s)
 }
 
 // seen reads all messages of a topic, whose bodies say which they are.
@@ -80,7 +80,7 @@ func TestUnusedSpaceGoesBackToTheFileSystem(t *testing.T) {
 	kept, gone := addTopic(t, s, "kept"), addTopic(t, s, "gone")
 	w := &worker{s: s, topic: gone}
 	for range 2 { // what is given back can be used again
-		before := s.picture.topics[kept].next
+		before := s.catalog.topics[kept].next
 		for i := range int64(80) {
 			mustCommit(t, s, &storage.Append{Topic: kept, Records: numbered(before+i, 1, 2000)})
 			mustCommit(t, s, &storage.Append{Topic: gone, Records: messages(100, 5000)})
@@ -174,14 +174,14 @@ func TestHolesAreOnlyMadeOfUnusedPages(t *testing.T) {
 			var ops []storage.Op
 			for _, id := range topics {
 				if random.IntN(2) == 0 {
-					ops = append(ops, &storage.Append{Topic: id, Records: numbered(s.picture.topics[id].next, 1+random.IntN(30), 8+random.IntN(9000))})
+					ops = append(ops, &storage.Append{Topic: id, Records: numbered(s.catalog.topics[id].next, 1+random.IntN(30), 8+random.IntN(9000))})
 				}
 			}
 			mustCommit(t, s, append(ops, &storage.Purge{Limit: 1 + random.IntN(50)})...)
 			mustMaintain(t, s)
 		}
 		id := topics[random.IntN(len(topics))]
-		m := s.picture.topics[id].marks
+		m := s.catalog.topics[id].marks
 		if first := m.first + random.Int64N(m.next-m.first+1); first > m.first {
 			mustCommit(t, s, &storage.Trim{Topic: id, First: first}, &storage.Purge{Limit: 1 << 20})
 		}
@@ -199,7 +199,7 @@ func TestHolesAreOnlyMadeOfUnusedPages(t *testing.T) {
 			s = mustOpen(t, s.options)
 		}
 		for _, id := range topics {
-			m := s.picture.topics[id].marks
+			m := s.catalog.topics[id].marks
 			seen(t, s, id, m.first, m.next-m.first)
 		}
 	}

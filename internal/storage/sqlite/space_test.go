@@ -106,7 +106,7 @@ func (w *worker) save(t *testing.T, rounds int) {
 // empty removes all messages of the topic, as the broker does it.
 func (w *worker) empty(t *testing.T) {
 	t.Helper()
-	m := w.s.picture.topics[w.topic].marks
+	m := w.s.catalog.topics[w.topic].marks
 	mustCommit(t, w.s, &storage.Trim{Topic: w.topic, First: m.next, Bytes: m.total - m.dropped})
 	for {
 		op := &storage.Purge{Limit: 1024}
@@ -155,7 +155,7 @@ func TestBelowTheFloorOnlyMessagesAreRefused(t *testing.T) {
 	if err != nil || !errors.Is(errs[0], storage.ErrFull) {
 		t.Fatalf("%v, %v", errs, err)
 	}
-	checkPicture(t, s)
+	checkCatalog(t, s)
 	if c := board.List(); len(c) != 1 || c[0].Kind != "disk" || c[0].Severity != condition.Critical || !c[0].NotReady {
 		t.Errorf("below the floor: %+v", c)
 	} else if !strings.Contains(c[0].Text, "6 MiB left") || !strings.Contains(c[0].Text, " 7 MiB are needed") {
@@ -207,7 +207,7 @@ func TestFullDiskTakesAnythingButMessagesFromTheReserve(t *testing.T) {
 			leave(t, dir, 0) // what is left of the reserve is taken, too
 			w.save(t, 3000)
 			w.empty(t)
-			checkPicture(t, s)
+			checkCatalog(t, s)
 			if err := os.Remove(other); err != nil {
 				t.Fatal(err)
 			}
@@ -246,7 +246,7 @@ func TestFullDiskWithoutAReserveRefusesUntilThereIsRoom(t *testing.T) {
 	}
 	resumes(t, s)
 	w.work(t, 10)
-	checkPicture(t, s)
+	checkCatalog(t, s)
 }
 
 // fillWithMessages stores messages until they are refused.

@@ -136,7 +136,7 @@ func (k *checker) run(ctx context.Context) (err error) {
 		}
 	}()
 	setup := readerSetup(o)
-	setup.still, setup.vfs = useless || size(o.Path+"-wal") == 0, files.name
+	setup.immutable, setup.vfs = useless || size(o.Path+"-wal") == 0, files.name
 	if k.c, err = open(setup); err != nil {
 		return err
 	}
@@ -149,7 +149,7 @@ func (k *checker) run(ctx context.Context) (err error) {
 	}
 	if m != nil {
 		var loss *storage.Loss
-		if err := checkSelf(k.c, o, m, !setup.still); errors.As(err, &loss) {
+		if err := checkSelf(k.c, o, m, !setup.immutable); errors.As(err, &loss) {
 			k.found(Finding{Kind: FoundStructure, Text: loss.What})
 		} else if err != nil {
 			return err

@@ -10,14 +10,14 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
-// ahead is the VFS of a connection that only reads. The pages of a block mostly follow
+// readahead is the VFS of a connection that only reads. The pages of a block mostly follow
 // each other, and SQLite asks for one after the other. Who asks for the page behind
 // the last one gets it from a read of 64 KiB, and so the pages after it.
 //
 // What was read ahead is good as long as a read transaction, which begins with a lock.
 // Until it ends, checkpoints don't touch the pages that it takes from the database:
 // those that they may write are newer in the log, and it takes them from there.
-type ahead struct {
+type readahead struct {
 	*vfs
 	read xMove // the system's
 
@@ -27,10 +27,10 @@ type ahead struct {
 	data []byte // of libc: SQLite clears what a read does not fill
 }
 
-const aheadBytes = 64 << 10
+const readaheadBytes = 64 << 10
 
-func newAhead() (a *ahead, err error) {
-	a = new(ahead)
+func newReadahead() (a *readahead, err error) {
+	a = new(readahead)
 	a.vfs, err = newVFS(func(tls *libc.TLS, file uintptr, flags int32) {
 		if flags&lib.SQLITE_OPEN_MAIN_DB == 0 {
 			return
@@ -47,28 +47,28 @@ func newAhead() (a *ahead, err error) {
 	if err != nil {
 		return nil, err
 	}
-	memory := libc.Xmalloc(a.tls, aheadBytes)
+	memory := libc.Xmalloc(a.tls, readaheadBytes)
 	if memory == 0 {
 		a.vfs.close()
 		return nil, fmt.Errorf("no memory to read with: %w", storage.ErrUnavailable)
 	}
-	a.data = unsafe.Slice(at[byte](memory), aheadBytes)
+	a.data = unsafe.Slice(at[byte](memory), readaheadBytes)
 	return a, nil
 }
 
 // close takes the VFS back, after the connection is closed.
-func (a *ahead) close() {
+func (a *readahead) close() {
 	libc.Xfree(a.tls, uintptr(unsafe.Pointer(&a.data[0])))
 	a.vfs.close()
 }
 
 // get is the database's xRead.
-func (a *ahead) get(tls *libc.TLS, file, buf uintptr, n int32, offset int64) int32 {
+func (a *readahead) get(tls *libc.TLS, file, buf uintptr, n int32, offset int64) int32 {
 	follows := offset == a.next
 	a.next = offset + int64(n)
 	if !a.has(n, offset) && follows {
 		a.at = offset
-		a.good = a.read(tls, file, uintptr(unsafe.Pointer(&a.data[0])), aheadBytes, offset) == lib.SQLITE_OK
+		a.good = a.read(tls, file, uintptr(unsafe.Pointer(&a.data[0])), readaheadBytes, offset) == lib.SQLITE_OK
 	}
 	if !a.has(n, offset) {
 		return a.read(tls, file, buf, n, offset)
@@ -77,6 +77,6 @@ func (a *ahead) get(tls *libc.TLS, file, buf uintptr, n int32, offset int64) int
 	return lib.SQLITE_OK
 }
 
-func (a *ahead) has(n int32, offset int64) bool {
-	return a.good && offset >= a.at && offset+int64(n) <= a.at+aheadBytes
+func (a *readahead) has(n int32, offset int64) bool {
+	return a.good && offset >= a.at && offset+int64(n) <= a.at+readaheadBytes
 }

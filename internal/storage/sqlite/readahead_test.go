@@ -22,7 +22,7 @@ func TestPagesThatFollowEachOtherAreReadTogether(t *testing.T) {
 		file[i] = byte(i / testPage)
 	}
 	reads := 0
-	a := &ahead{data: make([]byte, aheadBytes)}
+	a := &readahead{data: make([]byte, readaheadBytes)}
 	a.read = func(_ *libc.TLS, _, buf uintptr, n int32, offset int64) int32 {
 		reads++
 		to := unsafe.Slice(at[byte](buf), n)
@@ -45,7 +45,7 @@ func TestPagesThatFollowEachOtherAreReadTogether(t *testing.T) {
 	for i := 7; i < 7+80; i++ {
 		get(i)
 	}
-	if most := 80*testPage/aheadBytes + 2; reads > most {
+	if most := 80*testPage/readaheadBytes + 2; reads > most {
 		t.Errorf("%d reads, want at most %d", reads, most)
 	}
 	for range 1000 {

@@ -16,9 +16,9 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
-// disk is a carrier whose database and log are in memory.
+// disk is a checkpointIO whose database and log are in memory.
 type disk struct {
-	carrier
+	checkpointIO
 	data   []byte
 	log    []byte
 	writes int
@@ -26,7 +26,7 @@ type disk struct {
 }
 
 func newDisk(log int) *disk {
-	d := &disk{carrier: carrier{torn: new(atomic.Bool), copying: true, room: true, run: make([]byte, 0, runBytes)}}
+	d := &disk{checkpointIO: checkpointIO{torn: new(atomic.Bool), copying: true, room: true, run: make([]byte, 0, runBytes)}}
 	for i := range d.chunks {
 		d.chunks[i].data = make([]byte, chunkBytes)
 	}
@@ -147,7 +147,7 @@ func TestCheckpointThatIsNotWrittenToItsEndStopsTheStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	end := pages.(int64) * testPage
-	c, failed := s.copier.carrier, false
+	c, failed := s.copier.files, false
 	write := c.write
 	c.write = func(tls *libc.TLS, file, buf uintptr, size int32, offset int64) int32 {
 		if offset+int64(size) != end {

@@ -11,7 +11,7 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// gatherer is the VFS of the connection that writes, and the store's [logFollower]. It writes what a commit adds to
+// walWriter is the VFS of the connection that writes, and the store's [logFollower]. It writes what a commit adds to
 // the write-ahead log in one go. SQLite itself writes the 24 bytes of a frame's head,
 // then the page, then the next head, and each of these calls costs more than what it
 // writes.
@@ -21,7 +21,7 @@ import (
 // the answer: so SQLite never proceeds to publish frames that are not in the file.
 // Everything else that touches the file writes first what is gathered. The bytes
 // in the file, and their order, are SQLite's.
-type gatherer struct {
+type walWriter struct {
 	*vfs
 	torn *atomic.Bool // of the Store
 	log  *logFile     // nil before the connection has opened it
@@ -42,9 +42,9 @@ const (
 	gatherBytes = 60 << 10
 )
 
-// newGatherer makes one for a log that is found in a round.
-func newGatherer(torn *atomic.Bool, found round, begin func(next round, before int64) error) (g *gatherer, err error) {
-	g = &gatherer{torn: torn, found: found, begin: begin}
+// newWALWriter makes one for a log that is found in a round.
+func newWALWriter(torn *atomic.Bool, found round, begin func(next round, before int64) error) (g *walWriter, err error) {
+	g = &walWriter{torn: torn, found: found, begin: begin}
 	g.vfs, err = newVFS(func(tls *libc.TLS, file uintptr, flags int32) {
 		switch {
 		case flags&lib.SQLITE_OPEN_WAL != 0:
@@ -74,17 +74,17 @@ type logFile struct {
 	round int64 // how often the log has started again
 	taken int64 // bytes written, ever
 
-	begin func(next round, before int64) error // of the gatherer
+	begin func(next round, before int64) error // of the walWriter
 	now   round                                // what the frames are part of
 	sum   logSum                               // of the last head that was written
 	ends  int64                                // behind the last frame that ends a transaction
 	end   lastFrame                            // that one
 }
 
-// committed has nothing to do: the gatherer has seen the writes.
-func (g *gatherer) committed() error { return nil }
+// committed has nothing to do: the walWriter has seen the writes.
+func (g *walWriter) committed() error { return nil }
 
-func (g *gatherer) logged() (frames, round int64) {
+func (g *walWriter) logged() (frames, round int64) {
 	f := g.log
 	if f == nil || f.page == 0 {
 		return 0, 0
@@ -92,14 +92,14 @@ func (g *gatherer) logged() (frames, round int64) {
 	return (f.next - logHead) / (frameHead + f.page), f.round
 }
 
-func (g *gatherer) written() int64 {
+func (g *walWriter) written() int64 {
 	if g.log == nil {
 		return 0
 	}
 	return g.log.taken
 }
 
-func (g *gatherer) position() position {
+func (g *walWriter) position() position {
 	f := g.log
 	if f == nil || f.page == 0 {
 		return position{}
@@ -107,7 +107,7 @@ func (g *gatherer) position() position {
 	return position{round: f.now, frames: (f.ends - logHead) / (frameHead + f.page), last: f.end}
 }
 
-func (g *gatherer) now() round {
+func (g *walWriter) now() round {
 	if g.log == nil {
 		return g.found
 	}
@@ -125,7 +125,7 @@ type position struct {
 // keepLock has the connection keep the lock on writing once it has it. It is the
 // only one that ever writes, and taking and giving back the lock are two system
 // calls a commit. What another program asks for in the meantime is refused.
-func (g *gatherer) keepLock(tls *libc.TLS, file uintptr) {
+func (g *walWriter) keepLock(tls *libc.TLS, file uintptr) {
 	table, system := g.methods(tls, file)
 	held := false
 	lock := function[xLock](system.FxShmLock)
@@ -141,7 +141,7 @@ func (g *gatherer) keepLock(tls *libc.TLS, file uintptr) {
 }
 
 // gather puts our functions in the place of the system's.
-func (g *gatherer) gather(tls *libc.TLS, file uintptr) {
+func (g *walWriter) gather(tls *libc.TLS, file uintptr) {
 	table, system := g.methods(tls, file)
 	f := &logFile{file: file, buf: make([]byte, 0, gatherBytes+1<<16+frameHead), begin: g.begin, now: g.found}
 	write := function[xMove](system.FxWrite)

@@ -16,10 +16,10 @@ func keyOf(t storage.TopicID, offset int64) int64 { return int64(t)<<offsetBits 
 
 func offsetOf(key int64) int64 { return key & storage.MaxOffset }
 
-// picture is what the writing goroutine knows about the database: as much as it
+// catalog is what the writing goroutine knows about the database: as much as it
 // takes to decide whether an op is allowed. Between two commits it says the
 // same as the tables. Only that goroutine touches it.
-type picture struct {
+type catalog struct {
 	topics  map[storage.TopicID]*topic
 	names   map[string]*topic // by folded name
 	groups  map[storage.GroupID]*group
@@ -71,10 +71,10 @@ type group struct {
 	epoch int64
 }
 
-func (p *picture) onUndo(f func()) { p.undo = append(p.undo, change{undo: f}) }
+func (p *catalog) onUndo(f func()) { p.undo = append(p.undo, change{undo: f}) }
 
 // back takes back all changes after the first n.
-func (p *picture) back(n int) {
+func (p *catalog) back(n int) {
 	for len(p.undo) > n {
 		last := len(p.undo) - 1
 		if c := &p.undo[last]; c.topic != nil {
@@ -88,19 +88,19 @@ func (p *picture) back(n int) {
 }
 
 // forget makes the changes so far final.
-func (p *picture) forget() {
+func (p *catalog) forget() {
 	clear(p.undo)
 	p.undo = p.undo[:0]
 }
 
 // nextID gives the id after the last one.
-func (p *picture) nextID(last *int64) int64 {
+func (p *catalog) nextID(last *int64) int64 {
 	*last++
 	p.onUndo(func() { *last-- })
 	return *last
 }
 
-func (p *picture) topic(id storage.TopicID) (*topic, error) {
+func (p *catalog) topic(id storage.TopicID) (*topic, error) {
 	t := p.topics[id]
 	if t == nil {
 		return nil, fmt.Errorf("topic %d: %w", id, storage.ErrNotFound)
@@ -108,7 +108,7 @@ func (p *picture) topic(id storage.TopicID) (*topic, error) {
 	return t, nil
 }
 
-func (p *picture) group(id storage.GroupID) (*group, error) {
+func (p *catalog) group(id storage.GroupID) (*group, error) {
 	g := p.groups[id]
 	if g == nil {
 		return nil, fmt.Errorf("group %d: %w", id, storage.ErrNotFound)
@@ -117,7 +117,7 @@ func (p *picture) group(id storage.GroupID) (*group, error) {
 }
 
 // groupAt is group, for ops that hold only in one epoch.
-func (p *picture) groupAt(id storage.GroupID, epoch int64) (*group, error) {
+func (p *catalog) groupAt(id storage.GroupID, epoch int64) (*group, error) {
 	g, err := p.group(id)
 	if err == nil && g.epoch != epoch {
 		return nil, fmt.Errorf("group %d in epoch %d, not %d: %w", id, g.epoch, epoch, storage.ErrConflict)
@@ -125,12 +125,12 @@ func (p *picture) groupAt(id storage.GroupID, epoch int64) (*group, error) {
 	return g, err
 }
 
-func (p *picture) addTopic(t *topic) {
+func (p *catalog) addTopic(t *topic) {
 	p.topics[t.id], p.names[t.name] = t, t
 	p.onUndo(func() { p.cutTopic(t) })
 }
 
-func (p *picture) removeTopic(t *topic) {
+func (p *catalog) removeTopic(t *topic) {
 	p.cutTopic(t)
 	for _, g := range t.groups {
 		delete(p.groups, g.id)
@@ -143,34 +143,34 @@ func (p *picture) removeTopic(t *topic) {
 	})
 }
 
-func (p *picture) cutTopic(t *topic) {
+func (p *catalog) cutTopic(t *topic) {
 	delete(p.topics, t.id)
 	delete(p.names, t.name)
 }
 
-func (p *picture) addGroup(g *group) {
+func (p *catalog) addGroup(g *group) {
 	p.groups[g.id], g.topic.groups[g.name] = g, g
 	p.onUndo(func() { p.cutGroup(g) })
 }
 
-func (p *picture) removeGroup(g *group) {
+func (p *catalog) removeGroup(g *group) {
 	p.cutGroup(g)
 	p.onUndo(func() { p.groups[g.id], g.topic.groups[g.name] = g, g })
 }
 
-func (p *picture) cutGroup(g *group) {
+func (p *catalog) cutGroup(g *group) {
 	delete(p.groups, g.id)
 	delete(g.topic.groups, g.name)
 }
 
-func (p *picture) raiseEpoch(g *group) {
+func (p *catalog) raiseEpoch(g *group) {
 	before := g.epoch
 	g.epoch++
 	p.onUndo(func() { g.epoch = before })
 }
 
 // setDropped sets the span of dropped keys that starts at lo; hi = lo removes it.
-func (p *picture) setDropped(lo, hi int64) {
+func (p *catalog) setDropped(lo, hi int64) {
 	before, was := p.dropped[lo]
 	if hi == lo {
 		delete(p.dropped, lo)

@@ -13,7 +13,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
-// carrier is the VFS of the connection that copies the log into the database. SQLite
+// checkpointIO is the VFS of the connection that copies the log into the database. SQLite
 // reads a page from the log and writes it to the database, a system call each. Here
 // the log is read a chunk at a time, and pages that follow each other in the database
 // are written together.
@@ -25,7 +25,7 @@ import (
 // written as SQLite does. Should the last ones not be written all the same, torn is
 // set before anybody is told: from then on nothing is read and nothing is written
 // until the file is opened anew, which begins with all that the log has.
-type carrier struct {
+type checkpointIO struct {
 	*vfs
 	torn     *atomic.Bool // of the Store
 	database *os.File     // to reserve room in
@@ -60,8 +60,8 @@ type chunk struct {
 	good bool  // read since CKPT_START, to the end
 }
 
-func newCarrier(database *os.File, torn *atomic.Bool) (c *carrier, err error) {
-	c = &carrier{torn: torn, database: database, run: make([]byte, 0, runBytes)}
+func newCheckpointIO(database *os.File, torn *atomic.Bool) (c *checkpointIO, err error) {
+	c = &checkpointIO{torn: torn, database: database, run: make([]byte, 0, runBytes)}
 	c.vfs, err = newVFS(func(tls *libc.TLS, file uintptr, flags int32) {
 		switch {
 		case flags&lib.SQLITE_OPEN_WAL != 0:
@@ -84,18 +84,18 @@ func newCarrier(database *os.File, torn *atomic.Bool) (c *carrier, err error) {
 }
 
 // close takes the VFS back, after the connection is closed.
-func (c *carrier) close() {
+func (c *checkpointIO) close() {
 	libc.Xfree(c.tls, c.memory)
 	c.vfs.close()
 }
 
-func (c *carrier) openedLog(tls *libc.TLS, file uintptr) {
+func (c *checkpointIO) openedLog(tls *libc.TLS, file uintptr) {
 	table, system := c.methods(tls, file)
 	c.read = function[xMove](system.FxRead)
 	replace(c.vfs, &table.FxRead, c.readLog)
 }
 
-func (c *carrier) openedDatabase(tls *libc.TLS, file uintptr) {
+func (c *checkpointIO) openedDatabase(tls *libc.TLS, file uintptr) {
 	table, system := c.methods(tls, file)
 	c.file, c.write = file, function[xMove](system.FxWrite)
 	cut, sync, control := function[xCut](system.FxTruncate), function[xSync](system.FxSync), function[xControl](system.FxFileControl)
@@ -120,7 +120,7 @@ func (c *carrier) openedDatabase(tls *libc.TLS, file uintptr) {
 }
 
 // told is the database's xFileControl.
-func (c *carrier) told(tls *libc.TLS, op int32, arg uintptr) {
+func (c *checkpointIO) told(tls *libc.TLS, op int32, arg uintptr) {
 	switch op {
 	case lib.SQLITE_FCNTL_CKPT_START:
 		c.copying, c.room, c.holes = true, true, hasHoles(c.database)
@@ -140,7 +140,7 @@ func (c *carrier) told(tls *libc.TLS, op int32, arg uintptr) {
 }
 
 // put is the database's xWrite.
-func (c *carrier) put(tls *libc.TLS, file, buf uintptr, n int32, offset int64) int32 {
+func (c *checkpointIO) put(tls *libc.TLS, file, buf uintptr, n int32, offset int64) int32 {
 	if !c.copying || !c.room {
 		return c.write(tls, file, buf, n, offset)
 	}
@@ -159,7 +159,7 @@ func (c *carrier) put(tls *libc.TLS, file, buf uintptr, n int32, offset int64) i
 
 // flush writes the run. After an error it is gone, and so is the checkpoint: all of
 // it is still in the log.
-func (c *carrier) flush(tls *libc.TLS) int32 {
+func (c *checkpointIO) flush(tls *libc.TLS) int32 {
 	if len(c.run) == 0 {
 		return lib.SQLITE_OK
 	}
@@ -170,7 +170,7 @@ func (c *carrier) flush(tls *libc.TLS) int32 {
 }
 
 // readLog is the log's xRead.
-func (c *carrier) readLog(tls *libc.TLS, file, buf uintptr, n int32, offset int64) int32 {
+func (c *checkpointIO) readLog(tls *libc.TLS, file, buf uintptr, n int32, offset int64) int32 {
 	if !c.copying {
 		return c.read(tls, file, buf, n, offset)
 	}
@@ -186,7 +186,7 @@ func (c *carrier) readLog(tls *libc.TLS, file, buf uintptr, n int32, offset int6
 }
 
 // chunk is the one that offset is in, read unless it has been.
-func (c *carrier) chunk(tls *libc.TLS, file uintptr, offset int64) *chunk {
+func (c *checkpointIO) chunk(tls *libc.TLS, file uintptr, offset int64) *chunk {
 	start := offset / chunkBytes * chunkBytes
 	k := &c.chunks[start/chunkBytes%chunkCount]
 	if k.good && k.at == start {

@@ -11,7 +11,7 @@ import (
 // logFollower knows how far the log was written, and tells the mark when a round begins. It
 // belongs to the goroutine that commits.
 //
-// A gatherer sees each write before it happens. An observer looks at the files after each
+// A walWriter sees each write before it happens. An observer looks at the files after each
 // commit, which is later: until then the mark is of the round before.
 type logFollower interface {
 	// committed is called after each commit, before it is answered.
