@@ -50,11 +50,14 @@ func (e *Refused) ClientText() string { return e.Text }
 // Denied is why something is not allowed.
 type Denied struct {
 	Account string // "" for who has not said who it is
-	Missing string // the grant that would allow it
+	Missing string // the grant that would allow it; "" for what who has said who it is may do
 }
 
 func (e *Denied) Error() string {
 	if e.Account == "" {
+		if e.Missing == "" {
+			return "a token or a login is needed"
+		}
 		return "a token or a login is needed; to do this takes the grant " + e.Missing
 	}
 	return fmt.Sprintf("account %s lacks the grant %s", e.Account, e.Missing)

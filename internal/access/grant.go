@@ -107,10 +107,10 @@ func (g *grant) covers(v Verb, topic, group string) bool {
 // needed is the grant that would allow a verb, as text.
 func needed(v Verb, topic, group string) string {
 	switch {
-	case v&ofTopics == 0 && v != See:
-		return v.String()
 	case v == See:
-		return Observe.String()
+		return ""
+	case v&ofTopics == 0:
+		return v.String()
 	case group != "" && v&ofGroups != 0:
 		return fmt.Sprintf("%s:%s/%s", v, topic, group)
 	}

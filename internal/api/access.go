@@ -154,6 +154,11 @@ func maybeAt(ms int64) *time.Time {
 
 // ListTokens lists the tokens.
 func (h *handler) ListTokens(_ context.Context, r ListTokensRequestObject) (ListTokensResponseObject, error) {
+	if r.Params.Account != nil {
+		if _, err := h.Access.AccountOf(*r.Params.Account); err != nil {
+			return nil, err
+		}
+	}
 	answer := ListTokens200JSONResponse{Tokens: []Token{}}
 	for _, t := range h.Access.Tokens(or(r.Params.Account, "")) {
 		answer.Tokens = append(answer.Tokens, Token{

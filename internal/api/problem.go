@@ -99,7 +99,7 @@ func ProblemOf(err error) Problem {
 		p.Error = call.raw
 	}
 	if denied := (*access.Denied)(nil); errors.As(err, &denied) {
-		p.Missing = &denied.Missing
+		p.Missing = optional(denied.Missing)
 	}
 	var d *detailed
 	if errors.As(err, &d) {

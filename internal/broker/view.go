@@ -102,10 +102,10 @@ func (v View) Topic(name string) (*Topic, error) {
 // seen finds a topic that the caller may see, or says that there is none.
 func (v View) seen(name string) (*Topic, error) {
 	t, err := v.b.Topic(name)
+	if denied := v.who.Check(v.need, name, ""); denied != nil && v.unknown(denied) {
+		return nil, denied
+	}
 	if err != nil {
-		if denied := v.who.Check(v.need, name, ""); denied != nil && v.unknown(denied) {
-			return nil, denied
-		}
 		return nil, err
 	}
 	return t, v.Check(access.See, t, "")

@@ -40,12 +40,17 @@ func start(t testing.TB, set ...func(*config.Config)) *instance {
 
 func run(t testing.TB, cfg config.Config) *instance {
 	t.Helper()
+	return runLogged(t, cfg, slog.New(slog.DiscardHandler))
+}
+
+func runLogged(t testing.TB, cfg config.Config, log *slog.Logger) *instance {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	b := &instance{cfg: cfg, cancel: cancel, done: make(chan struct{})}
 	ready := make(chan daemon.Ready, 1)
 	go func() {
 		defer close(b.done)
-		b.err = daemon.Run(ctx, cfg, "test", slog.New(slog.DiscardHandler), func(r daemon.Ready) { ready <- r })
+		b.err = daemon.Run(ctx, cfg, "test", log, func(r daemon.Ready) { ready <- r })
 	}()
 	select {
 	case r := <-ready:

@@ -78,13 +78,17 @@ func (s *Server) newHTTP() *http.Server {
 }
 
 // ready tells a load balancer whether to send work here: ok or why not in the first
-// line, then a line for each condition that holds.
-func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
+// line, then, for who may observe, a line for each condition that holds.
+func (s *Server) ready(w http.ResponseWriter, req *http.Request) {
 	status, first := http.StatusOK, "ok"
 	var detail strings.Builder
+	told := access.From(req.Context()).Allows(access.Observe, "", "") // they name topics
 	for _, c := range s.opts.Conditions.List() {
 		if c.NotReady {
 			status, first = http.StatusServiceUnavailable, "not ready"
+		}
+		if !told {
+			continue
 		}
 		fmt.Fprintf(&detail, "%s %s", c.Severity, c.Kind)
 		if c.Subject != "" {

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"testing"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/condition"
 )
 
@@ -16,7 +17,8 @@ func TestReadinessTellsConditionsAndHeedsThem(t *testing.T) {
 	ask := func(status int, body string) {
 		t.Helper()
 		w := httptest.NewRecorder()
-		s.ready(w, nil)
+		who := access.Caller{Principal: access.Open().Anonymous()}
+		s.ready(w, httptest.NewRequestWithContext(access.With(t.Context(), who), "GET", "/readyz", nil))
 		if w.Code != status || w.Body.String() != body {
 			t.Errorf("got %d %q, want %d %q", w.Code, w.Body, status, body)
 		}
@@ -30,5 +32,9 @@ func TestReadinessTellsConditionsAndHeedsThem(t *testing.T) {
 	ask(503, "unavailable: shutting down\ncritical disk: no room\nwarning damage orders: a gap\n")
 	stopped = nil
 	board.Clear("disk", "")
+	w := httptest.NewRecorder()
+	if s.ready(w, httptest.NewRequest("GET", "/readyz", nil)); w.Body.String() != "ok\n" {
+		t.Errorf("who may see nothing is told %q", w.Body)
+	}
 	ask(200, "ok\nwarning damage orders: a gap\n")
 }
