@@ -313,3 +313,50 @@ func TestOlderBackupsStayWhenTheNewestHasFindings(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 }
+
+// blank is an image of nothing.
+type blank struct{}
+
+func (blank) Size() int64                           { return 0 }
+func (blank) Copy(context.Context, io.Writer) error { return nil }
+func (blank) Close() error                          { return nil }
+
+// Who has got all of a backup may ask for another one, although the first is not in the audit
+// trail yet.
+func TestOneBackupFollowsTheOther(t *testing.T) {
+	noting, noted := make(chan struct{}), make(chan struct{})
+	first := true
+	b, err := New(Options{
+		Begin: func() (Image, error) { return blank{}, nil },
+		Note: func(context.Context, storage.Actor, string, string) error {
+			if first {
+				first = false
+				close(noting)
+				<-noted
+			}
+			return nil
+		},
+		Dir: t.TempDir(), Keep: 1, Room: func(string) int64 { return -1 }, Log: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, err := b.Take(storage.Actor{Name: "ann"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Take(storage.Actor{Name: "bob"}); err == nil {
+		t.Error("two are taken at a time")
+	}
+	over := make(chan error, 1)
+	go func() { over <- one.Copy(t.Context(), io.Discard) }()
+	<-noting
+	two, err := b.Take(storage.Actor{Name: "bob"})
+	close(noted)
+	if err != nil {
+		t.Fatalf("another one: %v", err)
+	}
+	if err := errors.Join(<-over, two.Copy(t.Context(), io.Discard)); err != nil {
+		t.Error(err)
+	}
+}

@@ -248,6 +248,9 @@ func (t *Taken) end(ctx context.Context, err error) (Done, error) {
 	t.ended = true
 	err = errors.Join(err, t.image.Close())
 	b, now := t.of, time.Now()
+	b.mu.Lock()
+	b.state.Running = false // the client has all of it, and may ask for another at once
+	b.mu.Unlock()
 	t.done.Time, t.done.Took = now, now.Sub(t.began)
 	if err == nil {
 		err = b.options.Note(ctx, t.actor, t.done.Target, fmt.Sprintf("%d bytes", t.done.Bytes))
@@ -256,7 +259,6 @@ func (t *Taken) end(ctx context.Context, err error) (Done, error) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.state.Running = false
 	if err != nil {
 		b.state.Missed++
 		b.state.Failed = Failed{Time: now, Target: t.done.Target, Text: err.Error()}
