@@ -1,8 +1,10 @@
 package access
 
 import (
+	"cmp"
 	"context"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -91,7 +93,7 @@ func (r *Registry) Accounts() (list []Account) {
 	for _, a := range r.picture.Load().accounts {
 		list = append(list, *a)
 	}
-	slices.SortFunc(list, func(a, b Account) int { return strings.Compare(a.Name, b.Name) })
+	sort.Slice(list, func(i, j int) bool { return list[i].Name < list[j].Name })
 	return list
 }
 
@@ -109,7 +111,7 @@ func (r *Registry) Roles() (list []Role) {
 	for _, x := range r.picture.Load().roles {
 		list = append(list, *x)
 	}
-	slices.SortFunc(list, func(a, b Role) int { return strings.Compare(a.Name, b.Name) })
+	sort.Slice(list, func(i, j int) bool { return list[i].Name < list[j].Name })
 	return list
 }
 
@@ -124,11 +126,9 @@ func (r *Registry) Tokens(account string) (list []Token) {
 			list = append(list, x)
 		}
 	}
-	slices.SortFunc(list, func(a, b Token) int {
-		if c := strings.Compare(a.Account, b.Account); c != 0 {
-			return c
-		}
-		return int(a.Created - b.Created)
+	sort.Slice(list, func(i, j int) bool {
+		a, b := &list[i], &list[j]
+		return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.Created, b.Created)) < 0
 	})
 	return list
 }

@@ -1,13 +1,13 @@
 package api
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"math"
 	"net/http"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -168,7 +168,7 @@ func (h *handler) sessions(id, topic *string, protocol *Protocol) ([]SessionInfo
 		return id != nil && s.ID != *id || protocol != nil && s.Protocol != string(*protocol) ||
 			topic != nil && !slices.ContainsFunc(s.Subscriptions, func(x SubscriptionInfo) bool { return strings.EqualFold(x.Topic, *topic) })
 	})
-	slices.SortFunc(all, func(x, y SessionInfo) int { return cmp.Compare(x.ID, y.ID) })
+	sort.Slice(all, func(i, j int) bool { return all[i].ID < all[j].ID })
 	return all, nil
 }
 

@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
-	"strings"
+	"sort"
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/broker"
@@ -116,8 +116,8 @@ func methodsOf(f rpc.ServiceFigures) []ServiceMethod {
 		m.Rate, m.Calls, m.Latency, m.LastError = x.PerSecond, callCounts(x), latencyOf(&x.Recent), lastError(x)
 		all = append(all, *m)
 	}
-	slices.SortFunc(all, func(a, b ServiceMethod) int {
-		return strings.Compare(methodName(a.Module, a.Name), methodName(b.Module, b.Name))
+	sort.Slice(all, func(i, j int) bool {
+		return methodName(all[i].Module, all[i].Name) < methodName(all[j].Module, all[j].Name)
 	})
 	return all
 }

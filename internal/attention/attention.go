@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/condition"
@@ -140,8 +141,9 @@ func Of(f *Figures) []Matter {
 			m.Level = Small
 		}
 	}
-	slices.SortStableFunc(list, func(a, b Matter) int {
-		return cmp.Or(cmp.Compare(b.Harm, a.Harm), cmp.Compare(a.name(), b.name()), cmp.Compare(a.Kind, b.Kind))
+	sort.SliceStable(list, func(i, j int) bool {
+		a, b := &list[i], &list[j]
+		return cmp.Or(cmp.Compare(b.Harm, a.Harm), cmp.Compare(a.name(), b.name()), cmp.Compare(a.Kind, b.Kind)) < 0
 	})
 	return list
 }

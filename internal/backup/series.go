@@ -1,14 +1,13 @@
 package backup
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -76,7 +75,7 @@ func (s series) members() (all []member, err error) {
 		}
 		all = append(all, member{filepath.Join(s.dir, n.Name()), number, info.ModTime(), info.Size()})
 	}
-	slices.SortFunc(all, func(x, y member) int { return cmp.Compare(x.number, y.number) })
+	sort.Slice(all, func(i, j int) bool { return all[i].number < all[j].number })
 	return all, nil
 }
 

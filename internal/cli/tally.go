@@ -1,12 +1,11 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"slices"
+	"sort"
 	"strings"
 	"sync"
 	"time"
@@ -105,7 +104,7 @@ func (t *tally) failure() error {
 func (t *tally) ranges() string {
 	const most = 8
 	var all []string
-	slices.SortFunc(t.lines, func(a, b source) int { return cmp.Compare(a.n, b.n) })
+	sort.Slice(t.lines, func(i, j int) bool { return t.lines[i].n < t.lines[j].n })
 	for n := 0; n < len(t.lines); {
 		end := n
 		for end+1 < len(t.lines) && t.lines[end+1].file == t.lines[n].file && t.lines[end+1].line == t.lines[end].line+1 {

@@ -2,7 +2,7 @@ package cli
 
 import (
 	"fmt"
-	"slices"
+	"sort"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -14,7 +14,7 @@ func exitCodesTopic() *cobra.Command {
 	// The manual keeps lines apart that have four spaces in front.
 	b.WriteString("Scripts can rely on these exit codes, most of which are those of sysexits.h.\n\nOf all commands:\n\n      0  done; for -f and serve-rpc also when they were interrupted\n")
 	rows := ExitCodes()
-	slices.SortFunc(rows, func(a, b ExitCode) int { return a.Code - b.Code })
+	sort.Slice(rows, func(i, j int) bool { return rows[i].Code < rows[j].Code })
 	for _, row := range rows {
 		fmt.Fprintf(&b, "    %3d  %s\n", row.Code, row.Means)
 	}

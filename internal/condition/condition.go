@@ -8,7 +8,7 @@ package condition
 import (
 	"cmp"
 	"log/slog"
-	"slices"
+	"sort"
 	"sync"
 	"time"
 )
@@ -105,8 +105,9 @@ func (b *Board) List() []Condition {
 		all = append(all, c)
 	}
 	b.mu.Unlock()
-	slices.SortFunc(all, func(x, y Condition) int {
-		return cmp.Or(cmp.Compare(x.Severity, y.Severity), cmp.Compare(x.Kind, y.Kind), cmp.Compare(x.Subject, y.Subject))
+	sort.Slice(all, func(i, j int) bool {
+		x, y := &all[i], &all[j]
+		return cmp.Or(cmp.Compare(x.Severity, y.Severity), cmp.Compare(x.Kind, y.Kind), cmp.Compare(x.Subject, y.Subject)) < 0
 	})
 	return all
 }

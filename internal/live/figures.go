@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"sort"
 	"strconv"
 	"time"
 
@@ -195,11 +196,12 @@ type sessionList struct {
 // sessions makes them. That time passes is nothing new.
 func (f *figures) sessions(context.Context, channelKey) (data, same any, err error) {
 	all := slices.Clone(f.hub.opts.Sessions())
-	slices.SortFunc(all, func(x, y api.SessionInfo) int { return cmp.Compare(x.ID, y.ID) })
+	sort.Slice(all, func(i, j int) bool { return all[i].ID < all[j].ID })
 	d := sessionList{Sessions: []api.Session{}, Total: len(all)}
 	for _, s := range all[:min(len(all), maxSessions)] {
-		slices.SortFunc(s.Subscriptions, func(x, y api.SubscriptionInfo) int {
-			return cmp.Or(cmp.Compare(x.Topic, y.Topic), cmp.Compare(x.Group, y.Group))
+		sort.Slice(s.Subscriptions, func(i, j int) bool {
+			x, y := &s.Subscriptions[i], &s.Subscriptions[j]
+			return cmp.Or(cmp.Compare(x.Topic, y.Topic), cmp.Compare(x.Group, y.Group)) < 0
 		})
 		d.Sessions = append(d.Sessions, api.SessionOf(s))
 	}

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"slices"
+	"sort"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -133,6 +134,6 @@ func (s *Service) Figures() ServiceFigures {
 	for _, m := range s.methods {
 		f.Methods = append(f.Methods, m.figures(t, now))
 	}
-	slices.SortFunc(f.Methods, func(a, b MethodFigures) int { return strings.Compare(a.Name, b.Name) })
+	sort.Slice(f.Methods, func(i, j int) bool { return f.Methods[i].Name < f.Methods[j].Name })
 	return f
 }
