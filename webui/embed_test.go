@@ -180,12 +180,14 @@ func TestNothingButReadingIsAnswered(t *testing.T) {
 	}
 }
 
-func TestSiteWithoutItsPageOrWithAnUnknownFileIsRefused(t *testing.T) {
-	if _, err := newSite(fstest.MapFS{"a.js": {}}); !errors.Is(err, fs.ErrNotExist) {
+func TestSiteWithoutItsPageOrWithAnUnknownOrPlainFileIsRefused(t *testing.T) {
+	if _, err := newSite(fstest.MapFS{"a.js.gz": {}}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no page: %v", err)
 	}
-	if _, err := newSite(fstest.MapFS{"index.html": {}, "a.exe": {}}); err == nil {
-		t.Error("a file of an unknown type is taken")
+	for _, name := range []string{"a.exe.gz", "a.js"} {
+		if _, err := newSite(fstest.MapFS{"index.html.gz": {}, name: {}}); err == nil {
+			t.Errorf("%s is taken", name)
+		}
 	}
 }
 

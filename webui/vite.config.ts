@@ -33,7 +33,7 @@ export default defineConfig({
   worker: { rolldownOptions: { output: { entryFileNames: 'assets/[name].js' } } },
   build: {
     target: ['chrome123', 'firefox128', 'safari17.5'],
-    outDir: 'dist',
+    outDir: 'build', // what finish.mjs makes dist of
     emptyOutDir: true,
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },

@@ -34,6 +34,9 @@ var rules = map[string]rule{
 	// What a misspelt word was meant to be, for all that refuse one.
 	"internal/closest": {never: []string{"net", "net/http", "database/sql", "os"}},
 
+	// Files that are embedded compressed, for all who serve some.
+	"internal/packed": {never: []string{"net", "database/sql", "os"}},
+
 	// Patterns for tags and names, for all who hold something against them.
 	"internal/filter": {never: []string{"net", "net/http", "database/sql", "os"}},
 
@@ -92,7 +95,7 @@ var rules = map[string]rule{
 		modules: []string{"github.com/go-chi/chi/v5", "github.com/oapi-codegen/runtime"},
 		never:   []string{"database/sql"},
 	},
-	"webui": {},
+	"webui": {ours: []string{"internal/packed"}},
 	// JSON over a WebSocket: subscriptions and live figures, in the words of the API.
 	"internal/live": {
 		ours: []string{

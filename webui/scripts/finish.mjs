@@ -1,8 +1,10 @@
-// After a build: the notices of what it contains, and the sum of what it was made from.
+// After a build: the notices of what it contains, all of it compressed into dist, and the sum of
+// what it was made from.
 import { createHash } from 'node:crypto';
-import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
-import { join, relative, sep } from 'node:path';
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { gunzipSync, gzipSync } from 'node:zlib';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
@@ -16,17 +18,32 @@ const notices = shipped.map((name) => {
   return `${name} ${version} (${license}) ${homepage ?? ''}`.trim() + `\n\n${text}\n`;
 });
 const line = '\n' + '-'.repeat(72) + '\n\n';
-writeFileSync(join(root, 'dist/THIRD_PARTY.txt'), 'The console contains parts of these.\n' + line + notices.join(line));
+writeFileSync(join(root, 'build/THIRD_PARTY.txt'), 'The console contains parts of these.\n' + line + notices.join(line));
 
-/** sources are the files that the build depends on, by path with slashes. */
-function sources(dir) {
+/** below are all files of a directory. */
+function below(dir) {
   return readdirSync(dir).flatMap((name) => {
     const path = join(dir, name);
-    return statSync(path).isDirectory() ? sources(path) : [path];
+    return statSync(path).isDirectory() ? below(path) : [path];
   });
 }
+
+// Compressors differ from machine to machine, so a file whose content is the same stays as it is.
+const [built, dist] = [join(root, 'build'), join(root, 'dist')];
+const kept = new Set();
+for (const path of below(built)) {
+  const packed = join(dist, relative(built, path)) + '.gz';
+  const content = readFileSync(path);
+  kept.add(packed);
+  if (existsSync(packed) && gunzipSync(readFileSync(packed)).equals(content)) continue;
+  mkdirSync(dirname(packed), { recursive: true });
+  writeFileSync(packed, gzipSync(content, { level: 9 }));
+}
+for (const path of below(dist)) if (!kept.has(path)) rmSync(path);
+
+// What the build depends on, by path with slashes.
 const files = [
-  ...['src', 'public', 'scripts'].flatMap((dir) => sources(join(root, dir))),
+  ...['src', 'public', 'scripts'].flatMap((dir) => below(join(root, dir))),
   ...['index.html', 'package.json', 'package-lock.json', 'svelte.config.js', 'tsconfig.json', 'vite.config.ts'].map((f) => join(root, f)),
 ]
   .map((path) => relative(root, path).split(sep).join('/'))

@@ -1,14 +1,15 @@
 // Prints what the console weighs and fails above its budget.
 import { readFileSync, readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { gzipSync } from 'node:zlib';
+import { gunzipSync } from 'node:zlib';
 
 const dist = fileURLToPath(new URL('../dist/', import.meta.url));
 const firstPaint = 70;
 const everything = 150;
 
-const weight = (file) => gzipSync(readFileSync(dist + file), { level: 9 }).length;
-const files = ['index.html', 'theme.js', 'icon.svg', ...readdirSync(dist + 'assets').sort().map((f) => 'assets/' + f)];
+const packed = (file) => readFileSync(dist + file + '.gz');
+const text = (file) => gunzipSync(packed(file)).toString();
+const files = ['index.html', 'theme.js', 'icon.svg', ...readdirSync(dist + 'assets').sort().map((f) => 'assets/' + f.replace(/\.gz$/, ''))];
 
 // First: what the page names, and what these scripts import before they run.
 const first = new Set(['index.html', 'theme.js']);
@@ -16,19 +17,18 @@ const visit = (file) => {
   if (first.has(file)) return;
   first.add(file);
   if (!file.endsWith('.js')) return;
-  const text = readFileSync(dist + file, 'utf8');
-  for (const [, name] of text.matchAll(/(?:from|import)\s*["']\.\/([\w.-]+)["']/g)) visit('assets/' + name);
+  for (const [, name] of text(file).matchAll(/(?:from|import)\s*["']\.\/([\w.-]+)["']/g)) visit('assets/' + name);
 };
-for (const [, file] of readFileSync(dist + 'index.html', 'utf8').matchAll(/(?:src|href)="\.\/([^"]+)"/g)) visit(file);
+for (const [, file] of text('index.html').matchAll(/(?:src|href)="\.\/([^"]+)"/g)) visit(file);
 
 let paint = 0;
 let all = 0;
 console.log('file'.padEnd(34) + 'bytes'.padStart(9) + 'gzip'.padStart(9) + '  first');
 for (const file of files) {
-  const gz = weight(file);
+  const gz = packed(file).length;
   all += gz;
   if (first.has(file)) paint += gz;
-  console.log(file.padEnd(34) + String(readFileSync(dist + file).length).padStart(9) + String(gz).padStart(9) + (first.has(file) ? '  *' : ''));
+  console.log(file.padEnd(34) + String(Buffer.byteLength(text(file))).padStart(9) + String(gz).padStart(9) + (first.has(file) ? '  *' : ''));
 }
 const kB = (n) => (n / 1024).toFixed(1).padStart(6) + ' KB';
 console.log(`\nfirst paint ${kB(paint)} of ${firstPaint}\neverything  ${kB(all)} of ${everything}`);
