@@ -64,12 +64,12 @@ generate: ## generate code from openapi.yaml
 		sed -i 's/runtime\.BindJSONBody(/decodeBody(/' internal/api/api.gen.go && \
 		go tool -modfile=tools/go.mod oapi-codegen -config internal/apimodel/oapi.yaml "$$contract"
 	@go -C tools run ./aliases ../internal/apimodel/apimodel.gen.go ../internal/api/models.gen.go
-	@go -C tools run ./apidocs ../openapi.yaml ../internal/api
+	@go -C tools run ./apidocs .. ../internal/api
 
 ports: ## compile everything, tests included, for the systems that nothing is run on here
 	@for system in darwin freebsd windows; do echo "==> $$system"; GOOS=$$system go vet ./... || exit 1; done
 
-GENERATED := internal/api/api.gen.go internal/api/docs.gen.html internal/api/models.gen.go internal/api/permissions.gen.go internal/api/queries.gen.go internal/apimodel/apimodel.gen.go
+GENERATED := internal/api/api.gen.go internal/api/asyncapi.gen.yaml.gz internal/api/docs.gen.css.gz internal/api/docs.gen.html.gz internal/api/models.gen.go internal/api/openapi.gen.yaml.gz internal/api/permissions.gen.go internal/api/queries.gen.go internal/apimodel/apimodel.gen.go
 generated: ## fail when generated code is not what openapi.yaml says, after bringing it up to date
 	@before=$$(cksum $(GENERATED)); $(MAKE) --no-print-directory generate || exit 1; \
 	[ "$$before" = "$$(cksum $(GENERATED))" ] || { echo "$(GENERATED): were out of date; see what changed" >&2; exit 1; }

@@ -32,8 +32,6 @@ type Options struct {
 	Caller *caller.Caller
 	Stats  *stats.Sampler
 	Log    *slog.Logger
-	// Contract is the text of openapi.yaml, Channels that of asyncapi.yaml.
-	Contract, Channels string
 	// Live serves the WebSocket of the API.
 	Live http.Handler
 
@@ -130,8 +128,6 @@ func New(opts Options) http.Handler {
 	h.routes = r
 	r.NotFound(h.noRoute)
 	r.MethodNotAllowed(h.noRoute)
-	r.Get(Base+"/openapi.yaml", text("application/yaml", opts.Contract))
-	r.Get(Base+"/asyncapi.yaml", text("application/yaml", opts.Channels))
 	docs(r)
 	if opts.Live != nil {
 		r.Method(http.MethodGet, Base+"/ws", opts.Live)
@@ -143,15 +139,6 @@ func New(opts Options) http.Handler {
 	return HandlerWithOptions(strict, ChiServerOptions{
 		BaseURL: Base, BaseRouter: r, ErrorHandlerFunc: h.badRequest, Middlewares: []MiddlewareFunc{h.queries, h.permit},
 	})
-}
-
-// text serves a text that does not change.
-func text(kind, content string) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", kind)
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		_, _ = w.Write([]byte(content))
-	}
 }
 
 // ForeignOrigin is the error of a page of another site.

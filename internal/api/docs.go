@@ -1,29 +1,37 @@
 package api
 
 import (
-	_ "embed" // for the page
+	_ "embed" // for the documents
 	"net/http"
 
 	"github.com/go-chi/chi/v5"
+
+	"github.com/rushmore/zbus-go/internal/packed"
 )
 
-// docsPage makes the contract readable. It is made of openapi.yaml by tools/apidocs.
-//
-//go:embed docs.gen.html
-var docsPage string
-
-//go:embed docs.css
-var docsStyle string
+// The contracts, and the page that makes openapi.yaml readable, all compressed by tools/apidocs.
+var (
+	//go:embed openapi.gen.yaml.gz
+	openAPI []byte
+	//go:embed asyncapi.gen.yaml.gz
+	asyncAPI []byte
+	//go:embed docs.gen.html.gz
+	docsPage []byte
+	//go:embed docs.gen.css.gz
+	docsStyle []byte
+)
 
 // docsPolicy lets the page load its style from here and nothing else from anywhere.
 const docsPolicy = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// docs adds the page and its style.
+// docs adds the contracts, the page and its style.
 func docs(r chi.Router) {
-	page := text("text/html; charset=utf-8", docsPage)
+	r.Method(http.MethodGet, Base+"/openapi.yaml", packed.New("application/yaml", openAPI))
+	r.Method(http.MethodGet, Base+"/asyncapi.yaml", packed.New("application/yaml", asyncAPI))
+	page := packed.New("text/html; charset=utf-8", docsPage)
 	r.Get("/api/docs", func(w http.ResponseWriter, req *http.Request) {
 		w.Header().Set("Content-Security-Policy", docsPolicy)
-		page(w, req)
+		page.ServeHTTP(w, req)
 	})
-	r.Get("/api/docs.css", text("text/css; charset=utf-8", docsStyle))
+	r.Method(http.MethodGet, "/api/docs.css", packed.New("text/css; charset=utf-8", docsStyle))
 }

@@ -25,7 +25,6 @@ type rule struct {
 // A package may import what its rule names and the standard library. Paths are
 // within the module. A new package takes its place here first.
 var rules = map[string]rule{
-	"":                {},
 	"zbus":            {ours: []string{"internal/wire"}, modules: []string{"github.com/coder/websocket", "github.com/google/jsonschema-go"}},
 	"internal/wire":   {never: []string{"net", "net/http", "log/slog", "os"}},
 	"internal/rpc":    {never: []string{"net", "net/http", "database/sql"}},
@@ -90,7 +89,7 @@ var rules = map[string]rule{
 	"internal/proxy":   {ours: []string{"internal/wire", "zbus"}},
 	"internal/api": {
 		ours: []string{
-			"internal/access", "internal/apimodel", "internal/attention", "internal/broker", "internal/caller", "internal/closest", "internal/condition", "internal/filter", "internal/rpc", "internal/origin", "internal/stats", "internal/storage", "internal/wire",
+			"internal/access", "internal/apimodel", "internal/attention", "internal/broker", "internal/caller", "internal/closest", "internal/condition", "internal/filter", "internal/packed", "internal/rpc", "internal/origin", "internal/stats", "internal/storage", "internal/wire",
 		},
 		modules: []string{"github.com/go-chi/chi/v5", "github.com/oapi-codegen/runtime"},
 		never:   []string{"database/sql"},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -16,8 +17,6 @@ import (
 	"github.com/pb33f/libopenapi-validator/content"
 	"github.com/pb33f/libopenapi-validator/errors"
 	v3 "github.com/pb33f/libopenapi/datamodel/high/v3"
-
-	contracts "github.com/rushmore/zbus-go"
 )
 
 // base is the path of the API, the document's only server.
@@ -58,9 +57,18 @@ type document struct {
 	refused   map[string]bool         // guarded by mu: operations that answered with a problem of their own
 }
 
+// openAPI is the text of the contract.
+var openAPI = sync.OnceValue(func() string {
+	text, err := os.ReadFile("../../openapi.yaml")
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
+})
+
 // theContract is read once, as compiling its schemas takes a second.
 var theContract = sync.OnceValue(func() *document {
-	text, err := libopenapi.NewDocument([]byte(contracts.OpenAPI()))
+	text, err := libopenapi.NewDocument([]byte(openAPI()))
 	if err != nil {
 		panic(err)
 	}

@@ -7,8 +7,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-
-	contracts "github.com/rushmore/zbus-go"
 )
 
 // outside asks for something that is not part of the document.
@@ -45,8 +43,8 @@ func TestDocumentIsValidAndServedAsItIs(t *testing.T) {
 	}
 	c := startClient(t)
 	resp, body := outside(c, base+"/openapi.yaml")
-	if kind := resp.Header.Get("Content-Type"); kind != "application/yaml" || body != contracts.OpenAPI() {
-		t.Errorf("type %q, %d bytes; the file has %d", kind, len(body), len(contracts.OpenAPI()))
+	if kind := resp.Header.Get("Content-Type"); kind != "application/yaml" || body != openAPI() {
+		t.Errorf("type %q, %d bytes; the file has %d", kind, len(body), len(openAPI()))
 	}
 }
 
@@ -149,7 +147,7 @@ func TestDocumentationIsAPageThatLoadsNothingFromElsewhere(t *testing.T) {
 	if i := strings.IndexByte(page, '`'); i >= 0 {
 		t.Errorf("a mark of the text is shown: %q", page[max(0, i-60):min(len(page), i+60)])
 	}
-	for _, name := range inline.FindAllStringSubmatch(contracts.OpenAPI(), -1) {
+	for _, name := range inline.FindAllStringSubmatch(openAPI(), -1) {
 		if !strings.Contains(page, "<code>"+name[1]+"</code>") {
 			t.Errorf("the member %q of an object that is described in place is not shown", name[1])
 		}

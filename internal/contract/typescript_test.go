@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
-
-	contracts "github.com/rushmore/zbus-go"
 )
 
 // typescriptTime is how long installing, compiling and running may take together.
@@ -36,7 +34,7 @@ func TestGeneratedTypeScriptClientGetsThroughAWholeStory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, "openapi.yaml"), []byte(contracts.OpenAPI()), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "openapi.yaml"), []byte(openAPI()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	b := start(t)

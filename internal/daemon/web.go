@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	contracts "github.com/rushmore/zbus-go"
 	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/api"
 	"github.com/rushmore/zbus-go/internal/caller"
@@ -50,7 +49,7 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 		"/ui":        known(console), "/ui/": known(console),
 		"/metrics": known(server.Require(access.Observe, numbers)),
 		"/api/": api.New(api.Options{
-			Broker: p.broker, Access: p.access, Calls: p.calls, Caller: calls, Stats: p.stats, Log: p.log, Contract: contracts.OpenAPI(), Channels: contracts.AsyncAPI(), Live: p.live,
+			Broker: p.broker, Access: p.access, Calls: p.calls, Caller: calls, Stats: p.stats, Log: p.log, Live: p.live,
 			Server: info, Sessions: p.sessions, Disconnect: p.disconnect, Readers: &p.readers, Socket: server.Accounts{}.Socket, Backup: p.takeBackup, Stopping: p.stopping.Done(),
 			MaxBody: cfg.MaxBody, MaxTopics: maxTopics(&cfg), Site: site(cfg),
 		}),

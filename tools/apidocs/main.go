@@ -1,15 +1,18 @@
 // Command apidocs makes of openapi.yaml what the API shows and goes by: the page for people,
-// and which query parameters each operation has.
+// and which query parameters and permission each operation has. What is served, the contracts
+// themselves among it, it compresses.
 //
-//	go -C tools run ./apidocs ../openapi.yaml ../internal/api
+//	go -C tools run ./apidocs .. ../internal/api
 package main
 
 import (
 	"bytes"
+	"compress/gzip"
 	_ "embed" // for the page
 	"fmt"
 	"go/format"
 	"html/template"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,8 +21,12 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-//go:embed page.html
-var docsTemplate string
+var (
+	//go:embed page.html
+	docsTemplate string
+	//go:embed docs.css
+	docsStyle []byte
+)
 
 // base is the path below which the API is.
 const base = "/api/v1"
@@ -30,7 +37,7 @@ var refusals = []string{"WrongMethod", "TooLarge", "WrongType", "WrongHost", "To
 
 func main() {
 	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: apidocs CONTRACT DIRECTORY")
+		fmt.Fprintln(os.Stderr, "usage: apidocs CONTRACTS DIRECTORY")
 		os.Exit(64)
 	}
 	if err := generate(os.Args[1], os.Args[2]); err != nil {
@@ -39,8 +46,14 @@ func main() {
 	}
 }
 
-func generate(path, dir string) error {
+// generate writes to dir what it makes of the contracts in root.
+func generate(root, dir string) error {
+	path := filepath.Join(root, "openapi.yaml")
 	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	channels, err := os.ReadFile(filepath.Join(root, "asyncapi.yaml"))
 	if err != nil {
 		return err
 	}
@@ -60,8 +73,12 @@ func generate(path, dir string) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(dir, "docs.gen.html"), page, 0o644); err != nil {
-		return err
+	for name, content := range map[string][]byte{
+		"docs.gen.html": page, "docs.gen.css": docsStyle, "openapi.gen.yaml": text, "asyncapi.gen.yaml": channels,
+	} {
+		if err := pack(filepath.Join(dir, name+".gz"), content); err != nil {
+			return err
+		}
 	}
 	if err := os.WriteFile(filepath.Join(dir, "queries.gen.go"), queries, 0o644); err != nil {
 		return err
@@ -71,6 +88,30 @@ func generate(path, dir string) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, "permissions.gen.go"), permissions, 0o644)
+}
+
+// pack compresses content into a file. Compressors differ from one version of Go to the next,
+// so a file that has this content stays as it is.
+func pack(path string, content []byte) error {
+	if packed, err := os.ReadFile(path); err == nil {
+		if r, err := gzip.NewReader(bytes.NewReader(packed)); err == nil {
+			if old, err := io.ReadAll(r); err == nil && bytes.Equal(old, content) {
+				return nil
+			}
+		}
+	}
+	var packed bytes.Buffer
+	w, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(content); err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return os.WriteFile(path, packed.Bytes(), 0o644)
 }
 
 // renderPermissions makes the table of what each operation takes.
