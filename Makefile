@@ -118,4 +118,4 @@ web: ## check, test and build the console (needs Node 20 and, end to end, Chromi
 		'git diff --exit-code --stat -- dist dist.sum src/api' 'npm run -s size' 'npm run -s e2e'; do echo "==> $$step"; $$step || exit 1; done
 
 check: ## everything a change must pass
-	@for step in 'go mod verify' '$(MAKE) generated' '$(MAKE) lint' '$(MAKE) race' '$(MAKE) web' '$(MAKE) fuzz'; do echo "==> $$step"; $$step || exit 1; done
+	@for step in 'go mod verify' '$(MAKE) generated' '$(MAKE) size' '$(MAKE) lint' '$(MAKE) race' '$(MAKE) web' '$(MAKE) fuzz'; do echo "==> $$step"; $$step || exit 1; done
