@@ -181,6 +181,7 @@ describe.skipIf(!there)('live', () => {
     expect(await page.evaluate(() => document.activeElement?.textContent)).toBe('Skip to the page');
     await page.keyboard.press('g');
     await page.keyboard.press('t');
+    await page.getByRole('heading', { name: 'Topics', exact: true }).waitFor(); // the first page has a row audit, too
     await row('audit').waitFor();
     await page.keyboard.press('j');
     await page.keyboard.press('j');
@@ -227,6 +228,28 @@ describe.skipIf(!there)('live', () => {
     arrive();
     await page.getByRole('heading', { name: '#5', exact: true }).waitFor();
     await page.locator('[data-state="live"]').waitFor(); // the p of no key was taken for a pause
+    await done();
+  });
+
+  it('opens the palette for keys that are faster than the end of another dialog', async () => {
+    await go(page, broker.url, '#/');
+    for (const name of ['Keys and about', 'Find']) {
+      await page.keyboard.press(name === 'Find' ? 'Control+k' : '?');
+      await page.getByRole('dialog', { name }).waitFor();
+      // Closed by the browser, whose event of it comes after the key.
+      await page.evaluate(async () => {
+        const dialog = document.querySelector<HTMLDialogElement>('dialog[open]')!;
+        const over = new Promise((resolve) => dialog.addEventListener('close', resolve));
+        dialog.dispatchEvent(new Event('cancel', { cancelable: true }));
+        if (dialog.open) dialog.close();
+        await Promise.resolve();
+        window.dispatchEvent(new KeyboardEvent('keydown', { key: 'k', ctrlKey: true }));
+        await over;
+      });
+      expect(await page.getByRole('dialog', { name: 'Find' }).isVisible()).toBe(true);
+      await page.keyboard.press('Escape');
+      await page.getByRole('dialog').waitFor({ state: 'detached' });
+    }
     await done();
   });
 
