@@ -5,11 +5,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"net/netip"
 	"time"
 )
 
-// Credential is how somebody says who it is. At most one of Token, Account and Login is
-// given; none is who does not say.
+// Credential is how a client says who it is. At most one of Token, Account and Login is
+// given; without any the client is anonymous.
 type Credential struct {
 	Token             string
 	Account, Password string // the password may be a token of the account
@@ -20,7 +21,7 @@ type Credential struct {
 // badCredential is all that is said of a wrong one.
 const badCredential = "the token, password or login is wrong, has expired or was revoked"
 
-// Authenticate finds out who somebody is. Its errors are [*Refused]; ctx bounds how long
+// Authenticate finds out who a client is. Its errors are [*Refused]; ctx bounds how long
 // it waits for a turn to check a password. While access is off, everybody is anonymous.
 func (r *Registry) Authenticate(ctx context.Context, c Credential) (*Principal, error) {
 	switch {
@@ -70,7 +71,7 @@ func (r *Registry) byLogin(c Credential) (*Principal, error) {
 	if !ok {
 		return nil, &Refused{Text: "the login is over: log in again"}
 	}
-	return &Principal{registry: r, account: l.account, login: key, issued: l.issued}, nil
+	return &Principal{registry: r, account: l.account, login: key}, nil
 }
 
 // byPassword checks a password.
@@ -79,38 +80,54 @@ func (r *Registry) byPassword(ctx context.Context, c Credential) (*Principal, er
 	if err != nil {
 		return nil, r.refused(addressKey(c.Address))
 	}
-	if err := r.verify(ctx, name, c.Password, c.Address); err != nil {
+	stored, err := r.verify(ctx, name, c.Password, c.Address)
+	if err != nil {
 		return nil, err
 	}
-	return &Principal{registry: r, account: name}, nil
+	return &Principal{registry: r, account: name, password: stored}, nil
 }
 
-// verify checks a password, which is slow on purpose: an address that has guessed too
-// often waits, for all accounts, and one that has guessed at an account. Others don't.
-func (r *Registry) verify(ctx context.Context, name, password, address string) error {
+// Verify checks the password of an account, and begins nothing. Its errors are [*Refused].
+func (r *Registry) Verify(ctx context.Context, account, password, address string) error {
+	_, err := r.byPassword(ctx, Credential{Account: account, Password: password, Address: address})
+	return err
+}
+
+// verify checks a password, and gives the stored hash that it fits. It is slow on purpose: an
+// address that has guessed too often waits, for all accounts, and one that has guessed at an
+// account. Others don't.
+func (r *Registry) verify(ctx context.Context, name, password, address string) (stored string, err error) {
 	keys := []string{addressKey(address), "account " + name + " " + addressKey(address)}
-	if wait := r.slow.wait(keys...); wait > 0 {
-		return tooOften(wait)
-	}
 	select {
 	case r.hashing <- struct{}{}:
 		defer func() { <-r.hashing }()
 	case <-ctx.Done():
-		return &Refused{Text: "too many passwords are being checked: try again", Wait: time.Second}
+		return "", &Refused{Text: "too many passwords are being checked: try again", RetryAfter: time.Second}
 	}
-	stored := ""
-	a := r.picture.Load().accounts[name]
-	if a != nil && !a.Disabled {
+	// Not before it is this one's turn: guesses made at the same time count as well.
+	if wait := r.slow.wait(keys...); wait > 0 {
+		return "", tooOften(wait)
+	}
+	if a := r.picture.Load().accounts[name]; a != nil && !a.Disabled {
 		stored = a.Password
 	}
 	if !checkPassword(stored, password) {
-		return r.refused(keys...)
+		r.log.Info("wrong password", "account", name, "address", address)
+		return "", r.refused(keys...)
 	}
 	r.slow.succeeded(keys[1])
-	return nil
+	return stored, nil
 }
 
-func addressKey(address string) string { return "address " + address }
+// addressKey is the address as the throttle knows it. One customer has a whole network of 64
+// bits of IPv6 addresses.
+func addressKey(address string) string {
+	if a, err := netip.ParseAddr(address); err == nil && a.Unmap().Is6() {
+		network, _ := a.WithZone("").Prefix(64) // fits any IPv6 address
+		address = network.String()
+	}
+	return "address " + address
+}
 
 // refused counts a failure, and is the error for it.
 func (r *Registry) refused(keys ...string) error {
@@ -123,7 +140,7 @@ func (r *Registry) refused(keys ...string) error {
 }
 
 func tooOften(wait time.Duration) error {
-	return &Refused{Text: "too many failed logins: wait", Wait: max(wait.Round(time.Second), time.Second)}
+	return &Refused{Text: "too many failed logins: wait", RetryAfter: max(wait.Round(time.Second), time.Second)}
 }
 
 // Login checks a password and begins a login of the console. The secret is for a cookie.
@@ -132,10 +149,10 @@ func (r *Registry) Login(ctx context.Context, account, password, address string)
 	if err != nil {
 		return "", nil, r.refused(addressKey(address))
 	}
-	if err := r.verify(ctx, name, password, address); err != nil {
+	if _, err := r.verify(ctx, name, password, address); err != nil {
 		return "", nil, err
 	}
-	secret = r.logins.begin(name, nil)
+	secret = r.logins.begin(name)
 	who, err = r.byLogin(Credential{Login: secret})
 	return secret, who, err
 }

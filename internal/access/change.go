@@ -1,7 +1,9 @@
 package access
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -13,7 +15,8 @@ const (
 	maxAccounts = 10_000
 	maxRoles    = 1_000
 	maxTokens   = 100_000
-	maxNote     = 200 // bytes
+	maxNote     = 200  // bytes
+	maxDetail   = 1000 // bytes, in the audit trail
 )
 
 // Actor is who makes a change.
@@ -34,23 +37,37 @@ func Owner() Actor {
 	return Actor{Actor: storage.Actor{Name: "owner of the directory"}, Administers: true}
 }
 
-// change makes one change: f works on a copy of the picture and says what to store of it.
-func (r *Registry) change(ctx context.Context, by Actor, action, target, detail string, f func(p *picture) ([]storage.Document, error)) error {
+// edit is what a change stores, and what the audit trail says of it.
+type edit struct {
+	detail    string
+	documents []storage.Document
+}
+
+// change makes one change: f works on a copy of the picture.
+func (r *Registry) change(ctx context.Context, by Actor, action, target string, f func(p *picture) (edit, error)) error {
 	r.changing.Lock()
 	defer r.changing.Unlock()
 	before := r.picture.Load()
 	p := before.clone()
-	documents, err := f(p)
+	e, err := f(p)
 	if err != nil {
 		return err
 	}
-	if before.administrated() && !p.administrated() {
-		return conflict("this would leave nobody who may administrate: give another account the role admin first")
+	switch {
+	case p.administrated():
+	case before.administrated():
+		return conflict("this would leave no account that may administrate: give another account the role admin first")
+	case !before.on && r.on(p):
+		return conflict("the first account turns access on, and none could administrate: give it the role admin")
 	}
-	entry := storage.AuditEntry{
-		Time: r.now(), Actor: by.Actor, Action: action, Target: target, Detail: detail,
+	ops := make([]storage.Op, 0, len(e.documents)+1)
+	for _, d := range e.documents {
+		ops = append(ops, &storage.PutDocument{Document: d})
 	}
-	if err := r.opts.Save(ctx, entry, documents...); err != nil {
+	ops = append(ops, &storage.Audit{Entry: &storage.AuditEntry{
+		Time: r.now(), Actor: by.Actor, Action: action, Target: target, Detail: clipTo(e.detail, maxDetail),
+	}})
+	if err := r.opts.Save(ctx, ops...); err != nil {
 		return err
 	}
 	r.publish(p)
@@ -62,12 +79,12 @@ func powerful(list []grant) bool {
 	return slices.ContainsFunc(list, func(g grant) bool { return g.verbs&(Admin|Access) != 0 })
 }
 
-// guard refuses to touch, or make, what is more powerful than the actor.
+// guard refuses to touch, or create, what is more powerful than the actor.
 func (p *picture) guard(by Actor, a *Account) error {
 	if by.Administers || a == nil {
 		return nil
 	}
-	if list, _ := p.rights(a); powerful(list) {
+	if powerful(p.rights(a)) {
 		return &Denied{Account: by.Name, Missing: Admin.String()}
 	}
 	return nil
@@ -99,9 +116,6 @@ func (p *picture) checkAccount(a *Account) error {
 	if len(a.Note) > maxNote {
 		return invalid("note: at most %d bytes", maxNote)
 	}
-	if err := a.Limits.check(); err != nil {
-		return err
-	}
 	return CheckGrants(a.Grants)
 }
 
@@ -124,23 +138,45 @@ func (r *Registry) AddAccount(ctx context.Context, by Actor, a Account, password
 	}
 	a.Created = r.now()
 	a.Updated = a.Created
-	return r.change(ctx, by, "account.add", a.Name, describe(&a), func(p *picture) ([]storage.Document, error) {
+	return r.change(ctx, by, "account.add", a.Name, func(p *picture) (edit, error) {
 		if p.accounts[a.Name] != nil {
-			return nil, &Error{"account " + a.Name + " exists already", storage.ErrExists}
+			return edit{}, &Error{"account " + a.Name + " exists already", storage.ErrExists}
 		}
 		if len(p.accounts) >= maxAccounts {
-			return nil, invalid("there are %d accounts: no more are possible", maxAccounts)
+			return edit{}, invalid("there are %d accounts: no more are possible", maxAccounts)
 		}
 		if err := p.checkAccount(&a); err != nil {
-			return nil, err
+			return edit{}, err
 		}
 		p.accounts[a.Name] = &a
-		return []storage.Document{document(accountDocument, a.Name, &a)}, p.guard(by, &a)
+		return edit{describe(&a), []storage.Document{document(accountDocument, a.Name, &a)}}, p.guard(by, &a)
 	})
 }
 
 func describe(a *Account) string {
 	return strings.Join(slices.Concat([]string{a.Kind}, a.Roles, a.Grants), " ")
+}
+
+// describeChange says what of an account changed.
+func describeChange(old, a *Account) string {
+	var parts []string
+	list := func(what string, before, after []string) {
+		if !slices.Equal(before, after) {
+			parts = append(parts, fmt.Sprintf("%s: %s", what, cmp.Or(strings.Join(after, " "), "none")))
+		}
+	}
+	list("roles", old.Roles, a.Roles)
+	list("grants", old.Grants, a.Grants)
+	if old.Password != a.Password {
+		parts = append(parts, "password")
+	}
+	if old.Note != a.Note {
+		parts = append(parts, "note")
+	}
+	if old.Disabled != a.Disabled {
+		parts = append(parts, map[bool]string{true: "disabled", false: "enabled"}[a.Disabled])
+	}
+	return strings.Join(parts, "; ")
 }
 
 // AlterAccount has f change what it wants of an account, but its name. Logins of an account that
@@ -154,13 +190,13 @@ func (r *Registry) AlterAccount(ctx context.Context, by Actor, name string, f fu
 		}
 	}
 	var altered *Account
-	err := r.change(ctx, by, "account.change", strings.ToLower(name), "", func(p *picture) ([]storage.Document, error) {
+	err := r.change(ctx, by, "account.change", strings.ToLower(name), func(p *picture) (edit, error) {
 		old, err := p.account(name)
 		if err != nil {
-			return nil, err
+			return edit{}, err
 		}
 		if err := p.guard(by, old); err != nil {
-			return nil, err
+			return edit{}, err
 		}
 		a := *old
 		a.Roles, a.Grants = slices.Clone(a.Roles), slices.Clone(a.Grants)
@@ -170,10 +206,10 @@ func (r *Registry) AlterAccount(ctx context.Context, by Actor, name string, f fu
 			a.Password = hash
 		}
 		if err := p.checkAccount(&a); err != nil {
-			return nil, err
+			return edit{}, err
 		}
 		p.accounts[a.Name], altered = &a, &a
-		return []storage.Document{document(accountDocument, a.Name, &a)}, p.guard(by, &a)
+		return edit{describeChange(old, &a), []storage.Document{document(accountDocument, a.Name, &a)}}, p.guard(by, &a)
 	})
 	if err == nil && (password != nil || altered.Disabled) {
 		r.endLogins(altered.Name)
@@ -190,13 +226,13 @@ func (r *Registry) endLogins(account string) {
 
 // RemoveAccount removes an account with its tokens and logins.
 func (r *Registry) RemoveAccount(ctx context.Context, by Actor, name string) error {
-	err := r.change(ctx, by, "account.remove", strings.ToLower(name), "", func(p *picture) ([]storage.Document, error) {
+	err := r.change(ctx, by, "account.remove", strings.ToLower(name), func(p *picture) (edit, error) {
 		a, err := p.account(name)
 		if err != nil {
-			return nil, err
+			return edit{}, err
 		}
 		if err := p.guard(by, a); err != nil {
-			return nil, err
+			return edit{}, err
 		}
 		gone := []storage.Document{{Kind: accountDocument, Name: a.Name}}
 		for id, t := range p.tokens {
@@ -206,7 +242,7 @@ func (r *Registry) RemoveAccount(ctx context.Context, by Actor, name string) err
 			}
 		}
 		delete(p.accounts, a.Name)
-		return gone, nil
+		return edit{documents: gone}, nil
 	})
 	if err == nil {
 		r.endLogins(strings.ToLower(name))
@@ -226,23 +262,20 @@ func (r *Registry) PutRole(ctx context.Context, by Actor, role Role) (err error)
 	if err := CheckGrants(role.Grants); err != nil {
 		return err
 	}
-	if err := role.Limits.check(); err != nil {
-		return err
-	}
 	if len(role.Note) > maxNote {
 		return invalid("note: at most %d bytes", maxNote)
 	}
 	role.BuiltIn, role.Grants = false, slices.Clone(role.Grants)
-	return r.change(ctx, by, "role.put", role.Name, strings.Join(role.Grants, " "), func(p *picture) ([]storage.Document, error) {
+	return r.change(ctx, by, "role.put", role.Name, func(p *picture) (edit, error) {
 		old := p.roles[role.Name]
 		if err := p.guardRole(by, old, role.Name); err != nil {
-			return nil, err
+			return edit{}, err
 		}
 		if old == nil && len(p.roles) >= maxRoles {
-			return nil, invalid("there are %d roles: no more are possible", maxRoles)
+			return edit{}, invalid("there are %d roles: no more are possible", maxRoles)
 		}
 		p.roles[role.Name] = &role
-		return []storage.Document{document(roleDocument, role.Name, &role)}, p.guardRole(by, &role, role.Name)
+		return edit{strings.Join(role.Grants, " "), []storage.Document{document(roleDocument, role.Name, &role)}}, p.guardRole(by, &role, role.Name)
 	})
 }
 
@@ -253,7 +286,7 @@ func (p *picture) guardRole(by Actor, role *Role, name string) error {
 	case role == nil:
 		return nil
 	case role.BuiltIn:
-		return conflict("role %s is built in: it can't be changed; make another one", name)
+		return conflict("role %s is built in: it can't be changed; create another one", name)
 	case !by.Administers && powerful(compile(role.Grants, "account", "")):
 		return &Denied{Account: by.Name, Missing: Admin.String()}
 	}
@@ -263,20 +296,20 @@ func (p *picture) guardRole(by Actor, role *Role, name string) error {
 // RemoveRole removes a role that no account has.
 func (r *Registry) RemoveRole(ctx context.Context, by Actor, name string) error {
 	folded := strings.ToLower(name)
-	return r.change(ctx, by, "role.remove", folded, "", func(p *picture) ([]storage.Document, error) {
+	return r.change(ctx, by, "role.remove", folded, func(p *picture) (edit, error) {
 		role := p.roles[folded]
 		if role == nil {
-			return nil, missing("role", name)
+			return edit{}, missing("role", name)
 		}
 		if err := p.guardRole(by, role, folded); err != nil {
-			return nil, err
+			return edit{}, err
 		}
 		for _, a := range p.accounts {
 			if slices.Contains(a.Roles, folded) {
-				return nil, conflict("role %s: account %s has it; take it away first", folded, a.Name)
+				return edit{}, conflict("role %s: account %s has it; take it away first", folded, a.Name)
 			}
 		}
 		delete(p.roles, folded)
-		return []storage.Document{{Kind: roleDocument, Name: folded}}, nil
+		return edit{documents: []storage.Document{{Kind: roleDocument, Name: folded}}}, nil
 	})
 }

@@ -37,9 +37,9 @@ func conflict(format string, args ...any) error {
 // Refused is why a credential was not accepted. It never says which part was wrong.
 type Refused struct {
 	Text string
-	// Wait is how long to wait before another try; 0: none has to be waited for. Then the
-	// credential was not even looked at.
-	Wait time.Duration
+	// RetryAfter is how long to wait before another try, because there were too many: the
+	// credential was not looked at. 0: it was, and is wrong.
+	RetryAfter time.Duration
 }
 
 func (e *Refused) Error() string { return e.Text }

@@ -21,8 +21,7 @@ func (r *Registry) Explain(account string, v Verb, topic, group string) (Answer,
 		return Answer{Missing: "the account is disabled"}, nil
 	}
 	q := questionOf(v, topic, group)
-	list, _ := p.rights(a)
-	for _, g := range list {
+	for _, g := range p.rights(a) {
 		if g.covers(q.verb, q.topic, q.group) {
 			by := g.text
 			if g.from != "" {

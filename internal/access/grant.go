@@ -10,8 +10,11 @@ import (
 // Own stands for the account's own name in the patterns of grants.
 const Own = "{account}"
 
-// maxGrants bounds the grants of an account, role or token.
-const maxGrants = 200
+// Bounds of the grants of an account, role or token.
+const (
+	maxGrants = 200
+	maxGrant  = 1000 // bytes
+)
 
 // grant is one permission, compiled for an account. It is never changed.
 type grant struct {
@@ -81,6 +84,9 @@ func CheckGrants(grants []string) error {
 		return invalid("%d grants: at most %d are allowed; a pattern stands for many topics", len(grants), maxGrants)
 	}
 	for _, text := range grants {
+		if len(text) > maxGrant {
+			return invalid("grant %q: has %d bytes, at most %d are allowed", clip(text), len(text), maxGrant)
+		}
 		if _, err := parseGrant(text, "account"); err != nil {
 			return err
 		}
@@ -118,8 +124,9 @@ func needed(v Verb, topic, group string) string {
 }
 
 // clip shortens what a client sent, to be quoted in a text.
-func clip(s string) string {
-	const most = 80
+func clip(s string) string { return clipTo(s, 80) }
+
+func clipTo(s string, most int) string {
 	if len(s) <= most {
 		return s
 	}

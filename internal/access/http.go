@@ -2,6 +2,7 @@ package access
 
 import (
 	"context"
+	"net"
 	"net/http"
 )
 
@@ -9,34 +10,34 @@ import (
 // can't set headers; the token follows.
 const TokenProtocol = "zbus.token."
 
-// The cookies of a login. The first is a browser's only over HTTPS, and then nobody's but this
-// host's.
-const (
-	secureCookie = "__Host-zbus-login"
-	plainCookie  = "zbus-login"
-)
+// cookieName is the name of the cookie of a login. Over TLS it has a prefix with which browsers
+// take it from this host alone. It has the port, since browsers give cookies to all ports of a
+// host: two brokers on one machine would log each other's people out.
+func cookieName(req *http.Request) string {
+	name := "zbus-login"
+	if req.TLS != nil {
+		name = "__Host-zbus-login"
+	}
+	if _, port, err := net.SplitHostPort(req.Host); err == nil {
+		name += "-" + port
+	}
+	return name
+}
 
 // LoginOf is the secret of the login that a request comes with, or "".
 func LoginOf(req *http.Request) string {
-	names := []string{plainCookie}
-	if req.TLS != nil {
-		names = []string{secureCookie}
+	c, err := req.Cookie(cookieName(req))
+	if err != nil {
+		return ""
 	}
-	for _, name := range names {
-		if c, err := req.Cookie(name); err == nil {
-			return c.Value
-		}
-	}
-	return ""
+	return c.Value
 }
 
 // LoginCookie is the cookie that keeps a login; an empty secret removes it.
 func LoginCookie(req *http.Request, secret string) *http.Cookie {
 	c := &http.Cookie{
-		Name: plainCookie, Value: secret, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: int(LoginTime.Seconds()),
-	}
-	if req.TLS != nil {
-		c.Name, c.Secure = secureCookie, true
+		Name: cookieName(req), Value: secret, Path: "/", Secure: req.TLS != nil, HttpOnly: true,
+		SameSite: http.SameSiteStrictMode, MaxAge: int(LoginTime.Seconds()),
 	}
 	if secret == "" {
 		c.MaxAge = -1

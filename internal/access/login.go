@@ -25,7 +25,6 @@ type logins struct {
 type login struct {
 	account     string
 	began, used time.Duration
-	issued      *issued // of single sign-on; nil: the account is ours
 }
 
 func (l *logins) init() {
@@ -41,7 +40,7 @@ func loginKey(secret string) string {
 
 // begin makes a login, and gives its secret. The oldest of the account goes when it has
 // too many.
-func (l *logins) begin(account string, by *issued) string {
+func (l *logins) begin(account string) string {
 	secret := newSecret()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -60,7 +59,7 @@ func (l *logins) begin(account string, by *issued) string {
 		delete(l.open, oldest)
 	}
 	if len(l.open) < maxLogins {
-		l.open[loginKey(secret)] = &login{account: account, began: now, used: now, issued: by}
+		l.open[loginKey(secret)] = &login{account: account, began: now, used: now}
 	}
 	return secret
 }

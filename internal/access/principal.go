@@ -18,8 +18,8 @@ type Principal struct {
 	account  string // "" for who has not said who it is
 	token    string // its id, if it came by one
 	hash     []byte // of the token
+	password string // its stored hash, if it came by one: another ends what came by this
 	login    string // the hash of a login, if it came by one
-	issued   *issued
 	now      atomic.Pointer[rights]
 }
 
@@ -42,12 +42,6 @@ func (c Caller) Actor() storage.Actor {
 	return storage.Actor{Name: cmp.Or(c.Account(), c.Address), Address: c.Address, Token: c.Token()}
 }
 
-// issued is what somebody else vouches for: a token of single sign-on.
-type issued struct {
-	roles, grants []string
-	expires       int64 // Unix milliseconds
-}
-
 // rights are what a principal may do in one picture. Only decided changes.
 type rights struct {
 	epoch  uint64
@@ -56,7 +50,6 @@ type rights struct {
 	grants []grant
 	within []grant // of the token, if it is narrower than its account
 	narrow bool
-	limits Limits
 
 	mu      sync.RWMutex
 	decided map[question]bool // guarded by mu; at most maxDecided
@@ -71,7 +64,12 @@ func questionOf(v Verb, topic, group string) question {
 	return question{v, strings.ToLower(topic), strings.ToLower(group)}
 }
 
-const maxDecided = 1000
+// How many decisions are kept, and of names of how many bytes: longer ones are no names of
+// topics and groups.
+const (
+	maxDecided = 1000
+	maxNames   = 512
+)
 
 // Account is the name of the account; "" if it has not said who it is.
 func (p *Principal) Account() string {
@@ -104,9 +102,6 @@ func (p *Principal) Epoch() uint64 {
 // account that is gone.
 func (p *Principal) Ended() bool { return p.rights().ended }
 
-// Limits are those of its account.
-func (p *Principal) Limits() Limits { return p.rights().limits }
-
 // Grants are what it may do, as text: those of its token, if that has some of its own, else
 // those of its account and its roles.
 func (p *Principal) Grants() (list []string) {
@@ -121,9 +116,6 @@ func (p *Principal) Grants() (list []string) {
 	slices.Sort(list)
 	return slices.Compact(list)
 }
-
-// Unrestricted reports whether it may do everything because access is off.
-func (p *Principal) Unrestricted() bool { return p.rights().all }
 
 // Allows reports whether it may do something. Names have no case. group is "" when a topic
 // as a whole is meant, topic when a server is.
@@ -146,6 +138,9 @@ func (p *Principal) Allows(v Verb, topic, group string) bool {
 		return yes
 	}
 	yes = covered(r.grants, q) && (!r.narrow || covered(r.within, q))
+	if len(topic)+len(group) > maxNames {
+		return yes
+	}
 	r.mu.Lock()
 	if len(r.decided) >= maxDecided {
 		clear(r.decided)
@@ -192,21 +187,13 @@ func (p *Principal) work(pic *picture) *rights {
 		return r
 	}
 	now := p.registry.now()
-	if p.issued != nil {
-		stand := &Account{Name: p.account, Roles: p.issued.roles, Grants: p.issued.grants}
-		if a := pic.accounts[p.account]; a != nil {
-			r.ended, stand.Limits = a.Disabled, a.Limits
-		}
-		r.grants, r.limits = pic.rights(stand)
-		r.ended = r.ended || p.issued.expires <= now
-		return r
-	}
 	a := pic.accounts[p.account]
 	if a == nil || a.Disabled {
 		r.ended = true
 		return r
 	}
-	r.grants, r.limits = pic.rights(a)
+	r.grants = pic.rights(a)
+	r.ended = p.password != "" && p.password != a.Password
 	if p.token != "" {
 		t := pic.tokens[p.token]
 		r.ended = t == nil || !bytes.Equal(t.Hash, p.hash) || t.Account != a.Name || t.Expires != 0 && t.Expires <= now

@@ -20,11 +20,11 @@ const (
 
 // Person and Program are the kinds of accounts.
 const (
-	Person  = "person"  // logs in, with a password or by single sign-on
+	Person  = "person"  // logs in with a password
 	Program = "program" // has tokens
 )
 
-// Account is somebody or something that acts. What is stored of it is this, as JSON.
+// Account is a person or a program that acts. What is stored of it is this, as JSON.
 type Account struct {
 	Name     string   `json:"name"` // lower case
 	Kind     string   `json:"kind"` // Person or Program
@@ -32,7 +32,6 @@ type Account struct {
 	Password string   `json:"password,omitempty"` // its hash; "": none
 	Roles    []string `json:"roles,omitempty"`
 	Grants   []string `json:"grants,omitempty"` // besides those of its roles
-	Limits   Limits   `json:"limits,omitzero"`  // a zero one is that of its roles
 	Disabled bool     `json:"disabled,omitempty"`
 	Created  int64    `json:"created"` // Unix milliseconds
 	Updated  int64    `json:"updated"`
@@ -43,7 +42,6 @@ type Role struct {
 	Name    string   `json:"name"` // lower case
 	Note    string   `json:"note,omitempty"`
 	Grants  []string `json:"grants"`
-	Limits  Limits   `json:"limits,omitzero"`
 	BuiltIn bool     `json:"-"` // can be neither changed nor removed
 }
 
@@ -57,42 +55,6 @@ type Token struct {
 	Expires int64    `json:"expires,omitempty"` // Unix milliseconds; 0: never
 	Created int64    `json:"created"`
 	Used    int64    `json:"-"` // Unix milliseconds, about; 0: not yet
-}
-
-// Limits bound what all connections of an account may do together. Zero is no limit.
-type Limits struct {
-	Connections int64 `json:"connections,omitempty"`
-	Messages    int64 `json:"messages,omitempty"` // a second, published and delivered each
-	Bytes       int64 `json:"bytes,omitempty"`    // a second, published and delivered each
-	Stored      int64 `json:"stored,omitempty"`   // bytes, of the topics that it created
-	Topics      int64 `json:"topics,omitempty"`   // that it created
-	Calls       int64 `json:"calls,omitempty"`    // in flight
-}
-
-// over gives the limits where l has none.
-func (l Limits) over(other Limits) Limits {
-	for _, x := range []struct{ mine, theirs *int64 }{
-		{&l.Connections, &other.Connections},
-		{&l.Messages, &other.Messages},
-		{&l.Bytes, &other.Bytes},
-		{&l.Stored, &other.Stored},
-		{&l.Topics, &other.Topics},
-		{&l.Calls, &other.Calls},
-	} {
-		if *x.mine == 0 {
-			*x.mine = *x.theirs
-		}
-	}
-	return l
-}
-
-func (l Limits) check() error {
-	for _, n := range []int64{l.Connections, l.Messages, l.Bytes, l.Stored, l.Topics, l.Calls} {
-		if n < 0 {
-			return invalid("limit %d: must be 0, for none, or more", n)
-		}
-	}
-	return nil
 }
 
 // BuiltInRoles are the roles that are always there.
@@ -160,40 +122,15 @@ func read(documents []storage.Document, used func(id string, at int64)) (*pictur
 	return p, nil
 }
 
-// rights are the compiled grants of an account, those of its roles included. The limits are
-// its own, or the highest of its roles.
-func (p *picture) rights(a *Account) ([]grant, Limits) {
+// rights are the compiled grants of an account, those of its roles included.
+func (p *picture) rights(a *Account) []grant {
 	list := compile(a.Grants, a.Name, "")
-	limits := Limits{}
 	for _, name := range a.Roles {
-		r := p.roles[name]
-		if r == nil {
-			continue
-		}
-		list = append(list, compile(r.Grants, a.Name, r.Name)...)
-		limits = limits.most(r.Limits)
-	}
-	return list, a.Limits.over(limits)
-}
-
-// most gives the higher of two limits each; none is higher than any.
-func (l Limits) most(other Limits) Limits {
-	if l == (Limits{}) {
-		return other
-	}
-	for _, x := range []struct{ mine, theirs *int64 }{
-		{&l.Connections, &other.Connections},
-		{&l.Messages, &other.Messages},
-		{&l.Bytes, &other.Bytes},
-		{&l.Stored, &other.Stored},
-		{&l.Topics, &other.Topics},
-		{&l.Calls, &other.Calls},
-	} {
-		if *x.mine != 0 && (*x.theirs == 0 || *x.theirs > *x.mine) {
-			*x.mine = *x.theirs
+		if r := p.roles[name]; r != nil {
+			list = append(list, compile(r.Grants, a.Name, r.Name)...)
 		}
 	}
-	return l
+	return list
 }
 
 // compile leaves out what can't be parsed: it was checked when it was stored.
@@ -209,8 +146,7 @@ func compile(grants []string, account, role string) (list []grant) {
 
 // may reports whether an account has a verb without a topic, as one of its rights.
 func (p *picture) may(a *Account, v Verb) bool {
-	list, _ := p.rights(a)
-	return slices.ContainsFunc(list, func(g grant) bool { return g.covers(v, "", "") })
+	return slices.ContainsFunc(p.rights(a), func(g grant) bool { return g.covers(v, "", "") })
 }
 
 // document is the stored form of a value.

@@ -30,9 +30,8 @@ type Options struct {
 	Beyond bool
 	// Documents are what is stored.
 	Documents []storage.Document
-	// Save stores changes: all of them, with an entry in the audit trail, or none. It returns
-	// when they are stored.
-	Save func(ctx context.Context, entry storage.AuditEntry, changes ...storage.Document) error
+	// Save stores changes: all of them, or none. It returns when they are stored.
+	Save func(ctx context.Context, changes ...storage.Op) error
 	Now  func() time.Time // the wall clock, for stamps and expiry; time.Now
 	Log  *slog.Logger
 }
@@ -88,9 +87,9 @@ func New(opts Options) (*Registry, error) {
 	return r, nil
 }
 
-// Open is a Registry that is off: everybody may do everything.
+// Open is a Registry that is off: every client may do everything.
 func Open() *Registry {
-	r, err := New(Options{Mode: Off, Save: func(context.Context, storage.AuditEntry, ...storage.Document) error {
+	r, err := New(Options{Mode: Off, Save: func(context.Context, ...storage.Op) error {
 		return conflict("this broker was started without accounts")
 	}})
 	if err != nil {
@@ -110,19 +109,19 @@ func (r *Registry) on(p *picture) bool {
 	return len(p.accounts) > 0 || p.damaged || r.opts.Beyond
 }
 
-// On reports whether who can connect has to say who it is.
+// On reports whether clients have to say who they are.
 func (r *Registry) On() bool { return r.picture.Load().on }
 
 // Epoch counts the changes.
 func (r *Registry) Epoch() uint64 { return r.picture.Load().epoch }
 
-// Anonymous is who has not said who it is: it may do everything while access is off, and
-// nothing while it is on.
+// Anonymous is the principal of clients that have not said who they are: it may do everything
+// while access is off, and nothing while it is on.
 func (r *Registry) Anonymous() *Principal { return r.anonymous }
 
-// Watch has f called after each change of what somebody may do, and after a credential
-// has expired: whoever runs something for a principal ends it if it may no longer. f must
-// not block.
+// Watch has f called after each change of what a principal may do, and after a credential has
+// expired, so that what runs for a principal that may no longer do it can be ended. f must not
+// block.
 func (r *Registry) Watch(f func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -154,7 +153,7 @@ func (r *Registry) publish(p *picture) {
 	}
 }
 
-// again has everything judged anew: something is over that was not changed by anybody.
+// again has everything judged anew: a credential is over without a change of what is stored.
 func (r *Registry) again() {
 	r.changing.Lock()
 	defer r.changing.Unlock()
@@ -223,16 +222,16 @@ func (r *Registry) noteUse(id string) {
 // saveUsed stores when tokens were used last.
 func (r *Registry) saveUsed(ctx context.Context) {
 	r.mu.Lock()
-	var changes []storage.Document
+	var changes []storage.Op
 	for id := range r.unsaved {
-		changes = append(changes, document(usedDocument, id, r.used[id]))
+		changes = append(changes, &storage.PutDocument{Document: document(usedDocument, id, r.used[id])})
 	}
 	clear(r.unsaved)
 	r.mu.Unlock()
 	if len(changes) == 0 {
 		return
 	}
-	if err := r.opts.Save(ctx, storage.AuditEntry{}, changes...); err != nil {
+	if err := r.opts.Save(ctx, changes...); err != nil {
 		r.log.Warn("when tokens were used last is not stored", "err", err)
 	}
 }

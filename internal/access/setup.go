@@ -19,7 +19,27 @@ type setup struct {
 	until  time.Time // guarded by mu
 }
 
-// BeginSetup makes the secret of the link, if access is on and nobody can administrate it.
+// take uses the secret up, if this is it: of two who have the link one gets in.
+func (s *setup) take(secret string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	good := s.secret != "" && time.Now().Before(s.until) && subtle.ConstantTimeCompare([]byte(s.secret), []byte(secret)) == 1
+	if good {
+		s.secret = ""
+	}
+	return good
+}
+
+// putBack makes a secret good again that was taken for nothing.
+func (s *setup) putBack(secret string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.secret == "" {
+		s.secret = secret
+	}
+}
+
+// BeginSetup creates the secret of the link, if access is on and nobody can administrate it.
 // There is one at a time.
 func (r *Registry) BeginSetup() (secret string, ok bool) {
 	if !r.SetupNeeded() {
@@ -53,20 +73,14 @@ func (r *Registry) Setup(ctx context.Context, secret, account, password, address
 	if wait := r.slow.wait(key); wait > 0 {
 		return "", nil, tooOften(wait)
 	}
-	r.setup.mu.Lock()
-	good := r.setup.secret != "" && time.Now().Before(r.setup.until) &&
-		subtle.ConstantTimeCompare([]byte(r.setup.secret), []byte(secret)) == 1
-	r.setup.mu.Unlock()
-	if !good || !r.SetupNeeded() {
+	if !r.setup.take(secret) || !r.SetupNeeded() {
 		r.slow.failed(key)
 		return "", nil, &Refused{Text: "this link is used up or has expired: restart the broker for another, or run zbus account add NAME --admin --data DIR while it is stopped"}
 	}
 	a := Account{Name: account, Kind: Person, Roles: []string{"admin"}}
 	if err := r.AddAccount(ctx, Actor{Actor: storage.Actor{Name: "setup", Address: address}, Administers: true}, a, password); err != nil {
+		r.setup.putBack(secret)
 		return "", nil, err
 	}
-	r.setup.mu.Lock()
-	r.setup.secret = ""
-	r.setup.mu.Unlock()
 	return r.Login(ctx, account, password, address)
 }

@@ -24,19 +24,19 @@ func (r *Registry) CreateToken(ctx context.Context, by Actor, t Token) (Token, s
 	}
 	t.Account, t.Grants = strings.ToLower(t.Account), slices.Clone(t.Grants)
 	secret := t.renew()
-	err := r.change(ctx, by, "token.create", t.Account, t.ID+" "+strings.Join(t.Grants, " "), func(p *picture) ([]storage.Document, error) {
+	err := r.change(ctx, by, "token.create", t.Account, func(p *picture) (edit, error) {
 		a, err := p.account(t.Account)
 		if err != nil {
-			return nil, err
+			return edit{}, err
 		}
 		if err := p.guard(by, a); err != nil {
-			return nil, err
+			return edit{}, err
 		}
 		if len(p.tokens) >= maxTokens {
-			return nil, invalid("there are %d tokens: no more are possible", maxTokens)
+			return edit{}, invalid("there are %d tokens: no more are possible", maxTokens)
 		}
 		p.tokens[t.ID] = &t
-		return []storage.Document{document(tokenDocument, t.ID, &t)}, nil
+		return edit{t.ID + " " + strings.Join(t.Grants, " "), []storage.Document{document(tokenDocument, t.ID, &t)}}, nil
 	})
 	return t, secret, err
 }
@@ -64,27 +64,27 @@ func (p *picture) token(by Actor, id string) (*Token, error) {
 // RotateToken gives a token another secret, which is returned once. The old one is good for
 // nothing at once.
 func (r *Registry) RotateToken(ctx context.Context, by Actor, id string) (t Token, secret string, err error) {
-	err = r.change(ctx, by, "token.rotate", id, "", func(p *picture) ([]storage.Document, error) {
+	err = r.change(ctx, by, "token.rotate", id, func(p *picture) (edit, error) {
 		old, err := p.token(by, id)
 		if err != nil {
-			return nil, err
+			return edit{}, err
 		}
 		t = *old
 		secret = t.renew()
 		p.tokens[id] = &t
-		return []storage.Document{document(tokenDocument, id, &t)}, nil
+		return edit{documents: []storage.Document{document(tokenDocument, id, &t)}}, nil
 	})
 	return t, secret, err
 }
 
 // RevokeToken removes a token.
 func (r *Registry) RevokeToken(ctx context.Context, by Actor, id string) error {
-	return r.change(ctx, by, "token.revoke", id, "", func(p *picture) ([]storage.Document, error) {
+	return r.change(ctx, by, "token.revoke", id, func(p *picture) (edit, error) {
 		if _, err := p.token(by, id); err != nil {
-			return nil, err
+			return edit{}, err
 		}
 		delete(p.tokens, id)
-		return withoutToken(id), nil
+		return edit{documents: withoutToken(id)}, nil
 	})
 }
 

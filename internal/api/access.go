@@ -15,32 +15,13 @@ func maker(ctx context.Context) access.Actor { return access.ActorOf(access.From
 func (h *handler) accountOf(a *access.Account) Account {
 	return Account{
 		Name: a.Name, Kind: AccountKind(a.Kind), Note: optional(a.Note), Roles: listed(a.Roles), Grants: listed(a.Grants),
-		Limits: limitsOf(a.Limits), Disabled: a.Disabled, Password: a.Password != "", Tokens: len(h.Access.Tokens(a.Name)),
+		Disabled: a.Disabled, Password: a.Password != "", Tokens: len(h.Access.Tokens(a.Name)),
 		Created: at(a.Created), Updated: at(a.Updated),
 	}
 }
 
 // listed is a list that is never null.
 func listed(list []string) []string { return append([]string{}, list...) }
-
-func limitsOf(l access.Limits) *AccountLimits {
-	if l == (access.Limits{}) {
-		return nil
-	}
-	return &AccountLimits{
-		Connections: &l.Connections, Messages: &l.Messages, Bytes: &l.Bytes, Stored: &l.Stored, Topics: &l.Topics, Calls: &l.Calls,
-	}
-}
-
-func limitsFrom(l *AccountLimits) access.Limits {
-	if l == nil {
-		return access.Limits{}
-	}
-	return access.Limits{
-		Connections: or(l.Connections, 0), Messages: or(l.Messages, 0), Bytes: or(l.Bytes, 0),
-		Stored: or(l.Stored, 0), Topics: or(l.Topics, 0), Calls: or(l.Calls, 0),
-	}
-}
 
 // ListAccounts lists the accounts.
 func (h *handler) ListAccounts(context.Context, ListAccountsRequestObject) (ListAccountsResponseObject, error) {
@@ -55,7 +36,7 @@ func (h *handler) ListAccounts(context.Context, ListAccountsRequestObject) (List
 func (h *handler) CreateAccount(ctx context.Context, r CreateAccountRequestObject) (CreateAccountResponseObject, error) {
 	a := access.Account{
 		Name: r.Body.Name, Kind: string(or(r.Body.Kind, "")), Note: or(r.Body.Note, ""),
-		Roles: or(r.Body.Roles, nil), Grants: or(r.Body.Grants, nil), Limits: limitsFrom(r.Body.Limits),
+		Roles: or(r.Body.Roles, nil), Grants: or(r.Body.Grants, nil),
 	}
 	if err := h.Access.AddAccount(context.WithoutCancel(ctx), maker(ctx), a, or(r.Body.Password, "")); err != nil {
 		return nil, err
@@ -81,9 +62,6 @@ func (h *handler) UpdateAccount(ctx context.Context, r UpdateAccountRequestObjec
 	err := h.Access.AlterAccount(context.WithoutCancel(ctx), maker(ctx), r.Account, func(a *access.Account) {
 		a.Note, a.Roles, a.Grants = or(r.Body.Note, a.Note), or(r.Body.Roles, a.Roles), or(r.Body.Grants, a.Grants)
 		a.Disabled = or(r.Body.Disabled, a.Disabled)
-		if r.Body.Limits != nil {
-			a.Limits = limitsFrom(r.Body.Limits)
-		}
 	}, nil)
 	if err != nil {
 		return nil, err
@@ -104,7 +82,7 @@ func (h *handler) DeleteAccount(ctx context.Context, r DeleteAccountRequestObjec
 func (h *handler) SetPassword(ctx context.Context, r SetPasswordRequestObject) (SetPasswordResponseObject, error) {
 	who, by := access.From(ctx), maker(ctx)
 	if r.Body.Old != nil && who.Account() != "" && sameName(who.Account(), r.Account) {
-		if _, _, err := h.Access.Login(ctx, r.Account, *r.Body.Old, who.Host()); err != nil {
+		if err := h.Access.Verify(ctx, r.Account, *r.Body.Old, who.Host()); err != nil {
 			return nil, err
 		}
 		by.Administers = true // of its own password
@@ -118,7 +96,7 @@ func (h *handler) SetPassword(ctx context.Context, r SetPasswordRequestObject) (
 func sameName(a, b string) bool { return lower(a) == lower(b) }
 
 func roleOf(x *access.Role) Role {
-	return Role{Name: x.Name, Note: optional(x.Note), Grants: listed(x.Grants), Limits: limitsOf(x.Limits), BuiltIn: x.BuiltIn}
+	return Role{Name: x.Name, Note: optional(x.Note), Grants: listed(x.Grants), BuiltIn: x.BuiltIn}
 }
 
 // ListRoles lists the roles.
@@ -132,7 +110,7 @@ func (h *handler) ListRoles(context.Context, ListRolesRequestObject) (ListRolesR
 
 // PutRole adds or changes a role.
 func (h *handler) PutRole(ctx context.Context, r PutRoleRequestObject) (PutRoleResponseObject, error) {
-	role := access.Role{Name: lower(r.Role), Note: or(r.Body.Note, ""), Grants: r.Body.Grants, Limits: limitsFrom(r.Body.Limits)}
+	role := access.Role{Name: lower(r.Role), Note: or(r.Body.Note, ""), Grants: r.Body.Grants}
 	if err := h.Access.PutRole(context.WithoutCancel(ctx), maker(ctx), role); err != nil {
 		return nil, err
 	}
@@ -242,7 +220,7 @@ func (h *handler) whoami(who access.Caller) Whoami {
 		d.Setup = ref(true)
 	}
 	if d.Account != nil {
-		d.Grants, d.Limits = listed(who.Grants()), limitsOf(who.Limits())
+		d.Grants = listed(who.Grants())
 		if a, err := h.Access.AccountOf(*d.Account); err == nil {
 			d.Roles = listed(a.Roles)
 		}

@@ -100,7 +100,7 @@ func (h *handler) Pull(ctx context.Context, r PullRequestObject) (PullResponseOb
 		return nil, err
 	}
 	if p.sub = sub; wait > 0 {
-		h.Readers.add(p)
+		h.Readers.add(p, h.broker)
 		defer h.Readers.remove(p)
 	}
 	sub.SetCredit(p.id, int64(most))

@@ -61,7 +61,7 @@ func (h *handler) StreamEvents(ctx context.Context, r StreamEventsRequestObject)
 		}
 		return nil, err
 	}
-	e.readers.add(e.inbox)
+	e.readers.add(e.inbox, h.broker)
 	return e, nil
 }
 

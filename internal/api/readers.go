@@ -10,7 +10,7 @@ import (
 )
 
 // Readers are the requests that consume for a while: streams of events, and pulls that
-// wait. To whoever looks at the connections they are sessions as all others. The zero
+// wait. In the list of connections they are sessions as all others. The zero
 // value is ready; its methods may be called by any number of goroutines.
 type Readers struct {
 	mu  sync.Mutex
@@ -51,24 +51,36 @@ func (r *Readers) Recheck(b *broker.Broker) {
 	r.mu.Lock()
 	var lost []string
 	for id, p := range r.all {
-		if b.As(p.by, access.Consume).MayConsume(p.sub.Group()) != nil {
+		if p.denied(b) {
 			lost = append(lost, id)
 		}
 	}
 	r.mu.Unlock()
 	for _, id := range lost {
-		r.Disconnect(id, "its account may not consume this, or no longer")
+		r.Disconnect(id, noLonger)
 	}
 }
 
-func (r *Readers) add(p *inbox) {
+// add adds one. Recheck may have looked at the others after this one was permitted, and before
+// it was among them: so it is judged once more.
+func (r *Readers) add(p *inbox, b *broker.Broker) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	if r.all == nil {
 		r.all = map[string]*inbox{}
 	}
 	r.all[p.id] = p
+	r.mu.Unlock()
+	if p.denied(b) {
+		r.Disconnect(p.id, noLonger)
+	}
 }
+
+// denied reports whether the request may not, or no longer, consume what it does.
+func (p *inbox) denied(b *broker.Broker) bool {
+	return b.As(p.by, access.Consume).MayConsume(p.sub.Group()) != nil
+}
+
+const noLonger = "its account may not consume this, or no longer"
 
 func (r *Readers) remove(p *inbox) {
 	r.mu.Lock()

@@ -525,11 +525,8 @@ type Account struct {
 	// admin, join. Several verbs are separated by commas.
 	Grants Grants      `json:"grants"`
 	Kind   AccountKind `json:"kind"`
-
-	// Limits What all connections of an account may do together; 0 or left out is no limit.
-	Limits *AccountLimits `json:"limits,omitempty"`
-	Name   string         `json:"name"`
-	Note   *string        `json:"note,omitempty"`
+	Name   string      `json:"name"`
+	Note   *string     `json:"note,omitempty"`
 
 	// Password Whether it has one.
 	Password bool     `json:"password"`
@@ -549,35 +546,13 @@ type AccountChange struct {
 	// regard to case; `{account}` is the account's own name. Verbs: publish, consume,
 	// browse, manage, move, call, serve; and, without a topic: observe, sessions, access,
 	// admin, join. Several verbs are separated by commas.
-	Grants *Grants `json:"grants,omitempty"`
-
-	// Limits What all connections of an account may do together; 0 or left out is no limit.
-	Limits *AccountLimits `json:"limits,omitempty"`
-	Note   *string        `json:"note,omitempty"`
-	Roles  *[]string      `json:"roles,omitempty"`
+	Grants *Grants   `json:"grants,omitempty"`
+	Note   *string   `json:"note,omitempty"`
+	Roles  *[]string `json:"roles,omitempty"`
 }
 
 // AccountKind defines model for AccountKind.
 type AccountKind string
-
-// AccountLimits What all connections of an account may do together; 0 or left out is no limit.
-type AccountLimits struct {
-	// Bytes A second, published and delivered each.
-	Bytes *int64 `json:"bytes,omitempty"`
-
-	// Calls In flight.
-	Calls       *int64 `json:"calls,omitempty"`
-	Connections *int64 `json:"connections,omitempty"`
-
-	// Messages A second, published and delivered each.
-	Messages *int64 `json:"messages,omitempty"`
-
-	// Stored Bytes of the topics that it created.
-	Stored *int64 `json:"stored,omitempty"`
-
-	// Topics That it created.
-	Topics *int64 `json:"topics,omitempty"`
-}
 
 // AccountList defines model for AccountList.
 type AccountList struct {
@@ -1347,9 +1322,6 @@ type NewAccount struct {
 	Grants *Grants      `json:"grants,omitempty"`
 	Kind   *AccountKind `json:"kind,omitempty"`
 
-	// Limits What all connections of an account may do together; 0 or left out is no limit.
-	Limits *AccountLimits `json:"limits,omitempty"`
-
 	// Name 1 to 64 letters, digits and . _ - @
 	Name string  `json:"name"`
 	Note *string `json:"note,omitempty"`
@@ -1727,12 +1699,9 @@ type Role struct {
 	// regard to case; `{account}` is the account's own name. Verbs: publish, consume,
 	// browse, manage, move, call, serve; and, without a topic: observe, sessions, access,
 	// admin, join. Several verbs are separated by commas.
-	Grants Grants `json:"grants"`
-
-	// Limits What all connections of an account may do together; 0 or left out is no limit.
-	Limits *AccountLimits `json:"limits,omitempty"`
-	Name   string         `json:"name"`
-	Note   *string        `json:"note,omitempty"`
+	Grants Grants  `json:"grants"`
+	Name   string  `json:"name"`
+	Note   *string `json:"note,omitempty"`
 }
 
 // RoleBody defines model for RoleBody.
@@ -1742,11 +1711,8 @@ type RoleBody struct {
 	// regard to case; `{account}` is the account's own name. Verbs: publish, consume,
 	// browse, manage, move, call, serve; and, without a topic: observe, sessions, access,
 	// admin, join. Several verbs are separated by commas.
-	Grants Grants `json:"grants"`
-
-	// Limits What all connections of an account may do together; 0 or left out is no limit.
-	Limits *AccountLimits `json:"limits,omitempty"`
-	Note   *string        `json:"note,omitempty"`
+	Grants Grants  `json:"grants"`
+	Note   *string `json:"note,omitempty"`
 }
 
 // RoleList defines model for RoleList.
@@ -2227,11 +2193,8 @@ type Whoami struct {
 	// regard to case; `{account}` is the account's own name. Verbs: publish, consume,
 	// browse, manage, move, call, serve; and, without a topic: observe, sessions, access,
 	// admin, join. Several verbs are separated by commas.
-	Grants Grants `json:"grants"`
-
-	// Limits What all connections of an account may do together; 0 or left out is no limit.
-	Limits *AccountLimits `json:"limits,omitempty"`
-	Roles  []string       `json:"roles"`
+	Grants Grants   `json:"grants"`
+	Roles  []string `json:"roles"`
 
 	// Setup Access is on, and nobody can administrate it yet.
 	Setup *bool `json:"setup,omitempty"`

@@ -27,19 +27,17 @@ func (b *Broker) Note(ctx context.Context, actor storage.Actor, action, target, 
 	return b.commit(ctx, b.audit(actor, action, target, detail))
 }
 
-// Documents are those that were stored when the broker was opened.
-func (b *Broker) Documents() []storage.Document { return b.documents }
+// TakeDocuments hands over those that were stored when the broker was opened: their owner is
+// who takes them.
+func (b *Broker) TakeDocuments() []storage.Document {
+	documents := b.documents
+	b.documents = nil
+	return documents
+}
 
-// PutDocuments stores documents together with an entry in the audit trail, unless that has
-// no action. It returns when they are stored.
-func (b *Broker) PutDocuments(ctx context.Context, entry storage.AuditEntry, documents ...storage.Document) error {
-	ops := make([]storage.Op, 0, len(documents)+1)
-	for _, d := range documents {
-		ops = append(ops, &storage.PutDocument{Document: d})
-	}
-	if entry.Action != "" {
-		ops = append(ops, b.audit(entry.Actor, entry.Action, entry.Target, entry.Detail))
-	}
+// PutDocuments stores documents, and entries in the audit trail, all or none. It returns when
+// they are stored.
+func (b *Broker) PutDocuments(ctx context.Context, ops ...storage.Op) error {
 	return b.commit(ctx, &storage.Atomic{Ops: ops})
 }
 

@@ -98,7 +98,7 @@ type Broker struct {
 	outbound atomic.Int64 // bytes handed to sinks and not yet written
 	spare    atomic.Int64 // of these, the small messages that went although it was crowded
 
-	documents []storage.Document // as they were at the start; set once
+	documents []storage.Document // as they were at the start, until they are taken
 
 	mu     sync.RWMutex      // held for map operations only
 	topics map[string]*Topic // guarded by mu; key is the lower-cased name

@@ -70,7 +70,7 @@ func CodeOf(err error) Code {
 		}
 		return Forbidden
 	case errors.As(err, &refused):
-		if refused.Wait > 0 {
+		if refused.RetryAfter > 0 {
 			return Quota
 		}
 		return Unauthorized

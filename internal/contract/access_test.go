@@ -2,12 +2,15 @@ package contract
 
 import (
 	"bytes"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -489,6 +492,38 @@ func TestRevokedCredentialsEndWhatIsOpen(t *testing.T) {
 	}
 }
 
+// What begins while its credential is revoked does not outlive that: it is refused, or ended.
+func TestNothingBeginsBesideARevocation(t *testing.T) {
+	g := startGuarded(t)
+	g.fixture()
+	root := as(g.token)
+	_, first := g.account("c", []string{"consumer", "viewer"})
+	g.admin.do("DELETE", "/tokens/"+first, root).want(204)
+	var pulls sync.WaitGroup
+	for range 30 {
+		made := g.admin.post("/tokens", object{"account": "c"}, root).want(201)
+		token, id := made.str("token"), made.str("id")
+		n := g.native(t)
+		ws := g.socket(t, token)
+		var begun sync.WaitGroup
+		begun.Go(func() { n.send("consume topic=t consume_group=g id=1 token=" + token) })
+		begun.Go(func() {
+			_ = ws.Write(t.Context(), websocket.MessageText, []byte(`{"op":"subscribe","topic":"t","group":"g"}`))
+		})
+		pulls.Go(func() { // or it ends after a minute
+			_, _ = g.client(t).try("POST", "/topics/t/groups/g:pull", object{"timeout": 60_000}, as(token))
+		})
+		g.admin.do("DELETE", "/tokens/"+id, root).want(204)
+		begun.Wait()
+	}
+	began := time.Now()
+	pulls.Wait()
+	if took := time.Since(began); took > promptly {
+		t.Errorf("pulls waited on for %v", took)
+	}
+	eventually(t, "nothing consumes", func() bool { return len(g.admin.get("/sessions?topic=t", root).list("sessions")) == 0 })
+}
+
 func endOf(err error) error {
 	if strings.Contains(err.Error(), "timeout") {
 		return err
@@ -659,14 +694,14 @@ func TestSecretsAreNowhere(t *testing.T) {
 	g.admin.post("/accounts", object{"name": "person", "password": password, "roles": list{"admin"}}, as(g.token)).want(201)
 	g.admin.post("/login", object{"account": "person", "password": password + "?"}).want(401)
 	login := g.admin.post("/login", object{"account": "person", "password": password}).want(200)
-	cookie := strings.Split(strings.SplitN(login.header.Get("Set-Cookie"), "=", 2)[1], ";")[0]
+	cookieName, cookie, _ := strings.Cut(strings.Split(login.header.Get("Set-Cookie"), ";")[0], "=")
 
 	n := g.native(t)
 	n.send("produce topic=t id=1 tag=a token=" + token)
 	n.next()
 	g.curl(t, "/produce/t?token="+token+"&body=x", token)
 	basic := base64.StdEncoding.EncodeToString([]byte("person:" + password))
-	for _, head := range []header{{"Authorization", "Basic " + basic}, {"Token", token}, {"Cookie", "zbus-login=" + cookie}} {
+	for _, head := range []header{{"Authorization", "Basic " + basic}, {"Token", token}, {"Cookie", cookieName + "=" + cookie}} {
 		g.admin.do("POST", "/topics/t/messages", object{"body": "x"}, head, anyway).want(201)
 	}
 	ws := g.socket(t, token)
@@ -753,7 +788,7 @@ func TestAccountsRolesAndTokens(t *testing.T) {
 	c.do("PUT", "/roles/viewer", object{"grants": list{}}, root).refused(409, "conflict", "built in")
 	c.do("PUT", "/roles/shop", object{"grants": list{"sell:#"}}, root).refused(400, "invalid", "none of the verbs")
 
-	r := c.post("/accounts", object{"name": "Ann", "password": "a good password", "roles": list{"shop"}, "limits": object{"messages": 5}}, root).want(201)
+	r := c.post("/accounts", object{"name": "Ann", "password": "a good password", "roles": list{"shop"}}, root).want(201)
 	if r.str("name") != "ann" || r.str("kind") != "person" || r.at("password") != true {
 		t.Errorf("%s", r.raw)
 	}
@@ -764,7 +799,7 @@ func TestAccountsRolesAndTokens(t *testing.T) {
 	c.do("DELETE", "/roles/shop", root).refused(409, "conflict", "ann has it")
 	c.do("PATCH", "/accounts/ann", object{"roles": list{}, "grants": list{"browse:#"}}, root).want(200)
 	c.do("PATCH", "/accounts/none", object{}, root).refused(404, "not_found", "account")
-	c.do("PATCH", "/accounts/root", object{"disabled": true}, root).refused(409, "conflict", "nobody")
+	c.do("PATCH", "/accounts/root", object{"disabled": true}, root).refused(409, "conflict", "no account")
 	c.do("DELETE", "/roles/shop", root).want(204)
 	c.do("DELETE", "/roles/shop", root).refused(404, "not_found", "role")
 	c.do("PUT", "/accounts/ann/password", object{"password": "short"}, root).refused(400, "invalid", "8 to 512")
@@ -790,4 +825,51 @@ func TestAccountsRolesAndTokens(t *testing.T) {
 	c.post("/access:check", object{"account": "ann", "verb": "fly"}, root).refused(400, "invalid", "must be one of")
 	c.do("DELETE", "/accounts/ann", root).want(204)
 	c.do("DELETE", "/accounts/ann", root).refused(404, "not_found", "account")
+}
+
+// Over TLS the cookie of a login is one that no other host, port or plain page can set.
+func TestALoginWorksOverTLS(t *testing.T) {
+	certificates := httptest.NewTLSServer(nil) // for its certificate
+	defer certificates.Close()
+	dir, pair := t.TempDir(), certificates.TLS.Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{
+		"cert": {Type: "CERTIFICATE", Bytes: pair.Certificate[0]}, "key": {Type: "PRIVATE KEY", Bytes: key},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := start(t, func(c *config.Config) {
+		c.Auth, c.TLSCert, c.TLSKey = config.AuthOn, filepath.Join(dir, "cert"), filepath.Join(dir, "key")
+	})
+	web := certificates.Client()
+	ask := func(method, path, body, cookie string) *http.Response {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), method, "https://"+b.addr+base+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Cookie", cookie)
+		resp, err := web.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = resp.Body.Close() })
+		return resp
+	}
+	line := ask("POST", "/setup", `{"secret":"`+b.setup+`","account":"root","password":"a good password"}`, "").Header.Get("Set-Cookie")
+	if !strings.HasPrefix(line, "__Host-") || !strings.Contains(line, "Secure") {
+		t.Errorf("the cookie is %q", line)
+	}
+	if resp := ask("GET", "/accounts", "", strings.Split(line, ";")[0]); resp.StatusCode != 200 {
+		t.Errorf("with the cookie: %d", resp.StatusCode)
+	}
+	if resp := ask("GET", "/accounts", "", strings.TrimPrefix(strings.Split(line, ";")[0], "__Host-")); resp.StatusCode != 401 {
+		t.Errorf("with the cookie of a plain page: %d", resp.StatusCode)
+	}
 }

@@ -12,6 +12,6 @@ import (
 func openAccess(cfg config.Config, b *broker.Broker, log *slog.Logger) (*access.Registry, error) {
 	return access.New(access.Options{
 		Mode: access.Mode(cfg.Auth), Beyond: !cfg.Local() && !cfg.Insecure,
-		Documents: b.Documents(), Save: b.PutDocuments, Log: log,
+		Documents: b.TakeDocuments(), Save: b.PutDocuments, Log: log,
 	})
 }

@@ -60,13 +60,8 @@ func Administer(ctx context.Context, data string, create bool, log *slog.Logger)
 }
 
 // saveTo stores the changes of a registry without a broker.
-func saveTo(store storage.Store) func(context.Context, storage.AuditEntry, ...storage.Document) error {
-	return func(_ context.Context, entry storage.AuditEntry, documents ...storage.Document) error {
-		ops := make([]storage.Op, 0, len(documents)+1)
-		for _, d := range documents {
-			ops = append(ops, &storage.PutDocument{Document: d})
-		}
-		ops = append(ops, &storage.Audit{Entry: &entry})
+func saveTo(store storage.Store) func(context.Context, ...storage.Op) error {
+	return func(_ context.Context, ops ...storage.Op) error {
 		errs, err := store.Commit([]storage.Op{&storage.Atomic{Ops: ops}})
 		if err != nil {
 			return err

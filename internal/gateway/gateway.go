@@ -140,6 +140,9 @@ func rewrite(pr *httputil.ProxyRequest) {
 	u.RawPath = r.rest
 	pr.Out.URL, pr.Out.Host = u, pr.In.Host
 	wire.StripForward(pr.Out.Header)
+	if !access.From(pr.In.Context()).Anonymous() { // this credential was for the broker
+		pr.Out.Header.Del("Authorization")
+	}
 	pr.SetXForwarded()
 	pr.Out.Header.Set("X-Forwarded-Prefix", r.prefix)
 	pr.Out.Header.Del("Expect") // the body is here

@@ -10,8 +10,16 @@ import (
 	"github.com/rushmore/zbus-go/internal/access"
 )
 
-// Changed says that somebody may do something else than before. It does not block.
+// Changed says that what clients may do has changed. It does not block.
 func (h *Hub) Changed() { signal(h.rights) }
+
+// recheckIf has everything judged again when what was just added may no longer be: it was
+// permitted before a change, and added after the others were judged for that.
+func (h *Hub) recheckIf(lost bool) {
+	if lost {
+		h.Changed()
+	}
+}
 
 // recheck ends what clients may no longer do, whenever that changes, until ctx ends.
 func (h *Hub) recheck(ctx context.Context) {

@@ -150,6 +150,7 @@ func (s *socket) consume(g *broker.Group, begun subscribedFrame, window int64) (
 		x.close()
 		return nil
 	}
+	s.hub.recheckIf(s.hub.opts.Broker.As(s.who, access.Consume).MayConsume(g) != nil)
 	begun.Sub, begun.Settle = x.name, api.SettleMode(g.Info().Settle.String())
 	s.say(begun)
 	s.mu.Lock()

@@ -111,6 +111,7 @@ func (s *socket) watch(c *call) error {
 	s.out.watching(1)
 	s.say(watchingFrame{"watching", c.Ref, w.name, op.Channel})
 	s.hub.watch(w)
+	s.hub.recheckIf(!s.mayWatch(w))
 	if s.over() { // end did not see it among the hub's
 		s.hub.unwatch(w)
 	}

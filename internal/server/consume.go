@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
@@ -102,15 +103,16 @@ func (s *session) subscribe(g *broker.Group) (*consumer, error) {
 	s.mu.Lock()
 	s.subs[g] = c
 	s.mu.Unlock()
+	// After a change of rights recheck may have looked before this was here.
+	if err := s.srv.broker.As(s.who, access.Consume).MayConsume(g); err != nil {
+		s.drop(g)
+		return nil, err
+	}
 	return c, nil
 }
 
-// unconsume ends the session's subscription to a group.
-func (s *session) unconsume(m *wire.Message) {
-	g := s.groupOf(m)
-	if g == nil {
-		return
-	}
+// drop ends the session's subscription to a group, if it has one.
+func (s *session) drop(g *broker.Group) {
 	s.mu.Lock()
 	c := s.subs[g]
 	delete(s.subs, g)
@@ -122,6 +124,15 @@ func (s *session) unconsume(m *wire.Message) {
 		c.sub.Close()
 		s.withdraw(g.Topic())
 	}
+}
+
+// unconsume ends the session's subscription to a group.
+func (s *session) unconsume(m *wire.Message) {
+	g := s.groupOf(m)
+	if g == nil {
+		return
+	}
+	s.drop(g)
 	s.send(http.StatusOK, m.Get(wire.HeaderID), now())
 }
 

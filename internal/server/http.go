@@ -35,7 +35,7 @@ const homePage = `<!doctype html>
 // are routes to the same functions.
 func (s *Server) newHTTP() *http.Server {
 	r := chi.NewRouter()
-	r.Use(s.forwarded, s.counted, s.shared, s.identified, s.others, s.known, s.upgrades, s.commanded)
+	r.Use(encrypted, s.forwarded, s.counted, s.shared, s.identified, s.others, s.known, s.upgrades, s.commanded)
 	readable := func(path string, h http.HandlerFunc) {
 		r.Get(path, h)
 		r.Head(path, h)
@@ -134,6 +134,17 @@ func connected(ctx context.Context, conn net.Conn) context.Context {
 	return ctx
 }
 
+// encrypted says of requests that they came by TLS, which net/http does not see.
+func encrypted(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if conn, ok := req.Context().Value(tlsKey{}).(*tls.Conn); ok {
+			state := conn.ConnectionState()
+			req.TLS = &state
+		}
+		next.ServeHTTP(w, req)
+	})
+}
+
 // urlCommand runs a command that the URL names: HEAD, OPTIONS and the like must not.
 func (s *Server) urlCommand(w http.ResponseWriter, req *http.Request) {
 	if !plain(req.Method) {
@@ -168,10 +179,6 @@ func (s *Server) counted(next http.Handler) http.Handler {
 func (s *Server) others(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if h := s.elsewhere(req.URL.Path); h != nil {
-			if conn, ok := req.Context().Value(tlsKey{}).(*tls.Conn); ok {
-				state := conn.ConnectionState()
-				req.TLS = &state
-			}
 			s.accounted(h).ServeHTTP(w, req)
 			return
 		}
@@ -255,6 +262,8 @@ func (s *Server) command(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	c := newSession(s, access.From(req.Context()), accountOf(req.Context()))
+	_, c.given = credentialOf(m) // which was judged above: see identified
+	c.by = c.first
 	close(c.written) // this handler is the writer
 	if !s.addSession(c) {
 		http.Error(w, "shutting down", http.StatusServiceUnavailable)
@@ -296,6 +305,10 @@ func (s *session) answerHTTP(w http.ResponseWriter, req *http.Request) {
 			return
 		}
 		if life == nil {
+			if err := s.acting.Load().Check(access.See, "", ""); err != nil {
+				refuseCredential(w, err)
+				return
+			}
 			http.Error(w, "shutting down", http.StatusServiceUnavailable)
 			return
 		}

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
@@ -90,7 +91,7 @@ func (s *session) identify(m *wire.Message) error {
 func (s *Server) authenticate(ctx context.Context, c access.Credential, remote string) (access.Caller, error) {
 	c.Address = access.Caller{Address: remote}.Host()
 	p, err := s.access.Authenticate(ctx, c)
-	if err != nil {
+	if err != nil && c.Login == "" { // which is over sooner or later
 		s.log.Info("credential refused", "remote", remote, "err", err)
 	}
 	return access.Caller{Principal: p, Address: remote}, err
@@ -126,15 +127,15 @@ func (s *session) recheck() {
 		c.by = renewed(c.by, acting)
 		if s.srv.broker.As(c.by, access.Consume).MayConsume(g) != nil {
 			delete(s.subs, g)
+			if c.timer != nil {
+				c.timer.Stop()
+			}
 			lost = append(lost, c)
 		}
 	}
 	s.mu.Unlock()
 	for _, c := range lost {
 		g := c.sub.Group()
-		if c.timer != nil {
-			c.timer.Stop()
-		}
 		id, waiting := c.sub.Waiting()
 		c.sub.Close()
 		s.withdraw(g.Topic())
@@ -162,16 +163,17 @@ func (s *Server) identified(next http.Handler) http.Handler {
 		who := access.Caller{Principal: s.access.Anonymous(), Address: req.RemoteAddr}
 		if s.access.On() {
 			c, err := credentialOfHTTP(req)
+			known := access.Caller{}
 			if err == nil {
-				who, err = s.authenticate(req.Context(), c, req.RemoteAddr)
+				known, err = s.authenticate(req.Context(), c, req.RemoteAddr)
 			}
-			if err != nil && c.Login == "" {
+			switch {
+			case err == nil:
+				who = known
+			case c.Login == "":
 				refuseCredential(w, err)
 				return
-			}
-			if err != nil { // the page asks to log in
-				who = access.Caller{Principal: s.access.Anonymous(), Address: req.RemoteAddr}
-			}
+			} // the page of a login that is over asks to log in
 		}
 		next.ServeHTTP(w, req.WithContext(access.With(req.Context(), who)))
 	})
@@ -179,11 +181,11 @@ func (s *Server) identified(next http.Handler) http.Handler {
 
 // credentialOfHTTP is the credential of an HTTP request.
 func credentialOfHTTP(req *http.Request) (access.Credential, error) {
-	if value := req.Header.Get("Authorization"); value != "" {
-		return parseCredential(wire.HeaderAuthorization, value)
-	}
 	if value := req.Header.Get("Token"); value != "" {
 		return parseCredential(wire.HeaderToken, value)
+	}
+	if value := req.Header.Get("Authorization"); value != "" {
+		return parseCredential(wire.HeaderAuthorization, value)
 	}
 	if !strings.HasPrefix(req.URL.Path, "/api/") {
 		return access.Credential{}, nil
@@ -202,20 +204,30 @@ func refuseCredential(w http.ResponseWriter, err error) {
 	status, code := statusOf(err), "unauthorized"
 	h := w.Header()
 	switch {
-	case errors.As(err, &refused) && refused.Wait > 0:
-		h.Set("Retry-After", strconv.Itoa(int(refused.Wait.Seconds())))
+	case errors.As(err, &refused) && refused.RetryAfter > 0:
+		h.Set("Retry-After", strconv.Itoa(int(refused.RetryAfter.Seconds())))
 		code = "quota"
 	case status == http.StatusBadRequest:
 		code = "invalid"
 	default:
 		h.Set("WWW-Authenticate", "Bearer")
 	}
-	h.Set("Connection", "close")
-	h.Set("Content-Type", "application/problem+json")
 	h.Set("Cache-Control", "no-store")
+	refuseProblem(w, status, code, broker.TextOf(err))
+}
+
+// refuseProblem answers a request with a problem, and ends its connection.
+func refuseProblem(w http.ResponseWriter, status int, code, detail string) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("Connection", "close")
 	w.WriteHeader(status)
-	_, _ = w.Write([]byte(`{"type":"about:blank","title":` + strconv.Quote(http.StatusText(status)) + `,"status":` + strconv.Itoa(status) +
-		`,"code":"` + code + `","detail":` + strconv.Quote(broker.TextOf(err)) + "}\n"))
+	_ = json.NewEncoder(w).Encode(struct {
+		Type   string `json:"type"`
+		Title  string `json:"title"`
+		Status int    `json:"status"`
+		Code   string `json:"code"`
+		Detail string `json:"detail"`
+	}{"about:blank", http.StatusText(status), status, code, detail})
 }
 
 // Require lets next serve who may do something that has no topic.

@@ -110,10 +110,7 @@ func (s *Server) bodyLimit(req *http.Request) int64 {
 
 // tooLarge answers a request whose body is not read, and ends its connection.
 func tooLarge(w http.ResponseWriter, limit int64) {
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.Header().Set("Connection", "close")
-	w.WriteHeader(http.StatusRequestEntityTooLarge)
-	_, _ = fmt.Fprintf(w, `{"type":"about:blank","title":"Request Entity Too Large","status":413,"code":"too_large","detail":"the body is larger than %d bytes"}`+"\n", limit)
+	refuseProblem(w, http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("the body is larger than %d bytes", limit))
 }
 
 // countedReader reads whole bodies and accounts for them until release.

@@ -229,6 +229,9 @@ func (s *session) trackSub(m *wire.Message) {
 	seen := tab.seen
 	s.pushTable(item{raw: pushed(id), id: id, table: tab})
 	t.subscribe(s, s.who)
+	if s.who.Check(access.See, "", "") != nil { // no longer, and recheck has looked before
+		t.unsubscribe(s)
+	}
 	if t.changes.Load() != seen {
 		t.changed()
 	}

@@ -75,8 +75,8 @@ describe.skipIf(!there)('access', () => {
     expect(await page.evaluate(() => document.documentElement.outerHTML + location.href + JSON.stringify(history.state))).not.toContain(secret);
     clean();
     const cookies = await context.cookies();
-    expect(cookies).toMatchObject([{ name: 'zbus-login', httpOnly: true, sameSite: 'Strict' }]);
-    broker.auth = { Cookie: `zbus-login=${cookies[0]!.value}` };
+    expect(cookies).toMatchObject([{ name: `zbus-login-${new URL(broker.url).port}`, httpOnly: true, sameSite: 'Strict' }]);
+    broker.auth = { Cookie: `${cookies[0]!.name}=${cookies[0]!.value}` };
     await context.close();
 
     // What the other tests need, and the link that is used up.

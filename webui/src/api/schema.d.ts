@@ -1160,36 +1160,6 @@ export interface components {
          *     ]
          */
         Grants: string[];
-        /** @description What all connections of an account may do together; 0 or left out is no limit. */
-        AccountLimits: {
-            /** Format: int64 */
-            connections?: number;
-            /**
-             * Format: int64
-             * @description A second, published and delivered each.
-             */
-            messages?: number;
-            /**
-             * Format: int64
-             * @description A second, published and delivered each.
-             */
-            bytes?: number;
-            /**
-             * Format: int64
-             * @description Bytes of the topics that it created.
-             */
-            stored?: number;
-            /**
-             * Format: int64
-             * @description That it created.
-             */
-            topics?: number;
-            /**
-             * Format: int64
-             * @description In flight.
-             */
-            calls?: number;
-        };
         /** @enum {string} */
         AccountKind: "person" | "program";
         Account: {
@@ -1198,7 +1168,6 @@ export interface components {
             note?: string;
             roles: string[];
             grants: components["schemas"]["Grants"];
-            limits?: components["schemas"]["AccountLimits"];
             disabled: boolean;
             /** @description Whether it has one. */
             password: boolean;
@@ -1221,13 +1190,11 @@ export interface components {
             password?: string;
             roles?: string[];
             grants?: components["schemas"]["Grants"];
-            limits?: components["schemas"]["AccountLimits"];
         };
         AccountChange: {
             note?: string;
             roles?: string[];
             grants?: components["schemas"]["Grants"];
-            limits?: components["schemas"]["AccountLimits"];
             disabled?: boolean;
         };
         NewPassword: {
@@ -1239,14 +1206,12 @@ export interface components {
             name: string;
             note?: string;
             grants: components["schemas"]["Grants"];
-            limits?: components["schemas"]["AccountLimits"];
             /** @description It can be neither changed nor removed. */
             builtIn: boolean;
         };
         RoleBody: {
             note?: string;
             grants: components["schemas"]["Grants"];
-            limits?: components["schemas"]["AccountLimits"];
         };
         RoleList: {
             roles: components["schemas"]["Role"][];
@@ -1322,7 +1287,6 @@ export interface components {
             address: string;
             roles: string[];
             grants: components["schemas"]["Grants"];
-            limits?: components["schemas"]["AccountLimits"];
         };
         AccessQuestion: {
             /** @description Left out: the caller's. */
