@@ -48,7 +48,7 @@ consume     curl '%[1]s/consume/hello?timeout=1000'
 
 func accessText(r daemon.Ready) string {
 	if r.Open {
-		return "off: whoever can connect may do everything; zbus account add turns it on"
+		return "off: all clients may do everything; zbus account add --admin NAME turns it on"
 	}
 	return "on"
 }

@@ -110,23 +110,23 @@ func (r *rig) by(token string) *Principal {
 
 func TestTheFirstAccountTurnsAccessOn(t *testing.T) {
 	r := newRig(t, auto)
-	anybody := r.Anonymous()
-	if r.On() || !anybody.Allows(Admin, "", "") || !anybody.Allows(Publish, "t", "") {
+	anonymous := r.Anonymous()
+	if r.On() || !anonymous.Allows(Admin, "", "") || !anonymous.Allows(Publish, "t", "") {
 		t.Fatal("access is on without accounts")
 	}
 	if err := r.AddAccount(t.Context(), boss, Account{Name: "ann", Roles: []string{"operator"}}, ""); !errors.Is(err, storage.ErrConflict) || r.On() {
 		t.Errorf("a first account that may not administrate locks all out: %v", err)
 	}
-	epoch := anybody.Epoch()
+	epoch := anonymous.Epoch()
 	r.add("ann", []string{"admin"})
-	if !r.On() || anybody.Allows(Publish, "t", "") || anybody.Allows(See, "t", "") || anybody.Allows(See, "", "") || anybody.Epoch() == epoch {
+	if !r.On() || anonymous.Allows(Publish, "t", "") || anonymous.Allows(See, "t", "") || anonymous.Allows(See, "", "") || anonymous.Epoch() == epoch {
 		t.Error("who has not said who it is may still do something")
 	}
-	if !anybody.Allows(Nothing, "", "") {
+	if !anonymous.Allows(Nothing, "", "") {
 		t.Error("what everybody may do is not allowed")
 	}
 	var denied *Denied
-	if err := anybody.Check(Publish, "t", ""); !errors.As(err, &denied) || denied.Account != "" || denied.Missing != "publish:t" {
+	if err := anonymous.Check(Publish, "t", ""); !errors.As(err, &denied) || denied.Account != "" || denied.Missing != "publish:t" {
 		t.Errorf("%v", err)
 	}
 	r.open()

@@ -90,7 +90,7 @@ func (p *Principal) Token() string {
 // Anonymous reports whether it has not said who it is.
 func (p *Principal) Anonymous() bool { return p.Account() == "" }
 
-// Epoch counts the changes of what anybody may do: a decision holds as long as it stays.
+// Epoch counts the changes of what principals may do: a decision holds as long as it stays.
 func (p *Principal) Epoch() uint64 {
 	if p == nil {
 		return 0

@@ -78,7 +78,7 @@ func (t *throttle) succeeded(keys ...string) {
 	}
 }
 
-// makeRoom drops those that are over, and if that is not enough any: whoever has that many
+// makeRoom drops those that are over, and if that is not enough any: a client with that many
 // addresses is not slowed down by this.
 func (t *throttle) makeRoom(now time.Duration) {
 	if len(t.tries) < maxThrottled {

@@ -44,7 +44,7 @@ type Options struct {
 	Disconnect func(id, reason string) bool
 	// Backup begins a copy of the database for a client. Nil: there are none.
 	Backup func(actor storage.Actor) (Image, error)
-	// Readers get to know the requests that consume. Nil: nobody wants to know.
+	// Readers get to know the requests that consume. Nil: their own.
 	Readers *Readers
 
 	// Socket counts a stream of events for the address of a request, until release. Nil:

@@ -30,7 +30,7 @@ func AttentionOf(info ServerInfo, b *broker.Broker, s *stats.Sampler, calls *rpc
 			Consumers: t.Consumers, Paused: t.Paused, Dead: t.Dead, Repeated: t.Repeated, Delivered: t.Delivered, Unmatched: t.Unmatched,
 		})
 	}
-	for _, t := range b.Topics() {
+	for _, t := range b.System().Topics() {
 		if t.Calls() {
 			f.Services = append(f.Services, serviceToJudge(calls, t))
 		}

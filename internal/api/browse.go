@@ -6,6 +6,7 @@ import (
 	"math"
 	"strings"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/filter"
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -155,7 +156,7 @@ func (h *handler) browseFrom(ctx context.Context, t *broker.Topic, p *BrowseMess
 func (h *handler) fates(ctx context.Context, t *broker.Topic, m *Matcher, group *string, all bool) ([]*broker.Fates, error) {
 	var groups []*broker.Group
 	if group != nil {
-		g, err := t.Group(*group)
+		g, err := h.view(ctx).For(access.See).GroupOf(t, *group)
 		if err != nil {
 			return nil, err
 		}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/filter"
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -233,7 +234,7 @@ func (im *imports) group(t *broker.Topic, topic string, d GroupDefinition) error
 		return err
 	}
 	if t != nil {
-		if g, err := t.Group(d.Name); err == nil {
+		if g, err := im.view(im.ctx).For(access.See).GroupOf(t, d.Name); err == nil {
 			now := groupDefinitionOf(g)
 			now.Name = d.Name
 			im.add("update", t.Name()+"/"+g.Name(), now, want, apply)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/filter"
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -29,7 +30,7 @@ func (h *handler) TestFilter(ctx context.Context, r TestFilterRequestObject) (Te
 	if err != nil {
 		return nil, err
 	}
-	x, err := newTrial(ctx, t, r.Body)
+	x, err := newTrial(ctx, h.view(ctx), t, r.Body)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +59,7 @@ func (h *handler) TestFilter(ctx context.Context, r TestFilterRequestObject) (Te
 }
 
 // newTrial finds what the filter is to be compared with.
-func newTrial(ctx context.Context, t *broker.Topic, b *FilterTest) (*trial, error) {
+func newTrial(ctx context.Context, view broker.View, t *broker.Topic, b *FilterTest) (*trial, error) {
 	x := &trial{tags: tagCounts{}, examples: map[string][]int64{}, firstGained: -1}
 	var err error
 	if x.filter, err = filter.Parse(b.Filter); err != nil {
@@ -67,7 +68,7 @@ func newTrial(ctx context.Context, t *broker.Topic, b *FilterTest) (*trial, erro
 	var groups []*broker.Group
 	current := b.Current
 	if b.Group != nil {
-		g, err := t.Group(*b.Group)
+		g, err := view.For(access.See).GroupOf(t, *b.Group)
 		if err != nil {
 			return nil, err
 		}

@@ -61,12 +61,12 @@ func CheckName(what, name string) error {
 	return nil
 }
 
-// DeclareTopic makes sure that a topic exists with the given properties, and
+// declareTopic makes sure that a topic exists with the given properties, and
 // reports whether it was created. It creates no group.
-func (b *Broker) DeclareTopic(ctx context.Context, spec TopicSpec) (*Topic, bool, error) {
+func (b *Broker) declareTopic(ctx context.Context, spec TopicSpec) (*Topic, bool, error) {
 	b.names.Lock()
 	defer b.names.Unlock()
-	t, err := b.Topic(spec.Name)
+	t, err := b.findTopic(spec.Name)
 	if err == nil {
 		if spec.New {
 			return nil, false, errorf(Exists, "Topic(%s) exists already", t.name)
@@ -191,12 +191,12 @@ func (t *Topic) expect(version string) error {
 	return nil
 }
 
-// RemoveTopic removes a topic, its groups and its messages. Consumers are told
+// removeTopic removes a topic, its groups and its messages. Consumers are told
 // that their group is gone. Unless version is "", the topic must have it.
-func (b *Broker) RemoveTopic(_ context.Context, name, version string, actor storage.Actor) error {
+func (b *Broker) removeTopic(_ context.Context, name, version string, actor storage.Actor) error {
 	b.names.Lock()
 	defer b.names.Unlock()
-	t, err := b.Topic(name)
+	t, err := b.findTopic(name)
 	if err != nil {
 		return err
 	}
@@ -230,10 +230,10 @@ func (b *Broker) RemoveTopic(_ context.Context, name, version string, actor stor
 	return nil
 }
 
-// EmptyTopic drops all messages of a topic. Its offsets continue where they are. Unless
+// emptyTopic drops all messages of a topic. Its offsets continue where they are. Unless
 // version is "", the topic must have it.
-func (b *Broker) EmptyTopic(ctx context.Context, name, version string, actor storage.Actor) error {
-	t, err := b.Topic(name)
+func (b *Broker) emptyTopic(ctx context.Context, name, version string, actor storage.Actor) error {
+	t, err := b.findTopic(name)
 	if err != nil {
 		return err
 	}

@@ -35,10 +35,10 @@ type GroupSpec struct {
 	entry  *storage.JournalEntry   // unless nil: becomes that entry
 }
 
-// DeclareGroup makes sure that a group exists with the given properties, and
+// declareGroup makes sure that a group exists with the given properties, and
 // reports whether it was created. Its topic has to exist.
-func (b *Broker) DeclareGroup(ctx context.Context, spec GroupSpec) (*Group, bool, error) {
-	t, err := b.Topic(spec.Topic)
+func (b *Broker) declareGroup(ctx context.Context, spec GroupSpec) (*Group, bool, error) {
+	t, err := b.findTopic(spec.Topic)
 	if err != nil {
 		return nil, false, err
 	}
@@ -51,7 +51,7 @@ func (b *Broker) DeclareGroup(ctx context.Context, spec GroupSpec) (*Group, bool
 	// Before the lock: a search for a message id may take long.
 	start := int64(0)
 	unplaced := error(errorf(Conflict, "ConsumeGroup(%s) was removed in the meantime: declare it again", spec.Name))
-	if _, err := t.Group(spec.Name); err != nil {
+	if _, err := t.group(spec.Name); err != nil {
 		start, unplaced = b.startOf(ctx, t, spec.Start)
 	}
 	t.changes.Lock()
@@ -59,7 +59,7 @@ func (b *Broker) DeclareGroup(ctx context.Context, spec GroupSpec) (*Group, bool
 	if t.Removed() {
 		return nil, false, topicNotFound(t.name)
 	}
-	if g, err := t.Group(spec.Name); err == nil {
+	if g, err := t.group(spec.Name); err == nil {
 		if spec.New {
 			return nil, false, errorf(Exists, "ConsumeGroup(%s) exists already", g.name)
 		}
@@ -246,10 +246,10 @@ func (g *Group) expect(version string) error {
 	return nil
 }
 
-// RemoveGroup removes a group. Its consumers are told that it is gone. Unless
+// removeGroup removes a group. Its consumers are told that it is gone. Unless
 // version is "", the group must have it.
-func (b *Broker) RemoveGroup(_ context.Context, topic, name, version string, actor storage.Actor) error {
-	t, err := b.Topic(topic)
+func (b *Broker) removeGroup(_ context.Context, topic, name, version string, actor storage.Actor) error {
+	t, err := b.findTopic(topic)
 	if err != nil {
 		return err
 	}
@@ -258,7 +258,7 @@ func (b *Broker) RemoveGroup(_ context.Context, topic, name, version string, act
 	if t.Removed() {
 		return topicNotFound(topic)
 	}
-	g, err := t.Group(name)
+	g, err := t.group(name)
 	if err == nil {
 		err = g.expect(version)
 	}

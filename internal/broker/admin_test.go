@@ -13,7 +13,7 @@ import (
 // pause stops and resumes a topic.
 func (r *rig) pause(name string, paused bool) {
 	r.Helper()
-	if _, _, err := r.b.DeclareTopic(context.Background(), TopicSpec{Name: name, Paused: &paused}); err != nil {
+	if _, _, err := r.b.declareTopic(context.Background(), TopicSpec{Name: name, Paused: &paused}); err != nil {
 		r.Fatal(err)
 	}
 }
@@ -68,7 +68,7 @@ func TestPauseOfATopicOutlivesTheProcess(t *testing.T) {
 		if list, _ := offsets(c.drain()); !slices.Equal(list, []int64{0, 1, 2}) {
 			r.Errorf("delivered %d after the pause, want 0 to 2", list)
 		}
-		audit, err := r.b.Audit(context.Background(), 0, 3)
+		audit, err := r.b.auditEntries(context.Background(), 0, 3)
 		if err != nil || audit[0].Action != "topic.resume" || audit[1].Action != "topic.alter" {
 			r.Errorf("audit trail %+v: %v", audit, err)
 		}
@@ -82,7 +82,7 @@ func TestEphemeralGroupsOfAnEarlierProcessAreRemoved(t *testing.T) {
 			r.group(GroupSpec{Topic: "orders", Name: name, Ephemeral: &ephemeral})
 		}
 		names := func() (list []string) {
-			topic, err := r.b.Topic("orders")
+			topic, err := r.b.findTopic("orders")
 			if err != nil {
 				r.Fatal(err)
 			}
@@ -110,7 +110,7 @@ func TestChangeOfATopicThatWasSeenOtherwiseIsRefused(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
 		ctx := context.Background()
 		topic := r.topic("orders", 0, storage.Retention{})
-		if _, _, err := r.b.DeclareTopic(ctx, TopicSpec{Name: "ORDERS", New: true}); CodeOf(err) != Exists || err == nil {
+		if _, _, err := r.b.declareTopic(ctx, TopicSpec{Name: "ORDERS", New: true}); CodeOf(err) != Exists || err == nil {
 			r.Errorf("new topic of a taken name: %v", err)
 		}
 		seen := []string{topic.Version()}
@@ -118,7 +118,7 @@ func TestChangeOfATopicThatWasSeenOtherwiseIsRefused(t *testing.T) {
 			{Paused: ptr(true)}, {Replies: ptr(true)}, {Retention: Limits{MaxCount: ptr[int64](7)}}, {Retention: Limits{MaxBytes: ptr[int64](7)}},
 		} {
 			spec.Name, spec.Version = "orders", topic.Version()
-			if _, _, err := r.b.DeclareTopic(ctx, spec); err != nil {
+			if _, _, err := r.b.declareTopic(ctx, spec); err != nil {
 				r.Errorf("change of what was seen: %v", err)
 			}
 			if slices.Contains(seen, topic.Version()) {
@@ -128,10 +128,10 @@ func TestChangeOfATopicThatWasSeenOtherwiseIsRefused(t *testing.T) {
 		}
 		now := topic.Definition()
 		for _, old := range seen[:len(seen)-1] {
-			if _, _, err := r.b.DeclareTopic(ctx, TopicSpec{Name: "orders", Paused: ptr(false), Version: old}); CodeOf(err) != Stale || err == nil {
+			if _, _, err := r.b.declareTopic(ctx, TopicSpec{Name: "orders", Paused: ptr(false), Version: old}); CodeOf(err) != Stale || err == nil {
 				r.Errorf("change of what was seen earlier: %v", err)
 			}
-			if err := r.b.RemoveTopic(ctx, "orders", old, named("ann")); CodeOf(err) != Stale || err == nil {
+			if err := r.b.removeTopic(ctx, "orders", old, named("ann")); CodeOf(err) != Stale || err == nil {
 				r.Errorf("removal of what was seen earlier: %v", err)
 			}
 		}
@@ -139,7 +139,7 @@ func TestChangeOfATopicThatWasSeenOtherwiseIsRefused(t *testing.T) {
 			r.Errorf("the topic was changed: %+v", topic.Definition())
 		}
 		r.crash()
-		if err := r.b.RemoveTopic(ctx, "orders", topic.Version(), named("ann")); err != nil {
+		if err := r.b.removeTopic(ctx, "orders", topic.Version(), named("ann")); err != nil {
 			r.Errorf("removal of what was seen before a crash: %v", err)
 		}
 	})
@@ -149,17 +149,17 @@ func TestChangeOfAGroupThatWasSeenOtherwiseIsRefused(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
 		ctx := context.Background()
 		g := r.explicitGroup(5, 0)
-		if _, _, err := r.b.DeclareGroup(ctx, GroupSpec{Topic: "orders", New: true}); CodeOf(err) != Exists || err == nil {
+		if _, _, err := r.b.declareGroup(ctx, GroupSpec{Topic: "orders", New: true}); CodeOf(err) != Exists || err == nil {
 			r.Errorf("new group of a taken name: %v", err)
 		}
 		seen := []string{g.Version()}
 		change := func(spec GroupSpec) error {
 			spec.Topic, spec.Version = "orders", seen[len(seen)-1]
-			_, _, err := r.b.DeclareGroup(ctx, spec)
+			_, _, err := r.b.declareGroup(ctx, spec)
 			return err
 		}
 		move := func() error {
-			_, err := g.Relocate(ctx, at(2), "relocate", named("ann"), "")
+			_, err := g.relocate(ctx, at(2), "relocate", named("ann"), "")
 			return err
 		}
 		for i, err := range []func() error{
@@ -189,17 +189,17 @@ func (r *rig) onlyNewest(g *Group, seen []string) {
 	r.Helper()
 	ctx, newest := context.Background(), len(seen)-1
 	for _, old := range seen[:newest] {
-		if _, _, err := r.b.DeclareGroup(ctx, GroupSpec{Topic: "orders", Filter: ptr("b"), Version: old}); CodeOf(err) != Stale || err == nil {
+		if _, _, err := r.b.declareGroup(ctx, GroupSpec{Topic: "orders", Filter: ptr("b"), Version: old}); CodeOf(err) != Stale || err == nil {
 			r.Errorf("change of what was seen earlier: %v", err)
 		}
-		if err := r.b.RemoveGroup(ctx, "orders", "", old, named("ann")); CodeOf(err) != Stale || err == nil {
+		if err := r.b.removeGroup(ctx, "orders", "", old, named("ann")); CodeOf(err) != Stale || err == nil {
 			r.Errorf("removal of what was seen earlier: %v", err)
 		}
 	}
 	if f := g.Info().Filter; f != "a" {
 		r.Errorf("the filter is %q", f)
 	}
-	if err := r.b.RemoveGroup(ctx, "orders", "", seen[newest], named("ann")); err != nil {
+	if err := r.b.removeGroup(ctx, "orders", "", seen[newest], named("ann")); err != nil {
 		r.Errorf("removal of what was seen: %v", err)
 	}
 }
@@ -233,7 +233,7 @@ func TestDeclarationChangesOnlyWhatItNames(t *testing.T) {
 			{Limits{}, storage.Retention{MaxCount: 7, MaxBytes: 9}},
 			{LimitsOf(storage.Retention{MaxAge: 5}), storage.Retention{MaxAge: 5}},
 		} {
-			if _, _, err := r.b.DeclareTopic(context.Background(), TopicSpec{Name: "orders", Retention: step.limits}); err != nil {
+			if _, _, err := r.b.declareTopic(context.Background(), TopicSpec{Name: "orders", Retention: step.limits}); err != nil {
 				r.Fatal(err)
 			}
 			if now := topic.Definition().Retention; now != step.want {

@@ -64,14 +64,14 @@ func benchBroker(b testing.TB, durability sqlite.Durability) (broker *Broker, st
 
 func benchmarkGroups(b *testing.B, groups int, settle storage.Settle) {
 	broker, stop := benchBroker(b, sqlite.Relaxed)
-	topic, _, err := broker.DeclareTopic(context.Background(), TopicSpec{Name: "t"})
+	topic, _, err := broker.declareTopic(context.Background(), TopicSpec{Name: "t"})
 	if err != nil {
 		b.Fatal(err)
 	}
 	var left atomic.Int64
 	done := make(chan struct{}, 1)
 	for i := range groups {
-		g, _, err := broker.DeclareGroup(context.Background(), GroupSpec{Topic: "t", Name: fmt.Sprint("g", i), Settle: &settle})
+		g, _, err := broker.declareGroup(context.Background(), GroupSpec{Topic: "t", Name: fmt.Sprint("g", i), Settle: &settle})
 		if err != nil {
 			b.Fatal(err)
 		}

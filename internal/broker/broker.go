@@ -196,7 +196,7 @@ const Ephemeral = "~"
 
 // removeLeftovers removes ephemeral groups of an earlier process.
 func (b *Broker) removeLeftovers(ctx context.Context) {
-	for _, t := range b.Topics() {
+	for _, t := range b.allTopics() {
 		for _, g := range t.Groups() {
 			g.mu.Lock()
 			left := g.earlier && len(g.subs) == 0 && !g.gone && g.ephemeral()
@@ -204,7 +204,7 @@ func (b *Broker) removeLeftovers(ctx context.Context) {
 			if !left || ctx.Err() != nil {
 				continue
 			}
-			if err := b.RemoveGroup(ctx, t.name, g.name, "", itself()); err != nil && CodeOf(err) != NotFound {
+			if err := b.removeGroup(ctx, t.name, g.name, "", itself()); err != nil && CodeOf(err) != NotFound {
 				b.log.Warn("group of an earlier run not removed", "topic", t.name, "group", g.name, "err", err)
 			}
 		}
@@ -248,8 +248,8 @@ func (b *Broker) clock() int64 { return b.time.now() }
 // more than the case of ASCII letters, which is all they may consist of.
 func fold(name string) string { return strings.ToLower(name) }
 
-// Topic finds a topic by name, without regard to case.
-func (b *Broker) Topic(name string) (*Topic, error) {
+// findTopic finds a topic by name, without regard to case.
+func (b *Broker) findTopic(name string) (*Topic, error) {
 	b.mu.RLock()
 	t := b.topics[name] // most names are in lower case already
 	b.mu.RUnlock()
@@ -264,8 +264,8 @@ func (b *Broker) Topic(name string) (*Topic, error) {
 	return t, nil
 }
 
-// Topics lists all topics by name.
-func (b *Broker) Topics() []*Topic {
+// allTopics lists all topics by name.
+func (b *Broker) allTopics() []*Topic {
 	b.mu.RLock()
 	ts := make([]*Topic, 0, len(b.topics))
 	for _, t := range b.topics {
@@ -276,14 +276,14 @@ func (b *Broker) Topics() []*Topic {
 	return ts
 }
 
-// Group finds a group of a topic; an empty group name means the default group,
+// findGroup finds a group of a topic; an empty group name means the default group,
 // which is named like the topic.
-func (b *Broker) Group(topic, group string) (*Group, error) {
-	t, err := b.Topic(topic)
+func (b *Broker) findGroup(topic, group string) (*Group, error) {
+	t, err := b.findTopic(topic)
 	if err != nil {
 		return nil, err
 	}
-	return t.Group(group)
+	return t.group(group)
 }
 
 // Backlog is how many bytes wait for the storage writer.

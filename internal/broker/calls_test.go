@@ -163,7 +163,7 @@ func TestACallIsHandedOutOnceWhateverHappensToIt(t *testing.T) {
 			}
 		}},
 		{"relocation", func(r *rig, _ *Topic, g *Group, p *consumer) {
-			if _, err := g.Relocate(context.Background(), Place{At: AtEarliest}, "relocate", named("test"), ""); err != nil {
+			if _, err := g.relocate(context.Background(), Place{At: AtEarliest}, "relocate", named("test"), ""); err != nil {
 				r.Fatal(err)
 			}
 			synctest.Wait()

@@ -175,9 +175,9 @@ func (b *Broker) Clock() ClockInfo {
 // is set to.
 func (b *Broker) Micros() int64 { return b.time.micros() }
 
-// ConfirmClock says that the wall clock is right: deletion by age goes by it at once.
+// confirmClock says that the wall clock is right: deletion by age goes by it at once.
 // It reports whether that was suspended.
-func (b *Broker) ConfirmClock(ctx context.Context, actor storage.Actor) (suspended bool, err error) {
+func (b *Broker) confirmClock(ctx context.Context, actor storage.Actor) (suspended bool, err error) {
 	c := &b.time
 	info := b.Clock()
 	if info.Suspended == 0 {

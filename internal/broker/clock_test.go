@@ -28,7 +28,7 @@ func TestAJumpOfTheClockDeletesNothing(t *testing.T) {
 			onMachine(t, func(m *machine) {
 				m.step.Add(int64(c.before))
 				m.wait(2 * time.Second)
-				if _, err := m.b.ConfirmClock(context.Background(), named("ann")); err != nil {
+				if _, err := m.b.confirmClock(context.Background(), named("ann")); err != nil {
 					m.Fatal(err)
 				}
 				topic := m.topic("log", 0, hour)
@@ -79,16 +79,16 @@ func TestWhoConfirmsTheClockHasDeletionContinue(t *testing.T) {
 		if info := m.b.Clock(); info.Suspended == 0 || info.Jump < (47*time.Hour).Milliseconds() {
 			m.Errorf("the clock stands at %+v", info)
 		}
-		if was, err := m.b.ConfirmClock(context.Background(), named("ann")); err != nil || !was {
+		if was, err := m.b.confirmClock(context.Background(), named("ann")); err != nil || !was {
 			m.Fatal(was, err)
 		}
 		m.doubted("")
 		m.wait(2 * time.Second)
 		m.left("log", 0)
-		if was, err := m.b.ConfirmClock(context.Background(), named("bob")); err != nil || was {
+		if was, err := m.b.confirmClock(context.Background(), named("bob")); err != nil || was {
 			m.Errorf("confirmed again: %t, %v", was, err)
 		}
-		trail, err := m.b.Audit(context.Background(), 0, 10)
+		trail, err := m.b.auditEntries(context.Background(), 0, 10)
 		if err != nil || len(trail) == 0 || trail[0].Action != "clock.confirm" || trail[0].Actor.Name != "ann" || trail[0].Detail != "the clock jumped 48h0m0s forward" {
 			m.Errorf("audit: %+v, %v", trail, err)
 		}
@@ -200,7 +200,7 @@ func TestADelayDoesNotDependOnTheWallClock(t *testing.T) {
 				m.step.Add(int64(c.step))
 				m.boot.Store(c.boot)
 				m.restart(false, c.off)
-				g, err := m.b.Group("orders", "")
+				g, err := m.b.findGroup("orders", "")
 				if err != nil {
 					m.Fatal(err)
 				}
@@ -250,7 +250,7 @@ func TestMessagesWithStampsOfTheFutureGrowOld(t *testing.T) {
 		m.mustPublish(topic, "ahead")
 		m.step.Add(-int64(365 * 24 * time.Hour))
 		m.wait(2 * time.Second)
-		if _, err := m.b.ConfirmClock(context.Background(), named("ann")); err != nil {
+		if _, err := m.b.confirmClock(context.Background(), named("ann")); err != nil {
 			m.Fatal(err)
 		}
 		m.wait(time.Minute)
@@ -292,7 +292,7 @@ func TestOffsetsInMemoryAndVersionsGrowOverRestarts(t *testing.T) {
 		next, micros := topic.Next(), m.b.Micros()
 		m.step.Add(-int64(24 * time.Hour))
 		m.restart(false, time.Second)
-		topic, err := m.b.Topic("memory")
+		topic, err := m.b.findTopic("memory")
 		if err != nil {
 			m.Fatal(err)
 		}
@@ -307,12 +307,12 @@ func TestAPlanExpiresByTheTimeThatPassed(t *testing.T) {
 		_, _, p := m.planned(100)
 		m.step.Add(int64(24 * time.Hour))
 		m.wait(planLife - time.Second)
-		if _, err := m.b.FindPlan(p.ID); err != nil {
+		if _, err := m.b.findPlan(p.ID); err != nil {
 			m.Errorf("plan in its last second: %v", err)
 		}
 		m.step.Add(-int64(48 * time.Hour))
 		m.wait(2 * time.Second)
-		if _, err := m.b.FindPlan(p.ID); CodeOf(err) != NotFound {
+		if _, err := m.b.findPlan(p.ID); CodeOf(err) != NotFound {
 			m.Errorf("expired plan: %v", err)
 		}
 	})

@@ -9,11 +9,11 @@ func TestTopicsAndGroupsAreLimited(t *testing.T) {
 	inBubble(t, Options{MaxTopics: 2, MaxGroups: 3}, func(r *rig) {
 		ctx := context.Background()
 		topic := func(name string) error {
-			_, _, err := r.b.DeclareTopic(ctx, TopicSpec{Name: name})
+			_, _, err := r.b.declareTopic(ctx, TopicSpec{Name: name})
 			return err
 		}
 		group := func(topic, name string) error {
-			_, _, err := r.b.DeclareGroup(ctx, GroupSpec{Topic: topic, Name: name})
+			_, _, err := r.b.declareGroup(ctx, GroupSpec{Topic: topic, Name: name})
 			return err
 		}
 		want := func(code Code, err error) {
@@ -32,10 +32,10 @@ func TestTopicsAndGroupsAreLimited(t *testing.T) {
 		want(fine, group("b", "1"))
 		want(Quota, group("b", "2"))
 		want(fine, group("b", "1"))
-		want(fine, r.b.RemoveGroup(ctx, "a", "1", "", named("")))
+		want(fine, r.b.removeGroup(ctx, "a", "1", "", named("")))
 		want(fine, group("b", "2"))
 		want(Quota, group("b", "3"))
-		want(fine, r.b.RemoveTopic(ctx, "b", "", named("")))
+		want(fine, r.b.removeTopic(ctx, "b", "", named("")))
 		want(fine, topic("c"))
 		want(fine, group("c", "1"))
 		want(fine, group("c", "2"))

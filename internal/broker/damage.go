@@ -27,7 +27,7 @@ func (t *Topic) Refused() error {
 
 // reportDamage raises a condition for each topic that is not served.
 func (b *Broker) reportDamage() {
-	for _, t := range b.Topics() {
+	for _, t := range b.allTopics() {
 		if err := t.Refused(); err != nil {
 			b.opts.Conditions.Raise(condition.Condition{
 				Kind: damageKind, Subject: t.name, Severity: condition.Critical, Text: err.Error(),
@@ -36,11 +36,11 @@ func (b *Broker) reportDamage() {
 	}
 }
 
-// Accept has a topic that is not served be served again as it is. What can't be read
+// accept has a topic that is not served be served again as it is. What can't be read
 // of its log, up to where its groups have been, is damage from then on: it is counted
 // and passed over. A group whose place is damaged gets everything again.
-func (b *Broker) Accept(ctx context.Context, name string, actor storage.Actor) (*Topic, error) {
-	t, err := b.Topic(name)
+func (b *Broker) accept(ctx context.Context, name string, actor storage.Actor) (*Topic, error) {
+	t, err := b.findTopic(name)
 	if err != nil {
 		return nil, err
 	}

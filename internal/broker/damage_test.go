@@ -38,7 +38,7 @@ func (r *rig) alterFile(statements ...string) {
 // findGroup is a group after a restart.
 func (r *rig) findGroup(topic, name string) *Group {
 	r.Helper()
-	g, err := r.b.Group(topic, name)
+	g, err := r.b.findGroup(topic, name)
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -164,7 +164,7 @@ func TestScanShowsWhereMessagesAreMissing(t *testing.T) {
 			r.mustPublish(topic, slices.Repeat([]string{"x"}, 10)...)
 		}
 		r.alterFile(fmt.Sprintf("DELETE FROM blocks WHERE key = %d", int64(topic.id)<<40+10))
-		topic, err := r.b.Topic("orders")
+		topic, err := r.b.findTopic("orders")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -212,8 +212,8 @@ func TestDamagedTopicIsRefusedUntilItIsAccepted(t *testing.T) {
 		r.mustPublish(orders, "d", "e", "f")
 		r.mustPublish(other, "x")
 		r.alterFile(fmt.Sprintf("DELETE FROM blocks WHERE key = %d", int64(orders.id)<<40+3))
-		orders, _ = r.b.Topic("orders")
-		other, _ = r.b.Topic("other")
+		orders, _ = r.b.findTopic("orders")
+		other, _ = r.b.findTopic("other")
 		r.mustPublish(other, "y")
 		refused := func(what string, err error) {
 			t.Helper()
@@ -224,23 +224,23 @@ func TestDamagedTopicIsRefusedUntilItIsAccepted(t *testing.T) {
 		refused("publish", r.publish(orders, storage.Record{})[0].Err)
 		_, err := r.findGroup("orders", "g").Subscribe(&consumer{})
 		refused("subscribe", err)
-		_, _, err = r.b.DeclareGroup(context.Background(), GroupSpec{Topic: "orders", Name: "new"})
+		_, _, err = r.b.declareGroup(context.Background(), GroupSpec{Topic: "orders", Name: "new"})
 		refused("declare a group", err)
-		_, _, err = r.b.DeclareTopic(context.Background(), TopicSpec{Name: "orders", Retention: Limits{MaxCount: ptr[int64](1)}})
+		_, _, err = r.b.declareTopic(context.Background(), TopicSpec{Name: "orders", Retention: Limits{MaxCount: ptr[int64](1)}})
 		refused("set retention", err)
-		refused("empty", r.b.EmptyTopic(context.Background(), "orders", "", named("me")))
+		refused("empty", r.b.emptyTopic(context.Background(), "orders", "", named("me")))
 		if c := board.List(); len(c) != 1 || c[0].Kind != "damage" || c[0].Subject != "orders" || c[0].Severity != condition.Critical {
 			t.Errorf("conditions %+v", c)
 		}
 		r.crash() // it is refused again
-		if _, err = r.b.Accept(context.Background(), "orders", named("me")); err != nil {
+		if _, err = r.b.accept(context.Background(), "orders", named("me")); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := r.b.Accept(context.Background(), "orders", named("me")); CodeOf(err) != Conflict {
+		if _, err := r.b.accept(context.Background(), "orders", named("me")); CodeOf(err) != Conflict {
 			t.Errorf("accepted again: %v", err)
 		}
 		r.crash() // and it stays accepted
-		if orders, err = r.b.Topic("orders"); err != nil || orders.Refused() != nil || len(board.List()) != 0 {
+		if orders, err = r.b.findTopic("orders"); err != nil || orders.Refused() != nil || len(board.List()) != 0 {
 			t.Fatalf("%v, %v, conditions %v", err, orders.Refused(), board.List())
 		}
 		r.mustPublish(orders, "g")
@@ -286,13 +286,13 @@ func TestTopicWithADamagedEndIsRefusedAloneAndCanBeRemoved(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.open()
-		orders, _ = r.b.Topic("orders")
-		other, _ = r.b.Topic("other")
+		orders, _ = r.b.findTopic("orders")
+		other, _ = r.b.findTopic("other")
 		err = r.publish(orders, storage.Record{})[0].Err
 		if CodeOf(err) != Unavailable || !strings.Contains(err.Error(), "where its log ends is damaged") {
 			t.Errorf("publish: %v", err)
 		}
-		if _, err = r.b.Accept(context.Background(), "orders", named("me")); CodeOf(err) != Unavailable || !strings.Contains(err.Error(), "zbus recover") {
+		if _, err = r.b.accept(context.Background(), "orders", named("me")); CodeOf(err) != Unavailable || !strings.Contains(err.Error(), "zbus recover") {
 			t.Errorf("accept: %v", err)
 		}
 		if c := board.List(); len(c) != 1 || c[0].Subject != "orders" || c[0].Severity != condition.Critical {
@@ -302,7 +302,7 @@ func TestTopicWithADamagedEndIsRefusedAloneAndCanBeRemoved(t *testing.T) {
 		if got, _ := offsets(r.subscribe(r.findGroup("other", "g"), "1").take(1000)); len(got) != 301 {
 			t.Errorf("%d messages of the other topic, want 301", len(got))
 		}
-		if err := r.b.RemoveTopic(context.Background(), "orders", "", named("me")); err != nil {
+		if err := r.b.removeTopic(context.Background(), "orders", "", named("me")); err != nil {
 			t.Error(err)
 		}
 		time.Sleep(time.Minute) // for what removes its messages
@@ -318,7 +318,7 @@ func TestDamagedTimeDropsNothingByAge(t *testing.T) {
 			r.mustPublish(topic, "a", "b")
 		}
 		r.alterFile(fmt.Sprintf("UPDATE blocks SET time = 1000 WHERE key = %d", int64(topic.id)<<40+4))
-		topic, _ = r.b.Topic("orders")
+		topic, _ = r.b.findTopic("orders")
 		time.Sleep(5 * time.Second)
 		if topic.First() != 0 {
 			t.Errorf("the first message is %d", topic.First())

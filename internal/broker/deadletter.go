@@ -67,7 +67,7 @@ func (b *Broker) checkDeadLetters(t *Topic, def *storage.Group) error {
 	if err := CheckName("dead-letter topic", name); err != nil {
 		return errorf(Invalid, "a group of topic %q can't have a limit of deliveries: %w", t.name, err)
 	}
-	if d, err := b.Topic(name); err == nil && d.Memory() {
+	if d, err := b.findTopic(name); err == nil && d.Memory() {
 		return errorf(Conflict, "a group of topic %q can't have a limit of deliveries: %w", t.name, deadInMemory(name))
 	}
 	return nil
@@ -83,7 +83,7 @@ func (b *Broker) diesInto(name string) *Topic {
 	if !ok {
 		return nil
 	}
-	t, err := b.Topic(base)
+	t, err := b.findTopic(base)
 	if err != nil {
 		return nil
 	}
@@ -198,9 +198,9 @@ func (g *Group) revive() {
 // these and those of which there is nothing left to store. An error says why others stay.
 func (b *Broker) storeLetters(ctx context.Context, g *Group, epoch int64, dead []*flight) error {
 	ctx = context.WithoutCancel(ctx)
-	t, err := b.Topic(g.t.name + deadSuffix)
+	t, err := b.findTopic(g.t.name + deadSuffix)
 	if err != nil {
-		t, _, err = b.DeclareTopic(ctx, TopicSpec{Name: g.t.name + deadSuffix, Actor: itself(), letters: true})
+		t, _, err = b.declareTopic(ctx, TopicSpec{Name: g.t.name + deadSuffix, Actor: itself(), letters: true})
 	}
 	if err == nil && t.Memory() {
 		err = deadInMemory(t.name)

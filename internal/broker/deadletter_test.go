@@ -29,7 +29,7 @@ func TestDeadLetterSaysWhereItComesFrom(t *testing.T) {
 				r.Fatal(err)
 			}
 		}
-		dead, err := r.b.Topic("orders" + deadSuffix)
+		dead, err := r.b.findTopic("orders" + deadSuffix)
 		if err != nil {
 			r.Fatal(err)
 		}
@@ -99,7 +99,7 @@ func TestDeadLetterThatCannotBeStoredIsTriedLessAndLessOften(t *testing.T) {
 		if list := board.List(); len(list) != 1 || list[0].Kind != deadLetters || list[0].Subject != "orders/orders" || list[0].Severity != condition.Warning {
 			r.Errorf("conditions: %+v", list)
 		}
-		if err := r.b.RemoveTopic(context.Background(), "orders"+deadSuffix, "", named("ann")); err != nil {
+		if err := r.b.removeTopic(context.Background(), "orders"+deadSuffix, "", named("ann")); err != nil {
 			r.Fatal(err)
 		}
 		time.Sleep(6 * time.Minute)
@@ -150,7 +150,7 @@ func TestCrashLeavesAMessageOrItsLetter(t *testing.T) {
 			r.crash()
 			g = r.again()
 			synctest.Wait()
-			dead, err := r.b.Topic("orders" + deadSuffix)
+			dead, err := r.b.findTopic("orders" + deadSuffix)
 			if err != nil {
 				r.Fatal(err)
 			}
@@ -179,7 +179,7 @@ func TestGroupsBuryInTurn(t *testing.T) {
 		time.Sleep(3 * time.Second) // the first letters of many are held, and one waits
 		close(release)
 		time.Sleep(time.Minute)
-		dead, err := r.b.Topic("orders" + deadSuffix)
+		dead, err := r.b.findTopic("orders" + deadSuffix)
 		if err != nil || dead.Next() != messages+1 {
 			r.Fatalf("%d letters, %v", dead.Next(), err)
 		}
@@ -269,7 +269,7 @@ func TestLimitOfDeliveriesNeedsATopicForDeadLetters(t *testing.T) {
 				r.topic(c.topic+deadSuffix, storage.Kind(c.kind), storage.Retention{})
 			}
 			declare := func(name string, settle storage.Settle, most int64) error {
-				_, _, err := r.b.DeclareGroup(context.Background(), GroupSpec{Topic: c.topic, Name: name, Settle: &settle, MaxDeliver: &most})
+				_, _, err := r.b.declareGroup(context.Background(), GroupSpec{Topic: c.topic, Name: name, Settle: &settle, MaxDeliver: &most})
 				return err
 			}
 			check := func(err error) {
@@ -295,12 +295,12 @@ func TestTopicThatTakesDeadLettersKeepsThemOnDisk(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
 		r.explicitGroup(0, 3)
 		for kind, want := range map[storage.Kind]bool{storage.KindLog: true, storage.KindMemory: false, storage.KindRPC: false, storage.KindProxy: false} {
-			_, _, err := r.b.DeclareTopic(context.Background(), TopicSpec{Name: "Orders" + deadSuffix, Kind: kind})
+			_, _, err := r.b.declareTopic(context.Background(), TopicSpec{Name: "Orders" + deadSuffix, Kind: kind})
 			if (err == nil) != want || err != nil && CodeOf(err) != Conflict {
 				r.Errorf("%s: %v", kind, err)
 			}
 			if err == nil {
-				err = r.b.RemoveTopic(context.Background(), "orders"+deadSuffix, "", named("ann"))
+				err = r.b.removeTopic(context.Background(), "orders"+deadSuffix, "", named("ann"))
 			}
 			if want && err != nil {
 				r.Fatal(err)
@@ -323,7 +323,7 @@ func TestDeadLetterOfADeadLetter(t *testing.T) {
 		die(g)
 		second := r.group(GroupSpec{Topic: "orders.dead", Name: "again", Settle: ptr(storage.SettleExplicit), MaxDeliver: ptr[int64](1), Start: Place{At: AtEarliest}})
 		die(second)
-		last, err := r.b.Topic("orders.dead.dead")
+		last, err := r.b.findTopic("orders.dead.dead")
 		if err != nil {
 			r.Fatal(err)
 		}

@@ -20,22 +20,22 @@ func TestChangesOfDifferentTopicsShareCommits(t *testing.T) {
 		do   func(r *rig, g *Group) error
 	}{
 		{"transactions", func(r *rig, g *Group) error {
-			_, _, err := r.b.Transact(context.Background(), Transaction{
+			_, _, err := r.b.transact(context.Background(), Transaction{
 				Messages: []Input{{Topic: g.t, Record: storage.Record{Body: []byte("a")}}},
 				Moves:    []GroupMove{{g, at(1), "test"}},
 			})
 			return err
 		}},
 		{"relocations", func(_ *rig, g *Group) error {
-			_, err := g.Relocate(context.Background(), at(1), "relocate", named("ann"), "test")
+			_, err := g.relocate(context.Background(), at(1), "relocate", named("ann"), "test")
 			return err
 		}},
 		{"declarations", func(r *rig, g *Group) error {
-			_, _, err := r.b.DeclareGroup(context.Background(), GroupSpec{Topic: g.t.name, Name: "second"})
+			_, _, err := r.b.declareGroup(context.Background(), GroupSpec{Topic: g.t.name, Name: "second"})
 			return err
 		}},
 		{"removals", func(r *rig, g *Group) error {
-			return r.b.RemoveGroup(context.Background(), g.t.name, g.name, "", named("ann"))
+			return r.b.removeGroup(context.Background(), g.t.name, g.name, "", named("ann"))
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -78,9 +78,9 @@ func TestGroupOfATopicThatIsBeingRemovedIsNotRemovedTwice(t *testing.T) {
 		synctest.Wait()
 		release := r.store.HoldSync()
 		topic, group := make(chan error, 1), make(chan error, 1)
-		go func() { topic <- r.b.RemoveTopic(context.Background(), "orders", "", named("ann")) }()
+		go func() { topic <- r.b.removeTopic(context.Background(), "orders", "", named("ann")) }()
 		synctest.Wait()
-		go func() { group <- r.b.RemoveGroup(context.Background(), "orders", "g", "", named("ann")) }()
+		go func() { group <- r.b.removeGroup(context.Background(), "orders", "g", "", named("ann")) }()
 		for range 5000 { // it has come as far as it can
 			runtime.Gosched()
 		}
@@ -106,7 +106,7 @@ func BenchmarkTransactions(b *testing.B) {
 			return err
 		}},
 		{"transaction", func(br *Broker, g *Group) error {
-			_, _, err := br.Transact(context.Background(), Transaction{
+			_, _, err := br.transact(context.Background(), Transaction{
 				Messages: []Input{{Topic: g.t, Record: storage.Record{Body: []byte("a")}}},
 				Moves:    []GroupMove{{g, Place{At: AtLatest}, "test"}},
 			})
@@ -122,10 +122,10 @@ func benchmarkWorkers(b *testing.B, workers int, do func(*Broker, *Group) error)
 	var wg sync.WaitGroup
 	for i := range workers {
 		name := fmt.Sprintf("t%d", i)
-		if _, _, err := broker.DeclareTopic(context.Background(), TopicSpec{Name: name}); err != nil {
+		if _, _, err := broker.declareTopic(context.Background(), TopicSpec{Name: name}); err != nil {
 			b.Fatal(err)
 		}
-		g, _, err := broker.DeclareGroup(context.Background(), GroupSpec{Topic: name})
+		g, _, err := broker.declareGroup(context.Background(), GroupSpec{Topic: name})
 		if err != nil {
 			b.Fatal(err)
 		}

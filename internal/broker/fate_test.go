@@ -90,7 +90,7 @@ func TestFateOfWhatWasPassedOver(t *testing.T) {
 		c := r.subscribe(g, "c")
 		c.eager = true
 		move := func(to int64) Move {
-			m, err := g.Relocate(context.Background(), at(to), "relocate", named("bob"), "")
+			m, err := g.relocate(context.Background(), at(to), "relocate", named("bob"), "")
 			if err != nil {
 				r.Fatal(err)
 			}
@@ -181,7 +181,7 @@ func (f *fates) step(rt *rapid.T) {
 		f.consume(rt)
 	case 2:
 		moved = true
-		if _, err := f.g.Relocate(context.Background(), at(int64(rapid.IntRange(0, len(f.recs)).Draw(rt, "to"))), "relocate", named("bob"), ""); err != nil {
+		if _, err := f.g.relocate(context.Background(), at(int64(rapid.IntRange(0, len(f.recs)).Draw(rt, "to"))), "relocate", named("bob"), ""); err != nil {
 			f.Fatal(err)
 		}
 	case 3:

@@ -32,16 +32,16 @@ func TestGroupIsDeletedWithItsLastSession(t *testing.T) {
 		a, b := r.subscribe(g, "a"), r.subscribe(g, "b")
 		a.sub.Close()
 		synctest.Wait()
-		if _, err := topic.Group(""); err != nil {
+		if _, err := topic.group(""); err != nil {
 			r.Fatalf("one session is left: %v", err)
 		}
 		b.sub.Close()
 		synctest.Wait()
-		if _, err := topic.Group(""); CodeOf(err) != NotFound || err == nil {
+		if _, err := topic.group(""); CodeOf(err) != NotFound || err == nil {
 			r.Errorf("no session is left, and the group is there: %v", err)
 		}
 		r.crash()
-		if _, err := r.b.Group("jobs", ""); CodeOf(err) != NotFound || err == nil {
+		if _, err := r.b.findGroup("jobs", ""); CodeOf(err) != NotFound || err == nil {
 			r.Errorf("the group came back with a restart: %v", err)
 		}
 	})

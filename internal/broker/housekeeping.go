@@ -69,7 +69,7 @@ func (b *Broker) removeIfLeft(g *Group) {
 	if !left {
 		return
 	}
-	err := b.RemoveGroup(context.WithoutCancel(b.run), g.t.name, g.name, "", itself())
+	err := b.removeGroup(context.WithoutCancel(b.run), g.t.name, g.name, "", itself())
 	if err != nil && CodeOf(err) != NotFound {
 		b.log.Error("group not removed on exit", "topic", g.t.name, "group", g.name, "err", err)
 		b.timers.at(g, b.clock()+removePause)

@@ -41,7 +41,7 @@ func (r *rig) duplicates(topic *Topic, want map[string]int64) {
 func TestIDsOfDroppedMessagesAreKnownForTheWindow(t *testing.T) {
 	drops := map[string]func(r *rig){
 		"empty": func(r *rig) {
-			if err := r.b.EmptyTopic(context.Background(), "orders", "", named("ann")); err != nil {
+			if err := r.b.emptyTopic(context.Background(), "orders", "", named("ann")); err != nil {
 				r.Fatal(err)
 			}
 		},
@@ -70,14 +70,14 @@ func TestIDsOfDroppedMessagesAreKnownForTheWindow(t *testing.T) {
 						r.Errorf("%d ids are kept, want those of 3 or 4 messages", n)
 					}
 					restart(r)
-					topic, err := r.b.Topic("orders")
+					topic, err := r.b.findTopic("orders")
 					if err != nil {
 						r.Fatal(err)
 					}
 					r.duplicates(topic, map[string]int64{"a": 1, "b": 2, "c": 3, "last": 4, "native": -1})
 					restart(r)
 					time.Sleep(window/2 + 10*time.Second)
-					if topic, err = r.b.Topic("orders"); err != nil {
+					if topic, err = r.b.findTopic("orders"); err != nil {
 						r.Fatal(err)
 					}
 					r.duplicates(topic, map[string]int64{"b": -1})
@@ -120,7 +120,7 @@ func TestDeadLettersHaveNoKnownID(t *testing.T) {
 		time.Sleep(time.Second) // that it is settled is stored; else a second letter is
 		synctest.Wait()
 		r.crash()
-		dead, err := r.b.Topic("orders" + deadSuffix)
+		dead, err := r.b.findTopic("orders" + deadSuffix)
 		if err != nil {
 			r.Fatal(err)
 		}

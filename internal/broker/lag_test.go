@@ -55,7 +55,7 @@ func TestWaitingIsTooEarlyRatherThanExpensive(t *testing.T) {
 		if at, err := g.Waiting(context.Background()); at != early || err != nil {
 			r.Errorf("waiting since %d, want %d: %v", at, early, err)
 		}
-		if _, err := g.Relocate(context.Background(), at(1), "relocate", named("ann"), ""); err != nil {
+		if _, err := g.relocate(context.Background(), at(1), "relocate", named("ann"), ""); err != nil {
 			r.Fatal(err)
 		}
 		if at, err := g.Waiting(context.Background()); at != topic.Definition().LastTime || err != nil {

@@ -69,7 +69,7 @@ func (m *machine) doubted(want string) {
 // left checks how many messages a topic has.
 func (m *machine) left(name string, want int64) {
 	m.Helper()
-	t, err := m.b.Topic(name)
+	t, err := m.b.findTopic(name)
 	if err != nil {
 		m.Fatal(err)
 	}

@@ -87,7 +87,7 @@ func TestMemoryTopicsTogetherHaveALimit(t *testing.T) {
 		if p := r.publish(b, body, body); p[0].Err != nil {
 			r.Errorf("fifth message: %v", p[0].Err)
 		}
-		if err := r.b.RemoveTopic(context.Background(), "a", "", named("test")); err != nil {
+		if err := r.b.removeTopic(context.Background(), "a", "", named("test")); err != nil {
 			r.Fatal(err)
 		}
 		if used := r.b.memory.Load(); used != 2*size {
@@ -125,11 +125,11 @@ func TestMemoryTopicIsEmptyAfterARestartAndGivesNoOffsetTwice(t *testing.T) {
 		before, _ := offsets(r.subscribe(g, "c").take(5))
 		time.Sleep(time.Second)
 		r.crash()
-		topic, err := r.b.Topic("ticks")
+		topic, err := r.b.findTopic("ticks")
 		if err != nil {
 			r.Fatal(err)
 		}
-		if g, err = topic.Group(""); err != nil {
+		if g, err = topic.group(""); err != nil {
 			r.Fatal(err)
 		}
 		c := r.subscribe(g, "c")

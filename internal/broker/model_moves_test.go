@@ -78,7 +78,7 @@ func (m *model) relocate(rt *rapid.T) {
 		to = g.g.Info().Cursor + p.Offset
 	}
 	to = min(max(to, m.first), next)
-	move, err := g.g.Relocate(context.Background(), p, "relocate", named("model"), "")
+	move, err := g.g.relocate(context.Background(), p, "relocate", named("model"), "")
 	if err != nil || move.To != to {
 		m.Fatalf("%s: relocated to %d, want %d: %v", g.name(), move.To, to, err)
 	}
@@ -105,7 +105,7 @@ func (m *model) setPaused(g *modelGroup, paused bool) {
 }
 
 func (m *model) empty(*rapid.T) {
-	if err := m.b.EmptyTopic(context.Background(), m.topicName(), "", named("model")); err != nil {
+	if err := m.b.emptyTopic(context.Background(), m.topicName(), "", named("model")); err != nil {
 		m.Fatal(err)
 	}
 	m.first = int64(len(m.recs))
@@ -122,7 +122,7 @@ func (m *model) changeRetention(rt *rapid.T) {
 // remove removes a group with its consumers.
 func (m *model) remove(rt *rapid.T) {
 	g := m.one(rt)
-	if err := m.b.RemoveGroup(context.Background(), m.topicName(), g.name(), "", named("model")); err != nil {
+	if err := m.b.removeGroup(context.Background(), m.topicName(), g.name(), "", named("model")); err != nil {
 		m.Fatal(err)
 	}
 	m.groups = slices.DeleteFunc(m.groups, func(x *modelGroup) bool { return x == g })
@@ -147,7 +147,7 @@ func (m *model) ended(g *modelGroup) {
 // startAnew removes the topic and declares it again.
 func (m *model) startAnew(*rapid.T) {
 	old := m.topic
-	if err := m.b.RemoveTopic(context.Background(), m.topicName(), "", named("model")); err != nil {
+	if err := m.b.removeTopic(context.Background(), m.topicName(), "", named("model")); err != nil {
 		m.Fatal(err)
 	}
 	for _, g := range m.groups {
@@ -176,7 +176,7 @@ func (m *model) stopInOrder(*rapid.T) {
 // restarted compares what the broker knows after its restart with what it must.
 func (m *model) restarted(orderly bool) {
 	synctest.Wait()
-	t, err := m.b.Topic(m.topicName())
+	t, err := m.b.findTopic(m.topicName())
 	if err != nil {
 		m.Fatal(err)
 	}

@@ -351,7 +351,7 @@ func (m *model) nack(g *modelGroup, offset int64, f *fate, delay int64) {
 }
 
 func (m *model) checkDeadLetters() {
-	dead, err := m.b.Topic(m.topicName() + deadSuffix)
+	dead, err := m.b.findTopic(m.topicName() + deadSuffix)
 	if err != nil && len(m.dead) > 0 {
 		m.Fatalf("no dead letters, want %v", m.dead)
 	}

@@ -33,7 +33,7 @@ func TestIDIsForgottenAfterACrashBeyondTheWindow(t *testing.T) {
 		r.close()
 		time.Sleep(window + time.Millisecond)
 		r.open()
-		topic, err := r.b.Topic("orders")
+		topic, err := r.b.findTopic("orders")
 		if err != nil {
 			r.Fatal(err)
 		}
@@ -49,7 +49,7 @@ func TestIDOfAnEarlierProcessIsForgottenInTime(t *testing.T) {
 		r.stores(given(topic, "a"), 0)
 		time.Sleep(time.Second)
 		topic = r.reopened()
-		other, err := r.b.Topic("other")
+		other, err := r.b.findTopic("other")
 		if err != nil {
 			r.Fatal(err)
 		}

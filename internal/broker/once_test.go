@@ -63,7 +63,7 @@ func (r *rig) stores(inputs []Input, want ...int64) []Stored {
 func (r *rig) reopened() *Topic {
 	r.Helper()
 	r.crash()
-	t, err := r.b.Topic("orders")
+	t, err := r.b.findTopic("orders")
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func TestStoreIsAllOrNothing(t *testing.T) {
 	known(t, func(r *rig, topic *Topic) {
 		calls := r.topic("calls", storage.KindRPC, storage.Retention{})
 		gone := r.topic("gone", 0, storage.Retention{})
-		if err := r.b.RemoveTopic(context.Background(), "gone", "", named("ann")); err != nil {
+		if err := r.b.removeTopic(context.Background(), "gone", "", named("ann")); err != nil {
 			r.Fatal(err)
 		}
 		for _, c := range []struct {

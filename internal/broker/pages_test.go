@@ -46,7 +46,7 @@ func TestGroupsThatLagBehindShareTheRoomForWhatWasRead(t *testing.T) {
 			r.Errorf("%d bytes are kept when everything is delivered", n)
 		}
 		for _, c := range all {
-			if err := r.b.RemoveGroup(t.Context(), "orders", c.sub.Group().Name(), "", named("")); err != nil {
+			if err := r.b.removeGroup(t.Context(), "orders", c.sub.Group().Name(), "", named("")); err != nil {
 				r.Error(err)
 			}
 		}
@@ -96,7 +96,7 @@ func TestARemovedGroupKeepsNothingOfWhatWasRead(t *testing.T) {
 		if r.b.Pages() == 0 {
 			r.Fatal("nothing is kept of what was read")
 		}
-		if err := r.b.RemoveGroup(t.Context(), "orders", g.Name(), "", named("")); err != nil {
+		if err := r.b.removeGroup(t.Context(), "orders", g.Name(), "", named("")); err != nil {
 			r.Fatal(err)
 		}
 		if n := r.b.Pages(); n != 0 {

@@ -61,7 +61,7 @@ type PlanOptions struct {
 // Plan works out what moving the group would do. Its cost grows with the messages
 // between the present place and the new one, up to a limit.
 func (g *Group) Plan(ctx context.Context, place Place, opts PlanOptions) (*Plan, error) {
-	to, err := g.b.Resolve(ctx, g.t, g, place)
+	to, err := g.b.resolve(ctx, g.t, g, place)
 	if err != nil {
 		return nil, err
 	}
@@ -195,19 +195,19 @@ func exampleCost(r *storage.Record) int64 {
 	return r.Size() - int64(r.Omitted) + recordOverhead
 }
 
-// FindPlan finds a plan that was made since the broker started and has neither
+// findPlan finds a plan that was made since the broker started and has neither
 // expired nor been applied, and whose group is still there.
-func (b *Broker) FindPlan(id string) (*Plan, error) {
-	p, err := b.PlanToApply(id)
+func (b *Broker) findPlan(id string) (*Plan, error) {
+	p, err := b.planToApply(id)
 	if err == nil && p.spent {
 		return nil, planNotFound(id)
 	}
 	return p, err
 }
 
-// PlanToApply is FindPlan for [Broker.Apply], which has an answer of its own for a
+// planToApply is FindPlan for [Broker.Apply], which has an answer of its own for a
 // plan that was applied before.
-func (b *Broker) PlanToApply(id string) (*Plan, error) {
+func (b *Broker) planToApply(id string) (*Plan, error) {
 	p := b.plans.get(id)
 	if p == nil || p.until < b.clock() || p.Group.removed() {
 		b.plans.drop(id)
@@ -226,10 +226,10 @@ func (g *Group) removed() bool {
 	return g.gone
 }
 
-// Apply does what a plan says. When the group is no longer as the plan found it, as
+// apply does what a plan says. When the group is no longer as the plan found it, as
 // when the plan was applied before, nothing happens, the error is a Conflict, and
 // fresh is a new plan for the same place, or nil when there is no longer such a place.
-func (b *Broker) Apply(ctx context.Context, p *Plan, actor storage.Actor, reason string) (move Move, fresh *Plan, err error) {
+func (b *Broker) apply(ctx context.Context, p *Plan, actor storage.Actor, reason string) (move Move, fresh *Plan, err error) {
 	g := p.Group
 	move, err = g.move(ctx, relocation{
 		to: storage.At(p.To), kind: "relocate", actor: actor, reason: reason, still: p.still,

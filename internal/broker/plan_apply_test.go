@@ -22,7 +22,7 @@ func (r *rig) planned(tolerance int64) (g *Group, c *consumer, p *Plan) {
 	c.eager = true
 	c.take(10)
 	p = r.plan(g, at(0), PlanOptions{Tolerance: tolerance, Examples: 1})
-	if found, err := r.b.FindPlan(p.ID); err != nil || found != p {
+	if found, err := r.b.findPlan(p.ID); err != nil || found != p {
 		r.Fatalf("the plan is not found: %v", err)
 	}
 	return g, c, p
@@ -32,7 +32,7 @@ func (r *rig) planned(tolerance int64) (g *Group, c *consumer, p *Plan) {
 func (r *rig) refused(p *Plan) *Plan {
 	r.Helper()
 	before := p.Group.Info()
-	_, fresh, err := r.b.Apply(context.Background(), p, named("ann"), "")
+	_, fresh, err := r.b.apply(context.Background(), p, named("ann"), "")
 	if CodeOf(err) != Conflict || err == nil || fresh == nil {
 		r.Fatalf("apply: %v and the fresh plan %v, want a conflict with one", err, fresh)
 	}
@@ -40,10 +40,10 @@ func (r *rig) refused(p *Plan) *Plan {
 	if after.Cursor != before.Cursor || after.Epoch != before.Epoch {
 		r.Fatalf("refused, and the group went from %d to %d", before.Cursor, after.Cursor)
 	}
-	if _, err := r.b.FindPlan(p.ID); CodeOf(err) != NotFound || err == nil {
+	if _, err := r.b.findPlan(p.ID); CodeOf(err) != NotFound || err == nil {
 		r.Fatalf("the refused plan is still there: %v", err)
 	}
-	if found, err := r.b.FindPlan(fresh.ID); err != nil || found != fresh || fresh.ID == p.ID {
+	if found, err := r.b.findPlan(fresh.ID); err != nil || found != fresh || fresh.ID == p.ID {
 		r.Fatalf("the fresh plan is not found: %v", err)
 	}
 	if fresh.Place != p.Place || fresh.Tolerance != p.Tolerance || fresh.Examples != p.Examples {
@@ -57,7 +57,7 @@ func TestFirstOfTwoPlansWins(t *testing.T) {
 		g, _, first := r.planned(100)
 		second := r.plan(g, at(20), PlanOptions{Tolerance: 100, Examples: 1})
 		r.apply(first)
-		if _, err := r.b.FindPlan(first.ID); CodeOf(err) != NotFound || err == nil {
+		if _, err := r.b.findPlan(first.ID); CodeOf(err) != NotFound || err == nil {
 			r.Errorf("an applied plan is still there: %v", err)
 		}
 		fresh := r.refused(second)
@@ -77,7 +77,7 @@ func TestPlanAppliedTwiceAtOnceIsDoneOnce(t *testing.T) {
 		release := r.store.HoldSync()
 		errs := make(chan error, 2)
 		apply := func() {
-			_, _, err := r.b.Apply(context.Background(), p, named("ann"), "")
+			_, _, err := r.b.apply(context.Background(), p, named("ann"), "")
 			errs <- err
 		}
 		go apply()
@@ -124,7 +124,7 @@ func TestChangedGroupMakesAPlanConflict(t *testing.T) {
 		{"filter", func(r *rig, _ *Group) { r.group(GroupSpec{Topic: "orders", Filter: ptr("a")}) }},
 		{"pause", func(r *rig, _ *Group) { r.group(GroupSpec{Topic: "orders", Paused: ptr(true)}) }},
 		{"moved to where it was", func(r *rig, g *Group) {
-			if _, err := g.Relocate(context.Background(), at(10), "relocate", named("bob"), ""); err != nil {
+			if _, err := g.relocate(context.Background(), at(10), "relocate", named("bob"), ""); err != nil {
 				r.Fatal(err)
 			}
 		}},
@@ -155,17 +155,17 @@ func TestPlanWhosePlaceWasDroppedConflicts(t *testing.T) {
 func TestPlanGoesWithItsGroup(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
 		g, _, p := r.planned(100)
-		if err := r.b.RemoveGroup(context.Background(), "orders", "", "", named("ann")); err != nil {
+		if err := r.b.removeGroup(context.Background(), "orders", "", "", named("ann")); err != nil {
 			r.Fatal(err)
 		}
-		if _, err := r.b.FindPlan(p.ID); CodeOf(err) != NotFound || err == nil {
+		if _, err := r.b.findPlan(p.ID); CodeOf(err) != NotFound || err == nil {
 			r.Errorf("plan of a removed group: %v, want not found", err)
 		}
 		r.group(GroupSpec{Topic: "orders", Start: Place{At: AtEarliest}}) // another one of that name
-		if _, err := r.b.FindPlan(p.ID); CodeOf(err) != NotFound || err == nil {
+		if _, err := r.b.findPlan(p.ID); CodeOf(err) != NotFound || err == nil {
 			r.Errorf("plan of a removed group: %v, want not found", err)
 		}
-		if _, _, err := r.b.Apply(context.Background(), p, named("ann"), ""); CodeOf(err) != NotFound || err == nil {
+		if _, _, err := r.b.apply(context.Background(), p, named("ann"), ""); CodeOf(err) != NotFound || err == nil {
 			r.Errorf("apply for a removed group: %v, want not found", err)
 		}
 		if _, err := g.Plan(context.Background(), at(0), PlanOptions{}); CodeOf(err) != NotFound || err == nil {
@@ -178,7 +178,7 @@ func TestPlanDoesNotOutliveItsProcess(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
 		_, _, p := r.planned(100)
 		r.crash()
-		if _, err := r.b.FindPlan(p.ID); CodeOf(err) != NotFound || err == nil {
+		if _, err := r.b.findPlan(p.ID); CodeOf(err) != NotFound || err == nil {
 			r.Errorf("plan of an earlier process: %v, want not found", err)
 		}
 	})
@@ -188,11 +188,11 @@ func TestPlanExpires(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
 		_, _, p := r.planned(100)
 		time.Sleep(planLife)
-		if _, err := r.b.FindPlan(p.ID); err != nil {
+		if _, err := r.b.findPlan(p.ID); err != nil {
 			r.Errorf("plan in its last millisecond: %v", err)
 		}
 		time.Sleep(time.Millisecond)
-		if _, err := r.b.FindPlan(p.ID); CodeOf(err) != NotFound || err == nil {
+		if _, err := r.b.findPlan(p.ID); CodeOf(err) != NotFound || err == nil {
 			r.Errorf("expired plan: %v, want not found", err)
 		}
 	})
@@ -205,10 +205,10 @@ func TestOldestPlanGoesWhenThereAreTooMany(t *testing.T) {
 		for range maxPlans {
 			last = r.plan(g, at(0), PlanOptions{})
 		}
-		if _, err := r.b.FindPlan(first.ID); CodeOf(err) != NotFound || err == nil {
+		if _, err := r.b.findPlan(first.ID); CodeOf(err) != NotFound || err == nil {
 			r.Errorf("the oldest plan: %v, want not found", err)
 		}
-		if _, err := r.b.FindPlan(last.ID); err != nil {
+		if _, err := r.b.findPlan(last.ID); err != nil {
 			r.Errorf("the newest plan: %v", err)
 		}
 		if n := len(r.b.plans.byID); n != maxPlans {
@@ -222,13 +222,13 @@ func TestAppliedPlanIsKnownUntilItExpires(t *testing.T) {
 		_, _, p := r.planned(100)
 		r.apply(p)
 		held := r.b.plans.bytes
-		spent, err := r.b.PlanToApply(p.ID)
+		spent, err := r.b.planToApply(p.ID)
 		if err != nil || len(spent.First) > 0 || len(spent.From.Settled) > 0 || held > planOverhead {
 			r.Fatalf("applied plan: %v, and %d bytes are held for it", err, held)
 		}
 		r.refused(spent)
 		time.Sleep(planLife + time.Millisecond)
-		if _, err := r.b.PlanToApply(p.ID); CodeOf(err) != NotFound || err == nil {
+		if _, err := r.b.planToApply(p.ID); CodeOf(err) != NotFound || err == nil {
 			r.Errorf("expired plan that was applied: %v, want not found", err)
 		}
 	})
@@ -244,11 +244,11 @@ func TestConflictOfAPlanWhosePlaceIsGoneHasNoFreshPlan(t *testing.T) {
 		r.topic("orders", 0, storage.Retention{MaxCount: 1})
 		time.Sleep(2 * retentionInterval)
 		for range 2 {
-			q, err := r.b.PlanToApply(p.ID)
+			q, err := r.b.planToApply(p.ID)
 			if err != nil {
 				r.Fatal(err)
 			}
-			if _, fresh, err := r.b.Apply(context.Background(), q, named("ann"), ""); CodeOf(err) != Conflict || err == nil || fresh != nil {
+			if _, fresh, err := r.b.apply(context.Background(), q, named("ann"), ""); CodeOf(err) != Conflict || err == nil || fresh != nil {
 				r.Errorf("apply: %v and the fresh plan %v, want a conflict without one", err, fresh)
 			}
 		}
@@ -259,7 +259,7 @@ func TestFailedCommitLeavesThePlanAndTheGroup(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
 		g, _, p := r.planned(100)
 		r.store.FailNext(storetest.Fault{Before: storage.ErrFull})
-		if _, fresh, err := r.b.Apply(context.Background(), p, named("ann"), ""); CodeOf(err) != Full || fresh != nil {
+		if _, fresh, err := r.b.apply(context.Background(), p, named("ann"), ""); CodeOf(err) != Full || fresh != nil {
 			r.Fatalf("apply on a full disk: %v and plan %v", err, fresh)
 		}
 		if at := g.Info().Cursor; at != 10 {

@@ -56,7 +56,7 @@ func TestPlanKeepsNothingOfWhatWasReadForIt(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
 		r.loaded(400, 1<<10)
 		r.crash() // so that it is read from the store
-		g, err := r.b.Group("orders", "orders")
+		g, err := r.b.findGroup("orders", "orders")
 		if err != nil {
 			r.Fatal(err)
 		}
@@ -88,7 +88,7 @@ func TestPlansTogetherHaveALimitInBytes(t *testing.T) {
 		}
 		held := int64(0)
 		for i, p := range all {
-			if _, err := r.b.FindPlan(p.ID); err == nil {
+			if _, err := r.b.findPlan(p.ID); err == nil {
 				held += p.First[0].Size() + p.Last[0].Size()
 			} else if i >= len(all)-3 {
 				r.Errorf("plan %d of %d is gone", i+1, len(all))
@@ -98,7 +98,7 @@ func TestPlansTogetherHaveALimitInBytes(t *testing.T) {
 			r.Errorf("the plans hold %d bytes, more than %d", held, limit)
 		}
 		huge := r.plan(g, at(0), PlanOptions{Examples: 10}) // more than all may have
-		if _, err := r.b.FindPlan(huge.ID); err != nil || len(r.b.plans.byID) != 1 {
+		if _, err := r.b.findPlan(huge.ID); err != nil || len(r.b.plans.byID) != 1 {
 			r.Errorf("of a large plan and others %d are left: %v", len(r.b.plans.byID), err)
 		}
 	})

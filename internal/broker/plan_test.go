@@ -28,7 +28,7 @@ func (r *rig) plan(g *Group, place Place, opts PlanOptions) *Plan {
 // apply does what a plan says.
 func (r *rig) apply(p *Plan) Move {
 	r.Helper()
-	move, fresh, err := r.b.Apply(context.Background(), p, named("ann"), "because")
+	move, fresh, err := r.b.apply(context.Background(), p, named("ann"), "because")
 	if err != nil || fresh != nil {
 		r.Fatalf("apply: %v, fresh plan %v", err, fresh)
 	}

@@ -32,10 +32,10 @@ const (
 	AtShift              // relative to the group's own cursor
 )
 
-// Resolve finds the offset that a place means in a topic now. An offset beyond
+// resolve finds the offset that a place means in a topic now. An offset beyond
 // either end of the log means that end. The group is the one that is to move,
 // for AtShift; it may be nil otherwise.
-func (b *Broker) Resolve(ctx context.Context, t *Topic, g *Group, p Place) (int64, error) {
+func (b *Broker) resolve(ctx context.Context, t *Topic, g *Group, p Place) (int64, error) {
 	to := int64(0)
 	switch p.At {
 	case AtEarliest:
@@ -66,7 +66,7 @@ func (b *Broker) Resolve(ctx context.Context, t *Topic, g *Group, p Place) (int6
 		}
 		to = at
 	case AtGroup:
-		other, err := t.Group(p.Group)
+		other, err := t.group(p.Group)
 		if err != nil {
 			return 0, err
 		}
@@ -87,7 +87,7 @@ func (b *Broker) Resolve(ctx context.Context, t *Topic, g *Group, p Place) (int6
 // startOf is where a new group begins.
 func (b *Broker) startOf(ctx context.Context, t *Topic, p Place) (int64, error) {
 	if p.At != AtDefault {
-		return b.Resolve(ctx, t, nil, p)
+		return b.resolve(ctx, t, nil, p)
 	}
 	start := t.First()
 	for _, g := range t.Groups() {
@@ -144,9 +144,9 @@ type relocation struct {
 // new place; messages in flight become void (their acks are refused), so each is
 // delivered again or skipped as the new place says. The move is journalled with
 // actor and reason.
-func (g *Group) Relocate(ctx context.Context, p Place, kind string, actor storage.Actor, reason string) (Move, error) {
+func (g *Group) relocate(ctx context.Context, p Place, kind string, actor storage.Actor, reason string) (Move, error) {
 	// Before the lock: a search for a message id may take long.
-	to, err := g.b.Resolve(ctx, g.t, g, p)
+	to, err := g.b.resolve(ctx, g.t, g, p)
 	if err != nil {
 		return Move{}, err
 	}
@@ -215,9 +215,9 @@ func (g *Group) Journal(ctx context.Context, before int64, limit int) ([]storage
 	return g.b.store.Journal(ctx, g.id, before, limit)
 }
 
-// Audit lists administrative actions with an id below before (0: all), newest
+// auditEntries lists administrative actions with an id below before (0: all), newest
 // first, at most limit of them.
-func (b *Broker) Audit(ctx context.Context, before int64, limit int) ([]storage.AuditEntry, error) {
+func (b *Broker) auditEntries(ctx context.Context, before int64, limit int) ([]storage.AuditEntry, error) {
 	return b.store.Audit(ctx, before, limit)
 }
 
@@ -230,7 +230,7 @@ func (b *Broker) revert(ctx context.Context, g *Group, e storage.JournalEntry, a
 	}
 	if e.FilterFrom != e.FilterTo {
 		var done storage.JournalEntry
-		_, _, err := b.DeclareGroup(ctx, GroupSpec{
+		_, _, err := b.declareGroup(ctx, GroupSpec{
 			Topic: g.t.name, Name: g.name, Filter: &e.FilterFrom, Actor: actor, Reason: reason,
 			kind: "revert", entry: &done,
 		})
@@ -271,7 +271,7 @@ func (g *Group) clip(p storage.Progress) storage.Progress {
 
 // groupByID finds a group that exists by its numbers, or nil.
 func (b *Broker) groupByID(topic storage.TopicID, group storage.GroupID) *Group {
-	for _, t := range b.Topics() {
+	for _, t := range b.allTopics() {
 		if t.id != topic {
 			continue
 		}

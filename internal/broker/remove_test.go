@@ -12,8 +12,8 @@ import (
 // message sent again must not be told that it is stored there.
 func TestARemovedTopicIsFoundByNobodyWhoHeardOfIt(t *testing.T) {
 	for name, remove := range map[string]func(r *rig) error{
-		"topic": func(r *rig) error { return r.b.RemoveTopic(context.Background(), "t", "", named("ann")) },
-		"group": func(r *rig) error { return r.b.RemoveGroup(context.Background(), "t", "g", "", named("ann")) },
+		"topic": func(r *rig) error { return r.b.removeTopic(context.Background(), "t", "", named("ann")) },
+		"group": func(r *rig) error { return r.b.removeGroup(context.Background(), "t", "g", "", named("ann")) },
 	} {
 		inBubble(t, Options{DedupWindow: window}, func(r *rig) {
 			r.topic("t", 0, storage.Retention{})
@@ -27,7 +27,7 @@ func TestARemovedTopicIsFoundByNobodyWhoHeardOfIt(t *testing.T) {
 			go func() { removed <- remove(r) }()
 			synctest.Wait()
 			var found error
-			later := &storage.Ticket{Ops: []storage.Op{r.b.audit(named("ann"), "x", "y", "")}, Done: func(*storage.Ticket) { _, found = r.b.Group("t", "g") }}
+			later := &storage.Ticket{Ops: []storage.Op{r.b.audit(named("ann"), "x", "y", "")}, Done: func(*storage.Ticket) { _, found = r.b.findGroup("t", "g") }}
 			if err := r.b.writer.Submit(later); err != nil {
 				r.Fatal(err)
 			}

@@ -21,7 +21,7 @@ func (r *rig) explicitGroup(n int, most int64) *Group {
 // again finds the group of explicitGroup in a restarted broker.
 func (r *rig) again() *Group {
 	r.Helper()
-	g, err := r.b.Group("orders", "")
+	g, err := r.b.findGroup("orders", "")
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func TestTimedOutMessageIsBuriedWithoutFurtherEvents(t *testing.T) {
 		r.subscribe(g, "a").take(1)[0].Done(1)
 		time.Sleep(DefaultAckTimeout*time.Millisecond + time.Second)
 		synctest.Wait()
-		dead, err := r.b.Topic("orders" + deadSuffix)
+		dead, err := r.b.findTopic("orders" + deadSuffix)
 		if err != nil || dead.Next() != 1 {
 			r.Fatalf("no dead letter: %v", err)
 		}

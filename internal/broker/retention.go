@@ -30,7 +30,7 @@ func (b *Broker) retain(ctx context.Context) {
 		if err := b.watchClock(ctx); err != nil && ctx.Err() == nil {
 			b.log.Error("clock not saved", "err", err)
 		}
-		for _, t := range b.Topics() {
+		for _, t := range b.allTopics() {
 			if err := t.retain(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, storage.ErrNotFound) {
 				b.log.Error("retention failed", "topic", t.name, "err", err)
 			}

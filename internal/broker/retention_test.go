@@ -39,7 +39,7 @@ func TestRetentionDropsTheOldest(t *testing.T) {
 					r.Errorf("the topic has %d bytes, want %d", def.Bytes, (10-c.want)*100)
 				}
 				r.crash()
-				topic, err := r.b.Topic("orders")
+				topic, err := r.b.findTopic("orders")
 				if err != nil {
 					r.Fatal(err)
 				}

@@ -59,7 +59,7 @@ func TestRevertPutsThePlaceBack(t *testing.T) {
 		h := newPast(r, rt, 0)
 		place := func() Place { return at(int64(rapid.IntRange(0, len(h.recs)).Draw(rt, "to"))) }
 		before := h.g.Info().Progress
-		moved, err := h.g.Relocate(context.Background(), place(), "relocate", named("bob"), "")
+		moved, err := h.g.relocate(context.Background(), place(), "relocate", named("bob"), "")
 		if err != nil {
 			r.Fatal(err)
 		}
@@ -105,7 +105,7 @@ func TestRevertOfAPlaceThatWasDroppedInPart(t *testing.T) {
 				r.Fatal(err)
 			}
 		}
-		moved, err := g.Relocate(context.Background(), at(10), "relocate", named("bob"), "")
+		moved, err := g.relocate(context.Background(), at(10), "relocate", named("bob"), "")
 		if err != nil {
 			r.Fatal(err)
 		}
@@ -155,11 +155,11 @@ func TestRevertThatCannotBe(t *testing.T) {
 		topic := r.topic("orders", 0, storage.Retention{})
 		r.mustPublish(topic, "", "", "")
 		gone := r.group(GroupSpec{Topic: "orders", Name: "gone"})
-		move, err := gone.Relocate(context.Background(), at(3), "relocate", named("bob"), "")
+		move, err := gone.relocate(context.Background(), at(3), "relocate", named("bob"), "")
 		if err != nil {
 			r.Fatal(err)
 		}
-		if err := r.b.RemoveGroup(context.Background(), "orders", "gone", "", named("bob")); err != nil {
+		if err := r.b.removeGroup(context.Background(), "orders", "gone", "", named("bob")); err != nil {
 			r.Fatal(err)
 		}
 		again := r.group(GroupSpec{Topic: "orders", Name: "gone", Start: at(1)})

@@ -105,7 +105,7 @@ func (r *rig) crash() {
 // topic declares one.
 func (r *rig) topic(name string, kind storage.Kind, retention storage.Retention) *Topic {
 	r.Helper()
-	t, _, err := r.b.DeclareTopic(context.Background(), TopicSpec{Name: name, Kind: kind, Retention: LimitsOf(retention)})
+	t, _, err := r.b.declareTopic(context.Background(), TopicSpec{Name: name, Kind: kind, Retention: LimitsOf(retention)})
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func (r *rig) topic(name string, kind storage.Kind, retention storage.Retention)
 // group declares one.
 func (r *rig) group(spec GroupSpec) *Group {
 	r.Helper()
-	g, _, err := r.b.DeclareGroup(context.Background(), spec)
+	g, _, err := r.b.declareGroup(context.Background(), spec)
 	if err != nil {
 		r.Fatal(err)
 	}

@@ -31,7 +31,7 @@ func TestCountsOfUnansweredMessagesOutliveTheBroker(t *testing.T) {
 					list, counts := offsets(got)
 					r.Errorf("delivered %d with counts %d after the last of 4 deliveries", list, counts)
 				}
-				dead, err := r.b.Topic("orders" + deadSuffix)
+				dead, err := r.b.findTopic("orders" + deadSuffix)
 				if err != nil || dead.Next() != 1 {
 					r.Fatalf("no dead letter: %v", err)
 				}
@@ -56,7 +56,7 @@ func TestOnlyDeliveryIsTheLastOne(t *testing.T) {
 		r.crash()
 		synctest.Wait()
 		g = r.again()
-		dead, err := r.b.Topic("orders" + deadSuffix)
+		dead, err := r.b.findTopic("orders" + deadSuffix)
 		if err != nil || dead.Next() != 2 || g.Info().Cursor != 4 {
 			r.Errorf("offsets 1 and 3 were delivered once: cursor %d, %v", g.Info().Cursor, err)
 		}

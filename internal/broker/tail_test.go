@@ -116,7 +116,7 @@ func TestRemovedTopicIsLetGo(t *testing.T) {
 	var topics []weak.Pointer[Topic]
 	for i := range 20 {
 		name := fmt.Sprint("t", i)
-		topic, _, err := b.DeclareTopic(ctx, TopicSpec{Name: name})
+		topic, _, err := b.declareTopic(ctx, TopicSpec{Name: name})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -124,7 +124,7 @@ func TestRemovedTopicIsLetGo(t *testing.T) {
 		if _, err := b.Store(ctx, []Input{{Topic: topic, Record: storage.Record{Body: []byte("body")}}}); err != nil {
 			t.Fatal(err)
 		}
-		if err := b.RemoveTopic(ctx, name, "", named("ann")); err != nil {
+		if err := b.removeTopic(ctx, name, "", named("ann")); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -42,7 +42,7 @@ func TestAckTimeoutNeedsNoConsumerToBeNoticed(t *testing.T) {
 		r.pull(g, 1)
 		time.Sleep(DefaultAckTimeout*time.Millisecond + 100*time.Millisecond)
 		synctest.Wait()
-		dead, err := r.b.Topic("orders" + deadSuffix)
+		dead, err := r.b.findTopic("orders" + deadSuffix)
 		if err != nil || dead.Next() != 1 {
 			r.Errorf("nobody asks, and there is no dead letter: %v", err)
 		}
@@ -88,7 +88,7 @@ func TestDroppedMessagesLeaveTheWindow(t *testing.T) {
 			time.Sleep(3 * time.Second)
 		}},
 		{"empty", 0, func(r *rig) {
-			if err := r.b.EmptyTopic(context.Background(), "orders", "", named("ann")); err != nil {
+			if err := r.b.emptyTopic(context.Background(), "orders", "", named("ann")); err != nil {
 				r.Fatal(err)
 			}
 		}},
@@ -143,7 +143,7 @@ func TestRemovedGroupHasNoAlarm(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
 		g := r.explicitGroup(1, 0)
 		r.pull(g, 1)
-		if err := r.b.RemoveGroup(context.Background(), "orders", "", "", named("ann")); err != nil {
+		if err := r.b.removeGroup(context.Background(), "orders", "", "", named("ann")); err != nil {
 			r.Fatal(err)
 		}
 		if n := len(r.b.timers.queue); n > 0 {

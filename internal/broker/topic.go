@@ -128,7 +128,7 @@ func (t *Topic) Unacked() bool { return t.kind.Calls() || t.replies.Load() }
 
 // Group finds a group by name without regard to case; "" means the default
 // group, which is named like the topic.
-func (t *Topic) Group(name string) (*Group, error) {
+func (t *Topic) group(name string) (*Group, error) {
 	key := name
 	if name == "" {
 		key = t.name

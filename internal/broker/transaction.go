@@ -43,16 +43,16 @@ type groupPart struct {
 	end   func(committed bool)
 }
 
-// Transact does all of a transaction or, with an error, nothing of it. A message
+// transact does all of a transaction or, with an error, nothing of it. A message
 // whose id is known is not stored again; the rest happens all the same. The groups
 // in it deliver nothing while it is being committed.
-func (b *Broker) Transact(ctx context.Context, tx Transaction) ([]Stored, []storage.JournalEntry, error) {
+func (b *Broker) transact(ctx context.Context, tx Transaction) ([]Stored, []storage.JournalEntry, error) {
 	if err := tx.check(); err != nil {
 		return nil, nil, err
 	}
 	places := make([]int64, len(tx.Moves))
 	for i, m := range tx.Moves { // before the lock: a search for a message id may take long
-		to, err := b.Resolve(ctx, m.Group.t, m.Group, m.Place)
+		to, err := b.resolve(ctx, m.Group.t, m.Group, m.Place)
 		if err != nil {
 			return nil, nil, err
 		}

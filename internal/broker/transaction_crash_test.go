@@ -23,7 +23,7 @@ func TestTransactionAndCrash(t *testing.T) {
 	} {
 		onLedger(t, func(l *ledger) {
 			l.store.FailNext(c.fault)
-			if _, _, err := l.rig.b.Transact(context.Background(), l.transaction()); CodeOf(err) != Unknown || err == nil {
+			if _, _, err := l.rig.b.transact(context.Background(), l.transaction()); CodeOf(err) != Unknown || err == nil {
 				l.Errorf("crash %s: %v", c.when, err)
 			}
 			l.reload()
@@ -41,7 +41,7 @@ func (l *ledger) begin(fail bool) (end func()) {
 	l.store.FailNext(fault)
 	done := make(chan error, 1)
 	go func() {
-		_, _, err := l.rig.b.Transact(context.Background(), l.transaction())
+		_, _, err := l.rig.b.transact(context.Background(), l.transaction())
 		done <- err
 	}()
 	synctest.Wait()
@@ -125,7 +125,7 @@ func TestBatchMayBeReportedDuringATransaction(t *testing.T) {
 		l.store.FailNext(fault)
 		done := make(chan error, 1)
 		go func() {
-			_, _, err := l.rig.b.Transact(context.Background(), tx)
+			_, _, err := l.rig.b.transact(context.Background(), tx)
 			done <- err
 		}()
 		synctest.Wait()
@@ -155,7 +155,7 @@ func TestSaveUnderWayDoesNotUndoATransaction(t *testing.T) {
 		old := l.acks.saveOp(storage.At(0))
 		l.acks.mu.Unlock()
 		go func() {
-			_, _, err := l.rig.b.Transact(context.Background(), l.transaction())
+			_, _, err := l.rig.b.transact(context.Background(), l.transaction())
 			done <- err
 		}()
 		for range 1000 { // it would be through by then
@@ -185,7 +185,7 @@ func TestTransactionWithAcksInMemory(t *testing.T) {
 		b := c.take(2)[0]
 		first := b.Items[0].Record.Offset
 		tx := Transaction{Acks: []Acks{{g, []DeliveryHandle{{first, b.Handle(0)}}}}}
-		if _, _, err := r.b.Transact(context.Background(), tx); err != nil {
+		if _, _, err := r.b.transact(context.Background(), tx); err != nil {
 			r.Fatal(err)
 		}
 		if info := g.Info(); info.Cursor != first+1 || info.InFlight != 1 {

@@ -60,14 +60,14 @@ func (l *ledger) reload() {
 		name string
 		t    **Topic
 	}{{"orders", &l.orders}, {"one", &l.one}, {"two", &l.two}} {
-		t, err := l.rig.b.Topic(p.name)
+		t, err := l.rig.b.findTopic(p.name)
 		if err != nil {
 			l.Fatal(err)
 		}
 		*p.t = t
 	}
 	l.acks = l.again()
-	moves, err := l.orders.Group("moves")
+	moves, err := l.orders.group("moves")
 	if err != nil {
 		l.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func (l *ledger) is(when string, done bool) {
 func TestTransactionHappensInOneCommit(t *testing.T) {
 	onLedger(t, func(l *ledger) {
 		before := len(l.store.Commits())
-		stored, entries, err := l.rig.b.Transact(context.Background(), l.transaction())
+		stored, entries, err := l.rig.b.transact(context.Background(), l.transaction())
 		if err != nil {
 			l.Fatal(err)
 		}
@@ -123,7 +123,7 @@ func TestKnownMessageDoesNotKeepATransactionFromTheRest(t *testing.T) {
 	onLedger(t, func(l *ledger) {
 		l.stores(given(l.one, "a"), 0)
 		l.stores(given(l.two, "c", "b"), 0, 1)
-		stored, _, err := l.rig.b.Transact(context.Background(), l.transaction())
+		stored, _, err := l.rig.b.transact(context.Background(), l.transaction())
 		if err != nil || !stored[0].Duplicate || !stored[1].Duplicate || !stored[2].Duplicate || stored[1].Offset != 1 {
 			l.Errorf("stored %+v: %v", stored, err)
 		}
@@ -143,7 +143,7 @@ func (l *ledger) with(in Input) Transaction {
 func (l *ledger) removed() *Group {
 	l.Helper()
 	g := l.group(GroupSpec{Topic: "orders", Name: "removed"})
-	if err := l.rig.b.RemoveGroup(context.Background(), "orders", "removed", "", named("ann")); err != nil {
+	if err := l.rig.b.removeGroup(context.Background(), "orders", "removed", "", named("ann")); err != nil {
 		l.Fatal(err)
 	}
 	return g
@@ -212,7 +212,7 @@ func TestTransactionThatCannotBeChangesNothing(t *testing.T) {
 	for _, c := range impossible {
 		t.Run(c.what, func(t *testing.T) {
 			onLedger(t, func(l *ledger) {
-				stored, entries, err := l.rig.b.Transact(context.Background(), c.tx(l))
+				stored, entries, err := l.rig.b.transact(context.Background(), c.tx(l))
 				if CodeOf(err) != c.code || err == nil || stored != nil || entries != nil {
 					l.Fatalf("%v, %v: %v; want code %d", stored, entries, err, c.code)
 				}

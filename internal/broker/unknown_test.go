@@ -19,7 +19,7 @@ type change func(r *rig, b *Batch) error
 func changesOf() map[string]change {
 	ctx := context.Background()
 	topic := func(r *rig) *Topic {
-		t, err := r.b.Topic("t")
+		t, err := r.b.findTopic("t")
 		if err != nil {
 			r.Fatal(err)
 		}
@@ -34,30 +34,30 @@ func changesOf() map[string]change {
 		"ack":  func(_ *rig, b *Batch) error { return b.Sub.Group().ackNow(0, b.Handle(0)) },
 		"nack": func(_ *rig, b *Batch) error { return b.Sub.Group().nackNow(1, b.Handle(1), 1000) },
 		"create topic": func(r *rig, _ *Batch) error {
-			_, _, err := r.b.DeclareTopic(ctx, TopicSpec{Name: "new"})
+			_, _, err := r.b.declareTopic(ctx, TopicSpec{Name: "new"})
 			return err
 		},
 		"alter topic": func(r *rig, _ *Batch) error {
-			_, _, err := r.b.DeclareTopic(ctx, TopicSpec{Name: "t", Paused: ptr(true)})
+			_, _, err := r.b.declareTopic(ctx, TopicSpec{Name: "t", Paused: ptr(true)})
 			return err
 		},
-		"empty topic":  func(r *rig, _ *Batch) error { return r.b.EmptyTopic(ctx, "t", "", named("ann")) },
-		"remove topic": func(r *rig, _ *Batch) error { return r.b.RemoveTopic(ctx, "t", "", named("ann")) },
+		"empty topic":  func(r *rig, _ *Batch) error { return r.b.emptyTopic(ctx, "t", "", named("ann")) },
+		"remove topic": func(r *rig, _ *Batch) error { return r.b.removeTopic(ctx, "t", "", named("ann")) },
 		"create group": func(r *rig, _ *Batch) error {
-			_, _, err := r.b.DeclareGroup(ctx, GroupSpec{Topic: "t", Name: "new"})
+			_, _, err := r.b.declareGroup(ctx, GroupSpec{Topic: "t", Name: "new"})
 			return err
 		},
 		"alter group": func(r *rig, _ *Batch) error {
-			_, _, err := r.b.DeclareGroup(ctx, GroupSpec{Topic: "t", Name: "g", Paused: ptr(true)})
+			_, _, err := r.b.declareGroup(ctx, GroupSpec{Topic: "t", Name: "g", Paused: ptr(true)})
 			return err
 		},
-		"remove group": func(r *rig, _ *Batch) error { return r.b.RemoveGroup(ctx, "t", "g", "", named("ann")) },
+		"remove group": func(r *rig, _ *Batch) error { return r.b.removeGroup(ctx, "t", "g", "", named("ann")) },
 		"relocate": func(_ *rig, b *Batch) error {
-			_, err := b.Sub.Group().Relocate(ctx, Place{At: AtLatest}, "relocate", named("ann"), "")
+			_, err := b.Sub.Group().relocate(ctx, Place{At: AtLatest}, "relocate", named("ann"), "")
 			return err
 		},
 		"transaction": func(r *rig, _ *Batch) error {
-			_, _, err := r.b.Transact(ctx, Transaction{Messages: given(topic(r), "z")})
+			_, _, err := r.b.transact(ctx, Transaction{Messages: given(topic(r), "z")})
 			return err
 		},
 		"note": func(r *rig, _ *Batch) error { return r.b.Note(ctx, named("ann"), "session.close", "s", "") },
@@ -100,10 +100,10 @@ func TestChangeGoesOnWhenItsCallerGivesUp(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		time.AfterFunc(2*time.Second, func() { close(release) })
-		if _, made, err := r.b.DeclareTopic(ctx, TopicSpec{Name: "t"}); err != nil || !made {
+		if _, made, err := r.b.declareTopic(ctx, TopicSpec{Name: "t"}); err != nil || !made {
 			t.Errorf("declared by a caller who had given up: %t, %v", made, err)
 		}
-		if _, err := r.b.Topic("t"); err != nil {
+		if _, err := r.b.findTopic("t"); err != nil {
 			t.Error(err)
 		}
 	})
@@ -114,13 +114,13 @@ func TestEmptyTopicAndItsEntryInTheAuditTrailAreOneCommit(t *testing.T) {
 		topic := r.topic("t", 0, storage.Retention{})
 		r.mustPublish(topic, "", "")
 		before := len(r.store.Commits())
-		if err := r.b.EmptyTopic(context.Background(), "t", "", named("ann")); err != nil {
+		if err := r.b.emptyTopic(context.Background(), "t", "", named("ann")); err != nil {
 			t.Fatal(err)
 		}
 		if n := len(r.store.Commits()) - before; n != 1 {
 			t.Errorf("%d commits, want 1", n)
 		}
-		trail, err := r.b.Audit(context.Background(), 0, 1)
+		trail, err := r.b.auditEntries(context.Background(), 0, 1)
 		if err != nil || trail[0].Action != "topic.empty" || topic.First() != 2 {
 			t.Errorf("%+v, %v; the topic begins at %d", trail, err, topic.First())
 		}

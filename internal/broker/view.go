@@ -47,9 +47,6 @@ func (v View) For(need access.Verb) View {
 	return v
 }
 
-// Actor names the caller.
-func (v View) Actor() storage.Actor { return v.who.Actor() }
-
 // Allows reports whether the caller may do something.
 func (v View) Allows(need access.Verb, topic, group string) bool {
 	return v.who.Check(need, topic, group) == nil
@@ -101,7 +98,7 @@ func (v View) Topic(name string) (*Topic, error) {
 
 // seen finds a topic that the caller may see, or says that there is none.
 func (v View) seen(name string) (*Topic, error) {
-	t, err := v.b.Topic(name)
+	t, err := v.b.findTopic(name)
 	if denied := v.who.Check(v.need, name, ""); denied != nil && v.unknown(denied) {
 		return nil, denied
 	}
@@ -129,7 +126,7 @@ func (v View) GroupOf(t *Topic, group string) (*Group, error) {
 	if err := v.Check(v.wanted(t), t, group); err != nil {
 		return nil, err
 	}
-	return t.Group(group)
+	return t.group(group)
 }
 
 // MayConsume is an error when the caller may not, or no longer, consume from a group that it
@@ -140,7 +137,7 @@ func (v View) MayConsume(g *Group) error {
 
 // Topics lists by name all topics that the caller may see.
 func (v View) Topics() []*Topic {
-	all := v.b.Topics()
+	all := v.b.allTopics()
 	kept := all[:0]
 	for _, t := range all {
 		if v.Allows(access.See, t.name, "") {
@@ -149,9 +146,6 @@ func (v View) Topics() []*Topic {
 	}
 	return kept
 }
-
-// GroupsOf lists by name the groups of a topic.
-func (v View) GroupsOf(t *Topic) []*Group { return t.Groups() }
 
 // DeclareTopic makes sure that a topic exists with the given properties, and reports whether
 // it was created. It creates no group. One that is so already may be declared by all who
@@ -164,7 +158,7 @@ func (v View) DeclareTopic(ctx context.Context, spec TopicSpec) (*Topic, bool, e
 			return nil, false, err
 		}
 	}
-	return v.b.DeclareTopic(ctx, spec)
+	return v.b.declareTopic(ctx, spec)
 }
 
 // DeclareGroup makes sure that a group exists with the given properties, and reports whether
@@ -194,7 +188,7 @@ func (v View) DeclareGroup(ctx context.Context, spec GroupSpec) (*Group, bool, e
 			return nil, false, err
 		}
 	}
-	return v.b.DeclareGroup(ctx, spec)
+	return v.b.declareGroup(ctx, spec)
 }
 
 // MayDeclare reports whether the caller may create a group of a topic; "" is the default
@@ -212,7 +206,7 @@ func (v View) RemoveTopic(ctx context.Context, name, version string) error {
 	if _, err := v.For(access.Move).Topic(name); err != nil {
 		return err
 	}
-	return v.b.RemoveTopic(ctx, name, version, v.who.Actor())
+	return v.b.removeTopic(ctx, name, version, v.who.Actor())
 }
 
 // RemoveGroup removes a group of a topic; otherwise it is RemoveTopic.
@@ -220,7 +214,7 @@ func (v View) RemoveGroup(ctx context.Context, topic, name, version string) erro
 	if _, err := v.For(access.Move).Group(topic, name); err != nil {
 		return err
 	}
-	return v.b.RemoveGroup(ctx, topic, name, version, v.who.Actor())
+	return v.b.removeGroup(ctx, topic, name, version, v.who.Actor())
 }
 
 // EmptyTopic drops all messages of a topic; otherwise it is RemoveTopic.
@@ -228,7 +222,7 @@ func (v View) EmptyTopic(ctx context.Context, name, version string) error {
 	if _, err := v.For(access.Move).Topic(name); err != nil {
 		return err
 	}
-	return v.b.EmptyTopic(ctx, name, version, v.who.Actor())
+	return v.b.emptyTopic(ctx, name, version, v.who.Actor())
 }
 
 // Accept has a damaged topic be as it is.
@@ -236,13 +230,13 @@ func (v View) Accept(ctx context.Context, name string) (*Topic, error) {
 	if _, err := v.For(access.Move).Topic(name); err != nil {
 		return nil, err
 	}
-	return v.b.Accept(ctx, name, v.who.Actor())
+	return v.b.accept(ctx, name, v.who.Actor())
 }
 
 // Resolve finds the offset that a place means. Another group's place may be asked for by
 // who may see the topic.
 func (v View) Resolve(ctx context.Context, t *Topic, g *Group, p Place) (int64, error) {
-	return v.b.Resolve(ctx, t, g, p)
+	return v.b.resolve(ctx, t, g, p)
 }
 
 // Relocate moves a group, which was found with the verb for it.
@@ -250,14 +244,14 @@ func (v View) Relocate(ctx context.Context, g *Group, p Place, kind, reason stri
 	if err := v.Check(access.Move, g.t, g.name); err != nil {
 		return Move{}, err
 	}
-	return g.Relocate(ctx, p, kind, v.who.Actor(), reason)
+	return g.relocate(ctx, p, kind, v.who.Actor(), reason)
 }
 
 // FindPlan finds a plan of a move by its id.
-func (v View) FindPlan(id string) (*Plan, error) { return v.planned(v.b.FindPlan(id)) }
+func (v View) FindPlan(id string) (*Plan, error) { return v.planned(v.b.findPlan(id)) }
 
 // PlanToApply is FindPlan, of one that can still be applied.
-func (v View) PlanToApply(id string) (*Plan, error) { return v.planned(v.b.PlanToApply(id)) }
+func (v View) PlanToApply(id string) (*Plan, error) { return v.planned(v.b.planToApply(id)) }
 
 // planned hides a plan from who may not move its group.
 func (v View) planned(p *Plan, err error) (*Plan, error) {
@@ -275,7 +269,7 @@ func (v View) Apply(ctx context.Context, p *Plan, reason string) (move Move, fre
 	if err := v.Check(access.Move, p.Group.t, p.Group.name); err != nil {
 		return Move{}, nil, err
 	}
-	return v.b.Apply(ctx, p, v.who.Actor(), reason)
+	return v.b.apply(ctx, p, v.who.Actor(), reason)
 }
 
 // Revert takes back what an entry of a journal says.
@@ -294,7 +288,7 @@ func (v View) Revert(ctx context.Context, entry int64, reason string) (*Group, s
 // with the verbs for them.
 func (v View) Transact(ctx context.Context, tx Transaction) ([]Stored, []storage.JournalEntry, error) {
 	tx.Actor = v.who.Actor()
-	return v.b.Transact(ctx, tx)
+	return v.b.transact(ctx, tx)
 }
 
 // Audit lists what was done, newest first, from below an id (0: all), at most limit entries.
@@ -302,7 +296,7 @@ func (v View) Audit(ctx context.Context, before int64, limit int) ([]storage.Aud
 	if err := v.who.Check(access.Sessions, "", ""); err != nil {
 		return nil, err
 	}
-	return v.b.Audit(ctx, before, limit)
+	return v.b.auditEntries(ctx, before, limit)
 }
 
 // Note puts an action into the audit trail that is not one of the broker's own.
@@ -315,7 +309,7 @@ func (v View) ConfirmClock(ctx context.Context) (suspended bool, err error) {
 	if err := v.who.Check(access.Admin, "", ""); err != nil {
 		return false, err
 	}
-	return v.b.ConfirmClock(ctx, v.who.Actor())
+	return v.b.confirmClock(ctx, v.who.Actor())
 }
 
 // allowed asks whether a change may be made.

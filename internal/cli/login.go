@@ -68,7 +68,7 @@ func (i *invocation) login(ctx context.Context, o *loginFlags) error {
 		return err
 	}
 	if who.value.Access == "off" {
-		return usage("login: access is off at %s: all who can connect may do everything, and nobody has to log in", s.Host)
+		return usage("login: access is off at %s: all clients may do everything, and nobody has to log in", s.Host)
 	}
 	token := newLogin{}
 	if o.tokens {

@@ -40,7 +40,7 @@ func (i *invocation) showWhoami(s *Server, d decoded[apimodel.Whoami]) error {
 	} else if !unknown {
 		access := "on"
 		if w.Access == "off" {
-			access = "off: all who can connect may do everything"
+			access = "off: all clients may do everything"
 		}
 		if err := i.printFields("server", s.Host, "access", access, "account", text(w.Account), "roles", strings.Join(w.Roles, " "),
 			"grants", strings.Join(w.Grants, " "), "token", text(w.Token), "address", w.Address); err != nil {

@@ -24,7 +24,7 @@ func settings(c *Config) []setting {
 			"HOST:PORT, such as 127.0.0.1:15555; several have commas between and differ",
 			false,
 		}},
-		{"insecure", "", "allow listening beyond the loopback interface without TLS, and by all who can connect", toggle{&c.Insecure}},
+		{"insecure", "", "allow listening beyond the loopback interface without TLS, and by all clients", toggle{&c.Insecure}},
 		{
 			"auth", "MODE", "whether who connects has to say who it is: on, off, or auto: with the first account, and beyond loopback",
 			choice[Auth]{&c.Auth, []Auth{AuthOn, AuthOff, AuthAuto}},

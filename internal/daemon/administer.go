@@ -21,7 +21,7 @@ import (
 
 // Administer opens the accounts, roles and tokens in the data directory of a broker that is
 // stopped, and keeps brokers out until stop. The handler is the API, of which it has what
-// concerns these: whoever may open the directory may do everything. With create a directory
+// concerns these: a user who may open the directory may do everything. With create a directory
 // without a database gets one; otherwise that is [fs.ErrNotExist].
 func Administer(ctx context.Context, data string, create bool, log *slog.Logger) (h http.Handler, stop func() error, err error) {
 	if err := mayAdminister(data, create); err != nil {

@@ -47,7 +47,7 @@ type Version string
 type Ready struct {
 	Addrs []net.Addr // bound, in the order of Config.Listen
 	Setup string     // the secret to set the first administrator with; "": there is one, or none is needed
-	Open  bool       // whoever can connect may do everything
+	Open  bool       // all clients may do everything
 }
 
 // Run runs a broker until ctx ends, then stops it in order and returns nil.

@@ -115,13 +115,13 @@ func TestSubscriptionEndsWithItsGroupOrTopic(t *testing.T) {
 	c := r.dial(nil)
 	c.call(`{"op":"subscribe","topic":"orders","group":"billing","window":1}`, "subscribed")
 	c.call(`{"op":"subscribe","topic":"other","window":1}`, "subscribed")
-	if err := r.b.RemoveGroup(context.Background(), "orders", "billing", "", storage.Actor{Name: "test"}); err != nil {
+	if err := r.b.System().RemoveGroup(context.Background(), "orders", "billing", ""); err != nil {
 		t.Fatal(err)
 	}
 	if e := c.next().is(t, "ended"); e.Sub != "1" || e.Code != "not_found" || !strings.Contains(e.Detail, "ConsumeGroup(billing)") {
 		t.Errorf("got %s", e.raw)
 	}
-	if err := r.b.RemoveTopic(context.Background(), "other", "", storage.Actor{Name: "test"}); err != nil {
+	if err := r.b.System().RemoveTopic(context.Background(), "other", ""); err != nil {
 		t.Fatal(err)
 	}
 	if e := c.next().is(t, "ended"); e.Sub != "2" || !strings.Contains(e.Detail, "Topic(other)") {
@@ -138,7 +138,7 @@ func TestRelocationDeliversAgainToWhoIsConnected(t *testing.T) {
 	c := r.dial(nil)
 	c.call(`{"op":"subscribe","topic":"orders","group":"billing","window":100}`, "subscribed")
 	c.offsets(3)
-	if _, err := g.Relocate(context.Background(), broker.Place{At: broker.AtOffset, Offset: 1}, "relocate", storage.Actor{Name: "test"}, ""); err != nil {
+	if _, err := r.b.System().Relocate(context.Background(), g, broker.Place{At: broker.AtOffset, Offset: 1}, "relocate", ""); err != nil {
 		t.Fatal(err)
 	}
 	if got := c.offsets(2); !slices.Equal(got, []string{"1", "2"}) {

@@ -69,7 +69,7 @@ func TestStopAnswersWhatWasTakenOn(t *testing.T) {
 		answered++
 	}
 	r.end()
-	topic, _ := r.b.Topic("orders")
+	topic, _ := r.b.System().Topic("orders")
 	if topic.Next() != answered {
 		t.Errorf("%d publishes were answered and %d stored", answered, topic.Next())
 	}

@@ -220,7 +220,7 @@ type auditList struct {
 
 // audit makes them. All entries are read only when there is a new one.
 func (f *figures) audit(ctx context.Context, _ channelKey) (data, same any, err error) {
-	b := f.hub.opts.Broker
+	b := f.hub.opts.Broker.System()
 	last, err := b.Audit(ctx, 0, 1)
 	if err != nil {
 		return nil, nil, err

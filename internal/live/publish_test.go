@@ -59,7 +59,7 @@ func TestWhatIsNotUnderstoodIsRefusedByName(t *testing.T) {
 	r := start(t)
 	r.topic("orders")
 	r.group(broker.GroupSpec{Topic: "orders", Name: "g"})
-	if _, _, err := r.b.DeclareTopic(context.Background(), broker.TopicSpec{Name: "calls", Kind: storage.KindRPC}); err != nil {
+	if _, _, err := r.b.System().DeclareTopic(context.Background(), broker.TopicSpec{Name: "calls", Kind: storage.KindRPC}); err != nil {
 		t.Fatal(err)
 	}
 	c := r.dial(nil)

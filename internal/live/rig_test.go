@@ -145,7 +145,7 @@ func background(t *testing.T, f func(context.Context) error) func() {
 
 func (r *rig) topic(name string) *broker.Topic {
 	r.t.Helper()
-	t, _, err := r.b.DeclareTopic(context.Background(), broker.TopicSpec{Name: name})
+	t, _, err := r.b.System().DeclareTopic(context.Background(), broker.TopicSpec{Name: name})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -154,7 +154,7 @@ func (r *rig) topic(name string) *broker.Topic {
 
 func (r *rig) group(spec broker.GroupSpec) *broker.Group {
 	r.t.Helper()
-	g, _, err := r.b.DeclareGroup(context.Background(), spec)
+	g, _, err := r.b.System().DeclareGroup(context.Background(), spec)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ func (*party) Release() {}
 func (r *rig) serve(topic string) (caller, provider *party) {
 	r.t.Helper()
 	spec := broker.TopicSpec{Name: topic, Kind: storage.KindRPC}
-	if _, _, err := r.b.DeclareTopic(context.Background(), spec); err != nil {
+	if _, _, err := r.b.System().DeclareTopic(context.Background(), spec); err != nil {
 		r.t.Fatal(err)
 	}
 	calls := r.hub.opts.Calls

@@ -166,7 +166,7 @@ func TestUnwatchAndTheEndOfATopicEndAWatch(t *testing.T) {
 	w := c.call(`{"op":"watch","channel":"topic","topic":"orders"}`, "watching")
 	c.next().is(t, "figures")
 	tail := c.call(`{"op":"watch","channel":"tail","topic":"orders"}`, "watching")
-	if err := r.b.RemoveTopic(context.Background(), "orders", "", storage.Actor{Name: "test"}); err != nil {
+	if err := r.b.System().RemoveTopic(context.Background(), "orders", ""); err != nil {
 		t.Fatal(err)
 	}
 	ended := map[string]bool{}
@@ -214,7 +214,7 @@ func TestSlowViewerHoldsUpNobody(t *testing.T) {
 	eventually(t, "the slow one is stuck", func() bool { return r.hub.stuck(10) })
 	quick.call(`{"op":"watch","channel":"topics"}`, "watching")
 	last := quick.await("figures")
-	topic, _ := r.b.Topic("a-topic-with-a-rather-long-name-that-makes-the-figures-longer-and-fills-buffers-0")
+	topic, _ := r.b.System().Topic("a-topic-with-a-rather-long-name-that-makes-the-figures-longer-and-fills-buffers-0")
 	for range 3 {
 		r.publish(topic, "x")
 		f := quick.await("figures")

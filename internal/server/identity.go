@@ -100,7 +100,7 @@ func (s *Server) authenticate(ctx context.Context, c access.Credential, remote s
 // view is the broker as the maker of the request at hand sees it.
 func (s *session) view() broker.View { return s.srv.broker.As(s.who, s.need) }
 
-// recheck ends what principals may no longer do, after each change of what somebody may do:
+// recheck ends what principals may no longer do, after each change of rights:
 // connections whose credential is no longer good, and subscriptions. It returns when ctx ends.
 func (s *Server) recheck(ctx context.Context) {
 	for {

@@ -65,13 +65,13 @@ func publish(t *testing.T, b *broker.Broker, topic *broker.Topic, tags ...string
 // figures, which are marked when they are estimates.
 func TestFlowAndLagAreWhatPassesTheFilter(t *testing.T) {
 	b := open(t)
-	topic, _, err := b.DeclareTopic(t.Context(), broker.TopicSpec{Name: "orders"})
+	topic, _, err := b.System().DeclareTopic(t.Context(), broker.TopicSpec{Name: "orders"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	groups := map[string]*broker.Group{}
 	for name, filter := range map[string]string{"all": "", "eu": "eu.*"} {
-		g, _, err := b.DeclareGroup(t.Context(), broker.GroupSpec{Topic: "orders", Name: name, Filter: text(filter)})
+		g, _, err := b.System().DeclareGroup(t.Context(), broker.GroupSpec{Topic: "orders", Name: name, Filter: text(filter)})
 		if err != nil {
 			t.Fatal(err)
 		}

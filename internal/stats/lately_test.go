@@ -15,7 +15,7 @@ func TestRatesOfTheLastMinutesAreKeptForTopicsToWhichSomethingCame(t *testing.T)
 	b := open(t)
 	topics := map[string]*broker.Topic{}
 	for _, name := range []string{"busy", "idle"} {
-		topic, _, err := b.DeclareTopic(t.Context(), broker.TopicSpec{Name: name})
+		topic, _, err := b.System().DeclareTopic(t.Context(), broker.TopicSpec{Name: name})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -298,7 +298,7 @@ describe.skipIf(!there)('access that is off', () => {
   it('is said on each page, until the first account turns it on', async () => {
     const { page, context, clean } = await open(browser, broker.url, { allow: denied });
     await go(page, broker.url, '#/topics');
-    const notice = page.getByRole('note').filter({ hasText: 'Access is off: anybody who can connect may do everything.' });
+    const notice = page.getByRole('note').filter({ hasText: 'Access is off: all clients may do everything.' });
     await notice.waitFor();
     await look(page, 'off');
     await notice.getByRole('link', { name: 'Access' }).click();

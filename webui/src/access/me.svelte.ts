@@ -42,7 +42,7 @@ class Me {
 
   take(is: Whoami) {
     const account = is.account ?? '';
-    // What is below belongs to another account, or to anybody: it is loaded anew.
+    // What is below belongs to another account, or to none: it is loaded again.
     if (this.is && this.was && account && account !== this.was) return location.reload();
     this.is = is;
     curlAs(account);

@@ -771,7 +771,7 @@ export const zh: Record<string, string> = {
   'No topic has a message with the id {id}.': '没有主题含有 id 为 {id} 的消息。',
   'in any topic': '任意主题',
   'Access': '访问控制',
-  'Access is off: anybody who can connect may do everything.': '访问控制已关闭：任何能连接的人都可以执行一切操作。',
+  'Access is off: all clients may do everything.': '访问控制已关闭：任何能连接的人都可以执行一切操作。',
   'The password was changed.': '密码已更改。',
   'Account {name}': '账户 {name}',
   'no role': '无角色',
