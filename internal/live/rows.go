@@ -30,7 +30,8 @@ type topicFigures struct {
 
 // groupFigures are what is shown of a group.
 type groupFigures struct {
-	Topic      string         `json:"topic,omitempty"` // where it isn't known from around it
+	Topic      string         `json:"topic,omitempty"` // these two where they aren't known from around it
+	Kind       api.TopicKind  `json:"kind,omitempty"`  // of the topic
 	Name       string         `json:"name"`
 	Filter     string         `json:"filter"`
 	Paused     bool           `json:"paused"`
@@ -128,12 +129,13 @@ func (f *figures) topic(ctx context.Context, key channelKey) (data, same any, er
 func (f *figures) groups(ctx context.Context, _ channelKey) (data, same any, err error) {
 	list := []groupFigures{}
 	for _, t := range f.hub.opts.Broker.System().Topics() {
+		kind := api.KindOf(t)
 		for _, g := range t.Groups() {
 			if len(list) == maxGroups {
 				return groupList{list}, nil, nil
 			}
 			row := f.groupRow(ctx, f.lags.Of(g))
-			row.Topic = t.Name()
+			row.Topic, row.Kind = t.Name(), kind
 			list = append(list, row)
 		}
 	}

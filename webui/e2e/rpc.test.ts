@@ -72,6 +72,37 @@ describe.skipIf(!there)('RPC', () => {
     await done();
   });
 
+  it('lists topics for calls without what only logs have', async () => {
+    await broker.publish('orders', [{ body: 'a' }, { body: 'b' }]);
+    await broker.call('POST', '/topics/orders/groups', { name: 'billing', start: 'earliest' });
+    await broker.call('POST', '/rpc/calc/echo', [1]);
+    // The texts of a row, by what stands above them.
+    const cells = async (grid: string, link: string) => {
+      const rows = page.getByRole('grid', { name: grid, exact: true }).getByRole('row');
+      const texts = await rows.filter({ has: page.getByRole('link', { name: link, exact: true }) }).getByRole('gridcell').allTextContents();
+      const heads = await rows.first().getByRole('columnheader').allTextContents();
+      return Object.fromEntries(heads.map((h, i) => [h.trim(), texts[i]?.trim()]));
+    };
+    const log = { Messages: '2', 'Oldest offset': '0' };
+    for (const sort of ['depth', '-depth', 'bytes', '-bytes']) {
+      await go(page, broker.url, `#/topics?sort=${sort}`);
+      await expect.poll(() => cells('Topics', 'orders'), { message: sort }).toMatchObject(log);
+      expect(await cells('Topics', 'calc'), sort).toMatchObject({ Kind: 'rpc', Messages: '–', Size: '–', 'Oldest offset': '–' });
+      const names = page.getByRole('grid', { name: 'Topics' }).locator('.named a');
+      expect(await names.allTextContents(), `sorted by ${sort}`).toEqual(['orders', 'calc']);
+    }
+    await go(page, broker.url, '#/groups');
+    await expect.poll(() => cells('Groups', 'billing')).toMatchObject({ Cursor: '0', Lag: '2' });
+    const [group] = (await broker.call<{ groups: { name: string }[] }>('GET', '/topics/calc')).groups;
+    const row = page.getByRole('grid', { name: 'Groups' }).getByRole('row').filter({ has: page.locator('a[href$="/topics/calc/groups/' + group!.name + '"]') });
+    await row.waitFor();
+    expect((await row.getByRole('gridcell').last().textContent())!.trim(), 'the cursor').toBe('–');
+    await go(page, broker.url, '#/topics/calc/settings');
+    await page.getByText('Created', { exact: true }).waitFor();
+    for (const name of ['Next offset', 'Oldest message', 'Size']) expect(await page.getByText(name, { exact: true }).count(), name).toBe(0);
+    await done();
+  });
+
   it('lists services, and their figures move over the socket alone', async () => {
     await go(page, broker.url, '#/');
     await page.keyboard.press('g');

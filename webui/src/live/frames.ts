@@ -52,7 +52,7 @@ export interface Figures {
   server: ServerFigures;
   attention: Schemas['Attention'];
   topics: { topics: TopicFigures[] };
-  groups: { groups: (GroupFigures & { topic: string })[] };
+  groups: { groups: (GroupFigures & { topic: string; kind: Schemas['TopicKind'] })[] };
   topic: Omit<TopicFigures, 'groups'> & { groups: GroupFigures[] };
   rpc: { services: ServiceRow[] } & Dropped;
   /** Without the schemas of the methods. */

@@ -52,7 +52,7 @@ export async function poll(op: Record<string, unknown>, observes = true): Promis
       let after: string | undefined;
       do {
         const { data } = await call('get', '/topics', { params: { query: { limit: 1000, after } } }).send();
-        for (const t of data.topics) groups.push(...t.groups.map((g) => ({ ...groupFigures(g), topic: t.name })));
+        for (const t of data.topics) groups.push(...t.groups.map((g) => ({ ...groupFigures(g), topic: t.name, kind: t.kind })));
         after = data.next;
       } while (after);
       return { groups };

@@ -21,6 +21,11 @@ export function faultText(fault: NameFault): string {
   }
 }
 
+/** forCalls says that a topic holds what is under way and no log: its offsets mean nothing. */
+export function forCalls(kind: Schemas['TopicKind'] | undefined): boolean {
+  return kind === 'rpc' || kind === 'proxy';
+}
+
 export function kindText(kind: Schemas['TopicKind']): string {
   return kind === 'log' ? t('log') : kind === 'memory' ? t('memory') : kind;
 }
