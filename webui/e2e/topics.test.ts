@@ -136,6 +136,46 @@ describe.skipIf(!there)('topics and messages', () => {
     await done();
   });
 
+  it('lists a topic as empty after Empty, wherever that was done', async () => {
+    await broker.call('POST', '/topics', { name: 'listed' });
+    await go(page, broker.url, '#/topics');
+    await page.evaluate(() => ((window as unknown as { same: boolean }).same = true)); // what a reload would forget
+    const row = page.getByRole('row').filter({ has: page.getByRole('link', { name: 'listed', exact: true }) });
+    const messages = async () => (await row.getByRole('gridcell').nth(3).textContent())!.trim();
+    const fill = async () => {
+      await broker.publish('listed', [{ body: 'a' }, { body: 'b' }, { body: 'c' }]);
+      await expect.poll(messages, { timeout: 15_000 }).toBe('3');
+    };
+    const confirm = async () => {
+      const dialog = page.getByRole('dialog');
+      await dialog.getByText('3 messages').waitFor();
+      await dialog.getByLabel('Type listed to confirm').fill('listed');
+      await dialog.getByRole('button', { name: 'Drop the messages' }).click();
+      await page.getByText('listed: all messages were dropped.').first().waitFor();
+    };
+    const ways: Record<string, () => Promise<unknown>> = {
+      'by another client': () => broker.call('POST', '/topics/listed:empty'),
+      'from the list': async () => {
+        await page.getByLabel('Select listed').check();
+        await page.getByRole('button', { name: 'Empty…' }).click();
+        await confirm();
+      },
+      'from the page of the topic': async () => {
+        await row.getByRole('link', { name: 'listed', exact: true }).click();
+        await page.getByRole('button', { name: 'Empty…' }).click();
+        await confirm();
+        await page.getByRole('link', { name: 'Topics', exact: true }).first().click();
+      },
+    };
+    for (const [where, empty] of Object.entries(ways)) {
+      await fill();
+      await empty();
+      await expect.poll(messages, { message: where, timeout: 15_000 }).toBe('0');
+    }
+    expect(await page.evaluate(() => (window as unknown as { same?: boolean }).same), 'the page was not loaded again').toBe(true);
+    await done();
+  });
+
   it('shows names of 200 characters in one line, whole on hover', async () => {
     const long = `${'the-orders-of-a-shop.'.repeat(9)}end-of-it`;
     await broker.call('POST', '/topics', { name: long });
