@@ -4,6 +4,7 @@ export interface Column {
   /** A track of a CSS grid: 90px, minmax(120px, 1fr). */
   width: string;
   right?: boolean;
+  center?: boolean;
   /** Shown only when the grid has at least so many pixels. */
   from?: number;
   /** Shown only when the grid has fewer pixels. */
