@@ -140,11 +140,11 @@ type Config struct {
 	// for delivery; less than MaxMemory, 0 keeps none. Where MaxMemory is 0, it is at
 	// most an eighth of what that comes to. Default: 32MiB.
 	TailCache int64
-	// MaxTopics is the most topics that can be declared, up to 1048576. 0: one for each 4KiB
+	// MaxTopics is the most topics that can be declared, up to 1048576. 0: one for each 8KiB
 	// of MaxMemory. Default: 0.
 	MaxTopics int
 	// MaxGroups is the most groups of all topics together, up to 1048576. 0: one for each
-	// 8KiB of MaxMemory. Default: 0.
+	// 12KiB of MaxMemory. Default: 0.
 	MaxGroups int
 	// MaxInflight is the most unanswered frames of one connection, 1 to
 	// 1048576. Default: 4096.
