@@ -69,7 +69,7 @@ func (p *process) start() time.Duration {
 	defer late.Stop()
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		if rest, ok := strings.CutPrefix(lines.Text(), "listening"); ok {
-			p.address = strings.TrimPrefix(strings.Fields(rest)[0], "http://")
+			_, p.address, _ = strings.Cut(strings.Fields(rest)[0], "://")
 			c := p.dial()
 			defer c.Close()
 			c.must(wire.Field{Name: wire.HeaderCmd, Value: wire.CmdPing})

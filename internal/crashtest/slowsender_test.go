@@ -1,10 +1,16 @@
 package crashtest
 
 import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
+	"net/http/httptest"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -32,6 +38,7 @@ type drip struct {
 	first    string // what is sent at once
 	rest     string // what is sent byte by byte, again and again
 	deadline time.Duration
+	tls      bool // behind a handshake that is as fast as any
 }
 
 func (p *process) drips() []drip {
@@ -40,24 +47,53 @@ func (p *process) drips() []drip {
 	ping := "GET / HTTP/1.1\r\ncmd: ping\r\n\r\n"
 	api := "POST /api/v1/topics/" + topic + "/messages HTTP/1.1\r\n" + host
 	return []drip{
-		{"native head", "GET / HTTP/1.1\r\ncmd: produce\r\nx: ", head, headDeadline},
-		{"native second head", ping + "GET / HTTP/1.1\r\ncmd: produce\r\nx: ", head, headDeadline},
-		{"native body", "GET / HTTP/1.1\r\ncmd: produce\r\ntopic: " + topic + "\r\n" + body, head, bodyDeadline},
-		{"verb head", "POST /produce/" + topic + " HTTP/1.1\r\n" + host + "x: ", head, headDeadline},
-		{"verb body", "POST /produce/" + topic + " HTTP/1.1\r\n" + host + body, head, bodyDeadline},
-		{"REST head", api + "x: ", head, headDeadline},
-		{"REST body", api + "Content-Type: application/json\r\n" + body, " ", bodyDeadline},
-		{"WebSocket handshake", "GET / HTTP/1.1\r\n" + host + "Upgrade: websocket\r\nx: ", head, headDeadline},
-		{"WebSocket frame", p.upgrade("/") + frameOf100000, head, bodyDeadline},
-		{"API WebSocket frame", p.upgrade("/api/v1/ws") + frameOf100000, head, bodyDeadline},
+		{"native head", "GET / HTTP/1.1\r\ncmd: produce\r\nx: ", head, headDeadline, false},
+		{"native second head", ping + "GET / HTTP/1.1\r\ncmd: produce\r\nx: ", head, headDeadline, false},
+		{"native body", "GET / HTTP/1.1\r\ncmd: produce\r\ntopic: " + topic + "\r\n" + body, head, bodyDeadline, false},
+		{"verb head", "POST /produce/" + topic + " HTTP/1.1\r\n" + host + "x: ", head, headDeadline, false},
+		{"verb body", "POST /produce/" + topic + " HTTP/1.1\r\n" + host + body, head, bodyDeadline, false},
+		{"REST head", api + "x: ", head, headDeadline, false},
+		{"REST body", api + "Content-Type: application/json\r\n" + body, " ", bodyDeadline, false},
+		{"WebSocket handshake", "GET / HTTP/1.1\r\n" + host + "Upgrade: websocket\r\nx: ", head, headDeadline, false},
+		{"WebSocket frame", p.upgrade("/") + frameOf100000, head, bodyDeadline, false},
+		{"API WebSocket frame", p.upgrade("/api/v1/ws") + frameOf100000, head, bodyDeadline, false},
 		// The first byte of a frame, and then nothing.
-		{"WebSocket frame head", p.upgrade("/") + "\x82", "", headDeadline},
-		{"API WebSocket frame head", p.upgrade("/api/v1/ws") + "\x82", "", headDeadline},
+		{"WebSocket frame head", p.upgrade("/") + "\x82", "", headDeadline, false},
+		{"API WebSocket frame head", p.upgrade("/api/v1/ws") + "\x82", "", headDeadline, false},
 		// The same behind a frame that is whole: a pong.
-		{"WebSocket second frame head", p.upgrade("/") + "\x8a\x80\x00\x00\x00\x00\x82", "", headDeadline},
+		{"WebSocket second frame head", p.upgrade("/") + "\x8a\x80\x00\x00\x00\x00\x82", "", headDeadline, false},
 		// Much at once, and then nothing: that was fast, and is no reason to wait for hours.
-		{"native body that stops", "GET / HTTP/1.1\r\ncmd: produce\r\ntopic: " + topic + "\r\n" + body + strings.Repeat("x", 60000), "", silenceDeadline},
-		{"REST body that stops", api + "Content-Type: application/json\r\n" + body + strings.Repeat(" ", 60000), "", silenceDeadline},
+		{"native body that stops", "GET / HTTP/1.1\r\ncmd: produce\r\ntopic: " + topic + "\r\n" + body + strings.Repeat("x", 60000), "", silenceDeadline, false},
+		{"REST body that stops", api + "Content-Type: application/json\r\n" + body + strings.Repeat(" ", 60000), "", silenceDeadline, false},
+		// The head of a record that would have 512 bytes, and what could be a hello.
+		{"TLS handshake", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc", "\x00", headDeadline, false},
+		{"TLS handshake that stops", "\x16", "", headDeadline, false},
+		{"native head over TLS", "GET / HTTP/1.1\r\ncmd: produce\r\nx: ", head, headDeadline, true},
+		{"REST body over TLS", api + "Content-Type: application/json\r\n" + body, " ", bodyDeadline, true},
+	}
+}
+
+// encrypted has the broker take TLS, too.
+func (p *process) encrypted() {
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	pair := server.TLS.Certificates[0]
+	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	files, command := p.t.TempDir(), p.command
+	for name, block := range map[string]*pem.Block{
+		"cert": {Type: "CERTIFICATE", Bytes: pair.Certificate[0]}, "key": {Type: "PRIVATE KEY", Bytes: key},
+	} {
+		if err := os.WriteFile(filepath.Join(files, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+	p.command = func() *exec.Cmd {
+		cmd := command()
+		cmd.Args = append(cmd.Args, "--tls-cert="+filepath.Join(files, "cert"), "--tls-key="+filepath.Join(files, "key"))
+		return cmd
 	}
 }
 
@@ -68,6 +104,7 @@ func TestSlowSenders(t *testing.T) {
 	size := faultreport.Scale(t, 200, 2000)
 	watch := time.Duration(faultreport.Scale(t, 50, 180)) * time.Second
 	p := realBroker(t, "fsync")
+	p.encrypted()
 	p.start()
 	p.declare()
 	good := newProbe(p, 4)
@@ -153,6 +190,9 @@ func (p *process) dripOnce(way drip, stop time.Time) hold {
 		return hold{err: err}
 	}
 	defer c.Close()
+	if way.tls {
+		c = tls.Client(c, &tls.Config{InsecureSkipVerify: true}) // its certificate is of this test
+	}
 	began := time.Now()
 	if _, err := c.Write([]byte(way.first)); err != nil {
 		return hold{err: err}
