@@ -116,6 +116,9 @@ func (p *picture) checkAccount(a *Account) error {
 	if len(a.Note) > maxNote {
 		return invalid("note: at most %d bytes", maxNote)
 	}
+	if err := a.Limits.check(); err != nil {
+		return err
+	}
 	return CheckGrants(a.Grants)
 }
 
@@ -169,6 +172,9 @@ func describeChange(old, a *Account) string {
 	list("grants", old.Grants, a.Grants)
 	if old.Password != a.Password {
 		parts = append(parts, "password")
+	}
+	if old.Limits != a.Limits {
+		parts = append(parts, "limits")
 	}
 	if old.Note != a.Note {
 		parts = append(parts, "note")
@@ -260,6 +266,9 @@ func (r *Registry) PutRole(ctx context.Context, by Actor, role Role) (err error)
 		return err
 	}
 	if err := CheckGrants(role.Grants); err != nil {
+		return err
+	}
+	if err := role.Limits.check(); err != nil {
 		return err
 	}
 	if len(role.Note) > maxNote {

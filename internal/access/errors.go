@@ -1,6 +1,7 @@
 package access
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -46,6 +47,19 @@ func (e *Refused) Error() string { return e.Text }
 
 // ClientText is what a client may read.
 func (e *Refused) ClientText() string { return e.Text }
+
+// RetryAfter is how long an error says that one has to wait before another try; 0: it does not.
+func RetryAfter(err error) time.Duration {
+	var refused *Refused
+	var limited *Limited
+	switch {
+	case errors.As(err, &refused):
+		return refused.RetryAfter
+	case errors.As(err, &limited):
+		return limited.RetryAfter
+	}
+	return 0
+}
 
 // Denied is why something is not allowed.
 type Denied struct {

@@ -50,6 +50,7 @@ type rights struct {
 	grants []grant
 	within []grant // of the token, if it is narrower than its account
 	narrow bool
+	quota  *Quota // nil: it has none
 
 	mu      sync.RWMutex
 	decided map[question]bool // guarded by mu; at most maxDecided
@@ -101,6 +102,9 @@ func (p *Principal) Epoch() uint64 {
 // Ended reports whether its credential is no longer good: revoked, expired, or of an
 // account that is gone.
 func (p *Principal) Ended() bool { return p.rights().ended }
+
+// Quota is what its account may use, with all that act for it; nil: as much as it wants.
+func (p *Principal) Quota() *Quota { return p.rights().quota }
 
 // Grants are what it may do, as text: those of its token, if that has some of its own, else
 // those of its account and its roles.
@@ -192,7 +196,7 @@ func (p *Principal) work(pic *picture) *rights {
 		r.ended = true
 		return r
 	}
-	r.grants = pic.rights(a)
+	r.grants, r.quota = pic.rights(a), p.registry.quotaOf(a.Name)
 	r.ended = p.password != "" && p.password != a.Password
 	if p.token != "" {
 		t := pic.tokens[p.token]

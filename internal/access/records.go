@@ -32,6 +32,7 @@ type Account struct {
 	Password string   `json:"password,omitempty"` // its hash; "": none
 	Roles    []string `json:"roles,omitempty"`
 	Grants   []string `json:"grants,omitempty"` // besides those of its roles
+	Limits   Limits   `json:"limits,omitzero"`  // a zero one is the highest of its roles
 	Disabled bool     `json:"disabled,omitempty"`
 	Created  int64    `json:"created"` // Unix milliseconds
 	Updated  int64    `json:"updated"`
@@ -42,7 +43,8 @@ type Role struct {
 	Name    string   `json:"name"` // lower case
 	Note    string   `json:"note,omitempty"`
 	Grants  []string `json:"grants"`
-	BuiltIn bool     `json:"-"` // can be neither changed nor removed
+	Limits  Limits   `json:"limits,omitzero"` // of each account that has it and none of its own
+	BuiltIn bool     `json:"-"`               // can be neither changed nor removed
 }
 
 // Token is a secret that lets a program act as an account.

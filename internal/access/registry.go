@@ -55,6 +55,7 @@ type Registry struct {
 	used     map[string]int64      // guarded by mu; by token: Unix milliseconds
 	unsaved  map[string]bool       // guarded by mu; tokens whose use is not stored yet
 	known    map[string]*Principal // guarded by mu; by token
+	quotas   map[string]*Quota     // guarded by mu; of accounts that have connected, by name
 	watchers []func()              // guarded by mu
 	soon     chan struct{}         // capacity 1: look when the next token expires
 }
@@ -72,7 +73,7 @@ func New(opts Options) (*Registry, error) {
 	}
 	r := &Registry{
 		opts: opts, log: opts.Log, hashing: make(chan struct{}, maxHashing),
-		used: map[string]int64{}, unsaved: map[string]bool{}, known: map[string]*Principal{}, soon: make(chan struct{}, 1),
+		used: map[string]int64{}, unsaved: map[string]bool{}, known: map[string]*Principal{}, quotas: map[string]*Quota{}, soon: make(chan struct{}, 1),
 	}
 	p, err := read(opts.Documents, func(id string, at int64) { r.used[id] = at })
 	if err != nil {
@@ -142,6 +143,13 @@ func (r *Registry) publish(p *picture) {
 			delete(r.unsaved, id)
 		}
 	}
+	for name, q := range r.quotas {
+		if a := p.accounts[name]; a != nil {
+			q.limits.Store(new(p.limits(a)))
+		} else {
+			delete(r.quotas, name)
+		}
+	}
 	watchers := slices.Clone(r.watchers)
 	r.mu.Unlock()
 	for _, f := range watchers {
@@ -152,6 +160,22 @@ func (r *Registry) publish(p *picture) {
 	default:
 	}
 }
+
+// quotaOf is what an account uses. A picture that is no longer the present one does not count.
+func (r *Registry) quotaOf(name string) *Quota {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	q, p := r.quotas[name], r.picture.Load()
+	if a := p.accounts[name]; q == nil && a != nil {
+		q = &Quota{account: name}
+		q.limits.Store(new(p.limits(a)))
+		r.quotas[name] = q
+	}
+	return q
+}
+
+// LimitsOf are the limits of an account, those of its roles included.
+func (r *Registry) LimitsOf(a *Account) Limits { return r.picture.Load().limits(a) }
 
 // again has everything judged anew: a credential is over without a change of what is stored.
 func (r *Registry) again() {

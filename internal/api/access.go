@@ -15,13 +15,35 @@ func maker(ctx context.Context) access.Actor { return access.ActorOf(access.From
 func (h *handler) accountOf(a *access.Account) Account {
 	return Account{
 		Name: a.Name, Kind: AccountKind(a.Kind), Note: optional(a.Note), Roles: listed(a.Roles), Grants: listed(a.Grants),
-		Disabled: a.Disabled, Password: a.Password != "", Tokens: len(h.Access.Tokens(a.Name)),
+		Limits: limitsOf(a.Limits), Disabled: a.Disabled, Password: a.Password != "", Tokens: len(h.Access.Tokens(a.Name)),
 		Created: at(a.Created), Updated: at(a.Updated),
 	}
 }
 
 // listed is a list that is never null.
 func listed(list []string) []string { return append([]string{}, list...) }
+
+func limitsOf(l access.Limits) *AccountLimits {
+	if l == (access.Limits{}) {
+		return nil
+	}
+	return &AccountLimits{Connections: filled(l.Connections), Messages: filled(l.Messages), Bytes: filled(l.Bytes), Calls: filled(l.Calls)}
+}
+
+// filled is a limit, or nil where there is none.
+func filled(n int64) *int64 {
+	if n == 0 {
+		return nil
+	}
+	return &n
+}
+
+func limitsFrom(l *AccountLimits) access.Limits {
+	if l == nil {
+		return access.Limits{}
+	}
+	return access.Limits{Connections: or(l.Connections, 0), Messages: or(l.Messages, 0), Bytes: or(l.Bytes, 0), Calls: or(l.Calls, 0)}
+}
 
 // ListAccounts lists the accounts.
 func (h *handler) ListAccounts(context.Context, ListAccountsRequestObject) (ListAccountsResponseObject, error) {
@@ -36,7 +58,7 @@ func (h *handler) ListAccounts(context.Context, ListAccountsRequestObject) (List
 func (h *handler) CreateAccount(ctx context.Context, r CreateAccountRequestObject) (CreateAccountResponseObject, error) {
 	a := access.Account{
 		Name: r.Body.Name, Kind: string(or(r.Body.Kind, "")), Note: or(r.Body.Note, ""),
-		Roles: or(r.Body.Roles, nil), Grants: or(r.Body.Grants, nil),
+		Roles: or(r.Body.Roles, nil), Grants: or(r.Body.Grants, nil), Limits: limitsFrom(r.Body.Limits),
 	}
 	if err := h.Access.AddAccount(context.WithoutCancel(ctx), maker(ctx), a, or(r.Body.Password, "")); err != nil {
 		return nil, err
@@ -62,6 +84,9 @@ func (h *handler) UpdateAccount(ctx context.Context, r UpdateAccountRequestObjec
 	err := h.Access.AlterAccount(context.WithoutCancel(ctx), maker(ctx), r.Account, func(a *access.Account) {
 		a.Note, a.Roles, a.Grants = or(r.Body.Note, a.Note), or(r.Body.Roles, a.Roles), or(r.Body.Grants, a.Grants)
 		a.Disabled = or(r.Body.Disabled, a.Disabled)
+		if r.Body.Limits != nil {
+			a.Limits = limitsFrom(r.Body.Limits)
+		}
 	}, nil)
 	if err != nil {
 		return nil, err
@@ -96,7 +121,7 @@ func (h *handler) SetPassword(ctx context.Context, r SetPasswordRequestObject) (
 func sameName(a, b string) bool { return lower(a) == lower(b) }
 
 func roleOf(x *access.Role) Role {
-	return Role{Name: x.Name, Note: optional(x.Note), Grants: listed(x.Grants), BuiltIn: x.BuiltIn}
+	return Role{Name: x.Name, Note: optional(x.Note), Grants: listed(x.Grants), Limits: limitsOf(x.Limits), BuiltIn: x.BuiltIn}
 }
 
 // ListRoles lists the roles.
@@ -110,7 +135,7 @@ func (h *handler) ListRoles(context.Context, ListRolesRequestObject) (ListRolesR
 
 // PutRole adds or changes a role.
 func (h *handler) PutRole(ctx context.Context, r PutRoleRequestObject) (PutRoleResponseObject, error) {
-	role := access.Role{Name: lower(r.Role), Note: or(r.Body.Note, ""), Grants: r.Body.Grants}
+	role := access.Role{Name: lower(r.Role), Note: or(r.Body.Note, ""), Grants: r.Body.Grants, Limits: limitsFrom(r.Body.Limits)}
 	if err := h.Access.PutRole(context.WithoutCancel(ctx), maker(ctx), role); err != nil {
 		return nil, err
 	}
@@ -222,7 +247,7 @@ func (h *handler) whoami(who access.Caller) Whoami {
 	if d.Account != nil {
 		d.Grants = listed(who.Grants())
 		if a, err := h.Access.AccountOf(*d.Account); err == nil {
-			d.Roles = listed(a.Roles)
+			d.Roles, d.Limits = listed(a.Roles), limitsOf(h.Access.LimitsOf(&a))
 		}
 	}
 	return d

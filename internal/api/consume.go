@@ -40,6 +40,9 @@ func newInbox(ctx context.Context) *inbox {
 // Name is part of broker.Sink.
 func (p *inbox) Name() string { return p.name }
 
+// Quota is part of broker.Limited.
+func (p *inbox) Quota() *access.Quota { return p.by.Quota() }
+
 // Session is part of broker.Sink.
 func (p *inbox) Session() string { return p.id }
 

@@ -30,10 +30,18 @@ func (h *handler) StreamEvents(ctx context.Context, r StreamEventsRequestObject)
 		return nil, err
 	}
 	e := &events{ctx: ctx, stopping: h.Stopping, inbox: newInbox(ctx), readers: h.Readers, release: func() {}}
+	quota := access.From(ctx).Quota()
+	if err := quota.Connect(); err != nil {
+		return nil, err
+	}
+	e.release = quota.Disconnect
 	if h.Socket != nil {
-		if e.release, err = h.Socket(ctx); err != nil {
+		release, err := h.Socket(ctx)
+		if err != nil {
+			quota.Disconnect()
 			return nil, err
 		}
+		e.release = func() { release(); quota.Disconnect() }
 	}
 	defer func() {
 		if err != nil {

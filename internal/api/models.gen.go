@@ -10,6 +10,7 @@ type (
 	Account                             = apimodel.Account
 	AccountChange                       = apimodel.AccountChange
 	AccountKind                         = apimodel.AccountKind
+	AccountLimits                       = apimodel.AccountLimits
 	AccountList                         = apimodel.AccountList
 	Attention                           = apimodel.Attention
 	AuditEntry                          = apimodel.AuditEntry

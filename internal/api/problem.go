@@ -122,8 +122,8 @@ func (h *handler) problem(w http.ResponseWriter, req *http.Request, err error) {
 	if errors.As(err, &method) {
 		w.Header().Set("Allow", strings.Join(withHead(method.allowed, req.URL.Path), ", "))
 	}
-	if refused := (*access.Refused)(nil); errors.As(err, &refused) && refused.RetryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int(refused.RetryAfter.Seconds())))
+	if wait := access.RetryAfter(err); wait > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())))
 	}
 	if p.Status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", "Bearer")

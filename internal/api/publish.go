@@ -69,7 +69,7 @@ func (h *handler) store(ctx context.Context, t *broker.Topic, messages []NewMess
 			return nil, err
 		}
 	}
-	return h.broker.Store(ctx, inputs)
+	return h.view(ctx).Store(ctx, inputs)
 }
 
 func allKnown(stored []broker.Stored) bool {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/caller"
 	"github.com/rushmore/zbus-go/internal/rpc"
@@ -36,7 +37,7 @@ func (h *handler) call(ctx context.Context, topic, name string, body []byte, tim
 		asked = time.Duration(*timeout) * time.Millisecond
 	}
 	a, err := h.Caller.Call(ctx, caller.Request{
-		Topic: t, Name: name, ContentType: "application/json", Body: body, Timeout: asked,
+		Topic: t, Name: name, ContentType: "application/json", Body: body, Timeout: asked, Quota: access.From(ctx).Quota(),
 	})
 	if err != nil {
 		return nil, err

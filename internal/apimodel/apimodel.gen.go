@@ -525,8 +525,13 @@ type Account struct {
 	// admin, join. Several verbs are separated by commas.
 	Grants Grants      `json:"grants"`
 	Kind   AccountKind `json:"kind"`
-	Name   string      `json:"name"`
-	Note   *string     `json:"note,omitempty"`
+
+	// Limits What all connections of an account may do together; 0 or left out is no limit. Where an
+	// account has none of its own, the highest of its roles holds. Over it a publish, a call or
+	// a connection is refused with 429 and `Retry-After`, and deliveries wait.
+	Limits *AccountLimits `json:"limits,omitempty"`
+	Name   string         `json:"name"`
+	Note   *string        `json:"note,omitempty"`
 
 	// Password Whether it has one.
 	Password bool     `json:"password"`
@@ -546,13 +551,35 @@ type AccountChange struct {
 	// regard to case; `{account}` is the account's own name. Verbs: publish, consume,
 	// browse, manage, move, call, serve; and, without a topic: observe, sessions, access,
 	// admin, join. Several verbs are separated by commas.
-	Grants *Grants   `json:"grants,omitempty"`
-	Note   *string   `json:"note,omitempty"`
-	Roles  *[]string `json:"roles,omitempty"`
+	Grants *Grants `json:"grants,omitempty"`
+
+	// Limits What all connections of an account may do together; 0 or left out is no limit. Where an
+	// account has none of its own, the highest of its roles holds. Over it a publish, a call or
+	// a connection is refused with 429 and `Retry-After`, and deliveries wait.
+	Limits *AccountLimits `json:"limits,omitempty"`
+	Note   *string        `json:"note,omitempty"`
+	Roles  *[]string      `json:"roles,omitempty"`
 }
 
 // AccountKind defines model for AccountKind.
 type AccountKind string
+
+// AccountLimits What all connections of an account may do together; 0 or left out is no limit. Where an
+// account has none of its own, the highest of its roles holds. Over it a publish, a call or
+// a connection is refused with 429 and `Retry-After`, and deliveries wait.
+type AccountLimits struct {
+	// Bytes Of bodies a second, published and delivered each.
+	Bytes *int64 `json:"bytes,omitempty"`
+
+	// Calls In flight.
+	Calls *int64 `json:"calls,omitempty"`
+
+	// Connections At a time: native, WebSocket and streams of events; other requests over HTTP aside.
+	Connections *int64 `json:"connections,omitempty"`
+
+	// Messages A second, published and delivered each.
+	Messages *int64 `json:"messages,omitempty"`
+}
 
 // AccountList defines model for AccountList.
 type AccountList struct {
@@ -1322,6 +1349,11 @@ type NewAccount struct {
 	Grants *Grants      `json:"grants,omitempty"`
 	Kind   *AccountKind `json:"kind,omitempty"`
 
+	// Limits What all connections of an account may do together; 0 or left out is no limit. Where an
+	// account has none of its own, the highest of its roles holds. Over it a publish, a call or
+	// a connection is refused with 429 and `Retry-After`, and deliveries wait.
+	Limits *AccountLimits `json:"limits,omitempty"`
+
 	// Name 1 to 64 letters, digits and . _ - @
 	Name string  `json:"name"`
 	Note *string `json:"note,omitempty"`
@@ -1699,9 +1731,14 @@ type Role struct {
 	// regard to case; `{account}` is the account's own name. Verbs: publish, consume,
 	// browse, manage, move, call, serve; and, without a topic: observe, sessions, access,
 	// admin, join. Several verbs are separated by commas.
-	Grants Grants  `json:"grants"`
-	Name   string  `json:"name"`
-	Note   *string `json:"note,omitempty"`
+	Grants Grants `json:"grants"`
+
+	// Limits What all connections of an account may do together; 0 or left out is no limit. Where an
+	// account has none of its own, the highest of its roles holds. Over it a publish, a call or
+	// a connection is refused with 429 and `Retry-After`, and deliveries wait.
+	Limits *AccountLimits `json:"limits,omitempty"`
+	Name   string         `json:"name"`
+	Note   *string        `json:"note,omitempty"`
 }
 
 // RoleBody defines model for RoleBody.
@@ -1711,8 +1748,13 @@ type RoleBody struct {
 	// regard to case; `{account}` is the account's own name. Verbs: publish, consume,
 	// browse, manage, move, call, serve; and, without a topic: observe, sessions, access,
 	// admin, join. Several verbs are separated by commas.
-	Grants Grants  `json:"grants"`
-	Note   *string `json:"note,omitempty"`
+	Grants Grants `json:"grants"`
+
+	// Limits What all connections of an account may do together; 0 or left out is no limit. Where an
+	// account has none of its own, the highest of its roles holds. Over it a publish, a call or
+	// a connection is refused with 429 and `Retry-After`, and deliveries wait.
+	Limits *AccountLimits `json:"limits,omitempty"`
+	Note   *string        `json:"note,omitempty"`
 }
 
 // RoleList defines model for RoleList.
@@ -2193,8 +2235,13 @@ type Whoami struct {
 	// regard to case; `{account}` is the account's own name. Verbs: publish, consume,
 	// browse, manage, move, call, serve; and, without a topic: observe, sessions, access,
 	// admin, join. Several verbs are separated by commas.
-	Grants Grants   `json:"grants"`
-	Roles  []string `json:"roles"`
+	Grants Grants `json:"grants"`
+
+	// Limits What all connections of an account may do together; 0 or left out is no limit. Where an
+	// account has none of its own, the highest of its roles holds. Over it a publish, a call or
+	// a connection is refused with 429 and `Retry-After`, and deliveries wait.
+	Limits *AccountLimits `json:"limits,omitempty"`
+	Roles  []string       `json:"roles"`
 
 	// Setup Access is on, and nobody can administrate it yet.
 	Setup *bool `json:"setup,omitempty"`

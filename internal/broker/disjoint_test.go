@@ -102,7 +102,7 @@ func BenchmarkTransactions(b *testing.B) {
 		do   func(*Broker, *Group) error
 	}{
 		{"publish", func(br *Broker, g *Group) error {
-			_, err := br.Store(context.Background(), []Input{{Topic: g.t, Record: storage.Record{Body: []byte("a")}}})
+			_, err := br.System().Store(context.Background(), []Input{{Topic: g.t, Record: storage.Record{Body: []byte("a")}}})
 			return err
 		}},
 		{"transaction", func(br *Broker, g *Group) error {

@@ -74,6 +74,8 @@ func CodeOf(err error) Code {
 			return Quota
 		}
 		return Unauthorized
+	case errors.As(err, new(*access.Limited)):
+		return Quota
 	case errors.Is(err, storage.ErrUnknown): // it wraps others
 		return Unknown
 	case errors.Is(err, storage.ErrNotFound):

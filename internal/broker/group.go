@@ -53,6 +53,7 @@ type Group struct {
 
 	subs    []*Subscription // all, in the order they came
 	ready   ready           // those with credit
+	resting resting         // those with credit whose accounts have had as much as they may
 	pumping bool            // a pump goroutine lives
 }
 

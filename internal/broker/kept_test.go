@@ -26,7 +26,7 @@ func (r *rig) kept() (n int) {
 func (r *rig) duplicates(topic *Topic, want map[string]int64) {
 	r.Helper()
 	for id, offset := range want {
-		list, err := r.b.Store(context.Background(), given(topic, id))
+		list, err := r.b.System().Store(context.Background(), given(topic, id))
 		if err != nil {
 			r.Fatal(err)
 		}

@@ -32,28 +32,7 @@ type Stored struct {
 	Duplicate bool  // the id was known: nothing was stored, this is the first message
 }
 
-// Store stores messages in one commit: all of them or, with an error, none. It
-// returns when they are on disk as far as the durability setting goes. A message
-// with a given id that its topic was given within the window is not stored again.
-// When ctx ends earlier the outcome is Unknown: asking again with the same ids tells.
-//
-// Publishes of the native protocol are not deduplicated, and not known by their ids,
-// unless they ask for it: there an id is a request's. See [Publishing.AddOnce].
-func (b *Broker) Store(ctx context.Context, inputs []Input) ([]Stored, error) {
-	return b.storeWith(ctx, inputs, nil)
-}
-
-// StoreThen is Store for those who do not wait for the disk: done is called once
-// with what Store would return, from a commit callback or before StoreThen returns,
-// and must not block. Until then inputs belong to the broker. Messages of one caller
-// are stored in the order of its calls. StoreThen waits, until ctx ends, only where
-// another caller is just storing one of the ids, or ids of an earlier process have
-// to be read.
-func (b *Broker) StoreThen(ctx context.Context, inputs []Input, done func([]Stored, error)) {
-	b.storeThen(ctx, inputs, nil, done)
-}
-
-// storeWith is Store, with further ops in the same commit.
+// storeWith is View.Store, with further ops in the same commit.
 func (b *Broker) storeWith(ctx context.Context, inputs []Input, extra []storage.Op) (stored []Stored, err error) {
 	var answer []Stored
 	var failed error
@@ -70,6 +49,7 @@ func (b *Broker) storeWith(ctx context.Context, inputs []Input, extra []storage.
 	}
 }
 
+// storeThen is View.StoreThen, with further ops in the same commit.
 func (b *Broker) storeThen(ctx context.Context, inputs []Input, extra []storage.Op, done func([]Stored, error)) {
 	for i := range inputs {
 		in := &inputs[i]

@@ -78,11 +78,11 @@ func TestIDOfACommitWithoutAnswer(t *testing.T) {
 			r.stores(given(topic, "x"), 0)
 			r.store.FailNext(c.fault)
 			for range 2 { // of an id whose message may be stored, no is not said later either
-				if list, err := r.b.Store(context.Background(), given(topic, "a")); CodeOf(err) != Unknown || err == nil || list != nil {
+				if list, err := r.b.System().Store(context.Background(), given(topic, "a")); CodeOf(err) != Unknown || err == nil || list != nil {
 					r.Errorf("failed commit: %v, %v", list, err)
 				}
 			}
-			if _, err := r.b.Store(context.Background(), given(topic, "b")); CodeOf(err) != Unavailable || err == nil {
+			if _, err := r.b.System().Store(context.Background(), given(topic, "b")); CodeOf(err) != Unavailable || err == nil {
 				r.Errorf("after the failed commit: %v", err)
 			}
 			r.stores(given(r.reopened(), "a"), c.want)

@@ -36,7 +36,7 @@ func given(t *Topic, ids ...string) []Input {
 // that of a message that was there (-1 is offset 0).
 func (r *rig) stores(inputs []Input, want ...int64) []Stored {
 	r.Helper()
-	list, err := r.b.Store(context.Background(), inputs)
+	list, err := r.b.System().Store(context.Background(), inputs)
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func TestCallersWithTheSameIDAtOnceStoreOneMessage(t *testing.T) {
 				if i%2 == 1 {
 					ids = []string{"b", "a"}
 				}
-				list, err := r.b.Store(context.Background(), given(topic, ids...))
+				list, err := r.b.System().Store(context.Background(), given(topic, ids...))
 				mu.Lock()
 				defer mu.Unlock()
 				for _, s := range list {
@@ -159,7 +159,7 @@ func TestFailedCommitLeavesNoID(t *testing.T) {
 		r.store.FailNext(storetest.Fault{Before: storage.ErrFull, Release: release})
 		errs := make(chan error, 2)
 		store := func(ids ...string) {
-			_, err := r.b.Store(context.Background(), given(topic, ids...))
+			_, err := r.b.System().Store(context.Background(), given(topic, ids...))
 			errs <- err
 		}
 		go store("a", "b", "x")
@@ -183,7 +183,7 @@ func TestCallerThatGivesUpLeavesItsMessageToTheDisk(t *testing.T) {
 		ctx, stop := context.WithCancel(context.Background())
 		errs := make(chan error, 2)
 		store := func(ctx context.Context) {
-			_, err := r.b.Store(ctx, given(topic, "a"))
+			_, err := r.b.System().Store(ctx, given(topic, "a"))
 			errs <- err
 		}
 		go store(ctx)
@@ -219,7 +219,7 @@ func TestStoreIsAllOrNothing(t *testing.T) {
 			{"a removed topic", given(gone, "c")[0], NotFound},
 		} {
 			inputs := append(given(topic, "a", "b"), c.bad)
-			if list, err := r.b.Store(context.Background(), inputs); CodeOf(err) != c.want || err == nil || list != nil {
+			if list, err := r.b.System().Store(context.Background(), inputs); CodeOf(err) != c.want || err == nil || list != nil {
 				r.Errorf("%s: %v, %v; want code %d", c.what, list, err, c.want)
 			}
 		}

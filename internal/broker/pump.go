@@ -127,10 +127,12 @@ func (g *Group) look() round {
 		return r
 	}
 	r.moved = g.skipTrimmed()
+	g.resume()
 	for {
 		s := g.nextReady()
 		switch {
 		case s == nil:
+			r.wait = min(r.wait, g.resting.wait)
 			return r
 		case g.squeezed(s):
 			// Somebody else's backlog fills the memory; nobody wakes us for that.
@@ -190,10 +192,40 @@ func (g *Group) squeezed(s *Subscription) bool {
 func (g *Group) nextReady() *Subscription {
 	for {
 		s := g.ready.first()
-		if s == nil || !s.closed && s.credit > 0 && s.room() > 0 {
-			return s
+		if s == nil {
+			return nil
+		}
+		if !s.closed && s.credit > 0 && s.room() > 0 {
+			wait := s.quota().Pause()
+			if wait == 0 {
+				return s
+			}
+			g.resting.add(s, wait)
 		}
 		g.ready.remove(s)
+	}
+}
+
+// resting are the subscriptions that wait until their accounts may get more. Guarded by
+// Group.mu.
+type resting struct {
+	subs []*Subscription
+	wait time.Duration // of the one that waits shortest, when it was added
+}
+
+func (r *resting) add(s *Subscription, wait time.Duration) {
+	if len(r.subs) == 0 {
+		r.wait = wait
+	}
+	r.subs, r.wait = append(r.subs, s), min(r.wait, wait)
+}
+
+// resume has those that rest judged again. Called with g.mu held.
+func (g *Group) resume() {
+	again := g.resting.subs
+	g.resting = resting{wait: time.Hour}
+	for _, s := range again {
+		g.enqueue(s)
 	}
 }
 
@@ -212,7 +244,7 @@ func (g *Group) upcoming() []storage.Record {
 func (g *Group) fill(s *Subscription) *Batch {
 	waiting := g.t.Next() - g.next
 	share := (waiting + int64(g.ready.len()) - 1) / int64(g.ready.len())
-	n := int(min(s.credit, max(share, g.ready.lead(), 1)))
+	n := s.quota().Room(int(min(s.credit, max(share, g.ready.lead(), 1))))
 	b := &Batch{Sub: s, ID: s.id, Window: s.window, lo: g.next, hi: g.next, epoch: g.def.Epoch}
 	room := max(s.room(), 1) // the first message goes whatever its size
 	for len(b.Items) < n && b.bytes < room {
@@ -357,6 +389,7 @@ func (g *Group) hand(b *Batch) {
 		}
 	}
 	g.counters.delivered.Add(int64(len(b.Items)))
+	s.quota().Deliver(len(b.Items), b.bytes)
 	if b.Auto = !g.explicit(); !b.Auto {
 		due := g.b.after(g.ackTimeout())
 		for i := range b.Items {

@@ -270,3 +270,4 @@ type caller string
 func (c caller) Actor() storage.Actor                  { return named(string(c)) }
 func (caller) Check(access.Verb, string, string) error { return nil }
 func (caller) Anonymous() bool                         { return false }
+func (caller) Quota() *access.Quota                    { return nil }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -25,6 +26,13 @@ type Sink interface {
 	Transmit()
 	// Ended tells that the subscription is over because its group is gone.
 	Ended(*Subscription)
+}
+
+// Limited is a Sink whose account has limits of what it gets.
+type Limited interface {
+	Sink
+	// Quota is what it may use; nil: as much as it wants. It must not block.
+	Quota() *access.Quota
 }
 
 // Provider is a Sink that can bring answers to callers. No other gets calls: they
@@ -62,8 +70,9 @@ func (b *Batch) Bytes() int64 { return b.bytes }
 // Subscription is one consumer in a group. Its methods may be called by any
 // number of goroutines.
 type Subscription struct {
-	g    *Group
-	sink Sink
+	g       *Group
+	sink    Sink
+	limited Limited // the sink, if it is one
 
 	// All below is guarded by g.mu.
 	id        string // of the latest consume request
@@ -88,6 +97,7 @@ func (g *Group) Subscribe(sink Sink) (*Subscription, error) {
 		return nil, err
 	}
 	s := &Subscription{g: g, sink: sink, token: rand.Text()}
+	s.limited, _ = sink.(Limited)
 	g.mu.Lock()
 	if g.gone {
 		g.mu.Unlock()
@@ -115,6 +125,14 @@ func (g *Group) Subscribe(sink Sink) (*Subscription, error) {
 	}
 	g.b.opts.Changed()
 	return s, nil
+}
+
+// quota is what the consumer may use.
+func (s *Subscription) quota() *access.Quota {
+	if s.limited == nil {
+		return nil
+	}
+	return s.limited.Quota()
 }
 
 // Group is the group subscribed to.

@@ -28,7 +28,7 @@ func changesOf() map[string]change {
 	return map[string]change{
 		"publish": func(r *rig, _ *Batch) error { return r.publish(topic(r), storage.Record{ID: "x"})[0].Err },
 		"store": func(r *rig, _ *Batch) error {
-			_, err := r.b.Store(ctx, given(topic(r), "y"))
+			_, err := r.b.System().Store(ctx, given(topic(r), "y"))
 			return err
 		},
 		"ack":  func(_ *rig, b *Batch) error { return b.Sub.Group().ackNow(0, b.Handle(0)) },

@@ -16,6 +16,8 @@ type Caller interface {
 	Check(v access.Verb, topic, group string) error
 	// Anonymous reports whether it has not said who it is.
 	Anonymous() bool
+	// Quota is what its account may use; nil: as much as it wants.
+	Quota() *access.Quota
 }
 
 // View is the broker as a caller gets to see it: the only way to topics, groups, plans and
@@ -40,6 +42,7 @@ type system struct{}
 func (system) Actor() storage.Actor                    { return itself() }
 func (system) Check(access.Verb, string, string) error { return nil }
 func (system) Anonymous() bool                         { return false }
+func (system) Quota() *access.Quota                    { return nil }
 
 // For is the view of the same caller who wants to do something else.
 func (v View) For(need access.Verb) View {
@@ -284,10 +287,50 @@ func (v View) Revert(ctx context.Context, entry int64, reason string) (*Group, s
 	return v.b.revert(ctx, g, e, v.who.Actor(), reason)
 }
 
+// Store stores messages in one commit: all of them or, with an error, none. It returns when
+// they are on disk as far as the durability setting goes. A message with a given id that its
+// topic was given within the window is not stored again. When ctx ends earlier the outcome is
+// Unknown: asking again with the same ids tells. Their topics were found with the verb for it;
+// what is more than the caller's account may publish is [*access.Limited].
+//
+// Publishes of the native protocol are not deduplicated, and not known by their ids, unless
+// they ask for it: there an id is a request's. See [Publishing.AddOnce].
+func (v View) Store(ctx context.Context, inputs []Input) ([]Stored, error) {
+	if err := v.charge(inputs); err != nil {
+		return nil, err
+	}
+	return v.b.storeWith(ctx, inputs, nil)
+}
+
+// StoreThen is Store for those who do not wait for the disk: done is called once with what
+// Store would return, from a commit callback or before StoreThen returns, and must not block.
+// Until then inputs belong to the broker. Messages of one caller are stored in the order of
+// its calls. StoreThen waits, until ctx ends, only where another caller is just storing one of
+// the ids, or ids of an earlier process have to be read.
+func (v View) StoreThen(ctx context.Context, inputs []Input, done func([]Stored, error)) {
+	if err := v.charge(inputs); err != nil {
+		done(nil, err)
+		return
+	}
+	v.b.storeThen(ctx, inputs, nil, done)
+}
+
+// charge takes messages from what the caller may publish.
+func (v View) charge(inputs []Input) error {
+	bytes := 0
+	for i := range inputs {
+		bytes += len(inputs[i].Body)
+	}
+	return v.who.Quota().Publish(len(inputs), bytes)
+}
+
 // Transact does all of a transaction, or nothing of it. Its groups and topics were found
 // with the verbs for them.
 func (v View) Transact(ctx context.Context, tx Transaction) ([]Stored, []storage.JournalEntry, error) {
 	tx.Actor = v.who.Actor()
+	if err := v.charge(tx.Messages); err != nil && len(tx.Messages) > 0 {
+		return nil, nil, err
+	}
 	return v.b.transact(ctx, tx)
 }
 

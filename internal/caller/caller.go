@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -34,6 +35,7 @@ type Request struct {
 	Body        []byte
 	Timeout     time.Duration // as Table.Timeout takes it
 	Actor       string        // the remote address of who asks
+	Quota       *access.Quota // of who asks
 }
 
 // Answer is what a provider answered, and how long that took.
@@ -63,10 +65,17 @@ func (a *asker) CallAnswered(_ *rpc.Call, answer rpc.Answer) { a.over <- ended{a
 
 // Call makes a call and waits for its answer, whatever its status is. An error has one
 // of the broker's codes: Invalid when the topic is none for calls, TooLarge,
-// Unavailable (it did not run), Timeout, ProviderGone or, when the broker stops, Unknown
+// Quota, Unavailable (these did not run), Timeout, ProviderGone or, when the broker stops, Unknown
 // (it may have run); or it is the one of ctx, whose end abandons the call.
 func (c *Caller) Call(ctx context.Context, r Request) (*Answer, error) {
 	if err := r.Topic.CheckCall(r.Body); err != nil {
+		return nil, err
+	}
+	if err := r.Quota.Call(); err != nil {
+		return nil, err
+	}
+	if err := r.Quota.Publish(1, len(r.Body)); err != nil {
+		r.Quota.Answered()
 		return nil, err
 	}
 	a := &asker{over: make(chan ended, 1)}
@@ -101,7 +110,7 @@ func (c *Caller) ask(a *asker, r *Request) (*rpc.Call, error) {
 	taken := make(chan struct{})
 	p := c.Broker.NewPublishing(func() { close(taken) })
 	p.Add(r.Topic, storage.Record{ID: id, Headers: string(headers), Body: r.Body}, true, 0)
-	call := a.peer.Begin(c.Calls.Now(), c.Calls.Service(r.Topic.Name()), r.Name, id, c.Calls.Timeout(r.Timeout))
+	call := a.peer.Begin(c.Calls.Now(), c.Calls.Service(r.Topic.Name()), r.Name, id, c.Calls.Timeout(r.Timeout), r.Quota)
 	if _, ok := p.LastID(); ok {
 		p.Attach(call)
 	}

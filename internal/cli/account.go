@@ -32,7 +32,7 @@ func (a *app) accountCommand() *cobra.Command {
 			"and grants say what it may do; changes hold at once, also for open connections. The first\n"+
 			"account turns access on, and has to be an administrator.\n\n"+grantHelp+"\n\n"+
 			"With --data the accounts are those of a directory whose broker is stopped.",
-		a.accountAdd(), a.accountList(), a.accountShow(), a.accountGrant(), a.accountPasswd(),
+		a.accountAdd(), a.accountList(), a.accountShow(), a.accountGrant(), a.accountLimit(), a.accountPasswd(),
 		a.accountSwitch("disable", "Let an account do nothing until it is enabled; its connections end", true),
 		a.accountSwitch("enable", "Let a disabled account in again", false), a.accountReset(), a.accountRemove()))
 }
@@ -188,7 +188,7 @@ func (i *invocation) showAccount(d decoded[apimodel.Account], tokens []apimodel.
 		password = "set"
 	}
 	if err := i.printFields("account", x.Name, "kind", string(x.Kind), "state", mark(x.Disabled, "disabled"), "roles", strings.Join(x.Roles, " "),
-		"grants", strings.Join(x.Grants, " "), "password", mark(x.Kind == person, password), "note", oneLine(text(x.Note), 200),
+		"grants", strings.Join(x.Grants, " "), "limits", limitsOf(x.Limits), "password", mark(x.Kind == person, password), "note", oneLine(text(x.Note), 200),
 		"created", i.when(x.Created), "changed", i.when(x.Updated)); err != nil || len(tokens) == 0 {
 		return err
 	}

@@ -43,27 +43,33 @@ func (a *app) roleList() *cobra.Command {
 }
 
 func (a *app) rolePut() *cobra.Command {
-	var grants []string
+	var grants, limits []string
 	var note string
 	cmd := &cobra.Command{
-		Use: "put NAME --grant GRANT", Short: "Add a role, or set the grants of one", Args: wants("NAME"), Long: "Add a role, or set the grants of one: what it had before is taken away.\n\n" + grantHelp,
+		Use: "put NAME --grant GRANT", Short: "Add a role, or set the grants of one", Args: wants("NAME"), Long: "Add a role, or set the grants of one: what it had before is taken away.\n\n" + grantHelp + "\n\n" + limitHelp,
 		Example: "  zbus role put clerk --grant 'publish,consume:orders.#' --grant observe",
 	}
 	cmd.RunE = a.administer(func(ctx context.Context, i *invocation, c *api) error {
 		if len(grants) == 0 {
 			return usage("role put: --grant is missing, such as --grant 'publish:orders.#'")
 		}
-		d, err := do[apimodel.Role](ctx, c, "PUT /roles/{role}", apimodel.RoleBody{Grants: grants, Note: filled[string](note)}, i.args[0])
+		bounds, err := parseLimits("role put", limits)
+		if err != nil {
+			return err
+		}
+		body := apimodel.RoleBody{Grants: grants, Limits: bounds, Note: filled[string](note)}
+		d, err := do[apimodel.Role](ctx, c, "PUT /roles/{role}", body, i.args[0])
 		if err != nil {
 			return err
 		}
 		if i.json {
 			return i.printJSON(d.raw)
 		}
-		return i.printFields("role", d.value.Name, "grants", strings.Join(d.value.Grants, " "), "note", oneLine(text(d.value.Note), 200))
+		return i.printFields("role", d.value.Name, "grants", strings.Join(d.value.Grants, " "), "limits", limitsOf(d.value.Limits), "note", oneLine(text(d.value.Note), 200))
 	})
 	cmd.Flags().SortFlags = false
 	cmd.Flags().StringArrayVar(&grants, "grant", nil, "a `GRANT` of it; several times for several")
+	cmd.Flags().StringArrayVar(&limits, "limit", nil, "a `LIMIT` of each account that has it and none of its own; several times for several")
 	cmd.Flags().StringVar(&note, "note", "", "a `TEXT` for people")
 	return cmd
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/caller"
 	"github.com/rushmore/zbus-go/internal/wire"
@@ -41,6 +42,7 @@ func (c *carrier) RoundTrip(req *http.Request) (*http.Response, error) {
 		Topic: r.topic, Name: req.Method, ContentType: MessageType + "; msgtype=request", Body: message,
 		Headers: []wire.Field{{Name: HeaderMaxAnswer, Value: strconv.FormatInt(c.maxBody, 10)}},
 		Actor:   req.Header.Get("X-Forwarded-For"),
+		Quota:   access.From(req.Context()).Quota(),
 	})
 	if err != nil {
 		return nil, err

@@ -197,7 +197,7 @@ func TestWhatIsNotWrittenGoesToAnotherConsumer(t *testing.T) {
 	for i := range inputs {
 		inputs[i] = broker.Input{Topic: topic, Record: storage.Record{Body: body}}
 	}
-	if _, err := r.b.Store(context.Background(), inputs); err != nil {
+	if _, err := r.b.System().Store(context.Background(), inputs); err != nil {
 		t.Fatal(err)
 	}
 	if next := topic.Next(); next != n {

@@ -203,6 +203,13 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		api.WriteProblem(w, api.ProblemOf(err))
 		return
 	}
+	quota := access.From(req.Context()).Quota()
+	if err := quota.Connect(); err != nil {
+		w.Header().Set("Retry-After", "1")
+		api.WriteProblem(w, api.ProblemOf(err))
+		return
+	}
+	defer quota.Disconnect()
 	release, err := h.opts.Accounts.Socket(req.Context())
 	if err == nil {
 		defer release()

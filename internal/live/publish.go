@@ -3,6 +3,7 @@ package live
 import (
 	"fmt"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/api"
 	"github.com/rushmore/zbus-go/internal/broker"
 )
@@ -21,7 +22,7 @@ func (s *socket) publish(c *call) error {
 	}
 	held := c.keep()
 	s.out.expect(held)
-	s.hub.opts.Broker.StoreThen(s.life, inputs, func(stored []broker.Stored, err error) {
+	s.hub.opts.Broker.As(s.who, access.Publish).StoreThen(s.life, inputs, func(stored []broker.Stored, err error) {
 		s.release(held)
 		s.out.arrive(&published{socket: s, ref: c.Ref, stored: stored, err: err}, held)
 	})

@@ -168,7 +168,7 @@ func (r *rig) publish(t *broker.Topic, tags ...string) {
 	for i, tag := range tags {
 		inputs[i] = broker.Input{Topic: t, Record: storage.Record{Tag: tag, Body: []byte("body of " + tag)}}
 	}
-	if _, err := r.b.Store(context.Background(), inputs); err != nil {
+	if _, err := r.b.System().Store(context.Background(), inputs); err != nil {
 		r.t.Fatal(err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -50,7 +51,7 @@ func TestServicesAndOneServiceShowTheirCalls(t *testing.T) {
 	if len(first.Services) != 1 || first.Services[0].Topic != "calc" || first.Services[0].Providers != 1 || first.Services[0].Methods != 1 || first.Services[0].Calls.Total != "0" {
 		t.Errorf("before any call: %+v", first)
 	}
-	call := caller.Begin(calls.Now(), calls.Service("calc"), "plus", "1", time.Minute)
+	call := caller.Begin(calls.Now(), calls.Service("calc"), "plus", "1", time.Minute, (*access.Quota)(nil))
 	provider.Take(provider, call)
 	provider.Answer(calls.Now(), "caller", "1", 200)
 	if _, verdict := provider.Answer(calls.Now(), "nobody", "1", 200); verdict != rpc.Orphaned {

@@ -27,6 +27,9 @@ func (x *subscription) Name() string { return x.socket.remote }
 // Session is part of broker.Sink.
 func (x *subscription) Session() string { return x.socket.id }
 
+// Quota is part of broker.Limited.
+func (x *subscription) Quota() *access.Quota { return x.socket.who.Quota() }
+
 // Deliver is part of broker.Sink.
 func (x *subscription) Deliver(b *broker.Batch) {
 	if x.over.Load() || !x.socket.out.put(item{batch: b, sub: x}) {

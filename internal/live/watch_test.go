@@ -289,7 +289,7 @@ func TestTailCutsBodiesAsListsDo(t *testing.T) {
 	c.call(`{"op":"watch","channel":"tail","topic":"orders"}`, "watching")
 	in := broker.Input{Topic: topic}
 	in.Body = []byte(strings.Repeat("x", api.ListBody+1))
-	if _, err := r.b.Store(context.Background(), []broker.Input{in}); err != nil {
+	if _, err := r.b.System().Store(context.Background(), []broker.Input{in}); err != nil {
 		t.Fatal(err)
 	}
 	if m := c.next().is(t, "tail").Messages[0]; len(*m.Body) != api.ListBody || m.Truncated == nil || m.Size != fmt.Sprint(api.ListBody+1) {

@@ -63,6 +63,10 @@ type Answer struct {
 // the provider is gone. It must not block.
 type Load interface{ Release() }
 
+// Tally counts calls in flight: it learns when one is over, however it ended. It must not
+// block.
+type Tally interface{ Answered() }
+
 // Call is one call. Its exported methods may be called by any number of goroutines.
 type Call struct {
 	id      string
@@ -73,6 +77,7 @@ type Call struct {
 
 	began   Instant
 	timeout time.Duration
+	tally   Tally
 	// Set by Take.
 	taken    Instant
 	provider *Provider // nil while the call waits
@@ -126,13 +131,14 @@ func (c *Call) Text(o Outcome) string {
 // Begin notes a call to a service, as of now. It waits until somebody takes it. The
 // timeout is one that Table.Timeout gave. A peer that has left makes a call that is
 // over.
-func (p *Peer) Begin(now Instant, s *Service, name, id string, timeout time.Duration) *Call {
+func (p *Peer) Begin(now Instant, s *Service, name, id string, timeout time.Duration, tally Tally) *Call {
 	t := p.table
-	c := &Call{id: id, service: s, caller: p, began: now, timeout: timeout}
+	c := &Call{id: id, service: s, caller: p, began: now, timeout: timeout, tally: tally}
 	t.mu.Lock()
 	if p.left {
 		c.over.Store(true)
 		t.mu.Unlock()
+		tally.Answered()
 		return c
 	}
 	if p.calls == nil {
@@ -272,6 +278,7 @@ func (c *Call) Unserved() {
 func (t *Table) end(c *Call, o Outcome, now Instant) {
 	c.over.Store(true)
 	c.ended = now
+	c.tally.Answered()
 	c.caller.forget(c)
 	if c.due != 0 {
 		t.wheel.remove(c)

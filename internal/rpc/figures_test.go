@@ -97,7 +97,7 @@ func TestTheLastErrorIsToldWithItsTime(t *testing.T) {
 	if f.Failed != 1 || f.LastError != "answered with status 500" || time.Since(f.LastTime) > time.Minute {
 		t.Errorf("%d failed, last %q at %s", f.Failed, f.LastError, f.LastTime)
 	}
-	s.caller.Begin(s.Now(), s.service, "plus", "2", time.Second).Refuse()
+	s.caller.Begin(s.Now(), s.service, "plus", "2", time.Second, nobodys{}).Refuse()
 	if f := s.service.Figures().Methods[0]; f.LastError != "unavailable" || f.Outcomes["unavailable"] != 1 {
 		t.Errorf("last %q of %v", f.LastError, f.Outcomes)
 	}
@@ -175,7 +175,7 @@ func (w *world) event() {
 	switch rapid.SampledFrom([]string{"call", "call", "take", "take", "answer", "answer", "impostor", "provide", "withdraw", "leave", "time"}).Draw(w.T, "event") {
 	case "call":
 		w.n++
-		w.calls = append(w.calls, p.Begin(w.table.Now(), w.service, "m", fmt.Sprint(w.n), time.Duration(w.n%3+1)*time.Second))
+		w.calls = append(w.calls, p.Begin(w.table.Now(), w.service, "m", fmt.Sprint(w.n), time.Duration(w.n%3+1)*time.Second, nobodys{}))
 	case "take":
 		for _, c := range w.calls {
 			if c.Waiting() && c.provider == nil {

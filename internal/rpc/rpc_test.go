@@ -52,7 +52,7 @@ func newScene() *scene {
 	s := &scene{Table: t, service: t.Service("calc"), caller: t.peer("caller"), a: t.peer("a"), b: t.peer("b")}
 	s.a.Provide(s.service)
 	s.b.Provide(s.service)
-	s.call = s.caller.Begin(s.Now(), s.service, "plus", "1", time.Second)
+	s.call = s.caller.Begin(s.Now(), s.service, "plus", "1", time.Second, nobodys{})
 	s.a.Take(&s.load, s.call)
 	return s
 }
@@ -130,8 +130,8 @@ func TestACallIsOverOnceWhateverHappens(t *testing.T) {
 
 func TestDuplicateIDsAreAnsweredInOrderByWhoGotThem(t *testing.T) {
 	s := newScene()
-	second := s.caller.Begin(s.Now(), s.service, "plus", "1", time.Second)
-	third := s.caller.Begin(s.Now(), s.service, "plus", "1", time.Second)
+	second := s.caller.Begin(s.Now(), s.service, "plus", "1", time.Second, nobodys{})
+	third := s.caller.Begin(s.Now(), s.service, "plus", "1", time.Second, nobodys{})
 	s.b.Take(&s.load, second)
 	s.a.Take(&s.load, third)
 	for i, x := range []struct {
@@ -148,7 +148,7 @@ func TestDuplicateIDsAreAnsweredInOrderByWhoGotThem(t *testing.T) {
 func TestCallsWithoutAnybodyToTakeThemFailAtOnce(t *testing.T) {
 	s := newScene()
 	answered := s.call
-	waits := s.caller.Begin(s.Now(), s.service, "plus", "2", time.Minute)
+	waits := s.caller.Begin(s.Now(), s.service, "plus", "2", time.Minute, nobodys{})
 	s.b.Withdraw(s.service)
 	if !waits.Waiting() {
 		t.Error("a call failed while a provider was there")
@@ -165,7 +165,7 @@ func TestAPeerThatLeftNeitherCallsNorProvides(t *testing.T) {
 	s := newScene()
 	s.a.Answer(s.Now(), "caller", "1", 200)
 	s.b.Leave()
-	c := s.caller.Begin(s.Now(), s.service, "m", "2", time.Second)
+	c := s.caller.Begin(s.Now(), s.service, "m", "2", time.Second, nobodys{})
 	if s.b.Take(&s.load, c); c.Waiting() {
 		t.Error("a provider that left has taken a call")
 	}
@@ -174,7 +174,7 @@ func TestAPeerThatLeftNeitherCallsNorProvides(t *testing.T) {
 		t.Errorf("%d providers, want the one that is there", n)
 	}
 	s.caller.Leave()
-	if c := s.caller.Begin(s.Now(), s.service, "m", "3", time.Second); c.Waiting() {
+	if c := s.caller.Begin(s.Now(), s.service, "m", "3", time.Second, nobodys{}); c.Waiting() {
 		t.Error("a caller that left still waits")
 	}
 	s.want(t, "2 provider_gone")
@@ -184,7 +184,7 @@ func TestAProviderThatLetsCallsTimeOutIsBusyUntilItAnswers(t *testing.T) {
 	s := newScene()
 	s.start = s.start.Add(-2 * time.Second)
 	s.expire()
-	over := s.caller.Begin(s.Now(), s.service, "plus", "2", time.Second)
+	over := s.caller.Begin(s.Now(), s.service, "plus", "2", time.Second, nobodys{})
 	over.Refuse()
 	s.a.Take(&s.load, over) // it was on its way
 	if s.load.n != 0 {
@@ -214,7 +214,7 @@ func TestDeadlinesPassInTimeAndNeverEarly(t *testing.T) {
 			501 * time.Millisecond, 8589 * time.Millisecond, 8590 * time.Millisecond,
 		}
 		for _, d := range timeouts {
-			c.Begin(table.Now(), s, "", d.String(), d)
+			c.Begin(table.Now(), s, "", d.String(), d, nobodys{})
 			synctest.Wait()
 		}
 		time.Sleep(11 * time.Minute)
@@ -253,10 +253,10 @@ func TestMethodsThatCallersMakeUpDoNotFillTheMemory(t *testing.T) {
 	s := newScene()
 	s.a.Answer(s.Now(), "caller", "1", 200)
 	for i := range 2 * maxMethods {
-		s.caller.Begin(s.Now(), s.service, fmt.Sprint("m", i), "x", time.Second).Refuse()
+		s.caller.Begin(s.Now(), s.service, fmt.Sprint("m", i), "x", time.Second, nobodys{}).Refuse()
 	}
-	s.caller.Begin(s.Now(), s.service, strings.Repeat("m", maxMethod+1), "x", time.Second).Refuse()
-	s.caller.Begin(s.Now(), s.service, "no text: \xff", "x", time.Second).Refuse()
+	s.caller.Begin(s.Now(), s.service, strings.Repeat("m", maxMethod+1), "x", time.Second, nobodys{}).Refuse()
+	s.caller.Begin(s.Now(), s.service, "no text: \xff", "x", time.Second, nobodys{}).Refuse()
 	f := s.service.Figures()
 	total := uint64(0)
 	for _, m := range f.Methods {
@@ -306,7 +306,7 @@ func TestACallCostsNoMoreThanItsOwnMemory(t *testing.T) {
 	s := newScene()
 	s.a.Answer(s.Now(), "caller", "1", 200)
 	allocs := testing.AllocsPerRun(1000, func() {
-		c := s.caller.Begin(s.Now(), s.service, "plus", "1", time.Second)
+		c := s.caller.Begin(s.Now(), s.service, "plus", "1", time.Second, nobodys{})
 		s.a.Take(&s.load, c)
 		s.a.Answer(s.Now(), "caller", "1", 200)
 	})
@@ -318,8 +318,13 @@ func TestACallCostsNoMoreThanItsOwnMemory(t *testing.T) {
 func BenchmarkCall(b *testing.B) {
 	s := newScene()
 	for b.Loop() {
-		c := s.caller.Begin(s.Now(), s.service, "plus", "2", time.Second)
+		c := s.caller.Begin(s.Now(), s.service, "plus", "2", time.Second, nobodys{})
 		s.a.Take(&s.load, c)
 		s.a.Answer(s.Now(), "caller", "2", 200)
 	}
 }
+
+// nobodys are calls that nobody counts.
+type nobodys struct{}
+
+func (nobodys) Answered() {}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -21,6 +20,7 @@ type identity struct {
 	given string        // the credential that a request gave last
 	by    access.Caller // who gave it
 	need  access.Verb   // what the request at hand wants to do
+	quota *access.Quota // that counts this connection; nil while none does
 }
 
 // credentialOf is the credential of a request: its token header, or its authorization.
@@ -81,9 +81,27 @@ func (s *session) identify(m *wire.Message) error {
 		}
 	}
 	if who.Principal != s.who.Principal {
+		if s.conn != nil {
+			if err := s.count(who.Quota()); err != nil {
+				return err
+			}
+		}
 		s.who, s.topics = who, topicCache{}
 		s.acting.Store(who.Principal)
 	}
+	return nil
+}
+
+// count has the connection count as one of an account, and of no other.
+func (s *session) count(quota *access.Quota) error {
+	if quota == s.quota {
+		return nil
+	}
+	if err := quota.Connect(); err != nil {
+		return err
+	}
+	s.quota.Disconnect()
+	s.quota = quota
 	return nil
 }
 
@@ -200,12 +218,11 @@ func credentialOfHTTP(req *http.Request) (access.Credential, error) {
 
 // refuseCredential answers a request whose credential is no good, and ends the connection.
 func refuseCredential(w http.ResponseWriter, err error) {
-	var refused *access.Refused
-	status, code := statusOf(err), "unauthorized"
+	status, code, wait := statusOf(err), "unauthorized", access.RetryAfter(err)
 	h := w.Header()
 	switch {
-	case errors.As(err, &refused) && refused.RetryAfter > 0:
-		h.Set("Retry-After", strconv.Itoa(int(refused.RetryAfter.Seconds())))
+	case wait > 0:
+		h.Set("Retry-After", strconv.Itoa(int(wait.Seconds())))
 		code = "quota"
 	case status == http.StatusBadRequest:
 		code = "invalid"

@@ -8,6 +8,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -87,6 +88,11 @@ func (s *session) publish(m *wire.Message, ack bool) {
 			return
 		}
 	}
+	quota := s.who.Quota()
+	if err := charge(quota, m, calls); err != nil {
+		s.fail(m.Get(wire.HeaderID), err)
+		return
+	}
 	ack = ack && !t.Unacked()
 	rec := storage.Record{ID: m.Get(wire.HeaderID), Body: m.Body}
 	if tag := m.Get(wire.HeaderTag); !absent(tag) {
@@ -96,20 +102,39 @@ func (s *session) publish(m *wire.Message, ack bool) {
 	if once, ok := m.Lookup(wire.HeaderDedup); !ok {
 		s.batch().Add(t, rec, s.givesAway(&rec), s.more)
 	} else if !s.publishDedup(m, t, rec, once) {
+		if calls {
+			quota.Answered()
+		}
 		return
 	}
 	p := s.pending
 	p.acks = append(p.acks, ack)
 	var call *rpc.Call
 	if id, ok := p.LastID(); ok && calls {
-		call = s.peer.Begin(s.now, s.serviceOf(t), m.Get(wire.HeaderRPCMethod), id, timeout)
+		call = s.peer.Begin(s.now, s.serviceOf(t), m.Get(wire.HeaderRPCMethod), id, timeout, quota)
 		p.Attach(call)
+	} else if calls {
+		quota.Answered()
 	}
 	p.calls = append(p.calls, call)
 	p.bytes += rec.Size() + publicationOverhead
 	if !ack && !t.Unacked() && s.stopAt.Load() != nil {
 		s.out.close()
 	}
+}
+
+// charge takes a message from what its account may use. A call is counted until it is over.
+func charge(quota *access.Quota, m *wire.Message, call bool) error {
+	if call {
+		if err := quota.Call(); err != nil {
+			return err
+		}
+	}
+	err := quota.Publish(1, len(m.Body))
+	if err != nil && call {
+		quota.Answered()
+	}
+	return err
 }
 
 // batch is the publishes of the current read.

@@ -121,6 +121,9 @@ func newSession(srv *Server, who access.Caller, acc *account) *session {
 // Name is the client's address. It is part of broker.Sink.
 func (s *session) Name() string { return s.remote }
 
+// Quota is part of broker.Limited.
+func (s *session) Quota() *access.Quota { return s.acting.Load().Quota() }
+
 // Session is part of broker.Sink.
 func (s *session) Session() string { return s.id }
 
@@ -169,7 +172,7 @@ func (s *session) send(status int, id, text string) {
 // sendTyped queues a reply. The id may be that of a borrowed request, whose memory has
 // another one in it by the time that this is sent.
 func (s *session) sendTyped(status int, id, contentType string, body []byte) {
-	raw := reply(status, id, contentType, body, s.http10.Load() && s.stopAt.Load() == nil)
+	raw := reply(status, id, contentType, body, 0, s.http10.Load() && s.stopAt.Load() == nil)
 	s.out.push(item{raw: raw, id: strings.Clone(id)})
 }
 
@@ -183,7 +186,8 @@ func (s *session) fail(id string, err error) {
 	if status == http.StatusInternalServerError {
 		s.srv.log.Error("request failed", "remote", s.remote, "err", err)
 	}
-	s.send(status, id, broker.TextOf(err))
+	raw := reply(status, id, "", []byte(broker.TextOf(err)), access.RetryAfter(err), s.http10.Load() && s.stopAt.Load() == nil)
+	s.out.push(item{raw: raw, id: strings.Clone(id)})
 }
 
 // serveStream runs a session on a byte stream until it ends. stream is what conn reads
@@ -254,6 +258,7 @@ func (s *session) end() {
 		g.Abandon() // the connection may have ended before it consumed
 	}
 	s.peer.Leave()
+	s.quota.Disconnect()
 	s.inflight.wait(0)
 	s.out.close()
 	s.stop()

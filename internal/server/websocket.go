@@ -27,18 +27,24 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, req *http.Request) {
 		refuse(w, otherOrigin)
 		return
 	}
+	who := access.From(req.Context())
+	if err := who.Quota().Connect(); err != nil {
+		refuseCredential(w, err)
+		return
+	}
 	ws, err := websocket.Accept(takenConn{w, s.opts.IdleTimeout}, req, &websocket.AcceptOptions{
 		CompressionMode:    websocket.CompressionDisabled,
 		InsecureSkipVerify: true, // the origin was judged
 	})
 	if err != nil {
+		who.Quota().Disconnect()
 		s.log.Debug("websocket refused", "remote", req.RemoteAddr, "err", err)
 		return // Accept has answered
 	}
 	limits := s.limits()
 	ws.SetReadLimit(limits.Body + int64(limits.Head))
-	c := newSession(s, access.From(req.Context()), accountOf(req.Context()))
-	c.vetted = true
+	c := newSession(s, who, accountOf(req.Context()))
+	c.vetted, c.quota = true, who.Quota()
 	conn := &webSocket{ws: ws, life: c.life}
 	c.conn = conn
 	go c.write(conn)

@@ -1160,6 +1160,33 @@ export interface components {
          *     ]
          */
         Grants: string[];
+        /**
+         * @description What all connections of an account may do together; 0 or left out is no limit. Where an
+         *     account has none of its own, the highest of its roles holds. Over it a publish, a call or
+         *     a connection is refused with 429 and `Retry-After`, and deliveries wait.
+         */
+        AccountLimits: {
+            /**
+             * Format: int64
+             * @description At a time: native, WebSocket and streams of events; other requests over HTTP aside.
+             */
+            connections?: number;
+            /**
+             * Format: int64
+             * @description A second, published and delivered each.
+             */
+            messages?: number;
+            /**
+             * Format: int64
+             * @description Of bodies a second, published and delivered each.
+             */
+            bytes?: number;
+            /**
+             * Format: int64
+             * @description In flight.
+             */
+            calls?: number;
+        };
         /** @enum {string} */
         AccountKind: "person" | "program";
         Account: {
@@ -1168,6 +1195,7 @@ export interface components {
             note?: string;
             roles: string[];
             grants: components["schemas"]["Grants"];
+            limits?: components["schemas"]["AccountLimits"];
             disabled: boolean;
             /** @description Whether it has one. */
             password: boolean;
@@ -1190,11 +1218,13 @@ export interface components {
             password?: string;
             roles?: string[];
             grants?: components["schemas"]["Grants"];
+            limits?: components["schemas"]["AccountLimits"];
         };
         AccountChange: {
             note?: string;
             roles?: string[];
             grants?: components["schemas"]["Grants"];
+            limits?: components["schemas"]["AccountLimits"];
             disabled?: boolean;
         };
         NewPassword: {
@@ -1206,12 +1236,14 @@ export interface components {
             name: string;
             note?: string;
             grants: components["schemas"]["Grants"];
+            limits?: components["schemas"]["AccountLimits"];
             /** @description It can be neither changed nor removed. */
             builtIn: boolean;
         };
         RoleBody: {
             note?: string;
             grants: components["schemas"]["Grants"];
+            limits?: components["schemas"]["AccountLimits"];
         };
         RoleList: {
             roles: components["schemas"]["Role"][];
@@ -1287,6 +1319,7 @@ export interface components {
             address: string;
             roles: string[];
             grants: components["schemas"]["Grants"];
+            limits?: components["schemas"]["AccountLimits"];
         };
         AccessQuestion: {
             /** @description Left out: the caller's. */

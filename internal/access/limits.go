@@ -1,0 +1,235 @@
+package access
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Limits bound what all connections of an account do together. Zero is no limit.
+type Limits struct {
+	Connections int64 `json:"connections,omitempty"` // at a time, requests over HTTP aside
+	Messages    int64 `json:"messages,omitempty"`    // a second, published and delivered each
+	Bytes       int64 `json:"bytes,omitempty"`       // of bodies a second, published and delivered each
+	Calls       int64 `json:"calls,omitempty"`       // in flight
+}
+
+// each pairs the limits of two.
+func (l *Limits) each(other *Limits, f func(mine, theirs *int64)) {
+	f(&l.Connections, &other.Connections)
+	f(&l.Messages, &other.Messages)
+	f(&l.Bytes, &other.Bytes)
+	f(&l.Calls, &other.Calls)
+}
+
+// or gives the other limits where l has none.
+func (l Limits) or(other Limits) Limits {
+	l.each(&other, func(mine, theirs *int64) {
+		if *mine == 0 {
+			*mine = *theirs
+		}
+	})
+	return l
+}
+
+// most gives the higher of two limits each; none is higher than any.
+func (l Limits) most(other Limits) Limits {
+	l.each(&other, func(mine, theirs *int64) {
+		if *mine != 0 && (*theirs == 0 || *theirs > *mine) {
+			*mine = *theirs
+		}
+	})
+	return l
+}
+
+func (l Limits) check() (err error) {
+	l.each(&l, func(mine, _ *int64) {
+		if *mine < 0 {
+			err = invalid("limit %d: must be 0, for none, or more", *mine)
+		}
+	})
+	return err
+}
+
+// limits are those of an account: its own, or the highest of its roles.
+func (p *picture) limits(a *Account) Limits {
+	var roles Limits
+	for i, name := range a.Roles {
+		if r := p.roles[name]; r != nil && i == 0 {
+			roles = r.Limits
+		} else if r != nil {
+			roles = roles.most(r.Limits)
+		}
+	}
+	return a.Limits.or(roles)
+}
+
+// Limited is why something is refused that is allowed: there was too much of it.
+type Limited struct {
+	Text       string
+	RetryAfter time.Duration // when it may be tried again, at least
+}
+
+func (e *Limited) Error() string { return e.Text }
+
+// ClientText is what a client may read.
+func (e *Limited) ClientText() string { return e.Text }
+
+// Quota is what the connections of an account use together of its limits. Its methods may be
+// called by any number of goroutines, and on a nil one, which has no limits.
+type Quota struct {
+	account     string
+	limits      atomic.Pointer[Limits] // those of the present picture
+	connections atomic.Int64
+	calls       atomic.Int64
+	published   flow
+	delivered   flow
+}
+
+// Publish uses up what is published. An error is [*Limited]: then nothing was used.
+func (q *Quota) Publish(messages, bytes int) error {
+	if q == nil {
+		return nil
+	}
+	if wait := q.published.take(q.limits.Load(), messages, bytes); wait > 0 {
+		return q.over(wait, "publishes more than it may in a second")
+	}
+	return nil
+}
+
+// Pause is how long nothing more may be delivered; 0: something may.
+func (q *Quota) Pause() time.Duration {
+	if q == nil {
+		return 0
+	}
+	return q.delivered.take(q.limits.Load(), 0, 0)
+}
+
+// Room is how many messages may be delivered now, at most; at least 1.
+func (q *Quota) Room(most int) int {
+	if q == nil {
+		return most
+	}
+	return q.delivered.room(q.limits.Load(), most)
+}
+
+// Deliver uses up what was delivered. What is more than there was room for is waited for
+// before the next.
+func (q *Quota) Deliver(messages int, bytes int64) {
+	if q != nil {
+		q.delivered.use(q.limits.Load(), messages, bytes)
+	}
+}
+
+// Connect counts a connection, until Disconnect. An error is [*Limited]: then it was not
+// counted.
+func (q *Quota) Connect() error {
+	if q == nil {
+		return nil
+	}
+	if n, most := q.connections.Add(1), q.limits.Load().Connections; most > 0 && n > most {
+		q.connections.Add(-1)
+		return q.over(time.Second, fmt.Sprintf("has %d connections, which is the most", most))
+	}
+	return nil
+}
+
+// Disconnect is the end of a connection that was counted.
+func (q *Quota) Disconnect() {
+	if q != nil {
+		q.connections.Add(-1)
+	}
+}
+
+// Call counts a call, until Answered. An error is [*Limited]: then it was not counted.
+func (q *Quota) Call() error {
+	if q == nil {
+		return nil
+	}
+	if n, most := q.calls.Add(1), q.limits.Load().Calls; most > 0 && n > most {
+		q.calls.Add(-1)
+		return q.over(time.Second, fmt.Sprintf("has %d calls in flight, which is the most", most))
+	}
+	return nil
+}
+
+// Answered is the end of a call that was counted, however it ended.
+func (q *Quota) Answered() {
+	if q != nil {
+		q.calls.Add(-1)
+	}
+}
+
+func (q *Quota) over(wait time.Duration, what string) error {
+	wait = max((wait + time.Second - 1).Truncate(time.Second), time.Second)
+	return &Limited{fmt.Sprintf("account %s %s: wait %s", q.account, what, wait), wait}
+}
+
+// flow is a stream of messages and bytes, bounded by the second: two buckets that hold what
+// may pass in one. A message larger than that passes when they are full, and is waited for
+// afterwards.
+type flow struct {
+	mu              sync.Mutex
+	began           time.Time     // monotonic
+	at              time.Duration // since began: up to here they were filled
+	messages, bytes float64       // what may still pass; below 0: what was too much
+}
+
+// fill adds what has come up since the last time. Called with f.mu held.
+func (f *flow) fill(l *Limits) {
+	if f.began.IsZero() {
+		f.began, f.messages, f.bytes = time.Now(), float64(l.Messages), float64(l.Bytes)
+	}
+	now := time.Since(f.began)
+	seconds := (now - f.at).Seconds()
+	f.at = now
+	f.messages = min(f.messages+seconds*float64(l.Messages), float64(l.Messages))
+	f.bytes = min(f.bytes+seconds*float64(l.Bytes), float64(l.Bytes))
+}
+
+// take uses messages and bytes up, unless it returns how long that has to wait.
+func (f *flow) take(l *Limits, messages, bytes int) (wait time.Duration) {
+	if l.Messages == 0 && l.Bytes == 0 {
+		return 0
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fill(l)
+	lack := func(level float64, n int, rate int64) {
+		// What is more than a second's worth needs a full bucket.
+		if need := min(float64(max(n, 1)), float64(rate)); rate > 0 && level < need {
+			wait = max(wait, time.Duration((need-level)/float64(rate)*float64(time.Second))+1)
+		}
+	}
+	lack(f.messages, messages, l.Messages)
+	lack(f.bytes, bytes, l.Bytes)
+	if wait == 0 {
+		f.messages -= float64(messages)
+		f.bytes -= float64(bytes)
+	}
+	return wait
+}
+
+// room is how many messages may pass, at most and at least 1.
+func (f *flow) room(l *Limits, most int) int {
+	if l.Messages == 0 {
+		return most
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fill(l)
+	return max(min(most, int(f.messages)), 1)
+}
+
+// use takes away what has passed.
+func (f *flow) use(l *Limits, messages int, bytes int64) {
+	if l.Messages == 0 && l.Bytes == 0 {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fill(l)
+	f.messages -= float64(messages)
+	f.bytes -= float64(bytes)
+}

@@ -1,0 +1,143 @@
+package access
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+func (r *rig) limit(account string, l Limits) {
+	r.Helper()
+	r.ok(r.AlterAccount(r.Context(), boss, account, func(a *Account) { a.Limits = l }, nil))
+}
+
+// wait is how long an error says that one has to.
+func wait(t *testing.T, err error) time.Duration {
+	t.Helper()
+	var limited *Limited
+	if err != nil && !errors.As(err, &limited) {
+		t.Errorf("%v", err)
+	}
+	return RetryAfter(err)
+}
+
+func TestPublishingIsBoundedByTheSecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.add("ann", nil, "publish:#")
+		_, text := r.token("ann")
+		p := r.by(text)
+		for range 1000 {
+			r.ok(p.Quota().Publish(1, 1<<20))
+		}
+		r.limit("ann", Limits{Messages: 10, Bytes: 1000})
+		for range 10 {
+			r.ok(p.Quota().Publish(1, 10))
+		}
+		err := p.Quota().Publish(1, 10)
+		if got := wait(t, err); got != time.Second || !strings.Contains(err.Error(), "account ann publishes more") {
+			t.Errorf("the eleventh: %v, %v", got, err)
+		}
+		time.Sleep(500 * time.Millisecond)
+		for range 5 {
+			r.ok(p.Quota().Publish(1, 10))
+		}
+		if wait(t, p.Quota().Publish(1, 10)) == 0 {
+			t.Error("more than half in half a second")
+		}
+		// Another connection of the account, by another token.
+		_, other := r.token("ann")
+		if wait(t, r.by(other).Quota().Publish(1, 10)) == 0 {
+			t.Error("another token has a quota of its own")
+		}
+		time.Sleep(time.Minute)
+		r.ok(p.Quota().Publish(1, 3000)) // larger than a second's worth
+		if got := wait(t, p.Quota().Publish(1, 500)); got != 3*time.Second {
+			t.Errorf("after three seconds' worth at once: wait %v", got)
+		}
+		time.Sleep(2500 * time.Millisecond)
+		r.ok(p.Quota().Publish(1, 500))
+		r.limit("ann", Limits{})
+		r.ok(p.Quota().Publish(1000, 1<<30))
+	})
+}
+
+func TestDeliveriesWaitForTheirTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.add("ann", nil, "consume:#")
+		r.limit("ann", Limits{Messages: 10, Bytes: 1000})
+		_, text := r.token("ann")
+		q := r.by(text).Quota()
+		if n := q.Room(100); n != 10 {
+			t.Errorf("room for %d", n)
+		}
+		q.Deliver(10, 100)
+		if got := q.Pause(); got < 99*time.Millisecond || got > 101*time.Millisecond {
+			t.Errorf("wait %v", got)
+		}
+		time.Sleep(q.Pause())
+		if n := q.Room(100); n != 1 || q.Pause() != 0 {
+			t.Errorf("room for %d, wait %v", n, q.Pause())
+		}
+		q.Deliver(1, 5000) // a large one
+		if got := q.Pause(); got < 4*time.Second {
+			t.Errorf("after five seconds' worth: wait %v", got)
+		}
+		var free *Quota
+		if free.Room(100) != 100 || free.Pause() != 0 {
+			t.Error("who has no quota waits")
+		}
+	})
+}
+
+func TestConnectionsAndCallsAreCounted(t *testing.T) {
+	r := newRig(t)
+	r.add("ann", nil)
+	_, text := r.token("ann")
+	q := r.by(text).Quota()
+	r.ok(q.Connect())
+	r.limit("ann", Limits{Connections: 2, Calls: 1})
+	r.ok(q.Connect())
+	if err := q.Connect(); wait(t, err) == 0 || err.Error() != "account ann has 2 connections, which is the most: wait 1s" {
+		t.Errorf("the third connection: %v", err)
+	}
+	q.Disconnect()
+	r.ok(q.Connect())
+	r.ok(q.Call())
+	if wait(t, q.Call()) == 0 {
+		t.Error("a second call in flight")
+	}
+	q.Answered()
+	r.ok(q.Call())
+}
+
+// An account has its own limits, and where it has none the highest of its roles.
+func TestLimitsAreThoseOfTheAccountOrTheHighestOfItsRoles(t *testing.T) {
+	r := newRig(t)
+	for name, l := range map[string]Limits{"low": {Messages: 5, Bytes: 100, Calls: 3}, "high": {Messages: 10, Calls: 2}} {
+		r.ok(r.PutRole(t.Context(), boss, Role{Name: name, Grants: []string{"observe"}, Limits: l}))
+	}
+	for _, x := range []struct {
+		roles []string
+		own   Limits
+		want  Limits
+	}{
+		{nil, Limits{}, Limits{}},
+		{[]string{"low"}, Limits{}, Limits{Messages: 5, Bytes: 100, Calls: 3}},
+		{[]string{"low", "high"}, Limits{}, Limits{Messages: 10, Calls: 3}},
+		{[]string{"low", "viewer"}, Limits{}, Limits{}},
+		{[]string{"low"}, Limits{Messages: 1, Connections: 7}, Limits{Messages: 1, Bytes: 100, Calls: 3, Connections: 7}},
+	} {
+		if got := r.LimitsOf(&Account{Roles: x.roles, Limits: x.own}); got != x.want {
+			t.Errorf("%v and %+v: %+v, want %+v", x.roles, x.own, got, x.want)
+		}
+	}
+	if err := r.PutRole(t.Context(), boss, Role{Name: "bad", Limits: Limits{Calls: -1}}); !errors.Is(err, storage.ErrInvalid) {
+		t.Errorf("a negative limit: %v", err)
+	}
+}

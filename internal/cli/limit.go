@@ -1,0 +1,83 @@
+package cli
+
+import (
+	"context"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rushmore/zbus-go/internal/apimodel"
+)
+
+// limitHelp is what help says of limits.
+const limitHelp = "A limit is NAME=N; 0 is none. connections: at a time. messages, bytes: a second, published\n" +
+	"and delivered each; bytes may be 1MiB. calls: in flight. They are for all connections of the\n" +
+	"account together; what is over is refused with the time to wait, and deliveries wait."
+
+func (a *app) accountLimit() *cobra.Command {
+	return &cobra.Command{
+		Use: "limit NAME [LIMIT...]", Short: "Set the limits of an account", Args: wants("NAME", "LIMIT..."),
+		Long: "Set the limits of an account to those given. What it had before is taken away; then those of\n" +
+			"its roles hold.\n\n" + limitHelp,
+		Example: "  zbus account limit shop messages=1000 bytes=4MiB connections=20\n  zbus account limit shop",
+		RunE: a.administer(func(ctx context.Context, i *invocation, c *api) error {
+			limits, err := parseLimits("account limit", i.args[1:])
+			if err != nil {
+				return err
+			}
+			return i.changeAccount(ctx, c, apimodel.AccountChange{Limits: limits})
+		}),
+	}
+}
+
+// limitNames are the names of limits and where they are.
+func limitNames(l *apimodel.AccountLimits) []struct {
+	name string
+	at   **int64
+} {
+	return []struct {
+		name string
+		at   **int64
+	}{{"connections", &l.Connections}, {"messages", &l.Messages}, {"bytes", &l.Bytes}, {"calls", &l.Calls}}
+}
+
+// parseLimits reads limits such as messages=1000.
+func parseLimits(command string, list []string) (*apimodel.AccountLimits, error) {
+	l := &apimodel.AccountLimits{}
+	for _, text := range list {
+		name, value, _ := strings.Cut(text, "=")
+		if name == "bytes" {
+			size, err := parseSize("limit bytes", value)
+			if err != nil {
+				return nil, usage("%s: %q: must be a size, such as bytes=4MiB", command, text)
+			}
+			value = size
+		}
+		n, err := strconv.ParseInt(value, 10, 64)
+		found := false
+		for _, x := range limitNames(l) {
+			if x.name == name {
+				*x.at, found = &n, true
+			}
+		}
+		if !found || err != nil || n < 0 {
+			return nil, usage("%s: %q: must be connections=N, messages=N, bytes=SIZE or calls=N", command, text)
+		}
+	}
+	return l, nil
+}
+
+// limitsOf tells limits as they are given.
+func limitsOf(l *apimodel.AccountLimits) string {
+	if l == nil {
+		return ""
+	}
+	var list []string
+	for _, x := range limitNames(l) {
+		if *x.at != nil && **x.at > 0 {
+			list = append(list, x.name+"="+strconv.FormatInt(**x.at, 10))
+		}
+	}
+	return strings.Join(list, " ")
+}
