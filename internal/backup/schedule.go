@@ -248,23 +248,18 @@ func (t *Taken) end(ctx context.Context, err error) (Done, error) {
 	t.ended = true
 	err = errors.Join(err, t.image.Close())
 	b, now := t.of, time.Now()
+	t.done.Time, t.done.Took = now, now.Sub(t.began)
+	detail := fmt.Sprintf("%d bytes", t.done.Bytes)
 	b.mu.Lock()
 	b.state.Running = false // the client has all of it, and may ask for another at once
-	b.mu.Unlock()
-	t.done.Time, t.done.Took = now, now.Sub(t.began)
 	if err == nil {
-		err = b.options.Note(ctx, t.actor, t.done.Target, fmt.Sprintf("%d bytes", t.done.Bytes))
+		b.state.Taken++
+		b.state.Last, b.state.Failed = t.done, Failed{}
 	} else {
-		_ = b.options.Note(ctx, t.actor, t.done.Target, "not complete: "+err.Error())
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if err != nil {
+		detail = "not complete: " + err.Error()
 		b.state.Missed++
 		b.state.Failed = Failed{Time: now, Target: t.done.Target, Text: err.Error()}
-		return t.done, err
 	}
-	b.state.Taken++
-	b.state.Last, b.state.Failed = t.done, Failed{}
-	return t.done, nil
+	b.mu.Unlock()
+	return t.done, errors.Join(err, b.options.Note(ctx, t.actor, t.done.Target, detail))
 }
