@@ -28,7 +28,12 @@ type closed struct {
 // startClosed runs a broker with an account "app" that may do what the grants say.
 func startClosed(t testing.TB, grants ...string) *closed {
 	t.Helper()
-	c := &closed{t, zbustest.Start(t, func(cfg *config.Config) { cfg.Auth = config.AuthAuto })}
+	return startClosedWith(t, func(*config.Config) {}, grants...)
+}
+
+func startClosedWith(t testing.TB, set func(*config.Config), grants ...string) *closed {
+	t.Helper()
+	c := &closed{t, zbustest.Start(t, set, func(cfg *config.Config) { cfg.Auth = config.AuthAuto })}
 	c.ask("POST", "/accounts", map[string]any{"name": "boss", "password": "a good password", "roles": []string{"admin"}})
 	c.ask("POST", "/accounts", map[string]any{"name": "app", "grants": grants})
 	return c

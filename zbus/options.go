@@ -26,7 +26,8 @@ type Options struct {
 	// by several goroutines.
 	TokenSource func(ctx context.Context) (token string, expires time.Time, err error)
 	// TLS is the configuration for addresses that ask for TLS, and makes host:port
-	// ask for it. Nil is Go's default; an empty ServerName is the address's host.
+	// ask for it. Nil is Go's default; an empty ServerName is the address's host. Its
+	// certificate, if it has one, says who the client is where no token does.
 	TLS *tls.Config
 	// DialTimeout bounds one attempt to connect, with TLS. Default: 10s.
 	DialTimeout time.Duration

@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"log/slog"
@@ -42,6 +43,9 @@ func serve(cmd *cobra.Command, _ []string) error {
 		// The broker loads them too. Here a wrong file is still a wrong setting.
 		if _, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey); err != nil {
 			return usageError{fmt.Errorf("tls-cert %q with tls-key %q: %w", cfg.TLSCert, cfg.TLSKey, err)}
+		}
+		if err := checkAuthorities(cfg.TLSClientCA); err != nil {
+			return usageError{err}
 		}
 	}
 	// A reader of the screen or the log that goes away costs what it would have read.
@@ -90,4 +94,19 @@ func newHandler(w io.Writer, cfg *config.Config) slog.Handler {
 		return slog.NewJSONHandler(w, options)
 	}
 	return slog.NewTextHandler(w, options)
+}
+
+// checkAuthorities reports what is wrong with the file of who signs the certificates of clients.
+func checkAuthorities(path string) error {
+	if path == "" {
+		return nil
+	}
+	pem, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("tls-client-ca: %w", err)
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+		return fmt.Errorf("tls-client-ca %q: has no certificate in PEM", path)
+	}
+	return nil
 }

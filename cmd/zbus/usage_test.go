@@ -34,6 +34,7 @@ func TestBadCommandLineIsOneLineAndExits64(t *testing.T) {
 		{"--tls-cert c.pem", `zbus: tls-cert "c.pem": needs tls-key as well`},
 		{"--tls-cert c.pem --tls-key k.pem", `zbus: tls-cert "c.pem" with tls-key "k.pem": open c.pem: no such file`},
 		{"--tls-cert /dev/null --tls-key /dev/null", `zbus: tls-cert "/dev/null" with tls-key "/dev/null": tls: failed to find`},
+		{"--tls-client-ca ca.pem", `zbus: tls-client-ca "ca.pem": needs tls-cert and tls-key as well`},
 		{"--pprof 0.0.0.0:6060", `zbus: pprof "0.0.0.0:6060": must be a loopback HOST:PORT`},
 		{"--config missing.yaml", `zbus: config file "missing.yaml": open missing.yaml: no such file`},
 	} {

@@ -20,7 +20,9 @@ type Principal struct {
 	hash     []byte // of the token
 	password string // its stored hash, if it came by one: another ends what came by this
 	login    string // the hash of a login, if it came by one
-	now      atomic.Pointer[rights]
+	// It came by a client certificate, which is good as long as the account is.
+	certified bool
+	now       atomic.Pointer[rights]
 }
 
 // Caller is a principal at an address.

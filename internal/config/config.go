@@ -106,6 +106,9 @@ type Config struct {
 	RPCMaxTimeout time.Duration
 	// TLSCert and TLSKey are PEM files; both or none. With them TLS is on.
 	TLSCert, TLSKey string
+	// TLSClientCA is a PEM file with the certificates of who may sign those of clients, which name
+	// accounts. Default: none, and clients are not asked for certificates.
+	TLSClientCA string
 	// PublicURL has the URLs that browsers reach this server by through proxies, http or
 	// https, with a path if it is below one. Default: none.
 	PublicURL []string
@@ -232,6 +235,9 @@ func (c *Config) Validate() error {
 	}
 	if c.TLSKey == "" && c.TLSCert != "" {
 		return fmt.Errorf("tls-cert %q: needs tls-key as well", c.TLSCert)
+	}
+	if c.TLSCert == "" && c.TLSClientCA != "" {
+		return fmt.Errorf("tls-client-ca %q: needs tls-cert and tls-key as well", c.TLSClientCA)
 	}
 	memory := c.MaxMemory
 	if memory == 0 {

@@ -51,7 +51,7 @@ func everySetting() (map[string]string, Config) {
 		"listen": "0.0.0.0:1,[::1]:0,broker-1.example:65535", "insecure": "true", "auth": "on", "data": "/var/lib/zbus",
 		"durability": "relaxed", "sync-interval": "10ms", "dedup-window": "1m", "disk-floor": "1GiB", "clock-hold": "2m", "accept-loss": "1a2b3c4d", "scrub-every": "1h", "backup-every": "24h", "backup-keep": "3", "backup-dir": "/mnt/zbus", "advertise": "mq.example:443", "idle-timeout": "0",
 		"rpc-timeout": "1s", "rpc-max-timeout": "1m",
-		"tls-cert": "c.pem", "tls-key": "k.pem", "allow-plain": "true", "plain-sockets": "true", "plain-io": "true", "public-url": "https://mq.example/mq/,http://mq.example:8080", "trusted-proxy": "10.0.0.5,fd00::/64", "allow-origin": "app.example,*.example:8443", "max-body": "64KB", "max-head": "1MiB", "max-fields": "100",
+		"tls-cert": "c.pem", "tls-key": "k.pem", "tls-client-ca": "ca.pem", "allow-plain": "true", "plain-sockets": "true", "plain-io": "true", "public-url": "https://mq.example/mq/,http://mq.example:8080", "trusted-proxy": "10.0.0.5,fd00::/64", "allow-origin": "app.example,*.example:8443", "max-body": "64KB", "max-head": "1MiB", "max-fields": "100",
 		"max-memory": "1073741824", "tail-cache": "1gb", "max-topics": "1000", "max-groups": "2000", "max-inflight": "1", "max-connections": "1000", "address-connections": "100", "address-rate": "10", "address-sockets": "20", "limit-loopback": "true",
 		"log-level": "debug", "log-format": "json", "log-dir": "/var/log/zbus", "log-size": "1MiB", "log-keep": "3", "pprof": "localhost:6060",
 	}
@@ -59,7 +59,7 @@ func everySetting() (map[string]string, Config) {
 		Listen: []string{"0.0.0.0:1", "[::1]:0", "broker-1.example:65535"}, Insecure: true, Data: "/var/lib/zbus",
 		Auth: AuthOn, Durability: Relaxed, SyncInterval: 10 * time.Millisecond, DedupWindow: time.Minute, DiskFloor: 1 << 30, ClockHold: 2 * time.Minute, AcceptLoss: "1a2b3c4d", ScrubEvery: time.Hour, BackupEvery: 24 * time.Hour, BackupKeep: 3, BackupDir: "/mnt/zbus", Advertise: "mq.example:443", IdleTimeout: 0,
 		RPCTimeout: time.Second, RPCMaxTimeout: time.Minute,
-		TLSCert: "c.pem", TLSKey: "k.pem", AllowPlain: true, PlainSockets: true, PlainIO: true, PublicURL: []string{"https://mq.example/mq/", "http://mq.example:8080"}, TrustedProxy: []string{"10.0.0.5", "fd00::/64"}, AllowOrigin: []string{"app.example", "*.example:8443"}, MaxBody: 64000, MaxHead: 1 << 20, MaxFields: 100,
+		TLSCert: "c.pem", TLSKey: "k.pem", TLSClientCA: "ca.pem", AllowPlain: true, PlainSockets: true, PlainIO: true, PublicURL: []string{"https://mq.example/mq/", "http://mq.example:8080"}, TrustedProxy: []string{"10.0.0.5", "fd00::/64"}, AllowOrigin: []string{"app.example", "*.example:8443"}, MaxBody: 64000, MaxHead: 1 << 20, MaxFields: 100,
 		MaxMemory: 1 << 30, TailCache: 1e9, MaxTopics: 1000, MaxGroups: 2000, MaxInflight: 1, MaxConnections: 1000, AddressConnections: 100, AddressRate: 10, AddressSockets: 20, LimitLoopback: true,
 		LogLevel: slog.LevelDebug, LogFormat: LogJSON, LogDir: "/var/log/zbus", LogSize: 1 << 20, LogKeep: 3, Pprof: "localhost:6060",
 	}
@@ -170,6 +170,7 @@ func TestBadValueIsOneLineThatSaysWhatWouldBeRight(t *testing.T) {
 		{"trusted-proxy", "proxy", `trusted-proxy "proxy": must be addresses or networks such as 10.0.0.5`},
 		{"tls-cert", "c.pem", `tls-cert "c.pem": needs tls-key as well`},
 		{"tls-key", "k.pem", `tls-key "k.pem": needs tls-cert as well`},
+		{"tls-client-ca", "ca.pem", `tls-client-ca "ca.pem": needs tls-cert and tls-key as well`},
 		{"max-body", "16 parsecs", `max-body "16 parsecs": must be a size from 1KiB to 512MiB, such as 16MiB, 64KB or 1073741824`},
 		{"max-body", "1023", `max-body "1023": must be a size from 1KiB to 512MiB`},
 		{"max-body", "-1", `max-body "-1": must be a size from 1KiB to 512MiB`},

@@ -82,6 +82,7 @@ func settings(c *Config) []setting {
 		},
 		{"tls-cert", "FILE", "certificate chain in PEM; needs --tls-key", text{&c.TLSCert, isAny, ""}},
 		{"tls-key", "FILE", "private key in PEM; needs --tls-cert", text{&c.TLSKey, isAny, ""}},
+		{"tls-client-ca", "FILE", "certificates in PEM of who signs those of clients, which name accounts; needs --tls-cert", text{&c.TLSClientCA, isAny, ""}},
 		{
 			"public-url", "URL", "URL by which browsers reach this server through a proxy; may be repeated",
 			list{&c.PublicURL, isPublicURL, "URLs such as https://mq.example.com/mq/; several have commas between and differ", true},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"os"
@@ -22,10 +23,11 @@ const certificateWatch = 3 * time.Second
 // tlsCondition is what the board calls a certificate that can't be used.
 const tlsCondition = "tls"
 
-// certificates is the certificate that new connections get. Its methods may be called by
-// any goroutine, but run, which is for one.
+// certificates is the certificate that new connections get, and the authorities of those that
+// clients show. Its methods may be called by any goroutine, but run, which is for one.
 type certificates struct {
 	cert, key string // paths
+	clientCA  string // path; "": clients are not asked for certificates
 	log       *slog.Logger
 	board     *condition.Board
 	hangup    chan os.Signal
@@ -33,10 +35,12 @@ type certificates struct {
 	current atomic.Pointer[keyPair] // set by run after the start
 }
 
-// keyPair is a certificate with its key, and the text of both files. It does not change.
+// keyPair is a certificate with its key and the authorities of clients, and the text of the files.
+// It does not change.
 type keyPair struct {
-	certPEM, keyPEM []byte
-	pair            tls.Certificate
+	certPEM, keyPEM, caPEM []byte
+	pair                   tls.Certificate
+	clients                *x509.CertPool
 }
 
 // loadTLS reads the certificate and key; nil, if TLS is not configured.
@@ -44,7 +48,7 @@ func loadTLS(cfg config.Config, log *slog.Logger) (*certificates, error) {
 	if !cfg.TLS() {
 		return nil, nil
 	}
-	c := &certificates{cert: cfg.TLSCert, key: cfg.TLSKey, log: log, hangup: make(chan os.Signal, 1)}
+	c := &certificates{cert: cfg.TLSCert, key: cfg.TLSKey, clientCA: cfg.TLSClientCA, log: log, hangup: make(chan os.Signal, 1)}
 	text, err := c.read()
 	if err == nil {
 		err = c.use(text)
@@ -57,11 +61,22 @@ func (c *certificates) config() *tls.Config {
 	if c == nil {
 		return nil
 	}
-	return &tls.Config{
+	base := &tls.Config{
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &c.current.Load().pair, nil },
 		MinVersion:     tls.VersionTLS12,
 		NextProtos:     []string{"http/1.1"}, // for clients that insist on choosing
 	}
+	if c.clientCA == "" {
+		return base
+	}
+	// Each connection shows its certificate, and has it judged by the authorities of then.
+	base.ClientAuth, base.SessionTicketsDisabled = tls.VerifyClientCertIfGiven, true
+	base.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		one := base.Clone()
+		one.ClientCAs = c.current.Load().clients
+		return one, nil
+	}
+	return base
 }
 
 // text is the PEM text that clients pin; "" without certificates.
@@ -79,6 +94,12 @@ func (c *certificates) read() (k keyPair, err error) {
 	if k.keyPEM, err = os.ReadFile(c.key); err != nil {
 		return k, fmt.Errorf("tls-key: %w", err)
 	}
+	if c.clientCA == "" {
+		return k, nil
+	}
+	if k.caPEM, err = os.ReadFile(c.clientCA); err != nil {
+		return k, fmt.Errorf("tls-client-ca: %w", err)
+	}
 	return k, nil
 }
 
@@ -86,6 +107,11 @@ func (c *certificates) read() (k keyPair, err error) {
 func (c *certificates) use(k keyPair) (err error) {
 	if k.pair, err = tls.X509KeyPair(k.certPEM, k.keyPEM); err != nil {
 		return fmt.Errorf("tls-cert %q with tls-key %q: %w", c.cert, c.key, err)
+	}
+	if c.clientCA != "" {
+		if k.clients = x509.NewCertPool(); !k.clients.AppendCertsFromPEM(k.caPEM) {
+			return fmt.Errorf("tls-client-ca %q: has no certificate in PEM", c.clientCA)
+		}
 	}
 	c.current.Store(&k)
 	return nil
@@ -125,7 +151,7 @@ func (c *certificates) run(ctx context.Context) error {
 func (c *certificates) renew(asked bool) {
 	now := c.current.Load()
 	k, err := c.read()
-	same := err == nil && bytes.Equal(k.certPEM, now.certPEM) && bytes.Equal(k.keyPEM, now.keyPEM)
+	same := err == nil && bytes.Equal(k.certPEM, now.certPEM) && bytes.Equal(k.keyPEM, now.keyPEM) && bytes.Equal(k.caPEM, now.caPEM)
 	if err == nil && !same {
 		err = c.use(k)
 	}

@@ -3,13 +3,10 @@ package server
 import (
 	"bufio"
 	"bytes"
-	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -71,7 +68,7 @@ func (s *Server) newHTTP() *http.Server {
 		Handler:           r,
 		ReadHeaderTimeout: socket.HeadTimeout,
 		IdleTimeout:       s.opts.IdleTimeout,
-		ConnContext:       connected,
+		ConnContext:       s.connected,
 		MaxHeaderBytes:    s.limits().Head,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
@@ -117,32 +114,6 @@ func (s *Server) elsewhere(path string) http.Handler {
 		}
 	}
 	return nil
-}
-
-// tlsKey finds in the context of a request the TLS connection that it came by.
-type tlsKey struct{}
-
-// connected notes it: behind the bytes that were read before, net/http does not see it. It
-// notes the account of the connection, too.
-func connected(ctx context.Context, conn net.Conn) context.Context {
-	if c, ok := conn.(*followedConn); ok {
-		ctx = context.WithValue(ctx, accountKey{}, c.account)
-		if secure, ok := c.Conn.(*tls.Conn); ok {
-			return context.WithValue(ctx, tlsKey{}, secure)
-		}
-	}
-	return ctx
-}
-
-// encrypted says of requests that they came by TLS, which net/http does not see.
-func encrypted(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if conn, ok := req.Context().Value(tlsKey{}).(*tls.Conn); ok {
-			state := conn.ConnectionState()
-			req.TLS = &state
-		}
-		next.ServeHTTP(w, req)
-	})
 }
 
 // urlCommand runs a command that the URL names: HEAD, OPTIONS and the like must not.

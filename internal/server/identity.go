@@ -21,6 +21,10 @@ type identity struct {
 	by    access.Caller // who gave it
 	need  access.Verb   // what the request at hand wants to do
 	quota *access.Quota // that counts this connection; nil while none does
+
+	// certified is who the client certificate names; nil without one. It counts while no
+	// request has come with a credential. Set at the start.
+	certified *access.Principal
 }
 
 // credentialOf is the credential of a request: its token header, or its authorization.
@@ -57,13 +61,17 @@ func parseCredential(header, value string) (access.Credential, error) {
 }
 
 // identify finds out who makes a request. The credential that came first holds for all
-// requests of the connection that have none, until the same account gives another.
+// requests of the connection that have none, until the same account gives another. Before it
+// the client certificate does.
 func (s *session) identify(m *wire.Message) error {
 	who := s.first
 	if s.srv.access.On() {
 		header, value := credentialOf(m)
 		switch {
 		case value == "":
+			if who.Anonymous() && s.certified != nil && !s.certified.Ended() {
+				who.Principal = s.certified
+			}
 		case value == s.given:
 			who = s.by
 		default:
@@ -182,7 +190,9 @@ func (s *Server) identified(next http.Handler) http.Handler {
 		if s.access.On() {
 			c, err := credentialOfHTTP(req)
 			known := access.Caller{}
-			if err == nil {
+			if certified := s.certifiedHTTP(req); certified != nil && err == nil && c == (access.Credential{}) {
+				known = access.Caller{Principal: certified, Address: req.RemoteAddr}
+			} else if err == nil {
 				known, err = s.authenticate(req.Context(), c, req.RemoteAddr)
 			}
 			switch {

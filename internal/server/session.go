@@ -111,6 +111,9 @@ func newSession(srv *Server, who access.Caller, acc *account) *session {
 	s.inflight.init()
 	s.peer.Init(srv.calls, s.id, who.Address, s)
 	s.who, s.first = who, who
+	if who.Certified() {
+		s.certified, s.first.Principal = who.Principal, srv.access.Anonymous()
+	}
 	s.acting.Store(who.Principal)
 	s.activity.since = time.Now()
 	s.heard()

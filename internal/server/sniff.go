@@ -66,6 +66,7 @@ func (s *Server) serve(c *countedConn) {
 	}
 	one := newSession(s, access.Caller{Principal: s.access.Anonymous(), Address: conn.RemoteAddr().String()}, c.account)
 	one.proxied = len(s.opts.Proxies) > 0 && s.trusts(conn.RemoteAddr())
+	one.certified = s.certified(conn)
 	one.serveStream(conn, stream, r)
 }
 
