@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/config"
 	"github.com/rushmore/zbus-go/internal/wire"
 	"github.com/rushmore/zbus-go/internal/zbustest"
 	"github.com/rushmore/zbus-go/zbus"
@@ -219,4 +220,44 @@ func TestClusterCallsWhereAProviderIs(t *testing.T) {
 			t.Errorf("%d, %v", sum, err)
 		}
 	}
+}
+
+// Servers that have joined one tracker are a set for who knows the tracker alone, and when
+// one of them goes, publishing goes on with the others.
+func TestClusterOfServersThatHaveJoined(t *testing.T) {
+	t.Parallel()
+	tracker := zbustest.Start(t)
+	join := func(c *config.Config) { c.Trackers = []string{tracker.Addr} }
+	others := []*zbustest.Broker{zbustest.Start(t, join), zbustest.Start(t, join)}
+	b := dialCluster(t, zbus.ClusterOptions{Options: hurried}, tracker.Addr)
+	eventually(t, "all servers are known and connected", func() bool {
+		return b.Client(others[0].Addr) != nil && b.Client(others[0].Addr).Address() != "" && b.Client(others[1].Addr) != nil && b.Client(others[1].Addr).Address() != ""
+	})
+	got := make(chan *zbus.Delivery, 100)
+	if err := b.DeclareTopic(within(t), zbus.TopicSpec{Name: "jobs"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Subscribe(within(t), "jobs", "", zbus.SubscribeOptions{}, func(_ context.Context, d *zbus.Delivery) error {
+		got <- d
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := others[1].Stop(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the server that has left is no longer known", func() bool { return b.Client(others[1].Addr) == nil })
+	for i := range 10 {
+		if err := b.Publish(within(t), "jobs", zbus.Message{ID: fmt.Sprint(i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	seen := map[string]bool{}
+	for len(seen) < 10 {
+		seen[receive(t, "a message", got).ID] = true
+	}
+	if err := others[1].Restart(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the server is back", func() bool { return b.Client(others[1].Addr) != nil })
 }

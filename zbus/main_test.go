@@ -76,3 +76,13 @@ func receive[T any](t testing.TB, what string, ch <-chan T) T {
 		panic("not reached")
 	}
 }
+
+// eventually waits until something is so.
+func eventually(t testing.TB, what string, so func() bool) {
+	t.Helper()
+	for limit := time.Now().Add(patience); !so(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}

@@ -69,10 +69,13 @@ var rules = map[string]rule{
 		never: []string{"net", "net/http", "database/sql", "os"},
 	},
 
+	// What other servers there are. It knows their JSON and nothing of what is in it.
+	"internal/cluster": {ours: []string{"internal/condition", "internal/socket", "internal/wire"}, never: []string{"net/http/httptest", "database/sql"}},
+
 	// Those above the broker hand on its records and errors, which are the
 	// contract's. What they may not do is call a store: they are given none.
 	"internal/server": {
-		ours:    []string{"internal/access", "internal/wire", "internal/broker", "internal/caller", "internal/condition", "internal/rpc", "internal/origin", "internal/socket", "internal/storage"},
+		ours:    []string{"internal/access", "internal/wire", "internal/broker", "internal/caller", "internal/cluster", "internal/condition", "internal/rpc", "internal/origin", "internal/socket", "internal/storage"},
 		modules: []string{"github.com/coder/websocket", "github.com/go-chi/chi/v5", "github.com/go-chi/cors"},
 		never:   []string{"database/sql"},
 	},

@@ -59,6 +59,14 @@ func isDialable(s string) bool {
 	return ok && host != "" && port != 0 && (err != nil || !ip.IsUnspecified())
 }
 
+// isTracker accepts an address that a server can be joined at.
+func isTracker(s string) bool {
+	at := strings.TrimPrefix(s, "[SSL]")
+	host, _, _ := splitAddress(at)
+	ip, err := netip.ParseAddr(host)
+	return isDialable(at) && (err != nil || !ip.Unmap().IsLinkLocalUnicast() && !ip.IsMulticast())
+}
+
 // isLoopback accepts an address that only this machine can reach. A host name
 // other than localhost counts as reachable: what it means can change.
 func isLoopback(s string) bool {

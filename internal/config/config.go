@@ -95,6 +95,17 @@ type Config struct {
 	// Advertise is the HOST:PORT that clients and other servers are told.
 	// Empty: derived from the bound address, see [Config.Advertised].
 	Advertise string
+	// Trackers are the servers, HOST:PORT each or [SSL]HOST:PORT, that this one joins, so that
+	// their clients know of it; itself may be one. At most 16. Default: none.
+	Trackers []string
+	// TrackerOnly leaves this server out of the table that its clients get. Default: false.
+	TrackerOnly bool
+	// TrackerTokenFile has the token by which this server joins trackers that ask who it
+	// is. Empty: it has none.
+	TrackerTokenFile string
+	// BroadcastInterval is how often clients and trackers are told what servers and topics
+	// there are without a change, 1s to 1h. Default: 30s.
+	BroadcastInterval time.Duration
 	// IdleTimeout closes a connection that was silent for so long, 1s to 24h.
 	// 0 means never. Clients send a heartbeat every 60s. Default: 180s.
 	IdleTimeout time.Duration
@@ -190,29 +201,30 @@ const MostMemory = 512 << 20
 // Default returns the configuration of a broker started without any setting.
 func Default() Config {
 	return Config{
-		Listen:         []string{"127.0.0.1:15555"},
-		Data:           "./zbus-data",
-		Auth:           AuthAuto,
-		Durability:     Fsync,
-		SyncInterval:   200 * time.Millisecond,
-		DedupWindow:    10 * time.Minute,
-		ScrubEvery:     168 * time.Hour,
-		BackupKeep:     7,
-		ClockHold:      time.Hour,
-		IdleTimeout:    180 * time.Second,
-		RPCTimeout:     30 * time.Second,
-		RPCMaxTimeout:  10 * time.Minute,
-		MaxBody:        16 << 20,
-		MaxHead:        32 << 10,
-		MaxFields:      64,
-		TailCache:      32 << 20,
-		MaxInflight:    4096,
-		AddressRate:    1000,
-		AddressSockets: 250,
-		LogLevel:       slog.LevelInfo,
-		LogFormat:      LogText,
-		LogSize:        100 << 20,
-		LogKeep:        10,
+		Listen:            []string{"127.0.0.1:15555"},
+		Data:              "./zbus-data",
+		Auth:              AuthAuto,
+		Durability:        Fsync,
+		SyncInterval:      200 * time.Millisecond,
+		DedupWindow:       10 * time.Minute,
+		ScrubEvery:        168 * time.Hour,
+		BackupKeep:        7,
+		ClockHold:         time.Hour,
+		IdleTimeout:       180 * time.Second,
+		BroadcastInterval: 30 * time.Second,
+		RPCTimeout:        30 * time.Second,
+		RPCMaxTimeout:     10 * time.Minute,
+		MaxBody:           16 << 20,
+		MaxHead:           32 << 10,
+		MaxFields:         64,
+		TailCache:         32 << 20,
+		MaxInflight:       4096,
+		AddressRate:       1000,
+		AddressSockets:    250,
+		LogLevel:          slog.LevelInfo,
+		LogFormat:         LogText,
+		LogSize:           100 << 20,
+		LogKeep:           10,
 	}
 }
 

@@ -30,8 +30,7 @@ func Register(fs *pflag.FlagSet) {
 	fs.Var(&flag{arg: "FILE"}, fileName, "settings in YAML, named like these flags")
 	defaults := Default()
 	for _, s := range settings(&defaults) {
-		_, several := s.value.(list)
-		f := fs.VarPF(&flag{text: s.value.String(), arg: s.arg, several: several}, s.name, "", s.usage)
+		f := fs.VarPF(&flag{text: s.value.String(), arg: s.arg, several: several(s.value)}, s.name, "", s.usage)
 		if _, toggles := s.value.(toggle); toggles {
 			f.NoOptDefVal = "true"
 		}
@@ -207,7 +206,7 @@ func plain(v any, s setting) (string, error) {
 	case nil:
 		return "", nil
 	case []any:
-		if _, several := s.value.(list); !several {
+		if !several(s.value) {
 			return "", fmt.Errorf("%s: must be one value, not a list", s.name)
 		}
 		parts := make([]string, len(v))

@@ -69,6 +69,23 @@ func settings(c *Config) []setting {
 			text{&c.Advertise, orEmpty(isDialable), "HOST:PORT that others can connect to, or empty"},
 		},
 		{
+			"tracker", "HOST:PORT", "server to join as one of several; may be repeated, name the same ones everywhere",
+			trackers{list{
+				&c.Trackers, isTracker,
+				"HOST:PORT that can be connected to, or [SSL]HOST:PORT for one with TLS; several have ; or commas between and differ, and are at most 16",
+				true,
+			}},
+		},
+		{"tracker-only", "", "leave this server out of the servers that clients are told of", toggle{&c.TrackerOnly}},
+		{
+			"tracker-token-file", "FILE", "token by which to join servers that ask who this one is",
+			text{&c.TrackerTokenFile, isAny, ""},
+		},
+		{
+			"broadcast-interval", "DURATION", "how often clients are told which servers and topics there are without a change",
+			duration{&c.BroadcastInterval, time.Second, time.Hour, ""},
+		},
+		{
 			"idle-timeout", "DURATION", "silence after which a connection is closed; 0 for never",
 			duration{&c.IdleTimeout, time.Second, 24 * time.Hour, "never"},
 		},

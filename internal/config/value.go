@@ -61,6 +61,27 @@ func (v list) valid() bool {
 	return v.none || len(*v.p) > 0
 }
 
+// trackers is a list as clients write it, too: with semicolons or spaces between.
+type trackers struct{ list }
+
+// maxTrackers is the most servers that one joins.
+const maxTrackers = 16
+
+func (v trackers) set(s string) bool {
+	return v.list.set(strings.Join(strings.FieldsFunc(s, func(r rune) bool { return strings.ContainsRune(";, ", r) }), ","))
+}
+
+func (v trackers) valid() bool { return v.list.valid() && len(*v.p) <= maxTrackers }
+
+// several reports whether a setting has more than one value.
+func several(v value) bool {
+	switch v.(type) {
+	case list, trackers:
+		return true
+	}
+	return false
+}
+
 // choice is one of a few words.
 type choice[T ~string] struct {
 	p  *T

@@ -93,7 +93,7 @@ func may(things ...string) map[string]bool {
 }
 
 func everything() map[string]bool {
-	m := may("observe", "sessions", "access", "admin")
+	m := may("observe", "sessions", "access", "admin", "join")
 	for _, v := range topicVerbs {
 		m[v+" t"], m[v+" t/g"] = true, true
 	}
@@ -273,7 +273,7 @@ var commands = map[string]struct{ need, args string }{
 	"describe": {"serve t", ""}, "ack": {"consume t/g", "consume_group=g offset=0 handle=x"}, "nack": {"consume t/g", "consume_group=g offset=0 handle=x"},
 	"extend": {"consume t/g", "consume_group=g offset=0 handle=x"}, "declare": {"see t", ""}, "query": {"see t", "consume_group=g"},
 	"remove": {"move t/g", "consume_group=g"}, "empty": {"move t/g", "consume_group=g"}, "relocate": {"move t/g", "consume_group=g to=earliest"},
-	"tracker": {"see", ""}, "server": {"see", ""}, "track_sub": {"see", ""}, "track_pub": {"nothing", ""}, "ssl": {"nothing", ""}, "ping": {"nothing", ""},
+	"tracker": {"see", ""}, "server": {"see", ""}, "track_sub": {"see", ""}, "track_pub": {"join", ""}, "track_probe": {"nothing", ""}, "ssl": {"nothing", ""}, "ping": {"nothing", ""},
 }
 
 // ask sends one command on a connection of its own, and gives the status and text of its

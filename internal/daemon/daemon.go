@@ -15,6 +15,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/api"
 	"github.com/rushmore/zbus-go/internal/backup"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/cluster"
 	"github.com/rushmore/zbus-go/internal/condition"
 	"github.com/rushmore/zbus-go/internal/config"
 	"github.com/rushmore/zbus-go/internal/datadir"
@@ -117,9 +118,13 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
+	if b.cluster, err = b.openCluster(cfg, version, memory.servers); err != nil {
+		return errors.Join(err, store.Close())
+	}
 	b.server = server.New(server.Options{
 		Broker: b.broker, Calls: b.calls, Access: b.access, Log: log, Handlers: handlers, Home: "ui/", Ready: b.broker.Stopped, Conditions: board,
 		Address: cfg.Advertised(listeners[0].Addr()), Version: string(version),
+		Cluster: b.cluster, BroadcastInterval: cfg.BroadcastInterval,
 		Limits:      wire.Limits{Head: int(cfg.MaxHead), Fields: cfg.MaxFields, Body: cfg.MaxBody},
 		MaxInflight: cfg.MaxInflight, MaxConnections: maxConnections(&cfg), Addresses: addressLimits(&cfg),
 		RequestBytes: memory.requests, SmallBytes: memory.small, AnswerBytes: memory.answers,
@@ -174,6 +179,7 @@ type parts struct {
 	writer    *storage.Writer
 	broker    *broker.Broker
 	server    *server.Server
+	cluster   *cluster.Cluster
 	calls     *rpc.Table
 	access    *access.Registry
 	stats     *stats.Sampler
@@ -214,6 +220,7 @@ func (p *parts) run(ctx context.Context, ready func()) error {
 	expiring := start(base, p.access.Run)
 	resting := start(serving, giveBack)
 	renewing := start(serving, p.certificates.run)
+	joining := start(serving, p.cluster.Run)
 	timing := start(base, p.calls.Run) // sessions that end still tell it
 	ready()
 
@@ -239,6 +246,7 @@ func (p *parts) run(ctx context.Context, ready func()) error {
 	<-scrubbing.done
 	<-resting.done
 	<-renewing.done
+	<-joining.done
 	for _, part := range []*part{expiring, timing, brokerage, writer} {
 		part.stop()
 		<-part.done

@@ -50,7 +50,7 @@ func LimitHeap(cfg *config.Config) {
 
 // budget is how what clients make the broker hold is divided among those who hold it.
 // Each has its share, so that none can take it from the others. All of them together have
-// five eighths of the memory: the rest is for what does not depend on clients, for what is
+// five eighths of the memory, and what other servers say of themselves a sixteenth: the rest is for what does not depend on clients, for what is
 // being read and encoded at this moment, and for what was let go and not yet collected.
 type budget struct {
 	tail     int64 // recent messages
@@ -62,6 +62,7 @@ type budget struct {
 	outbound int64 // messages on their way to consumers
 	answers  int64 // answers to HTTP requests that clients are slow to read
 	plans    int64 // of relocations
+	servers  int64 // what other servers say of themselves
 }
 
 // A message on its way to a consumer is in memory up to so many times: as it was read, as
@@ -85,6 +86,7 @@ func divide(cfg *config.Config) budget {
 		outbound: rest / 4 / copiesOut,
 		answers:  rest / 24,
 		plans:    rest / 64,
+		servers:  max(all/16, 1<<20),
 	}
 }
 

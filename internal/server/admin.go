@@ -262,14 +262,18 @@ func (s *session) finished(id string, err error) {
 	s.send(http.StatusOK, id, now())
 }
 
-// certificate hands out the PEM text that clients pin, of this server.
+// certificate hands out the PEM text that clients pin, of this server or of one that has
+// joined it.
 func (s *session) certificate(m *wire.Message) {
 	id, address := m.Get(wire.HeaderID), m.Get(wire.HeaderServer)
 	text := ""
 	if s.srv.opts.CertPEM != nil {
 		text = s.srv.opts.CertPEM()
 	}
-	if text == "" || address != "" && address != s.srv.opts.Address {
+	if address != "" && address != s.srv.opts.Address {
+		text = s.srv.tracker.cluster.CertificateOf(address)
+	}
+	if text == "" {
 		s.send(http.StatusNotFound, id, "Certificate not found")
 		return
 	}

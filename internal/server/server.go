@@ -15,6 +15,7 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/cluster"
 	"github.com/rushmore/zbus-go/internal/condition"
 	"github.com/rushmore/zbus-go/internal/origin"
 	"github.com/rushmore/zbus-go/internal/rpc"
@@ -32,6 +33,10 @@ type Options struct {
 	// Address is host:port as clients reach this server; it is announced to them.
 	Address string
 	Version string
+	// Cluster knows the other servers; nil: there are none.
+	Cluster *cluster.Cluster
+	// BroadcastInterval is how often the table of all servers is sent without a change; 30 s.
+	BroadcastInterval time.Duration
 
 	Limits         wire.Limits
 	MaxInflight    int           // unanswered publishes of one connection; 4096
@@ -112,6 +117,9 @@ func New(opts Options) *Server {
 	}
 	if opts.AnswerBytes == 0 {
 		opts.AnswerBytes = 32 << 20
+	}
+	if opts.BroadcastInterval == 0 {
+		opts.BroadcastInterval = 30 * time.Second
 	}
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/cluster"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
@@ -62,9 +64,9 @@ func (t *tables) get(kind int, who access.Caller) (*table, error) {
 	view := t.tracker.srv.broker.As(who, access.See)
 	t.making.Lock()
 	defer t.making.Unlock()
-	made, seen := time.Now(), t.tracker.changes.Load()
+	made, seen := time.Now(), t.tracker.state(kind)
 	if !who.Allows(access.Observe, "", "") {
-		return t.partial(kind, view, made, seen)
+		return t.partial(kind, view, who, made, seen)
 	}
 	if old := t.recent(kind, made, seen); old != nil {
 		return old, nil
@@ -72,7 +74,24 @@ func (t *tables) get(kind int, who access.Caller) (*table, error) {
 	if !t.room() {
 		return nil, errManyTables
 	}
-	body, err := t.encode(kind, view)
+	return t.make(kind, view, made, seen)
+}
+
+// own is the table of this server, for other servers. Clients that are slow to read leave
+// room for it.
+func (t *tables) own() (*table, error) {
+	t.making.Lock()
+	defer t.making.Unlock()
+	made, seen := time.Now(), t.tracker.state(serverTable)
+	if old := t.recent(serverTable, made, seen); old != nil {
+		return old, nil
+	}
+	return t.make(serverTable, t.tracker.srv.broker.System(), made, seen)
+}
+
+// make makes the table of all who see everything.
+func (t *tables) make(kind int, view broker.View, made time.Time, seen int64) (*table, error) {
+	body, err := t.encode(kind, view, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -84,11 +103,11 @@ func (t *tables) get(kind int, who access.Caller) (*table, error) {
 }
 
 // partial makes a table for one caller.
-func (t *tables) partial(kind int, view broker.View, made time.Time, seen int64) (*table, error) {
+func (t *tables) partial(kind int, view broker.View, who access.Caller, made time.Time, seen int64) (*table, error) {
 	if !t.room() {
 		return nil, errManyTables
 	}
-	body, err := t.encode(kind, view)
+	body, err := t.encode(kind, view, func(topic string) bool { return who.Allows(access.See, topic, "") })
 	if err != nil {
 		return nil, err
 	}
@@ -138,34 +157,73 @@ func (t *table) release() {
 	}
 }
 
-// encode writes a table topic by topic, so that there is only its text.
-func (t *tables) encode(kind int, view broker.View) ([]byte, error) {
+// encode writes a table topic by topic, so that there is only its text. visible says which
+// topics of other servers are in it; nil: all.
+func (t *tables) encode(kind int, view broker.View, visible func(topic string) bool) ([]byte, error) {
 	info := t.tracker.serverInfo()
 	if kind == serverTable {
 		return t.appendServer(nil, info, view)
 	}
-	key := info.ServerAddress.Address
-	if info.ServerAddress.SSLEnabled {
-		key = "[SSL]" + key
-	}
-	dst, err := json.Marshal(trackerInfo{
+	members, _ := t.tracker.cluster.Members()
+	head, err := json.Marshal(cluster.TrackerInfo{
 		ServerAddress: info.ServerAddress, ServerVersion: info.ServerVersion, InfoVersion: t.tracker.nextVersion(),
-		ServerTable: map[string]serverInfo{},
+		ServerTable: map[string]cluster.ServerInfo{},
 	})
 	if err != nil {
 		return nil, err
 	}
-	if dst, err = appendKey(bytes.TrimSuffix(dst, []byte("}}")), key); err != nil {
-		return nil, err
+	dst := bytes.TrimSuffix(head, []byte("}}"))
+	if !t.tracker.cluster.TrackerOnly() {
+		if dst, err = appendKey(dst, info.ServerAddress.Key()); err != nil {
+			return nil, err
+		}
+		if dst, err = t.appendOwn(dst, info, view, visible == nil); err != nil {
+			return nil, err
+		}
 	}
-	if dst, err = t.appendServer(dst, info, view); err != nil {
+	if dst, err = appendMembers(dst, members, visible); err != nil {
 		return nil, err
 	}
 	return append(dst, "}}"...), nil
 }
 
+// appendMembers appends the other servers to a table.
+func appendMembers(dst []byte, members []*cluster.Info, visible func(topic string) bool) (_ []byte, err error) {
+	size := 0
+	for _, m := range members {
+		size += len(m.Body) + 2*len(m.Address.Key())
+	}
+	dst = slices.Grow(dst, size+len("}}"))
+	for _, m := range members {
+		if dst[len(dst)-1] != '{' {
+			dst = append(dst, ',')
+		}
+		if dst, err = appendKey(dst, m.Address.Key()); err != nil {
+			return nil, err
+		}
+		if visible == nil {
+			dst = append(dst, m.Body...)
+		} else {
+			dst = m.Append(dst, visible)
+		}
+	}
+	return dst, nil
+}
+
+// appendOwn appends this server. A large table of it that the trackers have just been given
+// is not encoded a second time.
+func (t *tables) appendOwn(dst []byte, info cluster.ServerInfo, view broker.View, all bool) ([]byte, error) {
+	if all {
+		if old := t.recent(serverTable, time.Now(), t.tracker.state(serverTable)); old != nil {
+			defer old.release()
+			return append(dst, old.body...), nil
+		}
+	}
+	return t.appendServer(dst, info, view)
+}
+
 // appendServer appends the object of this server.
-func (t *tables) appendServer(dst []byte, info serverInfo, view broker.View) ([]byte, error) {
+func (t *tables) appendServer(dst []byte, info cluster.ServerInfo, view broker.View) ([]byte, error) {
 	head, err := json.Marshal(info)
 	if err != nil {
 		return nil, err
@@ -173,8 +231,7 @@ func (t *tables) appendServer(dst []byte, info serverInfo, view broker.View) ([]
 	s := t.tracker.srv
 	topics := view.Topics()
 	const about = 512 // bytes of a topic with a group
-	size := len(dst) + len(head) + len(topics)*about
-	dst = append(append(make([]byte, 0, size), dst...), bytes.TrimSuffix(head, []byte("}}"))...)
+	dst = append(slices.Grow(dst, len(head)+len(topics)*about), bytes.TrimSuffix(head, []byte("}}"))...)
 	for i, topic := range topics {
 		if i > 0 {
 			dst = append(dst, ',')

@@ -10,14 +10,17 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/cluster"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
 // Changes that come together are gathered into one push: for a while, and for longer when
-// the table is large, so that pushes take at most a twentieth of a processor.
+// the table is large, so that pushes take at most a twentieth of a processor. A machine that
+// is busy with something else does not hold them up for long.
 const (
-	pushDelay = 20 * time.Millisecond
-	pushShare = 20
+	pushDelay     = 20 * time.Millisecond
+	pushShare     = 20
+	mostPushDelay = 3 * time.Second
 )
 
 // How long subscribers have to read of something new before the client that created it gets
@@ -30,23 +33,34 @@ const (
 	mostAnnounceTime = 250 * time.Millisecond
 )
 
-// tracker tells subscribers about this server's topics and groups. Every server
-// is one.
+// tracker tells subscribers about the topics and groups of this server and of those that have
+// joined it, and the trackers that this server joins about its own. Every server is one.
 type tracker struct {
 	srv     *Server
-	dirty   chan struct{} // capacity 1: something changed since the last push
-	version atomic.Int64  // of the last info given out
-	changes atomic.Int64  // how often something changed
-	shown   atomic.Int64  // changes that the last push had
-	cost    atomic.Int64  // nanoseconds that the last push took
+	cluster *cluster.Cluster // nil: there are no others
+	dirty   chan struct{}    // capacity 1: something changed since the last push
+	prompt  atomic.Bool      // another server has told of it, having gathered what came together
+	version atomic.Int64     // of the last info given out
+	changes atomic.Int64     // how often something changed here
+	shown   atomic.Int64     // changes that the last push had
+	cost    atomic.Int64     // nanoseconds that the last push took
 	tables  tables
 
+	publishing sync.Mutex // held while trackers are given a table, so that the newest comes last
+	published  int64      // guarded by publishing: changes that they were given
+
 	mu   sync.Mutex
-	subs map[*session]access.Caller // guarded by mu; who asked for it
+	subs map[*session]subscriber // guarded by mu
+}
+
+// subscriber is who has asked to be told.
+type subscriber struct {
+	access.Caller
+	id string // of the request, if its answer waits for the members of the table
 }
 
 func newTracker(srv *Server) *tracker {
-	t := &tracker{srv: srv, dirty: make(chan struct{}, 1), subs: make(map[*session]access.Caller)}
+	t := &tracker{srv: srv, cluster: srv.opts.Cluster, dirty: make(chan struct{}, 1), subs: make(map[*session]subscriber)}
 	t.tables.tracker = t
 	return t
 }
@@ -65,12 +79,20 @@ func (t *tracker) nextVersion() int64 {
 }
 
 // serverInfo is this server without its topics.
-func (t *tracker) serverInfo() serverInfo {
+func (t *tracker) serverInfo() cluster.ServerInfo {
 	s := t.srv
-	return serverInfo{
+	return cluster.ServerInfo{
 		ServerAddress: s.address(), ServerVersion: s.opts.Version, InfoVersion: t.nextVersion(),
-		TrackerList: []serverAddress{}, TopicTable: map[string]topicInfoObject{},
+		TrackerList: t.cluster.Trackers(), TopicTable: map[string]cluster.TopicInfo{},
 	}
+}
+
+// state counts the changes of what a table shows.
+func (t *tracker) state(kind int) int64 {
+	if kind == serverTable {
+		return t.changes.Load()
+	}
+	return t.changes.Load() + t.cluster.Changes()
 }
 
 func (t *tracker) changed() {
@@ -86,22 +108,39 @@ func (t *tracker) again() {
 	}
 }
 
-// run pushes changes to the subscribers until ctx ends.
+// Joined tells the server that its table of other servers is another. It does not block.
+func (s *Server) Joined() {
+	s.tracker.prompt.Store(true)
+	s.tracker.again()
+}
+
+// run pushes changes to the subscribers, and the present table now and then, until ctx ends.
 func (t *tracker) run(ctx context.Context) {
-	for {
+	beat := time.NewTicker(t.srv.opts.BroadcastInterval)
+	defer beat.Stop()
+	t.publish(true)
+	last := time.Now()
+	for always := false; ; always = false {
 		select {
 		case <-t.dirty:
+		case <-beat.C:
+			always = true
 		case <-ctx.Done():
 			return
+		}
+		rest := min(max(pushDelay, pushShare*time.Duration(t.cost.Load())), mostPushDelay)
+		if t.prompt.Swap(false) {
+			rest -= time.Since(last)
 		}
 		select {
-		case <-time.After(max(pushDelay, pushShare*time.Duration(t.cost.Load()))):
+		case <-time.After(rest):
 		case <-ctx.Done():
 			return
 		}
-		if t.changes.Load() != t.shown.Load() {
-			t.push()
+		if always || t.state(trackerTable) != t.shown.Load() || t.waiting() {
+			t.push(always)
 		}
+		last = time.Now()
 	}
 }
 
@@ -109,8 +148,8 @@ func (t *tracker) run(ctx context.Context) {
 // Clients of the original look a topic up in the table that pushes bring, and fail to
 // publish if they do so at once.
 func (t *tracker) announce(s *session) {
-	size, subscribed := t.push()
-	if !subscribed {
+	size, told := t.push(false)
+	if !told {
 		return
 	}
 	select {
@@ -119,35 +158,75 @@ func (t *tracker) announce(s *session) {
 	}
 }
 
-// push sends the present table to all subscribers, and reports its size, and whether there
-// are any; it is encoded once for all who see everything. A subscriber that does not read gets no second one while the first
-// waits. The C++ client of the original loses a message that comes in one read with
-// another one, so a push goes by itself.
-func (t *tracker) push() (size int, subscribed bool) {
-	t.mu.Lock()
-	subs := maps.Clone(t.subs)
-	t.mu.Unlock()
-	if len(subs) == 0 {
+// publish gives the trackers that this server joins the table of its own topics, if there are
+// changes or always is set. The caller releases the table, which is nil without trackers.
+func (t *tracker) publish(always bool) *table {
+	if !t.cluster.Joins() {
+		return nil
+	}
+	t.publishing.Lock()
+	defer t.publishing.Unlock()
+	if !always && t.published == t.changes.Load() {
+		return nil
+	}
+	tab, err := t.tables.own()
+	if err != nil {
+		t.srv.log.Error("trackers are not told of the topics here", "err", err)
+		return nil
+	}
+	t.cluster.Publish(tab.body)
+	t.published = tab.seen
+	return tab
+}
+
+// push sends the present table to all subscribers and trackers, and reports its size, and
+// whether there are any; it is encoded once for all who see everything. always has the
+// trackers told without a change, too.
+func (t *tracker) push(always bool) (size int, told bool) {
+	began := time.Now()
+	seen := t.state(trackerTable)
+	if own := t.publish(always); own != nil {
+		size, told = len(own.body), t.cluster.Joined()
+		defer own.release() // its text is part of the other
+	}
+	if n, subscribed := t.pushAll(&seen); subscribed {
+		size, told = max(size, n), true
+	}
+	if told {
+		t.shown.Store(seen)
+		t.cost.Store(int64(time.Since(began)))
+	}
+	return size, told
+}
+
+// pushAll sends the present table to all subscribers. A subscriber that does not read gets no
+// second one while the first waits. The C++ client of the original loses a message that comes
+// in one read with another one, so a push goes by itself. It lowers seen to the changes that
+// the oldest table has.
+func (t *tracker) pushAll(seen *int64) (size int, subscribed bool) {
+	if !t.settled() {
 		return 0, false
 	}
-	began := time.Now()
 	made := map[*access.Principal]*table{} // nil: the one of all who see everything
 	defer func() {
 		for _, tab := range made {
 			tab.release()
 		}
 	}()
-	seen := t.changes.Load()
-	for s, who := range subs {
-		key := who.Principal
-		if who.Allows(access.Observe, "", "") {
+	for s, sub := range t.take() {
+		subscribed = true
+		key := sub.Principal
+		if sub.Allows(access.Observe, "", "") {
 			key = nil
 		}
 		tab := made[key]
 		if tab == nil {
 			var err error
-			if tab, err = t.tables.get(trackerTable, who); err != nil {
+			if tab, err = t.tables.get(trackerTable, sub.Caller); err != nil {
 				t.srv.log.Debug("topics are not told to one who subscribed to them", "err", err)
+				if sub.id != "" {
+					s.fail(sub.id, err)
+				}
 				if broker.CodeOf(err) == broker.Unavailable {
 					t.again()
 					return size, true
@@ -155,16 +234,51 @@ func (t *tracker) push() (size int, subscribed bool) {
 				continue
 			}
 			made[key] = tab
-			seen = min(seen, tab.seen)
+			*seen = min(*seen, tab.seen)
 		}
 		size = max(size, len(tab.body))
-		if s.out.size() < queueBytes {
-			s.pushTable(item{raw: pushed(""), table: tab.share(), alone: true})
+		if sub.id != "" || s.out.size() < queueBytes {
+			s.pushTable(item{raw: pushed(sub.id), id: sub.id, table: tab.share(), alone: true})
 		}
 	}
-	t.shown.Store(seen)
-	t.cost.Store(int64(time.Since(began)))
-	return size, true
+	return size, subscribed
+}
+
+// settled reports whether the members of the table are there that were before this tracker
+// was started.
+func (t *tracker) settled() bool {
+	select {
+	case <-t.cluster.Settled():
+		return true
+	default:
+		return false
+	}
+}
+
+// take is who is to be told now. Requests that wait for their answer are in it once.
+func (t *tracker) take() map[*session]subscriber {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	subs := maps.Clone(t.subs)
+	for s, sub := range subs {
+		if sub.id != "" {
+			sub.id = ""
+			t.subs[s] = sub
+		}
+	}
+	return subs
+}
+
+// waiting reports whether requests wait for their answer.
+func (t *tracker) waiting() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, sub := range t.subs {
+		if sub.id != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // pushed begins the message with a table for a subscriber: id is that of its request, and
@@ -178,10 +292,13 @@ func pushed(id string) []byte {
 	return wire.AppendField(dst, wire.HeaderContentType, "application/json")
 }
 
-func (t *tracker) subscribe(s *session, who access.Caller) {
+func (t *tracker) subscribe(s *session, sub subscriber) {
 	t.mu.Lock()
-	t.subs[s] = who
+	t.subs[s] = sub
 	t.mu.Unlock()
+	if sub.Check(access.See, "", "") != nil { // no longer, and recheck has looked before
+		t.unsubscribe(s)
+	}
 }
 
 func (t *tracker) unsubscribe(s *session) {
@@ -194,53 +311,16 @@ func (t *tracker) unsubscribe(s *session) {
 // may see now.
 func (t *tracker) recheck(s *session, acting *access.Principal) {
 	t.mu.Lock()
-	who, ok := t.subs[s]
+	sub, ok := t.subs[s]
 	if ok {
-		t.subs[s] = renewed(who, acting)
+		sub.Caller = renewed(sub.Caller, acting)
+		t.subs[s] = sub
 	}
-	if ok && t.subs[s].Check(access.See, "", "") != nil {
+	if ok && sub.Check(access.See, "", "") != nil {
 		delete(t.subs, s)
 	}
 	t.mu.Unlock()
 	if ok {
 		t.changed()
-	}
-}
-
-// trackerInfo answers the tracker command.
-func (s *session) trackerInfo(m *wire.Message) {
-	s.sendTable(m.Get(wire.HeaderID), trackerTable)
-}
-
-// serverInfo answers the server command.
-func (s *session) serverInfo(m *wire.Message) {
-	s.sendTable(m.Get(wire.HeaderID), serverTable)
-}
-
-// trackSub sends the table now and after every change. The reply goes before the
-// first push, so a change between the two is looked for.
-func (s *session) trackSub(m *wire.Message) {
-	id, t := m.Get(wire.HeaderID), s.srv.tracker
-	tab, err := t.tables.get(trackerTable, s.who)
-	if err != nil {
-		s.fail(id, err)
-		return
-	}
-	seen := tab.seen
-	s.pushTable(item{raw: pushed(id), id: id, table: tab})
-	t.subscribe(s, s.who)
-	if s.who.Check(access.See, "", "") != nil { // no longer, and recheck has looked before
-		t.unsubscribe(s)
-	}
-	if t.changes.Load() != seen {
-		t.changed()
-	}
-}
-
-// trackPub is how another server announces itself. This one keeps no table of
-// others, so it only confirms.
-func (s *session) trackPub(m *wire.Message) {
-	if isAck(m) {
-		s.send(http.StatusOK, m.Get(wire.HeaderID), now())
 	}
 }

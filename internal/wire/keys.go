@@ -13,6 +13,7 @@ const (
 	HeaderSender        = "sender"
 	HeaderRecver        = "recver"
 	HeaderServer        = "server"
+	HeaderProof         = "proof" // of a server: the secret that it answers for
 	HeaderModule        = "module"
 	HeaderBody          = "body"
 	HeaderDedup         = "dedup"     // of a publish: store it once by its id
@@ -80,11 +81,12 @@ const (
 	CmdEmpty    = "empty"
 	CmdRelocate = "relocate"
 
-	CmdTracker  = "tracker"
-	CmdServer   = "server"
-	CmdTrackSub = "track_sub"
-	CmdTrackPub = "track_pub"
-	CmdSSL      = "ssl"
+	CmdTracker    = "tracker"
+	CmdServer     = "server"
+	CmdTrackSub   = "track_sub"
+	CmdTrackPub   = "track_pub"
+	CmdTrackProbe = "track_probe"
+	CmdSSL        = "ssl"
 
 	CmdPing      = "ping"
 	CmdHeartbeat = "heartbeat"

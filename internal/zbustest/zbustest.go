@@ -103,6 +103,13 @@ func (b *Broker) Stop() error {
 	}
 }
 
+// Configure changes the configuration that the next Restart uses.
+func (b *Broker) Configure(set ...func(*config.Config)) {
+	for _, f := range set {
+		f(&b.cfg)
+	}
+}
+
 // Restart runs the broker again, with the same address and data.
 func (b *Broker) Restart() error {
 	if err := b.Stop(); err != nil {

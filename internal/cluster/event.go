@@ -1,0 +1,262 @@
+package cluster
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/rushmore/zbus-go/internal/wire"
+)
+
+// maxRevision is the largest infoVersion: JavaScript has no larger integers.
+const maxRevision = 1<<53 - 1
+
+// Info is what a server has said of itself. It does not change.
+type Info struct {
+	Address  Address
+	Version  string
+	Revision int64  // its infoVersion
+	Body     []byte // all of it, as JSON
+	head     []byte // of the JSON: what is before the first topic
+	topics   []topicText
+}
+
+// topicText is a topic in a table.
+type topicText struct {
+	name string
+	text []byte // its key and its object
+}
+
+// Topics is how many topics the server has.
+func (i *Info) Topics() int { return len(i.topics) }
+
+// Append appends the JSON of the server with those of its topics that are to be seen.
+func (i *Info) Append(dst []byte, visible func(topic string) bool) []byte {
+	dst = append(dst, i.head...)
+	first := true
+	for _, t := range i.topics {
+		if !visible(t.name) {
+			continue
+		}
+		if !first {
+			dst = append(dst, ',')
+		}
+		dst, first = append(dst, t.text...), false
+	}
+	return append(dst, "}}"...)
+}
+
+// event is what a server tells a tracker.
+type event struct {
+	info        Info
+	live        bool
+	certificate string // PEM; "" without TLS
+}
+
+var errTooLarge = errors.New("too large")
+
+// decoder reads an event piece by piece, and writes what it has understood: what others
+// have sent reaches nobody as it is, and a body that is small takes little memory.
+type decoder struct {
+	*json.Decoder
+	limit int    // bytes of what is written
+	out   []byte // the topics
+	marks []int  // in out: where each topic begins
+	group []byte // the groups of one topic
+	event event
+}
+
+// decode reads the body of a track_pub. What it returns has at most limit bytes.
+func decode(body []byte, limit int) (*event, error) {
+	d := &decoder{Decoder: json.NewDecoder(bytes.NewReader(body)), limit: limit}
+	err := d.object(func(name string) error {
+		switch name {
+		case "live":
+			return d.Decode(&d.event.live)
+		case "certificate":
+			return d.Decode(&d.event.certificate)
+		case "serverInfo":
+			return d.server()
+		}
+		return d.skip()
+	})
+	if errors.Is(err, errTooLarge) {
+		return nil, refusal(true, "the table of this server is larger than what can be kept here: %d bytes", limit)
+	}
+	if err != nil {
+		return nil, refusal(false, "the body is not an event of a server: %v", err)
+	}
+	e := &d.event
+	if err := e.info.Address.check(); err != nil {
+		return nil, refusal(false, "%v", err)
+	}
+	if e.info.Revision < 0 || e.info.Revision > maxRevision {
+		return nil, refusal(false, "infoVersion %d: must be from 0 to %d", e.info.Revision, int64(maxRevision))
+	}
+	return e, d.finish()
+}
+
+// object reads an object, or null.
+func (d *decoder) object(field func(name string) error) error {
+	begin, err := d.Token()
+	if err != nil || begin == nil {
+		return err
+	}
+	if begin != json.Delim('{') {
+		return fmt.Errorf("%v: must be an object", begin)
+	}
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return err
+		}
+		text, _ := name.(string) // a decoder takes no other for a name
+		if err := field(text); err != nil {
+			return err
+		}
+	}
+	_, err = d.Token()
+	return err
+}
+
+func (d *decoder) skip() error {
+	var any json.RawMessage
+	return d.Decode(&any)
+}
+
+func (d *decoder) server() error {
+	info := &d.event.info
+	return d.object(func(name string) error {
+		switch name {
+		case "serverAddress":
+			return d.Decode(&info.Address)
+		case "serverVersion":
+			return d.Decode(&info.Version)
+		case "infoVersion":
+			return d.Decode(&info.Revision)
+		case "topicTable":
+			if info.Address.Address == "" {
+				return errors.New("serverAddress: must come before topicTable")
+			}
+			return d.object(d.topic)
+		}
+		return d.skip()
+	})
+}
+
+// topic reads one topic of the table.
+func (d *decoder) topic(name string) error {
+	// The list of groups is text, so that there is one group at a time.
+	t := struct {
+		TopicInfo
+		ConsumeGroupList json.RawMessage `json:"consumeGroupList"`
+	}{}
+	d.group = append(d.group[:0], '[')
+	err := d.object(func(field string) error {
+		switch field {
+		case "mask":
+			return d.Decode(&t.Mask)
+		case "messageDepth":
+			return d.Decode(&t.MessageDepth)
+		case "consumerCount":
+			return d.Decode(&t.ConsumerCount)
+		case "createdTime":
+			return d.Decode(&t.CreatedTime)
+		case "lastUpdatedTime":
+			return d.Decode(&t.LastUpdatedTime)
+		case "consumeGroupList":
+			return d.groups(name)
+		}
+		return d.skip()
+	})
+	if err != nil {
+		return err
+	}
+	// What owns a topic is the server that tells of it: clients publish there.
+	t.TopicName, t.ServerAddress, t.ServerVersion = name, d.event.info.Address, d.event.info.Version
+	t.ConsumeGroupList = append(d.group, ']')
+	if len(d.marks) > 0 {
+		d.out = append(d.out, ',')
+	}
+	d.marks = append(d.marks, len(d.out))
+	d.event.info.topics = append(d.event.info.topics, topicText{name: name})
+	if d.out, err = appendJSON(d.out, name); err != nil {
+		return err
+	}
+	if d.out, err = appendJSON(append(d.out, ':'), t); err != nil {
+		return err
+	}
+	return d.room(0)
+}
+
+// groups reads a list of groups, or null.
+func (d *decoder) groups(topic string) error {
+	begin, err := d.Token()
+	if err != nil || begin == nil {
+		return err
+	}
+	if begin != json.Delim('[') {
+		return fmt.Errorf("consumeGroupList %v: must be a list", begin)
+	}
+	for d.More() {
+		var g GroupInfo
+		if err := d.Decode(&g); err != nil {
+			return err
+		}
+		if g.TopicName = topic; g.ConsumerList == nil {
+			g.ConsumerList = []string{}
+		}
+		if len(d.group) > 1 {
+			d.group = append(d.group, ',')
+		}
+		if d.group, err = appendJSON(d.group, g); err != nil {
+			return err
+		}
+		if err := d.room(len(d.group)); err != nil {
+			return err
+		}
+	}
+	_, err = d.Token()
+	return err
+}
+
+// room says that there is no room for what was written, with some more.
+func (d *decoder) room(more int) error {
+	if len(d.out)+more > d.limit {
+		return errTooLarge
+	}
+	return nil
+}
+
+// finish puts the table together.
+func (d *decoder) finish() error {
+	info := &d.event.info
+	if !wire.ValidValue(info.Version) || len(info.Version) > maxHost {
+		return refusal(false, "serverVersion: must be a short text")
+	}
+	head, err := appendJSON(nil, ServerInfo{
+		ServerAddress: info.Address, ServerVersion: info.Version, InfoVersion: info.Revision,
+		TrackerList: []Address{}, TopicTable: map[string]TopicInfo{},
+	})
+	if err != nil {
+		return err
+	}
+	head = bytes.TrimSuffix(head, []byte("}}"))
+	info.Body = append(append(append(make([]byte, 0, len(head)+len(d.out)+2), head...), d.out...), "}}"...)
+	info.head = info.Body[:len(head):len(head)]
+	topics := info.Body[len(head) : len(info.Body)-2]
+	for i, from := range d.marks {
+		to := len(topics)
+		if i+1 < len(d.marks) {
+			to = d.marks[i+1] - 1 // the comma
+		}
+		info.topics[i].text = topics[from:to:to]
+	}
+	return nil
+}
+
+func appendJSON(dst []byte, v any) ([]byte, error) {
+	text, err := json.Marshal(v)
+	return append(dst, text...), err
+}

@@ -1,0 +1,149 @@
+package cluster
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/wire"
+)
+
+// retries are the pauses before a lost connection is opened again; the last one counts for
+// all later ones.
+var retries = []time.Duration{200 * time.Millisecond, time.Second, 3 * time.Second}
+
+// How long a server is remembered that can't be reached: one that never could, and one that
+// was listed.
+const (
+	strangerTime = 10 * time.Second
+	memberTime   = 10 * time.Minute
+)
+
+// errOther is what an address says for which the server that named it does not answer.
+var errOther = errors.New("another server has this address, or it was started again")
+
+// member is a server that has joined this one. It has a goroutine, which keeps the connection
+// back.
+type member struct {
+	address Address
+	proof   string // the secret that the server answers for
+	local   bool   // it is, or may be, on this machine
+	cancel  context.CancelFunc
+	tried   chan struct{} // closed after the first attempt to connect back
+
+	// Guarded by Cluster.mu.
+	info        *Info
+	certificate string // PEM; "" without TLS
+	up          bool   // it is listed: the connection back lasts
+	proved      bool   // it has been up
+	since       time.Time
+	heard       time.Time
+	err         error // why it is not up
+}
+
+// run connects back to a server again and again, until it has been unreachable for too long.
+func (c *Cluster) run(ctx context.Context, m *member) {
+	defer c.forget(m)
+	for n := 0; ; n++ {
+		up, err := c.watch(ctx, m)
+		if up {
+			n = 0
+		}
+		if !c.lost(m, err) || !pause(ctx, retries[min(n, len(retries)-1)], nil) {
+			return
+		}
+	}
+}
+
+// pause waits, and reports false when ctx ends. kick ends it early.
+func pause(ctx context.Context, d time.Duration, kick <-chan struct{}) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-kick:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// watch has a server listed for as long as a connection to it lasts, and returns why that has
+// ended.
+func (c *Cluster) watch(ctx context.Context, m *member) (up bool, err error) {
+	secrets, err := c.pinned(m)
+	if err != nil {
+		return false, err
+	}
+	conn, err := dial(ctx, m.address, secrets, m.local)
+	if err != nil {
+		return false, err
+	}
+	defer conn.close()
+	answer, err := probe(ctx, conn, m.proof, "")
+	if err != nil {
+		return false, err
+	}
+	if !answer.Proved || answer.ServerAddress.Address != m.address.Address {
+		return false, errOther
+	}
+	if !c.arrived(m) {
+		return false, context.Canceled
+	}
+	tick := time.NewTicker(beat)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return true, ctx.Err()
+		case _, ok := <-conn.answers:
+			if !ok {
+				return true, conn.err
+			}
+		case <-tick.C:
+			if _, err := conn.ask(ctx, answerTime, command(wire.CmdPing)); err != nil {
+				return true, err
+			}
+			c.mu.Lock()
+			m.heard = time.Now()
+			c.mu.Unlock()
+		}
+	}
+}
+
+// probe asks a server who it is.
+func probe(ctx context.Context, conn *conn, proof, token string) (*probed, error) {
+	fields := append(command(wire.CmdTrackProbe), wire.Field{Name: wire.HeaderProof, Value: proof})
+	if token != "" {
+		fields = append(fields, wire.Field{Name: wire.HeaderToken, Value: token})
+	}
+	m, err := conn.ask(ctx, dialTime, fields)
+	if err != nil {
+		return nil, err
+	}
+	answer := new(probed)
+	if err := json.Unmarshal(m.Body, answer); err != nil {
+		return nil, fmt.Errorf("its answer is not that of a server: %w", err)
+	}
+	return answer, nil
+}
+
+// pinned is what a TLS connection back goes by: the certificate that the server has told.
+func (c *Cluster) pinned(m *member) (*tls.Config, error) {
+	if !m.address.SSLEnabled {
+		return nil, nil
+	}
+	c.mu.Lock()
+	text := m.certificate
+	c.mu.Unlock()
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM([]byte(text)) {
+		return nil, errors.New("it has told no certificate")
+	}
+	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
+}

@@ -1,0 +1,153 @@
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+)
+
+// Joins reports whether this server joins trackers, which are told of it.
+func (c *Cluster) Joins() bool { return c != nil && len(c.links) > 0 }
+
+// Publish takes what this server says of itself, as JSON that does not change, and has the
+// trackers told. It does not block.
+func (c *Cluster) Publish(own []byte) {
+	c.mu.Lock()
+	c.own = own
+	c.published++
+	c.mu.Unlock()
+	for _, l := range c.links {
+		wake(l.dirty)
+	}
+}
+
+// progress says that a link has come further. Called with mu held.
+func (c *Cluster) progress() {
+	close(c.progressed)
+	c.progressed = make(chan struct{})
+}
+
+// Joined reports whether a tracker knows this server.
+func (c *Cluster) Joined() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.ContainsFunc(c.links, func(l *link) bool { return l.joined })
+}
+
+// await waits until something is so, which is asked with mu held, or ctx ends.
+func (c *Cluster) await(ctx context.Context, so func() bool) bool {
+	for {
+		c.mu.Lock()
+		done, further := so(), c.progressed
+		c.mu.Unlock()
+		if done {
+			return true
+		}
+		select {
+		case <-further:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// Settled is closed when this tracker has the members that it should have: those of before
+// it was started have joined it again, or it has waited long enough.
+func (c *Cluster) Settled() <-chan struct{} {
+	if c == nil {
+		done := make(chan struct{})
+		close(done)
+		return done
+	}
+	return c.settled
+}
+
+// settle waits for the members. The other trackers know which there are; without one, only
+// time tells.
+func (c *Cluster) settle(ctx context.Context) {
+	limit, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	c.await(limit, func() bool {
+		joined := false
+		for _, l := range c.links {
+			if !l.tried {
+				return false
+			}
+			if !l.joined {
+				continue
+			}
+			joined = true
+			for _, a := range l.knows {
+				if a.Address != c.opts.Self.Address && !c.lists(a.Address) {
+					return false
+				}
+			}
+		}
+		return joined
+	})
+	close(c.settled)
+	c.opts.Changed()
+}
+
+// lists reports whether a server is up. Called with mu held.
+func (c *Cluster) lists(address string) bool {
+	_, found := slices.BinarySearchFunc(c.listed, address, func(i *Info, a string) int { return cmp.Compare(i.Address.Address, a) })
+	return found
+}
+
+// State is how a server is known.
+type State string
+
+// The states of a server.
+const (
+	Up          State = "up"
+	Unreachable State = "unreachable"
+)
+
+// Server is one that is known.
+type Server struct {
+	Address Address
+	State   State
+	Version string    // "" if it is not known
+	Topics  int       // -1: not known
+	Since   time.Time // of the state
+	Heard   time.Time // when it was heard of last; zero: never
+}
+
+// Servers are those that are known, by address, but for this one: those that have joined, and
+// the trackers.
+func (c *Cluster) Servers() (all []Server) {
+	if c == nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, m := range c.members {
+		if !m.proved {
+			continue
+		}
+		s := Server{Address: m.address, State: Unreachable, Version: m.info.Version, Topics: m.info.Topics(), Since: m.since, Heard: m.heard}
+		if m.up {
+			s.State = Up
+		}
+		all = append(all, s)
+	}
+	for _, l := range c.links {
+		name := l.name
+		if name.Address == "" {
+			name = l.at
+		}
+		known := slices.ContainsFunc(all, func(s Server) bool { return s.Address.Address == name.Address })
+		if l.self || !l.tried || known {
+			continue
+		}
+		s := Server{Address: name, State: Unreachable, Topics: -1, Since: l.since, Heard: l.heard}
+		if l.joined {
+			s.State = Up
+		}
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(x, y Server) int { return cmp.Compare(x.Address.Address, y.Address.Address) })
+	return all
+}

@@ -1,0 +1,43 @@
+package daemon
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+
+	"github.com/rushmore/zbus-go/internal/cluster"
+	"github.com/rushmore/zbus-go/internal/config"
+)
+
+// openCluster makes what knows the other servers. It is called before the server is made.
+func (p *parts) openCluster(cfg config.Config, version Version, bytes int64) (*cluster.Cluster, error) {
+	opts := cluster.Options{
+		Self:    cluster.Address{Address: cfg.Advertised(p.listeners[0].Addr()), SSLEnabled: cfg.TLS()},
+		Version: string(version), TrackerOnly: cfg.TrackerOnly, TokenFile: cfg.TrackerTokenFile, TableBytes: bytes,
+		Changed:    func() { p.server.Joined() },
+		Conditions: p.board, Log: p.log,
+	}
+	for _, text := range cfg.Trackers {
+		a, err := cluster.ParseAddress(text)
+		if err != nil {
+			return nil, fmt.Errorf("tracker %q: %w", text, err)
+		}
+		opts.Trackers = append(opts.Trackers, a)
+	}
+	if p.certificates != nil {
+		opts.Certificate = p.certificates.text
+		opts.Secrets = p.certificates.others()
+	}
+	return cluster.New(opts)
+}
+
+// others is what connections to other servers go by: what the system trusts, and the
+// certificate of this server, which all may share.
+func (c *certificates) others() *tls.Config {
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	pool.AppendCertsFromPEM([]byte(c.text()))
+	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+}

@@ -1,0 +1,77 @@
+package server
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/rushmore/zbus-go/internal/access"
+	"github.com/rushmore/zbus-go/internal/cluster"
+	"github.com/rushmore/zbus-go/internal/wire"
+)
+
+// trackerInfo answers the tracker command. A tracker that was just started waits for its
+// members first.
+func (s *session) trackerInfo(m *wire.Message) {
+	select {
+	case <-s.srv.tracker.cluster.Settled():
+	case <-s.life.Done():
+	}
+	s.sendTable(m.Get(wire.HeaderID), trackerTable)
+}
+
+// serverInfo answers the server command.
+func (s *session) serverInfo(m *wire.Message) {
+	s.sendTable(m.Get(wire.HeaderID), serverTable)
+}
+
+// trackSub sends the table now and after every change. The reply goes before the
+// first push, so a change between the two is looked for.
+func (s *session) trackSub(m *wire.Message) {
+	id, t := m.Get(wire.HeaderID), s.srv.tracker
+	if !t.settled() {
+		t.subscribe(s, subscriber{s.who, strings.Clone(id)})
+		t.again() // it may have settled in between
+		return
+	}
+	tab, err := t.tables.get(trackerTable, s.who)
+	if err != nil {
+		s.fail(id, err)
+		return
+	}
+	seen := tab.seen
+	s.pushTable(item{raw: pushed(id), id: id, table: tab})
+	t.subscribe(s, subscriber{Caller: s.who})
+	if t.state(trackerTable) != seen {
+		t.changed() // others may have been shown the change already
+	}
+}
+
+// trackPub is how another server tells of itself, when it joins, when something changes there
+// and when it leaves.
+func (s *session) trackPub(m *wire.Message) {
+	err := s.srv.tracker.cluster.Accept(s.life, s.remote, m.Get(wire.HeaderProof), m.Body)
+	if !isAck(m) {
+		return
+	}
+	id := m.Get(wire.HeaderID)
+	var no *cluster.Refusal
+	switch {
+	case err == nil:
+		s.send(http.StatusOK, id, now())
+	case errors.As(err, &no) && !no.Busy:
+		s.send(http.StatusBadRequest, id, "Bad track_pub: "+no.Text)
+	default:
+		s.send(http.StatusServiceUnavailable, id, err.Error())
+	}
+}
+
+// trackProbe is how another server finds out who this one is.
+func (s *session) trackProbe(m *wire.Message) {
+	c := s.srv.tracker.cluster
+	if c == nil {
+		s.send(http.StatusNotFound, m.Get(wire.HeaderID), "This server works by itself")
+		return
+	}
+	s.sendJSON(m.Get(wire.HeaderID), c.Identity(m.Get(wire.HeaderProof), s.who.Allows(access.Join, "", "")))
+}
