@@ -57,13 +57,14 @@ type member struct {
 	c       *Client
 	info    ServerInfo
 	tracker bool // c is a tracker's, and stays when the member goes
+	tried   bool // it was reached, or could not be
 	gone    context.CancelFunc
 	life    context.Context // ends when it is no longer a member
 }
 
 // DialCluster connects to trackers, and to the servers that they tell of. The addresses
-// are as for [Dial]. It returns when all of them were tried, with an error that is
-// ErrUnavailable if none was reached. Trackers that were not are tried again.
+// are as for [Dial]. It returns when all of them and those servers were tried, with an error
+// that is ErrUnavailable if no tracker was reached. Trackers that were not are tried again.
 func DialCluster(ctx context.Context, trackers string, opts ClusterOptions) (*Cluster, error) {
 	addrs, err := parseAddresses(trackers, opts.TLS != nil)
 	if err != nil {
@@ -131,6 +132,9 @@ func (cl *Cluster) settle(ctx context.Context) error {
 				cause = errors.Join(cause, t.c.lastErr)
 				t.c.mu.Unlock()
 			}
+		}
+		for _, m := range cl.members { // so that a topic is declared on all of them
+			waiting = waiting || !m.tried && !m.tracker
 		}
 		changed := cl.changed
 		cl.mu.Unlock()

@@ -138,6 +138,7 @@ func (cl *Cluster) join(name string, secure bool) *member {
 		}
 		m.c = newClient([]address{a}, cl.memberOptions(func(State) {
 			cl.mu.Lock()
+			m.tried = true
 			cl.touch()
 			cl.mu.Unlock()
 		}))

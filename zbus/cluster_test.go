@@ -229,10 +229,20 @@ func TestClusterOfServersThatHaveJoined(t *testing.T) {
 	tracker := zbustest.Start(t)
 	join := func(c *config.Config) { c.Trackers = []string{tracker.Addr} }
 	others := []*zbustest.Broker{zbustest.Start(t, join), zbustest.Start(t, join)}
-	b := dialCluster(t, zbus.ClusterOptions{Options: hurried}, tracker.Addr)
-	eventually(t, "all servers are known and connected", func() bool {
-		return b.Client(others[0].Addr) != nil && b.Client(others[0].Addr).Address() != "" && b.Client(others[1].Addr) != nil && b.Client(others[1].Addr).Address() != ""
+	eventually(t, "all have joined", func() bool {
+		b, err := zbus.DialCluster(within(t), tracker.Addr, zbus.ClusterOptions{})
+		if err != nil {
+			return false
+		}
+		defer b.Close()
+		return len(b.Servers()) == 3
 	})
+	b := dialCluster(t, zbus.ClusterOptions{Options: hurried}, tracker.Addr)
+	for _, s := range others {
+		if c := b.Client(s.Addr); c == nil || c.Address() == "" {
+			t.Fatalf("%s is not connected", s.Addr)
+		}
+	}
 	got := make(chan *zbus.Delivery, 100)
 	if err := b.DeclareTopic(within(t), zbus.TopicSpec{Name: "jobs"}); err != nil {
 		t.Fatal(err)
