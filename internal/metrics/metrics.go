@@ -127,6 +127,8 @@ func figures(o Options) []figure {
 		{counter, "zbus_storage_commit_seconds_total", "Time spent committing.", func() float64 { return b.Writer().CommitTime.Seconds() }},
 		{counter, "zbus_storage_syncs_total", "Times the log was synced.", func() float64 { return float64(b.Writer().Syncs) }},
 		{counter, "zbus_storage_sync_seconds_total", "Time spent syncing.", func() float64 { return b.Writer().SyncTime.Seconds() }},
+		{counter, "zbus_storage_gathers_total", "Times a commit waited for those who had just been answered.", func() float64 { return float64(b.Writer().Gathers) }},
+		{counter, "zbus_storage_gather_seconds_total", "Time spent waiting for them.", func() float64 { return b.Writer().GatherTime.Seconds() }},
 		{counter, "zbus_scrub_read_bytes_total", "Bytes of messages read to find damage.", func() float64 { return float64(o.Scrub().Read) }},
 		{gauge, "zbus_scrub_running", "1 while everything is read to find damage.", func() float64 { return truth(o.Scrub().Running) }},
 		{gauge, "zbus_scrub_progress_ratio", "How much of this round, or of the last one, is read.", func() float64 { return o.Scrub().Progress }},

@@ -19,6 +19,7 @@ type pipeline struct {
 	ready      bool          // guarded by Writer.mu: a commit has ended since the last sync did
 	idle       bool          // guarded by Writer.mu: sync also if nothing was committed
 	syncErr    error         // guarded by Writer.mu: why there are no more syncs
+	gather     gather        // guarded by Writer.mu
 }
 
 // commitGroup is the tickets of one commit.
@@ -110,7 +111,7 @@ func (w *Writer) due() bool {
 	if w.syncing {
 		return w.waiting >= aheadBytes
 	}
-	return !w.ready
+	return !w.ready && (w.waiting >= w.limits.CommitBytes || !w.gather.waits(len(w.pending) > 0))
 }
 
 // take removes the next batch from the queue, if it is time to commit it: during
@@ -127,6 +128,9 @@ func (w *Writer) take(all bool) []*Ticket {
 		size += w.pending[n].Bytes
 		n++
 	}
+	if n > 0 && !w.syncing {
+		w.gathered()
+	}
 	w.waiting -= size
 	w.committing = n > 0
 	batch := w.pending[:n:n]
@@ -134,6 +138,14 @@ func (w *Writer) take(all bool) []*Ticket {
 		w.pending = nil // a spent array would keep its tickets alive
 	}
 	return batch
+}
+
+// gathered notes that company is no longer waited for. Called with w.mu held.
+func (w *Writer) gathered() {
+	if waited := w.gather.end(); waited > 0 {
+		w.gathers.Add(1)
+		w.gatherTime.Add(int64(waited))
+	}
 }
 
 // commit writes one batch. In a crash before Store.Commit returned nothing of it
@@ -185,13 +197,15 @@ func (w *Writer) sync(done <-chan struct{}, stop func()) {
 			last = true
 		}
 		for groups, ok := w.beginSync(last); ok; groups, ok = w.beginSync(last) {
+			took := time.Duration(0)
 			if err == nil {
 				began := time.Now()
 				err = w.store.Sync()
+				took = time.Since(began)
 				w.syncs.Add(1)
-				w.syncTime.Add(int64(time.Since(began)))
+				w.syncTime.Add(int64(took))
 			}
-			w.endSync(groups, err, stop)
+			w.endSync(groups, took, err, stop)
 		}
 	}
 }
@@ -204,9 +218,11 @@ func (w *Writer) beginSync(last bool) (groups []commitGroup, ok bool) {
 	switch {
 	case len(w.committed) == 0 && !w.idle:
 		return nil, false
-	case len(w.committed) > 0 && !last && !w.ready && (w.committing || len(w.pending) > 0):
+	case len(w.committed) > 0 && !last && !w.ready && (w.committing || len(w.pending) > 0 || w.gather.waits(true)):
 		return nil, false
 	}
+	w.gathered()
+	w.gather.over = true
 	groups, w.committed, w.idle = w.committed, nil, false
 	w.syncing, w.ready = true, false
 	if w.waiting >= aheadBytes {
@@ -218,9 +234,17 @@ func (w *Writer) beginSync(last bool) (groups []commitGroup, ok bool) {
 // endSync hands what was synced to the goroutine that answers. After a failed sync
 // the fate of what was committed is unknown. Nothing more is taken then, and what
 // waits is answered, too: it is not stored.
-func (w *Writer) endSync(groups []commitGroup, err error, stop func()) {
+func (w *Writer) endSync(groups []commitGroup, took time.Duration, err error, stop func()) {
+	answered := 0
+	for i := range groups {
+		answered += len(groups[i].tickets)
+	}
 	w.mu.Lock()
 	w.syncing = false
+	w.gather.begin(took, answered, func() {
+		signal(w.wake)
+		signal(w.settle)
+	})
 	if err != nil {
 		if w.syncErr == nil {
 			w.syncErr = unavailable(err)

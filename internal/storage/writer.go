@@ -62,7 +62,8 @@ func (l WriterLimits) withDefaults() WriterLimits {
 // Writer is the only one that changes a Store. It takes whatever arrived during
 // the last commit, runs one transaction, has it synced, and answers everyone: an
 // idle writer commits a single op at once, a busy one commits hundreds together.
-// There is no timer in between. How the work is shared is said at [Writer.Run].
+// Where syncs are slow it waits a little for those whom it has just answered: see
+// gather. How the work is shared is said at [Writer.Run].
 //
 // Its methods may be called by any number of goroutines.
 type Writer struct {
@@ -83,7 +84,7 @@ type Writer struct {
 
 // totals are written by the goroutines that commit and sync, and read by anybody.
 type totals struct {
-	commits, commitTime, syncs, syncTime atomic.Int64 // times in nanoseconds
+	commits, commitTime, syncs, syncTime, gathers, gatherTime atomic.Int64 // times in nanoseconds
 }
 
 // WriterTotals are what the Writer has done since it was made.
@@ -92,6 +93,8 @@ type WriterTotals struct {
 	CommitTime time.Duration // spent in Store.Commit
 	Syncs      int64
 	SyncTime   time.Duration // spent in Store.Sync
+	Gathers    int64         // waits for company before a commit
+	GatherTime time.Duration // spent in them
 }
 
 // Totals says what the Writer has done so far.
@@ -99,6 +102,7 @@ func (w *Writer) Totals() WriterTotals {
 	return WriterTotals{
 		Commits: w.commits.Load(), CommitTime: time.Duration(w.commitTime.Load()),
 		Syncs: w.syncs.Load(), SyncTime: time.Duration(w.syncTime.Load()),
+		Gathers: w.gathers.Load(), GatherTime: time.Duration(w.gatherTime.Load()),
 	}
 }
 
@@ -130,6 +134,7 @@ func (w *Writer) Submit(t *Ticket) error {
 		return ErrOverloaded
 	}
 	w.pending = append(w.pending, t)
+	w.gather.add()
 	w.bytes += t.Bytes
 	w.waiting += t.Bytes
 	now := !w.committing && w.due() // who commits looks again afterwards
