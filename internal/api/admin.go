@@ -84,11 +84,6 @@ func (h *handler) GetServer(context.Context, GetServerRequestObject) (GetServerR
 	return GetServer200JSONResponse(ServerOf(h.Server(), h.broker, h.stats)), nil
 }
 
-// ListServers lists the servers that are known: each knows itself.
-func (h *handler) ListServers(context.Context, ListServersRequestObject) (ListServersResponseObject, error) {
-	return ListServers200JSONResponse{Servers: []Server{ServerOf(h.Server(), h.broker, h.stats)}}, nil
-}
-
 // GetStats gives the rates of the recent past.
 func (h *handler) GetStats(_ context.Context, r GetStatsRequestObject) (GetStatsResponseObject, error) {
 	answer := GetStats200JSONResponse{Range: StatsRange(or(r.Params.Range, "15m")), Points: []StatsPoint{}}

@@ -4508,7 +4508,7 @@ type ListServersResponseObject interface {
 }
 
 type ListServers200JSONResponse struct {
-	Servers []Server `json:"servers"`
+	Servers []KnownServer `json:"servers"`
 }
 
 func (response ListServers200JSONResponse) VisitListServersResponse(w http.ResponseWriter) error {

@@ -14,6 +14,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/caller"
+	"github.com/rushmore/zbus-go/internal/cluster"
 	"github.com/rushmore/zbus-go/internal/condition"
 	"github.com/rushmore/zbus-go/internal/origin"
 	"github.com/rushmore/zbus-go/internal/rpc"
@@ -38,6 +39,8 @@ type Options struct {
 	// Server describes this server, apart from what the broker knows. It may read
 	// files, and is called once a request.
 	Server func() ServerInfo
+	// Cluster knows the other servers; nil: there are none.
+	Cluster *cluster.Cluster
 	// Sessions lists the connections there are, and Disconnect ends one: it reports
 	// false when there is none with that id.
 	Sessions   func() []SessionInfo

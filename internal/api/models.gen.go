@@ -51,6 +51,9 @@ type (
 	ImportReport                        = apimodel.ImportReport
 	JournalEntry                        = apimodel.JournalEntry
 	JournalKind                         = apimodel.JournalKind
+	KnownServer                         = apimodel.KnownServer
+	KnownServerDurability               = apimodel.KnownServerDurability
+	KnownServerState                    = apimodel.KnownServerState
 	Latency                             = apimodel.Latency
 	LatencyBucket                       = apimodel.LatencyBucket
 	Login                               = apimodel.Login
@@ -216,6 +219,11 @@ const (
 	JournalKindFilter                         = apimodel.JournalKindFilter
 	JournalKindRelocate                       = apimodel.JournalKindRelocate
 	JournalKindRevert                         = apimodel.JournalKindRevert
+	KnownServerDurabilityFsync                = apimodel.KnownServerDurabilityFsync
+	KnownServerDurabilityRelaxed              = apimodel.KnownServerDurabilityRelaxed
+	Draining                                  = apimodel.Draining
+	Unreachable                               = apimodel.Unreachable
+	Up                                        = apimodel.Up
 	MatterKindBacklog                         = apimodel.MatterKindBacklog
 	MatterKindBackupLate                      = apimodel.MatterKindBackupLate
 	MatterKindBehind                          = apimodel.MatterKindBehind
@@ -255,8 +263,8 @@ const (
 	Http                                      = apimodel.Http
 	Tcp                                       = apimodel.Tcp
 	Websocket                                 = apimodel.Websocket
-	Fsync                                     = apimodel.Fsync
-	Relaxed                                   = apimodel.Relaxed
+	ServerDurabilityFsync                     = apimodel.ServerDurabilityFsync
+	ServerDurabilityRelaxed                   = apimodel.ServerDurabilityRelaxed
 	Auto                                      = apimodel.Auto
 	Explicit                                  = apimodel.Explicit
 	StatsRangeN15m                            = apimodel.StatsRangeN15m

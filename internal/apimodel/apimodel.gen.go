@@ -124,6 +124,45 @@ func (e JournalKind) Valid() bool {
 	}
 }
 
+// Defines values for KnownServerDurability.
+const (
+	KnownServerDurabilityFsync   KnownServerDurability = "fsync"
+	KnownServerDurabilityRelaxed KnownServerDurability = "relaxed"
+)
+
+// Valid indicates whether the value is a known member of the KnownServerDurability enum.
+func (e KnownServerDurability) Valid() bool {
+	switch e {
+	case KnownServerDurabilityFsync:
+		return true
+	case KnownServerDurabilityRelaxed:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for KnownServerState.
+const (
+	Draining    KnownServerState = "draining"
+	Unreachable KnownServerState = "unreachable"
+	Up          KnownServerState = "up"
+)
+
+// Valid indicates whether the value is a known member of the KnownServerState enum.
+func (e KnownServerState) Valid() bool {
+	switch e {
+	case Draining:
+		return true
+	case Unreachable:
+		return true
+	case Up:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for MatterKind.
 const (
 	MatterKindBacklog     MatterKind = "backlog"
@@ -327,16 +366,16 @@ func (e Protocol) Valid() bool {
 
 // Defines values for ServerDurability.
 const (
-	Fsync   ServerDurability = "fsync"
-	Relaxed ServerDurability = "relaxed"
+	ServerDurabilityFsync   ServerDurability = "fsync"
+	ServerDurabilityRelaxed ServerDurability = "relaxed"
 )
 
 // Valid indicates whether the value is a known member of the ServerDurability enum.
 func (e ServerDurability) Valid() bool {
 	switch e {
-	case Fsync:
+	case ServerDurabilityFsync:
 		return true
-	case Relaxed:
+	case ServerDurabilityRelaxed:
 		return true
 	default:
 		return false
@@ -1227,6 +1266,88 @@ type JournalEntry struct {
 
 // JournalKind `revert` undoes a move or a filter change.
 type JournalKind string
+
+// KnownServer A server as this one knows it. This server has all properties of `Server` as well; of others only those up to `topics` are known.
+type KnownServer struct {
+	// Address What clients and other servers connect to.
+	Address string `json:"address"`
+
+	// Age Milliseconds since it was heard of last; -1 if it never was.
+	Age int64 `json:"age"`
+
+	// Backup The backups that this broker knows of.
+	Backup *Backups `json:"backup,omitempty"`
+
+	// Bytes A number of messages or bytes, or an offset, as decimal digits.
+	//
+	// Examples: 1204551
+	Bytes *Count `json:"bytes,omitempty"`
+
+	// Clock How the server's clock compares with the time that has really passed.
+	Clock       *Clock       `json:"clock,omitempty"`
+	Conditions  *[]Condition `json:"conditions,omitempty"`
+	Connections *int         `json:"connections,omitempty"`
+
+	// Database A number of messages or bytes, or an offset, as decimal digits.
+	//
+	// Examples: 1204551
+	Database *Count `json:"database,omitempty"`
+
+	// Disk How much room there is for messages, in bytes.
+	Disk *Disk `json:"disk,omitempty"`
+
+	// DiskFree A number of messages or bytes, or an offset, as decimal digits.
+	//
+	// Examples: 1204551
+	DiskFree   *Count                 `json:"diskFree,omitempty"`
+	Durability *KnownServerDurability `json:"durability,omitempty"`
+	Groups     *int                   `json:"groups,omitempty"`
+
+	// Live Whether its state is `up`.
+	Live    bool   `json:"live"`
+	MaxBody *int64 `json:"maxBody,omitempty"`
+
+	// Memory A number of messages or bytes, or an offset, as decimal digits.
+	//
+	// Examples: 1204551
+	Memory *Count `json:"memory,omitempty"`
+
+	// Messages A number of messages or bytes, or an offset, as decimal digits.
+	//
+	// Examples: 1204551
+	Messages   *Count    `json:"messages,omitempty"`
+	PublicUrls *[]string `json:"publicUrls,omitempty"`
+
+	// Rates Messages per second over the last ten seconds.
+	Rates *Rates `json:"rates,omitempty"`
+
+	// Scrub The progress of the scrub, which reads all stored data to find damage.
+	Scrub *Scrub `json:"scrub,omitempty"`
+
+	// Since When that state began; for this server, when it was started.
+	Since   time.Time  `json:"since"`
+	Started *time.Time `json:"started,omitempty"`
+
+	// State `up`: its connection lasts. `draining`: it takes no new work; no server says so yet. `unreachable`: the connection is lost, and is tried again.
+	State KnownServerState `json:"state"`
+
+	// This Whether it is the server that answers.
+	This bool  `json:"this"`
+	Tls  *bool `json:"tls,omitempty"`
+
+	// Topics Absent if it is not known.
+	Topics *int   `json:"topics,omitempty"`
+	Uptime *int64 `json:"uptime,omitempty"`
+
+	// Version Absent if it is not known.
+	Version *string `json:"version,omitempty"`
+}
+
+// KnownServerDurability defines model for KnownServer.Durability.
+type KnownServerDurability string
+
+// KnownServerState `up`: its connection lasts. `draining`: it takes no new work; no server says so yet. `unreachable`: the connection is lost, and is tried again.
+type KnownServerState string
 
 // Latency From call to answer, for calls answered within the last one to two minutes, in milliseconds; at most an eighth too high.
 type Latency struct {

@@ -92,7 +92,7 @@ var rules = map[string]rule{
 	"internal/proxy":   {ours: []string{"internal/wire", "zbus"}},
 	"internal/api": {
 		ours: []string{
-			"internal/access", "internal/apimodel", "internal/attention", "internal/broker", "internal/caller", "internal/closest", "internal/condition", "internal/filter", "internal/packed", "internal/rpc", "internal/origin", "internal/stats", "internal/storage", "internal/wire",
+			"internal/access", "internal/apimodel", "internal/attention", "internal/broker", "internal/caller", "internal/closest", "internal/cluster", "internal/condition", "internal/filter", "internal/packed", "internal/rpc", "internal/origin", "internal/stats", "internal/storage", "internal/wire",
 		},
 		modules: []string{"github.com/go-chi/chi/v5", "github.com/oapi-codegen/runtime"},
 		never:   []string{"database/sql"},

@@ -64,8 +64,8 @@ func (a *app) serverList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			t := newTable("SERVER", "STATE", "VERSION", ">TOPICS", ">GROUPS", ">MESSAGES", ">CONNECTIONS", ">IN/S", ">OUT/S")
-			for d, err := range list[apimodel.Server](c, "servers", func(*string) (*http.Response, error) { return c.send(ctx, "GET /servers", nil) }) {
+			t := newTable("SERVER", "STATE", "SINCE", "HEARD", "VERSION", ">TOPICS", ">GROUPS", ">MESSAGES", ">CONNECTIONS", ">IN/S", ">OUT/S")
+			for d, err := range list[apimodel.KnownServer](c, "servers", func(*string) (*http.Response, error) { return c.send(ctx, "GET /servers", nil) }) {
 				if err != nil {
 					return err
 				}
@@ -75,11 +75,7 @@ func (a *app) serverList() *cobra.Command {
 					}
 					continue
 				}
-				s, state := d.value, "down"
-				if s.Live {
-					state = "up"
-				}
-				t.add(s.Address, state, s.Version, number(s.Topics), number(s.Groups), count(s.Messages), number(s.Connections), rate(s.Rates.In), rate(s.Rates.Out))
+				t.add(i.knownServer(&d.value)...)
 			}
 			if i.json {
 				return nil
@@ -87,6 +83,28 @@ func (a *app) serverList() *cobra.Command {
 			return i.printTable(t, "no servers")
 		}),
 	}
+}
+
+// knownServer is a line of the list of servers. Of others little is known.
+func (i *invocation) knownServer(s *apimodel.KnownServer) []string {
+	heard, version, topics := "", "", ""
+	switch {
+	case s.This:
+		heard = "this one"
+	case s.Age >= 0:
+		heard = millis(s.Age) + " ago"
+	}
+	if s.Version != nil {
+		version = *s.Version
+	}
+	if s.Topics != nil {
+		topics = number(*s.Topics)
+	}
+	cells := []string{s.Address, string(s.State), i.when(s.Since), heard, version, topics}
+	if s.Groups == nil || s.Messages == nil || s.Connections == nil || s.Rates == nil {
+		return append(cells, "", "", "", "", "")
+	}
+	return append(cells, number(*s.Groups), count(*s.Messages), number(*s.Connections), rate(s.Rates.In), rate(s.Rates.Out))
 }
 
 func (a *app) serverStats() *cobra.Command {

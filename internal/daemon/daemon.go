@@ -114,11 +114,11 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 	if err := b.openBackups(cfg, store); err != nil {
 		return errors.Join(err, store.Close())
 	}
-	handlers, err := b.handlers(cfg, version, memory)
-	if err != nil {
+	if b.cluster, err = b.openCluster(cfg, version, memory.servers); err != nil {
 		return errors.Join(err, store.Close())
 	}
-	if b.cluster, err = b.openCluster(cfg, version, memory.servers); err != nil {
+	handlers, err := b.handlers(cfg, version, memory)
+	if err != nil {
 		return errors.Join(err, store.Close())
 	}
 	b.server = server.New(server.Options{

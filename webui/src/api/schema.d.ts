@@ -2154,6 +2154,57 @@ export interface components {
             backup?: components["schemas"]["Backups"];
             scrub?: components["schemas"]["Scrub"];
         };
+        /** @description A server as this one knows it. This server has all properties of `Server` as well; of others only those up to `topics` are known. */
+        KnownServer: {
+            /** @description What clients and other servers connect to. */
+            address: string;
+            /**
+             * @description `up`: its connection lasts. `draining`: it takes no new work; no server says so yet. `unreachable`: the connection is lost, and is tried again.
+             * @enum {string}
+             */
+            state: "up" | "draining" | "unreachable";
+            /** @description Whether it is the server that answers. */
+            this: boolean;
+            /** @description Whether its state is `up`. */
+            live: boolean;
+            /**
+             * Format: date-time
+             * @description When that state began; for this server, when it was started.
+             */
+            since: string;
+            /**
+             * Format: int64
+             * @description Milliseconds since it was heard of last; -1 if it never was.
+             */
+            age: number;
+            tls?: boolean;
+            /** @description Absent if it is not known. */
+            version?: string;
+            /** @description Absent if it is not known. */
+            topics?: number;
+            publicUrls?: string[];
+            /** @enum {string} */
+            durability?: "fsync" | "relaxed";
+            /** Format: int64 */
+            maxBody?: number;
+            /** Format: date-time */
+            started?: string;
+            /** Format: int64 */
+            uptime?: number;
+            groups?: number;
+            connections?: number;
+            messages?: components["schemas"]["Count"];
+            bytes?: components["schemas"]["Count"];
+            database?: components["schemas"]["Count"];
+            diskFree?: components["schemas"]["Count"];
+            disk?: components["schemas"]["Disk"];
+            memory?: components["schemas"]["Count"];
+            rates?: components["schemas"]["Rates"];
+            clock?: components["schemas"]["Clock"];
+            conditions?: components["schemas"]["Condition"][];
+            backup?: components["schemas"]["Backups"];
+            scrub?: components["schemas"]["Scrub"];
+        };
         /** @description How the server's clock compares with the time that has really passed. */
         Clock: {
             /**
@@ -2586,14 +2637,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The servers. */
+            /** @description The servers, this one first: those that have joined it, and the trackers that it joins. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": {
-                        servers: components["schemas"]["Server"][];
+                        servers: components["schemas"]["KnownServer"][];
                     };
                 };
             };

@@ -1,0 +1,43 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/cluster"
+)
+
+// ListServers lists the servers that are known: this one, and the others.
+func (h *handler) ListServers(context.Context, ListServersRequestObject) (ListServersResponseObject, error) {
+	answer := ListServers200JSONResponse{Servers: []KnownServer{thisServer(ServerOf(h.Server(), h.broker, h.stats))}}
+	for _, s := range h.Cluster.Servers() {
+		answer.Servers = append(answer.Servers, otherServer(&s))
+	}
+	return answer, nil
+}
+
+// thisServer is this server among those that are known, with all that it knows of itself.
+func thisServer(s Server) KnownServer {
+	return KnownServer{
+		Address: s.Address, State: Up, This: true, Live: true, Since: s.Started, Tls: s.Tls, Version: &s.Version, Topics: &s.Topics,
+		PublicUrls: s.PublicUrls, Durability: ref(KnownServerDurability(s.Durability)), MaxBody: s.MaxBody, Started: &s.Started, Uptime: &s.Uptime,
+		Groups: &s.Groups, Connections: &s.Connections, Messages: &s.Messages, Bytes: &s.Bytes,
+		Database: &s.Database, DiskFree: s.DiskFree, Disk: s.Disk, Memory: &s.Memory, Rates: &s.Rates,
+		Clock: &s.Clock, Conditions: &s.Conditions, Backup: s.Backup, Scrub: s.Scrub,
+	}
+}
+
+// otherServer is another server.
+func otherServer(s *cluster.Server) KnownServer {
+	d := KnownServer{
+		Address: s.Address.Address, State: KnownServerState(s.State), Live: s.State == cluster.Up, Tls: &s.Address.SSLEnabled,
+		Since: s.Since.UTC().Truncate(time.Millisecond), Age: -1, Version: optional(s.Version),
+	}
+	if !s.Heard.IsZero() {
+		d.Age = time.Since(s.Heard).Milliseconds()
+	}
+	if s.Topics >= 0 {
+		d.Topics = &s.Topics
+	}
+	return d
+}
