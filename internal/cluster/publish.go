@@ -30,6 +30,9 @@ func (c *Cluster) progress() {
 
 // Joined reports whether a tracker knows this server.
 func (c *Cluster) Joined() bool {
+	if !c.Joins() {
+		return false
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.ContainsFunc(c.links, func(l *link) bool { return l.joined })

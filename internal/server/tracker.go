@@ -15,8 +15,8 @@ import (
 )
 
 // Changes that come together are gathered into one push: for a while, and for longer when
-// the table is large, so that pushes take at most a twentieth of a processor. A machine that
-// is busy with something else does not hold them up for long.
+// the table is large, so that pushes take at most a twentieth of a processor. That a server is
+// lost is told sooner.
 const (
 	pushDelay     = 20 * time.Millisecond
 	pushShare     = 20
@@ -128,9 +128,9 @@ func (t *tracker) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		rest := min(max(pushDelay, pushShare*time.Duration(t.cost.Load())), mostPushDelay)
+		rest := max(pushDelay, pushShare*time.Duration(t.cost.Load()))
 		if t.prompt.Swap(false) {
-			rest -= time.Since(last)
+			rest = min(rest, mostPushDelay) - time.Since(last)
 		}
 		select {
 		case <-time.After(rest):
@@ -147,15 +147,29 @@ func (t *tracker) run(ctx context.Context) {
 // announce pushes something new before the reply to the session that has declared it.
 // Clients of the original look a topic up in the table that pushes bring, and fail to
 // publish if they do so at once.
+//
+// Without subscribers here, those of the trackers that this server has joined may be told of
+// it: with what else comes, as many may be declared one after the other.
 func (t *tracker) announce(s *session) {
-	size, told := t.push(false)
-	if !told {
+	var rest time.Duration
+	if t.subscribed() {
+		size, _ := t.push(false)
+		rest = min(announceTime+time.Duration(size)*announceByte, mostAnnounceTime)
+	} else if t.cluster.Joined() {
+		rest = pushDelay + announceTime
+	} else {
 		return
 	}
 	select {
-	case <-time.After(min(announceTime+time.Duration(size)*announceByte, mostAnnounceTime)):
+	case <-time.After(rest):
 	case <-s.life.Done():
 	}
+}
+
+func (t *tracker) subscribed() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.subs) > 0
 }
 
 // publish gives the trackers that this server joins the table of its own topics, if there are
