@@ -28,7 +28,7 @@ import (
 )
 
 // patience is how long a test waits for something that must happen.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // asServer has the test binary run a broker: its configuration, as JSON.
 const asServer = "ZBUS_TEST_SERVER"

@@ -90,13 +90,9 @@ func TestRestartedTrackerWaitsForItsMembers(t *testing.T) {
 	all := []*zbustest.Broker{tracker, zbustest.Start(t, join), zbustest.Start(t, join)}
 	s := subscribe(t, tracker.Addr)
 	s.until(addrs(all)...)
-	if err := tracker.Restart(); err != nil {
-		t.Fatal(err)
-	}
+	began := restart(t, tracker)
 	again := subscribe(t, tracker.Addr) // the first table
-	if got, want := names(again.latest), slices.Sorted(slices.Values(addrs(all))); !slices.Equal(got, want) {
-		t.Errorf("the first table has %q, want %q", got, want)
-	}
+	complete(t, names(again.latest), addrs(all), began)
 	if again.version <= s.version {
 		t.Errorf("version %d after a restart, and before it %d", again.version, s.version)
 	}
@@ -109,15 +105,37 @@ func TestRestartedTrackerOfSeveralAnswersSoon(t *testing.T) {
 	list := addrs(all)
 	subscribe(t, list[1]).until(list...)
 	subscribe(t, list[0]).until(list...)
-	if err := all[0].Restart(); err != nil {
+	began := restart(t, all[0])
+	m := connect(t, list[0]).ask("tracker", nil)
+	complete(t, names(table(t, m)), list, began)
+}
+
+// restart restarts a broker, and says when it had stopped.
+func restart(t *testing.T, b *zbustest.Broker) (stopped time.Time) {
+	t.Helper()
+	if err := b.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	began := time.Now()
-	m := connect(t, list[0]).ask("tracker", nil)
-	if got := names(table(t, m)); !slices.Equal(got, slices.Sorted(slices.Values(list))) {
-		t.Errorf("the first table has %q, want %q", got, list)
+	stopped = time.Now()
+	if err := b.Restart(); err != nil {
+		t.Fatal(err)
 	}
-	t.Logf("the first table came after %s", time.Since(began).Round(time.Millisecond))
+	return stopped
+}
+
+// complete checks the first table of a tracker that was started after began. It lacks members
+// only if they took longer to join again than a tracker waits.
+func complete(t *testing.T, got, want []string, began time.Time) {
+	t.Helper()
+	took := time.Since(began).Round(time.Millisecond)
+	switch {
+	case slices.Equal(got, slices.Sorted(slices.Values(want))):
+		t.Logf("the first table came after %s", took)
+	case took >= 3500*time.Millisecond:
+		t.Logf("NOT TESTED: the machine is too busy, the first table has %q after %s", got, took)
+	default:
+		t.Errorf("the first table has %q after %s, want %q", got, took, want)
+	}
 }
 
 func TestTrackerAloneIsInNoTable(t *testing.T) {
