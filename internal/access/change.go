@@ -25,11 +25,13 @@ type Actor struct {
 	// Administers says that it may do everything. Others may hand out neither admin nor
 	// access, nor touch accounts that have them.
 	Administers bool
+	// who it is; nil for who needs no account. It may touch tokens of its own account.
+	who *Principal
 }
 
 // ActorOf is a caller that makes changes.
 func ActorOf(c Caller) Actor {
-	return Actor{Actor: c.Actor(), Administers: c.Allows(Admin, "", "")}
+	return Actor{Actor: c.Actor(), Administers: c.Allows(Admin, "", ""), who: c.Principal}
 }
 
 // Owner is who has the data directory in its hands.

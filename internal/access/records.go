@@ -56,7 +56,8 @@ type Token struct {
 	Grants  []string `json:"grants,omitempty"`  // narrower than the account's; none: all of these
 	Expires int64    `json:"expires,omitempty"` // Unix milliseconds; 0: never
 	Created int64    `json:"created"`
-	Used    int64    `json:"-"` // Unix milliseconds, about; 0: not yet
+	By      string   `json:"by,omitempty"` // the id of the token that it was created with, and ends with
+	Used    int64    `json:"-"`            // Unix milliseconds, about; 0: not yet
 }
 
 // BuiltInRoles are the roles that are always there.

@@ -25,11 +25,13 @@ func (r *Registry) CreateToken(ctx context.Context, by Actor, t Token) (Token, s
 	t.Account, t.Grants = strings.ToLower(t.Account), slices.Clone(t.Grants)
 	secret := t.renew()
 	err := r.change(ctx, by, "token.create", t.Account, func(p *picture) (edit, error) {
-		a, err := p.account(t.Account)
-		if err != nil {
+		if by.own(&t) {
+			p.inherit(by.who, &t)
+		}
+		if err := p.guardToken(by, &t); err != nil {
 			return edit{}, err
 		}
-		if err := p.guard(by, a); err != nil {
+		if _, err := p.account(t.Account); err != nil {
 			return edit{}, err
 		}
 		if len(p.tokens) >= maxTokens {
@@ -56,9 +58,12 @@ func (t *Token) renew() string {
 func (p *picture) token(by Actor, id string) (*Token, error) {
 	t := p.tokens[id]
 	if t == nil {
+		if err := p.guardToken(by, &Token{}); err != nil {
+			return nil, err // as for one that is another's
+		}
 		return nil, missing("token", id)
 	}
-	return t, p.guard(by, p.accounts[t.Account])
+	return t, p.guardToken(by, t)
 }
 
 // RotateToken gives a token another secret, which is returned once. The old one is good for
@@ -83,9 +88,20 @@ func (r *Registry) RevokeToken(ctx context.Context, by Actor, id string) error {
 		if _, err := p.token(by, id); err != nil {
 			return edit{}, err
 		}
-		delete(p.tokens, id)
-		return edit{documents: withoutToken(id)}, nil
+		return edit{documents: p.dropToken(id)}, nil
 	})
+}
+
+// dropToken removes a token, and those that were created with it: who has stolen it keeps none.
+func (p *picture) dropToken(id string) []storage.Document {
+	delete(p.tokens, id)
+	gone := withoutToken(id)
+	for other, t := range p.tokens {
+		if t.By == id {
+			gone = append(gone, p.dropToken(other)...)
+		}
+	}
+	return gone
 }
 
 // Accounts lists all by name.

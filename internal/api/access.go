@@ -155,18 +155,24 @@ func maybeAt(ms int64) *time.Time {
 	return ref(at(ms))
 }
 
-// ListTokens lists the tokens.
-func (h *handler) ListTokens(_ context.Context, r ListTokensRequestObject) (ListTokensResponseObject, error) {
-	if r.Params.Account != nil {
-		if _, err := h.Access.AccountOf(*r.Params.Account); err != nil {
+// ListTokens lists the tokens that one may see.
+func (h *handler) ListTokens(ctx context.Context, r ListTokensRequestObject) (ListTokensResponseObject, error) {
+	who, account := access.From(ctx), or(r.Params.Account, "")
+	if manages := who.Check(access.Access, "", ""); manages != nil {
+		if account = or(r.Params.Account, who.Account()); !sameName(account, who.Account()) {
+			return nil, manages
+		}
+	}
+	if account != "" {
+		if _, err := h.Access.AccountOf(account); err != nil {
 			return nil, err
 		}
 	}
 	answer := ListTokens200JSONResponse{Tokens: []Token{}}
-	for _, t := range h.Access.Tokens(or(r.Params.Account, "")) {
+	for _, t := range h.Access.Tokens(account) {
 		answer.Tokens = append(answer.Tokens, Token{
 			Id: t.ID, Account: t.Account, Note: optional(t.Note), Grants: listed(t.Grants),
-			Created: at(t.Created), Expires: maybeAt(t.Expires), Used: maybeAt(t.Used),
+			Created: at(t.Created), Expires: maybeAt(t.Expires), Used: maybeAt(t.Used), By: optional(t.By),
 		})
 	}
 	return answer, nil
@@ -180,7 +186,11 @@ func newTokenOf(t *access.Token, secret string) NewToken {
 
 // CreateToken makes a token, and tells its secret this once.
 func (h *handler) CreateToken(ctx context.Context, r CreateTokenRequestObject) (CreateTokenResponseObject, error) {
-	t := access.Token{Account: r.Body.Account, Note: or(r.Body.Note, ""), Grants: or(r.Body.Grants, nil)}
+	account := or(r.Body.Account, access.From(ctx).Account())
+	if account == "" {
+		return nil, invalid("the member account is missing")
+	}
+	t := access.Token{Account: account, Note: or(r.Body.Note, ""), Grants: or(r.Body.Grants, nil)}
 	if r.Body.Expires != nil {
 		t.Expires = r.Body.Expires.UnixMilli()
 	}

@@ -121,7 +121,7 @@ type ServerInterface interface {
 	// GetTopicStats Messages published to each topic over the last minutes
 	// (GET /stats/topics)
 	GetTopicStats(w http.ResponseWriter, r *http.Request)
-	// ListTokens All tokens, without their secrets
+	// ListTokens Tokens, without their secrets
 	// (GET /tokens)
 	ListTokens(w http.ResponseWriter, r *http.Request, params ListTokensParams)
 	// CreateToken Create a token
@@ -427,7 +427,7 @@ func (_ Unimplemented) GetTopicStats(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// ListTokens All tokens, without their secrets
+// ListTokens Tokens, without their secrets
 // (GET /tokens)
 func (_ Unimplemented) ListTokens(w http.ResponseWriter, r *http.Request, params ListTokensParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -6297,7 +6297,7 @@ type StrictServerInterface interface {
 	// GetTopicStats Messages published to each topic over the last minutes
 	// (GET /stats/topics)
 	GetTopicStats(ctx context.Context, request GetTopicStatsRequestObject) (GetTopicStatsResponseObject, error)
-	// ListTokens All tokens, without their secrets
+	// ListTokens Tokens, without their secrets
 	// (GET /tokens)
 	ListTokens(ctx context.Context, request ListTokensRequestObject) (ListTokensResponseObject, error)
 	// CreateToken Create a token

@@ -2170,7 +2170,10 @@ type TagCount struct {
 
 // Token defines model for Token.
 type Token struct {
-	Account string    `json:"account"`
+	Account string `json:"account"`
+
+	// By The id of the token that it was created with, and ends with.
+	By      *string   `json:"by,omitempty"`
 	Created time.Time `json:"created"`
 
 	// Expires Left out: never.
@@ -2196,7 +2199,8 @@ type TokenList struct {
 
 // TokenSpec defines model for TokenSpec.
 type TokenSpec struct {
-	Account string `json:"account"`
+	// Account Left out: one's own.
+	Account *string `json:"account,omitempty"`
 
 	// Expires Left out: never.
 	Expires *time.Time `json:"expires,omitempty"`

@@ -27,8 +27,8 @@ func (a *app) loginCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "login", Short: "Say who you are, and save a token for it", Args: wants(),
 		Long: "Save a token for the broker in the context that is in use, or in a new one named like the\n" +
-			"broker's address. With an account and its password a token is created for 90 days, which\n" +
-			"takes the grant access; --token-stdin saves one that you were given. Either is tried first.\n\n" +
+			"broker's address. With an account and its password a token is created for 90 days;\n" +
+			"--token-stdin saves one that you were given. Either is tried first.\n\n" +
 			"Contexts are in a file that only you can read (see zbus context); the keyring of the\n" +
 			"system is not used.",
 		Example: "  zbus login\n  pass show zbus | zbus login --account ann --password-stdin\n" +
@@ -115,12 +115,8 @@ func (i *invocation) tokenForPassword(ctx context.Context, c *api, o *loginFlags
 	}
 	host, _ := os.Hostname() // a note that says less will do
 	d, err := do[apimodel.NewToken](ctx, c, "POST /tokens", apimodel.TokenSpec{
-		Account: c.account, Note: ptr("zbus login on " + host), Expires: ptr(time.Now().Add(loginTime)),
+		Account: ptr(c.account), Note: ptr("zbus login on " + host), Expires: ptr(time.Now().Add(loginTime)),
 	})
-	if errors.Is(err, zbus.ErrForbidden) {
-		return t, fail(zbus.ErrForbidden, "the password is right, but %s may not create tokens, which takes the grant access;"+
-			" ask an administrator to run zbus token create %s, and give what it prints to zbus login --token-stdin", c.account, c.account)
-	}
 	return newLogin{d.value.Token, d.value.Id}, err
 }
 

@@ -24,13 +24,20 @@ func (a *app) tokenCreate() *cobra.Command {
 	var note string
 	var expires duration
 	cmd := &cobra.Command{
-		Use: "create ACCOUNT", Short: "Create a token and print it", Args: wants("ACCOUNT"),
-		Long: "Create a token for an account. It may do what the account may or, with --grant, only what\n" +
-			"both the account and these grants allow. Standard output has the token alone.\n\n" + grantHelp,
+		Use: "create [ACCOUNT]", Short: "Create a token and print it", Args: wants("[ACCOUNT]"),
+		Long: "Create a token for an account, or for your own. It may do what the account may or, with\n" +
+			"--grant, only what both the account and these grants allow. Standard output has the token\n" +
+			"alone.\n\n" +
+			"For other accounts this takes the grant access. A token that you create with a token may not\n" +
+			"have more than that one, does not last longer, and ends with it.\n\n" + grantHelp,
 		Example: "  zbus token create shop --expires 90d > shop.token\n  zbus token create shop --grant 'publish:orders.#' --json",
 	}
 	cmd.RunE = a.administer(func(ctx context.Context, i *invocation, c *api) error {
-		spec := apimodel.TokenSpec{Account: i.args[0], Note: filled[string](note), Grants: filledList(grants)}
+		account := ""
+		if len(i.args) > 0 {
+			account = i.args[0]
+		}
+		spec := apimodel.TokenSpec{Account: filled[string](account), Note: filled[string](note), Grants: filledList(grants)}
 		if cmd.Flags().Changed("expires") {
 			if expires.Duration == 0 {
 				return usage("--expires 0: leave it out for a token that does not expire")

@@ -975,12 +975,18 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** All tokens, without their secrets */
+        /**
+         * Tokens, without their secrets
+         * @description All of them takes the grant `access`; without it one gets those of one's own account.
+         */
         get: operations["listTokens"];
         put?: never;
         /**
          * Create a token
-         * @description A token does what its account may do, or less if it has grants of its own.
+         * @description A token does what its account may do, or less if it has grants of its own. For one's own
+         *     account it takes no grant, and may not have more than what it is created with: a token
+         *     with grants needs each new one among these (the same pattern, a name that fits, or below
+         *     `#`), and one that expires creates none that lasts longer. It ends with that token.
          */
         post: operations["createToken"];
         delete?: never;
@@ -1002,7 +1008,11 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Revoke a token */
+        /**
+         * Revoke a token
+         * @description Those that were created with it by its own account end, too. Without the grant `access`
+         *     only tokens of one's own account, as far as one could create them.
+         */
         delete: operations["revokeToken"];
         options?: never;
         head?: never;
@@ -1021,7 +1031,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Give a token another secret */
+        /**
+         * Give a token another secret
+         * @description Without the grant `access` only tokens of one's own account, as far as one could create them.
+         */
         post: operations["rotateToken"];
         delete?: never;
         options?: never;
@@ -1265,12 +1278,15 @@ export interface components {
              * @description When it was used last, to within minutes; left out: not yet.
              */
             used?: string;
+            /** @description The id of the token that it was created with, and ends with. */
+            by?: string;
         };
         TokenList: {
             tokens: components["schemas"]["Token"][];
         };
         TokenSpec: {
-            account: string;
+            /** @description Left out: one's own. */
+            account?: string;
             note?: string;
             grants?: components["schemas"]["Grants"];
             /**
