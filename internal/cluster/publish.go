@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"sort"
 	"time"
 )
 
@@ -151,6 +152,6 @@ func (c *Cluster) Servers() (all []Server) {
 		}
 		all = append(all, s)
 	}
-	slices.SortFunc(all, func(x, y Server) int { return cmp.Compare(x.Address.Address, y.Address.Address) })
+	sort.Slice(all, func(i, j int) bool { return all[i].Address.Address < all[j].Address.Address })
 	return all
 }
