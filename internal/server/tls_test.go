@@ -84,7 +84,16 @@ func TestACertificateIsRenewedWithoutARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	old := newClient(t, before)
-	ready := func() string { return pageOf(t, b.web(t, "GET", "/readyz", "", "")) }
+	web := &http.Client{} // one connection, however often it is asked
+	defer web.CloseIdleConnections()
+	ready := func() string {
+		resp, err := web.Get("http://" + b.addr + "/readyz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		return pageOf(t, resp)
+	}
 	for i, tell := range []func(){
 		func() {}, // the files are looked at
 		func() {
