@@ -157,20 +157,21 @@ func TestFailedCommitLeavesNoID(t *testing.T) {
 		r.stores(given(topic, "x"), 0)
 		release := make(chan struct{})
 		r.store.FailNext(storetest.Fault{Before: storage.ErrFull, Release: release})
-		errs := make(chan error, 2)
-		store := func(ids ...string) {
-			_, err := r.b.System().Store(context.Background(), given(topic, ids...))
-			errs <- err
+		store := func(ids ...string) <-chan error {
+			outcome := make(chan error, 1)
+			go func() {
+				_, err := r.b.System().Store(context.Background(), given(topic, ids...))
+				outcome <- err
+			}()
+			synctest.Wait()
+			return outcome
 		}
-		go store("a", "b", "x")
-		synctest.Wait()
-		go store("b")
-		synctest.Wait()
+		failed, waiting := store("a", "b", "x"), store("b")
 		close(release)
-		if err := <-errs; CodeOf(err) != Full {
+		if err := <-failed; CodeOf(err) != Full {
 			r.Errorf("on a full disk: %v", err)
 		}
-		if err := <-errs; err != nil {
+		if err := <-waiting; err != nil {
 			r.Errorf("after it: %v", err)
 		}
 		r.stores(given(topic, "a", "b", "x"), 2, -2, -1)
