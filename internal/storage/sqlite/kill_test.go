@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	sqlite "modernc.org/sqlite"
+
 	"github.com/rushmore/zbus-go/internal/faultreport"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -25,6 +27,10 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	if _, err := sqlite.OFDLocking(true); err != nil { // as the broker does
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	if path := os.Getenv(writerPath); path != "" {
 		err := writeForEver(path, os.Getenv(writerMode))
 		fmt.Fprintln(os.Stderr, err)

@@ -318,7 +318,8 @@ func (s *Store) finish() (spent bool, err error) {
 // release closes what is open. When the connection that is closed last can
 // write, SQLite copies the log a last time and removes it. That must not be
 // tried on a disk that failed, nor before the mark says that the log is spent, so then a
-// reader goes last.
+// reader goes last, and keeps the log (setup.keepLog): SQLite would remove one that is
+// copied, and nothing says that the copy was synced.
 func (s *Store) release(idle []*conn, spent bool) error {
 	conns := append([]*conn{s.copier.conn}, idle...)
 	if spent {

@@ -279,3 +279,19 @@ func TestCloseThatFailsLeavesTheLog(t *testing.T) {
 		t.Error("the log is gone")
 	}
 }
+
+// After an error nothing says that the database was ever synced, so the log stays, also
+// where all of it is copied: without it the database is what it was at some earlier sync.
+func TestFailedStoreLeavesALogThatIsCopied(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "zbus.db")
+	s := mustOpen(t, Options{Path: path, PlainIO: plainIO()})
+	mustCommit(t, s, &storage.CreateTopic{Topic: &storage.Topic{Name: "t"}})
+	if w, err := checkpoint(s.writer, checkpointPassive); err != nil || w.left() != 0 {
+		t.Fatalf("%+v, %v", w, err)
+	}
+	_ = s.fail(errors.New("sync failed"))
+	_ = s.Close()
+	if size(path+"-wal") == 0 {
+		t.Error("the log is gone")
+	}
+}

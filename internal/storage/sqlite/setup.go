@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"path/filepath"
 	"strconv"
+
+	sqlite "modernc.org/sqlite"
 )
 
 // setting is a pragma and the value it reads back as.
@@ -21,6 +23,7 @@ type setup struct {
 	plain     bool   // has to be the default one: see Options.PlainIO
 	readOnly  bool
 	immutable bool // no process has the file open, and there is no log: leaves no trace
+	keepLog   bool // the log stays when this is the connection that is closed last
 	settings  []setting
 }
 
@@ -54,15 +57,16 @@ const walLimit = 64 << 20
 // copierSetup is for checkpoints. NORMAL is enough: they sync the log before
 // they copy it, and the database after.
 func copierSetup(o Options) setup {
-	return setup{path: o.Path, settings: append(baseSettings(1<<20),
+	return setup{path: o.Path, keepLog: true, settings: append(baseSettings(1<<20),
 		setting{"synchronous", "normal", int64(1)},
 		setting{"wal_autocheckpoint", "0", int64(0)},
 	)}
 }
 
-// readerSetup is for connections that cannot write.
+// readerSetup is for connections that cannot write. They can lock, though: the one that is
+// closed last would remove a log that is copied, and nobody may have synced the copy.
 func readerSetup(o Options) setup {
-	return setup{path: o.Path, plain: o.PlainIO, readOnly: true, settings: append(baseSettings(o.CacheBytes/4),
+	return setup{path: o.Path, plain: o.PlainIO, readOnly: true, keepLog: true, settings: append(baseSettings(o.CacheBytes/4),
 		setting{"query_only", "1", int64(1)},
 	)}
 }
@@ -103,6 +107,13 @@ func open(s setup) (*conn, error) {
 	c, err := connect(dsn)
 	if err != nil {
 		return nil, err
+	}
+	if s.keepLog {
+		// Returns what holds now: 1 where it was obeyed.
+		if on, err := c.raw.(sqlite.FileControl).FileControlPersistWAL("main", 1); err != nil || on != 1 {
+			_ = c.close()
+			return nil, fmt.Errorf("the log would not stay when the connection is closed: %d, %w", on, translate(err))
+		}
 	}
 	for _, p := range s.settings {
 		got, err := c.value("PRAGMA " + p.name)
