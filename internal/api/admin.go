@@ -108,11 +108,11 @@ func (h *handler) GetTopicStats(context.Context, GetTopicStatsRequestObject) (Ge
 }
 
 // pasts is the answer with the recent past of all topics, which is never in memory as a whole.
-type pasts struct{ *handler }
+type pasts struct{ h *handler }
 
 // VisitGetTopicStatsResponse writes the answer.
 func (p pasts) VisitGetTopicStatsResponse(w http.ResponseWriter) error {
-	list, mark, taken := p.stats.Lately()
+	list, mark, taken := p.h.stats.Lately()
 	head, err := json.Marshal(taken.UTC().Truncate(time.Millisecond))
 	if err != nil {
 		return err
@@ -120,7 +120,7 @@ func (p pasts) VisitGetTopicStatsResponse(w http.ResponseWriter) error {
 	slices.SortFunc(list, func(x, y *broker.Topic) int { return strings.Compare(x.Name(), y.Name()) })
 	return writeList(w, fmt.Sprintf(`{"time":%s,"step":%d,"topics":[`, head, stats.LatelyInterval.Milliseconds()), func(yield func(any) bool) {
 		for _, t := range list {
-			in := p.stats.Past(t, mark)
+			in := p.h.stats.Past(t, mark)
 			for i, rate := range in {
 				in[i] = math.Round(rate*100) / 100
 			}

@@ -48,18 +48,18 @@ func (h *handler) ExportDefinitions(ctx context.Context, _ ExportDefinitionsRequ
 
 // exported is the answer with all definitions, which is never in memory as a whole.
 type exported struct {
-	*handler
+	h   *handler
 	ctx context.Context
 }
 
 // VisitExportDefinitionsResponse writes the answer.
 func (e exported) VisitExportDefinitionsResponse(w http.ResponseWriter) error {
-	version, err := json.Marshal(e.Server().Version)
+	version, err := json.Marshal(e.h.Server().Version)
 	if err != nil {
 		return err
 	}
 	return writeList(w, fmt.Sprintf(`{"version":%s,"topics":[`, version), func(yield func(any) bool) {
-		for _, t := range e.view(e.ctx).Topics() {
+		for _, t := range e.h.view(e.ctx).Topics() {
 			if !yield(definitionOf(t)) {
 				return
 			}

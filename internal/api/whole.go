@@ -20,7 +20,7 @@ const (
 
 // wholeMessage is the answer that has all of a message.
 type wholeMessage struct {
-	*handler
+	h      *handler // not embedded: an answer would have the methods of all operations
 	ctx    context.Context
 	topic  *broker.Topic
 	offset int64
@@ -28,15 +28,15 @@ type wholeMessage struct {
 
 // VisitGetMessageResponse writes the answer.
 func (m *wholeMessage) VisitGetMessageResponse(w http.ResponseWriter) error {
-	if err := m.reading.take(m.ctx); err != nil {
+	if err := m.h.reading.take(m.ctx); err != nil {
 		return err
 	}
 	rec, err := m.read(w)
-	m.reading.give()
+	m.h.reading.give()
 	if err != nil {
 		return err
 	}
-	fates, err := m.fates(m.ctx, m.topic, &Matcher{}, nil, true)
+	fates, err := m.h.fates(m.ctx, m.topic, &Matcher{}, nil, true)
 	if err != nil {
 		return err
 	}
