@@ -103,6 +103,12 @@ type ServerInterface interface {
 	// ListServers List the servers that this one knows, including itself
 	// (GET /servers)
 	ListServers(w http.ResponseWriter, r *http.Request)
+	// DrainServer Drain a server
+	// (POST /servers/{address}:drain)
+	DrainServer(w http.ResponseWriter, r *http.Request, address ServerAddress)
+	// UndrainServer Have clients use a server again
+	// (POST /servers/{address}:undrain)
+	UndrainServer(w http.ResponseWriter, r *http.Request, address ServerAddress)
 	// CloseSessions Disconnect clients
 	// (DELETE /sessions)
 	CloseSessions(w http.ResponseWriter, r *http.Request, params CloseSessionsParams)
@@ -388,6 +394,18 @@ func (_ Unimplemented) ConfirmClock(w http.ResponseWriter, r *http.Request) {
 // ListServers List the servers that this one knows, including itself
 // (GET /servers)
 func (_ Unimplemented) ListServers(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// DrainServer Drain a server
+// (POST /servers/{address}:drain)
+func (_ Unimplemented) DrainServer(w http.ResponseWriter, r *http.Request, address ServerAddress) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// UndrainServer Have clients use a server again
+// (POST /servers/{address}:undrain)
+func (_ Unimplemented) UndrainServer(w http.ResponseWriter, r *http.Request, address ServerAddress) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -1353,6 +1371,58 @@ func (siw *ServerInterfaceWrapper) ListServers(w http.ResponseWriter, r *http.Re
 	handler.ServeHTTP(w, r)
 }
 
+// DrainServer operation middleware
+func (siw *ServerInterfaceWrapper) DrainServer(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "address" -------------
+	var address ServerAddress
+
+	err = runtime.BindStyledParameterWithOptions("simple", "address", chi.URLParam(r, "address"), &address, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "address", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.DrainServer(w, r, address)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// UndrainServer operation middleware
+func (siw *ServerInterfaceWrapper) UndrainServer(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "address" -------------
+	var address ServerAddress
+
+	err = runtime.BindStyledParameterWithOptions("simple", "address", chi.URLParam(r, "address"), &address, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "address", Err: err})
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.UndrainServer(w, r, address)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // CloseSessions operation middleware
 func (siw *ServerInterfaceWrapper) CloseSessions(w http.ResponseWriter, r *http.Request) {
 
@@ -1730,6 +1800,19 @@ func (siw *ServerInterfaceWrapper) ListTopics(w http.ResponseWriter, r *http.Req
 			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "kind"})
 		} else {
 			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "kind", Err: err})
+		}
+		return
+	}
+
+	// ------------- Optional query parameter "scope" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "scope", r.URL.Query(), &params.Scope, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "scope"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "scope", Err: err})
 		}
 		return
 	}
@@ -3194,6 +3277,12 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Get(options.BaseURL+"/servers", wrapper.ListServers)
 	})
 	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/servers/{address}:drain", wrapper.DrainServer)
+	})
+	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/servers/{address}:undrain", wrapper.UndrainServer)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/stats", wrapper.GetStats)
 	})
 	r.Group(func(r chi.Router) {
@@ -4529,6 +4618,84 @@ type ListServersdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response ListServersdefaultApplicationProblemPlusJSONResponse) VisitListServersResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DrainServerRequestObject struct {
+	Address ServerAddress `json:"address"`
+}
+
+type DrainServerResponseObject interface {
+	VisitDrainServerResponse(w http.ResponseWriter) error
+}
+
+type DrainServer200JSONResponse KnownServer
+
+func (response DrainServer200JSONResponse) VisitDrainServerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DrainServerdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DrainServerdefaultApplicationProblemPlusJSONResponse) VisitDrainServerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UndrainServerRequestObject struct {
+	Address ServerAddress `json:"address"`
+}
+
+type UndrainServerResponseObject interface {
+	VisitUndrainServerResponse(w http.ResponseWriter) error
+}
+
+type UndrainServer200JSONResponse KnownServer
+
+func (response UndrainServer200JSONResponse) VisitUndrainServerResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type UndrainServerdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response UndrainServerdefaultApplicationProblemPlusJSONResponse) VisitUndrainServerResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -6279,6 +6446,12 @@ type StrictServerInterface interface {
 	// ListServers List the servers that this one knows, including itself
 	// (GET /servers)
 	ListServers(ctx context.Context, request ListServersRequestObject) (ListServersResponseObject, error)
+	// DrainServer Drain a server
+	// (POST /servers/{address}:drain)
+	DrainServer(ctx context.Context, request DrainServerRequestObject) (DrainServerResponseObject, error)
+	// UndrainServer Have clients use a server again
+	// (POST /servers/{address}:undrain)
+	UndrainServer(ctx context.Context, request UndrainServerRequestObject) (UndrainServerResponseObject, error)
 	// CloseSessions Disconnect clients
 	// (DELETE /sessions)
 	CloseSessions(ctx context.Context, request CloseSessionsRequestObject) (CloseSessionsResponseObject, error)
@@ -7225,6 +7398,58 @@ func (sh *strictHandler) ListServers(w http.ResponseWriter, r *http.Request) {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(ListServersResponseObject); ok {
 		if err := validResponse.VisitListServersResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DrainServer operation middleware
+func (sh *strictHandler) DrainServer(w http.ResponseWriter, r *http.Request, address ServerAddress) {
+	var request DrainServerRequestObject
+
+	request.Address = address
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.DrainServer(ctx, request.(DrainServerRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DrainServer")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(DrainServerResponseObject); ok {
+		if err := validResponse.VisitDrainServerResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// UndrainServer operation middleware
+func (sh *strictHandler) UndrainServer(w http.ResponseWriter, r *http.Request, address ServerAddress) {
+	var request UndrainServerRequestObject
+
+	request.Address = address
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.UndrainServer(ctx, request.(UndrainServerRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "UndrainServer")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(UndrainServerResponseObject); ok {
+		if err := validResponse.VisitUndrainServerResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -41,6 +41,8 @@ type Options struct {
 	Server func() ServerInfo
 	// Cluster knows the other servers; nil: there are none.
 	Cluster *cluster.Cluster
+	// Drain drains this server, or ends that.
+	Drain func(on bool)
 	// Sessions lists the connections there are, and Disconnect ends one: it reports
 	// false when there is none with that id.
 	Sessions   func() []SessionInfo

@@ -28,6 +28,7 @@ type (
 	Change                              = apimodel.Change
 	ChangeAction                        = apimodel.ChangeAction
 	Clock                               = apimodel.Clock
+	ClusterTopic                        = apimodel.ClusterTopic
 	Condition                           = apimodel.Condition
 	ConditionSeverity                   = apimodel.ConditionSeverity
 	Count                               = apimodel.Count
@@ -117,6 +118,8 @@ type (
 	Topic                               = apimodel.Topic
 	TopicDefinition                     = apimodel.TopicDefinition
 	TopicKind                           = apimodel.TopicKind
+	TopicOnServer                       = apimodel.TopicOnServer
+	TopicOnServerState                  = apimodel.TopicOnServerState
 	TopicPast                           = apimodel.TopicPast
 	TopicPatch                          = apimodel.TopicPatch
 	TopicStats                          = apimodel.TopicStats
@@ -139,6 +142,7 @@ type (
 	OfAccount                           = apimodel.OfAccount
 	PlanName                            = apimodel.PlanName
 	RoleName                            = apimodel.RoleName
+	ServerAddress                       = apimodel.ServerAddress
 	SessionProtocol                     = apimodel.SessionProtocol
 	SessionTopic                        = apimodel.SessionTopic
 	TokenID                             = apimodel.TokenID
@@ -157,6 +161,7 @@ type (
 	GetStatsParamsRange                 = apimodel.GetStatsParamsRange
 	ListTokensParams                    = apimodel.ListTokensParams
 	ListTopicsParams                    = apimodel.ListTopicsParams
+	ListTopicsParamsScope               = apimodel.ListTopicsParamsScope
 	DeleteTopicParams                   = apimodel.DeleteTopicParams
 	UpdateTopicParams                   = apimodel.UpdateTopicParams
 	StreamEventsParams                  = apimodel.StreamEventsParams
@@ -221,9 +226,9 @@ const (
 	JournalKindRevert                         = apimodel.JournalKindRevert
 	KnownServerDurabilityFsync                = apimodel.KnownServerDurabilityFsync
 	KnownServerDurabilityRelaxed              = apimodel.KnownServerDurabilityRelaxed
-	Draining                                  = apimodel.Draining
-	Unreachable                               = apimodel.Unreachable
-	Up                                        = apimodel.Up
+	KnownServerStateDraining                  = apimodel.KnownServerStateDraining
+	KnownServerStateUnreachable               = apimodel.KnownServerStateUnreachable
+	KnownServerStateUp                        = apimodel.KnownServerStateUp
 	MatterKindBacklog                         = apimodel.MatterKindBacklog
 	MatterKindBackupLate                      = apimodel.MatterKindBackupLate
 	MatterKindBehind                          = apimodel.MatterKindBehind
@@ -273,10 +278,15 @@ const (
 	Memory                                    = apimodel.Memory
 	Proxy                                     = apimodel.Proxy
 	Rpc                                       = apimodel.Rpc
+	TopicOnServerStateDraining                = apimodel.TopicOnServerStateDraining
+	TopicOnServerStateUnreachable             = apimodel.TopicOnServerStateUnreachable
+	TopicOnServerStateUp                      = apimodel.TopicOnServerStateUp
 	Off                                       = apimodel.Off
 	On                                        = apimodel.On
 	GetStatsParamsRangeN15m                   = apimodel.GetStatsParamsRangeN15m
 	GetStatsParamsRangeN24h                   = apimodel.GetStatsParamsRangeN24h
+	ListTopicsParamsScopeCluster              = apimodel.ListTopicsParamsScopeCluster
+	ListTopicsParamsScopeServer               = apimodel.ListTopicsParamsScopeServer
 	GetHistogramParamsAxisOffset              = apimodel.GetHistogramParamsAxisOffset
 	GetHistogramParamsAxisTime                = apimodel.GetHistogramParamsAxisTime
 	GetHistogram200JSONResponseBodyAxisOffset = apimodel.GetHistogram200JSONResponseBodyAxisOffset

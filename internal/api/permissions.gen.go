@@ -9,6 +9,8 @@ var permissions = map[string]access.Verb{
 	"GET /api/v1/server":                                access.See,
 	"POST /api/v1/server:confirm-clock":                 access.Admin,
 	"GET /api/v1/servers":                               access.See,
+	"POST /api/v1/servers/{address}:drain":              access.Admin,
+	"POST /api/v1/servers/{address}:undrain":            access.Admin,
 	"GET /api/v1/stats":                                 access.Observe,
 	"GET /api/v1/stats/topics":                          access.See,
 	"GET /api/v1/attention":                             access.Observe,

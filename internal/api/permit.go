@@ -28,7 +28,7 @@ func (h *handler) permit(next http.Handler) http.Handler {
 			return
 		}
 		ctx := context.WithValue(req.Context(), needKey{}, need)
-		if need == access.Nothing {
+		if need == access.Nothing || need == access.Admin {
 			ctx = context.WithValue(ctx, exchangeKey{}, exchange{w, req})
 		}
 		next.ServeHTTP(w, req.WithContext(ctx))

@@ -98,6 +98,9 @@ func ProblemOf(err error) Problem {
 	if call != nil {
 		p.Error = call.raw
 	}
+	if moved := (*broker.Moved)(nil); errors.As(err, &moved) {
+		p.Servers = &moved.Servers
+	}
 	if denied := (*access.Denied)(nil); errors.As(err, &denied) {
 		p.Missing = optional(denied.Missing)
 	}
@@ -124,6 +127,8 @@ func (h *handler) problem(w http.ResponseWriter, req *http.Request, err error) {
 	}
 	if wait := access.RetryAfter(err); wait > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())))
+	} else if p.Servers != nil {
+		w.Header().Set("Retry-After", "1")
 	}
 	if p.Status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", "Bearer")

@@ -9,17 +9,30 @@ import (
 
 // ListServers lists the servers that are known: this one, and the others.
 func (h *handler) ListServers(context.Context, ListServersRequestObject) (ListServersResponseObject, error) {
-	answer := ListServers200JSONResponse{Servers: []KnownServer{thisServer(ServerOf(h.Server(), h.broker, h.stats))}}
+	answer := ListServers200JSONResponse{Servers: []KnownServer{h.thisServer()}}
 	for _, s := range h.Cluster.Servers() {
 		answer.Servers = append(answer.Servers, otherServer(&s))
 	}
 	return answer, nil
 }
 
+// thisState is the state of this server.
+func (h *handler) thisState() KnownServerState {
+	if phase, _ := h.Cluster.Phase(); phase != cluster.Serving {
+		return KnownServerStateDraining
+	}
+	return KnownServerStateUp
+}
+
 // thisServer is this server among those that are known, with all that it knows of itself.
-func thisServer(s Server) KnownServer {
+func (h *handler) thisServer() KnownServer {
+	s := ServerOf(h.Server(), h.broker, h.stats)
+	state, since := h.thisState(), s.Started
+	if _, began := h.Cluster.Phase(); state != KnownServerStateUp {
+		since = began.UTC().Truncate(time.Millisecond)
+	}
 	return KnownServer{
-		Address: s.Address, State: Up, This: true, Live: true, Since: s.Started, Tls: s.Tls, Version: &s.Version, Topics: &s.Topics,
+		Address: s.Address, State: state, This: true, Live: state == KnownServerStateUp, Since: since, Tls: s.Tls, Version: &s.Version, Topics: &s.Topics,
 		PublicUrls: s.PublicUrls, Durability: ref(KnownServerDurability(s.Durability)), MaxBody: s.MaxBody, Started: &s.Started, Uptime: &s.Uptime,
 		Groups: &s.Groups, Connections: &s.Connections, Messages: &s.Messages, Bytes: &s.Bytes,
 		Database: &s.Database, DiskFree: s.DiskFree, Disk: s.Disk, Memory: &s.Memory, Rates: &s.Rates,

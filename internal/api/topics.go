@@ -134,6 +134,9 @@ func (h *handler) ListTopics(ctx context.Context, r ListTopicsRequestObject) (Li
 			return nil, err
 		}
 	}
+	if s := r.Params.Scope; s != nil && *s == ListTopicsParamsScopeCluster {
+		return h.listClusterTopics(ctx, &r.Params)
+	}
 	all := slices.DeleteFunc(h.view(ctx).Topics(), func(t *broker.Topic) bool {
 		return !contains(t.Name(), r.Params.Name) || r.Params.Kind != nil && KindOf(t) != *r.Params.Kind
 	})

@@ -144,19 +144,19 @@ func (e KnownServerDurability) Valid() bool {
 
 // Defines values for KnownServerState.
 const (
-	Draining    KnownServerState = "draining"
-	Unreachable KnownServerState = "unreachable"
-	Up          KnownServerState = "up"
+	KnownServerStateDraining    KnownServerState = "draining"
+	KnownServerStateUnreachable KnownServerState = "unreachable"
+	KnownServerStateUp          KnownServerState = "up"
 )
 
 // Valid indicates whether the value is a known member of the KnownServerState enum.
 func (e KnownServerState) Valid() bool {
 	switch e {
-	case Draining:
+	case KnownServerStateDraining:
 		return true
-	case Unreachable:
+	case KnownServerStateUnreachable:
 		return true
-	case Up:
+	case KnownServerStateUp:
 		return true
 	default:
 		return false
@@ -442,6 +442,27 @@ func (e TopicKind) Valid() bool {
 	}
 }
 
+// Defines values for TopicOnServerState.
+const (
+	TopicOnServerStateDraining    TopicOnServerState = "draining"
+	TopicOnServerStateUnreachable TopicOnServerState = "unreachable"
+	TopicOnServerStateUp          TopicOnServerState = "up"
+)
+
+// Valid indicates whether the value is a known member of the TopicOnServerState enum.
+func (e TopicOnServerState) Valid() bool {
+	switch e {
+	case TopicOnServerStateDraining:
+		return true
+	case TopicOnServerStateUnreachable:
+		return true
+	case TopicOnServerStateUp:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for WhoamiAccess.
 const (
 	Off WhoamiAccess = "off"
@@ -472,6 +493,24 @@ func (e GetStatsParamsRange) Valid() bool {
 	case GetStatsParamsRangeN15m:
 		return true
 	case GetStatsParamsRangeN24h:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListTopicsParamsScope.
+const (
+	ListTopicsParamsScopeCluster ListTopicsParamsScope = "cluster"
+	ListTopicsParamsScopeServer  ListTopicsParamsScope = "server"
+)
+
+// Valid indicates whether the value is a known member of the ListTopicsParamsScope enum.
+func (e ListTopicsParamsScope) Valid() bool {
+	switch e {
+	case ListTopicsParamsScopeCluster:
+		return true
+	case ListTopicsParamsScopeServer:
 		return true
 	default:
 		return false
@@ -843,6 +882,28 @@ type Clock struct {
 
 	// SuspendedUntil Until when deletion by age is suspended; absent if it is not.
 	SuspendedUntil *time.Time `json:"suspendedUntil,omitempty"`
+}
+
+// ClusterTopic A topic of several servers, which each have messages of their own. The sums are those of `servers`.
+type ClusterTopic struct {
+	Consumers int `json:"consumers"`
+
+	// Depth Messages ever published; for topics in memory, those that are there.
+	//
+	// Examples: 1204551
+	Depth Count `json:"depth"`
+
+	// Kind `log` is on disk; `memory` is lost with the process; `rpc` holds calls until a provider answers them; `proxy` does that with the HTTP requests to `/proxy/<topic>/…`.
+	Kind TopicKind `json:"kind"`
+
+	// Lag Messages that the group which is furthest behind has not consumed; with a filter an estimate.
+	//
+	// Examples: 1204551
+	Lag  Count  `json:"lag"`
+	Name string `json:"name"`
+
+	// Servers Those that have it, by address.
+	Servers []TopicOnServer `json:"servers"`
 }
 
 // Condition A current problem, identified by kind and subject together.
@@ -1328,7 +1389,7 @@ type KnownServer struct {
 	Since   time.Time  `json:"since"`
 	Started *time.Time `json:"started,omitempty"`
 
-	// State `up`: its connection lasts. `draining`: it takes no new work; no server says so yet. `unreachable`: the connection is lost, and is tried again.
+	// State `up`: its connection lasts. `draining`: clients are sent to other servers. `unreachable`: the connection is lost, and is tried again.
 	State KnownServerState `json:"state"`
 
 	// This Whether it is the server that answers.
@@ -1346,7 +1407,7 @@ type KnownServer struct {
 // KnownServerDurability defines model for KnownServer.Durability.
 type KnownServerDurability string
 
-// KnownServerState `up`: its connection lasts. `draining`: it takes no new work; no server says so yet. `unreachable`: the connection is lost, and is tried again.
+// KnownServerState `up`: its connection lasts. `draining`: clients are sent to other servers. `unreachable`: the connection is lost, and is tried again.
 type KnownServerState string
 
 // Latency From call to answer, for calls answered within the last one to two minutes, in milliseconds; at most an eighth too high.
@@ -1752,8 +1813,11 @@ type Problem struct {
 	Missing *string `json:"missing,omitempty"`
 
 	// Plan When a plan conflicts: a new one.
-	Plan   *Plan `json:"plan,omitempty"`
-	Status int   `json:"status"`
+	Plan *Plan `json:"plan,omitempty"`
+
+	// Servers The addresses of the servers to use instead: this one is being drained.
+	Servers *[]string `json:"servers,omitempty"`
+	Status  int       `json:"status"`
 
 	// Stored For newline-delimited JSON: how many messages were stored before the invalid one.
 	//
@@ -2278,6 +2342,28 @@ type TopicDefinition struct {
 // TopicKind `log` is on disk; `memory` is lost with the process; `rpc` holds calls until a provider answers them; `proxy` does that with the HTTP requests to `/proxy/<topic>/…`.
 type TopicKind string
 
+// TopicOnServer defines model for TopicOnServer.
+type TopicOnServer struct {
+	Address   string `json:"address"`
+	Consumers int    `json:"consumers"`
+
+	// Depth A number of messages or bytes, or an offset, as decimal digits.
+	//
+	// Examples: 1204551
+	Depth Count `json:"depth"`
+
+	// Lag A number of messages or bytes, or an offset, as decimal digits.
+	//
+	// Examples: 1204551
+	Lag Count `json:"lag"`
+
+	// State As of `GET /servers`. The figures of one that is not up are what it said last.
+	State TopicOnServerState `json:"state"`
+}
+
+// TopicOnServerState As of `GET /servers`. The figures of one that is not up are what it said last.
+type TopicOnServerState string
+
 // TopicPast defines model for TopicPast.
 type TopicPast struct {
 	// In Messages published per second, each over ten seconds; oldest first.
@@ -2414,6 +2500,9 @@ type PlanName = string
 // RoleName defines model for RoleName.
 type RoleName = string
 
+// ServerAddress defines model for ServerAddress.
+type ServerAddress = string
+
 // SessionProtocol `tcp`, `http` and `websocket` speak the native protocol; `api` is a WebSocket of this API, an event stream, or a pull that is waiting.
 type SessionProtocol = Protocol
 
@@ -2525,10 +2614,16 @@ type ListTopicsParams struct {
 	Name *string    `form:"name,omitempty" json:"name,omitempty"`
 	Kind *TopicKind `form:"kind,omitempty" json:"kind,omitempty"`
 
+	// Scope Whose topics.
+	Scope *ListTopicsParamsScope `form:"scope,omitempty" json:"scope,omitempty"`
+
 	// After `next` of the previous page.
 	After *After `form:"after,omitempty" json:"after,omitempty"`
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
+
+// ListTopicsParamsScope defines parameters for ListTopics.
+type ListTopicsParamsScope string
 
 // DeleteTopicParams defines parameters for DeleteTopic.
 type DeleteTopicParams struct {

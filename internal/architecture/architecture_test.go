@@ -72,6 +72,9 @@ var rules = map[string]rule{
 	// What other servers there are. It knows their JSON and nothing of what is in it.
 	"internal/cluster": {ours: []string{"internal/condition", "internal/socket", "internal/wire"}, never: []string{"net/http/httptest", "database/sql"}},
 
+	// Emptying a server before it stops.
+	"internal/drain": {ours: []string{"internal/broker", "internal/cluster"}, never: []string{"net", "net/http", "database/sql", "os"}},
+
 	// Those above the broker hand on its records and errors, which are the
 	// contract's. What they may not do is call a store: they are given none.
 	"internal/server": {

@@ -98,6 +98,8 @@ type Broker struct {
 	outbound atomic.Int64 // bytes handed to sinks and not yet written
 	spare    atomic.Int64 // of these, the small messages that went although it was crowded
 
+	elsewhere atomic.Pointer[Elsewhere] // nil: this server is not being drained
+
 	documents []storage.Document // as they were at the start, until they are taken
 
 	mu     sync.RWMutex      // held for map operations only

@@ -210,7 +210,7 @@ func (b *Broker) storeLetters(ctx context.Context, g *Group, epoch int64, dead [
 	}
 	stored := make(chan struct{})
 	p := b.NewPublishing(func() { close(stored) })
-	p.atomic = true
+	p.atomic, p.own = true, true
 	var over []*flight
 	var failed error
 	for size := int64(0); len(dead) > 0 && size < buryBytes; dead = dead[1:] {

@@ -35,6 +35,7 @@ type Publishing struct {
 	atomic bool // all of it, and extra, happens in one commit or nothing does
 	extra  []storage.Op
 	err    error      // of an atomic one
+	own    bool       // the broker stores for itself, also while it is being drained
 	claim  *claim     // the ids that are known from now on; nil without any
 	once   []onceItem // in the order of items
 }
@@ -80,7 +81,11 @@ func (p *Publishing) Len() int { return len(p.items) }
 // copied, but for a body that the caller gives away. more is how many bytes the
 // caller expects to add after it, which saves memory and time when it is right.
 func (p *Publishing) Add(t *Topic, rec storage.Record, giveAway bool, more int) {
-	if err := check(t, &rec); err != nil {
+	err := check(t, &rec)
+	if err == nil && !p.own {
+		err = t.publishable()
+	}
+	if err != nil {
 		p.items = append(p.items, published{id: strings.Clone(rec.ID), err: err})
 		return
 	}

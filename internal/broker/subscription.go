@@ -96,6 +96,9 @@ func (g *Group) Subscribe(sink Sink) (*Subscription, error) {
 	if err := g.t.Refused(); err != nil {
 		return nil, err
 	}
+	if err := g.t.consumable(); err != nil {
+		return nil, err
+	}
 	s := &Subscription{g: g, sink: sink, token: rand.Text()}
 	s.limited, _ = sink.(Limited)
 	g.mu.Lock()
@@ -161,6 +164,15 @@ func (s *Subscription) Waiting() (id string, ok bool) {
 	s.g.mu.Lock()
 	defer s.g.mu.Unlock()
 	return s.id, s.credit > 0
+}
+
+// Quit takes all credit back, so that nothing more is delivered, and reports whether all that
+// was is settled.
+func (s *Subscription) Quit() (idle bool) {
+	s.g.mu.Lock()
+	defer s.g.mu.Unlock()
+	s.credit = 0
+	return s.closed || s.held == 0 && s.unwritten == 0 && s.busy == 0
 }
 
 // Load is how many messages the subscription still takes, and how many it holds

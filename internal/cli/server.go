@@ -17,7 +17,7 @@ import (
 func (a *app) serverCommand() *cobra.Command {
 	cmd := parent("server", "Look at a broker, its connections and its history",
 		"Look at a broker: what it is and does, who is connected, who changed what, and what\nis defined in it.",
-		a.serverInfo(), a.serverStats(), a.serverList(), a.serverSessions(), a.serverDisconnect(), a.serverAudit(), a.serverConfirmClock(),
+		a.serverInfo(), a.serverStats(), a.serverList(), a.serverSessions(), a.serverDisconnect(), a.serverAudit(), a.serverConfirmClock(), a.serverDrain(), a.serverUndrain(),
 		a.serverExport(), a.serverImport())
 	return a.connected(a.shows(cmd))
 }

@@ -64,6 +64,9 @@ type Cluster struct {
 	closed  bool               // guarded by mu: no member is added
 	running sync.WaitGroup     // goroutines of members; added to with mu held and closed false
 
+	phase   Phase     // guarded by mu: of this server
+	entered time.Time // guarded by mu: when that began
+
 	own        []byte        // guarded by mu: what this server says of itself; nil until Publish
 	published  int64         // guarded by mu: how often it was changed
 	progressed chan struct{} // guarded by mu: closed and made anew when a link has come further
@@ -194,6 +197,9 @@ func (c *Cluster) admit(e *event, proof string, local bool) (*member, error) {
 	if m == nil {
 		m = c.add(e, proof, local)
 	}
+	if m.info != nil && m.info.Phase != e.info.Phase {
+		m.since = time.Now()
+	}
 	m.info, m.certificate, m.heard = &e.info, e.certificate, time.Now()
 	changed := m.up
 	if changed {
@@ -240,7 +246,7 @@ func (m *member) key() string { return m.address.Key() + " " + m.proof }
 
 // sizeOf is about what a member takes.
 func sizeOf(i *Info, certificate string) int64 {
-	const topic = 64
+	const topic = 112
 	return int64(len(i.Body) + topic*len(i.topics) + len(certificate))
 }
 

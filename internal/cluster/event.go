@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sort"
 
 	"github.com/rushmore/zbus-go/internal/wire"
 )
@@ -16,15 +17,28 @@ const maxRevision = 1<<53 - 1
 type Info struct {
 	Address  Address
 	Version  string
-	Revision int64  // its infoVersion
-	Body     []byte // all of it, as JSON
-	head     []byte // of the JSON: what is before the first topic
-	topics   []topicText
+	Phase    Phase
+	Revision int64       // its infoVersion
+	Body     []byte      // all of it, as JSON
+	head     []byte      // of the JSON: what is before the first topic
+	topics   []topicText // by name
 }
+
+// Topic is what a server says of one of its topics.
+type Topic struct {
+	Name      string
+	Mask      int64
+	Depth     int64
+	Lag       int64 // of the group that is furthest behind
+	Consumers int
+}
+
+// Calls reports whether the topic is for calls and requests, which somebody has to answer.
+func (t *Topic) Calls() bool { return t.Mask&(2|4) != 0 }
 
 // topicText is a topic in a table.
 type topicText struct {
-	name string
+	Topic
 	text []byte // its key and its object
 }
 
@@ -36,7 +50,7 @@ func (i *Info) Append(dst []byte, visible func(topic string) bool) []byte {
 	dst = append(dst, i.head...)
 	first := true
 	for _, t := range i.topics {
-		if !visible(t.name) {
+		if !visible(t.Name) {
 			continue
 		}
 		if !first {
@@ -64,6 +78,7 @@ type decoder struct {
 	out   []byte // the topics
 	marks []int  // in out: where each topic begins
 	group []byte // the groups of one topic
+	lag   int64  // the largest one of these
 	event event
 }
 
@@ -135,6 +150,8 @@ func (d *decoder) server() error {
 			return d.Decode(&info.Version)
 		case "infoVersion":
 			return d.Decode(&info.Revision)
+		case "drain":
+			return d.Decode(&info.Phase)
 		case "topicTable":
 			if info.Address.Address == "" {
 				return errors.New("serverAddress: must come before topicTable")
@@ -152,7 +169,7 @@ func (d *decoder) topic(name string) error {
 		TopicInfo
 		ConsumeGroupList json.RawMessage `json:"consumeGroupList"`
 	}{}
-	d.group = append(d.group[:0], '[')
+	d.group, d.lag = append(d.group[:0], '['), 0
 	err := d.object(func(field string) error {
 		switch field {
 		case "mask":
@@ -180,7 +197,7 @@ func (d *decoder) topic(name string) error {
 		d.out = append(d.out, ',')
 	}
 	d.marks = append(d.marks, len(d.out))
-	d.event.info.topics = append(d.event.info.topics, topicText{name: name})
+	d.event.info.topics = append(d.event.info.topics, topicText{Topic: Topic{name, t.Mask, t.MessageDepth, d.lag, t.ConsumerCount}})
 	if d.out, err = appendJSON(d.out, name); err != nil {
 		return err
 	}
@@ -204,6 +221,7 @@ func (d *decoder) groups(topic string) error {
 		if err := d.Decode(&g); err != nil {
 			return err
 		}
+		d.lag = max(d.lag, g.MessageCount)
 		if g.TopicName = topic; g.ConsumerList == nil {
 			g.ConsumerList = []string{}
 		}
@@ -237,7 +255,7 @@ func (d *decoder) finish() error {
 	}
 	head, err := appendJSON(nil, ServerInfo{
 		ServerAddress: info.Address, ServerVersion: info.Version, InfoVersion: info.Revision,
-		TrackerList: []Address{}, TopicTable: map[string]TopicInfo{},
+		Drain: info.Phase, TrackerList: []Address{}, TopicTable: map[string]TopicInfo{},
 	})
 	if err != nil {
 		return err
@@ -253,6 +271,7 @@ func (d *decoder) finish() error {
 		}
 		info.topics[i].text = topics[from:to:to]
 	}
+	sort.Slice(info.topics, func(i, j int) bool { return info.topics[i].Name < info.topics[j].Name })
 	return nil
 }
 

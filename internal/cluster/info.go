@@ -20,6 +20,7 @@ type (
 		ServerAddress Address              `json:"serverAddress"`
 		ServerVersion string               `json:"serverVersion"`
 		InfoVersion   int64                `json:"infoVersion"` // grows, also over restarts
+		Drain         Phase                `json:"drain,omitempty"`
 		TrackerList   []Address            `json:"trackerList"`
 		TopicTable    map[string]TopicInfo `json:"topicTable"`
 	}

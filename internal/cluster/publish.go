@@ -106,6 +106,7 @@ type State string
 // The states of a server.
 const (
 	Up          State = "up"
+	Draining    State = "draining"
 	Unreachable State = "unreachable"
 )
 
@@ -119,6 +120,39 @@ type Server struct {
 	Heard   time.Time // when it was heard of last; zero: never
 }
 
+// server describes a member. Called with Cluster.mu held.
+func (m *member) server() Server {
+	s := Server{Address: m.address, State: Unreachable, Version: m.info.Version, Topics: m.info.Topics(), Since: m.since, Heard: m.heard}
+	if m.up {
+		s.State = m.info.Phase.state()
+	}
+	return s
+}
+
+// EachTopic goes through the topics of the servers that have joined, as they have told of them.
+func (c *Cluster) EachTopic(do func(*Server, *Topic)) {
+	if c == nil {
+		return
+	}
+	type known struct {
+		Server
+		*Info
+	}
+	var all []known
+	c.mu.Lock()
+	for _, m := range c.members {
+		if m.proved {
+			all = append(all, known{m.server(), m.info})
+		}
+	}
+	c.mu.Unlock()
+	for _, k := range all {
+		for i := range k.topics {
+			do(&k.Server, &k.topics[i].Topic)
+		}
+	}
+}
+
 // Servers are those that are known, by address, but for this one: those that have joined, and
 // the trackers.
 func (c *Cluster) Servers() (all []Server) {
@@ -128,14 +162,9 @@ func (c *Cluster) Servers() (all []Server) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, m := range c.members {
-		if !m.proved {
-			continue
+		if m.proved {
+			all = append(all, m.server())
 		}
-		s := Server{Address: m.address, State: Unreachable, Version: m.info.Version, Topics: m.info.Topics(), Since: m.since, Heard: m.heard}
-		if m.up {
-			s.State = Up
-		}
-		all = append(all, s)
 	}
 	for _, l := range c.links {
 		name := l.name

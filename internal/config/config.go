@@ -103,6 +103,9 @@ type Config struct {
 	// TrackerTokenFile has the token by which this server joins trackers that ask who it
 	// is. Empty: it has none.
 	TrackerTokenFile string
+	// Drain is how long clients may take to go to other servers before this one stops, and
+	// consumers to take what is left, 1s to 24h. 0: it stops at once.
+	Drain time.Duration
 	// BroadcastInterval is how often clients and trackers are told what servers and topics
 	// there are without a change, 1s to 1h. Default: 30s.
 	BroadcastInterval time.Duration

@@ -82,6 +82,10 @@ func settings(c *Config) []setting {
 			text{&c.TrackerTokenFile, isAny, ""},
 		},
 		{
+			"drain", "DURATION", "how long clients may take to go to other servers before this one stops; 0 for not at all",
+			duration{&c.Drain, time.Second, 24 * time.Hour, "not at all"},
+		},
+		{
 			"broadcast-interval", "DURATION", "how often clients are told which servers and topics there are without a change",
 			duration{&c.BroadcastInterval, time.Second, time.Hour, ""},
 		},

@@ -26,6 +26,29 @@ func TestServerDescribesItself(t *testing.T) {
 	})
 }
 
+func TestAServerIsDrainedByItsAddress(t *testing.T) {
+	c := startClient(t)
+	explicitGroup(c, 2)
+	c.post("/servers/"+c.addr+":drain").want(200).is("address", c.addr, "state", "draining", "live", false, "this", true)
+	c.get("/servers").is("servers.0.state", "draining")
+	c.post("/topics/T/messages", object{"body": "no other server has the topic"}).want(201)
+	c.post("/servers/"+c.addr+":undrain").want(200).is("state", "up", "live", true)
+	c.post("/servers/10.1.2.3:15555:drain").want(404).is("code", "not_found")
+	c.post("/servers/10.1.2.3:15555:undrain").want(404).is("code", "not_found")
+}
+
+func TestTopicsOfAllServers(t *testing.T) {
+	c := startClient(t)
+	explicitGroup(c, 2)
+	c.post("/topics", object{"name": "calls", "kind": "rpc"}).want(201)
+	c.get("/topics?scope=cluster").is("total", 2, "next", nil,
+		"topics.1.name", "calls", "topics.1.kind", "rpc", "topics.0.name", "T", "topics.0.depth", 2, "topics.0.lag", 2, "topics.0.consumers", 0,
+		"topics.0.servers.0.address", c.addr, "topics.0.servers.0.state", "up", "topics.0.servers.0.depth", 2, "topics.0.servers.1", nil)
+	c.get("/topics?scope=cluster&limit=1").is("total", 2, "next", "T", "topics.1", nil)
+	c.get("/topics?scope=cluster&kind=rpc").is("total", 1, "topics.0.name", "calls")
+	c.get("/topics?scope=cluster&name=t").is("total", 1, "topics.0.name", "T")
+}
+
 func TestAClockThatIsNotInDoubtCanBeConfirmed(t *testing.T) {
 	c := startClient(t)
 	r := c.get("/server")

@@ -19,6 +19,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/condition"
 	"github.com/rushmore/zbus-go/internal/config"
 	"github.com/rushmore/zbus-go/internal/datadir"
+	"github.com/rushmore/zbus-go/internal/drain"
 	"github.com/rushmore/zbus-go/internal/live"
 	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/server"
@@ -117,6 +118,7 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 	if b.cluster, err = b.openCluster(cfg, version, memory.servers); err != nil {
 		return errors.Join(err, store.Close())
 	}
+	b.openDrain()
 	handlers, err := b.handlers(cfg, version, memory)
 	if err != nil {
 		return errors.Join(err, store.Close())
@@ -131,7 +133,7 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 		IdleTimeout: cfg.IdleTimeout, Site: site(cfg), Proxies: cfg.Proxies(), TLS: certificates.config(), CertPEM: certificates.text, AllowPlain: cfg.AllowPlain, PlainSockets: cfg.PlainSockets,
 	})
 	floor := make([]byte, heapFloor)
-	err = b.run(ctx, func() { ready(b.ready()) })
+	err = b.run(ctx, cfg.Drain, func() { ready(b.ready()) })
 	runtime.KeepAlive(floor)
 	if err := errors.Join(err, store.Close()); err != nil {
 		return err
@@ -180,6 +182,7 @@ type parts struct {
 	broker    *broker.Broker
 	server    *server.Server
 	cluster   *cluster.Cluster
+	drain     *drain.Drain
 	calls     *rpc.Table
 	access    *access.Registry
 	stats     *stats.Sampler
@@ -205,9 +208,10 @@ func (p *parts) ready() Ready {
 
 // run starts the parts and stops them one after the other, each with a context
 // of its own: first those that take work on, last the one that writes it down.
-func (p *parts) run(ctx context.Context, ready func()) error {
+// With draining it is emptied first, which may take that long at most.
+func (p *parts) run(ctx context.Context, draining time.Duration, ready func()) error {
 	base := context.WithoutCancel(ctx)
-	serving, stopServing := context.WithCancel(ctx)
+	serving, stopServing := context.WithCancel(base)
 	defer stopServing()
 	writer := start(base, p.writer.Run)
 	brokerage := start(base, p.broker.Run)
@@ -228,6 +232,7 @@ func (p *parts) run(ctx context.Context, ready func()) error {
 	select {
 	case <-ctx.Done():
 		p.log.Info("stopping")
+		p.empty(draining, writer, served)
 	case <-writer.done:
 		err = writer.err // a write failed: nothing more can be taken on
 	case <-served.done:
@@ -236,6 +241,7 @@ func (p *parts) run(ctx context.Context, ready func()) error {
 			<-ctx.Done()
 		}
 	}
+	p.drain.Close()
 	p.stop()
 	stopServing()
 	<-served.done

@@ -31,6 +31,13 @@ func (p *Peer) Init(t *Table, id, remote string, sink Sink) {
 // ID is what answers to the peer's calls are addressed to.
 func (p *Peer) ID() string { return p.id }
 
+// Waits reports whether calls of the peer's own are under way.
+func (p *Peer) Waits() bool {
+	p.table.mu.Lock()
+	defer p.table.mu.Unlock()
+	return len(p.calls) > 0
+}
+
 // Leave ends the peer's part: calls that it got fail, since nobody else may answer
 // them, and its own are forgotten.
 func (p *Peer) Leave() {

@@ -47,6 +47,9 @@ func (s *session) consume(m *wire.Message) {
 		s.groupGone(id, g)
 		return
 	}
+	if s.quitting.Load() { // it gets nothing more, and is closed soon
+		c.sub.Quit()
+	}
 	if timeout != nil {
 		s.limit(c, id, time.Duration(*timeout)*time.Millisecond)
 	}

@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/rushmore/zbus-go/internal/broker"
 )
@@ -36,4 +37,13 @@ func statusOf(err error) int {
 		return 507
 	}
 	return 500 // Unknown is not answered: see session.hangUp
+}
+
+// movedTo is where clients are sent by an error, for the header servers; "": nowhere.
+func movedTo(err error) string {
+	var m *broker.Moved
+	if errors.As(err, &m) {
+		return strings.Join(m.Servers, ";")
+	}
+	return ""
 }

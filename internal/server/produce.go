@@ -301,6 +301,9 @@ func (p *produced) encode(e *encoder) {
 		} else {
 			e.start(statusOf(err))
 			e.buf = wire.AppendField(e.buf, wire.HeaderID, id)
+			if servers := movedTo(err); servers != "" {
+				e.buf = wire.AppendField(e.buf, wire.HeaderServers, servers)
+			}
 			e.buf = wire.AppendBody(e.buf, []byte(broker.TextOf(err)))
 		}
 		e.end(id)

@@ -3,8 +3,8 @@ package server
 import (
 	"strconv"
 	"sync"
-	"time"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
@@ -333,15 +333,18 @@ func (e *encoder) delivery(b *broker.Batch, i int) {
 
 // reply encodes an answer without a content type (some clients can't read an
 // answer that has one), or with the given one.
-func reply(status int, id, contentType string, body []byte, retryAfter time.Duration, keepAlive bool) []byte {
+func reply(status int, id, contentType string, body []byte, err error, keepAlive bool) []byte {
 	dst := make([]byte, 0, 160+len(id)+len(body))
 	dst = wire.AppendStatus(dst, status)
 	dst = wire.AppendField(dst, wire.HeaderID, id)
 	if contentType != "" {
 		dst = wire.AppendField(dst, wire.HeaderContentType, contentType)
 	}
-	if retryAfter > 0 {
-		dst = wire.AppendField(dst, "retry-after", strconv.Itoa(int(retryAfter.Seconds())))
+	if wait := access.RetryAfter(err); wait > 0 {
+		dst = wire.AppendField(dst, "retry-after", strconv.Itoa(int(wait.Seconds())))
+	}
+	if servers := movedTo(err); servers != "" {
+		dst = wire.AppendField(dst, wire.HeaderServers, servers)
 	}
 	if keepAlive {
 		dst = append(dst, "connection: keep-alive\r\n"...)

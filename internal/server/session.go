@@ -70,6 +70,7 @@ type session struct {
 	room      chan struct{} // capacity 1: the writer has sent something
 	written   chan struct{} // closed when the writer has ended
 	finishing atomic.Bool
+	quitting  atomic.Bool // see quit
 	hungUp    atomic.Bool // see hangUp
 	http10    atomic.Bool
 	web       atomic.Bool            // its last request was made by an HTTP client
@@ -175,7 +176,7 @@ func (s *session) send(status int, id, text string) {
 // sendTyped queues a reply. The id may be that of a borrowed request, whose memory has
 // another one in it by the time that this is sent.
 func (s *session) sendTyped(status int, id, contentType string, body []byte) {
-	raw := reply(status, id, contentType, body, 0, s.http10.Load() && s.stopAt.Load() == nil)
+	raw := reply(status, id, contentType, body, nil, s.http10.Load() && s.stopAt.Load() == nil)
 	s.out.push(item{raw: raw, id: strings.Clone(id)})
 }
 
@@ -189,7 +190,7 @@ func (s *session) fail(id string, err error) {
 	if status == http.StatusInternalServerError {
 		s.srv.log.Error("request failed", "remote", s.remote, "err", err)
 	}
-	raw := reply(status, id, "", []byte(broker.TextOf(err)), access.RetryAfter(err), s.http10.Load() && s.stopAt.Load() == nil)
+	raw := reply(status, id, "", []byte(broker.TextOf(err)), err, s.http10.Load() && s.stopAt.Load() == nil)
 	s.out.push(item{raw: raw, id: strings.Clone(id)})
 }
 

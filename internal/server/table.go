@@ -162,7 +162,7 @@ func (t *table) release() {
 func (t *tables) encode(kind int, view broker.View, visible func(topic string) bool) ([]byte, error) {
 	info := t.tracker.serverInfo()
 	if kind == serverTable {
-		return t.appendServer(nil, info, view)
+		return t.appendServer(nil, info, view.Topics())
 	}
 	members, _ := t.tracker.cluster.Members()
 	head, err := json.Marshal(cluster.TrackerInfo{
@@ -173,63 +173,88 @@ func (t *tables) encode(kind int, view broker.View, visible func(topic string) b
 		return nil, err
 	}
 	dst := bytes.TrimSuffix(head, []byte("}}"))
-	if !t.tracker.cluster.TrackerOnly() {
-		if dst, err = appendKey(dst, info.ServerAddress.Key()); err != nil {
-			return nil, err
-		}
-		if dst, err = t.appendOwn(dst, info, view, visible == nil); err != nil {
-			return nil, err
-		}
+	if dst, err = t.appendOwn(dst, info, view, visible == nil); err != nil {
+		return nil, err
 	}
-	if dst, err = appendMembers(dst, members, visible); err != nil {
+	if dst, err = appendMembers(dst, members, visible, t.here); err != nil {
 		return nil, err
 	}
 	return append(dst, "}}"...), nil
 }
 
-// appendMembers appends the other servers to a table.
-func appendMembers(dst []byte, members []*cluster.Info, visible func(topic string) bool) (_ []byte, err error) {
+// here reports whether clients may choose this server for a topic, as one of several.
+func (t *tables) here(topic string, served bool) bool {
+	c := t.tracker.cluster
+	if phase, _ := c.Phase(); c.TrackerOnly() || phase != cluster.Serving {
+		return false
+	}
+	own, err := t.tracker.srv.broker.System().Topic(topic)
+	return err == nil && own.Name() == topic && (!served || own.Subscriptions() > 0)
+}
+
+// appendMembers appends the other servers to a table. One that is being drained is there with
+// the topics that no other server has, and for as long as there may be something to consume:
+// publishers choose among the topics of a table, and consumers go to all of its servers.
+func appendMembers(dst []byte, members []*cluster.Info, visible func(topic string) bool, here func(string, bool) bool) (_ []byte, err error) {
 	size := 0
 	for _, m := range members {
 		size += len(m.Body) + 2*len(m.Address.Key())
 	}
 	dst = slices.Grow(dst, size+len("}}"))
 	for _, m := range members {
+		shown, left := visible, 1
+		if m.Phase != cluster.Serving {
+			shown, left = m.Shown(visible, func(topic string) bool { return cluster.Hidden(m, members, topic, here) })
+		}
+		if left == 0 && m.Phase == cluster.Emptied {
+			continue
+		}
 		if dst[len(dst)-1] != '{' {
 			dst = append(dst, ',')
 		}
 		if dst, err = appendKey(dst, m.Address.Key()); err != nil {
 			return nil, err
 		}
-		if visible == nil {
+		if shown == nil {
 			dst = append(dst, m.Body...)
 		} else {
-			dst = m.Append(dst, visible)
+			dst = m.Append(dst, shown)
 		}
 	}
 	return dst, nil
 }
 
-// appendOwn appends this server. A large table of it that the trackers have just been given
-// is not encoded a second time.
-func (t *tables) appendOwn(dst []byte, info cluster.ServerInfo, view broker.View, all bool) ([]byte, error) {
+// appendOwn appends this server, unless it is only a tracker, or drained and empty. A large
+// table of it that the trackers have just been given is not encoded a second time.
+func (t *tables) appendOwn(dst []byte, info cluster.ServerInfo, view broker.View, all bool) (_ []byte, err error) {
+	c := t.tracker.cluster
+	shown := view.Topics()
+	if info.Drain != cluster.Serving {
+		all = false
+		shown = slices.DeleteFunc(shown, func(topic *broker.Topic) bool { return len(c.Elsewhere(topic.Name(), topic.Calls())) > 0 })
+	}
+	if c.TrackerOnly() || info.Drain == cluster.Emptied && len(shown) == 0 {
+		return dst, nil
+	}
+	if dst, err = appendKey(dst, info.ServerAddress.Key()); err != nil {
+		return nil, err
+	}
 	if all {
 		if old := t.recent(serverTable, time.Now(), t.tracker.state(serverTable)); old != nil {
 			defer old.release()
 			return append(dst, old.body...), nil
 		}
 	}
-	return t.appendServer(dst, info, view)
+	return t.appendServer(dst, info, shown)
 }
 
-// appendServer appends the object of this server.
-func (t *tables) appendServer(dst []byte, info cluster.ServerInfo, view broker.View) ([]byte, error) {
+// appendServer appends the object of this server, with topics of it.
+func (t *tables) appendServer(dst []byte, info cluster.ServerInfo, topics []*broker.Topic) ([]byte, error) {
 	head, err := json.Marshal(info)
 	if err != nil {
 		return nil, err
 	}
 	s := t.tracker.srv
-	topics := view.Topics()
 	const about = 512 // bytes of a topic with a group
 	dst = append(slices.Grow(dst, len(head)+len(topics)*about), bytes.TrimSuffix(head, []byte("}}"))...)
 	for i, topic := range topics {

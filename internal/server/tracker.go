@@ -81,8 +81,9 @@ func (t *tracker) nextVersion() int64 {
 // serverInfo is this server without its topics.
 func (t *tracker) serverInfo() cluster.ServerInfo {
 	s := t.srv
+	phase, _ := t.cluster.Phase()
 	return cluster.ServerInfo{
-		ServerAddress: s.address(), ServerVersion: s.opts.Version, InfoVersion: t.nextVersion(),
+		ServerAddress: s.address(), ServerVersion: s.opts.Version, InfoVersion: t.nextVersion(), Drain: phase,
 		TrackerList: t.cluster.Trackers(), TopicTable: map[string]cluster.TopicInfo{},
 	}
 }
@@ -112,6 +113,13 @@ func (t *tracker) again() {
 func (s *Server) Joined() {
 	s.tracker.prompt.Store(true)
 	s.tracker.again()
+}
+
+// Restate tells the server that what it says of itself has changed, for all to know soon. It
+// does not block.
+func (s *Server) Restate() {
+	s.tracker.prompt.Store(true)
+	s.tracker.changed()
 }
 
 // run pushes changes to the subscribers, and the present table now and then, until ctx ends.

@@ -13,7 +13,8 @@ const (
 	HeaderSender        = "sender"
 	HeaderRecver        = "recver"
 	HeaderServer        = "server"
-	HeaderProof         = "proof" // of a server: the secret that it answers for
+	HeaderServers       = "servers" // of a 503: where it is to be asked for instead, with ; between
+	HeaderProof         = "proof"   // of a server: the secret that it answers for
 	HeaderModule        = "module"
 	HeaderBody          = "body"
 	HeaderDedup         = "dedup"     // of a publish: store it once by its id

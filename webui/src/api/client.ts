@@ -16,6 +16,9 @@ export type Plan = Schemas['Plan'];
 export type Problem = Schemas['Problem'];
 export type Place = Schemas['Place'];
 
+/** topicsIn are the topics of this server in the answer of a list that asked for no others. */
+export const topicsIn = (data: { topics: (Topic | Schemas['ClusterTopic'])[] }) => data.topics as Topic[];
+
 /** Failure is a call that was not done. The text is what the broker says. */
 export class Failure extends Error {
   constructor(

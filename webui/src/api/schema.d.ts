@@ -58,6 +58,57 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/servers/{address}:drain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its address as `GET /servers` has it, of this server or another one. */
+                address: components["parameters"]["ServerAddress"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Drain a server
+         * @description Clients are sent to other servers until `:undrain`, or until it is started again. Topics that
+         *     another server has that is up are no longer published to here: 503, with the `servers` to
+         *     use. Consumers get what is left first, for as long as `--drain` says (30 s unless it is set);
+         *     then connections that consume settle what they hold and are closed. Topics that no other server
+         *     has are served on. A request for another server is passed on to it, with the credential that
+         *     it came with (not that of a page).
+         */
+        post: operations["drainServer"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/servers/{address}:undrain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its address as `GET /servers` has it, of this server or another one. */
+                address: components["parameters"]["ServerAddress"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Have clients use a server again
+         * @description Ends `:drain`. A request for another server is passed on to it.
+         */
+        post: operations["undrainServer"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/stats": {
         parameters: {
             query?: never;
@@ -125,7 +176,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List topics by name */
+        /**
+         * List topics by name
+         * @description With `scope=cluster`, those of all servers that this one knows, as far as they have told of them.
+         */
         get: operations["listTopics"];
         put?: never;
         /**
@@ -1379,6 +1433,8 @@ export interface components {
              * @enum {string}
              */
             code: "internal" | "invalid" | "not_found" | "exists" | "conflict" | "precondition_failed" | "unauthorized" | "forbidden" | "too_large" | "quota" | "unavailable" | "unknown" | "timeout" | "full" | "provider_gone" | "call_failed" | "bad_answer";
+            /** @description The addresses of the servers to use instead: this one is being drained. */
+            servers?: string[];
             /**
              * @description For `unauthorized` and `forbidden`: the grant that would allow it.
              * @example publish:orders
@@ -1594,6 +1650,29 @@ export interface components {
             consumers: number;
             rates: components["schemas"]["Rates"];
             groups: components["schemas"]["Group"][];
+        };
+        /** @description A topic of several servers, which each have messages of their own. The sums are those of `servers`. */
+        ClusterTopic: {
+            name: string;
+            kind: components["schemas"]["TopicKind"];
+            /** @description Messages ever published; for topics in memory, those that are there. */
+            depth: components["schemas"]["Count"];
+            /** @description Messages that the group which is furthest behind has not consumed; with a filter an estimate. */
+            lag: components["schemas"]["Count"];
+            consumers: number;
+            /** @description Those that have it, by address. */
+            servers: components["schemas"]["TopicOnServer"][];
+        };
+        TopicOnServer: {
+            address: string;
+            /**
+             * @description As of `GET /servers`. The figures of one that is not up are what it said last.
+             * @enum {string}
+             */
+            state: "up" | "draining" | "unreachable";
+            depth: components["schemas"]["Count"];
+            lag: components["schemas"]["Count"];
+            consumers: number;
         };
         NewTopic: {
             /** @description 1 to 200 letters, digits or . _ ~ : - without two dots in a row; must not start with ~. */
@@ -2175,7 +2254,7 @@ export interface components {
             /** @description What clients and other servers connect to. */
             address: string;
             /**
-             * @description `up`: its connection lasts. `draining`: it takes no new work; no server says so yet. `unreachable`: the connection is lost, and is tried again.
+             * @description `up`: its connection lasts. `draining`: clients are sent to other servers. `unreachable`: the connection is lost, and is tried again.
              * @enum {string}
              */
             state: "up" | "draining" | "unreachable";
@@ -2514,7 +2593,7 @@ export interface components {
                 "application/problem+json": components["schemas"]["Problem"];
             };
         };
-        /** @description There is no memory for it at the moment, the server is stopping or, for calls, there is no provider. Nothing was done, except what `stored` says. Plain text if it happened before the request was read. */
+        /** @description There is no memory for it at the moment, the server is stopping or being drained or, for calls, there is no provider. Nothing was done, except what `stored` says. Plain text if it happened before the request was read. */
         NoRoom: {
             headers: {
                 /** @description Seconds. */
@@ -2553,6 +2632,8 @@ export interface components {
         AccountName: string;
         /** @description Its name. */
         RoleName: string;
+        /** @description Its address as `GET /servers` has it, of this server or another one. */
+        ServerAddress: string;
         /** @description Its id, not its secret. */
         TokenID: string;
         /** @description Those of this account alone. */
@@ -2671,6 +2752,62 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    drainServer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its address as `GET /servers` has it, of this server or another one. */
+                address: components["parameters"]["ServerAddress"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The server as it is now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KnownServer"];
+                };
+            };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    undrainServer: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Its address as `GET /servers` has it, of this server or another one. */
+                address: components["parameters"]["ServerAddress"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The server as it is now. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KnownServer"];
+                };
+            };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
+            default: components["responses"]["Problem"];
+        };
+    };
     getStats: {
         parameters: {
             query?: {
@@ -2754,6 +2891,8 @@ export interface operations {
                 /** @description Only topics whose name contains this, ignoring case. */
                 name?: string;
                 kind?: components["schemas"]["TopicKind"];
+                /** @description Whose topics. */
+                scope?: "server" | "cluster";
                 /** @description `next` of the previous page. */
                 after?: components["parameters"]["After"];
                 limit?: components["parameters"]["Limit"];
@@ -2771,7 +2910,7 @@ export interface operations {
                 };
                 content: {
                     "application/json": {
-                        topics: components["schemas"]["Topic"][];
+                        topics: (components["schemas"]["Topic"] | components["schemas"]["ClusterTopic"])[];
                         /** @description How many topics match over all pages. */
                         total: number;
                         next?: components["schemas"]["Next"];

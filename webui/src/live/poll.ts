@@ -1,6 +1,6 @@
 // The figures of the socket by plain requests, for networks that let none through.
 
-import { call, type Group, type Topic } from '../api/client';
+import { call, topicsIn, type Group, type Topic } from '../api/client';
 import { big } from '../lib/format';
 import type { Figures, GroupFigures, TopicFigures } from './frames';
 
@@ -45,14 +45,14 @@ export async function poll(op: Record<string, unknown>, observes = true): Promis
       return (await call('get', '/attention', {}).send()).data;
     case 'topics': {
       const { data } = await call('get', '/topics', { params: { query: { limit: 1000 } } }).send();
-      return { topics: data.topics.map(topicFigures) };
+      return { topics: topicsIn(data).map(topicFigures) };
     }
     case 'groups': {
       const groups: Figures['groups']['groups'] = [];
       let after: string | undefined;
       do {
         const { data } = await call('get', '/topics', { params: { query: { limit: 1000, after } } }).send();
-        for (const t of data.topics) groups.push(...t.groups.map((g) => ({ ...groupFigures(g), topic: t.name, kind: t.kind })));
+        for (const t of topicsIn(data)) groups.push(...t.groups.map((g) => ({ ...groupFigures(g), topic: t.name, kind: t.kind })));
         after = data.next;
       } while (after);
       return { groups };

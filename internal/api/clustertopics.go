@@ -1,0 +1,123 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"sort"
+
+	"github.com/rushmore/zbus-go/internal/access"
+	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/cluster"
+)
+
+// clusterTopics is a page of the topics of all servers.
+type clusterTopics struct {
+	Topics []ClusterTopic `json:"topics"`
+	Total  int            `json:"total"`
+	Next   *Next          `json:"next,omitempty"`
+}
+
+// VisitListTopicsResponse writes it.
+func (c *clusterTopics) VisitListTopicsResponse(w http.ResponseWriter) error {
+	w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(w).Encode(c)
+}
+
+// gathered is a topic of several servers.
+type gathered struct {
+	name    string
+	kind    TopicKind
+	servers []figures
+}
+
+// figures are those of a topic on one server.
+type figures struct {
+	address    string
+	state      TopicOnServerState
+	depth, lag int64
+	consumers  int
+}
+
+// listClusterTopics lists the topics of all servers, of whose others is known what they have
+// said last.
+func (h *handler) listClusterTopics(ctx context.Context, p *ListTopicsParams) (ListTopicsResponseObject, error) {
+	byName := map[string]*gathered{}
+	add := func(name string, kind TopicKind, f *figures) {
+		if !contains(name, p.Name) {
+			return
+		}
+		g := byName[name]
+		if g == nil {
+			g = &gathered{name: name, kind: kind}
+			byName[name] = g
+		}
+		g.servers = append(g.servers, *f)
+	}
+	here := h.thisState()
+	for _, t := range h.view(ctx).Topics() {
+		add(t.Name(), KindOf(t), ownFigures(t, h.Server().Address, here))
+	}
+	who := access.From(ctx)
+	h.Cluster.EachTopic(func(s *cluster.Server, t *cluster.Topic) {
+		if who.Allows(access.See, t.Name, "") {
+			add(t.Name, kindOfMask(t.Mask), &figures{s.Address.Address, TopicOnServerState(s.State), t.Depth, t.Lag, t.Consumers})
+		}
+	})
+	all := make([]*gathered, 0, len(byName))
+	for _, g := range byName {
+		if p.Kind == nil || g.kind == *p.Kind {
+			all = append(all, g)
+		}
+	}
+	sort.Slice(all, func(i, j int) bool { return all[i].name < all[j].name })
+	some, next, err := page(all, func(g *gathered) string { return g.name }, p.After, p.Limit)
+	if err != nil {
+		return nil, err
+	}
+	answer := &clusterTopics{Topics: make([]ClusterTopic, 0, len(some)), Total: len(all), Next: next}
+	for _, g := range some {
+		answer.Topics = append(answer.Topics, g.topic())
+	}
+	return answer, nil
+}
+
+// ownFigures are those of a topic here.
+func ownFigures(t *broker.Topic, address string, state KnownServerState) *figures {
+	def := t.Definition()
+	f := &figures{address: address, state: TopicOnServerState(state), depth: def.Next, consumers: t.Subscriptions()}
+	if t.Memory() {
+		f.depth = def.Next - def.First
+	}
+	for _, g := range t.Groups() {
+		lag, _ := g.Lag(0)
+		f.lag = max(f.lag, lag)
+	}
+	return f
+}
+
+// topic describes the topic with its sums.
+func (g *gathered) topic() ClusterTopic {
+	sort.Slice(g.servers, func(i, j int) bool { return g.servers[i].address < g.servers[j].address })
+	d := ClusterTopic{Name: g.name, Kind: g.kind}
+	depth, lag := int64(0), int64(0)
+	for _, f := range g.servers {
+		depth, lag, d.Consumers = depth+f.depth, lag+f.lag, d.Consumers+f.consumers
+		d.Servers = append(d.Servers, TopicOnServer{Address: f.address, State: f.state, Depth: count(f.depth), Lag: count(f.lag), Consumers: f.consumers})
+	}
+	d.Depth, d.Lag = count(depth), count(lag)
+	return d
+}
+
+// kindOfMask is the kind of a topic whose server tells of it by a mask, as clients are told.
+func kindOfMask(mask int64) TopicKind {
+	switch {
+	case mask&4 != 0:
+		return "proxy"
+	case mask&2 != 0:
+		return "rpc"
+	case mask&1 != 0:
+		return "memory"
+	}
+	return "log"
+}
