@@ -30,7 +30,7 @@ func TestAPIListsTheServers(t *testing.T) {
 		}
 	}
 	eventually(t, "the tracker lists the server", is(tracker.Addr, server.addr, "up", false, 1.0))
-	eventually(t, "the server lists its tracker", is(server.addr, tracker.Addr, "up", false, nil))
+	eventually(t, "the server lists its tracker", is(server.addr, tracker.Addr, "up", false, 0.0))
 	eventually(t, "the server lists itself", is(server.addr, server.addr, "up", true, 1.0))
 	server.kill()
 	eventually(t, "the server that was killed is not reached", is(tracker.Addr, server.addr, "unreachable", false, 1.0))

@@ -61,6 +61,7 @@ type Cluster struct {
 	members map[string]*member // guarded by mu; by address and proof
 	held    int64              // guarded by mu: bytes of members
 	listed  []*Info            // guarded by mu: of those that are up, by address; replaced and never changed
+	others  []*Info            // guarded by mu: listed, and what the trackers list; the same way
 	closed  bool               // guarded by mu: no member is added
 	running sync.WaitGroup     // goroutines of members; added to with mu held and closed false
 
@@ -108,6 +109,7 @@ func (c *Cluster) Run(ctx context.Context) error {
 	var all sync.WaitGroup
 	for _, l := range c.links {
 		all.Go(func() { l.run(ctx) })
+		all.Go(func() { l.follow(ctx) })
 	}
 	if len(c.links) > 0 {
 		all.Go(func() { c.settle(ctx) })
@@ -246,7 +248,7 @@ func (m *member) key() string { return m.address.Key() + " " + m.proof }
 
 // sizeOf is about what a member takes.
 func sizeOf(i *Info, certificate string) int64 {
-	const topic = 112
+	const topic = 160
 	return int64(len(i.Body) + topic*len(i.topics) + len(certificate))
 }
 

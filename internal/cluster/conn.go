@@ -39,7 +39,18 @@ type conn struct {
 }
 
 // dial connects to a server. local allows this machine.
-func dial(ctx context.Context, a Address, secrets *tls.Config, local bool) (*conn, error) {
+func dial(ctx context.Context, a Address, secrets *tls.Config, local bool, limits wire.Limits) (*conn, error) {
+	stream, err := dialStream(ctx, a, secrets, local)
+	if err != nil {
+		return nil, err
+	}
+	c := &conn{Conn: stream, answers: make(chan *wire.Message), done: make(chan struct{})}
+	go c.read(limits)
+	return c, nil
+}
+
+// dialStream connects to a server, for whoever speaks to it otherwise.
+func dialStream(ctx context.Context, a Address, secrets *tls.Config, local bool) (net.Conn, error) {
 	d := net.Dialer{KeepAliveConfig: socket.KeepAlive(), Control: func(_, address string, _ syscall.RawConn) error {
 		at, err := netip.ParseAddrPort(address)
 		if err != nil {
@@ -49,18 +60,10 @@ func dial(ctx context.Context, a Address, secrets *tls.Config, local bool) (*con
 	}}
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
-	c := &conn{answers: make(chan *wire.Message), done: make(chan struct{})}
-	var err error
 	if a.SSLEnabled {
-		c.Conn, err = (&tls.Dialer{NetDialer: &d, Config: secrets}).DialContext(ctx, "tcp", a.Address)
-	} else {
-		c.Conn, err = d.DialContext(ctx, "tcp", a.Address)
+		return (&tls.Dialer{NetDialer: &d, Config: secrets}).DialContext(ctx, "tcp", a.Address)
 	}
-	if err != nil {
-		return nil, err
-	}
-	go c.read()
-	return c, nil
+	return d.DialContext(ctx, "tcp", a.Address)
 }
 
 // close ends the connection, and waits for its reader.
@@ -71,9 +74,9 @@ func (c *conn) close() {
 	}
 }
 
-func (c *conn) read() {
+func (c *conn) read(limits wire.Limits) {
 	defer close(c.answers)
-	r := wire.NewReader(c.Conn, replyLimits)
+	r := wire.NewReader(c.Conn, limits)
 	defer r.Release()
 	for {
 		m, err := r.Read()
@@ -96,24 +99,8 @@ func (c *conn) read() {
 func (c *conn) ask(ctx context.Context, limit time.Duration, fields []wire.Field, body ...[]byte) (*wire.Message, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	c.last++
-	id := strconv.Itoa(c.last)
-	head := wire.AppendRequestLine(nil, http.MethodGet, "/")
-	for _, f := range fields {
-		head = wire.AppendField(head, f.Name, f.Value)
-	}
-	head = wire.AppendField(head, wire.HeaderID, id)
-	size := 0
-	for _, b := range body {
-		size += len(b)
-	}
-	if size > 0 {
-		head = wire.AppendField(head, wire.HeaderContentType, "application/json")
-	}
-	parts := append(net.Buffers{wire.AppendLength(head, size)}, body...)
-	late := context.AfterFunc(ctx, func() { _ = c.SetWriteDeadline(time.Unix(1, 0)) })
-	_, err := parts.WriteTo(c.Conn)
-	if !late() { // it may have been cut in the middle
+	id, err := c.send(ctx, fields, body...)
+	if err != nil && ctx.Err() != nil {
 		return nil, timedOut(ctx, limit)
 	}
 	if err != nil {
@@ -136,6 +123,32 @@ func (c *conn) ask(ctx context.Context, limit time.Duration, fields []wire.Field
 			return nil, timedOut(ctx, limit)
 		}
 	}
+}
+
+// send sends a request, and returns its id. What is cut by the end of ctx leaves the
+// connection without use.
+func (c *conn) send(ctx context.Context, fields []wire.Field, body ...[]byte) (id string, err error) {
+	c.last++
+	id = strconv.Itoa(c.last)
+	head := wire.AppendRequestLine(nil, http.MethodGet, "/")
+	for _, f := range fields {
+		head = wire.AppendField(head, f.Name, f.Value)
+	}
+	head = wire.AppendField(head, wire.HeaderID, id)
+	size := 0
+	for _, b := range body {
+		size += len(b)
+	}
+	if size > 0 {
+		head = wire.AppendField(head, wire.HeaderContentType, "application/json")
+	}
+	parts := append(net.Buffers{wire.AppendLength(head, size)}, body...)
+	late := context.AfterFunc(ctx, func() { _ = c.SetWriteDeadline(time.Unix(1, 0)) })
+	_, err = parts.WriteTo(c.Conn)
+	if !late() { // it may have been cut in the middle
+		return "", ctx.Err()
+	}
+	return id, err
 }
 
 func timedOut(ctx context.Context, limit time.Duration) error {

@@ -3,6 +3,7 @@ package cluster
 import (
 	"slices"
 	"sort"
+	"strings"
 	"time"
 )
 
@@ -48,8 +49,7 @@ func (c *Cluster) Phase() (Phase, time.Time) {
 // Elsewhere are the servers that are up, are not being drained and have a topic, but for this
 // one. With served it has to be consumed there: calls need somebody who answers them.
 func (c *Cluster) Elsewhere(topic string, served bool) (all []Address) {
-	members, _ := c.Members()
-	for _, m := range members {
+	for _, m := range c.Others() {
 		if m.takes(topic, served) {
 			all = append(all, m.Address)
 		}
@@ -63,10 +63,11 @@ func (i *Info) takes(topic string, served bool) bool {
 	return ok && i.Phase == Serving && (t.Consumers > 0 || !served)
 }
 
-// Topic is what a server has said of a topic.
+// Topic is what a server has said of a topic, whose name is found without regard to case.
 func (i *Info) Topic(name string) (t Topic, ok bool) {
-	n := sort.Search(len(i.topics), func(n int) bool { return i.topics[n].Name >= name })
-	if n == len(i.topics) || i.topics[n].Name != name {
+	name = strings.ToLower(name)
+	n := sort.Search(len(i.topics), func(n int) bool { return i.topics[n].lower >= name })
+	if n == len(i.topics) || i.topics[n].lower != name {
 		return t, false
 	}
 	return i.topics[n].Topic, true

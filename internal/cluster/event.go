@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sort"
+	"strings"
 
 	"github.com/rushmore/zbus-go/internal/wire"
 )
@@ -21,7 +22,7 @@ type Info struct {
 	Revision int64       // its infoVersion
 	Body     []byte      // all of it, as JSON
 	head     []byte      // of the JSON: what is before the first topic
-	topics   []topicText // by name
+	topics   []topicText // by name, without regard to case
 }
 
 // Topic is what a server says of one of its topics.
@@ -39,7 +40,8 @@ func (t *Topic) Calls() bool { return t.Mask&(2|4) != 0 }
 // topicText is a topic in a table.
 type topicText struct {
 	Topic
-	text []byte // its key and its object
+	lower string // topics are found without regard to case; tables are sorted by it
+	text  []byte // its key and its object
 }
 
 // Topics is how many topics the server has.
@@ -102,14 +104,7 @@ func decode(body []byte, limit int) (*event, error) {
 	if err != nil {
 		return nil, refusal(false, "the body is not an event of a server: %v", err)
 	}
-	e := &d.event
-	if err := e.info.Address.check(); err != nil {
-		return nil, refusal(false, "%v", err)
-	}
-	if e.info.Revision < 0 || e.info.Revision > maxRevision {
-		return nil, refusal(false, "infoVersion %d: must be from 0 to %d", e.info.Revision, int64(maxRevision))
-	}
-	return e, d.finish()
+	return &d.event, d.finish()
 }
 
 // object reads an object, or null.
@@ -197,7 +192,9 @@ func (d *decoder) topic(name string) error {
 		d.out = append(d.out, ',')
 	}
 	d.marks = append(d.marks, len(d.out))
-	d.event.info.topics = append(d.event.info.topics, topicText{Topic: Topic{name, t.Mask, t.MessageDepth, d.lag, t.ConsumerCount}})
+	d.event.info.topics = append(d.event.info.topics, topicText{
+		Topic: Topic{name, t.Mask, t.MessageDepth, d.lag, t.ConsumerCount}, lower: strings.ToLower(name),
+	})
 	if d.out, err = appendJSON(d.out, name); err != nil {
 		return err
 	}
@@ -250,6 +247,12 @@ func (d *decoder) room(more int) error {
 // finish puts the table together.
 func (d *decoder) finish() error {
 	info := &d.event.info
+	if err := info.Address.check(); err != nil {
+		return refusal(false, "%v", err)
+	}
+	if info.Revision < 0 || info.Revision > maxRevision {
+		return refusal(false, "infoVersion %d: must be from 0 to %d", info.Revision, int64(maxRevision))
+	}
 	if !wire.ValidValue(info.Version) || len(info.Version) > maxHost {
 		return refusal(false, "serverVersion: must be a short text")
 	}
@@ -271,11 +274,45 @@ func (d *decoder) finish() error {
 		}
 		info.topics[i].text = topics[from:to:to]
 	}
-	sort.Slice(info.topics, func(i, j int) bool { return info.topics[i].Name < info.topics[j].Name })
+	sort.Slice(info.topics, func(i, j int) bool { return info.topics[i].lower < info.topics[j].lower })
 	return nil
 }
 
 func appendJSON(dst []byte, v any) ([]byte, error) {
 	text, err := json.Marshal(v)
 	return append(dst, text...), err
+}
+
+// decodeTable reads what a tracker tells: the servers that it lists. They have at most limit
+// bytes together.
+func decodeTable(body []byte, limit int) (servers []*Info, err error) {
+	left := limit
+	d := &decoder{Decoder: json.NewDecoder(bytes.NewReader(body)), limit: limit}
+	err = d.object(func(name string) error {
+		if name != "serverTable" {
+			return d.skip()
+		}
+		return d.object(func(string) error {
+			if len(servers) == maxMembers {
+				return errTooLarge
+			}
+			d.limit, d.out, d.marks, d.event = left, d.out[:0], d.marks[:0], event{}
+			if err := d.server(); err != nil {
+				return err
+			}
+			if err := d.finish(); err != nil {
+				return err
+			}
+			info := d.event.info
+			if left -= int(sizeOf(&info, "")); left < 0 {
+				return errTooLarge
+			}
+			servers = append(servers, &info)
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("its table can't be used: %w", err)
+	}
+	return servers, nil
 }

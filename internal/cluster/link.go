@@ -44,10 +44,14 @@ type link struct {
 	knows  []Address // the servers that it has listed when it was joined
 	since  time.Time // of joined
 	heard  time.Time
+	lists  []*Info   // the servers in its table; replaced and never changed
+	listed time.Time // when it was told that
+
+	certificates map[Address]certificate // of servers that this one has no certificate of
 }
 
 func newLink(c *Cluster, at Address) *link {
-	return &link{c: c, at: at, dirty: make(chan struct{}, 1), kick: make(chan struct{}, 1), since: time.Now()}
+	return &link{c: c, at: at, certificates: make(map[Address]certificate), dirty: make(chan struct{}, 1), kick: make(chan struct{}, 1), since: time.Now()}
 }
 
 // there says that a server can be reached. If it is the tracker, it is not waited for longer.
@@ -96,7 +100,7 @@ func (l *link) ended(err error, n int) {
 		l.since = time.Now()
 	}
 	l.joined, l.tried, l.self = false, true, errors.Is(err, errSelf)
-	l.c.progress()
+	l.c.merge()
 	l.c.mu.Unlock()
 	if errors.Is(err, errSelf) {
 		l.c.opts.Conditions.Clear(linkCondition, l.at.Key())
@@ -118,7 +122,7 @@ func (l *link) join(ctx context.Context) (joined bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	conn, err := dial(ctx, l.at, l.c.opts.Secrets, true)
+	conn, err := dial(ctx, l.at, l.c.opts.Secrets, true, replyLimits)
 	if err != nil {
 		return false, err
 	}
@@ -241,7 +245,7 @@ func (l *link) accepted(told int64) {
 	}
 	fresh := !l.joined
 	l.joined, l.tried, l.told, l.heard = true, true, told, time.Now()
-	c.progress()
+	c.merge()
 	c.mu.Unlock()
 	if fresh {
 		c.opts.Conditions.Clear(linkCondition, l.at.Key())

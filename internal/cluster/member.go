@@ -80,7 +80,7 @@ func (c *Cluster) watch(ctx context.Context, m *member) (up bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	conn, err := dial(ctx, m.address, secrets, m.local)
+	conn, err := dial(ctx, m.address, secrets, m.local, replyLimits)
 	if err != nil {
 		return false, err
 	}

@@ -3,6 +3,7 @@ package cluster
 import (
 	"cmp"
 	"context"
+	"iter"
 	"slices"
 	"sort"
 	"time"
@@ -129,7 +130,8 @@ func (m *member) server() Server {
 	return s
 }
 
-// EachTopic goes through the topics of the servers that have joined, as they have told of them.
+// EachTopic goes through the topics of the servers that have joined, as they have told of them,
+// and of those that only trackers know.
 func (c *Cluster) EachTopic(do func(*Server, *Topic)) {
 	if c == nil {
 		return
@@ -144,6 +146,9 @@ func (c *Cluster) EachTopic(do func(*Server, *Topic)) {
 		if m.proved {
 			all = append(all, known{m.server(), m.info})
 		}
+	}
+	for s, i := range c.hearsay() {
+		all = append(all, known{s, i})
 	}
 	c.mu.Unlock()
 	for _, k := range all {
@@ -166,6 +171,9 @@ func (c *Cluster) Servers() (all []Server) {
 			all = append(all, m.server())
 		}
 	}
+	for s := range c.hearsay() {
+		all = append(all, s)
+	}
 	for _, l := range c.links {
 		name := l.name
 		if name.Address == "" {
@@ -183,4 +191,18 @@ func (c *Cluster) Servers() (all []Server) {
 	}
 	sort.Slice(all, func(i, j int) bool { return all[i].Address.Address < all[j].Address.Address })
 	return all
+}
+
+// hearsay goes through the servers that only trackers know. Called with mu held.
+func (c *Cluster) hearsay() iter.Seq2[Server, *Info] {
+	return func(yield func(Server, *Info) bool) {
+		for _, l := range c.links {
+			for _, i := range l.lists {
+				s := Server{Address: i.Address, State: i.Phase.state(), Version: i.Version, Topics: i.Topics(), Since: l.since, Heard: l.listed}
+				if slices.Contains(c.others, i) && !yield(s, i) {
+					return
+				}
+			}
+		}
+	}
 }

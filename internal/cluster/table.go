@@ -17,7 +17,7 @@ func (c *Cluster) list() {
 	slices.SortFunc(all, func(x, y *Info) int { return cmp.Compare(x.Address.Address, y.Address.Address) })
 	c.listed = all
 	c.changes.Add(1)
-	c.progress()
+	c.merge()
 }
 
 // Members are the servers that are up, but this one, and how often that has changed.

@@ -1,0 +1,167 @@
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/wire"
+)
+
+// certificateTime is how long the certificate of a server counts that only a tracker knows.
+const certificateTime = time.Minute
+
+// Owner is another server that has a topic.
+type Owner struct {
+	Address Address
+	Phase   Phase // of the server
+	Topic
+}
+
+// merge finds out which servers there are: those that have joined this one, and those that
+// only its trackers know. A server that has joined and is unreachable is not among them,
+// whatever trackers say. Called with mu held.
+func (c *Cluster) merge() {
+	all := slices.Clone(c.listed)
+	known := map[string]bool{c.opts.Self.Address: true}
+	for _, m := range c.members {
+		if m.proved {
+			known[m.address.Address] = true
+		}
+	}
+	for _, l := range c.links {
+		for _, i := range l.lists {
+			lost := !l.joined && i.Address.Address == l.name.Address
+			if !known[i.Address.Address] && !lost {
+				known[i.Address.Address] = true
+				all = append(all, i)
+			}
+		}
+	}
+	slices.SortFunc(all, byAddress)
+	c.others = all
+	c.progress()
+}
+
+func byAddress(x, y *Info) int { return cmp.Compare(x.Address.Address, y.Address.Address) }
+
+// Others are the servers that there are, by address, but for this one: those that have joined
+// it, and those that its trackers list.
+func (c *Cluster) Others() []*Info {
+	if c == nil {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.others
+}
+
+// Alone reports whether there are no other servers.
+func (c *Cluster) Alone() bool { return len(c.Others()) == 0 }
+
+// Moved is closed when the servers, or what they have, may be others than before.
+func (c *Cluster) Moved() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.progressed
+}
+
+// Owners are the servers that have a topic, by address. Its name is found without regard to case.
+func (c *Cluster) Owners(topic string) (owners []Owner) {
+	for _, i := range c.Others() {
+		if t, ok := i.Topic(topic); ok {
+			owners = append(owners, Owner{i.Address, i.Phase, t})
+		}
+	}
+	return owners
+}
+
+// Has reports whether a server is one of those that there are.
+func (c *Cluster) Has(a Address) bool {
+	return slices.ContainsFunc(c.Others(), func(i *Info) bool { return i.Address == a })
+}
+
+// Dial connects to another server, for what is passed on to it: 3 s at most. A server is
+// verified by the certificate that it has told when it joined, or that a tracker has of it.
+func (c *Cluster) Dial(ctx context.Context, a Address) (net.Conn, error) {
+	secrets, local, err := c.way(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	return dialStream(ctx, a, secrets, local)
+}
+
+// way is how a server is verified, and whether it may be on this machine.
+func (c *Cluster) way(ctx context.Context, a Address) (secrets *tls.Config, local bool, err error) {
+	c.mu.Lock()
+	for _, m := range c.members {
+		if m.up && m.address == a {
+			c.mu.Unlock()
+			secrets, err = c.pinned(m)
+			return secrets, m.local, err
+		}
+	}
+	var by *link
+	for _, l := range c.links {
+		if slices.ContainsFunc(l.lists, func(i *Info) bool { return i.Address == a }) {
+			by = l
+			break
+		}
+	}
+	c.mu.Unlock()
+	if by == nil {
+		return nil, false, fmt.Errorf("server %s is not known", a.Key())
+	}
+	if a.SSLEnabled {
+		secrets, err = by.verified(ctx, a)
+	}
+	return secrets, by.local(), err
+}
+
+// local reports whether the tracker is on this machine, so that the servers it lists may be.
+func (l *link) local() bool {
+	host, _, _ := net.SplitHostPort(l.at.Address)
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.Unmap().IsLoopback()
+}
+
+// certificate is what a tracker has told of a server.
+type certificate struct {
+	pool *x509.CertPool
+	at   time.Time
+}
+
+// verified is how to verify a server by the certificate that the tracker has of it.
+func (l *link) verified(ctx context.Context, a Address) (*tls.Config, error) {
+	l.c.mu.Lock()
+	known, ok := l.certificates[a]
+	l.c.mu.Unlock()
+	if !ok || time.Since(known.at) > certificateTime {
+		conn, err := dial(ctx, l.at, l.c.opts.Secrets, true, replyLimits)
+		if err != nil {
+			return nil, err
+		}
+		defer conn.close()
+		m, err := conn.ask(ctx, dialTime, append(command(wire.CmdSSL), wire.Field{Name: wire.HeaderServer, Value: a.Address}))
+		if err != nil {
+			return nil, err
+		}
+		known = certificate{x509.NewCertPool(), time.Now()}
+		if !known.pool.AppendCertsFromPEM(m.Body) {
+			return nil, fmt.Errorf("the tracker %s has no certificate of %s", l.at.Key(), a.Key())
+		}
+		l.c.mu.Lock()
+		if len(l.certificates) >= maxMembers {
+			clear(l.certificates)
+		}
+		l.certificates[a] = known
+		l.c.mu.Unlock()
+	}
+	return &tls.Config{RootCAs: known.pool, MinVersion: tls.VersionTLS12}, nil
+}
