@@ -58,14 +58,25 @@ func (v View) Allows(need access.Verb, topic, group string) bool {
 // Check is an error unless the caller may do something with a topic that exists. It is the
 // same as for a topic that does not exist when the caller may not even see it.
 func (v View) Check(need access.Verb, t *Topic, group string) error {
-	err := v.who.Check(need, t.name, group)
+	return v.check(need, t.name, group)
+}
+
+func (v View) check(need access.Verb, topic, group string) error {
+	err := v.who.Check(need, topic, group)
 	if err == nil || v.unknown(err) {
 		return err
 	}
-	if v.who.Check(access.See, t.name, "") != nil {
-		return topicNotFound(t.name)
+	if v.who.Check(access.See, topic, "") != nil {
+		return topicNotFound(topic)
 	}
 	return err
+}
+
+// CheckElsewhere is an error unless the caller may do what it wants with a topic, or a group
+// of it, that another server has: the same error as of a topic that is here. calls says that
+// the topic is for calls.
+func (v View) CheckElsewhere(topic, group string, calls bool) error {
+	return v.check(wanted(v.need, calls), topic, group)
 }
 
 // unknown reports whether an error of a check says that it is not known, or no longer, who
@@ -77,14 +88,16 @@ func (v View) unknown(err error) bool {
 
 // wanted is what the caller wants to do with a topic: those for calls have verbs of their
 // own.
-func (v View) wanted(t *Topic) access.Verb {
+func (v View) wanted(t *Topic) access.Verb { return wanted(v.need, t.Calls()) }
+
+func wanted(need access.Verb, calls bool) access.Verb {
 	switch {
-	case t.Calls() && v.need == access.Publish:
+	case calls && need == access.Publish:
 		return access.Call
-	case t.Calls() && v.need == access.Consume:
+	case calls && need == access.Consume:
 		return access.Serve
 	}
-	return v.need
+	return need
 }
 
 // Topic finds a topic, without regard to case, with which the caller may do what it wants.

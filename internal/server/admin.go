@@ -49,6 +49,9 @@ func (s *session) declare(m *wire.Message) {
 		return
 	}
 	b := s.view()
+	if s.groupElsewhere(m, mask) {
+		return
+	}
 	topic := topicSpec(mask)
 	topic.Name, topic.Retention = name, retention
 	t, created, err := b.DeclareTopic(s.admin(), topic)
@@ -206,6 +209,9 @@ func (s *session) remove(m *wire.Message) {
 		err = s.view().RemoveTopic(s.admin(), topic, "")
 	default:
 		err = s.view().RemoveGroup(s.admin(), topic, group, "")
+	}
+	if broker.CodeOf(err) == broker.NotFound && s.elsewhere(m, topic) {
+		return
 	}
 	s.finished(id, err)
 }

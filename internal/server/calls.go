@@ -100,7 +100,9 @@ func (s *session) route(m *wire.Message) {
 			s.bring(target, m, strings.Clone(id), status) // m is borrowed
 			return
 		}
-		s.srv.calls.Drop(verdict)
+		if !s.routeElsewhere(m) {
+			s.srv.calls.Drop(verdict)
+		}
 		return
 	}
 	switch to := call.Sink().(type) {

@@ -25,6 +25,10 @@ type identity struct {
 	// certified is who the client certificate names; nil without one. It counts while no
 	// request has come with a credential. Set at the start.
 	certified *access.Principal
+
+	// firstGiven is the credential that made first what it is; empty when a certificate or a
+	// login did.
+	firstGiven wire.Field
 }
 
 // credentialOf is the credential of a request: its token header, or its authorization.
@@ -84,7 +88,7 @@ func (s *session) identify(m *wire.Message) error {
 			}
 			s.given, s.by = strings.Clone(value), who
 			if s.first.Anonymous() || s.first.Account() == who.Account() { // a renewed one
-				s.first = who
+				s.first, s.firstGiven = who, wire.Field{Name: header, Value: s.given}
 			}
 		}
 	}
@@ -224,6 +228,19 @@ func credentialOfHTTP(req *http.Request) (access.Credential, error) {
 		}
 	}
 	return access.Credential{Login: access.LoginOf(req)}, nil
+}
+
+// givenOverHTTP is the credential of an HTTP request as a field that can go on to another
+// server; empty for a login, which is good here alone.
+func givenOverHTTP(req *http.Request) wire.Field {
+	if value := req.Header.Get("Authorization"); value != "" && req.Header.Get("Token") == "" {
+		return wire.Field{Name: wire.HeaderAuthorization, Value: value}
+	}
+	c, err := credentialOfHTTP(req)
+	if err != nil || c.Token == "" {
+		return wire.Field{}
+	}
+	return wire.Field{Name: wire.HeaderToken, Value: c.Token}
 }
 
 // refuseCredential answers a request whose credential is no good, and ends the connection.

@@ -219,6 +219,9 @@ func (s *session) storedHeaders(m *wire.Message, t *broker.Topic) string {
 // others meanwhile.
 func (s *session) flush() {
 	s.publishPending()
+	for _, r := range s.relays {
+		r.flush()
+	}
 	for i, target := range s.touched {
 		target.sendNow()
 		s.touched[i] = nil

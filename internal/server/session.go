@@ -17,6 +17,7 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/cluster"
 	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/socket"
 	"github.com/rushmore/zbus-go/internal/wire"
@@ -48,7 +49,10 @@ type session struct {
 
 	// Owned by the reader.
 	identity
+	command  string // of the request at hand
 	topics   topicCache
+	relays   map[cluster.Address]*relay // to servers that have other topics
+	homes    homes
 	own      []*broker.Group // ephemeral ones that it has created
 	pending  *produced       // publishes of the current read, not yet handed over
 	touched  []*session
@@ -68,6 +72,7 @@ type session struct {
 	activity  activity
 	inflight  gate          // publishes and acks handed to the broker and not answered
 	room      chan struct{} // capacity 1: the writer has sent something
+	roomy     chan struct{} // capacity 1: the same for relays
 	written   chan struct{} // closed when the writer has ended
 	finishing atomic.Bool
 	quitting  atomic.Bool // see quit
@@ -104,7 +109,7 @@ func newUUID() string {
 func newSession(srv *Server, who access.Caller, acc *account) *session {
 	s := &session{
 		srv: srv, id: newUUID(), remote: who.Address, account: acc,
-		room: make(chan struct{}, 1), written: make(chan struct{}),
+		room: make(chan struct{}, 1), roomy: make(chan struct{}, 1), written: make(chan struct{}),
 		subs: make(map[*broker.Group]*consumer),
 	}
 	s.out.init()
@@ -263,6 +268,7 @@ func (s *session) end() {
 	}
 	s.peer.Leave()
 	s.quota.Disconnect()
+	s.closeRelays()
 	s.inflight.wait(0)
 	s.out.close()
 	s.stop()
@@ -295,9 +301,11 @@ func (s *session) abort() {
 }
 
 func (s *session) roomier() {
-	select {
-	case s.room <- struct{}{}:
-	default:
+	for _, waiting := range []chan struct{}{s.room, s.roomy} {
+		select {
+		case waiting <- struct{}{}:
+		default:
+		}
 	}
 }
 

@@ -115,7 +115,7 @@ func (s *session) handle(m *wire.Message) {
 		s.unknown(id, cmd, m)
 		return
 	}
-	if s.need = v.need; !s.need.OfTopics() {
+	if s.command, s.need = cmd, v.need; !s.need.OfTopics() {
 		if err := s.who.Check(s.need, "", ""); err != nil {
 			s.fail(id, err)
 			return
@@ -163,7 +163,8 @@ func (s *session) param(m *wire.Message, name string, low, high int64) (value *i
 // absent recognises what some clients send for a value that they don't have.
 func absent(v string) bool { return v == "null" || v == "undefined" || v == "None" }
 
-// topicOf finds the topic that a request names, answering when there is none.
+// topicOf finds the topic that a request names, answering when there is none. A request for
+// one that another server has is passed on.
 func (s *session) topicOf(m *wire.Message) *broker.Topic {
 	name := m.Get(wire.HeaderTopic)
 	if t := s.topics.get(name, s.need, s.who.Epoch()); t != nil {
@@ -174,6 +175,9 @@ func (s *session) topicOf(m *wire.Message) *broker.Topic {
 		return nil
 	}
 	t, err := s.view().Topic(name)
+	if broker.CodeOf(err) == broker.NotFound && s.elsewhere(m, name) {
+		return nil
+	}
 	if err != nil {
 		s.fail(m.Get(wire.HeaderID), err)
 		return nil
@@ -183,7 +187,7 @@ func (s *session) topicOf(m *wire.Message) *broker.Topic {
 }
 
 // groupOf finds the topic and group that a request names, answering when there
-// is none.
+// is none. A request for a topic that another server has is passed on.
 func (s *session) groupOf(m *wire.Message) *broker.Group {
 	need := s.need
 	s.need = access.See // what it takes is asked of the group

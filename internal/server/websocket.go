@@ -44,7 +44,7 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, req *http.Request) {
 	limits := s.limits()
 	ws.SetReadLimit(limits.Body + int64(limits.Head))
 	c := newSession(s, who, accountOf(req.Context()))
-	c.vetted, c.quota = true, who.Quota()
+	c.vetted, c.quota, c.firstGiven = true, who.Quota(), givenOverHTTP(req)
 	conn := &webSocket{ws: ws, life: c.life}
 	c.conn = conn
 	go c.write(conn)

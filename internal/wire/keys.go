@@ -47,7 +47,9 @@ const (
 	HeaderDeliveryCount = "delivery-count"
 	HeaderTimeout       = "timeout"
 	HeaderRPCMethod     = "rpc_method"
-	HeaderErrorStatus   = "error_status" // of an answer: what its body says of the error in it
+	HeaderHop           = "zbus-hop"       // of a request that a server passes on: its address
+	HeaderServedBy      = "zbus-served-by" // of the answer to one: the address of who has answered it
+	HeaderErrorStatus   = "error_status"   // of an answer: what its body says of the error in it
 
 	HeaderOriginID     = "origin_id"
 	HeaderOriginURL    = "origin_url"

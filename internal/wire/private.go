@@ -14,7 +14,7 @@ func Private(name string) bool {
 		// what a delivery adds; clients send a received message's headers again
 		HeaderOriginID, HeaderOriginURL, HeaderOriginStatus, HeaderOriginMethod,
 		HeaderOffset, HeaderTimestamp, HeaderDeliveryCount, HeaderHandle,
-		HeaderWindow, HeaderConsumeWindow, HeaderTimeout, HeaderRPCMethod,
+		HeaderWindow, HeaderConsumeWindow, HeaderTimeout, HeaderRPCMethod, HeaderHop, HeaderServedBy,
 		// the connection, and who asks
 		HeaderContentLength, HeaderTransferEncoding, HeaderConnection, "keep-alive", "proxy-connection", "te", "trailer", HeaderUpgrade, HeaderExpect,
 		"user-agent", "accept", "accept-encoding", "accept-language", "accept-charset", "referer", "origin",

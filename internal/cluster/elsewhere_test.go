@@ -1,0 +1,250 @@
+package cluster_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/coder/websocket"
+
+	"github.com/rushmore/zbus-go/internal/wire"
+	"github.com/rushmore/zbus-go/internal/zbustest"
+)
+
+// pair starts two servers that know each other. The first has the topics.
+func pair(t *testing.T, topics ...string) (owner, other *zbustest.Broker) {
+	t.Helper()
+	all := set(t, 2)
+	c := connect(t, all[0].Addr)
+	for _, topic := range topics {
+		name, mask, _ := strings.Cut(topic, " ")
+		fields := []string{"topic", name}
+		if mask != "" {
+			fields = append(fields, "topic_mask", mask)
+		}
+		c.ok("declare", fields...)
+	}
+	knows(t, all[1], all[0], topics...)
+	return all[0], all[1]
+}
+
+// knows waits until a server knows that another has topics.
+func knows(t *testing.T, b, owner *zbustest.Broker, topics ...string) {
+	t.Helper()
+	s := subscribe(t, b.Addr)
+	for _, topic := range topics {
+		name, _, _ := strings.Cut(topic, " ")
+		for s.latest.ServerTable[owner.Addr].TopicTable[name].TopicName == "" {
+			s.next()
+		}
+	}
+}
+
+// served checks an answer that another server has given.
+func served(t *testing.T, m *wire.Message, by string, status int, body string) {
+	t.Helper()
+	if m.Status != status || body != "" && string(m.Body) != body || m.Get("zbus-served-by") != by {
+		t.Fatalf("%d %q, served by %q: want %d %q by %s", m.Status, m.Body, m.Get("zbus-served-by"), status, body, by)
+	}
+}
+
+func TestAnyServerServesATopic(t *testing.T) {
+	t.Parallel()
+	owner, other := pair(t, "orders", "Capital")
+	c := connect(t, other.Addr)
+	for i := range 20 {
+		served(t, c.ask("produce", []byte(fmt.Sprint(i)), "topic", "orders", "tag", "x", "colour", "red"), owner.Addr, 200, "")
+	}
+	served(t, c.ask("produce", nil, "topic", "capital"), owner.Addr, 200, "") // as here, without regard to case
+	// Explicit acks: the handles are those of the other server.
+	served(t, c.ask("declare", nil, "topic", "orders", "consume_group", "g", "group_mask", "64"), owner.Addr, 200, "")
+	id := c.send("consume", nil, "topic", "orders", "consume_group", "g", "window", "20")
+	var got []*wire.Message
+	for i := range 20 {
+		m := c.receive()
+		served(t, m, owner.Addr, 200, fmt.Sprint(i))
+		if m.Get("id") != id || m.Get("tag") != "x" || m.Get("colour") != "red" || m.Get("offset") != fmt.Sprint(i) {
+			t.Fatalf("%+v", m.Fields)
+		}
+		got = append(got, m)
+	}
+	for _, m := range got {
+		served(t, c.ask("ack", nil, "topic", "orders", "consume_group", "g", "offset", m.Get("offset"), "handle", m.Get("handle")), owner.Addr, 200, "")
+	}
+	served(t, c.ask("query", nil, "topic", "orders", "consume_group", "g"), owner.Addr, 200, "")
+	served(t, c.ask("unconsume", nil, "topic", "orders", "consume_group", "g"), owner.Addr, 200, "")
+	served(t, c.ask("relocate", nil, "topic", "orders", "consume_group", "g", "to", "earliest"), owner.Addr, 200, "")
+	served(t, c.ask("empty", nil, "topic", "orders"), owner.Addr, 200, "")
+	served(t, c.ask("remove", nil, "topic", "orders", "consume_group", "g"), owner.Addr, 200, "")
+	served(t, c.ask("query", nil, "topic", "orders", "consume_group", "g"), owner.Addr, 404, "ConsumeGroup(g) not found")
+	served(t, c.ask("remove", nil, "topic", "orders"), owner.Addr, 200, "")
+	if m := connect(t, owner.Addr).ask("query", nil, "topic", "orders"); m.Status != 404 {
+		t.Errorf("%d: the topic is still there", m.Status)
+	}
+	// What no server has is not found, and a topic is declared here.
+	served(t, c.ask("produce", nil, "topic", "nowhere"), "", 404, "Topic(nowhere) not found")
+	served(t, c.ask("declare", nil, "topic", "capital"), "", 200, "")
+	served(t, c.ask("produce", nil, "topic", "capital"), "", 200, "")
+}
+
+func TestRequestIsPassedOnOnce(t *testing.T) {
+	t.Parallel()
+	owner, other := pair(t, "orders")
+	c := connect(t, other.Addr)
+	if m := c.ask("produce", nil, "topic", "orders", "zbus-hop", "127.0.0.1:1"); m.Status != 404 {
+		t.Errorf("%d %s", m.Status, m.Body)
+	}
+	// What passed on is not stored with the message, and neither is who passed it on.
+	served(t, c.ask("produce", []byte("x"), "topic", "orders"), owner.Addr, 200, "")
+	m := connect(t, owner.Addr).ask("consume", nil, "topic", "orders")
+	if slices.ContainsFunc(m.Fields, func(f wire.Field) bool { return strings.HasPrefix(f.Name, "zbus-") }) {
+		t.Errorf("%+v", m.Fields)
+	}
+}
+
+func TestCallsGoToAnyServer(t *testing.T) {
+	t.Parallel()
+	owner, other := pair(t, "sums 2")
+	for _, at := range []struct{ provider, caller string }{{owner.Addr, other.Addr}, {other.Addr, owner.Addr}, {other.Addr, other.Addr}} {
+		p, c := connect(t, at.provider), connect(t, at.caller)
+		p.send("consume", nil, "topic", "sums", "window", "10")
+		for range 3 {
+			id := c.send("rpc", []byte("1+1"), "topic", "sums", "rpc_method", "add")
+			call := p.receive()
+			if string(call.Body) != "1+1" || call.Get("origin_id") == "" {
+				t.Fatalf("%+v %q", call.Fields, call.Body)
+			}
+			p.send("route", []byte("2"), "recver", call.Get("sender"), "id", call.Get("origin_id"), "origin_status", "200", "ack", "0")
+			answer := c.receive()
+			if answer.Get("id") != id || answer.Status != 200 || string(answer.Body) != "2" {
+				t.Fatalf("%v: %d %+v %q", at, answer.Status, answer.Fields, answer.Body)
+			}
+		}
+		p.ok("unconsume", "topic", "sums")
+	}
+}
+
+func TestCommandsOverHTTPGoToAnyServer(t *testing.T) {
+	t.Parallel()
+	owner, other := pair(t, "orders")
+	get := func(path, body string) (http.Header, string) {
+		t.Helper()
+		req, err := http.NewRequest("POST", "http://"+other.Addr+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "text/html")
+		req.Header.Set("X-Evil", "1")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != 200 || resp.Header.Get("Zbus-Served-By") != owner.Addr {
+			t.Fatalf("%s: %d %s %v: %v", path, resp.StatusCode, text, resp.Header, err)
+		}
+		return resp.Header, string(text)
+	}
+	get("/produce/orders", "<script>")
+	h, body := get("/consume/orders", "")
+	if body != "<script>" || h.Get("Content-Type") != "application/octet-stream" || h.Get("X-Content-Type-Options") != "nosniff" || h.Get("X-Evil") != "" ||
+		h.Get("Zbus-Header-X-Evil") != "1" || h.Get("Content-Security-Policy") == "" || h.Get("Offset") != "0" {
+		t.Errorf("%q %v", body, h)
+	}
+}
+
+// A client whose topics are on a server that is killed learns what it can: what it waits for is
+// unknown, so its connection ends; what it asks for next is refused.
+func TestServerWithTheTopicIsKilled(t *testing.T) {
+	t.Parallel()
+	other := zbustest.Start(t)
+	owner := launch(t, t.TempDir(), "127.0.0.1:0", other.Addr)
+	connect(t, owner.addr).ok("declare", "topic", "orders")
+	s := subscribe(t, other.Addr)
+	for s.latest.ServerTable[owner.addr].TopicTable["orders"].TopicName == "" {
+		s.next()
+	}
+	waiting, idle := connect(t, other.Addr), connect(t, other.Addr)
+	served(t, idle.ask("produce", nil, "topic", "orders"), owner.addr, 200, "")
+	waiting.send("consume", nil, "topic", "orders", "window", "5")
+	served(t, waiting.receive(), owner.addr, 200, "")
+	owner.kill()
+	if m, err := waiting.r.Read(); err == nil {
+		t.Errorf("%d %s after the server was killed", m.Status, m.Body)
+	}
+	s.until(other.Addr)
+	if m := idle.ask("produce", nil, "topic", "orders"); m.Status != 404 {
+		t.Errorf("%d %s", m.Status, m.Body)
+	}
+}
+
+// A server knows those that its tracker lists, also when these have not joined it.
+func TestServersLearnOfEachOtherFromTheirTracker(t *testing.T) {
+	t.Parallel()
+	tracker := zbustest.Start(t)
+	one := launch(t, t.TempDir(), "127.0.0.1:0", tracker.Addr)
+	two := launch(t, t.TempDir(), "127.0.0.1:0", tracker.Addr)
+	connect(t, two.addr).ok("declare", "topic", "orders")
+	c := connect(t, one.addr)
+	eventually(t, "the server knows the other's topic", func() bool { return c.ask("produce", nil, "topic", "orders").Status == 200 })
+	served(t, c.ask("produce", nil, "topic", "orders"), two.addr, 200, "")
+	if s := servers(t, one.addr); len(s) != 3 || s[two.addr]["state"] != "up" || s[two.addr]["topics"] != 1.0 {
+		t.Errorf("%v", s)
+	}
+	two.kill()
+	eventually(t, "the server no longer knows the other", func() bool { return servers(t, one.addr)[two.addr] == nil })
+}
+
+// The credential of the client goes with what it asks for, and counts at both servers.
+func TestBothServersAskWhatOneMayDo(t *testing.T) {
+	t.Parallel()
+	owner, other := pair(t, "open.a", "open.b", "secret")
+	for _, x := range []struct {
+		b     *zbustest.Broker
+		grant string
+	}{{owner, "publish:open.a"}, {other, "publish:open.#"}} {
+		request(t, x.b.Addr, "POST", "/accounts", `{"name":"boss","password":"a good password","roles":["admin"]}`, false)
+		request(t, x.b.Addr, "POST", "/accounts", `{"name":"shop","password":"another good one","grants":["`+x.grant+`"]}`, true)
+	}
+	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte("shop:another good one"))
+	ws, _, err := websocket.Dial(t.Context(), "ws://"+other.Addr+"/", &websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {basic}}}) //nolint:bodyclose // there is none
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ws.CloseNow() }()
+	overWebSocket := func(topic string) *wire.Message {
+		dst := wire.AppendField(wire.AppendField(wire.AppendField(wire.AppendRequestLine(nil, "GET", "/"), "cmd", "produce"), "id", "1"), "topic", topic)
+		if err := ws.Write(t.Context(), websocket.MessageBinary, wire.AppendBody(dst, []byte("x"))); err != nil {
+			t.Fatal(err)
+		}
+		_, frame, err := ws.Read(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := wire.NewReader(bytes.NewReader(frame), wire.Limits{}).Read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	c := connect(t, other.Addr)
+	served(t, c.ask("produce", nil, "topic", "open.a"), "", 401, "")
+	c = connect(t, other.Addr)
+	served(t, c.ask("produce", nil, "topic", "open.a", "authorization", basic), owner.Addr, 200, "")
+	for _, ask := range []func(topic string) *wire.Message{overWebSocket, func(topic string) *wire.Message { return c.ask("produce", nil, "topic", topic) }} {
+		served(t, ask("open.a"), owner.Addr, 200, "")
+		served(t, ask("open.b"), owner.Addr, 404, "") // may not at the other
+		served(t, ask("secret"), "", 404, "")         // may not here
+	}
+	served(t, c.ask("consume", nil, "topic", "open.a"), "", 403, "")
+	m := connect(t, owner.Addr).ask("consume", nil, "topic", "open.a", "authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte("boss:a good password")))
+	if m.Status != 200 || m.Get("authorization") != "" {
+		t.Errorf("%d %+v", m.Status, m.Fields)
+	}
+}
