@@ -38,7 +38,7 @@ func (s *session) elsewhere(m *wire.Message, topic string) bool {
 		return false
 	}
 	id := m.Get(wire.HeaderID)
-	calls := owners[0].Mask&(maskRPC|maskProxy) != 0
+	calls := owners[0].Calls()
 	if err := s.mayPassOn(topic, m.Get(wire.HeaderConsumeGroup), calls); err != nil {
 		s.fail(id, err)
 		return true
@@ -83,18 +83,29 @@ func (s *session) mayPassOn(topic, group string, calls bool) error {
 }
 
 // choose sorts the servers that have a topic: the one that was chosen before, if it still has
-// it; then, for publishers, by consumers and by lag, and those that are alike in turns.
+// it; then, for publishers, by consumers and by lag, and those that are alike in turns. No
+// messages go to one that is being drained, if another one takes them.
 func (s *session) choose(topic string, owners []cluster.Owner) []cluster.Owner {
-	home, known := s.homes[topic]
-	if s.command == wire.CmdProduce || s.command == wire.CmdRPC {
+	publishes := s.command == wire.CmdProduce || s.command == wire.CmdRPC
+	if publishes {
 		turn := int(s.srv.turn.Add(1) % uint64(len(owners)))
 		owners = append(slices.Clone(owners[turn:]), owners[:turn]...)
 		sort.SliceStable(owners, func(i, j int) bool {
 			x, y := &owners[i], &owners[j]
-			return x.Consumers > y.Consumers || x.Consumers == y.Consumers && x.Lag < y.Lag
+			switch {
+			case x.Phase != y.Phase:
+				return x.Phase == cluster.Serving
+			case x.Consumers != y.Consumers:
+				return x.Consumers > y.Consumers
+			}
+			return x.Lag < y.Lag
 		})
 	}
-	if at := slices.IndexFunc(owners, func(o cluster.Owner) bool { return known && o.Address == home }); at > 0 {
+	home, known := s.homes[topic]
+	again := func(o cluster.Owner) bool {
+		return known && o.Address == home && (!publishes || o.Phase == cluster.Serving)
+	}
+	if at := slices.IndexFunc(owners, again); at > 0 {
 		owners = append([]cluster.Owner{owners[at]}, slices.Delete(slices.Clone(owners), at, at+1)...)
 	}
 	return owners
