@@ -44,6 +44,7 @@ type Client struct {
 	keys      uint64               // of the last subscription
 	epoch     uint64               // of the connection, counted from 1
 	connected bool                 // there is one
+	present   *link                // the latest one
 	address   string               // of it
 	lastErr   error                // why there is none
 	woken     bool                 // a token for the writer is in wake

@@ -14,7 +14,8 @@ type ClusterOptions struct {
 	Options
 	// Select chooses the servers for a publish or a call, best first. Those after the
 	// first are for the case that it has no such topic, or can't take it now. Default:
-	// [MostConsumers].
+	// [MostConsumers], and for messages with a [Message.Key] the same server for each key,
+	// as long as the servers that have the topic stay the same.
 	Select Selector
 }
 
@@ -49,6 +50,7 @@ type tracker struct {
 	own      string                // what it calls itself, once that is known
 	table    map[string]serverJSON // what it has told last
 	revision int64                 // of that
+	up       bool                  // it is connected
 	tried    bool                  // it was reached, or could not be
 }
 
@@ -72,9 +74,6 @@ func DialCluster(ctx context.Context, trackers string, opts ClusterOptions) (*Cl
 	}
 	if err := checkToken(opts.Token); err != nil {
 		return nil, invalid("dial", trackers, "%v", err)
-	}
-	if opts.Select == nil {
-		opts.Select = MostConsumers
 	}
 	opts.Options = opts.Options.withDefaults()
 	cl := &Cluster{
@@ -227,7 +226,7 @@ func (cl *Cluster) Drain(ctx context.Context) error {
 // Publish stores a message on one server that has the topic: see [Client.Publish]. The
 // next is tried when it is certain that the one before has not stored it.
 func (cl *Cluster) Publish(ctx context.Context, topic string, m Message) error {
-	return cl.try(ctx, "publish", topic, func(c *Client) error { return c.Publish(ctx, topic, m) })
+	return cl.try(ctx, "publish", topic, m.Key, func(c *Client) error { return c.Publish(ctx, topic, m) })
 }
 
 // Call calls a method of a service on one server: see [Client.Call]. The next server is
@@ -242,7 +241,7 @@ func (cl *Cluster) Request(ctx context.Context, topic string, m Message) (*Respo
 }
 
 func (cl *Cluster) request(ctx context.Context, op, topic, method string, m Message) (resp *Response, err error) {
-	err = cl.try(ctx, op, topic, func(c *Client) error {
+	err = cl.try(ctx, op, topic, "", func(c *Client) error {
 		resp, err = c.request(ctx, op, topic, method, m)
 		return err
 	})
@@ -250,14 +249,14 @@ func (cl *Cluster) request(ctx context.Context, op, topic, method string, m Mess
 }
 
 // try has servers do something until one has, or may have. Without any it waits.
-func (cl *Cluster) try(ctx context.Context, op, topic string, do func(*Client) error) error {
+func (cl *Cluster) try(ctx context.Context, op, topic, key string, do func(*Client) error) error {
 	patience := time.NewTimer(max(cl.opts.MaxWait, 0))
 	defer patience.Stop()
 	for {
-		clients, changed := cl.choose(topic)
+		clients, changed := cl.choose(topic, key)
 		var err error
 		for _, c := range clients {
-			if err = do(c); err == nil || !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrNotFound) || errors.As(err, new(*CallError)) {
+			if err = do(c); err == nil || !cl.elsewhere(err) {
 				return err
 			}
 		}
@@ -277,6 +276,18 @@ func (cl *Cluster) try(ctx context.Context, op, topic string, do func(*Client) e
 			return (&failure{text: "the broker is closed", kinds: []error{ErrClosed}}).error(op, topic)
 		}
 	}
+}
+
+// elsewhere reports whether an error is one of a single server, which has not done what was
+// asked for: another one may.
+func (cl *Cluster) elsewhere(err error) bool {
+	switch {
+	case errors.As(err, new(*CallError)) || errors.Is(err, ErrUnknownOutcome):
+		return false
+	case errors.Is(err, ErrClosed): // the server is no longer one of the set
+		return cl.life.Err() == nil
+	}
+	return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrNotFound)
 }
 
 // DeclareTopic makes sure of a topic on every server that is connected: see

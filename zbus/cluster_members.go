@@ -4,21 +4,71 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"hash/fnv"
+	"math/bits"
 	"slices"
+	"time"
 )
 
+// leaveTime is how long a server that is no longer a member may take for its last answers.
+const leaveTime = 5 * time.Second
+
+// littleLag is how many messages a group may be behind, for its server to be as good as those
+// that are not. What servers tell is some seconds old: with less, all would publish to one for
+// that long.
+const littleLag = 1000
+
 // MostConsumers is the [Selector] that prefers the server on which the topic has the
-// most consumers. Servers that are as good take turns; those that do not have the
-// topic, as far as is known, come last.
+// most consumers, and then the one where its groups are less behind: where one is by more than
+// 1000 messages, by half as much at least. Servers that are as good take turns; those that do not
+// have the topic, as far as is known, come last, and among them those that are being drained.
 func MostConsumers(topic string, servers []ServerInfo) []string {
 	sorted := slices.Clone(servers)
-	rank := func(s ServerInfo) int {
-		if t, ok := s.Topics[topic]; ok {
-			return t.Consumers
-		}
-		return -1
+	slices.SortStableFunc(sorted, func(a, b ServerInfo) int {
+		x, y := rankOf(&a, topic), rankOf(&b, topic)
+		return cmp.Or(cmp.Compare(y.class, x.class), cmp.Compare(y.consumers, x.consumers), cmp.Compare(x.lag, y.lag))
+	})
+	return addressesOf(sorted)
+}
+
+// rank is how good a server is for a topic.
+type rank struct{ class, consumers, lag int }
+
+func rankOf(s *ServerInfo, topic string) (r rank) {
+	t, ok := s.Topics[topic]
+	switch {
+	case ok:
+		r.class = 2
+	case !s.Draining:
+		r.class = 1
 	}
-	slices.SortStableFunc(sorted, func(a, b ServerInfo) int { return cmp.Compare(rank(b), rank(a)) })
+	most := int64(0)
+	for i := range t.Groups {
+		most = max(most, t.Groups[i].Lag)
+	}
+	r.consumers, r.lag = t.Consumers, bits.Len64(uint64(most/littleLag))
+	return r
+}
+
+// byKey prefers the same server for each key, among those that have the topic: when one comes
+// or goes, only the keys move that are its own.
+func byKey(topic, key string, servers []ServerInfo) []string {
+	sorted := slices.Clone(servers)
+	score := func(s *ServerInfo) uint64 {
+		h := fnv.New64a()
+		_, _ = h.Write([]byte(s.Address + " " + key))
+		x := h.Sum64() // which differs little for addresses that do
+		x ^= x >> 32
+		x *= 0xd6e8feb86659fd93
+		return x ^ x>>32
+	}
+	slices.SortStableFunc(sorted, func(a, b ServerInfo) int {
+		return cmp.Or(cmp.Compare(rankOf(&b, topic).class, rankOf(&a, topic).class), cmp.Compare(score(&b), score(&a)))
+	})
+	return addressesOf(sorted)
+}
+
+func addressesOf(sorted []ServerInfo) []string {
 	addresses := make([]string, len(sorted))
 	for i, s := range sorted {
 		addresses[i] = s.Address
@@ -28,7 +78,7 @@ func MostConsumers(topic string, servers []ServerInfo) []string {
 
 // choose is which servers to try, and a channel that is closed when there may be
 // others.
-func (cl *Cluster) choose(topic string) ([]*Client, <-chan struct{}) {
+func (cl *Cluster) choose(topic, key string) ([]*Client, <-chan struct{}) {
 	cl.mu.Lock()
 	changed := cl.changed
 	connected := make(map[string]*Client, len(cl.members))
@@ -47,12 +97,23 @@ func (cl *Cluster) choose(topic string) ([]*Client, <-chan struct{}) {
 		servers = slices.Concat(servers[turn%n:], servers[:turn%n])
 	}
 	var clients []*Client
-	for _, address := range cl.opts.Select(topic, servers) {
+	for _, address := range cl.selected(topic, key, servers) {
 		if c := connected[address]; c != nil {
 			clients = append(clients, c)
 		}
 	}
 	return clients, changed
+}
+
+// selected are the addresses of servers, best first.
+func (cl *Cluster) selected(topic, key string, servers []ServerInfo) []string {
+	switch {
+	case cl.opts.Select != nil:
+		return cl.opts.Select(topic, servers)
+	case key != "":
+		return byKey(topic, key, servers)
+	}
+	return MostConsumers(topic, servers)
 }
 
 // touch tells those who wait that something has changed. Called with cl.mu held.
@@ -65,9 +126,11 @@ func (cl *Cluster) touch() {
 func (cl *Cluster) trackerState(t *tracker, s State) {
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
-	t.tried = true
+	t.tried, t.up = true, s.Connected
 	if s.Connected {
 		t.revision = 0 // it may be another run of it
+	} else if !cl.closed {
+		cl.arrange() // the others know better what there is
 	}
 	cl.touch()
 }
@@ -89,11 +152,15 @@ func (cl *Cluster) told(t *tracker, body []byte) {
 	cl.touch()
 }
 
-// arrange makes members those servers that any tracker tells of. Called with cl.mu
-// held.
+// arrange makes members those servers that any tracker tells of. One that is not connected
+// counts only if none is: what it has told may no longer be so. Called with cl.mu held.
 func (cl *Cluster) arrange() {
 	wanted := make(map[string]serverJSON)
+	some := slices.ContainsFunc(cl.trackers, func(t *tracker) bool { return t.up && t.table != nil })
 	for _, t := range cl.trackers {
+		if some && !t.up {
+			continue
+		}
 		for _, s := range t.table {
 			address := s.ServerAddress.Address
 			if old, ok := wanted[address]; !ok || s.InfoVersion > old.InfoVersion {
@@ -106,7 +173,7 @@ func (cl *Cluster) arrange() {
 			delete(cl.members, address)
 			m.gone()
 			if !m.tracker {
-				cl.all.Go(func() { _ = m.c.Close() }) // always nil
+				cl.all.Go(func() { m.leave(cl.life) })
 			}
 		}
 	}
@@ -119,6 +186,14 @@ func (cl *Cluster) arrange() {
 		}
 		m.info = s.info()
 	}
+}
+
+// leave ends the connection to a server that is no longer a member, in order: it may be one that
+// is being drained, and has what it was asked for before.
+func (m *member) leave(life context.Context) {
+	ctx, cancel := context.WithTimeout(life, leaveTime)
+	defer cancel()
+	_ = m.c.Drain(ctx) // or it is closed
 }
 
 // join adds a server. One that is a tracker has a connection already, by an address

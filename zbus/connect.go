@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -38,6 +39,9 @@ func (c *Client) run(t transport, at int, started chan struct{}) {
 		} else if !c.pause(&backoff, 0, c.opts.MaxBackoff) { // the server accepts and says nothing
 			break
 		}
+		if errors.Is(err, io.EOF) || errors.Is(err, errElsewhere) {
+			at = (at + 1) % len(c.addrs) // the server has closed it: it stops, or sends its clients on
+		}
 		t, at = c.reconnect(at, &backoff)
 	}
 	c.finish()
@@ -65,7 +69,8 @@ func (c *Client) dialAny(ctx context.Context, from int) (t transport, at int, er
 }
 
 // reconnect tries until there is a connection, or the client is closed: then it
-// returns nil. The address that was lost is tried first, since it may be back.
+// returns nil. The address that was lost is tried first, since it may be back, unless the
+// server has closed the connection in order.
 func (c *Client) reconnect(last int, backoff *time.Duration) (transport, int) {
 	for {
 		t, at, err := c.dialAny(c.life, last)
@@ -119,7 +124,7 @@ func (c *Client) serve(t transport, a address, started chan struct{}) (heard boo
 	c.mu.Lock()
 	c.epoch++
 	l.epoch = c.epoch
-	c.connected, c.address, c.lastErr = true, a.text, nil
+	c.connected, c.address, c.lastErr, c.present = true, a.text, nil, l
 	c.restore()
 	c.mu.Unlock()
 	if started != nil {

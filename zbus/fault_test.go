@@ -2,6 +2,7 @@ package zbus_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
@@ -26,11 +27,12 @@ func stored(t testing.TB, c *zbus.Client, topic string) map[string]int {
 		t.Fatal(err)
 	}
 	ids := map[string]int{}
+	group := "count-" + rand.Text() // each time all of them
 	opts := zbus.SubscribeOptions{Window: 64, Declare: &zbus.GroupSpec{Start: zbus.Earliest()}}
 	if info.Messages == 0 {
 		return ids
 	}
-	for d, err := range c.Messages(within(t), topic, "count", opts) {
+	for d, err := range c.Messages(within(t), topic, group, opts) {
 		if err != nil {
 			t.Fatal(err)
 		}

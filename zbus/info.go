@@ -60,6 +60,9 @@ type ServerInfo struct {
 	Version string
 	// Revision grows with each description that the server gives.
 	Revision int64
+	// Draining says that the server has its clients go to others, and that there are others for
+	// the topics that it no longer lists here.
+	Draining bool
 	Topics   map[string]TopicInfo
 }
 
@@ -78,6 +81,7 @@ type (
 		ServerAddress addressJSON          `json:"serverAddress"`
 		ServerVersion string               `json:"serverVersion"`
 		InfoVersion   int64                `json:"infoVersion"`
+		Drain         string               `json:"drain"` // how far it is with that
 		TopicTable    map[string]topicJSON `json:"topicTable"`
 	}
 	topicJSON struct {
@@ -109,7 +113,7 @@ type (
 func (j *serverJSON) info() ServerInfo {
 	s := ServerInfo{
 		Address: j.ServerAddress.Address, TLS: j.ServerAddress.SSLEnabled,
-		Version: j.ServerVersion, Revision: j.InfoVersion, Topics: make(map[string]TopicInfo, len(j.TopicTable)),
+		Version: j.ServerVersion, Revision: j.InfoVersion, Draining: j.Drain != "", Topics: make(map[string]TopicInfo, len(j.TopicTable)),
 	}
 	for name, t := range j.TopicTable {
 		s.Topics[name] = t.info()

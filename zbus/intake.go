@@ -104,6 +104,9 @@ func (in *intake) arrived(m *incoming, epoch uint64) {
 	if m.status != 200 {
 		if latest {
 			in.refused(m.status, string(m.m.Body))
+			if m.status == 503 && m.m.Get(wire.HeaderServers) != "" {
+				in.c.moveOn(epoch)
+			}
 		}
 		return
 	}

@@ -24,9 +24,33 @@ type link struct {
 	once  sync.Once
 	err   error // why it ended; set before life ends
 
+	moving bool // guarded by c.mu: it ends soon
+
 	batch []incoming // owned by the reader
 	done  []*request // owned by the reader
 	spare *Delivery  // owned by the reader
+}
+
+// errElsewhere ends a connection to a server that sends its clients to others.
+var errElsewhere = errors.New("the server is being drained, and sends its clients to others")
+
+// moveTime is how long what is under way may take before the client goes to another server.
+const moveTime = 2 * time.Second
+
+// moveOn has the client go to its next address, when what it has asked for is answered: the
+// server gives it no messages any longer. Called with c.mu held.
+func (c *Client) moveOn(epoch uint64) {
+	l := c.present
+	if len(c.addrs) < 2 || l.epoch != epoch || l.moving || c.closed {
+		return
+	}
+	l.moving = true
+	c.handlers.Go(func() {
+		ctx, cancel := context.WithTimeout(l.life, moveTime)
+		defer cancel()
+		_ = c.flush(ctx) // or it takes too long
+		l.fail(errElsewhere)
+	})
 }
 
 // fail ends the link.

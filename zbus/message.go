@@ -10,6 +10,7 @@ import (
 const (
 	maxMessageID = 128 // bytes
 	maxTag       = 127 // bytes
+	maxKey       = 256 // bytes
 )
 
 // Message is a message to publish. Neither it nor what it refers to may be changed
@@ -22,6 +23,9 @@ type Message struct {
 	// within the server's --dedup-window, so that a publish to the same server can be
 	// repeated, as after ErrUnknownOutcome. It needs an ID, and is not for calls.
 	Dedup bool
+	// Key says what the message is about, in at most 256 bytes, for consumers: it arrives as
+	// the header key. A [Cluster] publishes messages of one key to one server.
+	Key string
 	// Tag is what filters of groups look at, such as stock.hk.600; at most 127 bytes.
 	Tag string
 	// Headers go with the message: names of at most 64 letters, digits, - and _, in
@@ -33,6 +37,9 @@ type Message struct {
 	Body []byte
 }
 
+// headerKey is the header of a message's key.
+const headerKey = "key"
+
 // check refuses what would not arrive as it is.
 func (m *Message) check(op, topic string) error {
 	switch {
@@ -40,6 +47,8 @@ func (m *Message) check(op, topic string) error {
 		return invalid(op, topic, "bad name of a topic: %q", topic)
 	case len(m.ID) > maxMessageID || !wire.ValidValue(m.ID):
 		return invalid(op, topic, "bad message id: must be at most %d bytes without control characters", maxMessageID)
+	case len(m.Key) > maxKey || !wire.ValidValue(m.Key):
+		return invalid(op, topic, "bad key: must be at most %d bytes without control characters", maxKey)
 	case len(m.Tag) > maxTag || !wire.ValidValue(m.Tag):
 		return invalid(op, topic, "bad tag: must be at most %d bytes without control characters", maxTag)
 	}
@@ -53,6 +62,8 @@ func (m *Message) check(op, topic string) error {
 		switch {
 		case !wire.ValidName(name) || !wire.ValidValue(value):
 			return invalid(op, topic, "bad header %q: a name is a token of at most 64 bytes, a value has no control characters", name)
+		case m.Key != "" && lower(name) == headerKey:
+			return invalid(op, topic, "the header key is given twice, by Headers and by Key")
 		case wire.Private(lower(name)) || name == wire.HeaderContentLength:
 			return invalid(op, topic, "header %q belongs to the protocol or to a connection, and is not stored", name)
 		}
@@ -119,6 +130,9 @@ func (w *frameWriter) message(topic string, m *Message) {
 	}
 	if m.Dedup {
 		w.field(wire.HeaderDedup, "true")
+	}
+	if m.Key != "" {
+		w.field(headerKey, m.Key)
 	}
 	for name, value := range m.Headers {
 		w.field(name, value)
