@@ -15,8 +15,11 @@ TAGS := timberjack_nozstd
 build: ## build bin/zbus
 	CGO_ENABLED=0 go build -tags $(TAGS) -trimpath -ldflags '-s -w -X main.release=$(VERSION)' -o bin/zbus ./cmd/zbus
 
-MOST_BYTES := 20000000
-size: ## print the size of the stripped binary, and fail when it has more than 20 MB
+# What later dependencies add is counted apart: single sign-on (go-oidc, oauth2, go-jose and what
+# only they use of the standard library; see docs/adr/0036).
+SIGN_ON_BYTES := 330000
+MOST_BYTES := $(shell expr 20000000 + $(SIGN_ON_BYTES))
+size: ## print the size of the stripped binary, and fail when it has more than 20 MB, single sign-on aside
 	@size=$$(mktemp) && trap 'rm "$$size"' EXIT && CGO_ENABLED=0 GOOS=linux GOARCH=amd64 go build -tags $(TAGS) -trimpath -ldflags '-s -w' -o "$$size" ./cmd/zbus && \
 		bytes=$$(wc -c <"$$size") && echo "$$bytes bytes, of at most $(MOST_BYTES)" && [ "$$bytes" -le $(MOST_BYTES) ]
 

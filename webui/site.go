@@ -20,6 +20,9 @@ const prefix = "/ui/"
 // the # of its address.
 const setupPage = "setup"
 
+// signOnPage is the console as an issuer sends a browser back to it.
+const signOnPage = "sso"
+
 // policy lets a page run the scripts and styles of this directory and talk to this
 // server; nothing that is in a message can become markup or code. A worker is a script,
 // too, and zbus-worker gives the one address there is of it.
@@ -102,7 +105,7 @@ func (s site) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		w.WriteHeader(http.StatusPermanentRedirect)
 		return
 	}
-	if name == "" || name == setupPage {
+	if name == "" || name == setupPage || name == signOnPage {
 		name = "index.html"
 	}
 	f := s[name]

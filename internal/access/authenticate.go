@@ -27,6 +27,12 @@ func (r *Registry) Authenticate(ctx context.Context, c Credential) (*Principal, 
 	switch {
 	case !r.On() || c == Credential{Address: c.Address}:
 		return r.anonymous, nil
+	case c.Token != "" && r.opts.Issuer != nil && looksSigned(c.Token):
+		a, err := r.opts.Issuer.Check(ctx, c.Token)
+		if err != nil {
+			return nil, err
+		}
+		return r.bySigned(a)
 	case c.Token != "":
 		return r.byToken(c, "")
 	case c.Login != "":
@@ -71,7 +77,7 @@ func (r *Registry) byLogin(c Credential) (*Principal, error) {
 	if !ok {
 		return nil, &Refused{Text: "the login is over: log in again"}
 	}
-	return &Principal{registry: r, account: l.account, login: key}, nil
+	return &Principal{registry: r, account: l.account, login: key, signed: l.signed}, nil
 }
 
 // byPassword checks a password.
@@ -152,7 +158,7 @@ func (r *Registry) Login(ctx context.Context, account, password, address string)
 	if _, err := r.verify(ctx, name, password, address); err != nil {
 		return "", nil, err
 	}
-	secret = r.logins.begin(name)
+	secret = r.logins.begin(name, nil)
 	who, err = r.byLogin(Credential{Login: secret})
 	return secret, who, err
 }

@@ -56,8 +56,8 @@ func (r *Registry) change(ctx context.Context, by Actor, action, target string, 
 		return err
 	}
 	switch {
-	case p.administrated():
-	case before.administrated():
+	case p.administrated() || r.issuerAdministers(p):
+	case before.administrated() || r.issuerAdministers(before):
 		return conflict("this would leave no account that may administrate: give another account the role admin first")
 	case !before.on && r.on(p):
 		return conflict("the first account turns access on, and none could administrate: give it the role admin")
@@ -101,8 +101,11 @@ func (p *picture) account(name string) (*Account, error) {
 
 // checkAccount refuses an account that makes no sense.
 func (p *picture) checkAccount(a *Account) error {
-	if a.Kind != Person && a.Kind != Program {
-		return invalid("kind of account %q: must be %s or %s", clip(a.Kind), Person, Program)
+	if a.Kind != Person && a.Kind != Program && a.Kind != SignedOn {
+		return invalid("kind of account %q: must be %s, %s or %s", clip(a.Kind), Person, Program, SignedOn)
+	}
+	if a.Kind == SignedOn && a.Password != "" {
+		return invalid("account %s is for single sign-on: it has no password here", a.Name)
 	}
 	if a.Kind == Program && a.Password != "" {
 		return invalid("account %s is a program: it has tokens, and no password", a.Name)

@@ -4,19 +4,19 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"time"
 )
 
 // TokenProtocol begins the subprotocol of a WebSocket by which a page gives a token, since it
 // can't set headers; the token follows.
 const TokenProtocol = "zbus.token."
 
-// cookieName is the name of the cookie of a login. Over TLS it has a prefix with which browsers
+// cookieName is the name of a cookie here. Over TLS it has a prefix with which browsers
 // take it from this host alone. It has the port, since browsers give cookies to all ports of a
 // host: two brokers on one machine would log each other's people out.
-func cookieName(req *http.Request) string {
-	name := "zbus-login"
+func cookieName(req *http.Request, name string) string {
 	if req.TLS != nil {
-		name = "__Host-zbus-login"
+		name = "__Host-" + name
 	}
 	if _, port, err := net.SplitHostPort(req.Host); err == nil {
 		name += "-" + port
@@ -26,7 +26,19 @@ func cookieName(req *http.Request) string {
 
 // LoginOf is the secret of the login that a request comes with, or "".
 func LoginOf(req *http.Request) string {
-	c, err := req.Cookie(cookieName(req))
+	return cookieOf(req, loginCookie)
+}
+
+// SignOnOf is the secret of the sign-on that the browser has begun, or "".
+func SignOnOf(req *http.Request) string { return cookieOf(req, signOnCookie) }
+
+const (
+	loginCookie  = "zbus-login"
+	signOnCookie = "zbus-sign-on"
+)
+
+func cookieOf(req *http.Request, name string) string {
+	c, err := req.Cookie(cookieName(req, name))
 	if err != nil {
 		return ""
 	}
@@ -35,9 +47,21 @@ func LoginOf(req *http.Request) string {
 
 // LoginCookie is the cookie that keeps a login; an empty secret removes it.
 func LoginCookie(req *http.Request, secret string) *http.Cookie {
+	return cookie(req, loginCookie, secret, LoginTime)
+}
+
+// SignOnCookie is the cookie by which the browser can finish a sign-on; an empty secret removes it.
+func SignOnCookie(req *http.Request, secret string) *http.Cookie {
+	return cookie(req, signOnCookie, secret, signOnTime)
+}
+
+// signOnTime is how long a browser keeps that.
+const signOnTime = 10 * time.Minute
+
+func cookie(req *http.Request, name, secret string, keep time.Duration) *http.Cookie {
 	c := &http.Cookie{
-		Name: cookieName(req), Value: secret, Path: "/", Secure: req.TLS != nil, HttpOnly: true,
-		SameSite: http.SameSiteStrictMode, MaxAge: int(LoginTime.Seconds()),
+		Name: cookieName(req, name), Value: secret, Path: "/", Secure: req.TLS != nil, HttpOnly: true,
+		SameSite: http.SameSiteStrictMode, MaxAge: int(keep.Seconds()),
 	}
 	if secret == "" {
 		c.MaxAge = -1

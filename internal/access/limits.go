@@ -80,6 +80,7 @@ func (e *Limited) ClientText() string { return e.Text }
 // called by any number of goroutines, and on a nil one, which has no limits.
 type Quota struct {
 	account     string
+	signed      *Account               // guarded by Registry.mu: who has no stored account, and limits by its roles
 	limits      atomic.Pointer[Limits] // those of the present picture
 	connections atomic.Int64
 	calls       atomic.Int64
@@ -160,6 +161,9 @@ func (q *Quota) Answered() {
 		q.calls.Add(-1)
 	}
 }
+
+// busy reports whether it counts anything.
+func (q *Quota) busy() bool { return q.connections.Load() > 0 || q.calls.Load() > 0 }
 
 func (q *Quota) over(wait time.Duration, what string) error {
 	wait = max((wait + time.Second - 1).Truncate(time.Second), time.Second)

@@ -24,6 +24,7 @@ type logins struct {
 
 type login struct {
 	account     string
+	signed      *signed // what the issuer says, if it was begun with that
 	began, used time.Duration
 }
 
@@ -40,7 +41,7 @@ func loginKey(secret string) string {
 
 // begin makes a login, and gives its secret. The oldest of the account goes when it has
 // too many.
-func (l *logins) begin(account string) string {
+func (l *logins) begin(account string, by *signed) string {
 	secret := newSecret()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -59,7 +60,7 @@ func (l *logins) begin(account string) string {
 		delete(l.open, oldest)
 	}
 	if len(l.open) < maxLogins {
-		l.open[loginKey(secret)] = &login{account: account, began: now, used: now}
+		l.open[loginKey(secret)] = &login{account: account, signed: by, began: now, used: now}
 	}
 	return secret
 }

@@ -31,6 +31,9 @@ func (p *picture) guardToken(by Actor, t *Token) error {
 
 // inherit gives a new token the bounds of the one that it is created with, where it has none.
 func (p *picture) inherit(who *Principal, t *Token) {
+	if t.Expires == 0 {
+		t.Expires = p.expiry(who)
+	}
 	with := p.tokens[who.token]
 	if with == nil {
 		return
@@ -38,9 +41,6 @@ func (p *picture) inherit(who *Principal, t *Token) {
 	t.By = with.ID
 	if len(t.Grants) == 0 {
 		t.Grants = slices.Clone(with.Grants)
-	}
-	if t.Expires == 0 {
-		t.Expires = with.Expires
 	}
 }
 
@@ -52,12 +52,12 @@ func (p *picture) within(who *Principal, t *Token) error {
 	if p.tokens[t.ID] == nil && p.countTokens(t.Account) >= ownTokens {
 		return invalid("account %s has %d tokens: revoke some, or ask an administrator for more", t.Account, ownTokens)
 	}
+	if end := p.expiry(who); end != 0 && (t.Expires == 0 || t.Expires > end) {
+		return conflict("the token %s expires before that: it can't create, rotate or revoke tokens that are good for longer", who.by())
+	}
 	with := p.tokens[who.token]
 	if with == nil {
 		return nil
-	}
-	if with.Expires != 0 && (t.Expires == 0 || t.Expires > with.Expires) {
-		return conflict("the token %s expires before that: it can't create, rotate or revoke tokens that are good for longer", with.ID)
 	}
 	if len(with.Grants) == 0 {
 		return nil

@@ -22,6 +22,7 @@ type Principal struct {
 	login    string // the hash of a login, if it came by one
 	// It came by a client certificate, which is good as long as the account is.
 	certified bool
+	signed    *signed // what the issuer says of it, if it came by one
 	now       atomic.Pointer[rights]
 }
 
@@ -41,7 +42,7 @@ func (c Caller) Host() string {
 
 // Actor is the caller in journal and audit.
 func (c Caller) Actor() storage.Actor {
-	return storage.Actor{Name: cmp.Or(c.Account(), c.Address), Address: c.Address, Token: c.Token()}
+	return storage.Actor{Name: cmp.Or(c.Account(), c.Address), Address: c.Address, Token: c.by()}
 }
 
 // rights are what a principal may do in one picture. Only decided changes.
@@ -178,10 +179,11 @@ func (p *Principal) rights() *rights {
 		return new(rights)
 	}
 	pic := p.registry.picture.Load()
-	if r := p.now.Load(); r != nil && r.epoch == pic.epoch {
+	r := p.now.Load()
+	if r != nil && r.epoch == pic.epoch && (r.ended || r.all || !p.over()) {
 		return r
 	}
-	r := p.work(pic)
+	r = p.work(pic)
 	p.now.Store(r)
 	return r
 }
@@ -193,12 +195,12 @@ func (p *Principal) work(pic *picture) *rights {
 		return r
 	}
 	now := p.registry.now()
-	a := pic.accounts[p.account]
-	if a == nil || a.Disabled {
+	a := p.accountIn(pic)
+	if a == nil || a.Disabled || p.over() {
 		r.ended = true
 		return r
 	}
-	r.grants, r.quota = pic.rights(a), p.registry.quotaOf(a.Name)
+	r.grants, r.quota = pic.rights(a), p.registry.quotaOf(a)
 	r.ended = p.password != "" && p.password != a.Password
 	if p.token != "" {
 		t := pic.tokens[p.token]

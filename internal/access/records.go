@@ -18,16 +18,17 @@ const (
 	usedDocument    = "token-used"
 )
 
-// Person and Program are the kinds of accounts.
+// Person, Program and SignedOn are the kinds of accounts.
 const (
-	Person  = "person"  // logs in with a password
-	Program = "program" // has tokens
+	Person   = "person"  // logs in with a password
+	Program  = "program" // has tokens
+	SignedOn = "sso"     // signs on with the issuer, and has no password
 )
 
 // Account is a person or a program that acts. What is stored of it is this, as JSON.
 type Account struct {
 	Name     string   `json:"name"` // lower case
-	Kind     string   `json:"kind"` // Person or Program
+	Kind     string   `json:"kind"` // Person, Program or SignedOn
 	Note     string   `json:"note,omitempty"`
 	Password string   `json:"password,omitempty"` // its hash; "": none
 	Roles    []string `json:"roles,omitempty"`

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +27,8 @@ type Options struct {
 	// Beyond says that others than this machine can reach the server, and that the operator
 	// has not said that it is meant to be open.
 	Beyond bool
+	// Issuer vouches for those who sign on elsewhere; nil: nobody does. With one, Auto is on.
+	Issuer Issuer
 	// Documents are what is stored.
 	Documents []storage.Document
 	// Save stores changes: all of them, or none. It returns when they are stored.
@@ -45,6 +46,7 @@ type Registry struct {
 	logins  logins
 	slow    throttle
 	setup   setup
+	began   time.Time     // monotonic
 	hashing chan struct{} // capacity maxHashing: a token for each password that is being checked
 
 	anonymous *Principal
@@ -56,6 +58,7 @@ type Registry struct {
 	unsaved  map[string]bool       // guarded by mu; tokens whose use is not stored yet
 	known    map[string]*Principal // guarded by mu; by token
 	quotas   map[string]*Quota     // guarded by mu; of accounts that have connected, by name
+	ends     endings               // guarded by mu
 	watchers []func()              // guarded by mu
 	soon     chan struct{}         // capacity 1: look when the next token expires
 }
@@ -72,7 +75,7 @@ func New(opts Options) (*Registry, error) {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	r := &Registry{
-		opts: opts, log: opts.Log, hashing: make(chan struct{}, maxHashing),
+		opts: opts, log: opts.Log, began: time.Now(), ends: endings{at: map[int64]bool{}}, hashing: make(chan struct{}, maxHashing),
 		used: map[string]int64{}, unsaved: map[string]bool{}, known: map[string]*Principal{}, quotas: map[string]*Quota{}, soon: make(chan struct{}, 1),
 	}
 	p, err := read(opts.Documents, func(id string, at int64) { r.used[id] = at })
@@ -107,7 +110,7 @@ func (r *Registry) on(p *picture) bool {
 	case Off:
 		return false
 	}
-	return len(p.accounts) > 0 || p.damaged || r.opts.Beyond
+	return len(p.accounts) > 0 || p.damaged || r.opts.Beyond || r.opts.Issuer != nil
 }
 
 // On reports whether clients have to say who they are.
@@ -144,17 +147,18 @@ func (r *Registry) publish(p *picture) {
 		}
 	}
 	for name, q := range r.quotas {
-		if a := p.accounts[name]; a != nil {
-			q.limits.Store(new(p.limits(a)))
-		} else {
-			delete(r.quotas, name)
+		a := p.accounts[name]
+		if a == nil && q.busy() {
+			a = q.signed
 		}
+		if a == nil {
+			delete(r.quotas, name)
+			continue
+		}
+		q.limits.Store(new(p.limits(a)))
 	}
-	watchers := slices.Clone(r.watchers)
 	r.mu.Unlock()
-	for _, f := range watchers {
-		f()
-	}
+	r.tell()
 	select {
 	case r.soon <- struct{}{}:
 	default:
@@ -162,15 +166,22 @@ func (r *Registry) publish(p *picture) {
 }
 
 // quotaOf is what an account uses. A picture that is no longer the present one does not count.
-func (r *Registry) quotaOf(name string) *Quota {
+func (r *Registry) quotaOf(a *Account) *Quota {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	q, p := r.quotas[name], r.picture.Load()
-	if a := p.accounts[name]; q == nil && a != nil {
-		q = &Quota{account: name}
-		q.limits.Store(new(p.limits(a)))
-		r.quotas[name] = q
+	q, p := r.quotas[a.Name], r.picture.Load()
+	stored := p.accounts[a.Name]
+	if stored == nil && (a.Kind != SignedOn || p.limits(a) == Limits{}) {
+		return q
 	}
+	if q == nil {
+		q = &Quota{account: a.Name}
+		r.quotas[a.Name] = q
+	}
+	if q.signed = nil; stored == nil {
+		q.signed, stored = a, a
+	}
+	q.limits.Store(new(p.limits(stored)))
 	return q
 }
 
@@ -186,7 +197,7 @@ func (r *Registry) again() {
 
 // How often logins that are over are looked for, and the use of tokens is stored.
 const (
-	sweepTime = time.Second
+	sweepTime = time.Second / 2
 	saveTime  = 5 * time.Minute
 )
 
@@ -207,6 +218,9 @@ func (r *Registry) Run(ctx context.Context) error {
 			next = r.nextExpiry(0)
 		case <-sweep.C:
 			now := r.now()
+			if r.signedEnd() {
+				r.tell()
+			}
 			if r.sweepLogins() || next != 0 && next <= now {
 				r.again()
 				next = r.nextExpiry(now)

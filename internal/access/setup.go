@@ -54,7 +54,7 @@ func (r *Registry) BeginSetup() (secret string, ok bool) {
 // SetupNeeded reports whether access is on and no enabled account may administrate.
 func (r *Registry) SetupNeeded() bool {
 	p := r.picture.Load()
-	return p.on && !p.administrated()
+	return p.on && !p.administrated() && !r.issuerAdministers(p)
 }
 
 // administrated reports whether there is an account that may do everything.

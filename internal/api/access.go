@@ -254,11 +254,14 @@ func (h *handler) whoami(who access.Caller) Whoami {
 	if h.Access.SetupNeeded() {
 		d.Setup = ref(true)
 	}
+	if h.SignOn != nil && h.SignOn.Browsers() {
+		d.SignOn = ref(h.SignOn.Name())
+	}
 	if d.Account != nil {
-		d.Grants = listed(who.Grants())
-		if a, err := h.Access.AccountOf(*d.Account); err == nil {
-			d.Roles, d.Limits = listed(a.Roles), limitsOf(h.Access.LimitsOf(&a))
-		}
+		d.Grants, d.Roles, d.Limits = listed(who.Grants()), listed(who.Roles()), limitsOf(who.Limits())
+	}
+	if a, ok := who.SignedOn(); ok && h.SignOn != nil {
+		d.SignedOn = &SignedOn{Issuer: h.SignOn.URL(), Subject: a.Subject, Expires: maybeAt(a.Expires)}
 	}
 	return d
 }

@@ -121,6 +121,12 @@ type ServerInterface interface {
 	// Setup Set the first administrator
 	// (POST /setup)
 	Setup(w http.ResponseWriter, r *http.Request)
+	// BeginSignOn Begin to sign on with the issuer
+	// (POST /sign-on)
+	BeginSignOn(w http.ResponseWriter, r *http.Request)
+	// FinishSignOn Finish signing on
+	// (PUT /sign-on)
+	FinishSignOn(w http.ResponseWriter, r *http.Request)
 	// GetStats Rates over the last minutes or hours
 	// (GET /stats)
 	GetStats(w http.ResponseWriter, r *http.Request, params GetStatsParams)
@@ -430,6 +436,18 @@ func (_ Unimplemented) CloseSession(w http.ResponseWriter, r *http.Request, sess
 // Setup Set the first administrator
 // (POST /setup)
 func (_ Unimplemented) Setup(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// BeginSignOn Begin to sign on with the issuer
+// (POST /sign-on)
+func (_ Unimplemented) BeginSignOn(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// FinishSignOn Finish signing on
+// (PUT /sign-on)
+func (_ Unimplemented) FinishSignOn(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -1614,6 +1632,34 @@ func (siw *ServerInterfaceWrapper) Setup(w http.ResponseWriter, r *http.Request)
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.Setup(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// BeginSignOn operation middleware
+func (siw *ServerInterfaceWrapper) BeginSignOn(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.BeginSignOn(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// FinishSignOn operation middleware
+func (siw *ServerInterfaceWrapper) FinishSignOn(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.FinishSignOn(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3406,6 +3452,12 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Post(options.BaseURL+"/login", wrapper.Login)
 	})
 	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/sign-on", wrapper.BeginSignOn)
+	})
+	r.Group(func(r chi.Router) {
+		r.Put(options.BaseURL+"/sign-on", wrapper.FinishSignOn)
+	})
+	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/setup", wrapper.Setup)
 	})
 	r.Group(func(r chi.Router) {
@@ -4854,6 +4906,83 @@ type SetupdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response SetupdefaultApplicationProblemPlusJSONResponse) VisitSetupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type BeginSignOnRequestObject struct {
+}
+
+type BeginSignOnResponseObject interface {
+	VisitBeginSignOnResponse(w http.ResponseWriter) error
+}
+
+type BeginSignOn200JSONResponse SignOnPage
+
+func (response BeginSignOn200JSONResponse) VisitBeginSignOnResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type BeginSignOndefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response BeginSignOndefaultApplicationProblemPlusJSONResponse) VisitBeginSignOnResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type FinishSignOnRequestObject struct {
+	Body *FinishSignOnJSONRequestBody
+}
+
+type FinishSignOnResponseObject interface {
+	VisitFinishSignOnResponse(w http.ResponseWriter) error
+}
+
+type FinishSignOn200JSONResponse Whoami
+
+func (response FinishSignOn200JSONResponse) VisitFinishSignOnResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type FinishSignOndefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response FinishSignOndefaultApplicationProblemPlusJSONResponse) VisitFinishSignOnResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -6464,6 +6593,12 @@ type StrictServerInterface interface {
 	// Setup Set the first administrator
 	// (POST /setup)
 	Setup(ctx context.Context, request SetupRequestObject) (SetupResponseObject, error)
+	// BeginSignOn Begin to sign on with the issuer
+	// (POST /sign-on)
+	BeginSignOn(ctx context.Context, request BeginSignOnRequestObject) (BeginSignOnResponseObject, error)
+	// FinishSignOn Finish signing on
+	// (PUT /sign-on)
+	FinishSignOn(ctx context.Context, request FinishSignOnRequestObject) (FinishSignOnResponseObject, error)
 	// GetStats Rates over the last minutes or hours
 	// (GET /stats)
 	GetStats(ctx context.Context, request GetStatsRequestObject) (GetStatsResponseObject, error)
@@ -7560,6 +7695,61 @@ func (sh *strictHandler) Setup(w http.ResponseWriter, r *http.Request) {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(SetupResponseObject); ok {
 		if err := validResponse.VisitSetupResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// BeginSignOn operation middleware
+func (sh *strictHandler) BeginSignOn(w http.ResponseWriter, r *http.Request) {
+	var request BeginSignOnRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.BeginSignOn(ctx, request.(BeginSignOnRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "BeginSignOn")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(BeginSignOnResponseObject); ok {
+		if err := validResponse.VisitBeginSignOnResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// FinishSignOn operation middleware
+func (sh *strictHandler) FinishSignOn(w http.ResponseWriter, r *http.Request) {
+	var request FinishSignOnRequestObject
+
+	var body FinishSignOnJSONRequestBody
+	if err := decodeBody(r, &body); err != nil {
+		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.FinishSignOn(ctx, request.(FinishSignOnRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "FinishSignOn")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(FinishSignOnResponseObject); ok {
+		if err := validResponse.VisitFinishSignOnResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

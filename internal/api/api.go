@@ -33,6 +33,8 @@ type Options struct {
 	Caller *caller.Caller
 	Stats  *stats.Sampler
 	Log    *slog.Logger
+	// SignOn has people sign on with an issuer. Nil: there is none.
+	SignOn SignOn
 	// Live serves the WebSocket of the API.
 	Live http.Handler
 
@@ -87,6 +89,15 @@ type ServerInfo struct {
 	Conditions  []condition.Condition
 	Scrub       storage.Scrub
 	Backup      Backups
+}
+
+// SignOn has people sign on with an issuer, in a browser.
+type SignOn interface {
+	URL() string    // of the issuer
+	Name() string   // what people know it by
+	Browsers() bool // people can sign on
+	Begin(ctx context.Context, redirect, address string) (page, browser string, err error)
+	Finish(ctx context.Context, browser, state, code string) (access.Assertion, error)
 }
 
 // Image is a copy of the database that is being taken.

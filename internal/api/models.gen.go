@@ -107,6 +107,9 @@ type (
 	Session                             = apimodel.Session
 	SettleMode                          = apimodel.SettleMode
 	Setup                               = apimodel.Setup
+	SignOnAnswer                        = apimodel.SignOnAnswer
+	SignOnPage                          = apimodel.SignOnPage
+	SignedOn                            = apimodel.SignedOn
 	Stats                               = apimodel.Stats
 	StatsRange                          = apimodel.StatsRange
 	StatsPoint                          = apimodel.StatsPoint
@@ -191,6 +194,7 @@ type (
 	CallServiceJSONRequestBody          = apimodel.CallServiceJSONRequestBody
 	CallMethodJSONRequestBody           = apimodel.CallMethodJSONRequestBody
 	SetupJSONRequestBody                = apimodel.SetupJSONRequestBody
+	FinishSignOnJSONRequestBody         = apimodel.FinishSignOnJSONRequestBody
 	CreateTokenJSONRequestBody          = apimodel.CreateTokenJSONRequestBody
 	CreateTopicJSONRequestBody          = apimodel.CreateTopicJSONRequestBody
 	UpdateTopicJSONRequestBody          = apimodel.UpdateTopicJSONRequestBody
@@ -208,6 +212,7 @@ type (
 const (
 	Person                                    = apimodel.Person
 	Program                                   = apimodel.Program
+	Sso                                       = apimodel.Sso
 	ChangeActionCreate                        = apimodel.ChangeActionCreate
 	ChangeActionDelete                        = apimodel.ChangeActionDelete
 	ChangeActionUpdate                        = apimodel.ChangeActionUpdate

@@ -52,6 +52,8 @@ var permissions = map[string]access.Verb{
 	"GET /api/v1/whoami":                                access.Nothing,
 	"POST /api/v1/login":                                access.Nothing,
 	"DELETE /api/v1/login":                              access.Nothing,
+	"POST /api/v1/sign-on":                              access.Nothing,
+	"PUT /api/v1/sign-on":                               access.Nothing,
 	"POST /api/v1/setup":                                access.Nothing,
 	"POST /api/v1/access:check":                         access.Nothing,
 	"GET /api/v1/accounts":                              access.Access,

@@ -51,6 +51,8 @@ var queryNames = map[string][]string{
 	"GET /api/v1/whoami":                                {},
 	"POST /api/v1/login":                                {},
 	"DELETE /api/v1/login":                              {},
+	"POST /api/v1/sign-on":                              {},
+	"PUT /api/v1/sign-on":                               {},
 	"POST /api/v1/setup":                                {},
 	"POST /api/v1/access:check":                         {},
 	"GET /api/v1/accounts":                              {},

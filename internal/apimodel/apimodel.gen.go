@@ -14,6 +14,7 @@ import (
 const (
 	Person  AccountKind = "person"
 	Program AccountKind = "program"
+	Sso     AccountKind = "sso"
 )
 
 // Valid indicates whether the value is a known member of the AccountKind enum.
@@ -22,6 +23,8 @@ func (e AccountKind) Valid() bool {
 	case Person:
 		return true
 	case Program:
+		return true
+	case Sso:
 		return true
 	default:
 		return false
@@ -2160,6 +2163,30 @@ type Setup struct {
 	Secret string `json:"secret"`
 }
 
+// SignOnAnswer defines model for SignOnAnswer.
+type SignOnAnswer struct {
+	Code  string `json:"code"`
+	State string `json:"state"`
+}
+
+// SignOnPage defines model for SignOnPage.
+type SignOnPage struct {
+	// Url The page of the issuer.
+	Url string `json:"url"`
+}
+
+// SignedOn Set for who signed on with the issuer, or came with a token of it.
+type SignedOn struct {
+	// Expires When its token expires; left out for a login.
+	Expires *time.Time `json:"expires,omitempty"`
+
+	// Issuer Its URL.
+	Issuer string `json:"issuer"`
+
+	// Subject What it calls the caller.
+	Subject string `json:"subject"`
+}
+
 // Stats defines model for Stats.
 type Stats struct {
 	// Points Oldest first.
@@ -2456,6 +2483,12 @@ type Whoami struct {
 
 	// Setup Access is on, and nobody can administrate it yet.
 	Setup *bool `json:"setup,omitempty"`
+
+	// SignOn The host of the issuer with which people can sign on: see `POST /sign-on`.
+	SignOn *string `json:"signOn,omitempty"`
+
+	// SignedOn Set for who signed on with the issuer, or came with a token of it.
+	SignedOn *SignedOn `json:"signedOn,omitempty"`
 
 	// Token The id of the token used.
 	Token *string `json:"token,omitempty"`
@@ -2798,6 +2831,9 @@ type CallMethodJSONRequestBody = CallParams
 
 // SetupJSONRequestBody defines body for Setup for application/json ContentType.
 type SetupJSONRequestBody = Setup
+
+// FinishSignOnJSONRequestBody defines body for FinishSignOn for application/json ContentType.
+type FinishSignOnJSONRequestBody = SignOnAnswer
 
 // CreateTokenJSONRequestBody defines body for CreateToken for application/json ContentType.
 type CreateTokenJSONRequestBody = TokenSpec

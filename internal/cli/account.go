@@ -63,7 +63,7 @@ func (a *app) accountAdd() *cobra.Command {
 	f.BoolVar(&o.admin, "admin", false, "it may do everything: the same as --role admin")
 	f.StringArrayVar(&o.roles, "role", nil, "a `ROLE` that it has; several times for several; see zbus role list")
 	f.StringArrayVar(&o.grants, "grant", nil, "a `GRANT` that it has besides; several times for several")
-	f.StringVar(&o.kind, "kind", "", "`KIND`: person or program")
+	f.StringVar(&o.kind, "kind", "", "`KIND`: person, program, or sso for who signs on with the issuer")
 	f.StringVar(&o.note, "note", "", "a `TEXT` for people")
 	f.BoolVar(&o.stdin, "password-stdin", false, "read the password from standard input")
 	return cmd
@@ -94,7 +94,7 @@ func (i *invocation) addAccount(ctx context.Context, c *api, o *accountFlags) er
 		}
 		body.Password = &password
 	case o.stdin:
-		return usage("account add: a program has tokens and no password; see zbus token create")
+		return usage("account add: only a person has a password here; for a program see zbus token create")
 	}
 	d, err := do[apimodel.Account](ctx, c, "POST /accounts", body)
 	if err != nil {
@@ -329,8 +329,8 @@ func (i *invocation) resetAccount(ctx context.Context, c *api, stdin bool) error
 	switch {
 	case at < 0:
 		_, err = c.answer(c.send(ctx, "POST /accounts", apimodel.NewAccount{Name: i.args[0], Kind: ptr(person), Roles: &[]string{"admin"}, Password: &password}))
-	case all.value.Accounts[at].Kind == program:
-		return usage("account reset: %s is a program, which has no password; name a person, or a new account", i.args[0])
+	case all.value.Accounts[at].Kind != person:
+		return usage("account reset: %s is no person, and has no password; name a person, or a new account", i.args[0])
 	default:
 		_, err = c.answer(c.send(ctx, "PUT /accounts/{account}/password", apimodel.NewPassword{Password: password}, i.args[0]))
 		if err == nil {

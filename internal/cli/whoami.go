@@ -43,7 +43,7 @@ func (i *invocation) showWhoami(s *Server, d decoded[apimodel.Whoami]) error {
 			access = "off: all clients may do everything"
 		}
 		if err := i.printFields("server", s.Host, "access", access, "account", text(w.Account), "roles", strings.Join(w.Roles, " "),
-			"grants", strings.Join(w.Grants, " "), "limits", limitsOf(w.Limits), "token", text(w.Token), "address", w.Address); err != nil {
+			"grants", strings.Join(w.Grants, " "), "limits", limitsOf(w.Limits), "token", text(w.Token), "signed on", signedOn(w.SignedOn), "address", w.Address); err != nil {
 			return err
 		}
 	}
@@ -51,6 +51,14 @@ func (i *invocation) showWhoami(s *Server, d decoded[apimodel.Whoami]) error {
 		return fail(zbus.ErrUnauthorized, "%s does not know who you are: a token is needed%s", s.Host, sayWho)
 	}
 	return nil
+}
+
+// signedOn is what an issuer says of somebody; "", if none does.
+func signedOn(s *apimodel.SignedOn) string {
+	if s == nil {
+		return ""
+	}
+	return s.Subject + " of " + s.Issuer
 }
 
 func (a *app) canCommand() *cobra.Command {

@@ -123,6 +123,24 @@ type Config struct {
 	// TLSClientCA is a PEM file with the certificates of who may sign those of clients, which name
 	// accounts. Default: none, and clients are not asked for certificates.
 	TLSClientCA string
+	// SSOIssuer is the URL of the issuer of OpenID Connect that people and programs sign on with,
+	// as it calls itself. Default: none.
+	SSOIssuer string
+	// SSOClientID is what the issuer calls this broker, for sign-on in the console. Empty: there
+	// is none.
+	SSOClientID string
+	// SSOSecretFile has the secret for that. Empty: it has none.
+	SSOSecretFile string
+	// SSOAudience are those of which a token of the issuer by which a program connects has to have
+	// one. Default: none, and no such token is accepted.
+	SSOAudience []string
+	// SSORoles has GROUP=ROLE for members of groups who have no account. Default: none.
+	SSORoles []string
+	// SSONameClaim and SSOGroupsClaim name the claims with the account and the groups; a claim
+	// within another has a dot before it. Default: sub, groups.
+	SSONameClaim, SSOGroupsClaim string
+	// SSOScopes are what the issuer is asked for besides openid. Default: profile, email.
+	SSOScopes []string
 	// PublicURL has the URLs that browsers reach this server by through proxies, http or
 	// https, with a path if it is below one. Default: none.
 	PublicURL []string
@@ -213,6 +231,9 @@ func Default() Config {
 		ScrubEvery:        168 * time.Hour,
 		BackupKeep:        7,
 		ClockHold:         time.Hour,
+		SSONameClaim:      "sub",
+		SSOGroupsClaim:    "groups",
+		SSOScopes:         []string{"profile", "email"},
 		IdleTimeout:       180 * time.Second,
 		BroadcastInterval: 30 * time.Second,
 		RPCTimeout:        30 * time.Second,
@@ -253,6 +274,9 @@ func (c *Config) Validate() error {
 	}
 	if c.TLSCert == "" && c.TLSClientCA != "" {
 		return fmt.Errorf("tls-client-ca %q: needs tls-cert and tls-key as well", c.TLSClientCA)
+	}
+	if err := c.validateSSO(); err != nil {
+		return err
 	}
 	memory := c.MaxMemory
 	if memory == 0 {

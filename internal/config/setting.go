@@ -105,6 +105,26 @@ func settings(c *Config) []setting {
 		{"tls-key", "FILE", "private key in PEM; needs --tls-cert", text{&c.TLSKey, isAny, ""}},
 		{"tls-client-ca", "FILE", "certificates in PEM of who signs those of clients, which name accounts; needs --tls-cert", text{&c.TLSClientCA, isAny, ""}},
 		{
+			"sso-issuer", "URL", "issuer of OpenID Connect that people and programs sign on with; needs sso-client-id or sso-audience",
+			text{&c.SSOIssuer, orEmpty(isIssuer), "a URL with https, or of this machine, or empty"},
+		},
+		{"sso-client-id", "ID", "what the issuer calls this broker, for the console; empty for no sign-on there", text{&c.SSOClientID, isAny, ""}},
+		{"sso-client-secret-file", "FILE", "secret that the issuer has given for the client ID, if any", text{&c.SSOSecretFile, isAny, ""}},
+		{
+			"sso-audience", "AUDIENCE", "audience of the issuer's tokens by which programs connect; may be repeated",
+			list{&c.SSOAudience, isGiven, "audiences; several have commas between and differ", true},
+		},
+		{
+			"sso-roles", "GROUP=ROLE", "role of a group's members who have no account; may be repeated",
+			list{&c.SSORoles, isMapping, "GROUP=ROLE, such as ops=operator; several have commas between and differ", true},
+		},
+		{"sso-name-claim", "CLAIM", "what names the account in what the issuer says", text{&c.SSONameClaim, isGiven, "the name of a claim"}},
+		{"sso-groups-claim", "CLAIM", "what has the groups there", text{&c.SSOGroupsClaim, isGiven, "the name of a claim"}},
+		{
+			"sso-scopes", "SCOPE", "what the issuer is asked for besides openid; may be repeated",
+			list{&c.SSOScopes, isGiven, "scopes; several have commas between and differ", true},
+		},
+		{
 			"public-url", "URL", "URL by which browsers reach this server through a proxy; may be repeated",
 			list{&c.PublicURL, isPublicURL, "URLs such as https://mq.example.com/mq/; several have commas between and differ", true},
 		},

@@ -24,6 +24,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/server"
 	"github.com/rushmore/zbus-go/internal/socket"
+	"github.com/rushmore/zbus-go/internal/sso"
 	"github.com/rushmore/zbus-go/internal/stats"
 	"github.com/rushmore/zbus-go/internal/storage"
 	"github.com/rushmore/zbus-go/internal/storage/sqlite"
@@ -108,7 +109,8 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
-	if b.access, err = openAccess(cfg, b.broker, log); err != nil {
+	b.issuer = newIssuer(cfg, board, log)
+	if b.access, err = openAccess(cfg, b.broker, b.issuer, log); err != nil {
 		return errors.Join(err, store.Close())
 	}
 	b.scrub = func(ctx context.Context) error { return store.Scrub(ctx, cfg.ScrubEvery) }
@@ -185,6 +187,7 @@ type parts struct {
 	drain     *drain.Drain
 	calls     *rpc.Table
 	access    *access.Registry
+	issuer    *sso.Issuer // nil: there is none
 	stats     *stats.Sampler
 	live      *live.Hub
 	backups   *backup.Backups
@@ -224,6 +227,7 @@ func (p *parts) run(ctx context.Context, draining time.Duration, ready func()) e
 	expiring := start(base, p.access.Run)
 	resting := start(serving, giveBack)
 	renewing := start(serving, p.certificates.run)
+	vouching := start(serving, runIssuer(p.issuer))
 	joining := start(serving, p.cluster.Run)
 	timing := start(base, p.calls.Run) // sessions that end still tell it
 	ready()
@@ -253,6 +257,7 @@ func (p *parts) run(ctx context.Context, draining time.Duration, ready func()) e
 	<-resting.done
 	<-renewing.done
 	<-joining.done
+	<-vouching.done
 	for _, part := range []*part{expiring, timing, brokerage, writer} {
 		part.stop()
 		<-part.done

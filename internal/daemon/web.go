@@ -43,13 +43,17 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 	p.access.Watch(p.live.Changed)
 	p.access.Watch(func() { p.readers.Recheck(p.broker) })
 	calls := &caller.Caller{Broker: p.broker, Calls: p.calls, Stopping: p.stopping.Done()}
+	var signOn api.SignOn
+	if p.issuer != nil {
+		signOn = p.issuer
+	}
 	known := func(h http.Handler) http.Handler { return server.OnlyHosts(site(cfg), h) }
 	return map[string]http.Handler{
 		gateway.Base: known(gateway.New(gateway.Options{Broker: p.broker, Caller: calls, Log: p.log, MaxBody: cfg.MaxBody, Site: site(cfg)})),
 		"/ui":        known(console), "/ui/": known(console),
 		"/metrics": known(server.Require(access.Observe, numbers)),
 		"/api/": api.New(api.Options{
-			Broker: p.broker, Access: p.access, Calls: p.calls, Caller: calls, Stats: p.stats, Log: p.log, Live: p.live,
+			Broker: p.broker, Access: p.access, Calls: p.calls, Caller: calls, Stats: p.stats, Log: p.log, Live: p.live, SignOn: signOn,
 			Server: info, Cluster: p.cluster, Drain: func(on bool) { p.drained(cfg, on) }, Sessions: p.sessions, Disconnect: p.disconnect, Readers: &p.readers, Socket: server.Accounts{}.Socket, Backup: p.takeBackup, Stopping: p.stopping.Done(),
 			MaxBody: cfg.MaxBody, MaxTopics: maxTopics(&cfg), Site: site(cfg),
 		}),
@@ -104,8 +108,9 @@ func (p *parts) disconnect(id, reason string) bool {
 
 // site is what the server goes by for browsers.
 func site(cfg config.Config) origin.Site {
-	s := origin.Site{Hosts: hosts(cfg), Origins: cfg.AllowOrigin}
+	s := origin.Site{Hosts: hosts(cfg), Origins: cfg.AllowOrigin, Names: names(cfg)}
 	for _, u := range cfg.PublicURL {
+		s.Pages = append(s.Pages, strings.TrimRight(u, "/"))
 		s.Public = append(s.Public, origin.OriginOf(u))
 	}
 	return s
@@ -117,6 +122,11 @@ func hosts(cfg config.Config) []string {
 	if !cfg.Local() {
 		return nil
 	}
+	return names(cfg)
+}
+
+// names are those that the operator has given this server.
+func names(cfg config.Config) []string {
 	names := []string{}
 	if host, _, err := net.SplitHostPort(cfg.Advertise); err == nil {
 		names = append(names, strings.ToLower(host))

@@ -29,6 +29,25 @@ type Site struct {
 	// Public are the URLs that this server's own pages come by, besides that of the Host that
 	// is asked for: scheme, host and port, without a path and without the port of the scheme.
 	Public []string
+	// Pages are those URLs with their paths, without a slash at the end.
+	Pages []string
+	// Names are those of this server that nobody else can have others believe.
+	Names []string
+}
+
+// Base is the URL below which this server's pages are that have an origin; none, if it is not sure that it is
+// this server's: an address or localhost is, and so are its names and public URLs.
+func (s Site) Base(origin string) (base string, ok bool) {
+	for i, public := range s.Public {
+		if public == OriginOf(origin) && i < len(s.Pages) {
+			return s.Pages[i], true
+		}
+	}
+	u, err := url.Parse(origin)
+	if err != nil || u.Host == "" || u.Path != "" || u.User != nil {
+		return "", false
+	}
+	return OriginOf(origin), Site{Hosts: append([]string{}, s.Names...)}.KnownHost(u.Host)
 }
 
 // OriginOf is the origin of a URL, as Site.Public has it; "" if it has none.

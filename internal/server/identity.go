@@ -253,6 +253,9 @@ func refuseCredential(w http.ResponseWriter, err error) {
 		code = "quota"
 	case status == http.StatusBadRequest:
 		code = "invalid"
+	case status == http.StatusServiceUnavailable: // it may be a good one
+		code = "unavailable"
+		h.Set("Retry-After", retryAfter)
 	default:
 		h.Set("WWW-Authenticate", "Bearer")
 	}

@@ -7,5 +7,6 @@ import Root from './Root.svelte';
 
 // The language first, so that no text changes before the eyes; and who one is, so that no page
 // is seen that one may not see.
-await Promise.all([useLanguage().catch(() => undefined), me.refresh()]);
+const language = useLanguage().catch(() => undefined);
+await Promise.all([language, me.arrive(language)]);
 mount(Root, { target: document.getElementById('app')! });

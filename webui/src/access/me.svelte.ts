@@ -6,7 +6,7 @@ import { t } from '../i18n/text.svelte';
 import { covers, needed, parseGrant, type Grant } from '../lib/grants';
 import { toasts } from '../lib/toasts.svelte';
 import { live } from '../live/live.svelte';
-import { secret } from './link';
+import { answer, leave, secret } from './link';
 
 type Whoami = Schemas['Whoami'];
 
@@ -17,6 +17,8 @@ class Me {
   secret = $state(secret);
   /** The account whose page is open: it stays open below while one logs in again. */
   was = $state('');
+  /** Why signing on with the issuer has failed; '' when it has not. */
+  failed = $state('');
   #grants = $derived<Grant[]>((this.is?.grants ?? []).flatMap((g) => parseGrant(g, this.is?.account ?? '') ?? []));
   #asking: Promise<void> | undefined;
 
@@ -52,6 +54,26 @@ class Me {
 
   async login(account: string, password: string) {
     this.take((await call('post', '/login', { body: { account, password } }).send()).data);
+  }
+
+  /** signOn goes to the page of the issuer. */
+  async signOn() {
+    leave((await call('post', '/sign-on', {}).send()).data.url);
+  }
+
+  /** arrive finishes what the issuer has sent this page back with, or finds out who one is. */
+  async arrive(language: Promise<unknown>) {
+    if (!answer) return this.refresh();
+    await language;
+    const { code, state, error } = answer;
+    try {
+      // Anybody can make a link with an error in it: no more of it is shown than a word.
+      if (!code) throw new Error(t('The issuer did not sign you on: {error}', { error: /^\w{1,40}$/.test(error) ? error : '?' }));
+      this.take((await call('put', '/sign-on', { body: { code, state } }).send()).data);
+    } catch (err) {
+      this.failed = explain(err);
+      await this.refresh();
+    }
   }
 
   async setUp(account: string, password: string) {

@@ -871,6 +871,34 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/sign-on": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Finish signing on
+         * @description Takes what the issuer has sent the browser back with, and sets the cookie of a login. It can be tried
+         *     once. 401 says why somebody is not let in.
+         */
+        put: operations["finishSignOn"];
+        /**
+         * Begin to sign on with the issuer
+         * @description Answers with the page of the issuer (`--sso-issuer`) to send the browser to, and sets a cookie by
+         *     which this browser alone can finish it, within 10 minutes. The issuer sends the browser back to
+         *     `ui/sso` of the console, with a code and a state for `PUT /sign-on`. 404: people can't sign on with
+         *     an issuer. 503: it does not answer.
+         */
+        post: operations["beginSignOn"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/setup": {
         parameters: {
             query?: never;
@@ -1255,7 +1283,7 @@ export interface components {
             calls?: number;
         };
         /** @enum {string} */
-        AccountKind: "person" | "program";
+        AccountKind: "person" | "program" | "sso";
         Account: {
             name: string;
             kind: components["schemas"]["AccountKind"];
@@ -1390,6 +1418,29 @@ export interface components {
             roles: string[];
             grants: components["schemas"]["Grants"];
             limits?: components["schemas"]["AccountLimits"];
+            signedOn?: components["schemas"]["SignedOn"];
+            /** @description The host of the issuer with which people can sign on: see `POST /sign-on`. */
+            signOn?: string;
+        };
+        /** @description Set for who signed on with the issuer, or came with a token of it. */
+        SignedOn: {
+            /** @description Its URL. */
+            issuer: string;
+            /** @description What it calls the caller. */
+            subject: string;
+            /**
+             * Format: date-time
+             * @description When its token expires; left out for a login.
+             */
+            expires?: string;
+        };
+        SignOnPage: {
+            /** @description The page of the issuer. */
+            url: string;
+        };
+        SignOnAnswer: {
+            state: string;
+            code: string;
         };
         AccessQuestion: {
             /** @description Left out: the caller's. */
@@ -4142,6 +4193,62 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    finishSignOn: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SignOnAnswer"];
+            };
+        };
+        responses: {
+            /** @description Logged in: the answer sets the cookie. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Whoami"];
+                };
+            };
+            405: components["responses"]["WrongMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["WrongType"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    beginSignOn: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Begun. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignOnPage"];
+                };
             };
             405: components["responses"]["WrongMethod"];
             421: components["responses"]["WrongHost"];
