@@ -16,6 +16,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/caller"
 	"github.com/rushmore/zbus-go/internal/cluster"
 	"github.com/rushmore/zbus-go/internal/condition"
+	"github.com/rushmore/zbus-go/internal/forward"
 	"github.com/rushmore/zbus-go/internal/origin"
 	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/stats"
@@ -131,6 +132,7 @@ type handler struct {
 	reading turns
 	imports sync.Mutex // held by the one import that is under way
 	routes  chi.Routes // to tell what there is from what was asked for
+	forward *forward.Forwarder
 }
 
 // New makes the handler of everything below /api.
@@ -139,6 +141,7 @@ func New(opts Options) http.Handler {
 		opts.Readers = new(Readers)
 	}
 	h := &handler{Options: opts, reading: make(turns, 1), broker: opts.Broker, stats: opts.Stats}
+	h.forward = forward.New(opts.Broker, opts.Cluster, opts.Log, h.problem)
 	r := chi.NewRouter()
 	r.Use(h.guard, heads, verbs, h.media)
 	h.routes = r
@@ -153,7 +156,7 @@ func New(opts Options) http.Handler {
 		ResponseErrorHandlerFunc: h.problem,
 	})
 	return HandlerWithOptions(strict, ChiServerOptions{
-		BaseURL: Base, BaseRouter: r, ErrorHandlerFunc: h.badRequest, Middlewares: []MiddlewareFunc{h.queries, h.permit},
+		BaseURL: Base, BaseRouter: r, ErrorHandlerFunc: h.badRequest, Middlewares: []MiddlewareFunc{h.queries, h.elsewhere, h.permit},
 	})
 }
 

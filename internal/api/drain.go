@@ -12,10 +12,8 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/cluster"
+	"github.com/rushmore/zbus-go/internal/wire"
 )
-
-// headerHop says that a request was passed on by another server. It is not passed on again.
-const headerHop = "Zbus-Hop"
 
 // How long another server may take for what is passed on to it, and how long its answer may be.
 const (
@@ -50,7 +48,7 @@ func (h *handler) drained(ctx context.Context, address, action string) (KnownSer
 // passOn has another server do something to itself, with the credential of the request.
 func (h *handler) passOn(ctx context.Context, address, action string) (s KnownServer, err error) {
 	x, _ := ctx.Value(exchangeKey{}).(exchange)
-	if x.req == nil || x.req.Header.Get(headerHop) != "" {
+	if x.req == nil || x.req.Header.Get(wire.HeaderHop) != "" {
 		return s, &broker.Error{Code: broker.Conflict, Text: fmt.Sprintf("this is not the server %s: its address is %s", broker.Excerpt(address), h.Server().Address)}
 	}
 	ctx, cancel := context.WithTimeout(ctx, hopTime)
@@ -62,12 +60,11 @@ func (h *handler) passOn(ctx context.Context, address, action string) (s KnownSe
 	if err != nil {
 		return s, &broker.Error{Code: broker.Unavailable, Text: address + " can't be reached from here: " + err.Error()}
 	}
-	defer web.CloseIdleConnections()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+Base+"/servers/"+url.PathEscape(address)+":"+action, nil)
 	if err != nil {
 		return s, err
 	}
-	req.Header.Set(headerHop, "1")
+	req.Header.Set(wire.HeaderHop, h.Server().Address)
 	for _, name := range []string{"Authorization", "Token"} {
 		if v := x.req.Header.Get(name); v != "" {
 			req.Header.Set(name, v)

@@ -16,6 +16,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/closest"
+	"github.com/rushmore/zbus-go/internal/forward"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
@@ -79,6 +80,7 @@ func ProblemOf(err error) Problem {
 	kind := kinds[broker.CodeOf(err)]
 	var method *wrongMethod
 	var host *misdirected
+	var elsewhere *forward.Misdirected
 	var media *wrongMedia
 	var call *failedCall
 	detail := broker.TextOf(err)
@@ -87,6 +89,8 @@ func ProblemOf(err error) Problem {
 		if kind.status, detail = http.StatusMethodNotAllowed, method.text; method.err == nil {
 			kind.code = "invalid"
 		}
+	case errors.As(err, &elsewhere):
+		kind.code, kind.status, detail = "forbidden", http.StatusMisdirectedRequest, elsewhere.Text
 	case errors.As(err, &host):
 		kind.code, kind.status, detail = "forbidden", http.StatusMisdirectedRequest, host.text
 	case errors.As(err, &media):

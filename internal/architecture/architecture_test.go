@@ -97,11 +97,12 @@ var rules = map[string]rule{
 	// Calls for who is no session.
 	"internal/caller": {ours: []string{"internal/access", "internal/broker", "internal/rpc", "internal/storage", "internal/wire"}, never: []string{"net/http"}},
 	// The two ends of a proxy. They know each other's messages, not each other.
-	"internal/gateway": {ours: []string{"internal/access", "internal/api", "internal/origin", "internal/broker", "internal/caller", "internal/wire"}},
+	"internal/forward": {ours: []string{"internal/access", "internal/broker", "internal/cluster", "internal/wire"}},
+	"internal/gateway": {ours: []string{"internal/access", "internal/api", "internal/origin", "internal/broker", "internal/caller", "internal/cluster", "internal/forward", "internal/wire"}},
 	"internal/proxy":   {ours: []string{"internal/wire", "zbus"}},
 	"internal/api": {
 		ours: []string{
-			"internal/access", "internal/apimodel", "internal/attention", "internal/broker", "internal/caller", "internal/closest", "internal/cluster", "internal/condition", "internal/filter", "internal/packed", "internal/rpc", "internal/origin", "internal/stats", "internal/storage", "internal/wire",
+			"internal/access", "internal/apimodel", "internal/attention", "internal/broker", "internal/caller", "internal/closest", "internal/cluster", "internal/condition", "internal/filter", "internal/forward", "internal/packed", "internal/rpc", "internal/origin", "internal/stats", "internal/storage", "internal/wire",
 		},
 		modules: []string{"github.com/go-chi/chi/v5", "github.com/oapi-codegen/runtime"},
 		never:   []string{"database/sql"},

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,6 +66,10 @@ type Cluster struct {
 	closed  bool               // guarded by mu: no member is added
 	running sync.WaitGroup     // goroutines of members; added to with mu held and closed false
 
+	reached map[*reached]struct{} // guarded by mu: connections for what is passed on
+	web     *http.Transport       // the same over HTTP
+	turn    atomic.Uint64         // which of several servers is next: see Choose
+
 	phase   Phase     // guarded by mu: of this server
 	entered time.Time // guarded by mu: when that began
 
@@ -92,8 +97,9 @@ func New(opts Options) (*Cluster, error) {
 	}
 	c := &Cluster{
 		opts: opts, proof: rand.Text(), members: make(map[string]*member),
-		settled: make(chan struct{}), reading: make(chan struct{}, 1), progressed: make(chan struct{}),
+		reached: make(map[*reached]struct{}), settled: make(chan struct{}), reading: make(chan struct{}, 1), progressed: make(chan struct{}),
 	}
+	c.web = c.newWeb()
 	for _, a := range opts.Trackers {
 		c.links = append(c.links, newLink(c, a))
 	}
@@ -123,6 +129,7 @@ func (c *Cluster) Run(ctx context.Context) error {
 	c.mu.Unlock()
 	all.Wait()
 	c.running.Wait()
+	c.web.CloseIdleConnections()
 	return nil
 }
 

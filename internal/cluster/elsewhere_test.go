@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/base64"
 	"fmt"
@@ -156,6 +157,118 @@ func TestCommandsOverHTTPGoToAnyServer(t *testing.T) {
 	if body != "<script>" || h.Get("Content-Type") != "application/octet-stream" || h.Get("X-Content-Type-Options") != "nosniff" || h.Get("X-Evil") != "" ||
 		h.Get("Zbus-Header-X-Evil") != "1" || h.Get("Content-Security-Policy") == "" || h.Get("Offset") != "0" {
 		t.Errorf("%q %v", body, h)
+	}
+}
+
+// passed makes a request to the API that another server has to answer.
+func passed(t *testing.T, at, by *zbustest.Broker, method, path, body string, want int) map[string]any {
+	t.Helper()
+	resp, v := ask(t, at.Addr, method, path, body)
+	if resp.StatusCode != want || resp.Header.Get("Zbus-Served-By") != by.Addr || len(resp.Header.Values("Cache-Control")) > 1 {
+		t.Fatalf("%s %s: %s %v %v, want %d by %s", method, path, resp.Status, resp.Header, v, want, by.Addr)
+	}
+	return v
+}
+
+func TestTheAPIOfAnyServerServesATopic(t *testing.T) {
+	t.Parallel()
+	owner, other := pair(t, "a:b")
+	at := "/topics/a%3Ab"
+	for i := range 3 {
+		passed(t, other, owner, "POST", at+"/messages", fmt.Sprintf(`{"body":"%d","tag":"x"}`, i), 201)
+	}
+	passed(t, other, owner, "POST", at+"/groups", `{"name":"g","settle":"explicit"}`, 201)
+	pulled := passed(t, other, owner, "POST", at+"/groups/g:pull", `{"max":2}`, 200)["deliveries"].([]any)
+	if len(pulled) != 2 {
+		t.Fatal(pulled)
+	}
+	handle := pulled[0].(map[string]any)["handle"].(string)
+	passed(t, other, owner, "POST", at+"/groups/g:ack", `{"handles":["`+handle+`"]}`, 200)
+	if browsed := passed(t, other, owner, "GET", at+"/messages?limit=10", "", 200)["messages"].([]any); len(browsed) != 3 {
+		t.Error(browsed)
+	}
+	passed(t, other, owner, "GET", at+"/groups/nobody", "", 404)
+	passed(t, other, owner, "POST", at+"/messages", `{"nonsense":1}`, 400)
+	// A stream comes piece by piece.
+	resp, err := http.Get("http://" + other.Addr + "/api/v1" + at + "/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != 200 {
+		text, _ := io.ReadAll(resp.Body)
+		t.Fatal(resp.Status, string(text))
+	}
+	in := bufio.NewReader(resp.Body)
+	for range 3 {
+		passed(t, other, owner, "POST", at+"/messages", `{"body":"x"}`, 201)
+	}
+	for seen := 0; seen < 3; {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(line, "data: {") {
+			seen++
+		}
+	}
+	// What passed through once, and a topic that nobody has, is answered here.
+	if resp, v := ask(t, other.Addr, "GET", at, "", "Zbus-Hop", "x"); resp.StatusCode != 404 {
+		t.Error(resp.Status, v)
+	}
+	if resp, v := ask(t, other.Addr, "GET", "/topics/none", ""); resp.StatusCode != 404 || resp.Header.Get("Zbus-Served-By") != "" {
+		t.Error(resp.Status, v)
+	}
+}
+
+func TestCallsOverHTTPGoToAnyServer(t *testing.T) {
+	t.Parallel()
+	owner, other := pair(t, "sums 2", "site 4")
+	p := connect(t, owner.Addr)
+	p.send("consume", nil, "topic", "sums", "window", "10")
+	p.send("consume", nil, "topic", "site", "window", "10")
+	go func() {
+		for {
+			call, err := p.r.Read()
+			if err != nil {
+				return
+			}
+			dst := wire.AppendRequestLine(nil, "GET", "/")
+			kind, body := "application/json", `{"result":{"sum":2}}`
+			if call.Get("topic") == "site" {
+				kind, body = "message/http", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\npage"
+			}
+			for _, f := range [][2]string{{"cmd", "route"}, {"recver", call.Get("sender")}, {"id", call.Get("origin_id")}, {"origin_status", "200"}, {"content-type", kind}} {
+				dst = wire.AppendField(dst, f[0], f[1])
+			}
+			if _, err := p.conn.Write(wire.AppendBody(dst, []byte(body))); err != nil {
+				return
+			}
+		}
+	}()
+	passed(t, other, owner, "POST", "/rpc/sums/add", `{"params":[1,1]}`, 200)
+	resp, err := http.Get("http://" + other.Addr + "/proxy/site/index.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != 200 || string(body) != "page" || resp.Header.Get("Zbus-Served-By") != owner.Addr {
+		t.Errorf("%s %q %v %v", resp.Status, body, resp.Header, err)
+	}
+}
+
+// A login of the console counts at its own server.
+func TestALoginIsNotPassedOn(t *testing.T) {
+	t.Parallel()
+	_, other := pair(t, "orders")
+	request(t, other.Addr, "POST", "/accounts", `{"name":"boss","password":"a good password","roles":["admin"]}`, false)
+	resp, v := ask(t, other.Addr, "POST", "/login", `{"account":"boss","password":"a good password"}`)
+	cookie, _, _ := strings.Cut(resp.Header.Get("Set-Cookie"), ";")
+	if resp.StatusCode != 200 || cookie == "" {
+		t.Fatal(resp.Status, v)
+	}
+	if resp, v := ask(t, other.Addr, "GET", "/topics/orders", "", "Cookie", cookie); resp.StatusCode != 421 {
+		t.Error(resp.Status, v)
 	}
 }
 

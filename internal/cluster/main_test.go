@@ -96,6 +96,11 @@ func (p *process) kill() {
 	_ = p.cmd.Wait()
 }
 
+// tracked has a broker join trackers.
+func tracked(addrs ...string) func(*config.Config) {
+	return func(c *config.Config) { c.Trackers = addrs }
+}
+
 // set starts brokers that name each other as trackers.
 func set(t *testing.T, n int, more ...func(*config.Config)) (all []*zbustest.Broker) {
 	t.Helper()
@@ -105,7 +110,7 @@ func set(t *testing.T, n int, more ...func(*config.Config)) (all []*zbustest.Bro
 		all, addrs = append(all, b), append(addrs, b.Addr)
 	}
 	for _, b := range all {
-		b.Configure(func(c *config.Config) { c.Trackers = addrs })
+		b.Configure(tracked(addrs...))
 		if err := b.Restart(); err != nil {
 			t.Fatal(err)
 		}
@@ -122,13 +127,13 @@ func addrs(all []*zbustest.Broker) (list []string) {
 
 // client speaks the protocol.
 type client struct {
-	t    *testing.T
+	t    testing.TB
 	conn net.Conn
 	r    *wire.Reader
 	last int
 }
 
-func connect(t *testing.T, addr string) *client {
+func connect(t testing.TB, addr string) *client {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -183,7 +188,7 @@ func (c *client) ok(cmd string, fields ...string) {
 }
 
 // table reads the table of a message.
-func table(t *testing.T, m *wire.Message) cluster.TrackerInfo {
+func table(t testing.TB, m *wire.Message) cluster.TrackerInfo {
 	t.Helper()
 	var info cluster.TrackerInfo
 	if err := json.Unmarshal(m.Body, &info); err != nil || m.Status != 200 {

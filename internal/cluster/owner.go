@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/wire"
@@ -46,6 +47,11 @@ func (c *Cluster) merge() {
 	}
 	slices.SortFunc(all, byAddress)
 	c.others = all
+	for r := range c.reached {
+		if !slices.ContainsFunc(all, func(i *Info) bool { return i.Address == r.to }) {
+			r.cut()
+		}
+	}
 	c.progress()
 }
 
@@ -65,13 +71,6 @@ func (c *Cluster) Others() []*Info {
 // Alone reports whether there are no other servers.
 func (c *Cluster) Alone() bool { return len(c.Others()) == 0 }
 
-// Moved is closed when the servers, or what they have, may be others than before.
-func (c *Cluster) Moved() <-chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.progressed
-}
-
 // Owners are the servers that have a topic, by address. Its name is found without regard to case.
 func (c *Cluster) Owners(topic string) (owners []Owner) {
 	for _, i := range c.Others() {
@@ -82,19 +81,22 @@ func (c *Cluster) Owners(topic string) (owners []Owner) {
 	return owners
 }
 
-// Has reports whether a server is one of those that there are.
-func (c *Cluster) Has(a Address) bool {
-	return slices.ContainsFunc(c.Others(), func(i *Info) bool { return i.Address == a })
-}
-
-// Dial connects to another server, for what is passed on to it: 3 s at most. A server is
-// verified by the certificate that it has told when it joined, or that a tracker has of it.
-func (c *Cluster) Dial(ctx context.Context, a Address) (net.Conn, error) {
-	secrets, local, err := c.way(ctx, a)
-	if err != nil {
-		return nil, err
-	}
-	return dialStream(ctx, a, secrets, local)
+// Choose sorts owners for messages: first those that are not being drained, then by consumers,
+// then by lag. Those that are alike take turns.
+func (c *Cluster) Choose(owners []Owner) []Owner {
+	turn := int(c.turn.Add(1) % uint64(len(owners)))
+	owners = append(slices.Clone(owners[turn:]), owners[:turn]...)
+	sort.SliceStable(owners, func(i, j int) bool {
+		x, y := &owners[i], &owners[j]
+		switch {
+		case x.Phase != y.Phase:
+			return x.Phase == Serving
+		case x.Consumers != y.Consumers:
+			return x.Consumers > y.Consumers
+		}
+		return x.Lag < y.Lag
+	})
+	return owners
 }
 
 // way is how a server is verified, and whether it may be on this machine.
@@ -116,7 +118,7 @@ func (c *Cluster) way(ctx context.Context, a Address) (secrets *tls.Config, loca
 	}
 	c.mu.Unlock()
 	if by == nil {
-		return nil, false, fmt.Errorf("server %s is not known", a.Key())
+		return nil, false, fmt.Errorf("%w: %s", ErrUnknown, a.Key())
 	}
 	if a.SSLEnabled {
 		secrets, err = by.verified(ctx, a)

@@ -49,7 +49,7 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 	}
 	known := func(h http.Handler) http.Handler { return server.OnlyHosts(site(cfg), h) }
 	return map[string]http.Handler{
-		gateway.Base: known(gateway.New(gateway.Options{Broker: p.broker, Caller: calls, Log: p.log, MaxBody: cfg.MaxBody, Site: site(cfg)})),
+		gateway.Base: known(gateway.New(gateway.Options{Broker: p.broker, Caller: calls, Cluster: p.cluster, Log: p.log, MaxBody: cfg.MaxBody, Site: site(cfg)})),
 		"/ui":        known(console), "/ui/": known(console),
 		"/metrics": known(server.Require(access.Observe, numbers)),
 		"/api/": api.New(api.Options{

@@ -13,6 +13,8 @@ import (
 	"github.com/rushmore/zbus-go/internal/api"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/caller"
+	"github.com/rushmore/zbus-go/internal/cluster"
+	"github.com/rushmore/zbus-go/internal/forward"
 	"github.com/rushmore/zbus-go/internal/origin"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
@@ -20,11 +22,13 @@ import (
 // Base is the path below which topics are.
 const Base = "/proxy/"
 
-// Options are what the gateway needs. All are required.
+// Options are what the gateway needs. All but Cluster are required.
 type Options struct {
 	Broker *broker.Broker
 	Caller *caller.Caller
-	Log    *slog.Logger
+	// Cluster knows the other servers; nil: there are none.
+	Cluster *cluster.Cluster
+	Log     *slog.Logger
 	// MaxBody is the limit for the body of a message, in bytes.
 	MaxBody int64
 	// Site says whose pages may change things.
@@ -34,6 +38,7 @@ type Options struct {
 // New makes the handler for all below Base.
 func New(opts Options) http.Handler {
 	g := &gateway{opts: opts, pages: http.NewCrossOriginProtection()}
+	g.forward = forward.New(opts.Broker, opts.Cluster, opts.Log, g.fail)
 	g.proxy = &httputil.ReverseProxy{
 		Rewrite: rewrite, Transport: &carrier{opts.Caller, opts.MaxBody}, ModifyResponse: contain, ErrorHandler: g.fail,
 		ErrorLog: slog.NewLogLogger(opts.Log.Handler(), slog.LevelDebug),
@@ -42,9 +47,10 @@ func New(opts Options) http.Handler {
 }
 
 type gateway struct {
-	opts  Options
-	proxy *httputil.ReverseProxy
-	pages *http.CrossOriginProtection
+	opts    Options
+	proxy   *httputil.ReverseProxy
+	forward *forward.Forwarder
+	pages   *http.CrossOriginProtection
 }
 
 // route is where a request goes: in its context.
@@ -67,6 +73,11 @@ func (g *gateway) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r, err := g.find(req)
 	if err == nil && g.foreign(req) {
 		err = api.ForeignOrigin()
+	}
+	if broker.CodeOf(err) == broker.NotFound && !g.foreign(req) {
+		if topic, err := topicOf(req); err == nil && g.forward.Try(w, req, access.Call, topic, "") {
+			return
+		}
 	}
 	if err != nil {
 		g.fail(w, req, err)
@@ -96,12 +107,11 @@ func (g *gateway) find(req *http.Request) (*route, error) {
 	case req.Method == http.MethodConnect || req.Method == http.MethodTrace:
 		return nil, refusal{http.StatusNotImplemented, req.Method + " does not go through " + Base}
 	}
-	path := req.URL.EscapedPath()
-	name, rest, below := strings.Cut(strings.TrimPrefix(path, Base), "/")
-	topic, err := url.PathUnescape(name)
-	if err != nil || topic == "" {
-		return nil, refusal{http.StatusNotFound, "the path must be " + Base + "<topic>/…"}
+	topic, err := topicOf(req)
+	if err != nil {
+		return nil, err
 	}
+	name, rest, below := strings.Cut(strings.TrimPrefix(req.URL.EscapedPath(), Base), "/")
 	t, err := g.opts.Broker.As(access.From(req.Context()), access.Call).Topic(topic)
 	if err == nil && !t.Kind().Proxies() {
 		err = &broker.Error{Code: broker.NotFound, Text: "Topic(" + t.Name() + ") does not lead to a server: that is what topics of the kind proxy are for, which zbus proxy makes"}
@@ -117,6 +127,16 @@ func (g *gateway) find(req *http.Request) (*route, error) {
 		return nil, refusal{http.StatusBadRequest, "the path must not have . or .. in it, which may lead out of what is published"}
 	}
 	return r, nil
+}
+
+// topicOf is the topic that a request names.
+func topicOf(req *http.Request) (string, error) {
+	name, _, _ := strings.Cut(strings.TrimPrefix(req.URL.EscapedPath(), Base), "/")
+	topic, err := url.PathUnescape(name)
+	if err != nil || topic == "" {
+		return "", refusal{http.StatusNotFound, "the path must be " + Base + "<topic>/…"}
+	}
+	return topic, nil
 }
 
 // foreign reports whether a page of another site made a browser send a request that changes

@@ -3,7 +3,6 @@ package server
 import (
 	"fmt"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/rushmore/zbus-go/internal/access"
@@ -83,23 +82,12 @@ func (s *session) mayPassOn(topic, group string, calls bool) error {
 }
 
 // choose sorts the servers that have a topic: the one that was chosen before, if it still has
-// it; then, for publishers, by consumers and by lag, and those that are alike in turns. No
-// messages go to one that is being drained, if another one takes them.
+// it; then, for publishers, as [cluster.Cluster.Choose] does. No messages go to one that is
+// being drained, if another one takes them.
 func (s *session) choose(topic string, owners []cluster.Owner) []cluster.Owner {
 	publishes := s.command == wire.CmdProduce || s.command == wire.CmdRPC
 	if publishes {
-		turn := int(s.srv.turn.Add(1) % uint64(len(owners)))
-		owners = append(slices.Clone(owners[turn:]), owners[:turn]...)
-		sort.SliceStable(owners, func(i, j int) bool {
-			x, y := &owners[i], &owners[j]
-			switch {
-			case x.Phase != y.Phase:
-				return x.Phase == cluster.Serving
-			case x.Consumers != y.Consumers:
-				return x.Consumers > y.Consumers
-			}
-			return x.Lag < y.Lag
-		})
+		owners = s.srv.tracker.cluster.Choose(owners)
 	}
 	home, known := s.homes[topic]
 	again := func(o cluster.Owner) bool {

@@ -2,7 +2,6 @@ package server
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"net"
 	"strings"
@@ -64,7 +63,6 @@ func (s *session) dialRelay(to cluster.Address) (*relay, error) {
 		return nil, err
 	}
 	r := &relay{s: s, to: to, conn: conn, done: make(chan struct{}), w: bufio.NewWriter(conn), owed: make(map[string]owed)}
-	s.srv.relays.add(r)
 	go r.read()
 	return r, nil
 }
@@ -172,7 +170,6 @@ func (r *relay) usable() bool {
 // read passes back what comes, until the connection is lost.
 func (r *relay) read() {
 	defer close(r.done)
-	defer r.s.srv.relays.remove(r)
 	limits := r.s.srv.limits()
 	in := wire.NewReader(r.conn, wire.Limits{Head: max(relayHead, limits.Head), Fields: 1 << 10, Body: limits.Body})
 	defer in.Release()
@@ -252,51 +249,6 @@ func (s *session) roomForRelays() bool {
 	default:
 	}
 	return true
-}
-
-// relays are the connections to other servers for sessions.
-type relays struct {
-	mu  sync.Mutex
-	all map[*relay]struct{} // guarded by mu
-}
-
-func (l *relays) add(r *relay) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.all == nil {
-		l.all = make(map[*relay]struct{})
-	}
-	l.all[r] = struct{}{}
-}
-
-func (l *relays) remove(r *relay) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.all, r)
-}
-
-// watchServers closes connections to servers that are no longer there, so that nobody waits
-// for one whose machine has vanished. It returns when ctx ends.
-func (s *Server) watchServers(ctx context.Context) {
-	c := s.tracker.cluster
-	if c == nil {
-		return
-	}
-	for {
-		moved := c.Moved()
-		s.relays.mu.Lock()
-		for r := range s.relays.all {
-			if !c.Has(r.to) {
-				_ = r.conn.Close()
-			}
-		}
-		s.relays.mu.Unlock()
-		select {
-		case <-moved:
-		case <-ctx.Done():
-			return
-		}
-	}
 }
 
 // closeRelays ends the session's connections to other servers, and waits for that. What is

@@ -91,8 +91,6 @@ type Server struct {
 	ids      idSource
 	handling gate // HTTP requests
 	asked    confirmations
-	relays   relays
-	turn     atomic.Uint64 // which of several servers is next: see session.choose
 
 	changedRights chan struct{} // capacity 1: somebody may do something else than before
 
@@ -180,7 +178,6 @@ func (s *Server) Serve(ctx context.Context, listeners []net.Listener, grace time
 	parts.Go(func() { s.tracker.run(life) })
 	parts.Go(func() { s.watchPeers(life) })
 	parts.Go(func() { s.recheck(life) })
-	parts.Go(func() { s.watchServers(life) })
 
 	select {
 	case <-ctx.Done():
