@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -83,4 +84,20 @@ func From(ctx context.Context) Caller {
 		return c
 	}
 	return Caller{}
+}
+
+// Portable is the header by which a request says who its client is to this server and to others
+// that know the same; "" for a login, a ticket or a certificate, which are good here alone.
+func Portable(req *http.Request) (name, value string) {
+	for _, name := range []string{"Token", "Authorization"} {
+		if value := req.Header.Get(name); value != "" {
+			return name, value
+		}
+	}
+	for name := range strings.SplitSeq(req.Header.Get("Sec-Websocket-Protocol"), ",") {
+		if token, ok := strings.CutPrefix(strings.TrimSpace(name), TokenProtocol); ok {
+			return "Token", token
+		}
+	}
+	return "", ""
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -359,5 +360,83 @@ func TestBothServersAskWhatOneMayDo(t *testing.T) {
 	m := connect(t, owner.Addr).ask("consume", nil, "topic", "open.a", "authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte("boss:a good password")))
 	if m.Status != 200 || m.Get("authorization") != "" {
 		t.Errorf("%d %+v", m.Status, m.Fields)
+	}
+}
+
+// The API's WebSocket serves the topics of all servers, too.
+func TestTheWebSocketOfAnyServerServesATopic(t *testing.T) {
+	t.Parallel()
+	owner, other := pair(t, "orders")
+	connect(t, other.Addr).ok("declare", "topic", "here")
+	ws, _, err := websocket.Dial(t.Context(), "ws://"+other.Addr+"/api/v1/ws", nil) //nolint:bodyclose // there is none
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ws.CloseNow() }()
+	say := func(format string, args ...any) {
+		t.Helper()
+		if err := ws.Write(t.Context(), websocket.MessageText, fmt.Appendf(nil, format, args...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hear := func(kind string) (v map[string]any) {
+		t.Helper()
+		_, frame, err := ws.Read(t.Context())
+		if err == nil {
+			err = json.Unmarshal(frame, &v)
+		}
+		if err != nil || v["type"] != kind {
+			t.Fatalf("%s, %v: want %s", frame, err, kind)
+		}
+		return v
+	}
+	names := map[string]string{}
+	for _, topic := range []string{"here", "orders"} {
+		say(`{"op":"subscribe","ref":"a","topic":%q,"settle":"explicit","window":5}`, topic)
+		names[topic] = hear("subscribed")["sub"].(string)
+	}
+	if names["here"] == names["orders"] {
+		t.Errorf("%v", names)
+	}
+	for i, topic := range []string{"here", "orders", "here", "orders"} {
+		say(`{"op":"publish","ref":"p","topic":%q,"messages":[{"body":"%d"}]}`, topic, i)
+		var m map[string]any
+		for n, published := 0, false; n < 2; n++ { // in either order
+			_, frame, err := ws.Read(t.Context())
+			var v map[string]any
+			if err != nil || json.Unmarshal(frame, &v) != nil {
+				t.Fatal(err)
+			}
+			if v["type"] == "published" && !published {
+				published = true
+			} else if m = v; v["type"] == "problem" {
+				t.Fatalf("%s", frame)
+			}
+		}
+		message, _ := m["message"].(map[string]any)
+		if m["sub"] != names[topic] || message["body"] != fmt.Sprint(i) {
+			t.Fatalf("%v", m)
+		}
+		say(`{"op":"ack","ref":"k","sub":%q,"handles":[%q]}`, names[topic], message["handle"])
+		hear("ok")
+	}
+	say(`{"op":"unsubscribe","ref":"u","sub":%q}`, names["orders"])
+	hear("ok")
+	say(`{"op":"unsubscribe","ref":"u","sub":%q}`, names["orders"])
+	hear("problem")
+	say(`{"op":"unsubscribe","ref":"u","sub":"s7:1"}`)
+	hear("problem")
+	say(`{"op":"publish","ref":"n","topic":"nowhere","messages":[{"body":""}]}`)
+	if p := hear("problem"); p["code"] != "not_found" {
+		t.Errorf("%v", p)
+	}
+	if err := owner.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if _, frame, err := ws.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusServiceRestart {
+		t.Errorf("%s, %v after the server with the topic has stopped", frame, err)
+	}
+	if err := owner.Restart(); err != nil {
+		t.Fatal(err)
 	}
 }

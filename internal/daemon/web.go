@@ -37,7 +37,7 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 		return nil, err
 	}
 	p.live = live.New(live.Options{
-		Broker: p.broker, Calls: p.calls, Stats: p.stats, Log: p.log, Server: info, Sessions: p.sessions,
+		Broker: p.broker, Calls: p.calls, Stats: p.stats, Log: p.log, Server: info, Sessions: p.sessions, Cluster: p.cluster,
 		ReadLimit: min(2*cfg.MaxBody+1<<20, memory.requests/2), Accounts: server.Accounts{},
 	})
 	p.access.Watch(p.live.Changed)

@@ -54,7 +54,7 @@ func (f *Forwarder) Try(w http.ResponseWriter, req *http.Request, need access.Ve
 		owners = f.cluster.Choose(owners)
 	}
 	to := owners[0].Address
-	if !who.Anonymous() && req.Header.Get("Authorization") == "" && req.Header.Get("Token") == "" {
+	if _, portable := access.Portable(req); portable == "" && !who.Anonymous() {
 		f.fail(w, req, &Misdirected{"Topic(" + topic + ") is on the server " + to.Address + ", where this login or certificate counts for nothing: ask there, or send a token or a password that both servers know"})
 		return true
 	}

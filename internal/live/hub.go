@@ -14,6 +14,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/api"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/cluster"
 	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/stats"
 )
@@ -32,6 +33,9 @@ type Options struct {
 	// Sessions lists all connections of this server, the Hub's own included. It is
 	// called once a second while somebody watches them.
 	Sessions func() []api.SessionInfo
+
+	// Cluster knows the other servers; nil: there are none.
+	Cluster *cluster.Cluster
 
 	// Accounts are those of the clients. Nil: they have no limits.
 	Accounts Accounts

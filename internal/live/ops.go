@@ -68,9 +68,15 @@ func (c *call) run(s *socket) error {
 	if !c.text {
 		return fail(broker.Invalid, "a binary frame: frames are text, one JSON object each")
 	}
-	if err := json.Unmarshal(c.data, &c.head); err != nil {
+	var at struct {
+		head
+		Topic string `json:"topic"`
+		Sub   string `json:"sub"`
+	}
+	if err := json.Unmarshal(c.data, &at); err != nil {
 		return api.Explain("the frame", err)
 	}
+	c.head = at.head
 	if len(c.Ref) > maxRef {
 		c.Ref = ""
 		return fail(broker.Invalid, "the ref has more than %d bytes", maxRef)
@@ -80,6 +86,9 @@ func (c *call) run(s *socket) error {
 		return fail(broker.Invalid, "unknown op %q: use one of %q", broker.Excerpt(c.Op), slices.Sorted(maps.Keys(ops)))
 	}
 	c.view = s.hub.opts.Broker.As(s.who, op.need)
+	if passed, err := s.elsewhere(c, at.Topic, at.Sub); passed || err != nil {
+		return err
+	}
 	return op.run(s, c)
 }
 

@@ -21,6 +21,8 @@ type queue struct {
 	wake chan struct{} // capacity 1: one token tells the writer to look
 	room chan struct{} // capacity 1: one token tells the reader to look
 
+	relayed chan struct{} // capacity 1: one token tells a relay to look
+
 	mu      sync.Mutex
 	items   []item   // guarded by mu: in order
 	spare   []item   // guarded by mu: the slice taken before, to be used again
@@ -54,7 +56,9 @@ type answer interface {
 	cost() int64
 }
 
-func (q *queue) init() { q.wake, q.room = make(chan struct{}, 1), make(chan struct{}, 1) }
+func (q *queue) init() {
+	q.wake, q.room, q.relayed = make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{}, 1)
+}
 
 // put adds an item and reports false if it was not taken in.
 func (q *queue) put(it item) bool {
@@ -143,6 +147,7 @@ func (q *queue) sent(items []item) {
 	q.spare = items[:0]
 	q.mu.Unlock()
 	signal(q.room)
+	signal(q.relayed)
 }
 
 // close takes nothing more, but answers that are expected.

@@ -23,12 +23,16 @@ import (
 
 // socket is one client. The fields of the first group are set at its start.
 type socket struct {
-	hub     *Hub
-	ws      *websocket.Conn
-	conn    net.Conn // below ws; for cut alone
-	id      string
-	remote  string
-	who     access.Caller
+	hub    *Hub
+	ws     *websocket.Conn
+	conn   net.Conn // below ws; for cut alone
+	id     string
+	remote string
+	who    access.Caller
+
+	credential http.Header // what can go on to another server; nil: nothing
+	hopped     bool        // another server has passed the client on
+
 	since   time.Time
 	out     queue
 	reserve func(delta int) error // accounts for frames being read or published
@@ -44,6 +48,7 @@ type socket struct {
 
 	// Owned by the reader.
 	subNames, watchNames int
+	relays               map[string]*relay // to servers that have other topics, by name
 
 	mu      sync.Mutex
 	ended   bool                     // guarded by mu
@@ -57,6 +62,7 @@ type socket struct {
 func newSocket(h *Hub, ws *websocket.Conn, conn net.Conn, req *http.Request) *socket {
 	s := &socket{
 		hub: h, ws: ws, conn: conn, id: strings.ToLower(rand.Text()), remote: req.RemoteAddr, who: access.From(req.Context()), since: time.Now(),
+		credential: credentialOf(req), hopped: req.Header.Get(wire.HeaderHop) != "",
 		reserve: h.opts.Accounts.Reserve(req.Context()),
 		done:    make(chan struct{}), subs: map[string]*subscription{}, watches: map[string]*watch{},
 	}
@@ -74,6 +80,7 @@ func (s *socket) serve() {
 		s.cut() // nobody is there to take the last answers
 	}
 	s.end(websocket.StatusNormalClosure, "")
+	s.closeRelays()
 	<-s.done
 	s.hub.remove(s)
 	s.stop()

@@ -231,16 +231,10 @@ func credentialOfHTTP(req *http.Request) (access.Credential, error) {
 }
 
 // givenOverHTTP is the credential of an HTTP request as a field that can go on to another
-// server; empty for a login, which is good here alone.
+// server.
 func givenOverHTTP(req *http.Request) wire.Field {
-	if value := req.Header.Get("Authorization"); value != "" && req.Header.Get("Token") == "" {
-		return wire.Field{Name: wire.HeaderAuthorization, Value: value}
-	}
-	c, err := credentialOfHTTP(req)
-	if err != nil || c.Token == "" {
-		return wire.Field{}
-	}
-	return wire.Field{Name: wire.HeaderToken, Value: c.Token}
+	name, value := access.Portable(req)
+	return wire.Field{Name: strings.ToLower(name), Value: value}
 }
 
 // refuseCredential answers a request whose credential is no good, and ends the connection.
