@@ -95,7 +95,7 @@ func (s *socket) relayTo(to cluster.Address) (*relay, error) {
 		header = http.Header{}
 	}
 	header.Set(wire.HeaderHop, s.hub.opts.Server().Address)
-	ws, resp, err := websocket.Dial(ctx, base+"/api/v1/ws", &websocket.DialOptions{HTTPClient: &http.Client{Transport: web}, HTTPHeader: header})
+	ws, resp, err := websocket.Dial(ctx, base+"/api/v1/ws", &websocket.DialOptions{HTTPClient: &http.Client{Transport: web}, HTTPHeader: header}) //nolint:bodyclose // Dial has read it
 	if err != nil && resp != nil {
 		return nil, errors.New("it answers " + resp.Status)
 	}
