@@ -147,8 +147,8 @@ func (s *stream) ackLast(ctx context.Context, d *zbus.Delivery) error {
 func (s *stream) caughtUp(ctx context.Context) (bool, error) {
 	d, err := do[apimodel.Group](ctx, s.a, "GET /topics/{topic}/groups/{group}", nil, s.topic, s.group)
 	if err != nil {
-		if s.ownGroup && errors.Is(err, zbus.ErrNotFound) || ctx.Err() != nil {
-			return false, nil // it comes with the subscription
+		if errors.Is(err, zbus.ErrNotFound) || ctx.Err() != nil {
+			return false, nil // it comes with the subscription, or that ends and says so
 		}
 		return false, err
 	}
