@@ -351,3 +351,23 @@ func (c *Cluster) forget(m *member) {
 		c.drop(m)
 	}
 }
+
+// Expel no longer lists the server that answers for a proof, which may no longer join.
+func (c *Cluster) Expel(proof string) {
+	c.mu.Lock()
+	expelled := ""
+	for _, m := range c.members {
+		if m.proof == proof {
+			expelled = m.address.Address
+			c.drop(m)
+		}
+	}
+	if expelled != "" {
+		c.list()
+	}
+	c.mu.Unlock()
+	if expelled != "" {
+		c.opts.Log.Warn("server may no longer join", "server", expelled)
+		c.opts.Changed()
+	}
+}

@@ -198,4 +198,12 @@ func TestWhereAccessIsOnJoiningNeedsTheGrant(t *testing.T) {
 	full := guard(t, tracker, "watcher", "observe", false)
 	eventually(t, "who may see everything sees both topics", has(full, "open.a", "secret"))
 	eventually(t, "who may see one sees that one", has(narrow, "open.a"))
+	// A server whose token is revoked leaves the table, though it runs on.
+	id, _, _ := strings.Cut(strings.TrimPrefix(join, "zb_"), "_")
+	ask(t, tracker.Addr, "DELETE", "/tokens/"+id, "", "Authorization", "Basic Ym9zczphIGdvb2QgcGFzc3dvcmQ=")
+	eventually(t, "the server is no longer listed", func() bool {
+		m := connect(t, tracker.Addr).ask("tracker", nil, "token", full)
+		_, listed := table(t, m).ServerTable[server.Addr]
+		return !listed
+	})
 }

@@ -147,6 +147,9 @@ func (s *Server) recheck(ctx context.Context) {
 
 func (s *session) recheck() {
 	acting := s.acting.Load()
+	if proof := s.joined.Load(); proof != nil && (acting.Ended() || acting.Check(access.Join, "", "") != nil) {
+		s.srv.tracker.cluster.Expel(*proof)
+	}
 	if acting.Ended() {
 		s.srv.Disconnect(s.id, "its credential is no longer good")
 		return

@@ -80,6 +80,7 @@ type session struct {
 	http10    atomic.Bool
 	web       atomic.Bool            // its last request was made by an HTTP client
 	stopAt    atomic.Pointer[string] // reply to this request, then close
+	joined    atomic.Pointer[string] // it is another server, which answers for this proof
 
 	// Owned by whoever sends; see queue.
 	enc    encoder

@@ -50,7 +50,12 @@ func (s *session) trackSub(m *wire.Message) {
 // trackPub is how another server tells of itself, when it joins, when something changes there
 // and when it leaves.
 func (s *session) trackPub(m *wire.Message) {
-	err := s.srv.tracker.cluster.Accept(s.life, s.remote, m.Get(wire.HeaderProof), m.Body)
+	proof := m.Get(wire.HeaderProof)
+	err := s.srv.tracker.cluster.Accept(s.life, s.remote, proof, m.Body)
+	if err == nil {
+		proof = strings.Clone(proof)
+		s.joined.Store(&proof)
+	}
 	if !isAck(m) {
 		return
 	}
