@@ -45,6 +45,7 @@ type Client struct {
 	epoch     uint64               // of the connection, counted from 1
 	connected bool                 // there is one
 	present   *link                // the latest one
+	silent    bool                 // the one before ended because the server said nothing
 	address   string               // of it
 	lastErr   error                // why there is none
 	woken     bool                 // a token for the writer is in wake
@@ -106,6 +107,14 @@ func (c *Client) Address() string {
 		return ""
 	}
 	return c.address
+}
+
+// usable reports whether there is a connection, and not one to a server that was silent before
+// and has said nothing since: the system accepts connections for a process that is stuck.
+func (c *Client) usable() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.connected && (!c.silent || c.present.heard.Load() > 0)
 }
 
 // Close ends the client at once. Requests that wait fail: with ErrClosed those that

@@ -1,6 +1,7 @@
 package zbus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -10,7 +11,8 @@ import (
 // ClusterOptions say how a set of servers is used. The zero value is ready to use.
 type ClusterOptions struct {
 	// Options are those of each connection. MaxWait is how long a request waits for
-	// any server; OnState is told of all connections.
+	// any server; OnState is told of all connections. Heartbeat and Patience are 5s unless
+	// they are set: other servers can take over from one that says nothing.
 	Options
 	// Select chooses the servers for a publish or a call, best first. Those after the
 	// first are for the case that it has no such topic, or can't take it now. Default:
@@ -18,6 +20,9 @@ type ClusterOptions struct {
 	// as long as the servers that have the topic stay the same.
 	Select Selector
 }
+
+// clusterBeat is the default of Heartbeat and Patience where there are other servers.
+const clusterBeat = 5 * time.Second
 
 // Selector chooses from the servers that are connected, for one request to a topic,
 // and returns their addresses, best first. It may be called by several goroutines at a
@@ -75,6 +80,8 @@ func DialCluster(ctx context.Context, trackers string, opts ClusterOptions) (*Cl
 	if err := checkToken(opts.Token); err != nil {
 		return nil, invalid("dial", trackers, "%v", err)
 	}
+	opts.Heartbeat = cmp.Or(opts.Heartbeat, clusterBeat)
+	opts.Patience = cmp.Or(opts.Patience, clusterBeat)
 	opts.Options = opts.Options.withDefaults()
 	cl := &Cluster{
 		opts: opts, members: make(map[string]*member), subs: make(map[*ClusterSubscription]struct{}),
@@ -94,6 +101,7 @@ func DialCluster(ctx context.Context, trackers string, opts ClusterOptions) (*Cl
 func (cl *Cluster) track(a address) {
 	t := &tracker{text: a.text}
 	t.c = newClient([]address{a}, cl.memberOptions(func(s State) { cl.trackerState(t, s) }))
+	t.c.encoder.alone = true
 	t.c.pushed = func(table []byte) { cl.told(t, table) }
 	cl.mu.Lock()
 	cl.trackers = append(cl.trackers, t)

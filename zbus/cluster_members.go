@@ -81,13 +81,9 @@ func addressesOf(sorted []ServerInfo) []string {
 func (cl *Cluster) choose(topic, key string) ([]*Client, <-chan struct{}) {
 	cl.mu.Lock()
 	changed := cl.changed
-	connected := make(map[string]*Client, len(cl.members))
-	var servers []ServerInfo
-	for address, m := range cl.members {
-		if m.c.Address() != "" {
-			connected[address] = m.c
-			servers = append(servers, m.info)
-		}
+	servers, connected := cl.connected((*Client).usable)
+	if len(servers) == 0 {
+		servers, connected = cl.connected(func(c *Client) bool { return c.Address() != "" })
 	}
 	cl.turn++
 	turn := cl.turn
@@ -103,6 +99,18 @@ func (cl *Cluster) choose(topic, key string) ([]*Client, <-chan struct{}) {
 		}
 	}
 	return clients, changed
+}
+
+// connected are the servers with a good connection. Called with cl.mu held.
+func (cl *Cluster) connected(good func(*Client) bool) (servers []ServerInfo, clients map[string]*Client) {
+	clients = make(map[string]*Client, len(cl.members))
+	for address, m := range cl.members {
+		if good(m.c) {
+			clients[address] = m.c
+			servers = append(servers, m.info)
+		}
+	}
+	return servers, clients
 }
 
 // selected are the addresses of servers, best first.
@@ -201,7 +209,7 @@ func (m *member) leave(life context.Context) {
 func (cl *Cluster) join(name string, secure bool) *member {
 	m := new(member)
 	for _, t := range cl.trackers {
-		if t.own == name {
+		if t.own == name || t.own == "" && t.text == name { // it has not said yet what it calls itself
 			m.c, m.tracker = t.c, true
 		}
 	}
@@ -217,6 +225,7 @@ func (cl *Cluster) join(name string, secure bool) *member {
 			cl.touch()
 			cl.mu.Unlock()
 		}))
+		m.c.encoder.alone = true
 		go m.c.run(nil, 0, nil)
 	}
 	m.life, m.gone = context.WithCancel(cl.life)

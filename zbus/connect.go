@@ -148,6 +148,13 @@ func (c *Client) serve(t transport, a address, started chan struct{}) (heard boo
 func (c *Client) restore() {
 	waiting := c.out
 	c.out = outbox{}
+	if c.silent {
+		c.number++
+		c.post(wire.CmdPing, c.epoch, func(w *frameWriter) {
+			w.id(c.prefix, classRequest, c.number)
+			w.body(nil)
+		})
+	}
 	if c.pushed != nil {
 		c.number++
 		c.post(wire.CmdTrackSub, c.epoch, func(w *frameWriter) {
@@ -176,6 +183,7 @@ func (c *Client) restore() {
 func (c *Client) disconnected(err error) {
 	c.mu.Lock()
 	c.connected, c.lastErr = false, err
+	c.silent = errors.Is(err, errSilent) || c.silent && c.present.heard.Load() == 0
 	clear(c.extending)
 	for _, in := range c.subs {
 		for _, s := range in.members {

@@ -95,6 +95,7 @@ type field = wire.Field
 type frameWriter struct {
 	dst   []byte
 	token string
+	alone bool // servers are not to pass on what is asked of them, but for publishes and calls
 }
 
 func (w *frameWriter) start(cmd string) {
@@ -103,6 +104,9 @@ func (w *frameWriter) start(cmd string) {
 	w.dst = append(w.dst, '\r', '\n')
 	if w.token != "" {
 		w.dst = wire.AppendField(w.dst, wire.HeaderToken, w.token)
+	}
+	if w.alone && cmd != wire.CmdProduce && cmd != wire.CmdRPC {
+		w.dst = wire.AppendField(w.dst, wire.HeaderHop, "client")
 	}
 }
 
