@@ -29,6 +29,10 @@ type Options struct {
 	// ask for it. Nil is Go's default; an empty ServerName is the address's host. Its
 	// certificate, if it has one, says who the client is where no token does.
 	TLS *tls.Config
+	// DialStream, if not nil, makes connections instead of TCP: to an address as it was given to
+	// Dial, without its scheme. It should return when ctx ends, and may be called by several
+	// goroutines. WebSockets are not made by it.
+	DialStream func(ctx context.Context, address string) (net.Conn, error)
 	// DialTimeout bounds one attempt to connect, with TLS. Default: 10s.
 	DialTimeout time.Duration
 	// Heartbeat is how long the connection may be silent before the client asks

@@ -44,7 +44,13 @@ func (c *Client) dialAddress(ctx context.Context, a address) (transport, error) 
 }
 
 func (c *Client) dialStream(ctx context.Context, a address) (*stream, error) {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", a.host)
+	dial := c.opts.DialStream
+	if dial == nil {
+		dial = func(ctx context.Context, host string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", host)
+		}
+	}
+	conn, err := dial(ctx, a.host)
 	if err != nil {
 		return nil, err
 	}

@@ -75,6 +75,10 @@ var rules = map[string]rule{
 		never: []string{"net", "net/http", "database/sql", "os"},
 	},
 
+	// A broker inside of a program, and of a test. Both are for other modules.
+	"zbus/embed":    {ours: []string{"internal/config", "internal/daemon", "zbus"}, modules: []string{"github.com/spf13/pflag"}},
+	"zbus/zbustest": {ours: []string{"zbus", "zbus/embed"}},
+
 	// What other servers there are. It knows their JSON and nothing of what is in it.
 	"internal/cluster": {ours: []string{"internal/condition", "internal/socket", "internal/wire"}, never: []string{"net/http/httptest", "database/sql"}},
 

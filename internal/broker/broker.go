@@ -98,6 +98,7 @@ type Broker struct {
 	outbound atomic.Int64 // bytes handed to sinks and not yet written
 	spare    atomic.Int64 // of these, the small messages that went although it was crowded
 
+	ahead     atomic.Int64              // nanoseconds by which Advance has moved the wall clock
 	elsewhere atomic.Pointer[Elsewhere] // nil: this server is not being drained
 
 	documents []storage.Document // as they were at the start, until they are taken
@@ -125,7 +126,8 @@ func Open(ctx context.Context, store storage.Store, writer *storage.Writer, opts
 		plans:  plans{limit: opts.PlanBytes},
 		topics: make(map[string]*Topic, len(state.Topics)), documents: state.Documents,
 	}
-	b.time.wall, b.time.uptime, b.time.hold = opts.Now, opts.Uptime, opts.ClockHold.Milliseconds()
+	b.opts.Now = func() time.Time { return opts.Now().Add(time.Duration(b.ahead.Load())) }
+	b.time.wall, b.time.uptime, b.time.hold = b.opts.Now, opts.Uptime, opts.ClockHold.Milliseconds()
 	newest := int64(0)
 	for _, def := range state.Topics {
 		newest = max(newest, def.LastTime)

@@ -150,6 +150,23 @@ func (c *clock) saved(s storage.Clock) {
 	c.dirty = c.dirty && (c.state.Jump != s.Jump || c.state.Held != s.Held || c.state.Boot != s.Boot)
 }
 
+// Advance has both clocks go on as if so much time had passed: what is due by then is due. It
+// is for tests of programs. The broker keeps that over a restart, and then finds that the wall
+// clock is back where it was.
+func (b *Broker) Advance(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	c := &b.time
+	c.mu.Lock()
+	b.ahead.Add(int64(d))
+	c.base.Add(d.Microseconds())
+	c.state.Since += d.Milliseconds()
+	c.dirty = true
+	c.mu.Unlock()
+	b.timers.look()
+}
+
 // ClockInfo is how the wall clock stands.
 type ClockInfo struct {
 	Offset int64 // milliseconds that it was set forward (or back, when negative) in all, as far as the broker saw

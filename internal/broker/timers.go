@@ -51,10 +51,15 @@ func (t *timers) at(g *Group, due int64) {
 	first := t.queue[0].group == g
 	t.mu.Unlock()
 	if first {
-		select {
-		case t.wake <- struct{}{}:
-		default:
-		}
+		t.look()
+	}
+}
+
+// look has the first alarm looked at, since it or the clock is another than before.
+func (t *timers) look() {
+	select {
+	case t.wake <- struct{}{}:
+	default:
 	}
 }
 

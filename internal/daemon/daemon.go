@@ -51,6 +51,17 @@ type Ready struct {
 	Addrs []net.Addr // bound, in the order of Config.Listen
 	Setup string     // the secret to set the first administrator with; "": there is one, or none is needed
 	Open  bool       // all clients may do everything
+	// Advance has the broker go on as if so much time had passed, for tests of programs: what is
+	// due by then is due. It can't be taken back.
+	Advance func(time.Duration)
+}
+
+// Host is the program that a broker is part of. The zero Host is a program that is the broker.
+type Host struct {
+	// Listeners accept connections besides those of Config.Listen, which may be empty then.
+	Listeners []net.Listener
+	// Embedded leaves alone what is the whole process's: its memory limit and its signals.
+	Embedded bool
 }
 
 // Run runs a broker until ctx ends, then stops it in order and returns nil.
@@ -59,12 +70,20 @@ type Ready struct {
 // and storage, and for *net.OpError. An error that wraps storage.ErrUnavailable
 // means that a write failed and the broker stopped rather than guess: what it
 // answered is on disk, and the next start reads it from there.
-func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logger, ready func(Ready)) (err error) {
+func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logger, ready func(Ready)) error {
+	return RunIn(ctx, Host{}, cfg, version, log, ready)
+}
+
+// RunIn is Run as a part of another program. It closes the listeners of the host.
+func RunIn(ctx context.Context, host Host, cfg config.Config, version Version, log *slog.Logger, ready func(Ready)) (err error) {
+	defer closeAll(host.Listeners)
 	certificates, err := loadTLS(cfg, log)
 	if err != nil {
 		return err
 	}
-	defer certificates.notice()()
+	if !host.Embedded {
+		defer certificates.notice()()
+	}
 	dir, err := datadir.Open(cfg.Data)
 	if err != nil {
 		return err
@@ -75,6 +94,7 @@ func Run(ctx context.Context, cfg config.Config, version Version, log *slog.Logg
 		return errors.Join(err, dir.PutBack())
 	}
 	defer closeAll(listeners)
+	listeners = append(listeners, host.Listeners...)
 
 	board := condition.New(log)
 	store, err := openStore(ctx, cfg, dir, board, log)
@@ -201,7 +221,7 @@ type parts struct {
 }
 
 func (p *parts) ready() Ready {
-	r := Ready{Open: !p.access.On()}
+	r := Ready{Open: !p.access.On(), Advance: p.broker.Advance}
 	r.Setup, _ = p.access.BeginSetup()
 	for _, ln := range p.listeners {
 		r.Addrs = append(r.Addrs, ln.Addr())
