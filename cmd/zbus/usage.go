@@ -39,6 +39,9 @@ func noArguments(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	hint := elsewhere(cmd, args[0])
+	if name := foreign(args[0]); name != "" && cmd == cmd.Root() {
+		hint = " (did you mean zbus " + name + "?)"
+	}
 	if hint == "" {
 		var names []string
 		for _, c := range cmd.Commands() {
@@ -49,6 +52,23 @@ func noArguments(cmd *cobra.Command, args []string) error {
 		hint = closest.Hint(args[0], "%s", names)
 	}
 	return fmt.Errorf("unknown command %q%s", args[0], hint)
+}
+
+// foreign is what the command is called here that other brokers have by another name.
+func foreign(name string) string {
+	switch name {
+	case "pub", "publish", "send":
+		return "produce"
+	case "sub", "subscribe", "receive":
+		return "consume"
+	case "request", "req":
+		return "call"
+	case "reply":
+		return "serve-rpc"
+	case "status":
+		return "server info"
+	}
+	return ""
 }
 
 // elsewhere says where the commands of a name are that is known, but not below cmd.

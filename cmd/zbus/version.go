@@ -2,6 +2,7 @@ package main
 
 import (
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -24,7 +25,8 @@ func version() string {
 }
 
 func versionCommand() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Print the versions of zbus, Go and SQLite",
 		Args:  noArguments,
@@ -33,11 +35,18 @@ func versionCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("version of SQLite: %w", err)
 			}
+			if asJSON {
+				return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]string{
+					"zbus": version(), "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH, "sqlite": lite,
+				})
+			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "zbus %s\n%s %s/%s\nSQLite %s\n",
 				version(), runtime.Version(), runtime.GOOS, runtime.GOARCH, lite)
 			return err
 		},
 	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print them as one object of JSON")
+	return cmd
 }
 
 func sqliteVersion(cmd *cobra.Command) (v string, err error) {
