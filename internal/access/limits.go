@@ -1,6 +1,8 @@
 package access
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -76,6 +78,23 @@ func (e *Limited) Error() string { return e.Text }
 // ClientText is what a client may read.
 func (e *Limited) ClientText() string { return e.Text }
 
+// coolTime is how long nothing more is taken from whom something was refused.
+const coolTime = 50 * time.Millisecond
+
+// Cool waits a little where an error is [*Limited], or until ctx ends: what goes on without regard to
+// refusals would take the processor from others by being refused.
+func Cool(ctx context.Context, err error) {
+	if limited := (*Limited)(nil); !errors.As(err, &limited) {
+		return
+	}
+	timer := time.NewTimer(coolTime)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
 // Quota is what the connections of an account use together of its limits. Its methods may be
 // called by any number of goroutines, and on a nil one, which has no limits.
 type Quota struct {
@@ -88,13 +107,15 @@ type Quota struct {
 	delivered   flow
 }
 
+const tooMuch = "publishes more than it may in a second"
+
 // Publish uses up what is published. An error is [*Limited]: then nothing was used.
 func (q *Quota) Publish(messages, bytes int) error {
 	if q == nil {
 		return nil
 	}
 	if wait := q.published.take(q.limits.Load(), messages, bytes); wait > 0 {
-		return q.over(wait, "publishes more than it may in a second")
+		return q.over(wait, tooMuch)
 	}
 	return nil
 }
@@ -199,6 +220,11 @@ func (f *flow) take(l *Limits, messages, bytes int) (wait time.Duration) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	return f.takeNow(l, messages, bytes)
+}
+
+// takeNow is take with f.mu held.
+func (f *flow) takeNow(l *Limits, messages, bytes int) (wait time.Duration) {
 	f.fill(l)
 	lack := func(level float64, n int, rate int64) {
 		// What is more than a second's worth needs a full bucket.
@@ -213,6 +239,37 @@ func (f *flow) take(l *Limits, messages, bytes int) (wait time.Duration) {
 		f.bytes -= float64(bytes)
 	}
 	return wait
+}
+
+// advance uses a message up, unless it returns how long that has to wait, and with it some of what is
+// there: messages that will follow, and the bytes of these.
+func (f *flow) advance(l *Limits, bytes int) (messages, more int, wait time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if wait = f.takeNow(l, 1, bytes); wait > 0 {
+		return 0, 0, wait
+	}
+	messages, more = advanceMessages, advanceBytes
+	if l.Messages > 0 {
+		messages = min(messages, max(int(f.messages), 0))
+	}
+	if l.Bytes > 0 {
+		more = min(more, max(int(f.bytes), 0))
+	}
+	if messages == 0 {
+		more = 0
+	}
+	f.messages -= float64(messages)
+	f.bytes -= float64(more)
+	return messages, more, 0
+}
+
+// giveBack is for what was taken in advance and not used.
+func (f *flow) giveBack(messages, bytes int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.messages += float64(messages)
+	f.bytes += float64(bytes)
 }
 
 // room is how many messages may pass, at most and at least 1.

@@ -141,3 +141,81 @@ func TestLimitsAreThoseOfTheAccountOrTheHighestOfItsRoles(t *testing.T) {
 		t.Errorf("a negative limit: %v", err)
 	}
 }
+
+// What is paid for in advance is what is used in the end, whoever pays and however much comes together.
+func TestAPurseHoldsNothingBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.add("ann", nil, "publish:#")
+		_, text := r.token("ann")
+		q := r.by(text).Quota()
+		var one, other Purse
+		r.ok(one.Publish(q, 1<<20, true)) // without limits
+		r.limit("ann", Limits{Messages: 100, Bytes: 10_000})
+		for range 50 {
+			r.ok(one.Publish(q, 100, true))
+		}
+		one.Return()
+		one.Return()
+		for range 49 {
+			r.ok(other.Publish(q, 100, true))
+		}
+		other.Return()
+		r.ok(one.Publish(q, 100, true))
+		if wait(t, other.Publish(q, 1, true)) == 0 || wait(t, one.Publish(q, 1, false)) == 0 {
+			t.Error("more than a second's worth")
+		}
+		one.Return()
+		time.Sleep(time.Second)
+		r.ok(one.Publish(q, 9_000, true))
+		if wait(t, one.Publish(q, 1_100, true)) == 0 {
+			t.Error("more bytes than a second's worth")
+		}
+		r.ok(one.Publish(q, 1_000, true)) // what was refused has used nothing
+		one.Return()
+
+		// Another account on the same connection pays for itself.
+		r.add("bob", nil, "publish:#")
+		r.limit("bob", Limits{Messages: 10})
+		_, text = r.token("bob")
+		his := r.by(text).Quota()
+		time.Sleep(time.Second)
+		r.ok(one.Publish(q, 1, true))
+		for range 10 {
+			r.ok(one.Publish(his, 1, true))
+		}
+		if wait(t, one.Publish(his, 1, true)) == 0 {
+			t.Error("bob spends what is ann's")
+		}
+		for range 99 {
+			r.ok(one.Publish(q, 1, true))
+		}
+		if wait(t, one.Publish(q, 1, true)) == 0 {
+			t.Error("ann has more than before")
+		}
+	})
+}
+
+// What a message costs that an account with limits publishes: paid for by itself, and in advance as
+// those that come together are.
+func BenchmarkPaying(b *testing.B) {
+	q := &Quota{account: "ann"}
+	q.limits.Store(&Limits{Messages: 1 << 50, Bytes: 1 << 60})
+	b.Run("each", func(b *testing.B) {
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				_ = q.Publish(1, 256)
+			}
+		})
+	})
+	b.Run("in advance", func(b *testing.B) {
+		b.RunParallel(func(pb *testing.PB) {
+			var p Purse
+			for n := 0; pb.Next(); n++ {
+				if _ = p.Publish(q, 256, true); n%256 == 255 {
+					p.Return()
+				}
+			}
+		})
+	})
+}

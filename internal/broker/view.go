@@ -309,7 +309,7 @@ func (v View) Revert(ctx context.Context, entry int64, reason string) (*Group, s
 // Publishes of the native protocol are not deduplicated, and not known by their ids, unless
 // they ask for it: there an id is a request's. See [Publishing.AddOnce].
 func (v View) Store(ctx context.Context, inputs []Input) ([]Stored, error) {
-	if err := v.charge(inputs); err != nil {
+	if err := v.charge(ctx, inputs); err != nil {
 		return nil, err
 	}
 	return v.b.storeWith(ctx, inputs, nil)
@@ -319,30 +319,36 @@ func (v View) Store(ctx context.Context, inputs []Input) ([]Stored, error) {
 // Store would return, from a commit callback or before StoreThen returns, and must not block.
 // Until then inputs belong to the broker. Messages of one caller are stored in the order of
 // its calls. StoreThen waits, until ctx ends, only where another caller is just storing one of
-// the ids, or ids of an earlier process have to be read.
+// the ids, ids of an earlier process have to be read, or it was too much.
 func (v View) StoreThen(ctx context.Context, inputs []Input, done func([]Stored, error)) {
-	if err := v.charge(inputs); err != nil {
+	if err := v.charge(ctx, inputs); err != nil {
 		done(nil, err)
 		return
 	}
 	v.b.storeThen(ctx, inputs, nil, done)
 }
 
-// charge takes messages from what the caller may publish.
-func (v View) charge(inputs []Input) error {
+// charge takes messages from what the caller may publish. An error comes a little later.
+func (v View) charge(ctx context.Context, inputs []Input) error {
 	bytes := 0
 	for i := range inputs {
 		bytes += len(inputs[i].Body)
 	}
-	return v.who.Quota().Publish(len(inputs), bytes)
+	err := v.who.Quota().Publish(len(inputs), bytes)
+	if err != nil {
+		access.Cool(ctx, err)
+	}
+	return err
 }
 
 // Transact does all of a transaction, or nothing of it. Its groups and topics were found
 // with the verbs for them.
 func (v View) Transact(ctx context.Context, tx Transaction) ([]Stored, []storage.JournalEntry, error) {
 	tx.Actor = v.who.Actor()
-	if err := v.charge(tx.Messages); err != nil && len(tx.Messages) > 0 {
-		return nil, nil, err
+	if len(tx.Messages) > 0 {
+		if err := v.charge(ctx, tx.Messages); err != nil {
+			return nil, nil, err
+		}
 	}
 	return v.b.transact(ctx, tx)
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -190,4 +191,49 @@ func TestDeliveriesOverTheLimitWait(t *testing.T) {
 	}
 	b.send("consume topic=t consume_group=own id=1 window=12 token=" + fast)
 	get(b, 12)
+}
+
+// What goes on publishing although it was refused is slowed down: being refused would take time from others.
+func TestWhoDoesNotCareAboutRefusalsIsSlowedDown(t *testing.T) {
+	g := startGuarded(t)
+	g.fixture()
+	token := g.limited("shop", object{"messages": 1})
+	n := g.native(t)
+	n.send("ping id=1 token=" + token)
+	n.next()
+	for what, publish := range map[string]func() int{
+		"native": func() int {
+			n.send("produce topic=t id=1 content-length=0")
+			status, _ := n.answer(t)
+			return status
+		},
+		"command":   func() int { return g.status(t, "/produce/t", token) },
+		"operation": func() int { return g.unchecked.do("POST", "/topics/t/messages", object{"body": "x"}, as(token)).status },
+	} {
+		refused := 0
+		for end := time.Now().Add(time.Second); time.Now().Before(end); {
+			if publish() == 429 {
+				refused++
+			}
+		}
+		if refused < 2 || refused > 40 {
+			t.Errorf("%s: refused %d times in a second", what, refused)
+		}
+	}
+}
+
+// status is that of a publish by URL.
+func (g *guarded) status(t *testing.T, path, token string) int {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), "POST", "http://"+g.addr+path, strings.NewReader("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Token", token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode
 }

@@ -244,6 +244,7 @@ func (s *Server) command(w http.ResponseWriter, req *http.Request) {
 	defer c.end()
 	c.handle(m)
 	c.flush()
+	c.cool()
 	c.answerHTTP(w, req)
 }
 

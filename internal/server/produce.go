@@ -89,7 +89,8 @@ func (s *session) publish(m *wire.Message, ack bool) {
 		}
 	}
 	quota := s.who.Quota()
-	if err := charge(quota, m, calls); err != nil {
+	if err := s.charge(quota, m, calls); err != nil {
+		s.refused = err
 		s.fail(m.Get(wire.HeaderID), err)
 		return
 	}
@@ -124,13 +125,13 @@ func (s *session) publish(m *wire.Message, ack bool) {
 }
 
 // charge takes a message from what its account may use. A call is counted until it is over.
-func charge(quota *access.Quota, m *wire.Message, call bool) error {
+func (s *session) charge(quota *access.Quota, m *wire.Message, call bool) error {
 	if call {
 		if err := quota.Call(); err != nil {
 			return err
 		}
 	}
-	err := quota.Publish(1, len(m.Body))
+	err := s.purse.Publish(quota, len(m.Body), s.more > 0)
 	if err != nil && call {
 		quota.Answered()
 	}
@@ -230,6 +231,7 @@ func (s *session) flush() {
 }
 
 func (s *session) publishPending() {
+	s.purse.Return()
 	p := s.pending
 	if p == nil {
 		return

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/socket"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
@@ -27,6 +28,7 @@ func (s *session) read(conn net.Conn, r *wire.Reader) (buffered []byte, err erro
 		if m == nil {
 			s.flush()
 			s.throttle()
+			s.cool()
 			if r.WantsContinue() {
 				s.out.push(item{raw: []byte("HTTP/1.1 100 Continue\r\n\r\n")})
 			}
@@ -101,6 +103,14 @@ func (s *session) stopWaiting() {
 		if c.sub.Withdraw(c.id) {
 			s.send(http.StatusNoContent, c.id, "")
 		}
+	}
+}
+
+// cool has a connection that was refused too many publishes not be read at once.
+func (s *session) cool() {
+	if s.refused != nil {
+		access.Cool(s.life, s.refused)
+		s.refused = nil
 	}
 }
 

@@ -55,6 +55,8 @@ type session struct {
 	homes    homes
 	own      []*broker.Group // ephemeral ones that it has created
 	pending  *produced       // publishes of the current read, not yet handed over
+	purse    access.Purse    // pays for them
+	refused  error           // the last publish that was more than the account may; see cool
 	touched  []*session
 	borrowed bool // the message at hand is the reader's, to be copied from
 	more     int  // bytes read and not yet handled behind that message

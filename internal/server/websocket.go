@@ -119,6 +119,7 @@ func (s *session) readFrames(conn *webSocket, limits wire.Limits) error {
 		s.flush()
 		body.release()
 		s.throttle()
+		s.cool()
 	}
 }
 

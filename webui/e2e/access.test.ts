@@ -187,13 +187,32 @@ describe.skipIf(!there)('access', () => {
     await page.getByRole('button', { name: 'Remove publish' }).click();
     await page.keyboard.type('publish:depot.#');
     await page.keyboard.press('Enter');
+    await page.getByLabel('Limits', { exact: true }).fill('messages=many');
+    expect(await page.getByRole('button', { name: 'Add the account' }).isDisabled()).toBe(true);
+    await page.getByLabel('Limits', { exact: true }).fill('messages=100 bytes=4MiB');
     await page.getByRole('button', { name: 'Add the account' }).click();
     await page.getByRole('row').filter({ hasText: 'depot' }).waitFor();
-    expect(await broker.call('GET', '/accounts/depot')).toMatchObject({ kind: 'program', roles: ['desk'], grants: ['publish:depot.#'] });
+    expect(await broker.call('GET', '/accounts/depot')).toMatchObject({ kind: 'program', roles: ['desk'], grants: ['publish:depot.#'], limits: { messages: 100, bytes: 4 << 20 } });
+    await page.getByRole('row').filter({ hasText: 'depot' }).getByRole('button', { name: 'Change…' }).click();
+    expect(await page.getByLabel('Limits', { exact: true }).inputValue()).toBe('messages=100 bytes=4MiB');
+    await page.getByLabel('Limits', { exact: true }).fill('');
+    await page.getByRole('button', { name: 'Change the account' }).click();
+    await page.getByRole('dialog').waitFor({ state: 'detached' });
+    expect(await broker.call('GET', '/accounts/depot')).not.toHaveProperty('limits');
 
     await page.keyboard.press('3');
     await page.getByText('the help desk').waitFor();
     await look(page, 'roles');
+    // A role keeps its limits when something else of it is changed.
+    const desk = await broker.call<{ grants: string[] }>('GET', '/roles').then((x) => (x as unknown as { roles: { name: string; grants: string[] }[] }).roles.find((r) => r.name === 'desk')!);
+    await broker.call('PUT', '/roles/desk', { note: 'the help desk', grants: desk.grants, limits: { calls: 7 } });
+    await page.reload();
+    await page.getByText('calls=7').waitFor();
+    await page.getByRole('listitem').filter({ hasText: 'desk' }).getByRole('button', { name: 'Change…' }).click();
+    await page.getByLabel('Note', { exact: true }).fill('the help desk, all of it');
+    await page.getByRole('button', { name: 'Change the role' }).click();
+    await page.getByText('all of it').waitFor();
+    expect(await broker.call('GET', '/roles')).toMatchObject({ roles: expect.arrayContaining([expect.objectContaining({ name: 'desk', limits: { calls: 7 } })]) as unknown });
     expect(await page.getByRole('listitem').filter({ hasText: 'built in' }).getByRole('button').count()).toBe(0);
 
     await page.keyboard.press('2');

@@ -837,6 +837,8 @@ export const zh: Record<string, string> = {
   'Your grants:': '您的权限：',
   'Remove {name}': '移除 {name}',
   'Log in': '登录',
+  'Limits': '限额',
+  'messages and bytes a second, connections, calls in flight; for all connections together': '每秒消息数与字节数、连接数、进行中的调用数；所有连接合计',
   'Sign in with {issuer}': '用 {issuer} 登录',
   'signed in with {issuer}': '经 {issuer} 登录',
   'The issuer did not sign you on: {error}': '身份提供方未让您登录：{error}',

@@ -1,0 +1,52 @@
+package access
+
+// Purse is what a connection has taken in advance of what its account may publish, for messages that
+// come together: they cost one look at what all connections of the account share. It is for one
+// goroutine, and empty between batches.
+type Purse struct {
+	quota    *Quota
+	messages int
+	bytes    int
+}
+
+// How much is taken in advance, where there is that much.
+const (
+	advanceMessages = 64
+	advanceBytes    = 64 << 10
+)
+
+// Publish pays for a message of the account of a quota; more says that others follow at once. An error is
+// [*Limited]: then nothing was used.
+func (p *Purse) Publish(q *Quota, bytes int, more bool) error {
+	if p.messages > 0 && p.bytes >= bytes && p.quota == q {
+		p.messages--
+		p.bytes -= bytes
+		return nil
+	}
+	if q == nil {
+		return nil
+	}
+	l := q.limits.Load()
+	if l.Messages == 0 && l.Bytes == 0 {
+		return nil
+	}
+	p.Return()
+	if !more {
+		return q.Publish(1, bytes)
+	}
+	messages, room, wait := q.published.advance(l, bytes)
+	if wait > 0 {
+		return q.over(wait, tooMuch)
+	}
+	p.quota, p.messages, p.bytes = q, messages, room
+	return nil
+}
+
+// Return gives back what is left.
+func (p *Purse) Return() {
+	if p.messages == 0 && p.bytes == 0 {
+		return
+	}
+	p.quota.published.giveBack(p.messages, p.bytes)
+	*p = Purse{}
+}
