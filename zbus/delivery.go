@@ -108,23 +108,37 @@ func (d *Delivery) Explicit() bool { return d.s.explicit }
 // connection was lost, it took longer than the group's ack timeout, or the group was
 // moved. The message comes again then, perhaps to others.
 func (d *Delivery) Ack(ctx context.Context) error {
-	return d.settle(ctx, "ack", wire.CmdAck, 0)
+	return d.settle(ctx, "ack", wire.CmdAck, giveBack{})
 }
 
 // Nack gives the message back, to be delivered again after the delay, at most a week.
 // For the rest it is like Ack.
 func (d *Delivery) Nack(ctx context.Context, delay time.Duration) error {
-	return d.settle(ctx, "nack", wire.CmdNack, delay)
+	return d.settle(ctx, "nack", wire.CmdNack, giveBack{delay: delay})
 }
 
-func (d *Delivery) settle(ctx context.Context, op, cmd string, delay time.Duration) error {
+// Bury gives the message to the dead letters of the group: it is not delivered again. The reason
+// goes with it, in the header dead-cause, up to 500 bytes. The group needs a limit of deliveries
+// ([GroupSpec].MaxDeliver), or it is ErrInvalid. For the rest it is like Ack.
+func (d *Delivery) Bury(ctx context.Context, reason string) error {
+	return d.settle(ctx, "bury", wire.CmdNack, giveBack{reason: reason, dead: true})
+}
+
+// giveBack is how a message is given back. The zero value says nothing, as of an ack.
+type giveBack struct {
+	delay  time.Duration
+	reason string
+	dead   bool
+}
+
+func (d *Delivery) settle(ctx context.Context, op, cmd string, how giveBack) error {
 	if !d.Explicit() || d.done.Swap(true) {
 		return nil
 	}
 	c := d.s.c
 	r := c.newRequest(classRequest, lossBound)
 	r.epoch = d.epoch
-	c.do(ctx, r, cmd, func(w *frameWriter) { d.encode(w, delay) })
+	c.do(ctx, r, cmd, func(w *frameWriter) { d.encode(w, how) })
 	err := r.err(op, d.s.target())
 	c.recycle(r)
 	return err
@@ -132,7 +146,7 @@ func (d *Delivery) settle(ctx context.Context, op, cmd string, delay time.Durati
 
 // settleLater is settle without an answer: one comes only if the message is not the
 // subscription's, and is logged. Called with Client.mu held.
-func (d *Delivery) settleLater(cmd string, delay time.Duration) {
+func (d *Delivery) settleLater(cmd string, how giveBack) {
 	if !d.Explicit() || d.done.Swap(true) {
 		return
 	}
@@ -144,19 +158,25 @@ func (d *Delivery) settleLater(cmd string, delay time.Duration) {
 	c.post(cmd, c.epoch, func(w *frameWriter) {
 		w.id(c.prefix, classSettle, c.number)
 		w.dst = append(w.dst, "ack: false\r\n"...)
-		d.encode(w, delay)
+		d.encode(w, how)
 	})
 }
 
-func (d *Delivery) encode(w *frameWriter, delay time.Duration) {
+func (d *Delivery) encode(w *frameWriter, how giveBack) {
 	w.field(wire.HeaderTopic, d.s.topic)
 	w.field(wire.HeaderConsumeGroup, d.s.group)
 	w.int(wire.HeaderOffset, d.Offset)
 	if d.handle != "" {
 		w.field(wire.HeaderHandle, d.handle)
 	}
-	if delay > 0 {
-		w.int(wire.HeaderDelay, max(1, delay.Milliseconds()))
+	if how.delay > 0 {
+		w.int(wire.HeaderDelay, max(1, how.delay.Milliseconds()))
+	}
+	if how.reason != "" {
+		w.field(wire.HeaderReason, oneLine(how.reason))
+	}
+	if how.dead {
+		w.field(wire.HeaderDead, "true")
 	}
 	w.body(nil)
 }

@@ -43,7 +43,9 @@
 // group:
 //
 //   - In an explicit group ([GroupSpec].Explicit) a message is done when it was acked.
-//     A handler's nil acks it, an error gives it back for another attempt. While a handler
+//     A handler's nil acks it, an error gives it back for another attempt; its text is the
+//     cause on the dead letter, should it be the last one. [Dead] and [RetryAfter] say what
+//     else is to become of the message. While a handler
 //     runs, its message's ack timeout is extended; its context ends when the delivery is
 //     no longer its own. What was not acked when a connection is lost comes again, so a
 //     message may be handled more often than once.

@@ -2,6 +2,7 @@ package zbus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -177,17 +178,30 @@ func (s *Subscription) settleHandled(d *Delivery, err error) {
 	switch {
 	case s.opts.Manual:
 	case err == nil:
-		d.settleLater(wire.CmdAck, 0)
+		d.settleLater(wire.CmdAck, giveBack{})
 	default:
-		d.settleLater(wire.CmdNack, s.opts.retryDelay(d.Attempt))
+		d.settleLater(wire.CmdNack, s.afterError(d, err))
 	}
+}
+
+// afterError is how a message is given back whose handler has failed.
+func (s *Subscription) afterError(d *Delivery, err error) giveBack {
+	how := giveBack{delay: s.opts.retryDelay(d.Attempt), reason: err.Error()}
+	var own *handled
+	if errors.As(err, &own) {
+		how.reason, how.dead = own.Error(), own.dead
+		if own.dead || own.delay > 0 {
+			how.delay = own.delay
+		}
+	}
+	return how
 }
 
 // call runs the handler; a panic of it is an error.
 func (s *Subscription) call(d *Delivery) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			err = &handled{text: "panic", err: fmt.Errorf("panic: %v\n%s", p, debug.Stack())}
 		}
 	}()
 	return s.handler(d.ctx, d)

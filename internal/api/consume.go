@@ -269,7 +269,7 @@ func (h *handler) Nack(ctx context.Context, r NackRequestObject) (NackResponseOb
 		return nil, invalid("delay %d: must be milliseconds from 0 to a week", delay)
 	}
 	answer, err := h.settle(ctx, r.Body.Handles, func(d broker.DeliveryHandle, done func(error)) {
-		g.Nack(d.Offset, d.Handle, delay, "nack", done)
+		g.Nack(d.Offset, d.Handle, broker.Return{Delay: delay, Cause: or(r.Body.Reason, ""), Dead: or(r.Body.Dead, false)}, done)
 	})
 	return Nack200JSONResponse{answer}, err
 }

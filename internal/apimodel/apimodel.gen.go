@@ -960,8 +960,13 @@ type Definitions struct {
 
 // DelayedHandles defines model for DelayedHandles.
 type DelayedHandles struct {
+	// Dead Not delivered again: it goes to the dead-letter topic, in a group with `maxDeliver`.
+	Dead    *bool    `json:"dead,omitempty"`
 	Delay   *int64   `json:"delay,omitempty"`
 	Handles []string `json:"handles"`
+
+	// Reason Why, for the dead letter; the first 500 bytes are kept.
+	Reason *string `json:"reason,omitempty"`
 }
 
 // Delivery A message, and how to settle it.

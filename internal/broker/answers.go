@@ -68,15 +68,38 @@ func (g *Group) Ack(offset int64, handle string, done func(error)) {
 	g.answered(offset, handle, done, func(*flight) { g.settle(offset, offset+1) })
 }
 
-// Nack gives a delivered message back, to be delivered again after delay
-// milliseconds. done is called once, after that is on disk, or at once with the
-// reason why not; it must not block.
-func (g *Group) Nack(offset int64, handle string, delay int64, cause string, done func(error)) {
+// Return says how a message is given back.
+type Return struct {
+	Delay int64  // milliseconds until it may be delivered again
+	Cause string // for its dead letter, and cut to what that has room for; "": it was nacked
+	Dead  bool   // it is not delivered again: it goes to the dead letters
+}
+
+// maxCause is the most bytes of a cause.
+const maxCause = 500
+
+// Nack gives a delivered message back, to be delivered again or, if that is what it says, to go
+// to the dead letters of a group that has them. done is called once, after that is on disk, or at
+// once with the reason why not; it must not block.
+func (g *Group) Nack(offset int64, handle string, r Return, done func(error)) {
 	due := int64(0)
-	if delay > 0 {
-		due = g.b.after(delay)
+	if r.Delay > 0 {
+		due = g.b.after(r.Delay)
 	}
-	g.answered(offset, handle, done, func(f *flight) { g.giveBack(f, due, cause) })
+	cause := "nack"
+	if r.Cause != "" {
+		cause = strings.ToValidUTF8(clipped(r.Cause, maxCause), "\uFFFD")
+	}
+	if info := g.Info(); r.Dead && !dies(g.t, &info.Group) {
+		done(errorf(Invalid, "group %q of topic %q has no dead letters: give it a limit of deliveries (maxDeliver)", g.name, g.t.name))
+		return
+	}
+	g.answered(offset, handle, done, func(f *flight) {
+		if f.condemned = r.Dead; r.Dead {
+			due = 0
+		}
+		g.giveBack(f, due, cause)
+	})
 }
 
 // Extend gives a delivered message its whole ack timeout once more.

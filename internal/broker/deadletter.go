@@ -57,6 +57,10 @@ func dies(t *Topic, def *storage.Group) bool {
 // diesOf is dies of a number of deliveries. Called with g.mu held.
 func (g *Group) diesOf(count int64) bool { return dies(g.t, &g.def) && count >= g.def.MaxDeliver }
 
+// over reports whether a message is not to be delivered again: it was too often, or somebody has
+// said so. Called with g.mu held.
+func (g *Group) over(f *flight) bool { return g.diesOf(f.count) || f.condemned && dies(g.t, &g.def) }
+
 // checkDeadLetters refuses a definition with dead letters that could never be stored.
 // Called with Topic.changes held.
 func (b *Broker) checkDeadLetters(t *Topic, def *storage.Group) error {
@@ -186,7 +190,7 @@ func (g *Group) buried(dead []*flight, err error) {
 // letters are just being stored. Called with g.mu held.
 func (g *Group) revive() {
 	g.dead = slices.DeleteFunc(g.dead, func(f *flight) bool {
-		lives := !f.buried && !g.diesOf(f.count)
+		lives := !f.buried && !g.over(f)
 		if lives {
 			g.returned.put(f)
 		}

@@ -121,7 +121,7 @@ func TestDeadLetterIsStoredWhenThereIsRoomAgain(t *testing.T) {
 		b := r.pull(g, 1)[0]
 		time.Sleep(time.Second)
 		r.store.FailNext(storetest.Fault{Before: storage.ErrFull})
-		g.Nack(0, b.Handle(0), 0, "test", func(error) {})
+		g.Nack(0, b.Handle(0), Return{Cause: "test"}, func(error) {})
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		if info := g.Info(); info.Cursor != 1 || dead.Next() != 1 || g.Counts().Dead != 1 {

@@ -258,7 +258,7 @@ func (g *Group) giveBack(f *flight, due int64, cause string) {
 // comeBack puts a message among those that are delivered again, or the dead ones.
 // Called with g.mu held.
 func (g *Group) comeBack(f *flight) {
-	if !g.diesOf(f.count) {
+	if !g.over(f) {
 		g.returned.put(f)
 		return
 	}

@@ -13,6 +13,8 @@ type flight struct {
 	buried bool          // its dead letter is being stored
 	cause  string        // why it came back last
 	index  int           // place in the heap
+
+	condemned bool // it is not to be delivered again, however often it was
 }
 
 // flights is a set of messages found by offset and ordered by due time (then

@@ -254,7 +254,7 @@ func (g *Group) ackNow(offset int64, handle string) error {
 // nackNow gives one delivery back and returns the answer.
 func (g *Group) nackNow(offset int64, handle string, delay int64) error {
 	answer := errors.New("not answered")
-	g.Nack(offset, handle, delay, "test", func(err error) { answer = err })
+	g.Nack(offset, handle, Return{Delay: delay, Cause: "test"}, func(err error) { answer = err })
 	synctest.Wait()
 	return answer
 }

@@ -48,6 +48,9 @@ func (g *Group) noteSent(f *flight) {
 // anything. Called with g.mu held.
 func (g *Group) row(f *flight) (p storage.Parked, needed bool) {
 	p = storage.Parked{Group: g.id, Offset: f.offset, Count: f.count, Due: f.due, Cause: f.cause}
+	if f.condemned { // a row does not say so otherwise
+		p.Count = max(f.count, g.def.MaxDeliver)
+	}
 	if f.sub == nil {
 		return p, f.count > 0 || g.explicit()
 	}

@@ -48,7 +48,7 @@ func TestAckIsAnsweredAfterTheSync(t *testing.T) {
 		release := r.store.HoldSync()
 		answers := 0
 		g.Ack(0, b.Handle(0), func(error) { answers++ })
-		g.Nack(1, b.Handle(1), 1000, "", func(error) { answers++ })
+		g.Nack(1, b.Handle(1), Return{Delay: 1000}, func(error) { answers++ })
 		synctest.Wait()
 		if answers != 0 {
 			r.Errorf("%d answers before the sync", answers)

@@ -109,3 +109,20 @@ func TestCallsAreNotConsumed(t *testing.T) {
 	c.do("GET", "/topics/calc/events").refused(400, "invalid", "calc")
 	c.get("/topics/calc/groups").is("total", 1)
 }
+
+// A message that no attempt can help goes to the dead letters at once, with the reason.
+func TestMessagesAreGivenUp(t *testing.T) {
+	c := startClient(t)
+	explicitGroup(c, 2)
+	taken := c.post("/topics/T/groups/g:pull", object{"max": 2, "timeout": 5000}).want(200)
+	h := taken.each("deliveries", "handle")
+	refused := c.post("/topics/T/groups/g:nack", object{"handles": h[:1], "dead": true}).refused(400, "invalid", "has no dead letters")
+	refused.is("failed.0.handle", h[0])
+	c.do("PATCH", "/topics/T/groups/g", object{"maxDeliver": 5}).want(200)
+	c.post("/topics/T/groups/g:nack", object{"handles": h[:1], "dead": true, "reason": "no such customer"}).want(200)
+	c.post("/topics/T/groups/g:nack", object{"handles": h[1:], "reason": "out of stock"}).want(200)
+	eventually(t, "the letter is there", func() bool { return c.get("/topics/T.dead/messages").status == 200 })
+	c.get("/topics/T.dead/messages").want(200).
+		is("messages.0.headers.dead-cause", "no such customer", "messages.0.headers.dead-count", "1", "messages.1", nil)
+	c.post("/topics/T/groups/g:pull", object{"max": 2, "timeout": 5000}).want(200).is("deliveries.0.offset", 1, "deliveries.1", nil)
+}

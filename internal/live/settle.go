@@ -15,7 +15,9 @@ type handlesOp struct {
 
 type nackOp struct {
 	handlesOp
-	Delay int64 `json:"delay"`
+	Delay  int64  `json:"delay"`
+	Reason string `json:"reason"`
+	Dead   bool   `json:"dead"`
 }
 
 func (s *socket) ack(c *call) error {
@@ -37,7 +39,7 @@ func (s *socket) nack(c *call) error {
 		return fail(broker.Invalid, "delay %d: must be milliseconds from 0 to %d", op.Delay, int64(api.MaxDelay))
 	}
 	return s.settle(c, &op.handlesOp, func(g *broker.Group, d broker.DeliveryHandle, done func(error)) {
-		g.Nack(d.Offset, d.Handle, op.Delay, "nack", done)
+		g.Nack(d.Offset, d.Handle, broker.Return{Delay: op.Delay, Cause: op.Reason, Dead: op.Dead}, done)
 	})
 }
 

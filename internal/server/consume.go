@@ -4,6 +4,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/access"
@@ -146,18 +147,18 @@ func (s *session) ack(m *wire.Message) {
 	})
 }
 
-// nack gives a delivered message back, after an optional delay.
+// nack gives a delivered message back, after an optional delay or for good.
 func (s *session) nack(m *wire.Message) {
 	delay, ok := s.param(m, wire.HeaderDelay, 0, int64(7*24*time.Hour/time.Millisecond))
 	if !ok {
 		return
 	}
-	wait := int64(0)
+	r := broker.Return{Cause: strings.Clone(m.Get(wire.HeaderReason)), Dead: isTrue(m.Get(wire.HeaderDead))}
 	if delay != nil {
-		wait = *delay
+		r.Delay = *delay
 	}
 	s.settle(m, func(g *broker.Group, offset int64, handle string, done func(error)) {
-		g.Nack(offset, handle, wait, "nack", done)
+		g.Nack(offset, handle, r, done)
 	})
 }
 

@@ -186,8 +186,10 @@ func (s *session) publishDedup(m *wire.Message, t *broker.Topic, rec storage.Rec
 // when it is there. Present and empty means false.
 func isAck(m *wire.Message) bool {
 	v, ok := m.Lookup(wire.HeaderAck)
-	return !ok || v == "1" || strings.EqualFold(v, "true")
+	return !ok || isTrue(v)
 }
+
+func isTrue(v string) bool { return v == "1" || strings.EqualFold(v, "true") }
 
 // storedHeaders is what of a request's head goes with the message, as JSON:
 // everything but what belongs to this request alone, to columns of their own, or

@@ -44,6 +44,8 @@ const (
 	HeaderHandle        = "handle"
 	HeaderDelay         = "delay"
 	HeaderRetry         = "retry"
+	HeaderReason        = "reason" // of a nack: for the dead letter
+	HeaderDead          = "dead"   // of a nack: not to be delivered again
 	HeaderDeliveryCount = "delivery-count"
 	HeaderTimeout       = "timeout"
 	HeaderRPCMethod     = "rpc_method"

@@ -656,7 +656,7 @@ export interface paths {
         put?: never;
         /**
          * Return deliveries
-         * @description They are delivered again, after `delay` at the earliest; after the group's `maxDeliver` deliveries they go to the dead-letter topic.
+         * @description They are delivered again, after `delay` at the earliest; after the group's `maxDeliver` deliveries, or with `dead`, they go to the dead-letter topic, with the `reason`.
          */
         post: operations["nack"];
         delete?: never;
@@ -2037,6 +2037,13 @@ export interface components {
             handles: string[];
             /** Format: int64 */
             delay?: number;
+            /** @description Why, for the dead letter; the first 500 bytes are kept. */
+            reason?: string;
+            /**
+             * @description Not delivered again: it goes to the dead-letter topic, in a group with `maxDeliver`.
+             * @default false
+             */
+            dead?: boolean;
         };
         PlanRequest: {
             to: components["schemas"]["Place"];
