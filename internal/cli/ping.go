@@ -69,11 +69,11 @@ func (i *invocation) ping(ctx context.Context) (h health, err error) {
 	if err != nil {
 		return h, err
 	}
-	req, err := a.request(ctx, "GET /", nil)
+	req, err := a.request(ctx, "GET /server", nil)
 	if err != nil {
 		return h, err
 	}
-	req.URL.Path = strings.TrimSuffix(strings.TrimSuffix(req.URL.Path, "/"), "/api/v1") + "/readyz"
+	req.URL.Path = strings.TrimSuffix(req.URL.Path, "/api/v1/server") + "/readyz" // which is not of the API
 	resp, err := a.web.Do(req)
 	if err != nil {
 		return h, a.noAnswer(err)
