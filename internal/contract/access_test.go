@@ -210,6 +210,7 @@ func (s *subject) judge(t *testing.T, what, need string, status int, missing str
 
 // Each operation is for who has what the document says that it takes, and for nobody else.
 func TestOperationsTakeTheirPermission(t *testing.T) {
+	t.Parallel()
 	g := startGuarded(t)
 	table := requests()
 	tokens := map[string]string{}
@@ -331,6 +332,7 @@ func (n *native) answer(t *testing.T) (int, string) {
 
 // So is each command of the native protocol, by frames and by URL.
 func TestCommandsTakeTheirPermission(t *testing.T) {
+	t.Parallel()
 	g := startGuarded(t)
 	bad := g.badTokens()
 	tokens := map[string]string{}
@@ -713,6 +715,7 @@ func TestAuditNamesTheAccount(t *testing.T) {
 
 // A secret is in no file, log line, figure, list, backup or delivery, however it is given.
 func TestSecretsAreNowhere(t *testing.T) {
+	t.Parallel()
 	var lines syncBuffer
 	cfg := config.Default()
 	cfg.Listen, cfg.Data, cfg.Auth, cfg.LogLevel = []string{"127.0.0.1:0"}, t.TempDir(), config.AuthOn, slog.LevelDebug

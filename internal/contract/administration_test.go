@@ -8,6 +8,7 @@ import (
 )
 
 func TestServerDescribesItself(t *testing.T) {
+	t.Parallel()
 	c := startClient(t)
 	explicitGroup(c, 2)
 	c.get("/server").is("version", "test", "durability", "fsync", "live", true, "topics", 1, "groups", 1, "messages", 2, "address", c.addr)

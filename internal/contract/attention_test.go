@@ -21,6 +21,7 @@ func matters(c *client) (list []string) {
 
 // What is wrong is found in the figures of a real broker, and what is not is not.
 func TestAttentionFindsWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	b := start(t)
 	c := b.client(t)
 	c.post("/topics", object{"name": "orders"})

@@ -79,6 +79,7 @@ func stalledBackup(t *testing.T, b *instance) *http.Response {
 }
 
 func TestOneBackupIsTakenAtATimeAndOneThatIsCutShortIsToldOf(t *testing.T) {
+	t.Parallel()
 	b := start(t)
 	c := b.client(t)
 	stalled := stalledBackup(t, b)
@@ -95,6 +96,7 @@ func TestOneBackupIsTakenAtATimeAndOneThatIsCutShortIsToldOf(t *testing.T) {
 }
 
 func TestBrokerStopsUnderABackupThatNobodyReads(t *testing.T) {
+	t.Parallel()
 	b := start(t)
 	stalledBackup(t, b)
 	b.stop(t) // within its time

@@ -445,6 +445,7 @@ func TestTheCertificateOfAProxyIsNotItsClients(t *testing.T) {
 // Authorities are read again like the certificate; who is no longer one lets nobody in, however
 // often its certificates were seen before.
 func TestAuthoritiesAreReadAgain(t *testing.T) {
+	t.Parallel()
 	c := startCertified(t)
 	before, after := c.with(c.authority.of("root")), newAuthority(t)
 	if status, _ := c.web(t, before, "GET "+base+"/accounts"); status != 200 {

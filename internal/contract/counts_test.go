@@ -8,6 +8,7 @@ import (
 )
 
 func TestPlanCountsWhatBrowsingShows(t *testing.T) {
+	t.Parallel()
 	c := startClient(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld(c, rt)
@@ -48,6 +49,7 @@ func TestPlanCountsWhatBrowsingShows(t *testing.T) {
 }
 
 func TestFilterTestCountsWhatBrowsingShows(t *testing.T) {
+	t.Parallel()
 	c := startClient(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld(c, rt)

@@ -125,6 +125,7 @@ func TestNoRoomIs503(t *testing.T) {
 
 // One import of definitions is done at a time.
 func TestOneOfTwoImportsIs503(t *testing.T) {
+	t.Parallel()
 	b := start(t)
 	c, other := b.client(t), b.client(t)
 	var many list

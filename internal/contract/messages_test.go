@@ -271,6 +271,7 @@ func TestBodyOfAFormsTypeIsJSON(t *testing.T) {
 // A page with fates is large when there are many groups: it ends before that, and goes
 // on where it says.
 func TestPageWithTheFatesOfManyGroupsIsCut(t *testing.T) {
+	t.Parallel()
 	c := startClient(t)
 	c.post("/topics", object{"name": "T"}).want(201)
 	const groups, messages, most = 40, 400, 3 << 20

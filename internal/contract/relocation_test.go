@@ -234,6 +234,7 @@ func TestJournalSurvivesARestart(t *testing.T) {
 // What retention dropped no longer needs settling: a group that was behind is where
 // the log begins, for everybody who says where it is.
 func TestGroupBehindRetentionIsWhereTheLogBegins(t *testing.T) {
+	t.Parallel()
 	c := startClient(t)
 	explicitGroup(c, 20)
 	c.do("PATCH", "/topics/T", object{"retention": object{"maxCount": "5"}}).want(200)
@@ -251,6 +252,7 @@ func TestGroupBehindRetentionIsWhereTheLogBegins(t *testing.T) {
 
 // A shift may be any number that is one: the log ends before it does.
 func TestShiftBeyondTheLogEndsAtItsEnd(t *testing.T) {
+	t.Parallel()
 	c := startClient(t)
 	explicitGroup(c, 20)
 	c.do("PATCH", "/topics/T", object{"retention": object{"maxCount": "5"}}).want(200)

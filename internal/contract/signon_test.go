@@ -251,6 +251,7 @@ func TestRolesOfGroupsHaveLimits(t *testing.T) {
 
 // A broker whose issuer does not answer starts and works, and says so to who signs on.
 func TestABrokerWorksWithoutItsIssuer(t *testing.T) {
+	t.Parallel()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

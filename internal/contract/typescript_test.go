@@ -17,6 +17,7 @@ import (
 const typescriptTime = 5 * time.Minute
 
 func TestGeneratedTypeScriptClientGetsThroughAWholeStory(t *testing.T) {
+	t.Parallel()
 	for _, program := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(program); err != nil && os.Getenv("CI") != "" {
 			t.Fatal(err)
