@@ -37,6 +37,7 @@ func (h *handler) thisServer() KnownServer {
 		Groups: &s.Groups, Connections: &s.Connections, Messages: &s.Messages, Bytes: &s.Bytes,
 		Database: &s.Database, DiskFree: s.DiskFree, Disk: s.Disk, Memory: &s.Memory, Rates: &s.Rates,
 		Clock: &s.Clock, Conditions: &s.Conditions, Backup: s.Backup, Scrub: s.Scrub,
+		Trackers: trackersOf(h.Cluster.Trackers()),
 	}
 }
 
@@ -45,6 +46,7 @@ func otherServer(s *cluster.Server) KnownServer {
 	d := KnownServer{
 		Address: s.Address.Address, State: KnownServerState(s.State), Live: s.State == cluster.Up, Tls: &s.Address.SSLEnabled,
 		Since: s.Since.UTC().Truncate(time.Millisecond), Age: -1, Version: optional(s.Version),
+		Trackers: trackersOf(s.Trackers),
 	}
 	if !s.Heard.IsZero() {
 		d.Age = time.Since(s.Heard).Milliseconds()
@@ -53,4 +55,13 @@ func otherServer(s *cluster.Server) KnownServer {
 		d.Topics = &s.Topics
 	}
 	return d
+}
+
+// trackersOf are the addresses of trackers; nil without any.
+func trackersOf(all []cluster.Address) *[]string {
+	var addresses []string
+	for _, a := range all {
+		addresses = append(addresses, a.Address)
+	}
+	return optionalList(addresses)
 }

@@ -1405,8 +1405,11 @@ type KnownServer struct {
 	Tls  *bool `json:"tls,omitempty"`
 
 	// Topics Absent if it is not known.
-	Topics *int   `json:"topics,omitempty"`
-	Uptime *int64 `json:"uptime,omitempty"`
+	Topics *int `json:"topics,omitempty"`
+
+	// Trackers The addresses of the servers that it joins; absent without any.
+	Trackers *[]string `json:"trackers,omitempty"`
+	Uptime   *int64    `json:"uptime,omitempty"`
 
 	// Version Absent if it is not known.
 	Version *string `json:"version,omitempty"`

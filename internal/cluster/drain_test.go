@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/config"
 	"github.com/rushmore/zbus-go/internal/zbustest"
 )
 
@@ -315,5 +316,43 @@ func TestDrainIsPassedOnWithTheCallersCredential(t *testing.T) {
 	resp, v = ask(t, list[0], "POST", path, "", "Authorization", "Basic Ym9zczphIGdvb2QgcGFzc3dvcmQ=")
 	if resp.StatusCode != 200 || v["state"] != "draining" {
 		t.Errorf("with it: %s %v", resp.Status, v)
+	}
+}
+
+// A server that no tracker is, and that clients see nothing of, knows of drained servers, too.
+func TestEveryServerKnowsWhoIsDrained(t *testing.T) {
+	t.Parallel()
+	tracker := zbustest.Start(t)
+	join := func(c *config.Config) { c.Trackers = []string{tracker.Addr} }
+	a, b := zbustest.Start(t, join), zbustest.Start(t, join)
+	for _, s := range []*zbustest.Broker{a, b} {
+		connect(t, s.Addr).ok("declare", "topic", "orders")
+	}
+	subscribe(t, tracker.Addr).shows(b.Addr, "orders")
+	eventually(t, "both know each other", func() bool { return servers(t, a.Addr)[b.Addr]["state"] == "up" && servers(t, b.Addr)[a.Addr]["state"] == "up" })
+	connect(t, a.Addr).ok("produce", "topic", "orders") // which nobody consumes
+	began := time.Now()
+	request(t, tracker.Addr, "POST", "/servers/"+a.Addr+":drain", "", false)
+	eventually(t, "the other server knows", func() bool { return servers(t, b.Addr)[a.Addr]["state"] == "draining" })
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("it knew after %s", took)
+	}
+	subscribe(t, tracker.Addr).until(tracker.Addr, b.Addr) // it has gone from the table of clients
+	for _, at := range []string{tracker.Addr, b.Addr} {
+		s := servers(t, at)[a.Addr]
+		if s["state"] != "draining" || s["topics"] != 1.0 || !slices.Equal(s["trackers"].([]any), []any{tracker.Addr}) {
+			t.Errorf("at %s: %v", at, s)
+		}
+		topic := request(t, at, "GET", "/topics?scope=cluster", "", false)["topics"].([]any)[0].(map[string]any)
+		on := topic["servers"].([]any)
+		if topic["depth"] != "1" || topic["lag"] != "1" || len(on) != 2 {
+			t.Errorf("at %s: %v", at, topic)
+		}
+		for _, s := range on {
+			s := s.(map[string]any)
+			if drained := s["address"] == a.Addr; drained != (s["state"] == "draining") || drained != (s["depth"] == "1") {
+				t.Errorf("at %s: %v", at, s)
+			}
+		}
 	}
 }

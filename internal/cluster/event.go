@@ -11,6 +11,9 @@ import (
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
+// maxTrackers is how many trackers a server may join.
+const maxTrackers = 16
+
 // maxRevision is the largest infoVersion: JavaScript has no larger integers.
 const maxRevision = 1<<53 - 1
 
@@ -19,6 +22,7 @@ type Info struct {
 	Address  Address
 	Version  string
 	Phase    Phase
+	Trackers []Address   // that it joins
 	Revision int64       // its infoVersion
 	Body     []byte      // all of it, as JSON
 	head     []byte      // of the JSON: what is before the first topic
@@ -147,6 +151,8 @@ func (d *decoder) server() error {
 			return d.Decode(&info.Revision)
 		case "drain":
 			return d.Decode(&info.Phase)
+		case "trackerList":
+			return d.trackers()
 		case "topicTable":
 			if info.Address.Address == "" {
 				return errors.New("serverAddress: must come before topicTable")
@@ -155,6 +161,32 @@ func (d *decoder) server() error {
 		}
 		return d.skip()
 	})
+}
+
+// trackers reads which servers the server joins.
+func (d *decoder) trackers() error {
+	begin, err := d.Token()
+	if err != nil || begin == nil {
+		return err
+	}
+	if begin != json.Delim('[') {
+		return fmt.Errorf("trackerList %v: must be a list", begin)
+	}
+	for d.More() {
+		var a Address
+		if err := d.Decode(&a); err != nil {
+			return err
+		}
+		if err := a.check(); err != nil {
+			return err
+		}
+		if len(d.event.info.Trackers) == maxTrackers {
+			return fmt.Errorf("trackerList: must have at most %d", maxTrackers)
+		}
+		d.event.info.Trackers = append(d.event.info.Trackers, a)
+	}
+	_, err = d.Token()
+	return err
 }
 
 // topic reads one topic of the table.
@@ -258,7 +290,7 @@ func (d *decoder) finish() error {
 	}
 	head, err := appendJSON(nil, ServerInfo{
 		ServerAddress: info.Address, ServerVersion: info.Version, InfoVersion: info.Revision,
-		Drain: info.Phase, TrackerList: []Address{}, TopicTable: map[string]TopicInfo{},
+		Drain: info.Phase, TrackerList: append([]Address{}, info.Trackers...), TopicTable: map[string]TopicInfo{},
 	})
 	if err != nil {
 		return err

@@ -53,7 +53,7 @@ func (l *link) read(ctx context.Context) (got bool, err error) {
 		return false, err
 	}
 	defer conn.close()
-	fields := command(wire.CmdTrackSub)
+	fields := append(command(wire.CmdTrackSub), wire.Field{Name: wire.HeaderScope, Value: "all"})
 	if token != "" {
 		fields = append(fields, wire.Field{Name: wire.HeaderToken, Value: token})
 	}

@@ -119,11 +119,13 @@ type Server struct {
 	Topics  int       // -1: not known
 	Since   time.Time // of the state
 	Heard   time.Time // when it was heard of last; zero: never
+
+	Trackers []Address // that it joins
 }
 
 // server describes a member. Called with Cluster.mu held.
 func (m *member) server() Server {
-	s := Server{Address: m.address, State: Unreachable, Version: m.info.Version, Topics: m.info.Topics(), Since: m.since, Heard: m.heard}
+	s := Server{Address: m.address, State: Unreachable, Version: m.info.Version, Topics: m.info.Topics(), Since: m.since, Heard: m.heard, Trackers: m.info.Trackers}
 	if m.up {
 		s.State = m.info.Phase.state()
 	}
@@ -198,7 +200,7 @@ func (c *Cluster) hearsay() iter.Seq2[Server, *Info] {
 	return func(yield func(Server, *Info) bool) {
 		for _, l := range c.links {
 			for _, i := range l.lists {
-				s := Server{Address: i.Address, State: i.Phase.state(), Version: i.Version, Topics: i.Topics(), Since: l.since, Heard: l.listed}
+				s := Server{Address: i.Address, State: i.Phase.state(), Version: i.Version, Topics: i.Topics(), Since: l.since, Heard: l.listed, Trackers: i.Trackers}
 				if slices.Contains(c.others, i) && !yield(s, i) {
 					return
 				}

@@ -3,6 +3,7 @@ package server
 import (
 	"fmt"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/rushmore/zbus-go/internal/access"
@@ -86,6 +87,10 @@ func (s *session) mayPassOn(topic, group string, calls bool) error {
 // being drained, if another one takes them.
 func (s *session) choose(topic string, owners []cluster.Owner) []cluster.Owner {
 	publishes := s.command == wire.CmdProduce || s.command == wire.CmdRPC
+	if !publishes { // to consume, too, one goes where it lasts
+		owners = slices.Clone(owners)
+		sort.SliceStable(owners, func(i, j int) bool { return owners[i].Phase == cluster.Serving && owners[j].Phase != cluster.Serving })
+	}
 	if publishes {
 		owners = s.srv.tracker.cluster.Choose(owners)
 	}

@@ -33,8 +33,9 @@ type table struct {
 
 // The tables there are: this server, and all known servers.
 const (
-	serverTable = iota
-	trackerTable
+	serverTable  = iota
+	trackerTable // as clients use it: see appendMembers
+	membersTable // with all that servers have said
 	tableKinds
 )
 
@@ -178,10 +179,11 @@ func (t *tables) encode(kind int, view broker.View, visible func(topic string) b
 		return nil, err
 	}
 	dst := bytes.TrimSuffix(head, []byte("}}"))
-	if dst, err = t.appendOwn(dst, info, view, visible == nil); err != nil {
+	drained := kind == trackerTable
+	if dst, err = t.appendOwn(dst, info, view, visible == nil, drained); err != nil {
 		return nil, err
 	}
-	if dst, err = appendMembers(dst, members, visible, t.here); err != nil {
+	if dst, err = appendMembers(dst, members, visible, drained, t.here); err != nil {
 		return nil, err
 	}
 	return append(dst, "}}"...), nil
@@ -199,8 +201,9 @@ func (t *tables) here(topic string, served bool) bool {
 
 // appendMembers appends the other servers to a table. One that is being drained is there with
 // the topics that no other server has, and for as long as there may be something to consume:
-// publishers choose among the topics of a table, and consumers go to all of its servers.
-func appendMembers(dst []byte, members []*cluster.Info, visible func(topic string) bool, here func(string, bool) bool) (_ []byte, err error) {
+// publishers choose among the topics of a table, and consumers go to all of its servers. Without
+// drained all is there.
+func appendMembers(dst []byte, members []*cluster.Info, visible func(topic string) bool, drained bool, here func(string, bool) bool) (_ []byte, err error) {
 	size := 0
 	for _, m := range members {
 		size += len(m.Body) + 2*len(m.Address.Key())
@@ -208,10 +211,10 @@ func appendMembers(dst []byte, members []*cluster.Info, visible func(topic strin
 	dst = slices.Grow(dst, size+len("}}"))
 	for _, m := range members {
 		shown, left := visible, 1
-		if m.Phase != cluster.Serving {
+		if drained && m.Phase != cluster.Serving {
 			shown, left = m.Shown(visible, func(topic string) bool { return cluster.Hidden(m, members, topic, here) })
 		}
-		if left == 0 && m.Phase == cluster.Emptied {
+		if drained && left == 0 && m.Phase == cluster.Emptied {
 			continue
 		}
 		if dst[len(dst)-1] != '{' {
@@ -231,14 +234,14 @@ func appendMembers(dst []byte, members []*cluster.Info, visible func(topic strin
 
 // appendOwn appends this server, unless it is only a tracker, or drained and empty. A large
 // table of it that the trackers have just been given is not encoded a second time.
-func (t *tables) appendOwn(dst []byte, info cluster.ServerInfo, view broker.View, all bool) (_ []byte, err error) {
+func (t *tables) appendOwn(dst []byte, info cluster.ServerInfo, view broker.View, all, drained bool) (_ []byte, err error) {
 	c := t.tracker.cluster
 	shown := view.Topics()
-	if info.Drain != cluster.Serving {
+	if drained = drained && info.Drain != cluster.Serving; drained {
 		all = false
 		shown = slices.DeleteFunc(shown, func(topic *broker.Topic) bool { return len(c.Elsewhere(topic.Name(), topic.Calls())) > 0 })
 	}
-	if c.TrackerOnly() || info.Drain == cluster.Emptied && len(shown) == 0 {
+	if c.TrackerOnly() || drained && info.Drain == cluster.Emptied && len(shown) == 0 {
 		return dst, nil
 	}
 	if dst, err = appendKey(dst, info.ServerAddress.Key()); err != nil {

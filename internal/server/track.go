@@ -29,19 +29,24 @@ func (s *session) serverInfo(m *wire.Message) {
 // first push, so a change between the two is looked for.
 func (s *session) trackSub(m *wire.Message) {
 	id, t := m.Get(wire.HeaderID), s.srv.tracker
+	sub := subscriber{Caller: s.who, kind: trackerTable}
+	if m.Get(wire.HeaderScope) == "all" {
+		sub.kind = membersTable
+	}
 	if !t.settled() {
-		t.subscribe(s, subscriber{s.who, strings.Clone(id)})
+		sub.id = strings.Clone(id)
+		t.subscribe(s, sub)
 		t.again() // it may have settled in between
 		return
 	}
-	tab, err := t.tables.get(trackerTable, s.who)
+	tab, err := t.tables.get(sub.kind, s.who)
 	if err != nil {
 		s.fail(id, err)
 		return
 	}
 	seen := tab.seen
 	s.pushTable(item{raw: pushed(id), id: id, table: tab})
-	t.subscribe(s, subscriber{Caller: s.who})
+	t.subscribe(s, sub)
 	if t.state(trackerTable) != seen {
 		t.changed() // others may have been shown the change already
 	}

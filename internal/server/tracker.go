@@ -56,7 +56,8 @@ type tracker struct {
 // subscriber is who has asked to be told.
 type subscriber struct {
 	access.Caller
-	id string // of the request, if its answer waits for the members of the table
+	id   string // of the request, if its answer waits for the members of the table
+	kind int    // of the table
 }
 
 func newTracker(srv *Server) *tracker {
@@ -229,7 +230,11 @@ func (t *tracker) pushAll(seen *int64) (size int, subscribed bool) {
 	if !t.settled() {
 		return 0, false
 	}
-	made := map[*access.Principal]*table{} // nil: the one of all who see everything
+	type key struct {
+		who  *access.Principal // nil: all who see everything
+		kind int
+	}
+	made := map[key]*table{}
 	defer func() {
 		for _, tab := range made {
 			tab.release()
@@ -237,14 +242,14 @@ func (t *tracker) pushAll(seen *int64) (size int, subscribed bool) {
 	}()
 	for s, sub := range t.take() {
 		subscribed = true
-		key := sub.Principal
+		same := key{sub.Principal, sub.kind}
 		if seesAll(sub.Caller) {
-			key = nil
+			same.who = nil
 		}
-		tab := made[key]
+		tab := made[same]
 		if tab == nil {
 			var err error
-			if tab, err = t.tables.get(trackerTable, sub.Caller); err != nil {
+			if tab, err = t.tables.get(sub.kind, sub.Caller); err != nil {
 				t.srv.log.Debug("topics are not told to one who subscribed to them", "err", err)
 				if sub.id != "" {
 					s.fail(sub.id, err)
@@ -255,7 +260,7 @@ func (t *tracker) pushAll(seen *int64) (size int, subscribed bool) {
 				}
 				continue
 			}
-			made[key] = tab
+			made[same] = tab
 			*seen = min(*seen, tab.seen)
 		}
 		size = max(size, len(tab.body))

@@ -14,6 +14,7 @@ const (
 	HeaderRecver        = "recver"
 	HeaderServer        = "server"
 	HeaderServers       = "servers" // of a 503: where it is to be asked for instead, with ; between
+	HeaderScope         = "scope"   // of a track_sub: "all" for what clients are not to choose, too
 	HeaderProof         = "proof"   // of a server: the secret that it answers for
 	HeaderModule        = "module"
 	HeaderBody          = "body"

@@ -2335,6 +2335,8 @@ export interface components {
             version?: string;
             /** @description Absent if it is not known. */
             topics?: number;
+            /** @description The addresses of the servers that it joins; absent without any. */
+            trackers?: string[];
             publicUrls?: string[];
             /** @enum {string} */
             durability?: "fsync" | "relaxed";
