@@ -329,7 +329,9 @@ func TestEveryServerKnowsWhoIsDrained(t *testing.T) {
 		connect(t, s.Addr).ok("declare", "topic", "orders")
 	}
 	subscribe(t, tracker.Addr).shows(b.Addr, "orders")
-	eventually(t, "both know each other", func() bool { return servers(t, a.Addr)[b.Addr]["state"] == "up" && servers(t, b.Addr)[a.Addr]["state"] == "up" })
+	eventually(t, "both know each other", func() bool {
+		return servers(t, a.Addr)[b.Addr]["state"] == "up" && servers(t, b.Addr)[a.Addr]["state"] == "up"
+	})
 	connect(t, a.Addr).ok("produce", "topic", "orders") // which nobody consumes
 	began := time.Now()
 	request(t, tracker.Addr, "POST", "/servers/"+a.Addr+":drain", "", false)

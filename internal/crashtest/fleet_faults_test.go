@@ -50,9 +50,8 @@ func TestServersOfASetAreKilled(t *testing.T) {
 	l := f.begin(fleetPublishers, fleetCallers)
 	var gaps []time.Duration
 	for range rounds {
-		for _, p := range f.servers {
-			p.kill()
-			killed := time.Now()
+		for i, p := range f.servers {
+			killed := l.kill(i)
 			gaps = append(gaps, l.settled(killed, fleetPublishers)...)
 			p.start()
 			f.complete()
@@ -112,8 +111,7 @@ func TestTheTrackerOfASetIsGone(t *testing.T) {
 	f := newFleet(t, 3, 1)
 	f.start()
 	l := f.begin(fleetPublishers, fleetCallers)
-	f.servers[0].kill()
-	killed := time.Now()
+	killed := l.kill(0)
 	gaps := l.settled(killed, fleetPublishers)
 	last := time.Now()
 	longest := time.Duration(0)

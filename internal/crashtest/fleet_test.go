@@ -96,10 +96,23 @@ const (
 type ledger struct {
 	mu        sync.Mutex
 	published map[string]error
-	delivered map[string][]int // the attempts
+	delivered map[string][]arrival
 	called    map[string]error
 	ran       map[string]int
 	success   []success // of publishes
+	killed    []killed
+}
+
+// arrival is that a message came, for which time as its server counts, and when.
+type arrival struct {
+	attempt int
+	at      time.Time
+}
+
+// killed is that a server was killed, just before.
+type killed struct {
+	server int
+	at     time.Time
 }
 
 // success is a publish that was answered, and when.
@@ -144,7 +157,7 @@ func (l *load) cluster(name string) *zbus.Cluster {
 func (f *fleet) begin(publishers, callers int) *load {
 	f.t.Helper()
 	l := &load{f: f, connects: map[string]int{}, ledger: ledger{
-		published: map[string]error{}, delivered: map[string][]int{}, called: map[string]error{}, ran: map[string]int{},
+		published: map[string]error{}, delivered: map[string][]arrival{}, called: map[string]error{}, ran: map[string]int{},
 	}}
 	admin := l.cluster("admin")
 	declared := errors.Join(
@@ -211,7 +224,7 @@ func (l *load) provide(addr string) {
 func (l *load) took(_ context.Context, d *zbus.Delivery) error {
 	l.ledger.mu.Lock()
 	defer l.ledger.mu.Unlock()
-	l.ledger.delivered[d.ID] = append(l.ledger.delivered[d.ID], d.Attempt)
+	l.ledger.delivered[d.ID] = append(l.ledger.delivered[d.ID], arrival{d.Attempt, time.Now()})
 	return nil
 }
 
@@ -279,10 +292,10 @@ func (l *load) end() *verdict {
 		}
 		return true
 	})
-	on := map[string]int{}
-	for _, a := range l.f.addrs {
+	on := map[string][]int{}
+	for i, a := range l.f.addrs {
 		for id := range l.stored(admin.Client(a)) {
-			on[id]++
+			on[id] = append(on[id], i)
 		}
 	}
 	l.f.until("everything is consumed", func() bool {
@@ -337,12 +350,12 @@ func (l *load) stored(c *zbus.Client) map[string]int {
 	return ids
 }
 
-// check compares what was answered with what is stored, which on has: on how many servers each
+// check compares what was answered with what is stored, which on has: on which servers each
 // message is.
-func (l *ledger) check(on map[string]int) *verdict {
+func (l *ledger) check(on map[string][]int) *verdict {
 	v := &verdict{delivered: len(l.delivered)}
 	for id, err := range l.published {
-		n := on[id]
+		n := len(on[id])
 		switch {
 		case err == nil:
 			v.published++
@@ -361,15 +374,12 @@ func (l *ledger) check(on map[string]int) *verdict {
 			}
 		}
 	}
-	for id, attempts := range l.delivered {
-		first := 0
-		for _, a := range attempts {
-			if a <= 1 {
-				first++
-			}
-		}
-		if v.redelivered += len(attempts) - 1; first > 1 || l.published[id] != nil && on[id] == 0 {
-			v.fault("%s was delivered for the first time %d times", id, first)
+	for id, times := range l.delivered {
+		v.redelivered += len(times) - 1
+		if len(on[id]) == 0 {
+			v.fault("%s was delivered, and is on no server", id)
+		} else if n := l.firsts(times, on[id][0]); n > 1 {
+			v.fault("%s was delivered for the first time %d times", id, n)
 		}
 		if _, ours := l.published[id]; !ours {
 			v.fault("%s was delivered, and never published", id)
@@ -401,6 +411,33 @@ func (l *ledger) check(on map[string]int) *verdict {
 // enough is how many publishes have to succeed after a fault: each publisher has come to all
 // servers by then, as it takes turns.
 const enough = 30
+
+// firsts is how often a message was delivered for the first time, as its server counts. One that
+// was killed before it had the ack has forgotten that it had delivered it.
+func (l *ledger) firsts(times []arrival, server int) (n int) {
+	var last time.Time
+	for _, d := range times {
+		if d.attempt > 1 {
+			continue
+		}
+		excused := slices.ContainsFunc(l.killed, func(k killed) bool { return k.server == server && k.at.After(last) && k.at.Before(d.at) })
+		if last.IsZero() || !excused {
+			n++
+		}
+		last = d.at
+	}
+	return n
+}
+
+// kill kills a server.
+func (l *load) kill(i int) time.Time {
+	l.f.servers[i].kill()
+	l.ledger.mu.Lock()
+	defer l.ledger.mu.Unlock()
+	now := time.Now()
+	l.ledger.killed = append(l.ledger.killed, killed{i, now})
+	return now
+}
 
 // failovers is the longest time that each publisher was without a success, from the last one
 // before a moment to the first ones after it, sorted; and whether all of them have had these.
