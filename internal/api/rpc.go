@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+	"unicode/utf8"
 
 	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
@@ -29,12 +30,9 @@ func (h *handler) call(ctx context.Context, topic, name string, body []byte, tim
 	if err != nil {
 		return nil, err
 	}
-	asked := time.Duration(0)
-	if timeout != nil {
-		if *timeout < 1 || *timeout > 24*3600*1000 {
-			return nil, invalid("timeout %d: must be milliseconds from 1 to a day", *timeout)
-		}
-		asked = time.Duration(*timeout) * time.Millisecond
+	asked, err := CallTime(timeout)
+	if err != nil {
+		return nil, err
 	}
 	a, err := h.Caller.Call(ctx, caller.Request{
 		Topic: t, Name: name, ContentType: "application/json", Body: body, Timeout: asked, Quota: access.From(ctx).Quota(),
@@ -45,6 +43,17 @@ func (h *handler) call(ctx context.Context, topic, name string, body []byte, tim
 	return &answered{a}, nil
 }
 
+// CallTime reads how long a call may take; nil is the default.
+func CallTime(ms *int64) (time.Duration, error) {
+	if ms == nil {
+		return 0, nil
+	}
+	if *ms < 1 || *ms > 24*3600*1000 {
+		return 0, invalid("timeout %d: must be milliseconds from 1 to a day", *ms)
+	}
+	return time.Duration(*ms) * time.Millisecond, nil
+}
+
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // CallService calls with a body that is passed as it is, and so is the answer.
@@ -53,7 +62,7 @@ func (h *handler) CallService(ctx context.Context, r CallServiceRequestObject) (
 	if r.Body == nil || json.Unmarshal(*r.Body, &said) != nil {
 		return nil, invalid("the body must be an object with a method, such as {\"method\":\"plus\",\"params\":[1,2]}")
 	}
-	a, err := h.call(ctx, r.Topic, methodName(said.Module, said.Method), *r.Body, r.Params.Timeout)
+	a, err := h.call(ctx, r.Topic, NameOfMethod(said.Module, said.Method), *r.Body, r.Params.Timeout)
 	if err != nil {
 		return nil, err
 	}
@@ -87,30 +96,19 @@ func (a *answered) status() int {
 // CallMethod calls a method with parameters, and answers with the bare result.
 func (h *handler) CallMethod(ctx context.Context, r CallMethodRequestObject) (CallMethodResponseObject, error) {
 	module := or(r.Params.Module, "")
-	request := struct {
-		Method string          `json:"method"`
-		Params json.RawMessage `json:"params"`
-		Module string          `json:"module,omitempty"`
-	}{r.Method, json.RawMessage("[]"), module}
-	if r.Body != nil && len(*r.Body) > 0 {
-		switch raw := bytes.TrimSpace(*r.Body); raw[0] {
-		case '[':
-			request.Params = raw
-		case '{':
-			request.Params = slicesConcat("[", raw, "]")
-		default:
-			return nil, invalid("the body must be an array of parameters, or an object that is the only one")
-		}
+	var params json.RawMessage
+	if r.Body != nil {
+		params = json.RawMessage(*r.Body)
 	}
-	body, err := json.Marshal(request)
+	body, err := CallBody(r.Method, module, params)
 	if err != nil {
 		return nil, err
 	}
-	a, err := h.call(ctx, r.Topic, methodName(module, r.Method), body, r.Params.Timeout)
+	a, err := h.call(ctx, r.Topic, NameOfMethod(module, r.Method), body, r.Params.Timeout)
 	if err != nil {
 		return nil, err
 	}
-	result, err := resultOfCall(a.Answer.Answer)
+	result, err := ResultOfCall(a.Answer.Answer)
 	if err != nil {
 		return nil, err
 	}
@@ -118,12 +116,33 @@ func (h *handler) CallMethod(ctx context.Context, r CallMethodRequestObject) (Ca
 	return CallMethod200JSONResponse{Body: result, Headers: CallMethod200ResponseHeaders{ServerTiming: &timing}}, nil
 }
 
+// CallBody is the body of a call of a method. The parameters are an array, or an object,
+// which is then the only one; nothing is no parameters.
+func CallBody(method, module string, params json.RawMessage) ([]byte, error) {
+	request := struct {
+		Method string          `json:"method"`
+		Params json.RawMessage `json:"params"`
+		Module string          `json:"module,omitempty"`
+	}{method, json.RawMessage("[]"), module}
+	if raw := bytes.TrimSpace(params); len(raw) > 0 {
+		switch raw[0] {
+		case '[':
+			request.Params = raw
+		case '{':
+			request.Params = slicesConcat("[", raw, "]")
+		default:
+			return nil, invalid("a call takes an array of parameters, or an object that is the only one")
+		}
+	}
+	return json.Marshal(request)
+}
+
 func slicesConcat(before string, raw []byte, after string) []byte {
 	return append(append([]byte(before), raw...), after...)
 }
 
-// methodName is how a method is called in the figures.
-func methodName(module, method string) string {
+// NameOfMethod is how a method is called in the figures.
+func NameOfMethod(module, method string) string {
 	if module == "" {
 		return method
 	}
@@ -140,11 +159,11 @@ type failedCall struct {
 
 func (e *failedCall) Error() string { return e.text }
 
-// resultOfCall takes the result out of an answer: the member that clients of the
+// ResultOfCall takes the result out of an answer: the member that clients of the
 // native protocol put it into, or all of it.
-func resultOfCall(a rpc.Answer) (json.RawMessage, error) {
+func ResultOfCall(a rpc.Answer) (json.RawMessage, error) {
 	body := bytes.TrimSpace(a.Body)
-	valid := json.Valid(body)
+	valid := json.Valid(body) && utf8.Valid(body)
 	members := map[string]json.RawMessage{}
 	isObject := valid && json.Unmarshal(body, &members) == nil
 	fault, hasError := members["error"]

@@ -93,7 +93,7 @@ func methodsOf(f rpc.ServiceFigures) []ServiceMethod {
 			continue
 		}
 		for _, m := range p.Methods {
-			if key := methodName(m.Module, m.Name); list[key] == nil {
+			if key := NameOfMethod(m.Module, m.Name); list[key] == nil {
 				list[key] = &ServiceMethod{
 					Name: m.Name, Module: m.Module, Description: m.Description, Described: true,
 					Params: raw(m.Params), Result: raw(m.Result),
@@ -117,7 +117,7 @@ func methodsOf(f rpc.ServiceFigures) []ServiceMethod {
 		all = append(all, *m)
 	}
 	sort.Slice(all, func(i, j int) bool {
-		return methodName(all[i].Module, all[i].Name) < methodName(all[j].Module, all[j].Name)
+		return NameOfMethod(all[i].Module, all[i].Name) < NameOfMethod(all[j].Module, all[j].Name)
 	})
 	return all
 }

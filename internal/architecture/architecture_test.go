@@ -115,7 +115,7 @@ var rules = map[string]rule{
 	// JSON over a WebSocket: subscriptions and live figures, in the words of the API.
 	"internal/live": {
 		ours: []string{
-			"internal/access", "internal/api", "internal/broker", "internal/cluster", "internal/rpc", "internal/socket", "internal/stats", "internal/storage", "internal/wire",
+			"internal/access", "internal/api", "internal/broker", "internal/caller", "internal/cluster", "internal/rpc", "internal/socket", "internal/stats", "internal/storage", "internal/wire",
 		},
 		modules: []string{"github.com/coder/websocket"},
 		never:   []string{"database/sql"},

@@ -1,7 +1,7 @@
 // Package caller makes calls to services for those parts of the broker that are not
-// sessions: what serves HTTP. A call is a message in a topic for calls and an entry in
+// sessions: what serves HTTP, and its WebSockets. A call is a message in a topic for calls and an entry in
 // the table of calls, as for a session; its outcome comes back to the goroutine that
-// waits for it.
+// waits for it, or to a sink.
 package caller
 
 import (
@@ -17,12 +17,12 @@ import (
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
-// Caller makes calls. All fields are required. Its methods may be called by any number
+// Caller makes calls. Its methods may be called by any number
 // of goroutines.
 type Caller struct {
 	Broker *broker.Broker
 	Calls  *rpc.Table
-	// Stopping is closed when calls have to end that wait for an answer.
+	// Stopping is closed when calls have to end that wait for an answer. Ask does not need it.
 	Stopping <-chan struct{}
 }
 
@@ -68,20 +68,10 @@ func (a *asker) CallAnswered(_ *rpc.Call, answer rpc.Answer) { a.over <- ended{a
 // Quota, Unavailable (these did not run), Timeout, ProviderGone or, when the broker stops, Unknown
 // (it may have run); or it is the one of ctx, whose end abandons the call.
 func (c *Caller) Call(ctx context.Context, r Request) (*Answer, error) {
-	if err := r.Topic.CheckCall(r.Body); err != nil {
-		return nil, err
-	}
-	if err := r.Quota.Call(); err != nil {
-		return nil, err
-	}
-	if err := r.Quota.Publish(1, len(r.Body)); err != nil {
-		r.Quota.Answered()
-		return nil, err
-	}
 	a := &asker{over: make(chan ended, 1)}
-	a.peer.Init(c.Calls, newID(), r.Actor, a)
+	a.peer.Init(c.Calls, NewID(), r.Actor, a)
 	defer a.peer.Leave()
-	call, err := c.ask(a, &r)
+	call, err := c.ask(&a.peer, NewID(), &r)
 	if err != nil {
 		return nil, err
 	}
@@ -100,17 +90,34 @@ func (c *Caller) Call(ctx context.Context, r Request) (*Answer, error) {
 	}
 }
 
+// Ask makes a call for a peer whose sink, an [rpc.Receiver], is told its outcome, perhaps
+// before Ask returns. With an error, which is one of those of Call, it is told nothing. id
+// is the peer's name for the call.
+func (c *Caller) Ask(peer *rpc.Peer, id string, r Request) error {
+	_, err := c.ask(peer, id, &r)
+	return err
+}
+
 // ask hands the call to the broker.
-func (c *Caller) ask(a *asker, r *Request) (*rpc.Call, error) {
-	id := newID()
+func (c *Caller) ask(peer *rpc.Peer, id string, r *Request) (*rpc.Call, error) {
+	if err := r.Topic.CheckCall(r.Body); err != nil {
+		return nil, err
+	}
+	if err := r.Quota.Call(); err != nil {
+		return nil, err
+	}
+	if err := r.Quota.Publish(1, len(r.Body)); err != nil {
+		r.Quota.Answered()
+		return nil, err
+	}
 	headers := wire.AppendJSON(nil, append([]wire.Field{
-		{Name: wire.HeaderSender, Value: a.peer.ID()},
+		{Name: wire.HeaderSender, Value: peer.ID()},
 		{Name: wire.HeaderContentType, Value: r.ContentType},
 	}, r.Headers...))
 	taken := make(chan struct{})
 	p := c.Broker.NewPublishing(func() { close(taken) })
 	p.Add(r.Topic, storage.Record{ID: id, Headers: string(headers), Body: r.Body}, true, 0)
-	call := a.peer.Begin(c.Calls.Now(), c.Calls.Service(r.Topic.Name()), r.Name, id, c.Calls.Timeout(r.Timeout), r.Quota)
+	call := peer.Begin(c.Calls.Now(), c.Calls.Service(r.Topic.Name()), r.Name, id, c.Calls.Timeout(r.Timeout), r.Quota)
 	if _, ok := p.LastID(); ok {
 		p.Attach(call)
 	}
@@ -146,4 +153,5 @@ func Failure(call *rpc.Call, o rpc.Outcome) error {
 	return &broker.Error{Code: code, Text: call.Text(o)}
 }
 
-func newID() string { return strings.ToLower(rand.Text()) }
+// NewID is a name for a call or a caller that nobody can guess.
+func NewID() string { return strings.ToLower(rand.Text()) }

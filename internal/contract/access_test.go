@@ -382,6 +382,8 @@ func TestFramesTakeTheirPermission(t *testing.T) {
 		`{"op":"publish","topic":"t","messages":[{"body":"x"}]}`: "publish t",
 		`{"op":"subscribe","topic":"t","group":"g"}`:             "consume t/g",
 		`{"op":"subscribe","topic":"t"}`:                         "consume t",
+		`{"op":"call","ref":"c","topic":"t","method":"m"}`:       "call t",
+		`{"op":"serve","topic":"t"}`:                             "serve t",
 		`{"op":"watch","channel":"tail","topic":"t"}`:            "browse t",
 		`{"op":"watch","channel":"topic","topic":"t"}`:           "see t",
 		`{"op":"watch","channel":"topics"}`:                      "observe",

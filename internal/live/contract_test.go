@@ -107,9 +107,9 @@ func TestAsyncAPIDescribesWhatTheCodeDoes(t *testing.T) {
 	docs := documents(t)
 	frames := map[string]any{
 		"subscribe": subscribeOp{}, "unsubscribe": unsubscribeOp{}, "credit": creditOp{}, "ack": handlesOp{}, "nack": nackOp{},
-		"extend": handlesOp{}, "publish": publishOp{}, "watch": watchOp{}, "unwatch": unwatchOp{}, "ping": head{},
+		"extend": handlesOp{}, "publish": publishOp{}, "call": callOp{}, "serve": serveOp{}, "answer": answerOp{}, "watch": watchOp{}, "unwatch": unwatchOp{}, "ping": head{},
 		"subscribed": subscribedFrame{}, "message": delivered{}, "published": publishedFrame{}, "watching": watchingFrame{},
-		"beat": beatFrame{}, "ended": endedFrame{}, "ok": okFrame{}, "problem": problemFrame{},
+		"beat": beatFrame{}, "result": resultFrame{}, "serving": servingFrame{}, "request": requestFrame{}, "ended": endedFrame{}, "ok": okFrame{}, "problem": problemFrame{},
 		"figures": nil, "tail": nil, // these are put together by hand; see below
 	}
 	for op := range ops {

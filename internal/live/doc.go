@@ -1,6 +1,6 @@
 // Package live is the WebSocket of the API: JSON frames, one object each, that
-// asyncapi.yaml describes. A client publishes and consumes over it, and watches
-// figures.
+// asyncapi.yaml describes. A client publishes and consumes over it, calls and serves
+// services, and watches figures.
 //
 // A [Hub] holds the sockets. Each has two goroutines. The reader takes one frame
 // after the other, does what it says and queues the answer; what waits for the disk

@@ -50,6 +50,9 @@ var ops = map[string]struct {
 	"nack":        {access.Nothing, (*socket).nack},
 	"extend":      {access.Nothing, (*socket).extend},
 	"publish":     {access.Publish, (*socket).publish},
+	"call":        {access.Call, (*socket).call},
+	"serve":       {access.Serve, (*socket).serveCalls},
+	"answer":      {access.Nothing, (*socket).answer},
 	"watch":       {access.See, (*socket).watch}, // and what its channel takes
 	"unwatch":     {access.Nothing, (*socket).unwatch},
 	"ping":        {access.Nothing, (*socket).pong},
@@ -106,6 +109,8 @@ type problemFrame struct {
 	Detail  string              `json:"detail"`
 	Missing string              `json:"missing,omitempty"` // the grant that would allow it
 	Failed  []api.HandleFailure `json:"failed,omitempty"`
+	Status  int                 `json:"status,omitempty"` // the one that a service gave its error
+	Error   *json.RawMessage    `json:"error,omitempty"`  // that error
 }
 
 // say queues an answer.
@@ -128,7 +133,11 @@ func (s *socket) problemOf(ref string, err error) problemFrame {
 		s.hub.opts.Log.Error("request failed", "remote", s.remote, "err", err)
 	}
 	p := api.ProblemOf(err)
-	return problemFrame{Type: "problem", Ref: ref, Code: p.Code, Detail: *p.Detail, Missing: value(p.Missing)}
+	f := problemFrame{Type: "problem", Ref: ref, Code: p.Code, Detail: *p.Detail, Missing: value(p.Missing), Error: p.Error}
+	if p.Code == "call_failed" {
+		f.Status = p.Status
+	}
+	return f
 }
 
 func (s *socket) pong(c *call) error {

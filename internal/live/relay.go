@@ -34,7 +34,7 @@ type relay struct {
 }
 
 // topicOps are the ops that are passed on by the topic they name.
-var topicOps = map[string]bool{"subscribe": true, "publish": true}
+var topicOps = map[string]bool{"subscribe": true, "publish": true, "call": true, "serve": true}
 
 // elsewhere passes a frame on to the server that has its topic or its subscription, and reports
 // whether it did.
@@ -64,7 +64,7 @@ func (s *socket) elsewhere(c *call, topic, sub string) (bool, error) {
 	if err := c.view.CheckElsewhere(topic, "", owners[0].Calls()); err != nil {
 		return false, err
 	}
-	if c.Op == "publish" {
+	if c.Op == "publish" || c.Op == "call" {
 		owners = peers.Choose(owners)
 	}
 	r, err := s.relayTo(owners[0].Address)

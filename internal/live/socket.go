@@ -18,6 +18,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/api"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
@@ -50,6 +51,8 @@ type socket struct {
 	subNames, watchNames int
 	relays               map[string]*relay // to servers that have other topics, by name
 
+	peer rpc.Peer // its part in calls
+
 	mu      sync.Mutex
 	ended   bool                     // guarded by mu
 	code    websocket.StatusCode     // guarded by mu: to close with
@@ -57,6 +60,7 @@ type socket struct {
 	drain   *time.Timer              // guarded by mu: cuts a client that does not take its last answers
 	subs    map[string]*subscription // guarded by mu; nil when ended
 	watches map[string]*watch        // guarded by mu; nil when ended
+	calls   map[string]string        // guarded by mu: the refs of its calls, by id
 }
 
 func newSocket(h *Hub, ws *websocket.Conn, conn net.Conn, req *http.Request) *socket {
@@ -64,9 +68,10 @@ func newSocket(h *Hub, ws *websocket.Conn, conn net.Conn, req *http.Request) *so
 		hub: h, ws: ws, conn: conn, id: strings.ToLower(rand.Text()), remote: req.RemoteAddr, who: access.From(req.Context()), since: time.Now(),
 		credential: credentialOf(req), hopped: req.Header.Get(wire.HeaderHop) != "",
 		reserve: h.opts.Accounts.Reserve(req.Context()),
-		done:    make(chan struct{}), subs: map[string]*subscription{}, watches: map[string]*watch{},
+		done:    make(chan struct{}), subs: map[string]*subscription{}, watches: map[string]*watch{}, calls: map[string]string{},
 	}
 	s.out.init()
+	s.peer.Init(h.opts.Calls, s.id, s.remote, s)
 	s.life, s.stop = context.WithCancel(context.Background())
 	return s
 }
@@ -90,8 +95,8 @@ func (s *socket) serve() {
 }
 
 // end ends the socket in order: what it was given and did not send goes back, what it
-// has taken on is answered, and the connection is closed with a status. It does not
-// wait for that. Only the first call counts.
+// has taken on is answered, and the connection is closed with a status; calls that it was
+// given fail, and its own are abandoned. It does not wait for that. Only the first call counts.
 func (s *socket) end(code websocket.StatusCode, reason string) {
 	s.mu.Lock()
 	if s.ended {
@@ -109,6 +114,7 @@ func (s *socket) end(code websocket.StatusCode, reason string) {
 	for _, w := range watches {
 		s.hub.unwatch(w)
 	}
+	s.peer.Leave()
 	s.out.close()
 }
 

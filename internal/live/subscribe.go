@@ -15,7 +15,8 @@ type subscription struct {
 	socket *socket
 	name   string
 	sub    *broker.Subscription // set before the subscription is known to anybody else
-	over   atomic.Bool          // nothing more is written for it
+	over   atomic.Bool          // nothing more is written for it, but calls that it was given
+	serves bool                 // it takes calls: see provider
 
 	announced bool // guarded by socket.mu: the client was told its name
 	gone      bool // guarded by socket.mu: its group was removed
@@ -50,6 +51,7 @@ func (x *subscription) Ended(*broker.Subscription) {
 	announced := x.announced
 	s.mu.Unlock()
 	if announced {
+		s.withdraw(x)
 		x.sayEnded()
 	}
 }
@@ -58,6 +60,7 @@ func (x *subscription) Ended(*broker.Subscription) {
 func (x *subscription) close() {
 	x.over.Store(true)
 	x.sub.Close()
+	x.socket.withdraw(x)
 }
 
 // endedFrame says that a subscription or a watch is over.
@@ -112,21 +115,22 @@ func (s *socket) subscribe(c *call) error {
 	if err := checkWindow("window", op.Window); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	n := len(s.subs)
-	s.mu.Unlock()
-	if n >= maxSubscriptions {
-		return fail(broker.Quota, "this socket has %d subscriptions, which is the most: end one, or use another socket", n)
+	if err := s.mayHaveMore(); err != nil {
+		return err
 	}
 	g, reset, err := s.group(c.view, &op)
 	if err != nil {
 		return err
 	}
-	begun := subscribedFrame{Type: "subscribed", Ref: c.Ref, Topic: g.Topic().Name(), Group: g.Name(), Reset: reset}
+	begun := subscribedFrame{Type: "subscribed", Ref: c.Ref, Topic: g.Topic().Name(), Group: g.Name(), Settle: api.SettleMode(g.Info().Settle.String()), Reset: reset}
 	if op.Group == nil {
 		begun.After = api.ResumeID(g.Info().Cursor)
 	}
-	if err := s.consume(g, begun, op.Window); err != nil {
+	announce := func(name string) any {
+		begun.Sub = name
+		return begun
+	}
+	if err := s.consume(g, false, announce, op.Window); err != nil {
 		if op.Group == nil {
 			g.Abandon()
 		}
@@ -135,13 +139,30 @@ func (s *socket) subscribe(c *call) error {
 	return nil
 }
 
-// consume subscribes to a group. The client learns the subscription's name before
-// anything else of it.
-func (s *socket) consume(g *broker.Group, begun subscribedFrame, window int64) (err error) {
+// mayHaveMore refuses one subscription too many.
+func (s *socket) mayHaveMore() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.subs); n >= maxSubscriptions {
+		return fail(broker.Quota, "this socket has %d subscriptions, which is the most: end one, or use another socket", n)
+	}
+	return nil
+}
+
+// consume subscribes to a group. The client learns the subscription's name, by the frame that
+// begun makes, before anything else of it.
+func (s *socket) consume(g *broker.Group, serves bool, begun func(name string) any, window int64) (err error) {
 	s.subNames++
-	x := &subscription{socket: s, name: strconv.Itoa(s.subNames)}
-	if x.sub, err = g.Subscribe(x); err != nil {
+	x := &subscription{socket: s, name: strconv.Itoa(s.subNames), serves: serves}
+	sink := broker.Sink(x)
+	if serves {
+		sink = provider{x}
+	}
+	if x.sub, err = g.Subscribe(sink); err != nil {
 		return err
+	}
+	if serves {
+		s.peer.Provide(s.hub.opts.Calls.Service(g.Topic().Name()))
 	}
 	s.mu.Lock()
 	ended := s.ended
@@ -154,13 +175,13 @@ func (s *socket) consume(g *broker.Group, begun subscribedFrame, window int64) (
 		return nil
 	}
 	s.hub.recheckIf(s.hub.opts.Broker.As(s.who, access.Consume).MayConsume(g) != nil)
-	begun.Sub, begun.Settle = x.name, api.SettleMode(g.Info().Settle.String())
-	s.say(begun)
+	s.say(begun(x.name))
 	s.mu.Lock()
 	x.announced = true
 	gone := x.gone
 	s.mu.Unlock()
 	if gone {
+		s.withdraw(x)
 		x.sayEnded()
 	} else if window > 0 {
 		x.sub.SetCredit(x.name, window)

@@ -123,12 +123,20 @@ type delivered struct {
 // subscription is over.
 func (s *socket) writeBatch(e *encoder, it *item) (n int, err error) {
 	for i := range it.batch.Items {
-		if it.sub.over.Load() {
+		var frame any
+		if it.sub.serves {
+			call, ok := it.sub.given(&it.batch.Items[i])
+			if !ok {
+				n++
+				continue
+			}
+			frame = call
+		} else if it.sub.over.Load() {
 			return n, nil
+		} else {
+			frame = delivered{Type: "message", Sub: it.sub.name, Message: api.DeliveryOf(it.batch, i), Credit: decimal(it.batch.Items[i].Credit)}
 		}
-		data, err := e.encode(delivered{
-			Type: "message", Sub: it.sub.name, Message: api.DeliveryOf(it.batch, i), Credit: decimal(it.batch.Items[i].Credit),
-		})
+		data, err := e.encode(frame)
 		if err == nil {
 			err = s.send(data)
 		}

@@ -95,6 +95,12 @@ type Call struct {
 // ID is the caller's id of the call.
 func (c *Call) ID() string { return c.id }
 
+// Caller is the id of the peer that made the call, with which its answer is addressed.
+func (c *Call) Caller() string { return c.caller.id }
+
+// Provider is the id of the peer that has answered it. Only good when that is so.
+func (c *Call) Provider() string { return c.provider.peer.id }
+
 // Sink is where the caller learns about it.
 func (c *Call) Sink() Sink { return c.caller.sink }
 

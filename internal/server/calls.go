@@ -78,6 +78,21 @@ func (s *session) CallFailed(c *rpc.Call, o rpc.Outcome) {
 	s.fail(c.ID(), caller.Failure(c, o))
 }
 
+// CallAnswered is part of rpc.Receiver: a provider that is no session has answered.
+func (s *session) CallAnswered(c *rpc.Call, a rpc.Answer) {
+	dst := wire.AppendStatus(make([]byte, 0, 256+len(a.Body)), a.Status)
+	dst = wire.AppendField(dst, wire.HeaderID, c.ID())
+	dst = wire.AppendField(dst, wire.HeaderSender, c.Provider())
+	if s.http10.Load() && s.stopAt.Load() == nil {
+		dst = append(dst, "connection: keep-alive\r\n"...)
+	}
+	dst = wire.AppendField(dst, wire.HeaderContentType, a.ContentType)
+	if a.Failed != 0 {
+		dst = wire.AppendField(dst, wire.HeaderErrorStatus, statusText(a.Failed))
+	}
+	s.out.push(item{raw: wire.AppendBody(dst, a.Body), id: c.ID()})
+}
+
 // route brings an answer to who asked. The answer to a call is taken from nobody but
 // the provider that got the call, and only while somebody waits for it.
 func (s *session) route(m *wire.Message) {
