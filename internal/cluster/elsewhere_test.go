@@ -8,12 +8,15 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/coder/websocket"
 
+	"github.com/rushmore/zbus-go/internal/config"
 	"github.com/rushmore/zbus-go/internal/wire"
 	"github.com/rushmore/zbus-go/internal/zbustest"
 )
@@ -318,14 +321,33 @@ func TestServersLearnOfEachOtherFromTheirTracker(t *testing.T) {
 // The credential of the client goes with what it asks for, and counts at both servers.
 func TestBothServersAskWhatOneMayDo(t *testing.T) {
 	t.Parallel()
-	owner, other := pair(t, "open.a", "open.b", "secret")
+	owner, other := zbustest.Start(t), zbustest.Start(t)
+	var tokens string
 	for _, x := range []struct {
 		b     *zbustest.Broker
 		grant string
 	}{{owner, "publish:open.a"}, {other, "publish:open.#"}} {
-		request(t, x.b.Addr, "POST", "/accounts", `{"name":"boss","password":"a good password","roles":["admin"]}`, false)
+		tokens += x.b.Addr + " " + guard(t, x.b, "servers", "join", true) + "\n"
 		request(t, x.b.Addr, "POST", "/accounts", `{"name":"shop","password":"another good one","grants":["`+x.grant+`"]}`, true)
 	}
+	file := filepath.Join(t.TempDir(), "tokens")
+	if err := os.WriteFile(file, []byte(tokens), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	boss := "Basic " + base64.StdEncoding.EncodeToString([]byte("boss:a good password"))
+	for _, b := range []*zbustest.Broker{owner, other} {
+		b.Configure(func(c *config.Config) { c.Trackers, c.TrackerTokenFile = []string{owner.Addr, other.Addr}, file })
+		if err := b.Restart(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, topic := range []string{"open.a", "open.b", "secret"} {
+		connect(t, owner.Addr).ok("declare", "topic", topic, "authorization", boss)
+	}
+	eventually(t, "the other server knows the topics", func() bool {
+		m := connect(t, other.Addr).ask("tracker", nil, "authorization", boss)
+		return len(table(t, m).ServerTable[owner.Addr].TopicTable) == 3
+	})
 	basic := "Basic " + base64.StdEncoding.EncodeToString([]byte("shop:another good one"))
 	ws, _, err := websocket.Dial(t.Context(), "ws://"+other.Addr+"/", &websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {basic}}}) //nolint:bodyclose // there is none
 	if err != nil {
@@ -357,7 +379,7 @@ func TestBothServersAskWhatOneMayDo(t *testing.T) {
 		served(t, ask("secret"), "", 404, "")         // may not here
 	}
 	served(t, c.ask("consume", nil, "topic", "open.a"), "", 403, "")
-	m := connect(t, owner.Addr).ask("consume", nil, "topic", "open.a", "authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte("boss:a good password")))
+	m := connect(t, owner.Addr).ask("consume", nil, "topic", "open.a", "authorization", boss)
 	if m.Status != 200 || m.Get("authorization") != "" {
 		t.Errorf("%d %+v", m.Status, m.Fields)
 	}
