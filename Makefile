@@ -6,7 +6,7 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 # call that a failure ("context deadline exceeded", golang.org/issue/75804).
 FUZZTIME ?= 100000x
 
-.PHONY: help build size man run test race plain races lint fuzz bench faults faults-quick soak faults-page web check generate generated ports
+.PHONY: help build size man run test race plain races lint fuzz bench faults faults-quick soak faults-page web clients check generate generated ports
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
 
@@ -118,5 +118,10 @@ web: ## check, test and build the console (needs Node 20 and, end to end, Chromi
 		cd webui && for step in 'npm ci --ignore-scripts' 'npm run -s schema' 'npm run -s check' 'npm run -s test' 'npm run -s build' \
 		'git diff --exit-code --stat -- dist dist.sum src/api' 'npm run -s size' 'npm run -s e2e'; do echo "==> $$step"; $$step || exit 1; done
 
+clients: ## check and test the clients for other languages (needs Node 20, Chromium and Python 3.11)
+	@command -v npm >/dev/null || { echo 'NOT TESTED: the TypeScript client: no npm'; test -z "$$CI"; exit; }; \
+		cd clients/js && for step in 'npm ci --ignore-scripts' 'npm run -s schema' 'git diff --exit-code --stat -- src/schema.ts' 'npm run -s check' \
+		'npm run -s build' 'npm run -s size' 'npm run -s test'; do echo "==> $$step"; $$step || exit 1; done
+
 check: ## everything a change must pass
-	@for step in 'go mod verify' '$(MAKE) generated' '$(MAKE) size' '$(MAKE) lint' '$(MAKE) race' '$(MAKE) web' '$(MAKE) fuzz'; do echo "==> $$step"; $$step || exit 1; done
+	@for step in 'go mod verify' '$(MAKE) generated' '$(MAKE) size' '$(MAKE) lint' '$(MAKE) race' '$(MAKE) web' '$(MAKE) clients' '$(MAKE) fuzz'; do echo "==> $$step"; $$step || exit 1; done
