@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,7 +34,7 @@ import (
 //	exits N ARG...     run zbus and want the exit code N
 //	until TEXT FILE    wait until a background command has written TEXT to FILE
 //	fetch N URL        GET, and want the status N; the body is stdout
-//	certificate        write cert.pem and key.pem for 127.0.0.1
+//	certificate [NAME] write cert.pem and key.pem for 127.0.0.1, or NAME.pem and NAME.key for that account
 func TestScripts(t *testing.T) {
 	binary := os.Getenv(binaryVariable)
 	testscript.Run(t, testscript.Params{
@@ -152,19 +153,24 @@ func awaitText(ts *testscript.TestScript, path, text string, ended <-chan struct
 }
 
 // scriptCertificate writes a certificate that signs itself.
-func scriptCertificate(ts *testscript.TestScript, _ bool, _ []string) {
+func scriptCertificate(ts *testscript.TestScript, _ bool, args []string) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	ts.Check(err)
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 	}
+	names := []string{"cert.pem", "key.pem"}
+	if len(args) > 0 {
+		names = []string{args[0] + ".pem", args[0] + ".key"}
+		template.URIs = []*url.URL{{Scheme: "zbus", Opaque: "account/" + args[0]}}
+	}
 	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	ts.Check(err)
 	private, err := x509.MarshalECPrivateKey(key)
 	ts.Check(err)
 	for name, block := range map[string]*pem.Block{
-		"cert.pem": {Type: "CERTIFICATE", Bytes: cert}, "key.pem": {Type: "EC PRIVATE KEY", Bytes: private},
+		names[0]: {Type: "CERTIFICATE", Bytes: cert}, names[1]: {Type: "EC PRIVATE KEY", Bytes: private},
 	} {
 		ts.Check(os.WriteFile(ts.MkAbs(name), pem.EncodeToMemory(block), 0o600))
 	}

@@ -26,8 +26,8 @@ const defaultPort = "15555"
 
 // Servers is the choice of a server: by flags, by the environment, by a saved context.
 type Servers struct {
-	server, tokenFile, context, ca string
-	insecure                       bool
+	server, tokenFile, context, ca, cert, key string
+	insecure                                  bool
 }
 
 // Register adds the flags to fs.
@@ -36,6 +36,8 @@ func (s *Servers) Register(fs *pflag.FlagSet) {
 	fs.StringVar(&s.tokenFile, "token-file", "", "`FILE` with the token that says who you are (ZBUS_TOKEN; see zbus login)")
 	fs.StringVar(&s.context, "context", "", "`NAME` of a saved server to use (ZBUS_CONTEXT; see zbus context)")
 	fs.StringVar(&s.ca, "tls-ca", "", "encrypt, and trust the certificates in this PEM `FILE`")
+	fs.StringVar(&s.cert, "tls-cert", "", "encrypt, and show the client certificate in this PEM `FILE`")
+	fs.StringVar(&s.key, "tls-key", "", "PEM `FILE` with its key, unless that is in the same file")
 	fs.BoolVar(&s.insecure, "tls-insecure", false, "encrypt, and accept any certificate")
 }
 
@@ -82,7 +84,7 @@ func (s *Servers) choose() (*choice, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &choice{all: all, context: Context{Server: first(s.server, os.Getenv("ZBUS_SERVER")), TLSCA: s.ca, TLSInsecure: s.insecure}}
+	p := &choice{all: all, context: Context{Server: first(s.server, os.Getenv("ZBUS_SERVER")), TLSCA: s.ca, TLSCert: s.cert, TLSKey: s.key, TLSInsecure: s.insecure}}
 	c := &p.context
 	name := first(s.context, os.Getenv("ZBUS_CONTEXT"))
 	switch {
@@ -101,6 +103,11 @@ func (s *Servers) choose() (*choice, error) {
 	}
 	if c.Server == "" || c.Server == saved.Server {
 		p.name, c.Server, c.Token, c.Login = name, saved.Server, saved.Token, saved.Login
+		if s.cert != "" {
+			c.Token = "" // the certificate says who it is
+		} else {
+			c.TLSCert, c.TLSKey = saved.TLSCert, first(c.TLSKey, saved.TLSKey)
+		}
 		c.TLSCA, c.TLSInsecure = first(c.TLSCA, saved.TLSCA), c.TLSInsecure || saved.TLSInsecure
 	}
 	return p, nil
@@ -113,12 +120,8 @@ func (p *choice) saved(s *Server) string { return first(p.name, s.Host) }
 func (p *choice) save(s *Server, login newLogin) error {
 	c := p.context
 	c.Token, c.Login = login.text, login.id
-	if c.TLSCA != "" {
-		path, err := filepath.Abs(c.TLSCA)
-		if err != nil {
-			return err
-		}
-		c.TLSCA = path
+	if err := c.absolute(); err != nil {
+		return err
 	}
 	p.all.Contexts[p.saved(s)] = c
 	p.all.Current = first(p.all.Current, p.saved(s))
@@ -147,7 +150,7 @@ func (c *Context) resolve() (*Server, error) {
 	if !ok {
 		scheme, host = "zbus", c.Server
 	}
-	secure := c.TLSCA != "" || c.TLSInsecure
+	secure := c.TLSCA != "" || c.TLSCert != "" || c.TLSInsecure
 	switch strings.ToLower(scheme) {
 	case "zbus", "tcp", "http", "ws":
 	case "zbuss", "tls", "https", "wss":
@@ -203,6 +206,9 @@ func isHost(s string) bool {
 
 func (c *Context) tls() (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: c.TLSInsecure}
+	if err := c.certificate(config); err != nil {
+		return nil, err
+	}
 	if c.TLSCA == "" {
 		return config, nil
 	}
@@ -215,6 +221,40 @@ func (c *Context) tls() (*tls.Config, error) {
 		return nil, usage("tls-ca %q: has no certificate in PEM", c.TLSCA)
 	}
 	return config, nil
+}
+
+// certificate has connections show the client certificate, if there is one. Each reads it anew: those
+// that last reconnect with the one of then.
+func (c *Context) certificate(config *tls.Config) error {
+	if c.TLSCert == "" {
+		if c.TLSKey != "" {
+			return usage("tls-key %q: needs --tls-cert as well", c.TLSKey)
+		}
+		return nil
+	}
+	load := func() (*tls.Certificate, error) {
+		pair, err := tls.LoadX509KeyPair(c.TLSCert, first(c.TLSKey, c.TLSCert))
+		return &pair, err
+	}
+	if _, err := load(); err != nil {
+		return usage("tls-cert: %v", err)
+	}
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
+	return nil
+}
+
+// absolute has the paths mean the same in any directory.
+func (c *Context) absolute() error {
+	for _, path := range []*string{&c.TLSCA, &c.TLSCert, &c.TLSKey} {
+		if *path == "" {
+			continue
+		}
+		var err error
+		if *path, err = filepath.Abs(*path); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // dialTime is how long one may take to connect.

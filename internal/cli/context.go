@@ -22,6 +22,8 @@ type Context struct {
 	Token       string `json:"token,omitempty"`
 	Login       string `json:"login,omitempty"` // the id of the token, if zbus login has created it
 	TLSCA       string `json:"tlsCA,omitempty"`
+	TLSCert     string `json:"tlsCert,omitempty"`
+	TLSKey      string `json:"tlsKey,omitempty"`
 	TLSInsecure bool   `json:"tlsInsecure,omitempty"`
 }
 
@@ -147,6 +149,8 @@ func (a *app) contextAdd() *cobra.Command {
 	f.StringVar(&c.Server, "server", "", "`HOST:PORT` or URL of the broker")
 	f.BoolVar(&readToken, "token-stdin", false, "read the token from standard input")
 	f.StringVar(&c.TLSCA, "tls-ca", "", "encrypt, and trust the certificates in this PEM `FILE`")
+	f.StringVar(&c.TLSCert, "tls-cert", "", "encrypt, and show the client certificate in this PEM `FILE`")
+	f.StringVar(&c.TLSKey, "tls-key", "", "PEM `FILE` with its key, unless that is in the same file")
 	f.BoolVar(&c.TLSInsecure, "tls-insecure", false, "encrypt, and accept any certificate")
 	f.BoolVar(&use, "use", false, "use it from now on (the first one is used anyway)")
 	return cmd
@@ -159,12 +163,8 @@ func (i *invocation) addContext(name string, c Context, use bool) error {
 	if c.Server == "" {
 		return usage("context add: --server is missing: HOST:PORT or a URL of the broker")
 	}
-	if c.TLSCA != "" {
-		path, err := filepath.Abs(c.TLSCA)
-		if err != nil {
-			return err
-		}
-		c.TLSCA = path
+	if err := c.absolute(); err != nil {
+		return err
 	}
 	if _, err := c.resolve(); err != nil {
 		return err
@@ -222,9 +222,11 @@ func contextView(name string, c Context, all *contexts) any {
 		Server   string `json:"server"`
 		HasToken bool   `json:"hasToken"`
 		TLSCA    string `json:"tlsCA,omitempty"`
+		TLSCert  string `json:"tlsCert,omitempty"`
+		TLSKey   string `json:"tlsKey,omitempty"`
 		Insecure bool   `json:"tlsInsecure,omitempty"`
 		Current  bool   `json:"current"`
-	}{name, c.Server, c.Token != "", c.TLSCA, c.TLSInsecure, name == all.Current}
+	}{name, c.Server, c.Token != "", c.TLSCA, c.TLSCert, c.TLSKey, c.TLSInsecure, name == all.Current}
 }
 
 func (a *app) contextUse() *cobra.Command {
@@ -273,7 +275,7 @@ func (a *app) contextShow() *cobra.Command {
 			}
 			return i.printFields(
 				"name", name, "server", c.Server, "token", mark(c.Token != "", "saved"),
-				"tls-ca", c.TLSCA, "tls-insecure", mark(c.TLSInsecure, "yes"), "in use", yesNo(name == all.Current))
+				"tls-ca", c.TLSCA, "tls-cert", c.TLSCert, "tls-key", c.TLSKey, "tls-insecure", mark(c.TLSInsecure, "yes"), "in use", yesNo(name == all.Current))
 		}),
 	}
 }

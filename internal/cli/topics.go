@@ -37,6 +37,7 @@ func serversTopic() *cobra.Command {
 			"encrypt, ws:// and wss:// use a WebSocket where the native protocol can't pass.\n\n" +
 			"The token is that in the file of --token-file, else ZBUS_TOKEN, else that of the context (see\n" +
 			"zbus login); a context's token is sent to that context's server alone. --tls-ca trusts the\n" +
-			"certificates of a file, --tls-insecure all of them.",
+			"certificates of a file, --tls-insecure all of them. With --tls-cert a client certificate says\n" +
+			"who you are, unless --token-file or ZBUS_TOKEN does.",
 	}
 }
