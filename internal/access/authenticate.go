@@ -9,12 +9,13 @@ import (
 	"time"
 )
 
-// Credential is how a client says who it is. At most one of Token, Account and Login is
+// Credential is how a client says who it is. At most one of Token, Account, Login and Ticket is
 // given; without any the client is anonymous.
 type Credential struct {
 	Token             string
 	Account, Password string // the password may be a token of the account
 	Login             string // the secret of a login of the console
+	Ticket            string // the secret of a ticket
 	Address           string // that it comes from
 }
 
@@ -37,6 +38,8 @@ func (r *Registry) Authenticate(ctx context.Context, c Credential) (*Principal, 
 		return r.byToken(c, "")
 	case c.Login != "":
 		return r.byLogin(c)
+	case c.Ticket != "":
+		return r.byTicket(c.Ticket)
 	case IsToken(c.Password):
 		return r.byToken(Credential{Token: c.Password, Address: c.Address}, c.Account)
 	}

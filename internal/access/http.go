@@ -12,6 +12,9 @@ import (
 // can't set headers; the token follows.
 const TokenProtocol = "zbus.token."
 
+// TicketProtocol begins the subprotocol by which it gives a ticket.
+const TicketProtocol = "zbus.ticket."
+
 // cookieName is the name of a cookie here. Over TLS it has a prefix with which browsers
 // take it from this host alone. It has the port, since browsers give cookies to all ports of a
 // host: two brokers on one machine would log each other's people out.

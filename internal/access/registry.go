@@ -44,6 +44,7 @@ type Registry struct {
 	log     *slog.Logger
 	picture atomic.Pointer[picture]
 	logins  logins
+	tickets tickets
 	slow    throttle
 	setup   setup
 	began   time.Time     // monotonic
@@ -84,6 +85,7 @@ func New(opts Options) (*Registry, error) {
 	}
 	r.opts.Documents = nil
 	r.logins.init()
+	r.tickets.open = map[string]ticket{}
 	r.slow.init()
 	r.anonymous = &Principal{registry: r}
 	p.on = r.on(p)

@@ -300,6 +300,15 @@ func (h *handler) Setup(ctx context.Context, r SetupRequestObject) (SetupRespons
 	return Setup200JSONResponse(h.whoami(access.Caller{Principal: p, Address: who.Address})), nil
 }
 
+// CreateTicket makes a ticket for a WebSocket.
+func (h *handler) CreateTicket(ctx context.Context, _ CreateTicketRequestObject) (CreateTicketResponseObject, error) {
+	secret, err := h.Access.Ticket(access.From(ctx).Principal)
+	if err != nil {
+		return nil, err
+	}
+	return CreateTicket201JSONResponse{Ticket: secret, Seconds: int(access.TicketTime.Seconds())}, nil
+}
+
 // exchange is a request and where its answer goes: cookies are headers of both.
 type exchange struct {
 	w   http.ResponseWriter

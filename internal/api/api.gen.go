@@ -133,6 +133,9 @@ type ServerInterface interface {
 	// GetTopicStats Messages published to each topic over the last minutes
 	// (GET /stats/topics)
 	GetTopicStats(w http.ResponseWriter, r *http.Request)
+	// CreateTicket Create a ticket for a WebSocket
+	// (POST /tickets)
+	CreateTicket(w http.ResponseWriter, r *http.Request)
 	// ListTokens Tokens, without their secrets
 	// (GET /tokens)
 	ListTokens(w http.ResponseWriter, r *http.Request, params ListTokensParams)
@@ -460,6 +463,12 @@ func (_ Unimplemented) GetStats(w http.ResponseWriter, r *http.Request, params G
 // GetTopicStats Messages published to each topic over the last minutes
 // (GET /stats/topics)
 func (_ Unimplemented) GetTopicStats(w http.ResponseWriter, r *http.Request) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// CreateTicket Create a ticket for a WebSocket
+// (POST /tickets)
+func (_ Unimplemented) CreateTicket(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -1707,6 +1716,20 @@ func (siw *ServerInterfaceWrapper) GetTopicStats(w http.ResponseWriter, r *http.
 
 	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetTopicStats(w, r)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
+// CreateTicket operation middleware
+func (siw *ServerInterfaceWrapper) CreateTicket(w http.ResponseWriter, r *http.Request) {
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.CreateTicket(w, r)
 	}))
 
 	for _, middleware := range siw.HandlerMiddlewares {
@@ -3497,6 +3520,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Post(options.BaseURL+"/tokens", wrapper.CreateToken)
 	})
 	r.Group(func(r chi.Router) {
+		r.Post(options.BaseURL+"/tickets", wrapper.CreateTicket)
+	})
+	r.Group(func(r chi.Router) {
 		r.Delete(options.BaseURL+"/tokens/{token}", wrapper.RevokeToken)
 	})
 	r.Group(func(r chi.Router) {
@@ -5071,6 +5097,44 @@ func (response GetTopicStatsdefaultApplicationProblemPlusJSONResponse) VisitGetT
 	return err
 }
 
+type CreateTicketRequestObject struct {
+}
+
+type CreateTicketResponseObject interface {
+	VisitCreateTicketResponse(w http.ResponseWriter) error
+}
+
+type CreateTicket201JSONResponse Ticket
+
+func (response CreateTicket201JSONResponse) VisitCreateTicketResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type CreateTicketdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response CreateTicketdefaultApplicationProblemPlusJSONResponse) VisitCreateTicketResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListTokensRequestObject struct {
 	Params ListTokensParams
 }
@@ -6605,6 +6669,9 @@ type StrictServerInterface interface {
 	// GetTopicStats Messages published to each topic over the last minutes
 	// (GET /stats/topics)
 	GetTopicStats(ctx context.Context, request GetTopicStatsRequestObject) (GetTopicStatsResponseObject, error)
+	// CreateTicket Create a ticket for a WebSocket
+	// (POST /tickets)
+	CreateTicket(ctx context.Context, request CreateTicketRequestObject) (CreateTicketResponseObject, error)
 	// ListTokens Tokens, without their secrets
 	// (GET /tokens)
 	ListTokens(ctx context.Context, request ListTokensRequestObject) (ListTokensResponseObject, error)
@@ -7800,6 +7867,30 @@ func (sh *strictHandler) GetTopicStats(w http.ResponseWriter, r *http.Request) {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetTopicStatsResponseObject); ok {
 		if err := validResponse.VisitGetTopicStatsResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// CreateTicket operation middleware
+func (sh *strictHandler) CreateTicket(w http.ResponseWriter, r *http.Request) {
+	var request CreateTicketRequestObject
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.CreateTicket(ctx, request.(CreateTicketRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "CreateTicket")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(CreateTicketResponseObject); ok {
+		if err := validResponse.VisitCreateTicketResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

@@ -115,6 +115,7 @@ type (
 	StatsPoint                          = apimodel.StatsPoint
 	Subscription                        = apimodel.Subscription
 	TagCount                            = apimodel.TagCount
+	Ticket                              = apimodel.Ticket
 	Token                               = apimodel.Token
 	TokenList                           = apimodel.TokenList
 	TokenSpec                           = apimodel.TokenSpec

@@ -67,6 +67,7 @@ var permissions = map[string]access.Verb{
 	"DELETE /api/v1/roles/{role}":                       access.Access,
 	"GET /api/v1/tokens":                                access.See,
 	"POST /api/v1/tokens":                               access.See,
+	"POST /api/v1/tickets":                              access.See,
 	"DELETE /api/v1/tokens/{token}":                     access.See,
 	"POST /api/v1/tokens/{token}:rotate":                access.See,
 	"GET /api/v1/sessions":                              access.Sessions,

@@ -66,6 +66,7 @@ var queryNames = map[string][]string{
 	"DELETE /api/v1/roles/{role}":                       {},
 	"GET /api/v1/tokens":                                {"account"},
 	"POST /api/v1/tokens":                               {},
+	"POST /api/v1/tickets":                              {},
 	"DELETE /api/v1/tokens/{token}":                     {},
 	"POST /api/v1/tokens/{token}:rotate":                {},
 	"GET /api/v1/sessions":                              {"topic", "protocol", "after", "limit"},

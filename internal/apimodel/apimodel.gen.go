@@ -2267,6 +2267,13 @@ type TagCount struct {
 	WasMatched *bool `json:"wasMatched,omitempty"`
 }
 
+// Ticket defines model for Ticket.
+type Ticket struct {
+	// Seconds For how long it is good, unless it is used.
+	Seconds int    `json:"seconds"`
+	Ticket  string `json:"ticket"`
+}
+
 // Token defines model for Token.
 type Token struct {
 	Account string `json:"account"`

@@ -174,7 +174,7 @@ func requests() map[string]asked {
 		"listAudit": {"sessions", "GET", "/audit", nil}, "exportDefinitions": {"observe", "GET", "/definitions", nil},
 		"importDefinitions": {"admin", "POST", "/definitions?dryRun=true", object{"topics": list{}}}, "getBackup": {"admin", "GET", "/backup", nil},
 		"whoami": {"nothing", "GET", "/whoami", nil}, "login": {"nothing", "POST", "/login", object{"account": "root", "password": "a good password"}},
-		"beginSignOn": {"nothing", "POST", "/sign-on", nil}, "finishSignOn": {"nothing", "PUT", "/sign-on", object{"code": "x", "state": "y"}},
+		"createTicket": {"see", "POST", "/tickets", nil}, "beginSignOn": {"nothing", "POST", "/sign-on", nil}, "finishSignOn": {"nothing", "PUT", "/sign-on", object{"code": "x", "state": "y"}},
 		"setup": {"nothing", "POST", "/setup", object{"secret": 1}}, "logout": {"nothing", "DELETE", "/login", nil},
 		"checkAccess":  {"access", "POST", "/access:check", object{"account": "root", "verb": "admin"}},
 		"listAccounts": {"access", "GET", "/accounts", nil}, "createAccount": {"access", "POST", "/accounts", object{"name": "root"}}, "getAccount": {"access", "GET", "/accounts/none", nil},

@@ -229,6 +229,9 @@ func credentialOfHTTP(req *http.Request) (access.Credential, error) {
 		if token, ok := strings.CutPrefix(strings.TrimSpace(name), access.TokenProtocol); ok {
 			return access.Credential{Token: token}, nil
 		}
+		if ticket, ok := strings.CutPrefix(strings.TrimSpace(name), access.TicketProtocol); ok && ticket != "" {
+			return access.Credential{Ticket: ticket}, nil
+		}
 	}
 	return access.Credential{Login: access.LoginOf(req)}, nil
 }

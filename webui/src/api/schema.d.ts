@@ -1077,6 +1077,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/tickets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Create a ticket for a WebSocket
+         * @description For a page that can't set headers: it asks for a ticket, and offers `zbus` and `zbus.ticket.TICKET` as the
+         *     subprotocols of its WebSocket. A ticket is good once, for 30 seconds, and lets in as whoever has
+         *     asked for it, for no longer than that credential is good.
+         */
+        post: operations["createTicket"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/tokens/{token}": {
         parameters: {
             query?: never;
@@ -1433,6 +1455,11 @@ export interface components {
              * @description When its token expires; left out for a login.
              */
             expires?: string;
+        };
+        Ticket: {
+            ticket: string;
+            /** @description For how long it is good, unless it is used. */
+            seconds: number;
         };
         SignOnPage: {
             /** @description The page of the issuer. */
@@ -4642,6 +4669,31 @@ export interface operations {
             405: components["responses"]["WrongMethod"];
             413: components["responses"]["TooLarge"];
             415: components["responses"]["WrongType"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    createTicket: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The ticket. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ticket"];
+                };
+            };
+            405: components["responses"]["WrongMethod"];
             421: components["responses"]["WrongHost"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["NoRoom"];
