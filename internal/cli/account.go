@@ -141,7 +141,7 @@ func (a *app) accountList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			t := newTable("NAME", "KIND", "ROLES", "GRANTS", ">TOKENS", "STATE", "NOTE")
+			t := newTable("NAME", "KIND", "ROLES", "GRANTS", "LIMITS", ">TOKENS", "STATE", "NOTE")
 			for _, x := range d.value.Accounts {
 				if i.json {
 					if err := i.printJSON(x); err != nil {
@@ -149,7 +149,7 @@ func (a *app) accountList() *cobra.Command {
 					}
 					continue
 				}
-				t.add(x.Name, string(x.Kind), strings.Join(x.Roles, " "), oneLine(strings.Join(x.Grants, " "), 60),
+				t.add(x.Name, string(x.Kind), strings.Join(x.Roles, " "), oneLine(strings.Join(x.Grants, " "), 60), limitsOf(x.Limits),
 					fmt.Sprint(x.Tokens), mark(x.Disabled, "disabled"), oneLine(text(x.Note), 40))
 			}
 			if i.json {

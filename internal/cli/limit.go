@@ -16,12 +16,16 @@ const limitHelp = "A limit is NAME=N; 0 is none. connections: at a time. message
 	"account together; what is over is refused with the time to wait, and deliveries wait."
 
 func (a *app) accountLimit() *cobra.Command {
-	return &cobra.Command{
+	none := false
+	cmd := &cobra.Command{
 		Use: "limit NAME [LIMIT...]", Short: "Set the limits of an account", Args: wants("NAME", "LIMIT..."),
 		Long: "Set the limits of an account to those given. What it had before is taken away; then those of\n" +
 			"its roles hold.\n\n" + limitHelp,
-		Example: "  zbus account limit shop messages=1000 bytes=4MiB connections=20\n  zbus account limit shop",
+		Example: "  zbus account limit shop messages=1000 bytes=4MiB connections=20\n  zbus account limit shop --none",
 		RunE: a.administer(func(ctx context.Context, i *invocation, c *api) error {
+			if none == (len(i.args) > 1) {
+				return usage("account limit: say which limits, or --none to take them away; zbus account show tells which there are")
+			}
 			limits, err := parseLimits("account limit", i.args[1:])
 			if err != nil {
 				return err
@@ -29,6 +33,8 @@ func (a *app) accountLimit() *cobra.Command {
 			return i.changeAccount(ctx, c, apimodel.AccountChange{Limits: limits})
 		}),
 	}
+	cmd.Flags().BoolVar(&none, "none", false, "no limits but those of its roles")
+	return cmd
 }
 
 // limitNames are the names of limits and where they are.
@@ -68,7 +74,7 @@ func parseLimits(command string, list []string) (*apimodel.AccountLimits, error)
 	return l, nil
 }
 
-// limitsOf tells limits as they are given.
+// limitsOf tells limits as they can be given.
 func limitsOf(l *apimodel.AccountLimits) string {
 	if l == nil {
 		return ""
@@ -76,8 +82,20 @@ func limitsOf(l *apimodel.AccountLimits) string {
 	var list []string
 	for _, x := range limitNames(l) {
 		if *x.at != nil && **x.at > 0 {
-			list = append(list, x.name+"="+strconv.FormatInt(**x.at, 10))
+			list = append(list, x.name+"="+limit(x.name, **x.at))
 		}
 	}
 	return strings.Join(list, " ")
+}
+
+// limit tells one exactly, in the largest unit that it is a multiple of.
+func limit(name string, n int64) string {
+	unit := ""
+	for _, next := range []string{"KiB", "MiB", "GiB"} {
+		if name != "bytes" || n%1024 != 0 {
+			break
+		}
+		n, unit = n/1024, next
+	}
+	return strconv.FormatInt(n, 10) + unit
 }

@@ -24,7 +24,7 @@ func (a *app) roleList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			t := newTable("NAME", "GRANTS", "", "NOTE")
+			t := newTable("NAME", "GRANTS", "LIMITS", "", "NOTE")
 			for _, x := range d.value.Roles {
 				if i.json {
 					if err := i.printJSON(x); err != nil {
@@ -32,7 +32,7 @@ func (a *app) roleList() *cobra.Command {
 					}
 					continue
 				}
-				t.add(x.Name, strings.Join(x.Grants, " "), mark(x.BuiltIn, "built in"), oneLine(text(x.Note), 80))
+				t.add(x.Name, strings.Join(x.Grants, " "), limitsOf(x.Limits), mark(x.BuiltIn, "built in"), oneLine(text(x.Note), 80))
 			}
 			if i.json {
 				return nil
