@@ -117,9 +117,10 @@ func (i *invocation) topic(ctx context.Context, c *api, name string) (decoded[ap
 func (a *app) topicList() *cobra.Command {
 	var f following
 	var kind string
+	var cluster bool
 	cmd := &cobra.Command{
 		Use: "list [TEXT]", Short: "List topics, or those with TEXT in their names", Aliases: []string{"ls"},
-		Args: wants("[TEXT]"), Example: "  zbus topic list\n  zbus topic list -f\n  zbus topic list --json | jq -r .name",
+		Args: wants("[TEXT]"), Example: "  zbus topic list\n  zbus topic list -f\n  zbus topic list --cluster\n  zbus topic list --json | jq -r .name",
 	}
 	cmd.RunE = a.run(func(ctx context.Context, i *invocation) error {
 		c, err := i.api()
@@ -127,11 +128,15 @@ func (a *app) topicList() *cobra.Command {
 			return err
 		}
 		return i.follow(ctx, &f, func(ctx context.Context, i *invocation) error {
+			if cluster {
+				return i.listClusterTopics(ctx, c, given(cmd, "kind", apimodel.TopicKind(kind)))
+			}
 			return i.listTopics(ctx, c, given(cmd, "kind", apimodel.TopicKind(kind)))
 		})
 	})
 	cmd.Flags().SortFlags = false
 	cmd.Flags().StringVar(&kind, "kind", "", "only topics of this `KIND`: log, memory, rpc or proxy")
+	cmd.Flags().BoolVar(&cluster, "cluster", false, "the topics of all brokers that this one knows, with a line for each of them")
 	f.register(cmd, "the topics")
 	return cmd
 }

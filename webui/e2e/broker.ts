@@ -27,7 +27,11 @@ export class Broker {
   auth: Record<string, string> = {};
   #process: ChildProcess | undefined;
   readonly #dir = mkdtempSync(join(tmpdir(), 'zbus-e2e-'));
-  #address = '127.0.0.1:0';
+  #address: string;
+
+  constructor(address = '127.0.0.1:0') {
+    this.#address = address;
+  }
 
   async start(...flags: string[]) {
     const child = spawn(binary(), ['--listen', this.#address, '--data', this.#dir, ...flags], { stdio: ['ignore', 'pipe', 'pipe'] });

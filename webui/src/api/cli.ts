@@ -108,6 +108,10 @@ function commandOf({ name, path, query, body }: Operation): string {
       return words('group', 'filter', topic, String(b.group), String(b.filter), ['last', b.last], ['test', true]);
     case 'POST /topics/{topic}/messages':
       return produce(topic, body as Schemas['NewMessage']);
+    case 'POST /servers/{address}:drain':
+      return words('server', 'drain', path.address!, ['yes', true]);
+    case 'POST /servers/{address}:undrain':
+      return words('server', 'undrain', path.address!);
     case 'DELETE /sessions/{session}':
       return words('server', 'disconnect', path.session!, ['reason', query.reason], ['yes', true]);
     case 'POST /journal/{entry}:revert':
