@@ -379,6 +379,7 @@ func TestBothServersAskWhatOneMayDo(t *testing.T) {
 		served(t, ask("secret"), "", 404, "")         // may not here
 	}
 	served(t, c.ask("consume", nil, "topic", "open.a"), "", 403, "")
+	served(t, c.ask("unconsume", nil, "topic", "secret"), "", 404, "") // nothing says that it is there
 	m := connect(t, owner.Addr).ask("consume", nil, "topic", "open.a", "authorization", boss)
 	if m.Status != 200 || m.Get("authorization") != "" {
 		t.Errorf("%d %+v", m.Status, m.Fields)
@@ -460,5 +461,40 @@ func TestTheWebSocketOfAnyServerServesATopic(t *testing.T) {
 	}
 	if err := owner.Restart(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Where access is off any server may join, so credentials stay where they were sent.
+func TestCredentialsStayWhereAccessIsOff(t *testing.T) {
+	t.Parallel()
+	owner, other := zbustest.Start(t), zbustest.Start(t)
+	file := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(file, []byte(guard(t, owner, "servers", "join", true)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other.Configure(func(c *config.Config) { c.Trackers, c.TrackerTokenFile = []string{owner.Addr}, file })
+	if err := other.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	boss := "Basic " + base64.StdEncoding.EncodeToString([]byte("boss:a good password"))
+	connect(t, owner.Addr).ok("declare", "topic", "orders", "authorization", boss)
+	eventually(t, "the other server knows the topic", func() bool {
+		return connect(t, other.Addr).ask("produce", nil, "topic", "orders").Status == 401
+	})
+	served(t, connect(t, other.Addr).ask("produce", nil, "topic", "orders", "authorization", boss), owner.Addr, 401, "")
+	resp, v := ask(t, other.Addr, "GET", "/topics/orders", "", "Authorization", boss)
+	if resp.StatusCode != 401 || resp.Header.Get("Zbus-Served-By") != owner.Addr {
+		t.Errorf("%s %v", resp.Status, v)
+	}
+	ws, _, err := websocket.Dial(t.Context(), "ws://"+other.Addr+"/api/v1/ws", &websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {boss}}}) //nolint:bodyclose // there is none
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ws.CloseNow() }()
+	if err := ws.Write(t.Context(), websocket.MessageText, []byte(`{"op":"publish","topic":"orders","messages":[{"body":"x"}]}`)); err != nil {
+		t.Fatal(err)
+	}
+	if _, frame, err := ws.Read(t.Context()); err != nil || !strings.Contains(string(frame), "401") {
+		t.Errorf("%s, %v", frame, err)
 	}
 }

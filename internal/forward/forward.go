@@ -20,6 +20,11 @@ type Forwarder struct {
 	cluster *cluster.Cluster
 	passer  *cluster.Passer
 	fail    func(http.ResponseWriter, *http.Request, error)
+
+	// Through says that an Authorization that is none of the broker's is meant for what the topic
+	// leads to, and goes there. Elsewhere credentials go on only where this server has looked at
+	// them: where access is off, any server may join.
+	Through bool
 }
 
 // New makes a Forwarder. fail answers a request that another server has not answered, or that
@@ -57,6 +62,12 @@ func (f *Forwarder) Try(w http.ResponseWriter, req *http.Request, need access.Ve
 	if _, portable := access.Portable(req); portable == "" && !who.Anonymous() {
 		f.fail(w, req, &Misdirected{"Topic(" + topic + ") is on the server " + to.Address + ", where this login or certificate counts for nothing: ask there, or send a token or a password that both servers know"})
 		return true
+	}
+	if who.Anonymous() {
+		req = req.Clone(req.Context())
+		if req.Header.Del("Token"); !f.Through {
+			req.Header.Del("Authorization")
+		}
 	}
 	f.passer.Pass(w, req, to)
 	return true

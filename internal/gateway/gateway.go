@@ -39,6 +39,7 @@ type Options struct {
 func New(opts Options) http.Handler {
 	g := &gateway{opts: opts, pages: http.NewCrossOriginProtection()}
 	g.forward = forward.New(opts.Broker, opts.Cluster, opts.Log, g.fail)
+	g.forward.Through = true
 	g.proxy = &httputil.ReverseProxy{
 		Rewrite: rewrite, Transport: &carrier{opts.Caller, opts.MaxBody}, ModifyResponse: contain, ErrorHandler: g.fail,
 		ErrorLog: slog.NewLogLogger(opts.Log.Handler(), slog.LevelDebug),

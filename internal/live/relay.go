@@ -90,9 +90,9 @@ func (s *socket) relayTo(to cluster.Address) (*relay, error) {
 	}
 	ctx, cancel := context.WithTimeout(s.life, relayTime)
 	defer cancel()
-	header := s.credential.Clone()
-	if header == nil {
-		header = http.Header{}
+	header := http.Header{}
+	if !s.who.Anonymous() { // where access is off, any server may join
+		header = s.credential.Clone()
 	}
 	header.Set(wire.HeaderHop, s.hub.opts.Server().Address)
 	ws, resp, err := websocket.Dial(ctx, base+"/api/v1/ws", &websocket.DialOptions{HTTPClient: &http.Client{Transport: web}, HTTPHeader: header}) //nolint:bodyclose // Dial has read it

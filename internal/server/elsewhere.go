@@ -76,6 +76,9 @@ func (s *session) groupElsewhere(m *wire.Message, mask *int64) bool {
 // server asks the same, of its own accounts.
 func (s *session) mayPassOn(topic, group string, calls bool) error {
 	need := s.srv.verbs[s.command].need
+	if need == access.Nothing {
+		need = access.See // an answer from there would say that there is such a topic
+	}
 	if group == "" && need == access.Consume {
 		group = topic // the default group
 	}

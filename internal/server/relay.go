@@ -75,7 +75,7 @@ func (r *relay) pass(m *wire.Message, cmd string, credential wire.Field, wait aw
 	}
 	dst := wire.AppendRequestLine(r.buf[:0], m.Method, m.URL)
 	for _, f := range m.Fields {
-		if f.Name != wire.HeaderCmd && travels(f.Name) {
+		if f.Name != wire.HeaderCmd && travels(f.Name, r.s.srv.access.On()) {
 			dst = wire.AppendField(dst, f.Name, f.Value)
 		}
 	}
@@ -97,11 +97,12 @@ func (r *relay) pass(m *wire.Message, cmd string, credential wire.Field, wait aw
 }
 
 // travels reports whether a header of a request goes with it to another server. Those of the
-// connection and of browsers have been judged here.
-func travels(name string) bool {
+// connection and of browsers have been judged here. Credentials go where access is on: where it is
+// off, any server may join.
+func travels(name string, closed bool) bool {
 	switch name {
 	case wire.HeaderToken, wire.HeaderAuthorization:
-		return true
+		return closed
 	case wire.HeaderHost, wire.HeaderConnection, wire.HeaderUpgrade, wire.HeaderExpect, wire.HeaderHop,
 		"keep-alive", "te", "trailer", "cookie", "origin", "referer", "forwarded", "via", "x-real-ip":
 		return false
