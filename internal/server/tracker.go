@@ -46,7 +46,8 @@ type tracker struct {
 	cost    atomic.Int64     // nanoseconds that the last push took
 	tables  tables
 
-	publishing sync.Mutex // held while trackers are given a table, so that the newest comes last
+	pushing    sync.Mutex // held while subscribers are given a table, so that the newest comes last
+	publishing sync.Mutex // held while trackers are
 	published  int64      // guarded by publishing: changes that they were given
 
 	mu   sync.Mutex
@@ -230,6 +231,8 @@ func (t *tracker) pushAll(seen *int64) (size int, subscribed bool) {
 	if !t.settled() {
 		return 0, false
 	}
+	t.pushing.Lock()
+	defer t.pushing.Unlock()
 	type key struct {
 		who  *access.Principal // nil: all who see everything
 		kind int
