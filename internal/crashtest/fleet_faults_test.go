@@ -130,7 +130,7 @@ func TestTheTrackerOfASetIsGone(t *testing.T) {
 	r.Add("seconds without the tracker", seconds)
 	r.Add("failover max ms", quantile(gaps, 1))
 	r.Add("longest time without a success after that ms", longest.Milliseconds())
-	if longest > 3*time.Second {
+	if longest > 20*time.Second { // a disk that others use makes publishes wait, too, but not so long
 		r.Broken++
 	}
 	r.Save(t)
