@@ -121,7 +121,7 @@ web: ## check, test and build the console (needs Node 20 and, end to end, Chromi
 clients: ## check and test the clients for other languages (needs Node 20, Chromium and Python 3.11)
 	@dir=$$(mktemp -d) && trap 'rm -r "$$dir"' EXIT && go build -o "$$dir/zbus" ./cmd/zbus && export BROKER="$$dir/zbus" && \
 	if python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then \
-		echo '==> python3 -m unittest' && (cd clients/python && python3 -B -m unittest) || exit 1; \
+		echo '==> python3 -m unittest' && (cd clients/python && python3 -B -W ignore::ResourceWarning -m unittest) || exit 1; \
 	else echo 'NOT TESTED: the Python client: no Python 3.11'; test -z "$$CI" || exit 1; fi; \
 	command -v npm >/dev/null || { echo 'NOT TESTED: the TypeScript client: no npm'; test -z "$$CI"; exit; }; \
 		cd clients/js && for step in 'npm ci --ignore-scripts' 'npm run -s schema' 'git diff --exit-code --stat -- src/schema.ts' 'npm run -s check' \

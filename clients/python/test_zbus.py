@@ -5,6 +5,7 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -241,6 +242,17 @@ class TestClient(unittest.TestCase):
         t.join(20)
         self.assertEqual(ended, ["unknown"])
         self.until("there is no provider", lambda: self.code("unavailable", c.call, "calc", "add", 1, 2))
+
+    def test_the_example_packs_each_parcel_once(self) -> None:
+        here = os.path.dirname(os.path.abspath(__file__))
+        script = os.path.join(here, "..", "..", "examples", "python", "parcels.py")
+        env = os.environ | {"PYTHONPATH": here, "PYTHONDONTWRITEBYTECODE": "1", "ZBUS_SERVER": self.broker.url}
+
+        def run() -> str:
+            return subprocess.run([sys.executable, script], env=env, check=True, capture_output=True, text=True, timeout=60).stdout
+
+        self.assertEqual(sorted(run().splitlines()), ["no tape for parcel 1", "packed parcel 0", "packed parcel 1", "packed parcel 2"])
+        self.assertEqual(run(), "")
 
     def test_tokens(self) -> None:
         closed = Broker("--auth", "on")

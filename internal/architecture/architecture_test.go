@@ -112,6 +112,8 @@ var rules = map[string]rule{
 		never:   []string{"database/sql"},
 	},
 	"webui": {ours: []string{"internal/packed"}},
+	// What users of the client write.
+	"examples/orders": {ours: []string{"zbus"}},
 	// JSON over a WebSocket: subscriptions and live figures, in the words of the API.
 	"internal/live": {
 		ours: []string{
