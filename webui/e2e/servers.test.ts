@@ -29,7 +29,7 @@ describe.skipIf(!there)('servers', () => {
     const ports = [await port(), await port()];
     addresses = ports.map((p) => `127.0.0.1:${p}`);
     brokers = addresses.map((a) => new Broker(a));
-    for (const b of brokers) await b.start('--tracker', addresses.join(';'));
+    for (const b of brokers) await b.start('--tracker', addresses.join(';'), '--broadcast-interval', '1s');
     for (const b of brokers) {
       await b.call('POST', '/topics', { name: 'orders' });
       await b.call('POST', '/topics/orders/groups', { name: 'billing', start: 'earliest' });
@@ -118,7 +118,7 @@ describe.skipIf(!there)('servers', () => {
     expect(await card(1).getByRole('button', { name: 'Drain…' }).count()).toBe(0);
     await row('stock').getByText('no server that has the topic is reached').waitFor();
     await shoot('servers-killed');
-    await brokers[1]!.start('--tracker', addresses.join(';'));
+    await brokers[1]!.start('--tracker', addresses.join(';'), '--broadcast-interval', '1s');
     await card(1).getByText('● up').waitFor();
     view.clean();
   });
