@@ -7,11 +7,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"log"
 	"os"
 	"os/signal"
 
@@ -42,20 +42,24 @@ func prices() map[string]int { return map[string]int{"pizza": 750, "tea": 200} }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	address := os.Getenv("ZBUS_SERVER")
-	if address == "" {
-		address = "127.0.0.1:15555"
+	err := connect(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
+}
+
+// connect takes orders at the broker that the environment names.
+func connect(ctx context.Context) error {
+	address := cmp.Or(os.Getenv("ZBUS_SERVER"), "127.0.0.1:15555")
 	client, err := zbus.Dial(ctx, address, zbus.Options{Token: os.Getenv("ZBUS_TOKEN")})
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	defer client.Close()
 	fmt.Println("taking orders; Ctrl-C ends")
-	if err := run(ctx, client); err != nil {
-		log.Fatal(err)
-	}
+	return run(ctx, client)
 }
 
 // run takes orders until ctx ends.
