@@ -72,6 +72,7 @@ type Cluster struct {
 
 	phase   Phase     // guarded by mu: of this server
 	entered time.Time // guarded by mu: when that began
+	urgent  bool      // guarded by mu: the next Publish says so, and trackers are told at once
 
 	own        []byte        // guarded by mu: what this server says of itself; nil until Publish
 	published  int64         // guarded by mu: how often it was changed

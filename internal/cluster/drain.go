@@ -32,7 +32,7 @@ func (p *Phase) UnmarshalText(text []byte) error {
 func (c *Cluster) Enter(p Phase) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.phase, c.entered = p, time.Now()
+	c.phase, c.entered, c.urgent = p, time.Now(), true
 	c.changes.Add(1)
 }
 

@@ -35,6 +35,8 @@ type link struct {
 	dirty chan struct{} // capacity 1: this server has something new to say of itself
 	kick  chan struct{} // capacity 1: the tracker is there again
 
+	urgent chan struct{} // capacity 1: what is new does not wait until the tracker has had a rest
+
 	// Guarded by Cluster.mu.
 	name   Address   // what the tracker calls itself; empty until it was reached
 	tried  bool      // it was reached, or could not be
@@ -51,7 +53,7 @@ type link struct {
 }
 
 func newLink(c *Cluster, at Address) *link {
-	return &link{c: c, at: at, certificates: make(map[Address]certificate), dirty: make(chan struct{}, 1), kick: make(chan struct{}, 1), since: time.Now()}
+	return &link{c: c, at: at, certificates: make(map[Address]certificate), dirty: make(chan struct{}, 1), kick: make(chan struct{}, 1), urgent: make(chan struct{}, 1), since: time.Now()}
 }
 
 // there says that a server can be reached. If it is the tracker, it is not waited for longer.
@@ -190,6 +192,8 @@ func (l *link) listen(ctx context.Context, conn *conn, tick <-chan time.Time, re
 		case <-rested:
 			dirty, rested = l.dirty, nil
 		case <-dirty:
+			return nil
+		case <-l.urgent:
 			return nil
 		case <-tick:
 			if _, err := conn.ask(ctx, answerTime, command(wire.CmdPing)); err != nil {

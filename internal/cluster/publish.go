@@ -18,9 +18,13 @@ func (c *Cluster) Publish(own []byte) {
 	c.mu.Lock()
 	c.own = own
 	c.published++
+	urgent := c.urgent
+	c.urgent = false
 	c.mu.Unlock()
 	for _, l := range c.links {
-		wake(l.dirty)
+		if wake(l.dirty); urgent {
+			wake(l.urgent)
+		}
 	}
 }
 
