@@ -38,6 +38,7 @@ type relay struct {
 	owed    map[string]owed // guarded by mu: what the client waits for, by id
 	broken  bool            // guarded by mu: nothing more can be passed on
 	listens bool            // guarded by mu: the client waits for deliveries
+	ending  bool            // guarded by mu: the session has ended, and nobody waits
 }
 
 // awaited is what a client waits for after a request.
@@ -194,16 +195,13 @@ func (r *relay) lost(err error) {
 	_ = r.conn.Close()
 	r.mu.Lock()
 	r.broken = true
-	left, listens := r.owed, r.listens
+	left, waited := r.owed, !r.ending && (r.listens || len(r.owed) > 0)
 	r.owed = nil
 	r.mu.Unlock()
-	if len(left) == 0 && !listens {
-		return
-	}
-	if r.s.life.Err() == nil {
+	if waited {
 		r.s.srv.log.Warn("connection to another server is lost, closing that of its client", "server", r.to.Key(), "remote", r.s.remote, "err", err)
+		r.s.hangUp()
 	}
-	r.s.hangUp()
 	for _, o := range left {
 		r.s.inflight.add(-o.counted)
 	}
@@ -266,6 +264,9 @@ func (s *session) closeRelays() {
 	s.inflight.wait(0)
 	late.Stop()
 	for _, r := range s.relays {
+		r.mu.Lock()
+		r.ending = true
+		r.mu.Unlock()
 		_ = r.conn.Close()
 		<-r.done
 	}
