@@ -86,6 +86,9 @@ type decoder struct {
 	group []byte // the groups of one topic
 	lag   int64  // the largest one of these
 	event event
+
+	known map[Address]*Info // what was read before: what has not changed since is not read again
+	same  *Info             // the server at hand, if it has not changed
 }
 
 // decode reads the body of a track_pub. What it returns has at most limit bytes.
@@ -156,6 +159,10 @@ func (d *decoder) server() error {
 		case "topicTable":
 			if info.Address.Address == "" {
 				return errors.New("serverAddress: must come before topicTable")
+			}
+			if old := d.known[info.Address]; old != nil && old.Revision == info.Revision {
+				d.same = old
+				return d.skip()
 			}
 			return d.object(d.topic)
 		}
@@ -316,10 +323,13 @@ func appendJSON(dst []byte, v any) ([]byte, error) {
 }
 
 // decodeTable reads what a tracker tells: the servers that it lists. They have at most limit
-// bytes together.
-func decodeTable(body []byte, limit int) (servers []*Info, err error) {
+// bytes together. Those that have not changed since before are the same as there.
+func decodeTable(body []byte, limit int, before []*Info) (servers []*Info, err error) {
 	left := limit
-	d := &decoder{Decoder: json.NewDecoder(bytes.NewReader(body)), limit: limit}
+	d := &decoder{Decoder: json.NewDecoder(bytes.NewReader(body)), limit: limit, known: make(map[Address]*Info, len(before))}
+	for _, i := range before {
+		d.known[i.Address] = i
+	}
 	err = d.object(func(name string) error {
 		if name != "serverTable" {
 			return d.skip()
@@ -328,9 +338,14 @@ func decodeTable(body []byte, limit int) (servers []*Info, err error) {
 			if len(servers) == maxMembers {
 				return errTooLarge
 			}
-			d.limit, d.out, d.marks, d.event = left, d.out[:0], d.marks[:0], event{}
+			d.limit, d.out, d.marks, d.event, d.same = left, d.out[:0], d.marks[:0], event{}, nil
 			if err := d.server(); err != nil {
 				return err
+			}
+			if d.same != nil {
+				left -= int(sizeOf(d.same, ""))
+				servers = append(servers, d.same)
+				return nil
 			}
 			if err := d.finish(); err != nil {
 				return err

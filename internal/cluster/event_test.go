@@ -151,3 +151,29 @@ func FuzzEvent(f *testing.F) {
 		}
 	})
 }
+
+// Of a table that comes again only what has changed is read.
+func TestServersThatHaveNotChangedAreTheSame(t *testing.T) {
+	second := golden
+	second.ServerAddress.Address, second.InfoVersion = "10.0.0.2:15555", 7
+	encode := func() []byte {
+		return text(t, TrackerInfo{ServerTable: map[string]ServerInfo{"a": golden, "b": second}})
+	}
+	before, err := decodeTable(encode(), 1<<20, nil)
+	if err != nil || len(before) != 2 {
+		t.Fatal(before, err)
+	}
+	second.InfoVersion++
+	second.TopicTable = map[string]TopicInfo{"new": {TopicName: "new"}}
+	after, err := decodeTable(encode(), 1<<20, before)
+	if err != nil || len(after) != 2 || after[0] != before[0] || after[1] == before[1] {
+		t.Fatalf("%+v, %v", after, err)
+	}
+	if _, ok := after[1].Topic("new"); !ok || after[1].Topics() != 1 {
+		t.Errorf("%+v", after[1])
+	}
+	// They count for the limit as before.
+	if _, err := decodeTable(encode(), len(before[0].Body), before); err == nil {
+		t.Error("more than the limit is kept")
+	}
+}

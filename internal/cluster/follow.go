@@ -61,25 +61,41 @@ func (l *link) read(ctx context.Context) (got bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	return l.keep(ctx, conn, m)
+}
+
+// followShare is how much longer than reading a table took the next one waits, so that tables
+// that change all the time take a twentieth of a processor. Of those that come until then the
+// newest counts.
+const followShare = 20
+
+// keep takes each table in turn, beginning with m, and heartbeats in between. got says that one
+// was understood.
+func (l *link) keep(ctx context.Context, conn *conn, m *wire.Message) (got bool, err error) {
 	tick := time.NewTicker(beat)
 	defer tick.Stop()
-	for {
-		if m != nil {
+	rest := time.NewTimer(0)
+	defer rest.Stop()
+	for resting := true; ; {
+		if m != nil && !resting {
+			began := time.Now()
 			if err := l.table(m); err != nil {
 				return got, err
 			}
-			got = true
+			m, got, resting = nil, true, true
+			rest.Reset(followShare * time.Since(began))
 		}
-		var ok bool
 		select {
 		case <-ctx.Done():
 			return got, ctx.Err()
-		case m, ok = <-conn.answers:
+		case newer, ok := <-conn.answers:
 			if !ok {
 				return got, conn.err
 			}
+			m = newer
+		case <-rest.C:
+			resting = false
 		case <-tick.C:
-			m = nil
 			if _, err := conn.send(ctx, command(wire.CmdHeartbeat)); err != nil {
 				return got, err
 			}
@@ -89,8 +105,11 @@ func (l *link) read(ctx context.Context) (got bool, err error) {
 
 // table takes the table of a push.
 func (l *link) table(m *wire.Message) error {
+	l.c.mu.Lock()
+	before := l.lists
+	l.c.mu.Unlock()
 	l.c.reading <- struct{}{}
-	servers, err := decodeTable(m.Body, int(l.c.opts.TableBytes))
+	servers, err := decodeTable(m.Body, int(l.c.opts.TableBytes), before)
 	<-l.c.reading
 	if err != nil {
 		return err
