@@ -194,6 +194,11 @@ export interface components {
              */
             expires?: string;
         };
+        Ticket: {
+            ticket: string;
+            /** @description For how long it is good, unless it is used. */
+            seconds: number;
+        };
         SignOnPage: {
             /** @description The page of the issuer. */
             url: string;
