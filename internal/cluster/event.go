@@ -303,17 +303,25 @@ func (d *decoder) finish() error {
 		return err
 	}
 	head = bytes.TrimSuffix(head, []byte("}}"))
-	info.Body = append(append(append(make([]byte, 0, len(head)+len(d.out)+2), head...), d.out...), "}}"...)
-	info.head = info.Body[:len(head):len(head)]
-	topics := info.Body[len(head) : len(info.Body)-2]
 	for i, from := range d.marks {
-		to := len(topics)
+		to := len(d.out)
 		if i+1 < len(d.marks) {
 			to = d.marks[i+1] - 1 // the comma
 		}
-		info.topics[i].text = topics[from:to:to]
+		info.topics[i].text = d.out[from:to]
 	}
-	sort.Slice(info.topics, func(i, j int) bool { return info.topics[i].lower < info.topics[j].lower })
+	sort.SliceStable(info.topics, func(i, j int) bool { return info.topics[i].lower < info.topics[j].lower })
+	body := append(make([]byte, 0, len(head)+len(d.out)+2), head...) // never grows: topics are parts of it
+	info.head = body[:len(head):len(head)]
+	for i := range info.topics {
+		if i > 0 {
+			body = append(body, ',')
+		}
+		from := len(body)
+		body = append(body, info.topics[i].text...)
+		info.topics[i].text = body[from:len(body):len(body)]
+	}
+	info.Body = append(body, "}}"...)
 	return nil
 }
 
