@@ -88,7 +88,7 @@ var rules = map[string]rule{
 	// Those above the broker hand on its records and errors, which are the
 	// contract's. What they may not do is call a store: they are given none.
 	"internal/server": {
-		ours:    []string{"internal/access", "internal/wire", "internal/broker", "internal/caller", "internal/cluster", "internal/condition", "internal/rpc", "internal/origin", "internal/socket", "internal/storage"},
+		ours:    []string{"internal/access", "internal/wire", "internal/broker", "internal/caller", "internal/cluster", "internal/condition", "internal/forward", "internal/rpc", "internal/origin", "internal/socket", "internal/storage"},
 		modules: []string{"github.com/coder/websocket", "github.com/go-chi/chi/v5", "github.com/go-chi/cors"},
 		never:   []string{"database/sql"},
 	},
@@ -117,7 +117,7 @@ var rules = map[string]rule{
 	// JSON over a WebSocket: subscriptions and live figures, in the words of the API.
 	"internal/live": {
 		ours: []string{
-			"internal/access", "internal/api", "internal/broker", "internal/caller", "internal/cluster", "internal/rpc", "internal/socket", "internal/stats", "internal/storage", "internal/wire",
+			"internal/access", "internal/api", "internal/broker", "internal/caller", "internal/cluster", "internal/forward", "internal/rpc", "internal/socket", "internal/stats", "internal/storage", "internal/wire",
 		},
 		modules: []string{"github.com/coder/websocket"},
 		never:   []string{"database/sql"},

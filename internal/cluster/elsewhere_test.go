@@ -486,15 +486,20 @@ func TestCredentialsStayWhereAccessIsOff(t *testing.T) {
 	if resp.StatusCode != 401 || resp.Header.Get("Zbus-Served-By") != owner.Addr {
 		t.Errorf("%s %v", resp.Status, v)
 	}
-	ws, _, err := websocket.Dial(t.Context(), "ws://"+other.Addr+"/api/v1/ws", &websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {boss}}}) //nolint:bodyclose // there is none
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = ws.CloseNow() }()
-	if err := ws.Write(t.Context(), websocket.MessageText, []byte(`{"op":"publish","topic":"orders","messages":[{"body":"x"}]}`)); err != nil {
-		t.Fatal(err)
-	}
-	if _, frame, err := ws.Read(t.Context()); err != nil || !strings.Contains(string(frame), "401") {
-		t.Errorf("%s, %v", frame, err)
+	for path, frame := range map[string]string{
+		"/api/v1/ws": `{"op":"publish","topic":"orders","messages":[{"body":"x"}]}`,
+		"/":          "GET / HTTP/1.1\r\ncmd: produce\r\ntopic: orders\r\nid: 1\r\ncontent-length: 0\r\n\r\n",
+	} {
+		ws, _, err := websocket.Dial(t.Context(), "ws://"+other.Addr+path, &websocket.DialOptions{HTTPHeader: http.Header{"Authorization": {boss}}}) //nolint:bodyclose // there is none
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = ws.CloseNow() }()
+		if err := ws.Write(t.Context(), websocket.MessageText, []byte(frame)); err != nil {
+			t.Fatal(err)
+		}
+		if _, answer, err := ws.Read(t.Context()); err != nil || !strings.Contains(string(answer), "401") {
+			t.Errorf("%s: %s, %v", path, answer, err)
+		}
 	}
 }

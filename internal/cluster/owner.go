@@ -47,8 +47,12 @@ func (c *Cluster) merge() {
 	}
 	slices.SortFunc(all, byAddress)
 	c.others = all
+	there := make(map[Address]bool, len(all))
+	for _, i := range all {
+		there[i.Address] = true
+	}
 	for r := range c.reached {
-		if !slices.ContainsFunc(all, func(i *Info) bool { return i.Address == r.to }) {
+		if !there[r.to] {
 			r.cut()
 		}
 	}
@@ -81,16 +85,22 @@ func (c *Cluster) Owners(topic string) (owners []Owner) {
 	return owners
 }
 
-// Choose sorts owners for messages: first those that are not being drained, then by consumers,
-// then by lag. Those that are alike take turns.
-func (c *Cluster) Choose(owners []Owner) []Owner {
-	turn := int(c.turn.Add(1) % uint64(len(owners)))
+// Choose sorts owners: first those that are not being drained. For messages those that are alike
+// are sorted by consumers and lag, and take turns; otherwise they stay in their order, since what
+// follows, such as an ack, has to go where the first request went.
+func (c *Cluster) Choose(owners []Owner, messages bool) []Owner {
+	turn := 0
+	if messages {
+		turn = int(c.turn.Add(1) % uint64(len(owners)))
+	}
 	owners = append(slices.Clone(owners[turn:]), owners[:turn]...)
 	sort.SliceStable(owners, func(i, j int) bool {
 		x, y := &owners[i], &owners[j]
 		switch {
-		case x.Phase != y.Phase:
+		case (x.Phase == Serving) != (y.Phase == Serving):
 			return x.Phase == Serving
+		case !messages:
+			return false
 		case x.Consumers != y.Consumers:
 			return x.Consumers > y.Consumers
 		}

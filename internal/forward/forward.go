@@ -1,5 +1,6 @@
-// Package forward passes HTTP requests on to the servers that have their topics, so that one
-// address serves the topics of all servers. Package server does the same for its sessions.
+// Package forward finds the servers that have the topics of requests, and passes HTTP requests on
+// to them, so that one address serves the topics of all servers. Packages server and live pass on
+// what comes by their connections.
 package forward
 
 import (
@@ -40,23 +41,17 @@ func New(b *broker.Broker, c *cluster.Cluster, log *slog.Logger, fail func(http.
 // answered. A request is passed on once, with the credential that it came with: both servers
 // ask whether its client may do that.
 func (f *Forwarder) Try(w http.ResponseWriter, req *http.Request, need access.Verb, topic, group string) bool {
-	if req.Header.Get(wire.HeaderHop) != "" || f.cluster.Alone() {
-		return false
-	}
-	if _, err := f.broker.System().Topic(topic); err == nil {
-		return false
-	}
-	owners := f.cluster.Owners(topic)
-	if len(owners) == 0 {
+	if req.Header.Get(wire.HeaderHop) != "" {
 		return false
 	}
 	who := access.From(req.Context())
-	if err := f.broker.As(who, need).CheckElsewhere(topic, group, owners[0].Calls()); err != nil {
+	owners, err := Owners(f.broker, f.cluster, who, need, topic, group)
+	if err != nil {
 		f.fail(w, req, err)
 		return true
 	}
-	if need == access.Publish || need == access.Call {
-		owners = f.cluster.Choose(owners)
+	if len(owners) == 0 {
+		return false
 	}
 	to := owners[0].Address
 	if _, portable := access.Portable(req); portable == "" && !who.Anonymous() {

@@ -73,8 +73,7 @@ func (c *call) run(s *socket) error {
 	}
 	var at struct {
 		head
-		Topic string `json:"topic"`
-		Sub   string `json:"sub"`
+		place
 	}
 	if err := json.Unmarshal(c.data, &at); err != nil {
 		return api.Explain("the frame", err)
@@ -89,7 +88,7 @@ func (c *call) run(s *socket) error {
 		return fail(broker.Invalid, "unknown op %q: use one of %q", broker.Excerpt(c.Op), slices.Sorted(maps.Keys(ops)))
 	}
 	c.view = s.hub.opts.Broker.As(s.who, op.need)
-	if passed, err := s.elsewhere(c, at.Topic, at.Sub); passed || err != nil {
+	if passed, err := s.elsewhere(c, op.need, &at.place); passed || err != nil {
 		return err
 	}
 	return op.run(s, c)

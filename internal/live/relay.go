@@ -14,6 +14,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/cluster"
+	"github.com/rushmore/zbus-go/internal/forward"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
@@ -36,10 +37,17 @@ type relay struct {
 // topicOps are the ops that are passed on by the topic they name.
 var topicOps = map[string]bool{"subscribe": true, "publish": true, "call": true, "serve": true}
 
+// place is what of a frame says where it goes.
+type place struct {
+	Topic string  `json:"topic"`
+	Group *string `json:"group"`
+	Sub   string  `json:"sub"`
+}
+
 // elsewhere passes a frame on to the server that has its topic or its subscription, and reports
 // whether it did.
-func (s *socket) elsewhere(c *call, topic, sub string) (bool, error) {
-	if name, rest, ok := strings.Cut(sub, ":"); ok {
+func (s *socket) elsewhere(c *call, need access.Verb, at *place) (bool, error) {
+	if name, rest, ok := strings.Cut(at.Sub, ":"); ok {
 		r := s.relays[name]
 		if r == nil {
 			return false, nil // there is no such subscription, as will be said
@@ -50,26 +58,20 @@ func (s *socket) elsewhere(c *call, topic, sub string) (bool, error) {
 		}
 		return true, r.write(frame)
 	}
-	peers := s.hub.opts.Cluster
-	if topic == "" || !topicOps[c.Op] || s.hopped || peers.Alone() {
+	if at.Topic == "" || !topicOps[c.Op] || s.hopped {
 		return false, nil
 	}
-	if _, err := s.hub.opts.Broker.System().Topic(topic); err == nil {
-		return false, nil
+	group := ""
+	if at.Group != nil {
+		group = *at.Group
 	}
-	owners := peers.Owners(topic)
-	if len(owners) == 0 {
-		return false, nil
-	}
-	if err := c.view.CheckElsewhere(topic, "", owners[0].Calls()); err != nil {
+	owners, err := forward.Owners(s.hub.opts.Broker, s.hub.opts.Cluster, s.who, need, at.Topic, group)
+	if len(owners) == 0 || err != nil {
 		return false, err
-	}
-	if c.Op == "publish" || c.Op == "call" {
-		owners = peers.Choose(owners)
 	}
 	r, err := s.relayTo(owners[0].Address)
 	if err != nil {
-		return false, fail(broker.Unavailable, "Topic(%s) is on the server %s, which can't be reached: %v", topic, owners[0].Address.Address, err)
+		return false, fail(broker.Unavailable, "Topic(%s) is on the server %s, which can't be reached: %v", at.Topic, owners[0].Address.Address, err)
 	}
 	return true, r.write(c.data)
 }

@@ -3,12 +3,12 @@ package server
 import (
 	"fmt"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/cluster"
+	"github.com/rushmore/zbus-go/internal/forward"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
@@ -29,40 +29,33 @@ func (h *homes) put(topic string, a cluster.Address) {
 // elsewhere passes a request on to a server that has the topic, and reports whether it did,
 // or answered why it can't. One that was passed on by another server is not passed on again.
 func (s *session) elsewhere(m *wire.Message, topic string) bool {
-	c := s.srv.tracker.cluster
-	if _, hopped := m.Lookup(wire.HeaderHop); hopped || c.Alone() || s.here(topic) {
-		return false // a topic that is here and that the client may not see is not elsewhere
-	}
-	owners := c.Owners(topic)
-	if len(owners) == 0 {
+	if _, hopped := m.Lookup(wire.HeaderHop); hopped {
 		return false
 	}
-	id := m.Get(wire.HeaderID)
-	calls := owners[0].Calls()
-	if err := s.mayPassOn(topic, m.Get(wire.HeaderConsumeGroup), calls); err != nil {
+	id, group, need := m.Get(wire.HeaderID), m.Get(wire.HeaderConsumeGroup), s.srv.verbs[s.command].need
+	if group == "" && need == access.Consume {
+		group = topic // the default group
+	}
+	owners, err := forward.Owners(s.srv.broker, s.srv.tracker.cluster, s.who, need, topic, group)
+	if err != nil {
 		s.fail(id, err)
 		return true
 	}
-	var last error
-	for _, owner := range s.choose(topic, owners) {
-		r, err := s.relayTo(owner.Address)
-		if err == nil {
-			err = r.pass(m, s.command, s.credentialToPass(m), s.expects(m, calls))
+	for _, owner := range s.homeFirst(topic, owners) {
+		var r *relay
+		if r, err = s.relayTo(owner.Address); err == nil {
+			err = r.pass(m, s.command, s.credentialToPass(m), s.expects(m, owner.Calls()))
 		}
 		if err == nil {
 			s.homes.put(topic, owner.Address)
 			return true
 		}
-		last = err
 	}
-	s.fail(id, &broker.Error{Code: broker.Unavailable, Text: fmt.Sprintf("Topic(%s) is on the server %s, which can't be reached: %v", topic, owners[0].Address.Address, last), Err: last})
+	if len(owners) == 0 {
+		return false
+	}
+	s.fail(id, &broker.Error{Code: broker.Unavailable, Text: fmt.Sprintf("Topic(%s) is on the server %s, which can't be reached: %v", topic, owners[0].Address.Address, err), Err: err})
 	return true
-}
-
-// here reports whether this server has a topic, seen by the client or not.
-func (s *session) here(topic string) bool {
-	_, err := s.srv.broker.System().Topic(topic)
-	return err == nil
 }
 
 // groupElsewhere passes the declaration of a group on where another server has its topic. A
@@ -72,45 +65,28 @@ func (s *session) groupElsewhere(m *wire.Message, mask *int64) bool {
 	return mask == nil && m.Get(wire.HeaderConsumeGroup) != "" && s.elsewhere(m, topic)
 }
 
-// mayPassOn is why the client may not do with a topic of another server what it asks for. That
-// server asks the same, of its own accounts.
-func (s *session) mayPassOn(topic, group string, calls bool) error {
-	need := s.srv.verbs[s.command].need
-	if need == access.Nothing {
-		need = access.See // an answer from there would say that there is such a topic
-	}
-	if group == "" && need == access.Consume {
-		group = topic // the default group
-	}
-	return s.srv.broker.As(s.who, need).CheckElsewhere(topic, group, calls)
-}
-
-// choose sorts the servers that have a topic: the one that was chosen before, if it still has
-// it; then, for publishers, as [cluster.Cluster.Choose] does. No messages go to one that is
-// being drained, if another one takes them.
-func (s *session) choose(topic string, owners []cluster.Owner) []cluster.Owner {
-	publishes := s.command == wire.CmdProduce || s.command == wire.CmdRPC
-	if !publishes { // to consume, too, one goes where it lasts
-		owners = slices.Clone(owners)
-		sort.SliceStable(owners, func(i, j int) bool { return owners[i].Phase == cluster.Serving && owners[j].Phase != cluster.Serving })
-	}
-	if publishes {
-		owners = s.srv.tracker.cluster.Choose(owners)
-	}
+// homeFirst puts the server first that was chosen before, if it still has the topic. No messages
+// go to one that is being drained, if another one takes them.
+func (s *session) homeFirst(topic string, owners []cluster.Owner) []cluster.Owner {
 	home, known := s.homes[topic]
-	again := func(o cluster.Owner) bool {
-		return known && o.Address == home && (!publishes || o.Phase == cluster.Serving)
+	if !known {
+		return owners
 	}
-	if at := slices.IndexFunc(owners, again); at > 0 {
-		owners = append([]cluster.Owner{owners[at]}, slices.Delete(slices.Clone(owners), at, at+1)...)
+	publishes := s.command == wire.CmdProduce || s.command == wire.CmdRPC
+	at := slices.IndexFunc(owners, func(o cluster.Owner) bool {
+		return o.Address == home && (!publishes || o.Phase == cluster.Serving)
+	})
+	if at > 0 {
+		owner := owners[at]
+		owners = slices.Insert(slices.Delete(owners, at, at+1), 0, owner)
 	}
 	return owners
 }
 
 // credentialToPass is what goes with a request that has no credential of its own, and is made
-// by whom the connection belongs to.
+// by whom the connection belongs to. Where access is off, any server may join, and is given none.
 func (s *session) credentialToPass(m *wire.Message) wire.Field {
-	if _, value := credentialOf(m); value != "" {
+	if _, value := credentialOf(m); value != "" || !s.srv.access.On() {
 		return wire.Field{}
 	}
 	return s.firstGiven
