@@ -175,12 +175,12 @@ class TestClient(unittest.TestCase):
 
     def test_a_stream_of_an_explicit_group(self) -> None:
         c = self.c
-        c.create_topic("work")
-        c.create_group("work", "g", settle="explicit", start="earliest")
-        c.publish_all("work", [{"body": str(i)} for i in range(30)])
+        c.create_topic("tasks")
+        c.create_group("tasks", "g", settle="explicit", start="earliest")
+        c.publish_all("tasks", [{"body": str(i)} for i in range(30)])
         line = self.line()
         done = set()
-        for n, m in enumerate(Client(line.url).stream("work", "g", window=4)):
+        for n, m in enumerate(Client(line.url).stream("tasks", "g", window=4)):
             if n == 10:
                 line.cut()
             try:
@@ -188,7 +188,7 @@ class TestClient(unittest.TestCase):
                 done.add(int(m.body))
             except ZbusError as e:
                 self.assertIn(e.code, ("unknown", "not_found", "conflict"))
-            if c.request("GET", "/topics/work/groups/g")["lag"] == "0":
+            if c.request("GET", "/topics/tasks/groups/g")["lag"] == "0":
                 break
         self.assertLessEqual(len(done), 30)
         self.assertGreaterEqual(len(done), 28)  # an ack whose answer was lost has counted, too

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"sort"
+	"strings"
 
 	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
@@ -47,21 +48,22 @@ func (h *handler) listClusterTopics(ctx context.Context, p *ListTopicsParams) (L
 		if !contains(name, p.Name) {
 			return
 		}
-		g := byName[name]
+		key := strings.ToLower(name) // names differ in more than case
+		g := byName[key]
 		if g == nil {
 			g = &gathered{name: name, kind: kind}
-			byName[name] = g
+			byName[key] = g
 		}
 		g.servers = append(g.servers, *f)
 	}
-	here := h.thisState()
+	here, address := h.thisState(), h.Server().Address
 	for _, t := range h.view(ctx).Topics() {
-		add(t.Name(), KindOf(t), ownFigures(t, h.Server().Address, here))
+		add(t.Name(), KindOf(t), ownFigures(t, address, here))
 	}
 	who := access.From(ctx)
 	h.Cluster.EachTopic(func(s *cluster.Server, t *cluster.Topic) {
 		if who.Allows(access.See, t.Name, "") {
-			add(t.Name, kindOfMask(t.Mask), &figures{s.Address.Address, TopicOnServerState(s.State), t.Depth, t.Lag, t.Consumers})
+			add(t.Name, TopicKind(t.Kind()), &figures{s.Address.Address, TopicOnServerState(s.State), t.Depth, t.Lag, t.Consumers})
 		}
 	})
 	all := make([]*gathered, 0, len(byName))
@@ -107,17 +109,4 @@ func (g *gathered) topic() ClusterTopic {
 	}
 	d.Depth, d.Lag = count(depth), count(lag)
 	return d
-}
-
-// kindOfMask is the kind of a topic whose server tells of it by a mask, as clients are told.
-func kindOfMask(mask int64) TopicKind {
-	switch {
-	case mask&4 != 0:
-		return "proxy"
-	case mask&2 != 0:
-		return "rpc"
-	case mask&1 != 0:
-		return "memory"
-	}
-	return "log"
 }

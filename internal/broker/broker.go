@@ -280,16 +280,6 @@ func (b *Broker) allTopics() []*Topic {
 	return ts
 }
 
-// findGroup finds a group of a topic; an empty group name means the default group,
-// which is named like the topic.
-func (b *Broker) findGroup(topic, group string) (*Group, error) {
-	t, err := b.findTopic(topic)
-	if err != nil {
-		return nil, err
-	}
-	return t.group(group)
-}
-
 // Backlog is how many bytes wait for the storage writer.
 func (b *Broker) Backlog() int64 { return b.writer.Backlog() }
 

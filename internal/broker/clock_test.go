@@ -200,7 +200,7 @@ func TestADelayDoesNotDependOnTheWallClock(t *testing.T) {
 				m.step.Add(int64(c.step))
 				m.boot.Store(c.boot)
 				m.restart(false, c.off)
-				g, err := m.b.findGroup("orders", "")
+				g, err := m.b.System().Group("orders", "")
 				if err != nil {
 					m.Fatal(err)
 				}

@@ -38,7 +38,7 @@ func (r *rig) alterFile(statements ...string) {
 // findGroup is a group after a restart.
 func (r *rig) findGroup(topic, name string) *Group {
 	r.Helper()
-	g, err := r.b.findGroup(topic, name)
+	g, err := r.b.System().Group(topic, name)
 	if err != nil {
 		r.Fatal(err)
 	}

@@ -57,8 +57,8 @@ func dies(t *Topic, def *storage.Group) bool {
 // diesOf is dies of a number of deliveries. Called with g.mu held.
 func (g *Group) diesOf(count int64) bool { return dies(g.t, &g.def) && count >= g.def.MaxDeliver }
 
-// over reports whether a message is not to be delivered again: it was too often, or somebody has
-// said so. Called with g.mu held.
+// over reports whether a message is not to be delivered again: it was too often, or a consumer
+// has given it up. Called with g.mu held.
 func (g *Group) over(f *flight) bool { return g.diesOf(f.count) || f.condemned && dies(g.t, &g.def) }
 
 // checkDeadLetters refuses a definition with dead letters that could never be stored.

@@ -130,7 +130,7 @@ func TextOf(err error) string {
 // Excerpt shortens what a client sent, to be quoted in a text.
 func Excerpt(s string) string { return clipped(s, 64) }
 
-// clipped is at most so many bytes of what somebody has sent, and an ellipsis.
+// clipped is at most so many bytes of what a client has sent, and an ellipsis.
 func clipped(s string, most int) string {
 	if len(s) <= most {
 		return s

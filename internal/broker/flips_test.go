@@ -234,7 +234,7 @@ func drainFlipped(t *testing.T, path string, want flipped) string {
 // drainGroup takes all that a group has, and reports false when it is refused.
 func (r *rig) drainGroup(topic, name string) (got map[int64][]byte, ok bool) {
 	got = map[int64][]byte{}
-	g, err := r.b.findGroup(topic, name)
+	g, err := r.b.System().Group(topic, name)
 	if err != nil {
 		return got, true // a group that is gone is told by what is missing
 	}

@@ -33,7 +33,7 @@ func TestAckOnAFullDiskIsAnsweredWhenItIsStored(t *testing.T) {
 			r.Fatalf("with room: %v", answers)
 		}
 		r.crash()
-		if g, err := r.b.findGroup("orders", ""); err != nil || g.Cursor() != 2 {
+		if g, err := r.b.System().Group("orders", ""); err != nil || g.Cursor() != 2 {
 			r.Errorf("the group is at %d, %v; want 2", g.Cursor(), err)
 		}
 	})
@@ -59,7 +59,7 @@ func TestAckThatIsNotStoredAtTheEndIsAnsweredSo(t *testing.T) {
 			r.Errorf("at the end: %v", answers)
 		}
 		r.open()
-		if g, err := r.b.findGroup("orders", ""); err != nil || g.Cursor() != 0 {
+		if g, err := r.b.System().Group("orders", ""); err != nil || g.Cursor() != 0 {
 			r.Errorf("the group is at %d, %v; want 0", g.Cursor(), err)
 		}
 	})

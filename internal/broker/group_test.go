@@ -41,7 +41,7 @@ func TestGroupIsDeletedWithItsLastSession(t *testing.T) {
 			r.Errorf("no session is left, and the group is there: %v", err)
 		}
 		r.crash()
-		if _, err := r.b.findGroup("jobs", ""); CodeOf(err) != NotFound || err == nil {
+		if _, err := r.b.System().Group("jobs", ""); CodeOf(err) != NotFound || err == nil {
 			r.Errorf("the group came back with a restart: %v", err)
 		}
 	})

@@ -6,7 +6,7 @@ import "maps"
 // forgot no more than it may: nothing after an orderly stop.
 func (g *modelGroup) reload(orderly bool) {
 	m, err := g.m, error(nil)
-	if g.g, err = m.b.findGroup(m.topicName(), g.name()); err != nil {
+	if g.g, err = m.b.System().Group(m.topicName(), g.name()); err != nil {
 		m.Fatal(err)
 	}
 	info := g.g.Info()

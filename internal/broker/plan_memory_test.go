@@ -56,7 +56,7 @@ func TestPlanKeepsNothingOfWhatWasReadForIt(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
 		r.loaded(400, 1<<10)
 		r.crash() // so that it is read from the store
-		g, err := r.b.findGroup("orders", "orders")
+		g, err := r.b.System().Group("orders", "orders")
 		if err != nil {
 			r.Fatal(err)
 		}

@@ -27,7 +27,7 @@ func TestARemovedTopicIsFoundByNobodyWhoHeardOfIt(t *testing.T) {
 			go func() { removed <- remove(r) }()
 			synctest.Wait()
 			var found error
-			later := &storage.Ticket{Ops: []storage.Op{r.b.audit(named("ann"), "x", "y", "")}, Done: func(*storage.Ticket) { _, found = r.b.findGroup("t", "g") }}
+			later := &storage.Ticket{Ops: []storage.Op{r.b.audit(named("ann"), "x", "y", "")}, Done: func(*storage.Ticket) { _, found = r.b.System().Group("t", "g") }}
 			if err := r.b.writer.Submit(later); err != nil {
 				r.Fatal(err)
 			}

@@ -21,7 +21,7 @@ func (r *rig) explicitGroup(n int, most int64) *Group {
 // again finds the group of explicitGroup in a restarted broker.
 func (r *rig) again() *Group {
 	r.Helper()
-	g, err := r.b.findGroup("orders", "")
+	g, err := r.b.System().Group("orders", "")
 	if err != nil {
 		r.Fatal(err)
 	}

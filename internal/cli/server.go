@@ -65,22 +65,8 @@ func (a *app) serverList() *cobra.Command {
 				return err
 			}
 			t := newTable("SERVER", "STATE", "SINCE", "HEARD", "VERSION", ">TOPICS", ">GROUPS", ">MESSAGES", ">CONNECTIONS", ">IN/S", ">OUT/S")
-			for d, err := range list[apimodel.KnownServer](c, "servers", func(*string) (*http.Response, error) { return c.send(ctx, "GET /servers", nil) }) {
-				if err != nil {
-					return err
-				}
-				if i.json {
-					if err := i.printJSON(d.raw); err != nil {
-						return err
-					}
-					continue
-				}
-				t.add(i.knownServer(&d.value)...)
-			}
-			if i.json {
-				return nil
-			}
-			return i.printTable(t, "no servers")
+			all := list[apimodel.KnownServer](c, "servers", func(*string) (*http.Response, error) { return c.send(ctx, "GET /servers", nil) })
+			return printPages(i, all, t, "no servers", func(s *apimodel.KnownServer) { t.add(i.knownServer(s)...) })
 		}),
 	}
 }
@@ -230,30 +216,17 @@ func filled[T ~string](text string) *T {
 func (i *invocation) listSessions(ctx context.Context, c *api, topic, protocol string) error {
 	t := newTable("SESSION", "REMOTE", "PROTOCOL", "SINCE", ">IDLE", ">REQUESTS", ">MESSAGES", "CONSUMES")
 	p := apimodel.ListSessionsParams{Topic: filled[string](topic), Protocol: filled[apimodel.Protocol](protocol), Limit: ptr(pageSize)}
-	for d, err := range list[apimodel.Session](c, "sessions", func(after *string) (*http.Response, error) {
+	all := list[apimodel.Session](c, "sessions", func(after *string) (*http.Response, error) {
 		p.After = after
 		return c.send(ctx, "GET /sessions", &p)
-	}) {
-		if err != nil {
-			return err
-		}
-		if i.json {
-			if err := i.printJSON(d.raw); err != nil {
-				return err
-			}
-			continue
-		}
+	})
+	return printPages(i, all, t, "nobody is connected", func(s *apimodel.Session) {
 		var subs []string
-		for _, s := range d.value.Subscriptions {
-			subs = append(subs, s.Topic+"/"+s.Group)
+		for _, sub := range s.Subscriptions {
+			subs = append(subs, sub.Topic+"/"+sub.Group)
 		}
-		s := d.value
 		t.add(s.Id, s.Remote, string(s.Protocol), i.when(s.Since), millis(s.Idle), count(s.In), count(s.Out), oneLine(strings.Join(subs, " "), 60))
-	}
-	if i.json {
-		return nil
-	}
-	return i.printTable(t, "nobody is connected")
+	})
 }
 
 func (a *app) serverDisconnect() *cobra.Command {

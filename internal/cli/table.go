@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -68,6 +69,25 @@ func (i *invocation) printTable(t *table, empty string) error {
 	}
 	t.write(i.out)
 	return nil
+}
+
+// printPages prints what the API lists: each as it came with --json, or else a table, to which rows
+// adds what one takes.
+func printPages[T any](i *invocation, all iter.Seq2[decoded[T], error], t *table, empty string, rows func(*T)) error {
+	for d, err := range all {
+		if err != nil {
+			return err
+		}
+		if !i.json {
+			rows(&d.value)
+		} else if err := i.printJSON(d.raw); err != nil {
+			return err
+		}
+	}
+	if i.json {
+		return nil
+	}
+	return i.printTable(t, empty)
 }
 
 // printFields prints names and values; those without a value are left out.

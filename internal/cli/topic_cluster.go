@@ -15,29 +15,16 @@ func (i *invocation) listClusterTopics(ctx context.Context, c *api, kind *apimod
 		p.Name = &i.args[0]
 	}
 	t := newTable("TOPIC", "KIND", "SERVER", "STATE", ">MESSAGES", ">LAG", ">CONSUMERS")
-	for d, err := range list[apimodel.ClusterTopic](c, "topics", func(after *string) (*http.Response, error) {
+	all := list[apimodel.ClusterTopic](c, "topics", func(after *string) (*http.Response, error) {
 		p.After = after
 		return c.send(ctx, "GET /topics", &p)
-	}) {
-		if err != nil {
-			return err
-		}
-		if i.json {
-			if err := i.printJSON(d.raw); err != nil {
-				return err
-			}
-			continue
-		}
-		v := d.value
+	})
+	return printPages(i, all, t, "no topics; create one with zbus topic create TOPIC", func(v *apimodel.ClusterTopic) {
 		if len(v.Servers) > 1 {
 			t.add(v.Name, string(v.Kind), number(len(v.Servers))+" servers", "", count(v.Depth), count(v.Lag), number(v.Consumers))
 		}
 		for _, s := range v.Servers {
 			t.add(v.Name, string(v.Kind), s.Address, string(s.State), count(s.Depth), count(s.Lag), number(s.Consumers))
 		}
-	}
-	if i.json {
-		return nil
-	}
-	return i.printTable(t, "no topics; create one with zbus topic create TOPIC")
+	})
 }

@@ -49,7 +49,7 @@ func dial(ctx context.Context, a Address, secrets *tls.Config, local bool, limit
 	return c, nil
 }
 
-// dialStream connects to a server, for whoever speaks to it otherwise.
+// dialStream connects to a server, for requests that are not of this package.
 func dialStream(ctx context.Context, a Address, secrets *tls.Config, local bool) (net.Conn, error) {
 	d := net.Dialer{KeepAliveConfig: socket.KeepAlive(), Control: func(_, address string, _ syscall.RawConn) error {
 		at, err := netip.ParseAddrPort(address)

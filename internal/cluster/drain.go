@@ -47,7 +47,7 @@ func (c *Cluster) Phase() (Phase, time.Time) {
 }
 
 // Elsewhere are the servers that are up, are not being drained and have a topic, but for this
-// one. With served it has to be consumed there: calls need somebody who answers them.
+// one. With served it has to be consumed there: calls need a provider.
 func (c *Cluster) Elsewhere(topic string, served bool) (all []Address) {
 	for _, m := range c.Others() {
 		if m.takes(topic, served) {

@@ -38,8 +38,28 @@ type Topic struct {
 	Consumers int
 }
 
-// Calls reports whether the topic is for calls and requests, which somebody has to answer.
-func (t *Topic) Calls() bool { return t.Mask&(2|4) != 0 }
+// The bits of a mask that say what a topic carries.
+const (
+	maskMemory = 1
+	maskRPC    = 2
+	maskProxy  = 4
+)
+
+// Kind is what the topic carries, in the words of the API.
+func (t *Topic) Kind() string {
+	switch {
+	case t.Mask&maskProxy != 0:
+		return "proxy"
+	case t.Mask&maskRPC != 0:
+		return "rpc"
+	case t.Mask&maskMemory != 0:
+		return "memory"
+	}
+	return "log"
+}
+
+// Calls reports whether the topic is for calls and requests, which a provider answers.
+func (t *Topic) Calls() bool { return t.Mask&(maskRPC|maskProxy) != 0 }
 
 // topicText is a topic in a table.
 type topicText struct {

@@ -50,8 +50,9 @@ func LimitHeap(cfg *config.Config) {
 
 // budget is how what clients make the broker hold is divided among those who hold it.
 // Each has its share, so that none can take it from the others. All of them together have
-// five eighths of the memory, and what other servers say of themselves a sixteenth: the rest is for what does not depend on clients, for what is
-// being read and encoded at this moment, and for what was let go and not yet collected.
+// five eighths of the memory, and what other servers say of themselves a sixteenth: the rest is for
+// what does not depend on clients, for what is being read and encoded at this moment, and for what
+// was let go and not yet collected.
 type budget struct {
 	tail     int64 // recent messages
 	pages    int64 // what was read of the logs for groups that lag behind

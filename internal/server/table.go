@@ -78,7 +78,7 @@ func (t *tables) get(kind int, who access.Caller) (*table, error) {
 	return t.make(kind, t.tracker.srv.broker.System(), made, seen)
 }
 
-// seesAll reports whether somebody sees all topics in a table: who may observe, and servers.
+// seesAll reports whether a caller sees all topics in a table: who may observe, and servers.
 func seesAll(who access.Caller) bool {
 	return who.Allows(access.Observe, "", "") || who.Allows(access.Join, "", "")
 }

@@ -28,7 +28,7 @@ func ends(data []byte, step int, lim Limits) (at []int, passed int, refused, upg
 }
 
 // FuzzFollower: a Follower and a Reader agree where each request ends, and which is
-// refused, but for bodies that are too large: those it leaves to whoever reads them. No part
+// refused, but for bodies that are too large: those it leaves to the handler that reads them. No part
 // of a refused one that would make it whole is passed on.
 func FuzzFollower(f *testing.F) {
 	addSeeds(f, func(data []byte) { f.Add(data, uint8(7)) })

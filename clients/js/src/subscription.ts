@@ -13,7 +13,7 @@ export interface Message extends Delivered {
   json<T = unknown>(): T;
   /** In an explicit group: it is done. Resolves when that is on disk. */
   ack(): Promise<void>;
-  /** In an explicit group: somebody has to have it again, after a delay in ms. */
+  /** In an explicit group: it is delivered again, after a delay in ms. */
   nack(delay?: number): Promise<void>;
   /** In an explicit group: the ack timeout begins anew. */
   extend(): Promise<void>;
@@ -118,7 +118,7 @@ export class Subscription implements AsyncIterableIterator<Message>, Lasting {
     if (f.reset) this.#gap({ reset: true });
     else if (again && this.o.group !== undefined && f.settle === 'auto') this.#gap({ onTheWay: true });
     else if (again && this.o.group === undefined) {
-      // What was removed meanwhile would not be missed by anybody.
+      // No consumer would notice what was removed in the meantime.
       const next = BigInt(this.#after!) + 1n;
       const first = await this.first(this.topic).catch(() => 0n);
       if (turn !== this.#turn || this.#over) return;
