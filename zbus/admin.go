@@ -50,8 +50,8 @@ type GroupSpec struct {
 	// Filter selects messages by their tags, part by part: + is one part, * at the end
 	// one or more, # any number; ; separates alternatives, ! excludes. At most 127 bytes.
 	Filter string
-	// NoFilter takes the filter of a group away.
-	NoFilter bool
+	// ClearFilter takes the filter of a group away.
+	ClearFilter bool
 	// Explicit makes it a group whose messages have to be acked. What is not acked in
 	// time, or nacked, is delivered again.
 	Explicit bool
@@ -77,7 +77,7 @@ func (g *GroupSpec) fields(topic, name string) []field {
 	spec := g.Topic
 	spec.Name = topic
 	all := append(spec.fields(), field{Name: wire.HeaderConsumeGroup, Value: name})
-	if g.Filter != "" || g.NoFilter || g.Exact {
+	if g.Filter != "" || g.ClearFilter || g.Exact {
 		all = append(all, field{Name: wire.HeaderGroupFilter, Value: g.Filter})
 	}
 	mask := int64(0)

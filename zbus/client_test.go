@@ -228,7 +228,7 @@ func TestAdministration(t *testing.T) {
 	if err := c.EmptyGroup(ctx, "log", "g"); err != nil {
 		t.Error(err)
 	}
-	if again, err := c.DeclareGroup(ctx, "log", zbus.GroupSpec{Name: "g", NoFilter: true}); err != nil || again.Filter != "" || !again.Explicit || again.Lag != 0 {
+	if again, err := c.DeclareGroup(ctx, "log", zbus.GroupSpec{Name: "g", ClearFilter: true}); err != nil || again.Filter != "" || !again.Explicit || again.Lag != 0 {
 		t.Errorf("changed: %+v, %v", again, err)
 	}
 	server, err := c.QueryServer(ctx)

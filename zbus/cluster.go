@@ -11,7 +11,7 @@ import (
 // ClusterOptions say how a set of servers is used. The zero value is ready to use.
 type ClusterOptions struct {
 	// Options are those of each connection. MaxWait is how long a request waits for
-	// any server; OnState is told of all connections. Heartbeat is 3s and Patience 4s
+	// any server; OnState is told of all connections. Heartbeat is 3s and HeartbeatTimeout 4s
 	// unless they are set: other servers can take over from one that says nothing.
 	Options
 	// Select chooses the servers for a publish or a call, best first. Those after the
@@ -21,11 +21,11 @@ type ClusterOptions struct {
 	Select Selector
 }
 
-// The defaults of Heartbeat and Patience where there are other servers: after both together, and
+// The defaults of Heartbeat and HeartbeatTimeout where there are other servers: after both together, and
 // a little more, what is under way to a machine that has vanished goes elsewhere.
 const (
-	clusterBeat     = 3 * time.Second
-	clusterPatience = 4 * time.Second
+	clusterBeat             = 3 * time.Second
+	clusterHeartbeatTimeout = 4 * time.Second
 )
 
 // Selector chooses from the servers that are connected, for one request to a topic,
@@ -85,7 +85,7 @@ func DialCluster(ctx context.Context, trackers string, opts ClusterOptions) (*Cl
 		return nil, invalid("dial", trackers, "%v", err)
 	}
 	opts.Heartbeat = cmp.Or(opts.Heartbeat, clusterBeat)
-	opts.Patience = cmp.Or(opts.Patience, clusterPatience)
+	opts.HeartbeatTimeout = cmp.Or(opts.HeartbeatTimeout, clusterHeartbeatTimeout)
 	opts.Options = opts.Options.withDefaults()
 	cl := &Cluster{
 		opts: opts, members: make(map[string]*member), subs: make(map[*ClusterSubscription]struct{}),

@@ -53,7 +53,7 @@ func (c *Client) introduce(ctx context.Context, t transport, token string) error
 	w.start(wire.CmdPing)
 	w.id(c.prefix, classRequest, 0)
 	w.body(nil)
-	err := t.write(w.dst, []frame{{end: len(w.dst)}}, c.opts.Patience)
+	err := t.write(w.dst, []frame{{end: len(w.dst)}}, c.opts.HeartbeatTimeout)
 	if err != nil {
 		return causeOf(ctx, err)
 	}

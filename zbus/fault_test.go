@@ -16,7 +16,7 @@ import (
 
 // hurried makes a client notice and reconnect quickly.
 var hurried = zbus.Options{
-	Heartbeat: 100 * time.Millisecond, Patience: 2 * time.Second, MaxBackoff: 60 * time.Millisecond,
+	Heartbeat: 100 * time.Millisecond, HeartbeatTimeout: 2 * time.Second, MaxBackoff: 60 * time.Millisecond,
 }
 
 // stored counts the messages of a topic by id.
@@ -204,7 +204,7 @@ func TestStalledConnectionIsGivenUp(t *testing.T) {
 	p := through(t, broker.Addr)
 	states := make(chan zbus.State, 100)
 	opts := hurried
-	opts.Patience = 200 * time.Millisecond
+	opts.HeartbeatTimeout = 200 * time.Millisecond
 	opts.OnState = func(s zbus.State) { states <- s }
 	c := dial(t, p.addr, opts)
 	if s := receive(t, "the connection", states); !s.Connected || s.Address != p.addr || c.Address() != p.addr {

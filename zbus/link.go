@@ -67,7 +67,7 @@ func (l *link) write() {
 	c := l.c
 	var buf []byte
 	var frames []frame
-	beat := time.NewTicker(max(min(c.opts.Heartbeat, c.opts.Patience)/2, time.Millisecond))
+	beat := time.NewTicker(max(min(c.opts.Heartbeat, c.opts.HeartbeatTimeout)/2, time.Millisecond))
 	defer beat.Stop()
 	var wrote, asked time.Time // anything, and whether the server is there
 	for {
@@ -77,7 +77,7 @@ func (l *link) write() {
 		c.mu.Unlock()
 		if len(frames) > 0 {
 			wrote = time.Now()
-			if err := l.t.write(buf, frames, c.opts.Patience); err != nil {
+			if err := l.t.write(buf, frames, c.opts.HeartbeatTimeout); err != nil {
 				l.fail(err)
 				return
 			}
@@ -108,7 +108,7 @@ func (l *link) beat(now, wrote time.Time, asked *time.Time) error {
 	c := l.c
 	heard := l.began.Add(time.Duration(l.heard.Load()))
 	silent := now.Sub(heard)
-	if silent >= c.opts.Heartbeat+c.opts.Patience {
+	if silent >= c.opts.Heartbeat+c.opts.HeartbeatTimeout {
 		return errSilent
 	}
 	if now.Sub(wrote) < c.opts.Heartbeat && (silent < c.opts.Heartbeat || asked.After(heard)) {

@@ -38,9 +38,9 @@ type Options struct {
 	// Heartbeat is how long the connection may be silent before the client asks
 	// whether the server is there, 100ms at least. Default: 30s.
 	Heartbeat time.Duration
-	// Patience is how long to wait for a reply to a heartbeat, or to take
+	// HeartbeatTimeout is how long to wait for a reply to a heartbeat, or to take
 	// bytes in, before the connection is given up. Default: 10s.
-	Patience time.Duration
+	HeartbeatTimeout time.Duration
 	// MaxWait is how long a request waits for a connection, if its context lets it,
 	// before it fails with ErrUnavailable; it is checked once an attempt to connect.
 	// Default: 30s. Negative: a request fails if there is no connection.
@@ -77,7 +77,7 @@ func (o Options) withDefaults() Options {
 	}
 	def(&o.DialTimeout, 10*time.Second)
 	def(&o.Heartbeat, 30*time.Second)
-	def(&o.Patience, 10*time.Second)
+	def(&o.HeartbeatTimeout, 10*time.Second)
 	def(&o.MaxWait, 30*time.Second)
 	def(&o.MaxBackoff, 5*time.Second)
 	o.Heartbeat = max(o.Heartbeat, 100*time.Millisecond)

@@ -121,7 +121,7 @@ func TestOtherMethodsAreAnsweredByOne(t *testing.T) {
 		return next
 	})
 	zbus.Handle(s, "own", func(context.Context, any) (string, error) { return "its own", nil })
-	s.HandleOthers(func(ctx context.Context, params json.RawMessage) (any, error) {
+	s.HandleFallback(func(ctx context.Context, params json.RawMessage) (any, error) {
 		call, _ := zbus.CallOf(ctx)
 		return call.Method + string(params), nil
 	})

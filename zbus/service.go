@@ -109,9 +109,9 @@ func (s *Service) HandleRequests(f RequestHandler) {
 	s.requests = f
 }
 
-// HandleOthers has f answer calls of all methods that were not added. [CallOf] tells
+// HandleFallback has f answer calls of all methods that were not added. [CallOf] tells
 // which one is called.
-func (s *Service) HandleOthers(f Method) {
+func (s *Service) HandleFallback(f Method) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.others = s.wrapped(f)

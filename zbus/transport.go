@@ -84,7 +84,7 @@ func (c *Client) tlsConfig(host string) *tls.Config {
 // stream is a transport of one byte after the other.
 type stream struct{ net.Conn }
 
-// pieceBytes is how much has to be taken in within Options.Patience.
+// pieceBytes is how much has to be taken in within Options.HeartbeatTimeout.
 const pieceBytes = 256 << 10
 
 func (s *stream) write(buf []byte, _ []frame, within time.Duration) error {

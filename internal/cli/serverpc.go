@@ -87,7 +87,7 @@ func (i *invocation) serveRPC(ctx context.Context, o *serving) error {
 		s.HandleRaw(name, method)
 	}
 	if len(o.methods) == 0 {
-		s.HandleOthers(method)
+		s.HandleFallback(method)
 	}
 	if _, err := c.DeclareTopic(ctx, zbus.TopicSpec{Name: topic, RPC: true}); err != nil {
 		return err

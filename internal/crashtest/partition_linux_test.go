@@ -114,7 +114,7 @@ func (f *traffic) missing() (n int) {
 func (s *set) dial() *zbus.Cluster {
 	s.t.Helper()
 	cl, err := zbus.DialCluster(s.t.Context(), s.list, zbus.ClusterOptions{Options: zbus.Options{
-		DialTimeout: time.Second, Heartbeat: 500 * time.Millisecond, Patience: 1500 * time.Millisecond, MaxBackoff: time.Second,
+		DialTimeout: time.Second, Heartbeat: 500 * time.Millisecond, HeartbeatTimeout: 1500 * time.Millisecond, MaxBackoff: time.Second,
 	}})
 	if err != nil {
 		s.t.Fatal(err)

@@ -31,8 +31,8 @@ import (
 	"github.com/rushmore/zbus-go/zbus/embed"
 )
 
-// Patience is how long a Server waits for something before it fails the test.
-const Patience = 30 * time.Second
+// Timeout is how long a Server waits for something before it fails the test.
+const Timeout = 30 * time.Second
 
 // Server is a broker of a test. Its methods fail the test when something is wrong, so the goroutine
 // of the test alone may call them.
@@ -75,7 +75,7 @@ func (s *Server) run() {
 func (s *Server) stop() {
 	s.t.Helper()
 	s.Mend()
-	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	ctx, cancel := context.WithTimeout(context.Background(), Timeout)
 	defer cancel()
 	if err := s.Broker().Stop(ctx); err != nil {
 		s.t.Errorf("the broker did not stop in order: %v", err)
@@ -100,7 +100,7 @@ func (s *Server) Client(options ...zbus.Options) *zbus.Client {
 		}
 		return s.net.add(conn), nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	ctx, cancel := context.WithTimeout(context.Background(), Timeout)
 	defer cancel()
 	c, err := zbus.Dial(ctx, "127.0.0.1:15555", opts)
 	if err != nil {
@@ -150,9 +150,9 @@ func (s *Server) Settled(topic, group string) {
 // Eventually waits until something is so, which it asks again and again.
 func (s *Server) Eventually(what string, so func() bool) {
 	s.t.Helper()
-	for limit := time.Now().Add(Patience); !so(); time.Sleep(2 * time.Millisecond) {
+	for limit := time.Now().Add(Timeout); !so(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(limit) {
-			s.t.Fatalf("waited %s in vain until %s", Patience, what)
+			s.t.Fatalf("waited %s in vain until %s", Timeout, what)
 		}
 	}
 }
@@ -179,7 +179,7 @@ func (s *Server) Messages(topic string) []Message {
 // get asks the API.
 func (s *Server) get(path string, v any) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	ctx, cancel := context.WithTimeout(context.Background(), Timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1/api/v1"+path, nil)
 	if err != nil {
