@@ -97,15 +97,15 @@ func TestWhoHasNoGoodTokenIsUnauthorized(t *testing.T) {
 	for _, scheme := range []string{"zbus://", "ws://"} {
 		c := dial(t, scheme+b.Addr, zbus.Options{Token: good})
 		declare(t, c, "log")
-		if err := c.Publish(within(t), "log", zbus.Message{}); err != nil {
+		if _, err := c.Publish(within(t), "log", zbus.Message{}); err != nil {
 			t.Errorf("%s with a good token: %v", scheme, err)
 		}
-		err := c.Publish(within(t), "other", zbus.Message{})
+		_, err := c.Publish(within(t), "other", zbus.Message{})
 		if !errors.Is(err, zbus.ErrForbidden) || !strings.Contains(err.Error(), "publish:other") {
 			t.Errorf("%s without the grant: %v; the text must name it", scheme, err)
 		}
 		anonymous := dial(t, scheme+b.Addr, zbus.Options{})
-		if err := anonymous.Publish(within(t), "log", zbus.Message{}); !errors.Is(err, zbus.ErrUnauthorized) || !strings.Contains(err.Error(), "token") {
+		if _, err := anonymous.Publish(within(t), "log", zbus.Message{}); !errors.Is(err, zbus.ErrUnauthorized) || !strings.Contains(err.Error(), "token") {
 			t.Errorf("%s without a token: %v", scheme, err)
 		}
 		_, err = zbus.Dial(within(t), scheme+b.Addr, zbus.Options{Token: "zb_" + id + "_wrong"})
@@ -122,7 +122,7 @@ func TestWhoHasNoGoodTokenIsUnauthorized(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer cluster.Close()
-	if err := cluster.Publish(within(t), "log", zbus.Message{}); err != nil {
+	if _, err := cluster.Publish(within(t), "log", zbus.Message{}); err != nil {
 		t.Errorf("a cluster with a good token: %v", err)
 	}
 	if _, err := zbus.Dial(within(t), b.Addr, zbus.Options{Token: good + "\n"}); !errors.Is(err, zbus.ErrInvalid) {
@@ -159,7 +159,7 @@ func TestRevokedTokenEndsTheConnectionAndIsNotTriedInALoop(t *testing.T) {
 		t.Errorf("state %+v", s)
 	}
 	refused := time.Now()
-	if err := c.Publish(within(t), "log", zbus.Message{}); !errors.Is(err, zbus.ErrUnauthorized) || errors.Is(err, zbus.ErrUnavailable) {
+	if _, err := c.Publish(within(t), "log", zbus.Message{}); !errors.Is(err, zbus.ErrUnauthorized) || errors.Is(err, zbus.ErrUnavailable) {
 		t.Errorf("a publish: %v", err)
 	}
 	receive(t, "another refusal", news)
@@ -190,9 +190,9 @@ func TestTokenSourceGivesAnotherTokenAtReconnect(t *testing.T) {
 		id, token = b.token()
 		next.Store(token)
 		b.revoke(old)
-		err = c.Publish(within(t), "jobs", zbus.Message{ID: scheme})
+		_, err = c.Publish(within(t), "jobs", zbus.Message{ID: scheme})
 		for errors.Is(err, zbus.ErrUnknownOutcome) || errors.Is(err, zbus.ErrUnauthorized) { // sent before the loss was noticed
-			err = c.Publish(within(t), "jobs", zbus.Message{ID: scheme})
+			_, err = c.Publish(within(t), "jobs", zbus.Message{ID: scheme})
 		}
 		if err != nil {
 			t.Fatalf("%s: %v", scheme, err)
@@ -251,7 +251,7 @@ func TestTokenIsRenewedBeforeItExpires(t *testing.T) {
 	}
 	b.revoke(tokens[0].id)
 	for i := range 10 {
-		if err := c.Publish(within(t), "jobs", zbus.Message{ID: fmt.Sprint(i)}); err != nil {
+		if _, err := c.Publish(within(t), "jobs", zbus.Message{ID: fmt.Sprint(i)}); err != nil {
 			t.Errorf("after the first token has ended: %v", err)
 		}
 		for receive(t, "the message", got) != fmt.Sprint(i) {

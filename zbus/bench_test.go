@@ -3,7 +3,6 @@ package zbus_test
 import (
 	"context"
 	"strconv"
-	"sync"
 	"testing"
 
 	"github.com/rushmore/zbus-go/internal/wire"
@@ -49,7 +48,7 @@ func BenchmarkPublish(b *testing.B) {
 	ctx := context.Background()
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := c.Publish(ctx, "bench", zbus.Message{Body: body}); err != nil {
+		if _, err := c.Publish(ctx, "bench", zbus.Message{Body: body}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -61,7 +60,7 @@ func BenchmarkPublishParallel(b *testing.B) {
 	b.SetParallelism(64)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if err := c.Publish(context.Background(), "bench", zbus.Message{Body: body}); err != nil {
+			if _, err := c.Publish(context.Background(), "bench", zbus.Message{Body: body}); err != nil {
 				b.Error(err)
 				return
 			}
@@ -72,21 +71,14 @@ func BenchmarkPublishParallel(b *testing.B) {
 func BenchmarkPublishAsync(b *testing.B) {
 	c := dial(b, quickServer(b), zbus.Options{})
 	ctx := context.Background()
-	var all sync.WaitGroup
-	done := func(err error) {
-		if err != nil {
-			b.Error(err)
-		}
-		all.Done()
-	}
+	var last *zbus.Future
 	b.ReportAllocs()
 	for b.Loop() {
-		all.Add(1)
-		if err := c.PublishAsync(ctx, "bench", zbus.Message{Body: body}, done); err != nil {
-			b.Fatal(err)
-		}
+		last = c.PublishAsync(ctx, "bench", zbus.Message{Body: body})
 	}
-	all.Wait()
+	if _, err := last.Wait(ctx); err != nil {
+		b.Error(err)
+	}
 }
 
 // pushServer has one group with no end of messages, and gives what it is asked for.

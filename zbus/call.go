@@ -38,7 +38,6 @@ func (c *Client) request(ctx context.Context, op, topic, method string, m Messag
 		return nil, err
 	}
 	r := c.newRequest(classRequest, lossUnknown)
-	r.id = m.ID
 	c.do(ctx, r, wire.CmdProduce, func(w *frameWriter) {
 		w.dst = append(w.dst, "ack: false\r\n"...)
 		if deadline, ok := ctx.Deadline(); ok {

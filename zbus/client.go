@@ -36,7 +36,6 @@ type Client struct {
 	out       outbox
 	encoder   frameWriter          // of what goes to out
 	waiting   map[uint64]*request  // sent or queued, by number
-	named     map[string]*request  // those whose id the caller chose
 	subs      map[uint64]*intake   // by key
 	intakes   map[string]*intake   // by placeOf; those that leave included
 	extending map[uint64]extension // requests on this connection, by number
@@ -87,8 +86,8 @@ func newClient(addrs []address, opts Options) *Client {
 	c := &Client{
 		opts: opts.withDefaults(), addrs: addrs, prefix: strings.ToLower(rand.Text()[:12]),
 		ended: make(chan struct{}), wake: make(chan struct{}, 1),
-		waiting: make(map[uint64]*request), named: make(map[string]*request),
-		subs: make(map[uint64]*intake), intakes: make(map[string]*intake), extending: make(map[uint64]extension),
+		waiting: make(map[uint64]*request),
+		subs:    make(map[uint64]*intake), intakes: make(map[string]*intake), extending: make(map[uint64]extension),
 		began: time.Now(),
 	}
 	if c.log = c.opts.Log; opts.TokenSource == nil {
@@ -165,7 +164,7 @@ func (c *Client) flush(ctx context.Context) error {
 	}
 	c.mu.Lock()
 	quiet := make(chan struct{})
-	if len(c.waiting)+len(c.named) == 0 {
+	if len(c.waiting) == 0 {
 		close(quiet)
 	} else if c.quiet == nil {
 		c.quiet = quiet

@@ -19,8 +19,9 @@ func TestPublishAndSubscribe(t *testing.T) {
 	sent := zbus.Message{
 		ID: "my-id", Tag: "eu.de", Body: []byte("two pizzas"), Headers: map[string]string{"Trace-Id": "7"},
 	}
-	if err := c.Publish(within(t), "orders", sent); err != nil {
-		t.Fatal(err)
+	receipt, err := c.Publish(within(t), "orders", sent)
+	if err != nil || receipt.Offset != 0 || receipt.Duplicate {
+		t.Fatalf("%+v, %v", receipt, err)
 	}
 	got := make(chan *zbus.Delivery, 1)
 	sub, err := c.Subscribe(within(t), "orders", "", zbus.SubscribeOptions{}, func(_ context.Context, d *zbus.Delivery) error {
@@ -40,6 +41,9 @@ func TestPublishAndSubscribe(t *testing.T) {
 	headers := map[string]string{}
 	for name, value := range d.Headers() {
 		headers[name] = value
+	}
+	if !d.Time.Equal(receipt.Time) {
+		t.Errorf("the receipt says %s, the delivery %s", receipt.Time, d.Time)
 	}
 	if len(headers) != 1 || headers["trace-id"] != "7" {
 		t.Errorf("headers %v", headers)
@@ -72,11 +76,11 @@ func TestErrorsAreTheSameAcrossTheNetwork(t *testing.T) {
 		is     error
 		status int
 	}{
-		{"publish to no topic", c.Publish(ctx, "missing", zbus.Message{}), zbus.ErrNotFound, 404},
-		{"publish without topic", c.Publish(ctx, "", zbus.Message{}), zbus.ErrInvalid, 0},
-		{"forged header", c.Publish(ctx, "there", zbus.Message{Headers: map[string]string{"Cmd": "remove"}}), zbus.ErrInvalid, 0},
-		{"bad header value", c.Publish(ctx, "there", zbus.Message{Headers: map[string]string{"a": "b\r\nc: d"}}), zbus.ErrInvalid, 0},
-		{"long tag", c.Publish(ctx, "there", zbus.Message{Tag: string(make([]byte, 128))}), zbus.ErrInvalid, 0},
+		{"publish to no topic", errOf(c.Publish(ctx, "missing", zbus.Message{})), zbus.ErrNotFound, 404},
+		{"publish without topic", errOf(c.Publish(ctx, "", zbus.Message{})), zbus.ErrInvalid, 0},
+		{"forged header", errOf(c.Publish(ctx, "there", zbus.Message{Headers: map[string]string{"Cmd": "remove"}})), zbus.ErrInvalid, 0},
+		{"bad header value", errOf(c.Publish(ctx, "there", zbus.Message{Headers: map[string]string{"a": "b\r\nc: d"}})), zbus.ErrInvalid, 0},
+		{"long tag", errOf(c.Publish(ctx, "there", zbus.Message{Tag: string(make([]byte, 128))})), zbus.ErrInvalid, 0},
 		{"query no topic", queryErr, zbus.ErrNotFound, 404},
 		{"query no group", groupErr, zbus.ErrNotFound, 404},
 		{"subscribe to no group", subErr, zbus.ErrNotFound, 404},
@@ -102,13 +106,22 @@ func TestBatchTellsOfEachMessage(t *testing.T) {
 	for i := range messages {
 		messages[i].Body = fmt.Append(nil, i)
 	}
-	if err := c.PublishBatch(within(t), "batch", messages); err != nil {
+	receipts, err := c.PublishBatch(within(t), "batch", messages)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.PublishBatch(within(t), "batch", nil); err != nil {
+	for i, r := range receipts {
+		if r.Offset != int64(i) || r.Time.IsZero() || r.Duplicate {
+			t.Errorf("message %d: %+v", i, r)
+		}
+	}
+	if _, err := c.PublishBatch(within(t), "batch", nil); err != nil {
 		t.Errorf("empty batch: %v", err)
 	}
-	err := c.PublishBatch(within(t), "batch", []zbus.Message{{ID: "a"}, {Tag: "\n"}, {ID: "b"}})
+	receipts, err = c.PublishBatch(within(t), "batch", []zbus.Message{{ID: "a"}, {Tag: "\n"}, {ID: "b"}})
+	if len(receipts) != 3 || receipts[0].Offset != 100 || receipts[1] != (zbus.Receipt{}) || receipts[2].Offset != 101 {
+		t.Errorf("receipts of a batch with one bad message: %+v", receipts)
+	}
 	var failed *zbus.BatchError
 	if !errors.As(err, &failed) || failed.Errs[0] != nil || !errors.Is(failed.Errs[1], zbus.ErrInvalid) || failed.Errs[2] != nil {
 		t.Errorf("a batch with one bad message: %v", err)
@@ -138,40 +151,37 @@ func TestBatchTellsOfEachMessage(t *testing.T) {
 	}
 }
 
-func TestPublishAsyncReportsOnce(t *testing.T) {
+func TestFutureHasTheOutcomeOfAPublish(t *testing.T) {
 	t.Parallel()
 	c := dial(t, zbustest.Start(t).Addr, zbus.Options{})
 	declare(t, c, "async")
-	outcomes := make(chan error, 1000)
+	var futures []*zbus.Future
 	for range 500 {
-		if err := c.PublishAsync(within(t), "async", zbus.Message{Body: []byte("x")}, func(err error) { outcomes <- err }); err != nil {
-			t.Fatal(err)
-		}
+		futures = append(futures, c.PublishAsync(within(t), "async", zbus.Message{Body: []byte("x")}))
 	}
-	if err := c.PublishAsync(within(t), "missing", zbus.Message{}, func(err error) { outcomes <- err }); err != nil {
-		t.Fatal(err)
-	}
+	missing := c.PublishAsync(within(t), "missing", zbus.Message{})
+	invalid := c.PublishAsync(within(t), "async", zbus.Message{Tag: "\n"})
 	if err := c.Drain(within(t)); err != nil {
 		t.Fatal(err)
 	}
-	close(outcomes)
-	stored, missing := 0, 0
-	for err := range outcomes {
-		switch {
-		case err == nil:
-			stored++
-		case errors.Is(err, zbus.ErrNotFound):
-			missing++
-		default:
-			t.Error(err)
+	for i, f := range futures {
+		<-f.Done()
+		if r, err := f.Wait(within(t)); err != nil || r.Offset != int64(i) || r.Duplicate || time.Since(r.Time).Abs() > time.Minute {
+			t.Errorf("message %d: %+v, %v", i, r, err)
 		}
 	}
-	if stored != 500 || missing != 1 {
-		t.Errorf("%d stored and %d not found, want 500 and 1", stored, missing)
+	if r, err := missing.Wait(within(t)); !errors.Is(err, zbus.ErrNotFound) || r != (zbus.Receipt{}) {
+		t.Errorf("to no topic: %+v, %v", r, err)
+	}
+	if _, err := invalid.Wait(within(t)); !errors.Is(err, zbus.ErrInvalid) {
+		t.Errorf("with a bad tag: %v", err)
+	}
+	if _, err := c.PublishAsync(within(t), "async", zbus.Message{}).Wait(within(t)); !errors.Is(err, zbus.ErrClosed) {
+		t.Errorf("after Drain: %v", err)
 	}
 }
 
-func TestTwoPublishesWithOneID(t *testing.T) {
+func TestPublishThatIsGivenUpAfterItWasSent(t *testing.T) {
 	t.Parallel()
 	came := make(chan struct{})
 	c := dial(t, listen(t, func(conn *silentConn) { // it takes the first and does not answer
@@ -181,14 +191,21 @@ func TestTwoPublishesWithOneID(t *testing.T) {
 	}), zbus.Options{})
 	ctx, cancel := context.WithCancel(within(t))
 	first := make(chan error, 1)
-	go func() { first <- c.Publish(ctx, "t", zbus.Message{ID: "same"}) }()
+	go func() { first <- errOf(c.Publish(ctx, "t", zbus.Message{ID: "same"})) }()
 	receive(t, "the first", came)
-	if err := c.PublishAsync(within(t), "t", zbus.Message{ID: "same"}, nil); !errors.Is(err, zbus.ErrConflict) {
-		t.Errorf("the second: %v", err)
-	}
+	second := c.PublishAsync(within(t), "t", zbus.Message{ID: "same"})
 	cancel()
 	if err := receive(t, "the end of the first", first); !errors.Is(err, zbus.ErrUnknownOutcome) || !errors.Is(err, context.Canceled) {
 		t.Errorf("given up after it was sent: %v", err)
+	}
+	if _, err := second.Wait(ctx); !errors.Is(err, context.Canceled) || errors.Is(err, zbus.ErrUnknownOutcome) {
+		t.Errorf("waiting with a context that has ended: %v", err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := second.Wait(within(t)); err == nil {
+		t.Error("the second was not answered, and has a receipt")
 	}
 }
 
@@ -201,7 +218,7 @@ func TestAdministration(t *testing.T) {
 		t.Fatalf("%+v, %v", topic, err)
 	}
 	for i := range 10 {
-		if err := c.Publish(ctx, "log", zbus.Message{ID: fmt.Sprint("m", i), Tag: fmt.Sprint("t.", i%2)}); err != nil {
+		if _, err := c.Publish(ctx, "log", zbus.Message{ID: fmt.Sprint("m", i), Tag: fmt.Sprint("t.", i%2)}); err != nil {
 			t.Fatal(err)
 		}
 	}

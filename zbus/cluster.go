@@ -117,7 +117,7 @@ func (cl *Cluster) track(a address) {
 // there may be others.
 func (cl *Cluster) memberOptions(tell func(State)) Options {
 	opts := cl.opts.Options
-	opts.MaxWait = -1
+	opts.repeat, opts.MaxWait = max(opts.MaxWait, 0), -1
 	opts.OnState = func(s State) {
 		tell(s)
 		if cl.opts.OnState != nil {
@@ -237,8 +237,12 @@ func (cl *Cluster) Drain(ctx context.Context) error {
 
 // Publish stores a message on one server that has the topic: see [Client.Publish]. The
 // next is tried when it is certain that the one before has not stored it.
-func (cl *Cluster) Publish(ctx context.Context, topic string, m Message) error {
-	return cl.try(ctx, "publish", topic, m.Key, func(c *Client) error { return c.Publish(ctx, topic, m) })
+func (cl *Cluster) Publish(ctx context.Context, topic string, m Message) (r Receipt, err error) {
+	err = cl.try(ctx, "publish", topic, m.Key, func(c *Client) error {
+		r, err = c.Publish(ctx, topic, m)
+		return err
+	})
+	return r, err
 }
 
 // Call calls a method of a service on one server: see [Client.Call]. The next server is

@@ -29,7 +29,7 @@ func TestClusterOfOneServer(t *testing.T) {
 	t.Parallel()
 	addr := zbustest.Start(t).Addr
 	b := dialCluster(t, zbus.ClusterOptions{}, addr)
-	if err := b.Publish(within(t), "log", zbus.Message{}); !errors.Is(err, zbus.ErrNotFound) {
+	if _, err := b.Publish(within(t), "log", zbus.Message{}); !errors.Is(err, zbus.ErrNotFound) {
 		t.Errorf("no topic: %v", err)
 	}
 	if err := b.DeclareTopic(within(t), zbus.TopicSpec{Name: "log"}); err != nil {
@@ -43,7 +43,7 @@ func TestClusterOfOneServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Publish(within(t), "log", zbus.Message{Body: []byte("x")}); err != nil {
+	if _, err := b.Publish(within(t), "log", zbus.Message{Body: []byte("x")}); err != nil {
 		t.Fatal(err)
 	}
 	receive(t, "the message", got)
@@ -60,7 +60,7 @@ func TestClusterOfOneServer(t *testing.T) {
 	if err := b.Drain(within(t)); err != nil {
 		t.Error(err)
 	}
-	if err := b.Publish(within(t), "log", zbus.Message{}); !errors.Is(err, zbus.ErrClosed) {
+	if _, err := b.Publish(within(t), "log", zbus.Message{}); !errors.Is(err, zbus.ErrClosed) {
 		t.Errorf("after Drain: %v", err)
 	}
 }
@@ -84,7 +84,7 @@ func TestClusterOfIndependentServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 30 {
-		if err := b.Publish(within(t), "jobs", zbus.Message{ID: fmt.Sprint(i)}); err != nil {
+		if _, err := b.Publish(within(t), "jobs", zbus.Message{ID: fmt.Sprint(i)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -104,7 +104,7 @@ func TestClusterOfIndependentServers(t *testing.T) {
 		}
 	}
 	for i := 0; i < 10; {
-		err := b.Publish(within(t), "jobs", zbus.Message{ID: fmt.Sprint("later ", i)})
+		_, err := b.Publish(within(t), "jobs", zbus.Message{ID: fmt.Sprint("later ", i)})
 		if errors.Is(err, zbus.ErrUnknownOutcome) { // it noticed with this one
 			continue
 		}
@@ -121,7 +121,7 @@ func TestClusterOfIndependentServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for {
-		err := b.Publish(within(t), "jobs", zbus.Message{ID: "back"})
+		_, err := b.Publish(within(t), "jobs", zbus.Message{ID: "back"})
 		if err == nil {
 			break
 		}
@@ -187,14 +187,14 @@ func TestClusterFollowsItsTracker(t *testing.T) {
 	if err := b.DeclareTopic(within(t), zbus.TopicSpec{Name: "log"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Publish(within(t), "log", zbus.Message{}); err != nil {
+	if _, err := b.Publish(within(t), "log", zbus.Message{}); err != nil {
 		t.Fatal(err)
 	}
 	push <- table(1, servers[0]) // not newer: nothing changes
 	push <- table(2, servers[1])
 	for b.Client(servers[0].Addr) != nil {
 	}
-	if err := b.Publish(within(t), "log", zbus.Message{}); err != nil {
+	if _, err := b.Publish(within(t), "log", zbus.Message{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := strings.Join(chosen, " "); got != "2 1" {
@@ -258,7 +258,7 @@ func TestClusterOfServersThatHaveJoined(t *testing.T) {
 	}
 	eventually(t, "the server that has left is no longer known", func() bool { return b.Client(others[1].Addr) == nil })
 	for i := range 10 {
-		if err := b.Publish(within(t), "jobs", zbus.Message{ID: fmt.Sprint(i)}); err != nil {
+		if _, err := b.Publish(within(t), "jobs", zbus.Message{ID: fmt.Sprint(i)}); err != nil {
 			t.Fatal(err)
 		}
 	}

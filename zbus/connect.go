@@ -1,6 +1,7 @@
 package zbus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -170,13 +171,7 @@ func (c *Client) restore() {
 	for _, key := range keys {
 		c.subs[key].restore()
 	}
-	start := 0
-	for _, f := range waiting.frames {
-		buf := append(c.out.buf, waiting.buf[start:f.end]...)
-		start = f.end
-		c.out.add(buf, f.r, f.epoch)
-	}
-	c.out.dropped = waiting.dropped
+	c.out.join(&waiting)
 }
 
 // disconnected settles what was lost with a connection: see loss.
@@ -194,14 +189,16 @@ func (c *Client) disconnected(err error) {
 	}
 	now := time.Now()
 	var over, again []*request
-	for r := range c.all() {
+	for _, r := range c.waiting {
 		switch {
 		case r.loss == lossBound:
 			r.fail = connectionGone
 		case r.state == queued:
-			r.since = now
+			if !r.tried {
+				r.since = now
+			}
 			continue
-		case r.loss == lossResend:
+		case r.loss == lossResend, r.loss == lossRepeat:
 			again = append(again, r)
 			continue
 		default:
@@ -213,11 +210,7 @@ func (c *Client) disconnected(err error) {
 		c.settle(r)
 	}
 	c.out.keep(func(f frame) bool { return f.epoch == 0 })
-	slices.SortFunc(again, func(a, b *request) int { return int(int64(a.n) - int64(b.n)) })
-	for _, r := range again {
-		r.state, r.since = queued, now
-		c.out.add(append(c.out.buf, r.frame...), r, 0)
-	}
+	c.sendAgain(again, now)
 	c.roomier()
 	c.mu.Unlock()
 	for _, r := range over {
@@ -226,27 +219,33 @@ func (c *Client) disconnected(err error) {
 	c.expire(err)
 }
 
-// all ranges over the requests without an outcome. Called with c.mu held.
-func (c *Client) all() func(func(*request) bool) {
-	return func(yield func(*request) bool) {
-		for _, r := range c.waiting {
-			if !yield(r) {
-				return
-			}
+// sendAgain queues requests again that were sent, in their order and before those that were
+// not: these may be of the same publisher. Called with c.mu held.
+func (c *Client) sendAgain(again []*request, now time.Time) {
+	slices.SortFunc(again, func(a, b *request) int { return cmp.Compare(a.n, b.n) })
+	later := c.out
+	c.out = outbox{}
+	for _, r := range again {
+		if r.state = queued; !r.tried || r.loss != lossRepeat {
+			r.since = now // a message that no server can answer is given up some time
 		}
-		for _, r := range c.named {
-			if !yield(r) {
-				return
-			}
-		}
+		r.tried = true
+		c.out.add(append(c.out.buf, r.frame...), r, 0)
 	}
+	c.out.join(&later)
 }
 
 // expire gives up the requests that have waited too long for a connection, and all of them
 // when the server refuses who the client says it is.
 func (c *Client) expire(err error) {
-	before := time.Now().Add(-max(c.opts.MaxWait, 0))
-	c.giveUp(unreachable("no connection", err), func(r *request) bool { return notAccepted(err) || !r.since.After(before) })
+	now := time.Now()
+	c.giveUp(unreachable("no connection", err), func(r *request) bool {
+		wait := c.opts.MaxWait
+		if r.tried && r.loss == lossRepeat {
+			wait = c.opts.repeat
+		}
+		return notAccepted(err) || now.Sub(r.since) >= wait
+	})
 }
 
 // finish settles everything when the client is closed.
@@ -271,13 +270,15 @@ func (c *Client) finish() {
 func (c *Client) giveUp(f *failure, which func(*request) bool) {
 	c.mu.Lock()
 	var over []*request
-	for r := range c.all() {
+	for _, r := range c.waiting {
 		if which(r) {
 			over = append(over, r)
 		}
 	}
 	for _, r := range over {
-		r.fail = f
+		if r.fail = f; r.tried && r.loss == lossRepeat {
+			r.fail = &failure{text: "connection lost before the answer; " + f.text, kinds: []error{ErrUnknownOutcome}, cause: f.cause}
+		}
 		c.settle(r)
 	}
 	if len(over) > 0 {

@@ -29,11 +29,12 @@
 //
 // # Publishing
 //
-// [Client.Publish] returns nil when the message is stored. [Client.PublishBatch] sends
-// many without waiting in between, and [Client.PublishAsync] tells later. Everything
+// [Client.Publish] returns a [Receipt] when the message is stored. [Client.PublishBatch]
+// sends many at once, and [Client.PublishAsync] returns a [Future]. Everything
 // has exactly one outcome. An error says that the message is not stored, but for one:
 // [ErrUnknownOutcome] means that the connection was lost, or ctx ended, between sending
-// the message and its answer.
+// the message and its answer. A message with an ID can be published again then, since it is
+// stored once; with [Options].Retry the client does that by itself, for all messages.
 //
 // # Consuming
 //

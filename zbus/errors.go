@@ -28,8 +28,8 @@ var (
 	// ErrUnknownOutcome is that of a request which was sent and not answered: the
 	// connection was lost, or the caller's context ended, or the server's disk failed
 	// and it closed the connection. It may have been done, or may yet be. A message
-	// with [Message.Dedup] can be published again, and is stored once. Without it
-	// consumers can tell by the ID.
+	// with a [Message.ID] can be published again, and is stored once; [Options.Retry] does
+	// so by itself, with messages that have none, too.
 	ErrUnknownOutcome = errors.New("unknown outcome")
 )
 

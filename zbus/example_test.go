@@ -24,7 +24,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	if err := client.Publish(ctx, "hello", zbus.Message{Body: []byte("a first message")}); err != nil {
+	if _, err := client.Publish(ctx, "hello", zbus.Message{Body: []byte("a first message")}); err != nil {
 		fmt.Println(err)
 		return
 	}
@@ -70,7 +70,7 @@ func ExampleClient_Subscribe() {
 		fmt.Println(err)
 		return
 	}
-	if err := c.Publish(ctx, "mails", zbus.Message{Body: []byte("to Ann")}); err != nil {
+	if _, err := c.Publish(ctx, "mails", zbus.Message{Body: []byte("to Ann")}); err != nil {
 		fmt.Println(err)
 		return
 	}
@@ -91,7 +91,7 @@ func ExampleClient_Messages() {
 		fmt.Println(err)
 		return
 	}
-	err := c.PublishBatch(ctx, "stock", []zbus.Message{
+	_, err := c.PublishBatch(ctx, "stock", []zbus.Message{
 		{Tag: "stock.hk.600", Body: []byte("8.25")},
 		{Tag: "stock.ny.ibm", Body: []byte("140")},
 		{Tag: "stock.hk.700", Body: []byte("310")},
@@ -119,7 +119,7 @@ func ExampleClient_Messages() {
 func ExampleError() {
 	ctx, c := context.Background(), client()
 	defer c.Close()
-	err := c.Publish(ctx, "no-such-topic", zbus.Message{})
+	_, err := c.Publish(ctx, "no-such-topic", zbus.Message{})
 	fmt.Println(errors.Is(err, zbus.ErrNotFound))
 	var e *zbus.Error
 	if errors.As(err, &e) {
@@ -138,7 +138,7 @@ func ExampleClient_PublishBatch() {
 		fmt.Println(err)
 		return
 	}
-	err := c.PublishBatch(ctx, "batch", []zbus.Message{
+	_, err := c.PublishBatch(ctx, "batch", []zbus.Message{
 		{Body: []byte("good")},
 		{Tag: strings.Repeat("long", 100)},
 	})
@@ -162,7 +162,7 @@ func ExampleClient_Relocate() {
 		return
 	}
 	for range 5 {
-		if err := c.Publish(ctx, "events", zbus.Message{}); err != nil {
+		if _, err := c.Publish(ctx, "events", zbus.Message{}); err != nil {
 			fmt.Println(err)
 			return
 		}
@@ -244,6 +244,7 @@ func ExampleDialCluster() {
 		fmt.Println(err)
 		return
 	}
-	fmt.Println(broker.Publish(ctx, "spread", zbus.Message{}), len(broker.Servers()))
-	// Output: <nil> 1
+	receipt, err := broker.Publish(ctx, "spread", zbus.Message{})
+	fmt.Println(receipt.Offset, err, len(broker.Servers()))
+	// Output: 0 <nil> 1
 }

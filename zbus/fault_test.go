@@ -69,18 +69,11 @@ func TestPublishesThroughCutsHaveOneOutcome(t *testing.T) {
 				id := fmt.Sprint("p", i, "-", j)
 				m := zbus.Message{ID: id, Body: make([]byte, 100)}
 				if i%2 == 0 {
-					note(id, c.Publish(within(t), "log", m))
+					note(id, errOf(c.Publish(within(t), "log", m)))
 					continue
 				}
-				all.Add(1)
-				err := c.PublishAsync(within(t), "log", m, func(err error) {
-					note(id, err)
-					all.Done()
-				})
-				if err != nil {
-					note(id, err)
-					all.Done()
-				}
+				future := c.PublishAsync(within(t), "log", m)
+				all.Go(func() { note(id, errOf(future.Wait(within(t)))) })
 			}
 		})
 	}
@@ -211,7 +204,7 @@ func TestStalledConnectionIsGivenUp(t *testing.T) {
 		t.Errorf("%+v, address %q", s, c.Address())
 	}
 	p.stallAll()
-	if err := c.Publish(within(t), "log", zbus.Message{ID: "stalled"}); !errors.Is(err, zbus.ErrUnknownOutcome) {
+	if _, err := c.Publish(within(t), "log", zbus.Message{ID: "stalled"}); !errors.Is(err, zbus.ErrUnknownOutcome) {
 		t.Errorf("published to nobody: %v", err)
 	}
 	if s := receive(t, "the loss", states); s.Connected || s.Err == nil {
@@ -219,7 +212,7 @@ func TestStalledConnectionIsGivenUp(t *testing.T) {
 	}
 	p.cutAll() // the stalled ones; those to come are not stalled
 	p.goOn()
-	if err := c.Publish(within(t), "log", zbus.Message{ID: "after"}); err != nil && !errors.Is(err, zbus.ErrUnknownOutcome) {
+	if _, err := c.Publish(within(t), "log", zbus.Message{ID: "after"}); err != nil && !errors.Is(err, zbus.ErrUnknownOutcome) {
 		t.Error(err)
 	}
 	if err := c.Ping(within(t)); err != nil {

@@ -40,7 +40,7 @@ func TestHandlersSayWhatBecomesOfAMessage(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, body := range []string{"dead", "dead without a reason", "soon"} {
-		if err := c.Publish(within(t), "orders", zbus.Message{ID: body, Body: []byte(body)}); err != nil {
+		if _, err := c.Publish(within(t), "orders", zbus.Message{ID: body, Body: []byte(body)}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -3,7 +3,6 @@ package zbus
 import (
 	"context"
 	"errors"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -131,6 +130,7 @@ type incoming struct {
 	n      uint64 // of an id that this client made; 0 for others
 	status int
 	text   string // with classPublish
+	at     placed // with classPublish
 	m      *wire.Message
 	d      *Delivery
 }
@@ -169,8 +169,10 @@ func (l *link) collect() (more bool, err error) {
 			if m == nil {
 				return false, err
 			}
-			if in.status = m.Status; in.status != 200 {
-				in.text = strings.Clone(string(m.Body))
+			if in.status = m.Status; in.status == 200 {
+				in.at = placeOfAnswer(m)
+			} else {
+				in.text = string(m.Body)
 			}
 			l.r.Recycle(m)
 			l.batch = append(l.batch, in)
@@ -226,13 +228,10 @@ func (c *Client) dispatch(l *link) {
 			continue
 		}
 		r := c.waiting[in.n]
-		if in.n == 0 {
-			r = c.named[in.m.Get(wire.HeaderID)]
-		}
 		if r == nil || r.state != sent {
 			continue
 		}
-		r.status, r.text, r.reply = in.status, in.text, in.m
+		r.status, r.text, r.at, r.reply = in.status, in.text, in.at, in.m
 		c.settle(r)
 		l.done = append(l.done, r)
 	}

@@ -77,6 +77,9 @@ func receive[T any](t testing.TB, what string, ch <-chan T) T {
 	}
 }
 
+// errOf is the error of a publish.
+func errOf(_ zbus.Receipt, err error) error { return err }
+
 // eventually waits until something is so.
 func eventually(t testing.TB, what string, so func() bool) {
 	t.Helper()

@@ -16,13 +16,15 @@ const (
 // Message is a message to publish. Neither it nor what it refers to may be changed
 // while it is being published.
 type Message struct {
-	// ID identifies the message, in at most 128 bytes. Empty: the client makes one.
-	// Two publishes with the same ID can't be under way at a time.
+	// ID identifies the message, in at most 128 bytes. A topic stores one message of an ID
+	// within the server's --dedup-window, 10 minutes unless it is set otherwise: who publishes
+	// it again, after ErrUnknownOutcome or after a restart, gets the [Receipt] of the first one.
+	// A server that keeps no IDs refuses it (ErrInvalid). Empty: the client makes one. A call
+	// has none.
 	ID string
-	// Dedup has the server store the message only if the topic was not given its ID
-	// within the server's --dedup-window, so that a publish to the same server can be
-	// repeated, as after ErrUnknownOutcome. It needs an ID, and is not for calls.
-	Dedup bool
+	// AllowDuplicate has the message stored also where the topic knows its ID, as for one that
+	// is published again on purpose.
+	AllowDuplicate bool
 	// Key says what the message is about, in at most 256 bytes, for consumers: it arrives as
 	// the header key. A [Cluster] publishes messages of one key to one server.
 	Key string
@@ -53,10 +55,8 @@ func (m *Message) check(op, topic string) error {
 		return invalid(op, topic, "bad tag: must be at most %d bytes without control characters", maxTag)
 	}
 	switch {
-	case m.Dedup && op != "publish":
-		return invalid(op, topic, "Dedup is for messages that are published, not for calls")
-	case m.Dedup && m.ID == "":
-		return invalid(op, topic, "Dedup needs an ID: the same one each time the message is published")
+	case m.ID != "" && op != "publish":
+		return invalid(op, topic, "an ID is for messages that are published, not for calls")
 	}
 	for name, value := range m.Headers {
 		switch {
@@ -126,14 +126,25 @@ func (w *frameWriter) id(prefix string, class byte, n uint64) {
 
 func (w *frameWriter) body(b []byte) { w.dst = wire.AppendBody(w.dst, b) }
 
+// publish writes a message to be stored. Where it may be sent again, it is stored once.
+func (w *frameWriter) publish(topic string, m *Message, again bool) {
+	if m.ID != "" {
+		w.field(wire.HeaderMessageID, m.ID)
+	}
+	if m.ID != "" && !m.AllowDuplicate || again {
+		w.dst = append(w.dst, "dedup: true\r\n"...) // and is answered with the offset
+	} else {
+		w.dst = append(w.dst, "zbus-receipt: true\r\n"...)
+	}
+	w.message(topic, m)
+	w.body(m.Body)
+}
+
 // message writes what a publish is made of.
 func (w *frameWriter) message(topic string, m *Message) {
 	w.field(wire.HeaderTopic, topic)
 	if m.Tag != "" {
 		w.field(wire.HeaderTag, m.Tag)
-	}
-	if m.Dedup {
-		w.field(wire.HeaderDedup, "true")
 	}
 	if m.Key != "" {
 		w.field(headerKey, m.Key)

@@ -48,6 +48,13 @@ type Options struct {
 	// MaxBackoff is the longest pause between two attempts to connect. Pauses begin
 	// at 50ms and double; each is a random part of that. Default: 5s.
 	MaxBackoff time.Duration
+	// Retry sends messages again that were sent and not answered when a connection was lost,
+	// as soon as there is another one. The server knows them by their IDs, and those without
+	// one by that of the client, so each is stored once, for as long as it keeps IDs; but not
+	// those with AllowDuplicate. So ErrUnknownOutcome is left for those whose context ends, or
+	// for which there is no connection within MaxWait. Addresses that lead to different servers
+	// don't go with it: an ID is known to one server.
+	Retry bool
 	// MaxPending is the number of requests that may wait for their answers; more
 	// wait for their turn. Default: 4096, which is also what a server reads ahead.
 	MaxPending int
@@ -60,6 +67,8 @@ type Options struct {
 	// loss. The calls come one at a time and hold up reconnecting, so it must return
 	// soon.
 	OnState func(State)
+
+	repeat time.Duration // how long what Retry sends again waits for a connection; 0: MaxWait
 }
 
 // State is news of a client's connection.
@@ -80,6 +89,7 @@ func (o Options) withDefaults() Options {
 	def(&o.HeartbeatTimeout, 10*time.Second)
 	def(&o.MaxWait, 30*time.Second)
 	def(&o.MaxBackoff, 5*time.Second)
+	def(&o.repeat, o.MaxWait)
 	o.Heartbeat = max(o.Heartbeat, 100*time.Millisecond)
 	o.MaxBackoff = max(o.MaxBackoff, firstBackoff)
 	if o.MaxPending <= 0 {

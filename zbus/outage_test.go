@@ -25,7 +25,7 @@ func TestServerRestart(t *testing.T) {
 	}
 	for round := range 3 {
 		id := fmt.Sprint("round-", round)
-		if err := c.Publish(within(t), "jobs", zbus.Message{ID: id}); err != nil {
+		if _, err := c.Publish(within(t), "jobs", zbus.Message{ID: id}); err != nil {
 			t.Fatal(err)
 		}
 		for receive(t, id, got) != id { // an ack may not have arrived in time
@@ -34,13 +34,13 @@ func TestServerRestart(t *testing.T) {
 			t.Fatal(err)
 		}
 		waiting := make(chan error, 1)
-		go func() { waiting <- c.Publish(within(t), "jobs", zbus.Message{ID: id + "-waiting"}) }()
+		go func() { waiting <- errOf(c.Publish(within(t), "jobs", zbus.Message{ID: id + "-waiting"})) }()
 		if err := broker.Restart(); err != nil {
 			t.Fatal(err)
 		}
 		err := receive(t, "the publish", waiting)
 		for errors.Is(err, zbus.ErrUnknownOutcome) { // the loss was noticed with this one
-			err = c.Publish(within(t), "jobs", zbus.Message{ID: id + "-waiting"})
+			_, err = c.Publish(within(t), "jobs", zbus.Message{ID: id + "-waiting"})
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -69,7 +69,7 @@ func TestFailover(t *testing.T) {
 		t.Fatal(err)
 	}
 	for { // one that was sent to the first may be unknown
-		err := c.Publish(within(t), "log", zbus.Message{Body: []byte("to the second")})
+		_, err := c.Publish(within(t), "log", zbus.Message{Body: []byte("to the second")})
 		if err == nil {
 			break
 		}
@@ -101,24 +101,21 @@ func TestWithoutConnection(t *testing.T) {
 	receive(t, "a loss", lost)
 	receive(t, "a loss", lost)
 
-	if err := hasty.Publish(within(t), "log", zbus.Message{ID: "hasty"}); !errors.Is(err, zbus.ErrUnavailable) {
+	if _, err := hasty.Publish(within(t), "log", zbus.Message{ID: "hasty"}); !errors.Is(err, zbus.ErrUnavailable) {
 		t.Errorf("without a connection and patience: %v", err)
 	}
-	err := patient.Publish(timed(t, 50*time.Millisecond), "log", zbus.Message{ID: "given up"})
+	_, err := patient.Publish(timed(t, 50*time.Millisecond), "log", zbus.Message{ID: "given up"})
 	if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, zbus.ErrTimeout) || errors.Is(err, zbus.ErrUnknownOutcome) {
 		t.Errorf("given up before it was sent: %v", err)
 	}
-	later := make(chan error, 1)
-	if err := patient.PublishAsync(within(t), "log", zbus.Message{ID: "later"}, func(err error) { later <- err }); err != nil {
-		t.Fatal(err)
-	}
+	later := patient.PublishAsync(within(t), "log", zbus.Message{ID: "later"})
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := patient.PublishBatch(ended, "log", []zbus.Message{{ID: "batch"}}); !errors.Is(err, context.Canceled) {
+	if _, err := patient.PublishBatch(ended, "log", []zbus.Message{{ID: "batch"}}); !errors.Is(err, context.Canceled) {
 		t.Errorf("a batch without time: %v", err)
 	}
 	p.up(t)
-	if err := receive(t, "the publish that waited", later); err != nil {
+	if _, err := later.Wait(within(t)); err != nil {
 		t.Error(err)
 	}
 	if found := stored(t, direct, "log"); len(found) != 1 || found["later"] != 1 {
@@ -140,11 +137,11 @@ func TestMaxWaitEndsRequests(t *testing.T) {
 	opts.MaxWait = 50 * time.Millisecond
 	c := dial(t, p.addr, opts)
 	p.down()
-	if err := c.Publish(within(t), "log", zbus.Message{}); !errors.Is(err, zbus.ErrUnavailable) && !errors.Is(err, zbus.ErrUnknownOutcome) {
+	if _, err := c.Publish(within(t), "log", zbus.Message{}); !errors.Is(err, zbus.ErrUnavailable) && !errors.Is(err, zbus.ErrUnknownOutcome) {
 		t.Errorf("got %v", err)
 	}
 	// The loss is known by now, so this one is not sent.
-	if err := c.Publish(within(t), "log", zbus.Message{}); !errors.Is(err, zbus.ErrUnavailable) {
+	if _, err := c.Publish(within(t), "log", zbus.Message{}); !errors.Is(err, zbus.ErrUnavailable) {
 		t.Errorf("got %v", err)
 	}
 }

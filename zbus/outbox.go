@@ -27,6 +27,16 @@ func (o *outbox) add(buf []byte, r *request, epoch uint64) {
 	o.frames = append(o.frames, frame{len(buf), r, epoch})
 }
 
+// join adds the frames of another one, which is not used any longer.
+func (o *outbox) join(other *outbox) {
+	start := 0
+	for _, f := range other.frames {
+		o.add(append(o.buf, other.buf[start:f.end]...), f.r, f.epoch)
+		start = f.end
+	}
+	o.dropped += other.dropped
+}
+
 // take gives all there is to the writer, and continues with the buffers given.
 func (o *outbox) take(buf []byte, frames []frame) ([]byte, []frame) {
 	if o.dropped > 0 {

@@ -2,130 +2,227 @@ package zbus
 
 import (
 	"context"
+	"time"
 
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
-// Publish stores a message in a topic and returns nil when it is stored, as durably as
-// the server is set to. With any other outcome but ErrUnknownOutcome it is not stored:
+// Receipt says where a message is that was published.
+type Receipt struct {
+	// Offset is that of the message in its topic, on the server that has stored it; -1 if
+	// the server does not say.
+	Offset int64
+	// Time is when the message was stored, by the server's clock, in milliseconds; zero if the
+	// server does not say.
+	Time time.Time
+	// Duplicate says that the topic knew the ID: nothing was stored, and Offset and Time are
+	// those of the message that was stored with it before.
+	Duplicate bool
+}
+
+// placed is a receipt as it is kept with a request.
+type placed struct {
+	offset, ms int64 // -1: not known
+	duplicate  bool
+}
+
+// placeOfAnswer reads the answer to a publish.
+func placeOfAnswer(m *wire.Message) placed {
+	p := placed{offset: -1, ms: -1}
+	for i := range m.Fields {
+		switch f := &m.Fields[i]; f.Name {
+		case wire.HeaderOffset:
+			p.offset = number(f.Value, -1)
+		case wire.HeaderDup:
+			p.duplicate = f.Value == "true"
+		}
+	}
+	p.ms = number(string(m.Body), -1)
+	return p
+}
+
+// receipt is the outcome of a publish.
+func (r *request) receipt(topic string) (Receipt, error) {
+	if err := r.err("publish", topic); err != nil {
+		return Receipt{}, err
+	}
+	got := Receipt{Offset: r.at.offset, Duplicate: r.at.duplicate}
+	if r.at.ms >= 0 {
+		got.Time = time.UnixMilli(r.at.ms)
+	}
+	return got, nil
+}
+
+// newPublish makes the request that stores a message, and what writes it.
+func (c *Client) newPublish(topic string, m *Message) (*request, func(*frameWriter)) {
+	r := c.newRequest(classPublish, lossUnknown)
+	if c.opts.Retry && !m.AllowDuplicate {
+		r.loss = lossRepeat
+	}
+	again := r.loss == lossRepeat
+	return r, func(w *frameWriter) { w.publish(topic, m, again) }
+}
+
+// Publish stores a message in a topic, and returns where it is when it is stored, as durably
+// as the server is set to. With any other outcome but ErrUnknownOutcome it is not stored:
 // among them are ErrNotFound for a topic that is not there, ErrUnavailable and
-// ErrFull. After ErrUnknownOutcome a message with Dedup can be published again.
+// ErrFull. After ErrUnknownOutcome a message with an ID can be published again; see also
+// Options.Retry.
 //
 // While there is no connection it waits for one, as long as ctx and Options.MaxWait
 // allow; what had not been sent is sent then.
-func (c *Client) Publish(ctx context.Context, topic string, m Message) error {
+func (c *Client) Publish(ctx context.Context, topic string, m Message) (Receipt, error) {
 	if err := m.check("publish", topic); err != nil {
-		return err
+		return Receipt{}, err
 	}
-	r := c.newRequest(classPublish, lossUnknown)
-	r.id = m.ID
-	c.do(ctx, r, wire.CmdProduce, func(w *frameWriter) {
-		w.message(topic, &m)
-		w.body(m.Body)
-	})
-	err := r.err("publish", topic)
+	r, encode := c.newPublish(topic, &m)
+	c.do(ctx, r, wire.CmdProduce, encode)
+	receipt, err := r.receipt(topic)
 	c.recycle(r)
-	return err
+	return receipt, err
 }
 
-// PublishAsync queues a message and calls done, if not nil, with what Publish would
-// return. It returns an error, and done is not called, if the message is not queued.
-// ctx bounds only the wait for its turn: see Options.MaxPending.
-//
-// Messages published by one goroutine are stored in order. done is called by the
-// client's reader and must not block; nothing is received until it returns. The message
-// may be changed when PublishAsync has returned.
-func (c *Client) PublishAsync(ctx context.Context, topic string, m Message, done func(error)) error {
-	if err := m.check("publish", topic); err != nil {
-		return err
-	}
-	r := c.newRequest(classPublish, lossUnknown)
-	r.id = m.ID
-	r.async, r.topic, r.report = c, topic, done
-	if done == nil {
-		r.report = c.logFailure
-	}
-	f := c.submit(ctx, r, wire.CmdProduce, func(w *frameWriter) {
-		w.message(topic, &m)
-		w.body(m.Body)
-	})
-	if f != nil {
-		return f.error("publish", topic)
-	}
-	return nil
+// Future is the outcome of a message that was given to [Client.PublishAsync]. Any number of
+// goroutines may use it.
+type Future struct {
+	c       *Client
+	topic   string
+	done    chan struct{}
+	receipt Receipt // set before done is closed, as is err
+	err     error
 }
 
-// logFailure is for publishes that nobody waits for.
-func (c *Client) logFailure(err error) {
-	if err != nil {
-		c.log.Warn("zbus message not published", "err", err)
+// Done is closed when the outcome is there.
+func (f *Future) Done() <-chan struct{} { return f.done }
+
+// Wait waits for the outcome and returns it, which is what [Client.Publish] would return.
+// When ctx ends first, its cause is returned; the message may be stored yet, and the outcome
+// can be waited for again.
+func (f *Future) Wait(ctx context.Context) (Receipt, error) {
+	select {
+	case <-f.done:
+		return f.receipt, f.err
+	default:
+	}
+	select {
+	case <-f.done:
+		return f.receipt, f.err
+	case <-ctx.Done():
+		return Receipt{}, context.Cause(ctx)
 	}
 }
 
-// PublishBatch stores messages in a topic, in order, without waiting for one before
-// it sends the next. It returns nil when all of them are stored, and otherwise a
-// [*BatchError] that says of each what became of it: others may be stored.
-func (c *Client) PublishBatch(ctx context.Context, topic string, messages []Message) error {
-	b := &batch{c: c, requests: make([]*request, len(messages)), done: make(chan int, len(messages))}
-	errs := make([]error, len(messages))
-	failed, waiting := false, 0
-	fail := func(i int, err error) {
-		if err != nil {
-			errs[i], failed = err, true
-		}
+// settled is part of sink.
+func (f *Future) settled(r *request) {
+	f.receipt, f.err = r.receipt(f.topic)
+	f.c.recycle(r)
+	close(f.done)
+}
+
+// PublishAsync queues a message and returns without waiting for its outcome. Messages
+// published by one goroutine are stored in order. ctx bounds only the wait for room in the
+// queue: see Options.MaxPending. The message may be changed when PublishAsync has returned.
+// One that can't be queued has its outcome at once.
+func (c *Client) PublishAsync(ctx context.Context, topic string, m Message) *Future {
+	f := &Future{c: c, topic: topic, done: make(chan struct{})}
+	if f.err = m.check("publish", topic); f.err != nil {
+		close(f.done)
+		return f
 	}
-	for i := range messages {
-		m := &messages[i]
-		if err := m.check("publish", topic); err != nil {
-			fail(i, err)
-			continue
-		}
-		r := c.newRequest(classPublish, lossUnknown)
-		r.id, r.index, r.sink = m.ID, i, b
-		b.requests[i] = r
-		f := c.submit(ctx, r, wire.CmdProduce, func(w *frameWriter) {
-			w.message(topic, m)
-			w.body(m.Body)
-		})
-		if f != nil {
-			fail(i, f.error("publish", topic))
-			continue
-		}
-		waiting++
+	r, encode := c.newPublish(topic, &m)
+	r.sink = f
+	if fail := c.submit(ctx, r, wire.CmdProduce, encode); fail != nil {
+		f.err = fail.error("publish", topic)
+		close(f.done)
 	}
+	return f
+}
+
+// PublishBatch stores messages in a topic, in order, and returns where each is when all of
+// them are stored. Otherwise the error is a [*BatchError] that says of each what became of
+// it: others may be stored, and have their receipts. The batch is written at once, as far as
+// there is room in the queue.
+func (c *Client) PublishBatch(ctx context.Context, topic string, messages []Message) ([]Receipt, error) {
+	b := &batch{
+		c: c, topic: topic, requests: make([]*request, len(messages)), done: make(chan int, len(messages)),
+		receipts: make([]Receipt, len(messages)), errs: make([]error, len(messages)),
+	}
+	waiting := b.submit(ctx, messages)
 	for ended := ctx.Done(); waiting > 0; {
 		select {
 		case i := <-b.done:
 			waiting--
-			fail(i, b.requests[i].err("publish", topic))
-			c.recycle(b.requests[i])
+			r := b.requests[i]
 			b.requests[i] = nil
+			receipt, err := r.receipt(topic)
+			b.note(i, receipt, err)
+			c.recycle(r)
 		case <-ended:
 			ended = nil
-			waiting -= b.abandon(ctx, errs, topic)
-			failed = true
+			waiting -= b.abandon(ctx)
 		}
 	}
-	if failed {
-		return &BatchError{Errs: errs}
+	if b.failed {
+		return b.receipts, &BatchError{Errs: b.errs}
 	}
-	return nil
+	return b.receipts, nil
 }
 
-// batch is who waits for the requests of one PublishBatch.
+// batch is the messages of one PublishBatch. All but settled are for the caller of that.
 type batch struct {
 	c        *Client
+	topic    string
 	requests []*request // nil once their outcome was taken
 	done     chan int   // capacity: all of them
+	receipts []Receipt
+	errs     []error
+	failed   bool
 }
 
 func (b *batch) settled(r *request) { b.done <- r.index }
 
+// note takes the outcome of a message.
+func (b *batch) note(i int, receipt Receipt, err error) {
+	b.receipts[i], b.errs[i] = receipt, err
+	b.failed = b.failed || err != nil
+}
+
+// submit queues all messages, and returns how many have an outcome later.
+func (b *batch) submit(ctx context.Context, messages []Message) (waiting int) {
+	c := b.c
+	c.mu.Lock()
+	for i := range messages {
+		m := &messages[i]
+		err := m.check("publish", b.topic)
+		f := c.await(ctx)
+		if err == nil && f == nil {
+			r, encode := c.newPublish(b.topic, m)
+			r.sink, r.index = b, i
+			if f = c.put(r, wire.CmdProduce, encode); f == nil {
+				b.requests[i] = r
+				waiting++
+				continue
+			}
+		}
+		if err == nil {
+			err = f.error("publish", b.topic)
+		}
+		b.note(i, Receipt{}, err)
+	}
+	wake := waiting > 0 && c.wakeLocked()
+	c.mu.Unlock()
+	if wake {
+		c.wake <- struct{}{}
+	}
+	return waiting
+}
+
 // abandon gives up what is under way, and returns how much that was.
-func (b *batch) abandon(ctx context.Context, errs []error, topic string) (n int) {
+func (b *batch) abandon(ctx context.Context) (n int) {
 	for i, r := range b.requests {
-		if r != nil && errs[i] == nil && b.c.abandon(ctx, r) {
-			errs[i] = r.err("publish", topic)
+		if r != nil && b.c.abandon(ctx, r) {
+			b.requests[i] = nil
+			b.note(i, Receipt{}, r.err("publish", b.topic))
 			n++
 		}
 	}

@@ -22,6 +22,7 @@ type loss uint8
 const (
 	lossUnknown loss = iota // nobody knows whether it was done
 	lossResend              // it changes nothing the second time, and is sent again
+	lossRepeat              // as before, but who gives it up does not know whether it was done
 	lossBound               // it means nothing on another connection
 )
 
@@ -38,25 +39,23 @@ const (
 // it, the others are guarded by Client.mu until it is settled; then it is its
 // sink's.
 type request struct {
-	class  byte
-	loss   loss
-	id     string      // chosen by the caller; "" is the usual
-	index  int         // for the sink
-	sink   sink        // nil: report is called
-	async  *Client     // with report, who has to recycle it
-	topic  string      // with report
-	report func(error) // nil: ready is signalled
-	ready  chan struct{}
+	class byte
+	loss  loss
+	index int  // for the sink
+	sink  sink // nil: ready is signalled
+	ready chan struct{}
 
-	n     uint64 // part of the id, when id is ""
+	n     uint64 // part of the id
 	state progress
+	tried bool      // it was sent on a connection that was lost
 	epoch uint64    // of the connection it is bound to, with lossBound
-	since time.Time // when it began to wait for a connection
-	frame []byte    // encoded, with lossResend
+	since time.Time // when it began to wait for a connection, once it was tried for the first time
+	frame []byte    // encoded, where it may be sent again
 
 	// The outcome.
 	status int // 0: fail says why there is none
 	text   string
+	at     placed        // with classPublish
 	reply  *wire.Message // with classRequest
 	fail   *failure
 }
@@ -80,16 +79,11 @@ func (r *request) err(op, target string) error {
 
 // finish tells whoever waits. Called without locks.
 func (r *request) finish() {
-	switch {
-	case r.sink != nil:
+	if r.sink != nil {
 		r.sink.settled(r)
-	case r.report != nil:
-		report, err := r.report, r.err("publish", r.topic)
-		r.async.recycle(r)
-		report(err)
-	default:
-		r.ready <- struct{}{} // never blocks: capacity 1, and one outcome
+		return
 	}
+	r.ready <- struct{}{} // never blocks: capacity 1, and one outcome
 }
 
 // newRequest makes one for a caller that waits, or takes one that is done with.
@@ -116,41 +110,55 @@ func (c *Client) recycle(r *request) {
 // frame but for the id, and is called with c.mu held.
 func (c *Client) submit(ctx context.Context, r *request, cmd string, encode func(*frameWriter)) *failure {
 	c.mu.Lock()
+	f := c.await(ctx)
+	if f == nil {
+		f = c.put(r, cmd, encode)
+	}
+	wake := f == nil && c.wakeLocked()
+	c.mu.Unlock()
+	if wake {
+		c.wake <- struct{}{}
+	}
+	return f
+}
+
+// await waits for room in the queue. Called with c.mu held, which it gives up meanwhile.
+func (c *Client) await(ctx context.Context) *failure {
 	for c.full() && !c.closed {
 		if c.room == nil {
 			c.room = make(chan struct{})
 		}
-		room := c.room
+		room, wake := c.room, c.wakeLocked()
 		c.mu.Unlock()
+		if wake {
+			c.wake <- struct{}{}
+		}
 		select {
 		case <-room:
+			c.mu.Lock()
 		case <-ctx.Done():
+			c.mu.Lock()
 			return stopped(ctx, false)
 		}
-		c.mu.Lock()
 	}
+	return nil
+}
+
+// put registers a request and encodes its frame, or says why it can't be taken. Called with
+// c.mu held.
+func (c *Client) put(r *request, cmd string, encode func(*frameWriter)) *failure {
 	if f := c.admit(r); f != nil {
-		c.mu.Unlock()
 		return f
 	}
 	start := len(c.out.buf)
 	w := &c.encoder
 	w.dst = c.out.buf
 	w.start(cmd)
-	if r.id != "" {
-		w.field(wire.HeaderID, r.id)
-	} else {
-		w.id(c.prefix, r.class, r.n)
-	}
+	w.id(c.prefix, r.class, r.n)
 	encode(w)
 	c.out.add(w.dst, r, r.epoch)
-	if r.loss == lossResend {
+	if r.loss == lossResend || r.loss == lossRepeat {
 		r.frame = append([]byte(nil), w.dst[start:]...)
-	}
-	wake := c.wakeLocked()
-	c.mu.Unlock()
-	if wake {
-		c.wake <- struct{}{}
 	}
 	return nil
 }
@@ -168,16 +176,9 @@ func (c *Client) admit(r *request) *failure {
 	if !c.connected {
 		r.since = time.Now()
 	}
-	if r.id == "" {
-		c.number++
-		r.n = c.number
-		c.waiting[r.n] = r
-		return nil
-	}
-	if _, ok := c.named[r.id]; ok {
-		return &failure{text: "a message with the id " + r.id + " is being published", kinds: []error{ErrConflict}}
-	}
-	c.named[r.id] = r
+	c.number++
+	r.n = c.number
+	c.waiting[r.n] = r
 	return nil
 }
 
@@ -188,7 +189,7 @@ var connectionGone = &failure{
 
 // full reports whether a request has to wait for its turn. Called with c.mu held.
 func (c *Client) full() bool {
-	return len(c.waiting)+len(c.named) >= c.opts.MaxPending || len(c.out.buf) >= queueBytes
+	return len(c.waiting) >= c.opts.MaxPending || len(c.out.buf) >= queueBytes
 }
 
 // roomier lets those continue that wait for room. Called with c.mu held.
@@ -202,16 +203,12 @@ func (c *Client) roomier() {
 // settle takes a request out of the tables. Called with c.mu held; the caller calls
 // its finish without.
 func (c *Client) settle(r *request) {
-	if r.id != "" {
-		delete(c.named, r.id)
-	} else {
-		delete(c.waiting, r.n)
-	}
+	delete(c.waiting, r.n)
 	if r.state == queued {
 		c.out.dropped++
 	}
 	r.state = settled
-	if c.quiet != nil && len(c.waiting)+len(c.named) == 0 {
+	if c.quiet != nil && len(c.waiting) == 0 {
 		close(c.quiet)
 		c.quiet = nil
 	}
@@ -225,7 +222,7 @@ func (c *Client) abandon(ctx context.Context, r *request) bool {
 	if r.state == settled {
 		return false
 	}
-	r.fail = stopped(ctx, r.state == sent && r.loss != lossResend)
+	r.fail = stopped(ctx, (r.state == sent || r.tried) && r.loss != lossResend)
 	c.settle(r)
 	c.roomier()
 	return true

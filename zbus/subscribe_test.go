@@ -19,7 +19,7 @@ func publish(t testing.TB, c *zbus.Client, topic string, n int) {
 	for i := range messages {
 		messages[i].Body = fmt.Append(nil, i)
 	}
-	if err := c.PublishBatch(within(t), topic, messages); err != nil {
+	if _, err := c.PublishBatch(within(t), topic, messages); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -409,7 +409,7 @@ func TestClientCloseEndsHandlers(t *testing.T) {
 		t.Errorf("ended with %v", sub.Err())
 	}
 	_, subErr := c.Subscribe(within(t), "log", "", zbus.SubscribeOptions{}, func(context.Context, *zbus.Delivery) error { return nil })
-	for _, err := range []error{c.Publish(within(t), "log", zbus.Message{}), subErr, c.Ping(within(t))} {
+	for _, err := range []error{errOf(c.Publish(within(t), "log", zbus.Message{})), subErr, c.Ping(within(t))} {
 		if !errors.Is(err, zbus.ErrClosed) {
 			t.Errorf("after Close: %v", err)
 		}

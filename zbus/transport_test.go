@@ -79,7 +79,7 @@ func TestTransports(t *testing.T) {
 		declare(t, c, topic)
 		publish(t, c, topic, 50)
 		big := make([]byte, 300<<10)
-		if err := c.Publish(within(t), topic, zbus.Message{Body: big}); err != nil {
+		if _, err := c.Publish(within(t), topic, zbus.Message{Body: big}); err != nil {
 			t.Fatalf("%s: %v", test.address, err)
 		}
 		next := int64(0)
@@ -123,7 +123,7 @@ func TestTokenGoesWithEveryRequest(t *testing.T) {
 		}
 	})
 	c := dial(t, addr, zbus.Options{Token: "secret"})
-	if err := c.Publish(within(t), "t", zbus.Message{}); !errors.Is(err, zbus.ErrForbidden) {
+	if _, err := c.Publish(within(t), "t", zbus.Message{}); !errors.Is(err, zbus.ErrForbidden) {
 		t.Errorf("got %v", err)
 	}
 	for _, cmd := range []string{"ping", "produce"} { // who it is comes first
@@ -152,7 +152,7 @@ func TestStatuses(t *testing.T) {
 		501: zbus.ErrInvalid, 502: zbus.ErrUnknownOutcome, 503: zbus.ErrUnavailable, 504: zbus.ErrTimeout, 507: zbus.ErrFull, 599: zbus.ErrInternal,
 	} {
 		status <- code
-		if err := c.Publish(within(t), "t", zbus.Message{}); !errors.Is(err, want) {
+		if _, err := c.Publish(within(t), "t", zbus.Message{}); !errors.Is(err, want) {
 			t.Errorf("publish answered with %d: %v, want %v", code, err, want)
 		}
 		status <- code
@@ -194,7 +194,7 @@ func TestServerOfTheFirstGeneration(t *testing.T) {
 		}
 	})
 	c := dial(t, addr, zbus.Options{})
-	if err := c.Publish(within(t), "t", zbus.Message{}); err != nil {
+	if _, err := c.Publish(within(t), "t", zbus.Message{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.Ping(within(t)); err != nil {

@@ -86,15 +86,15 @@ func (k *knownIDs) claimOne(p *Publishing, key idKey) (o onceItem, busy chan str
 	return o, busy, err
 }
 
-// Once says more of message i, if it was added with AddOnce and did not fail: where it is
-// in the log, and whether it was there before.
-func (p *Publishing) Once(i int) (offset int64, duplicate, ok bool) {
-	if len(p.once) == 0 {
-		return 0, false, false
+// Place says where message i is in the log, if it did not fail; and of one that was added with
+// AddOnce, whether it was there before.
+func (p *Publishing) Place(i int) (offset int64, duplicate, once bool) {
+	n, once := slices.BinarySearchFunc(p.once, i, func(o onceItem, i int) int { return cmp.Compare(o.item, i) })
+	if once && p.once[n].knownID != nil {
+		return p.once[n].offset, !p.once[n].first, true
 	}
-	n, ok := slices.BinarySearchFunc(p.once, i, func(o onceItem, i int) int { return cmp.Compare(o.item, i) })
-	if !ok || p.once[n].knownID == nil {
-		return 0, false, false
+	if rec, err := p.record(i); err == nil {
+		offset = rec.Offset
 	}
-	return p.once[n].offset, !p.once[n].first, true
+	return offset, false, false
 }

@@ -35,7 +35,7 @@ func (r *rig) addsOnce(t *Topic, ids []string, want ...int64) {
 	got := make([]int64, len(ids))
 	for i, id := range ids {
 		name, _, err := p.Result(i)
-		offset, duplicate, ok := p.Once(i)
+		offset, duplicate, ok := p.Place(i)
 		if got[i] = offset; duplicate {
 			got[i] = -1 - offset
 		}
@@ -87,7 +87,7 @@ func TestPublishersOfTheSameIDsDoNotWaitForEachOtherForever(t *testing.T) {
 					p.Publish()
 					<-done
 					for i := range p.Len() {
-						if _, duplicate, ok := p.Once(i); ok && !duplicate {
+						if _, duplicate, ok := p.Place(i); ok && !duplicate {
 							fresh++
 						}
 					}

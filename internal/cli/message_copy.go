@@ -101,7 +101,8 @@ func (i *invocation) copyMessage(ctx context.Context, c *api, client *zbus.Clien
 	if m.Key != nil {
 		headers["key"] = *m.Key
 	}
-	return client.Publish(ctx, i.args[1], zbus.Message{ID: m.Id, Tag: text(m.Tag), Headers: headers, Body: body(m)})
+	_, err := client.Publish(ctx, i.args[1], zbus.Message{ID: m.Id, AllowDuplicate: true, Tag: text(m.Tag), Headers: headers, Body: body(m)})
+	return err
 }
 
 // completeBothTopics offers topics for both arguments.

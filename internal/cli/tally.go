@@ -33,25 +33,26 @@ type tally struct {
 // listed is how many lost messages are remembered by their lines.
 const listed = 1 << 16
 
-// publish sends a message. It returns an error only when it can't be sent at all,
-// which counts, too.
+// publish sends a message. It returns an error only when the user has ended it.
 func (t *tally) publish(ctx context.Context, c *zbus.Client, topic string, m zbus.Message, at source) error {
-	t.under.Add(1)
+	m.AllowDuplicate = true // --once is for those who want to send again
 	t.begun++
 	at.n = t.begun
-	done := func(err error) {
-		defer t.under.Done()
+	future := c.PublishAsync(ctx, topic, m)
+	wait := context.WithoutCancel(ctx) // the client gives all of them an outcome
+	select {
+	case <-future.Done():
+		_, err := future.Wait(wait)
+		if err != nil && ctx.Err() != nil {
+			return ErrInterrupted // it was not sent
+		}
 		t.outcome(err, at)
+	default:
+		t.under.Go(func() {
+			_, err := future.Wait(wait)
+			t.outcome(err, at)
+		})
 	}
-	err := c.PublishAsync(ctx, topic, m, done)
-	if err == nil {
-		return nil
-	}
-	if ctx.Err() != nil {
-		t.under.Done()
-		return ErrInterrupted
-	}
-	done(err)
 	return nil
 }
 

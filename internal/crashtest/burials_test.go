@@ -85,7 +85,7 @@ func (a *acker) p99(more func(acks int) bool) time.Duration {
 	a.t.Helper()
 	var times []time.Duration
 	for more(len(times)) {
-		if err := a.client.Publish(a.t.Context(), "Acked", zbus.Message{Body: []byte("x")}); err != nil {
+		if _, err := a.client.Publish(a.t.Context(), "Acked", zbus.Message{Body: []byte("x")}); err != nil {
 			a.t.Fatal(err)
 		}
 		d := <-a.taken

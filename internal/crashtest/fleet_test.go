@@ -235,7 +235,7 @@ const pace = 2 * time.Millisecond
 func (l *load) publish(c *zbus.Cluster, i int) {
 	for n := 0; !l.stop.Load(); n++ {
 		id := fmt.Sprintf("p%d-%d", i, n)
-		err := c.Publish(l.f.t.Context(), fleetTopic, zbus.Message{ID: id, Body: []byte(id)})
+		_, err := c.Publish(l.f.t.Context(), fleetTopic, zbus.Message{ID: id, Body: []byte(id)})
 		l.ledger.mu.Lock()
 		l.ledger.published[id] = err
 		if err == nil {

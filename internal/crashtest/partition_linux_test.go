@@ -69,7 +69,7 @@ func (f *traffic) publish(ctx context.Context, cl *zbus.Cluster, name string) {
 		f.mu.Unlock()
 		for ctx.Err() == nil {
 			one, cancel := context.WithTimeout(ctx, 10*time.Second)
-			err := cl.Publish(one, topic, zbus.Message{ID: id, Dedup: true, Body: []byte(id)})
+			_, err := cl.Publish(one, topic, zbus.Message{ID: id, Body: []byte(id)})
 			cancel()
 			f.mu.Lock()
 			switch {

@@ -122,7 +122,7 @@ func TestSlowNetworks(t *testing.T) {
 		for i := range messages {
 			body := bytes.Repeat([]byte{byte(i)}, 1+i*97%2000)
 			began := time.Now()
-			if err := c.Publish(t.Context(), x.topic, zbus.Message{Body: body}); err != nil {
+			if _, err := c.Publish(t.Context(), x.topic, zbus.Message{Body: body}); err != nil {
 				t.Fatalf("%s: %v", x.name, err)
 			}
 			took, sent = append(took, time.Since(began)), append(sent, body)

@@ -116,3 +116,49 @@ func TestTwoConnectionsWithTheSameIDsStoreThemOnce(t *testing.T) {
 		t.Errorf("%d were stored, want %d", fresh, n)
 	}
 }
+
+func TestAnswerHasTheOffsetWhenItIsAskedFor(t *testing.T) {
+	b := start(t)
+	c := b.dial(t)
+	c.ok("declare topic=t")
+	c.ok("declare topic=m topic_mask=1")
+	answers := c.recvAll("produce topic=t id=1", "produce topic=t id=2 zbus-receipt=true", "produce topic=t id=3 zbus-receipt=1", "produce topic=t id=4 zbus-receipt=no")
+	for i, want := range []string{"", "1", "2", ""} {
+		answers[i].want200(t)
+		answers[i].header(t, "offset", want).without(t, "duplicate")
+	}
+	c.send("consume id=c topic=t window=4")
+	for i := range 4 {
+		c.recv().header(t, "offset", fmt.Sprint(i)).without(t, "zbus-receipt")
+	}
+	c.send("produce topic=m id=5 zbus-receipt=true")
+	kept := c.recv().Get("offset")
+	c.send("consume id=d topic=m")
+	if offset := c.recv().Get("offset"); offset == "" || kept != offset {
+		t.Errorf("in memory: the answer says %q, the delivery %q", kept, offset)
+	}
+}
+
+func TestMessageHasAnIDOfItsOwnBesidesTheRequests(t *testing.T) {
+	b := start(t)
+	c := b.dial(t)
+	c.ok("declare topic=t")
+	answers := map[string]answer{}
+	for _, a := range c.recvAll("produce topic=t id=r1 zbus-id=order-7 dedup=true", "produce topic=t id=r2 zbus-id=order-7 dedup=true",
+		"produce topic=t id=r3 zbus-id=order-7", "produce topic=t id=r4 zbus-id=order-8 dedup=true",
+		"produce topic=t id=r5 dedup=true zbus-id="+strings.Repeat("x", 129), "produce topic=none id=r6 zbus-id=a") {
+		answers[a.Get("id")] = a
+	}
+	for id, want := range map[string]struct{ offset, duplicate string }{"r1": {"0", ""}, "r2": {"0", "true"}, "r3": {"", ""}, "r4": {"2", ""}} {
+		answers[id].want200(t)
+		answers[id].header(t, "offset", want.offset, "duplicate", want.duplicate)
+	}
+	answers["r5"].want(t, 400, "message id has 129 bytes: at most 128 are allowed")
+	answers["r6"].want(t, 404, "Topic(none) not found")
+	c.send("consume id=m topic=t window=3")
+	for i, id := range []string{"order-7", "order-7", "order-8"} {
+		c.recv().header(t, "origin_id", id, "offset", fmt.Sprint(i)).without(t, "zbus-id")
+	}
+	// The next process knows it, too.
+	b.restart(t).dial(t).ok("produce topic=t zbus-id=order-8 dedup=true").header(t, "offset", "2", "duplicate", "true")
+}

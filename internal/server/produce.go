@@ -20,9 +20,16 @@ import (
 type produced struct {
 	*broker.Publishing
 	s     *session
-	acks  []bool      // one a message; false: only a failure is answered
+	wants []wanted    // one a message
 	calls []*rpc.Call // one a message; nil: it is none
 	bytes int64       // what it keeps in memory
+}
+
+// wanted is how a publish is to be answered.
+type wanted struct {
+	ack     bool   // false: only a failure is answered
+	receipt bool   // with the offset
+	id      string // of the request, where the message has another; else ""
 }
 
 // newProduced takes one that was answered before, or makes one.
@@ -41,7 +48,8 @@ func (p *produced) release() {
 	pool := &p.s.srv.answered
 	p.Reset()
 	clear(p.calls)
-	p.s, p.acks, p.calls, p.bytes = nil, p.acks[:0], p.calls[:0], 0
+	clear(p.wants)
+	p.s, p.wants, p.calls, p.bytes = nil, p.wants[:0], p.calls[:0], 0
 	pool.Put(p)
 }
 
@@ -94,8 +102,11 @@ func (s *session) publish(m *wire.Message, ack bool) {
 		s.fail(m.Get(wire.HeaderID), err)
 		return
 	}
-	ack = ack && !t.Unacked()
+	want := wanted{ack: ack && !t.Unacked(), receipt: isTrue(m.Get(wire.HeaderReceipt))}
 	rec := storage.Record{ID: m.Get(wire.HeaderID), Body: m.Body}
+	if id := m.Get(wire.HeaderMessageID); id != "" && !calls {
+		rec.ID, want.id = id, strings.Clone(rec.ID)
+	}
 	if tag := m.Get(wire.HeaderTag); !absent(tag) {
 		rec.Tag = tag
 	}
@@ -109,7 +120,7 @@ func (s *session) publish(m *wire.Message, ack bool) {
 		return
 	}
 	p := s.pending
-	p.acks = append(p.acks, ack)
+	p.wants = append(p.wants, want)
 	var call *rpc.Call
 	if id, ok := p.LastID(); ok && calls {
 		call = s.peer.Begin(s.now, s.serviceOf(t), m.Get(wire.HeaderRPCMethod), id, timeout, quota)
@@ -119,7 +130,7 @@ func (s *session) publish(m *wire.Message, ack bool) {
 	}
 	p.calls = append(p.calls, call)
 	p.bytes += rec.Size() + publicationOverhead
-	if !ack && !t.Unacked() && s.stopAt.Load() != nil {
+	if !want.ack && !t.Unacked() && s.stopAt.Load() != nil {
 		s.out.close()
 	}
 }
@@ -160,7 +171,7 @@ func (s *session) publishDedup(m *wire.Message, t *broker.Topic, rec storage.Rec
 		return true
 	case value != "1" && !strings.EqualFold(value, "true"):
 		err = &broker.Error{Code: broker.Invalid, Text: "Bad dedup: " + strconv.Quote(broker.Excerpt(value)) + " must be true or false"}
-	case !s.named:
+	case !s.named && m.Get(wire.HeaderMessageID) == "":
 		err = &broker.Error{Code: broker.Invalid, Text: "Missing id: a message with dedup is known by it, so give the same one with each repeat"}
 	case t.Calls():
 		err = &broker.Error{Code: broker.Invalid, Text: "Bad dedup: Topic(" + t.Name() + ") is for calls, which are not stored"}
@@ -169,7 +180,7 @@ func (s *session) publishDedup(m *wire.Message, t *broker.Topic, rec storage.Rec
 		err = t.Recall(context.WithoutCancel(s.life))
 	}
 	if err != nil {
-		s.fail(rec.ID, err)
+		s.fail(m.Get(wire.HeaderID), err)
 		return false
 	}
 	for {
@@ -274,14 +285,14 @@ func (p *produced) refuse() {
 // silent reports whether nothing is to be answered, calls aside. lost says that there
 // are messages of which nobody knows whether they are stored.
 func (p *produced) silent(lost bool) bool {
-	for i, ack := range p.acks {
-		if ack && !lost {
+	for i, want := range p.wants {
+		if want.ack && !lost {
 			return false
 		}
 		if p.calls[i] != nil {
 			continue
 		}
-		if _, _, err := p.Result(i); ack && err == nil || err != nil && broker.CodeOf(err) != broker.Unknown {
+		if _, _, err := p.Result(i); want.ack && err == nil || err != nil && broker.CodeOf(err) != broker.Unknown {
 			return false
 		}
 	}
@@ -290,15 +301,18 @@ func (p *produced) silent(lost bool) bool {
 
 // encode writes the replies: the time of storing, or what went wrong.
 func (p *produced) encode(e *encoder) {
-	for i, ack := range p.acks {
+	for i, want := range p.wants {
 		id, time, err := p.Result(i)
-		if p.calls[i] != nil || err == nil && !ack || err != nil && broker.CodeOf(err) == broker.Unknown {
+		if want.id != "" {
+			id = want.id
+		}
+		if p.calls[i] != nil || err == nil && !want.ack || err != nil && broker.CodeOf(err) == broker.Unknown {
 			continue
 		}
 		if err == nil {
 			e.start(http.StatusOK)
 			e.buf = wire.AppendField(e.buf, wire.HeaderID, id)
-			if offset, duplicate, ok := p.Once(i); ok {
+			if offset, duplicate, once := p.Place(i); once || want.receipt {
 				e.buf = wire.AppendInt(e.buf, wire.HeaderOffset, offset)
 				if duplicate {
 					e.buf = wire.AppendField(e.buf, wire.HeaderDup, "true")

@@ -18,8 +18,10 @@ const (
 	HeaderProof         = "proof"   // of a server: the secret that it answers for
 	HeaderModule        = "module"
 	HeaderBody          = "body"
-	HeaderDedup         = "dedup"     // of a publish: store it once by its id
-	HeaderDup           = "duplicate" // of the answer to one: it was stored before
+	HeaderDedup         = "dedup"        // of a publish: store it once by its id
+	HeaderDup           = "duplicate"    // of the answer to one: it was stored before
+	HeaderMessageID     = "zbus-id"      // of a publish: the id of the message, where it is not to be the request's
+	HeaderReceipt       = "zbus-receipt" // of a publish: its answer is to have the offset
 	HeaderVersion       = "version"
 
 	HeaderTopicMask        = "topic_mask"

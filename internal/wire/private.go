@@ -10,7 +10,7 @@ func Private(name string) bool {
 	case // the request itself, and columns of their own
 		HeaderCmd, HeaderTopic, HeaderID, HeaderTag, HeaderAck, HeaderToken,
 		HeaderSender, HeaderRecver, HeaderHost, HeaderRemoteAddr,
-		HeaderConsumeGroup, HeaderBody, HeaderDedup,
+		HeaderConsumeGroup, HeaderBody, HeaderDedup, HeaderMessageID, HeaderReceipt,
 		// what a delivery adds; clients send a received message's headers again
 		HeaderOriginID, HeaderOriginURL, HeaderOriginStatus, HeaderOriginMethod,
 		HeaderOffset, HeaderTimestamp, HeaderDeliveryCount, HeaderHandle,

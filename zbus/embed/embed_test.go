@@ -57,11 +57,11 @@ func TestBrokerInAProgram(t *testing.T) {
 	}
 	big := strings.Repeat("x", 1<<20) // more than the pipe takes at once
 	for _, body := range []string{"one", big} {
-		if err := c.Publish(t.Context(), "orders", zbus.Message{Body: []byte(body)}); err != nil {
+		if _, err := c.Publish(t.Context(), "orders", zbus.Message{Body: []byte(body)}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := c.Publish(t.Context(), "orders", zbus.Message{Body: []byte(big + "x")}); err == nil {
+	if _, err := c.Publish(t.Context(), "orders", zbus.Message{Body: []byte(big + "x")}); err == nil {
 		t.Error("a body beyond the setting is stored")
 	}
 	// The data is there again, for another broker in the directory.
@@ -110,7 +110,7 @@ func TestDeliveriesCallsAndTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Publish(t.Context(), "jobs", zbus.Message{Body: []byte("x")}); err != nil {
+	if _, err := c.Publish(t.Context(), "jobs", zbus.Message{Body: []byte("x")}); err != nil {
 		t.Fatal(err)
 	}
 	if n := <-attempts; n != 1 {
@@ -163,7 +163,7 @@ func Example() {
 	if _, err := client.DeclareTopic(ctx, zbus.TopicSpec{Name: "mails"}); err != nil {
 		panic(err)
 	}
-	if err := client.Publish(ctx, "mails", zbus.Message{Body: []byte("hello")}); err != nil {
+	if _, err := client.Publish(ctx, "mails", zbus.Message{Body: []byte("hello")}); err != nil {
 		panic(err)
 	}
 	for d, err := range client.Messages(ctx, "mails", "", zbus.SubscribeOptions{}) {

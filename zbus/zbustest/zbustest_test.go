@@ -26,7 +26,8 @@ func publish(t *testing.T, c *zbus.Client, m zbus.Message) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	return c.Publish(ctx, "orders", m)
+	_, err := c.Publish(ctx, "orders", m)
+	return err
 }
 
 func TestAServerForATest(t *testing.T) {
@@ -62,7 +63,7 @@ func TestThingsGoWrong(t *testing.T) {
 	s := zbustest.Start(t, embed.Options{Settings: map[string]string{"max-body": "1MiB"}})
 	c := s.Client(zbus.Options{MaxBackoff: 50 * time.Millisecond})
 	declare(t, c, "orders")
-	m := zbus.Message{ID: "1", Dedup: true, Body: []byte("x")}
+	m := zbus.Message{ID: "1", Body: []byte("x")}
 	s.LoseAnswers()
 	if err := publish(t, c, m); !errors.Is(err, zbus.ErrUnknownOutcome) {
 		t.Errorf("%v, want an unknown outcome", err)
@@ -80,7 +81,7 @@ func TestThingsGoWrong(t *testing.T) {
 	}
 	s.Mend()
 	s.Cut()
-	s.Eventually("the client is back", func() bool { return publish(t, c, zbus.Message{ID: "2", Dedup: true}) == nil })
+	s.Eventually("the client is back", func() bool { return publish(t, c, zbus.Message{ID: "2"}) == nil })
 }
 
 func TestTimePasses(t *testing.T) {
