@@ -34,23 +34,25 @@ type Client struct {
 
 	mu        sync.Mutex
 	out       outbox
-	encoder   frameWriter          // of what goes to out
-	waiting   map[uint64]*request  // sent or queued, by number
-	subs      map[uint64]*intake   // by key
-	intakes   map[string]*intake   // by placeOf; those that leave included
-	extending map[uint64]extension // requests on this connection, by number
-	number    uint64               // of the last request
-	keys      uint64               // of the last subscription
-	epoch     uint64               // of the connection, counted from 1
-	connected bool                 // there is one
-	present   *link                // the latest one
-	silent    bool                 // the one before ended because the server said nothing
-	address   string               // of it
-	lastErr   error                // why there is none
-	woken     bool                 // a token for the writer is in wake
-	closed    bool                 // by Close
-	room      chan struct{}        // closed when there is room; nil if nobody waits for it
-	quiet     chan struct{}        // closed when no request waits; nil if nobody asks
+	encoder   frameWriter              // of what goes to out
+	acks      ackRun                   // that are not yet in out
+	waiting   map[uint64]*request      // sent or queued, by number
+	subs      map[uint64]*intake       // by key
+	fetchers  map[string]*Subscription // by placeOf: of Fetch
+	intakes   map[string]*intake       // by placeOf; those that leave included
+	extending map[uint64]extension     // requests on this connection, by number
+	number    uint64                   // of the last request
+	keys      uint64                   // of the last subscription
+	epoch     uint64                   // of the connection, counted from 1
+	connected bool                     // there is one
+	present   *link                    // the latest one
+	silent    bool                     // the one before ended because the server said nothing
+	address   string                   // of it
+	lastErr   error                    // why there is none
+	woken     bool                     // a token for the writer is in wake
+	closed    bool                     // by Close
+	room      chan struct{}            // closed when there is room; nil if nobody waits for it
+	quiet     chan struct{}            // closed when no request waits; nil if nobody asks
 }
 
 // Dial connects to the first of the addresses that can be reached, and continues
@@ -88,7 +90,8 @@ func newClient(addrs []address, opts Options) *Client {
 		ended: make(chan struct{}), wake: make(chan struct{}, 1),
 		waiting: make(map[uint64]*request),
 		subs:    make(map[uint64]*intake), intakes: make(map[string]*intake), extending: make(map[uint64]extension),
-		began: time.Now(),
+		fetchers: make(map[string]*Subscription),
+		began:    time.Now(),
 	}
 	if c.log = c.opts.Log; opts.TokenSource == nil {
 		c.encoder.token = opts.Token
@@ -206,6 +209,7 @@ func (c *Client) wakeLocked() bool {
 // post queues a frame that has no answer. encode is called with c.mu held, as post
 // is. The caller then calls nudge without it.
 func (c *Client) post(cmd string, epoch uint64, encode func(*frameWriter)) {
+	c.putAcks()
 	w := &c.encoder
 	w.dst = c.out.buf
 	w.start(cmd)
@@ -216,9 +220,12 @@ func (c *Client) post(cmd string, epoch uint64, encode func(*frameWriter)) {
 // nudge lets the writer look at what was posted. Called without c.mu.
 func (c *Client) nudge() {
 	c.mu.Lock()
-	wake := len(c.out.frames) > 0 && c.wakeLocked()
+	wake := c.unsent() && c.wakeLocked()
 	c.mu.Unlock()
 	if wake {
 		c.wake <- struct{}{}
 	}
 }
+
+// unsent reports whether there is something for the writer. Called with c.mu held.
+func (c *Client) unsent() bool { return len(c.out.frames) > 0 || len(c.acks.offsets) > 0 }

@@ -180,6 +180,7 @@ func (c *Client) disconnected(err error) {
 	c.connected, c.lastErr = false, err
 	c.silent = errors.Is(err, errSilent) || c.silent && c.present.heard.Load() == 0
 	clear(c.extending)
+	c.acks.clear()
 	for _, in := range c.subs {
 		for _, s := range in.members {
 			for _, d := range s.running {

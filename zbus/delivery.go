@@ -154,6 +154,10 @@ func (d *Delivery) settleLater(cmd string, how giveBack) {
 	if !c.connected || d.epoch != c.epoch {
 		return // it comes again
 	}
+	if cmd == wire.CmdAck && d.handle != "" {
+		c.ackLater(d)
+		return
+	}
 	c.number++
 	c.post(cmd, c.epoch, func(w *frameWriter) {
 		w.id(c.prefix, classSettle, c.number)

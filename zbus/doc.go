@@ -39,9 +39,9 @@
 // # Consuming
 //
 // [Client.Subscribe] calls a function for each message, [Client.Messages] is a loop
-// over them. Both take a window of messages in advance, and never more: a consumer that
-// is slow is not sent what it can't handle. What a message's end is depends on the
-// group:
+// over them, and [Client.Fetch] takes some at a time. The first two take a window of
+// messages in advance, and never more: a consumer that is slow is not sent what it can't
+// handle. What a message's end is depends on the group:
 //
 //   - In an explicit group ([GroupSpec].Explicit) a message is done when it was acked.
 //     A handler's nil acks it, an error gives it back for another attempt; its text is the

@@ -102,7 +102,9 @@ func (in *intake) release() {
 func (in *intake) arrived(m *incoming, epoch uint64) {
 	latest := m.n&generationMask == in.generation&generationMask
 	if m.status != 200 {
-		if latest {
+		if latest && m.status == 204 {
+			in.elapsed()
+		} else if latest {
 			in.refused(m.status, string(m.m.Body))
 			if m.status == 503 && m.m.Get(wire.HeaderServers) != "" {
 				in.c.moveOn(epoch)
@@ -169,11 +171,15 @@ func (in *intake) renew() {
 	if !in.c.connected || 2*in.left > in.granted {
 		return
 	}
-	window, held := 0, 0
+	window, held, wait := 0, 0, time.Duration(0)
 	for _, s := range in.members {
-		if !s.stopping {
-			window += s.opts.Window
-			held += s.held
+		if s.stopping {
+			continue
+		}
+		window += s.opts.Window
+		held += s.held
+		if left := s.fetches.left(); left > 0 && (wait == 0 || left < wait) {
+			wait = left
 		}
 	}
 	window = min(window, maxWindow)
@@ -188,6 +194,9 @@ func (in *intake) renew() {
 		w.field(wire.HeaderTopic, in.topic)
 		w.field(wire.HeaderConsumeGroup, in.group)
 		w.int(wire.HeaderWindow, int64(room))
+		if wait > 0 {
+			w.int(wire.HeaderTimeout, int64((wait+time.Millisecond-1)/time.Millisecond))
+		}
 		w.body(nil)
 	})
 }

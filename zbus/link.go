@@ -71,6 +71,7 @@ func (l *link) write() {
 	var wrote, asked time.Time // anything, and whether the server is there
 	for {
 		c.mu.Lock()
+		c.putAcks()
 		buf, frames = c.out.take(buf, frames)
 		c.roomier()
 		c.mu.Unlock()
@@ -236,7 +237,7 @@ func (c *Client) dispatch(l *link) {
 		l.done = append(l.done, r)
 	}
 	c.roomier()
-	wake := len(c.out.frames) > 0 && c.wakeLocked()
+	wake := c.unsent() && c.wakeLocked()
 	c.mu.Unlock()
 	if wake {
 		c.wake <- struct{}{}

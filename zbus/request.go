@@ -150,6 +150,7 @@ func (c *Client) put(r *request, cmd string, encode func(*frameWriter)) *failure
 	if f := c.admit(r); f != nil {
 		return f
 	}
+	c.putAcks()
 	start := len(c.out.buf)
 	w := &c.encoder
 	w.dst = c.out.buf
@@ -238,6 +239,11 @@ func (c *Client) do(ctx context.Context, r *request, cmd string, encode func(*fr
 		r.fail = f // otherwise r is no longer ours
 		return
 	}
+	c.wait(ctx, r)
+}
+
+// wait waits for the outcome of a request that was submitted.
+func (c *Client) wait(ctx context.Context, r *request) {
 	select {
 	case <-r.ready:
 	case <-ctx.Done():

@@ -44,6 +44,7 @@ type Subscription struct {
 	workers     int           // goroutines that handle
 	idle        chan struct{} // closed when the two above are 0; nil if nobody waits for that
 
+	fetches    *fetching     // of Client.Fetch; nil in others
 	in         *intake       // of the group, which other subscriptions may share
 	ackTimeout time.Duration // of the group, in explicit ones; 0: unknown
 
@@ -114,7 +115,7 @@ func (s *Subscription) next(last *Delivery, err error) *Delivery {
 		s.held--
 		s.in.renew()
 	}
-	wake := len(c.out.frames) > 0 && c.wakeLocked()
+	wake := c.unsent() && c.wakeLocked()
 	d := s.pop()
 	if d != nil {
 		s.serve() // one brings the next, up to the limit

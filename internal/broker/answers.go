@@ -68,6 +68,43 @@ func (g *Group) Ack(offset int64, handle string, done func(error)) {
 	g.answered(offset, handle, done, func(*flight) { g.settle(offset, offset+1) })
 }
 
+// AckAll settles deliveries of several messages that have one handle, for good, as Ack does each.
+// done is called once: with the offsets of those that could not be, and the reason of the first;
+// the others are settled. When nobody knows whether they are, none is refused.
+func (g *Group) AckAll(offsets []int64, handle string, done func(refused []int64, err error)) {
+	var refused []int64
+	var reason error
+	g.mu.Lock()
+	for _, offset := range offsets {
+		f, err := g.claim(offset, handle)
+		if err != nil {
+			if refused = append(refused, offset); reason == nil {
+				reason = err
+			}
+			continue
+		}
+		if f != nil {
+			g.land(f)
+			g.settle(offset, offset+1)
+		}
+	}
+	if len(refused) == len(offsets) {
+		g.mu.Unlock()
+		done(refused, reason)
+		return
+	}
+	g.acks = append(g.acks, func(err error) {
+		if err != nil {
+			done(nil, err)
+			return
+		}
+		done(refused, reason)
+	})
+	g.mu.Unlock()
+	g.wakeUp()
+	g.b.saver.mark(g, true)
+}
+
 // Return says how a message is given back.
 type Return struct {
 	Delay int64  // milliseconds until it may be delivered again

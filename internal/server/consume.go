@@ -140,8 +140,12 @@ func (s *session) unconsume(m *wire.Message) {
 	s.send(http.StatusOK, m.Get(wire.HeaderID), now())
 }
 
-// ack settles a delivered message. The answer comes when that is on disk.
+// ack settles a delivered message, or several. The answer comes when that is on disk.
 func (s *session) ack(m *wire.Message) {
+	if strings.IndexAny(m.Get(wire.HeaderOffset), ",-") > 0 {
+		s.ackAll(m)
+		return
+	}
 	s.settle(m, func(g *broker.Group, offset int64, handle string, done func(error)) {
 		g.Ack(offset, handle, done)
 	})

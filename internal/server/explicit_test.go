@@ -266,3 +266,31 @@ func TestAPausedGroupHoldsUntilItIsResumed(t *testing.T) {
 	admin.ok("produce topic=T", fmt.Sprint(2))
 	c.ok("consume"+group).want(t, 200, "2")
 }
+
+func TestDeliveriesAreAckedTogether(t *testing.T) {
+	t.Parallel()
+	b := start(t)
+	c := b.dial(t)
+	const group = " topic=T consume_group=g"
+	c.ok("declare group_mask=64 group_ack_timeout=60000" + group)
+	for i := range 6 {
+		c.ok("produce topic=T", fmt.Sprint(i))
+	}
+	c.send("consume id=c window=6" + group)
+	handle := ""
+	for range 6 {
+		handle = " handle=" + c.recv().Get("handle")
+	}
+	c.ok("ack offset=0-2,4" + group + handle)
+	c.call("ack offset=0-3"+group+handle).header(t, "offset", "0-2").want(t, 409, "the delivery of offset 0 is no longer yours: it was settled, timed out or its group was relocated")
+	c.send("ack ack=false id=quiet offset=4-5" + group + handle) // says only what it could not do
+	c.recv().header(t, "id", "quiet", "offset", "4").want(t, 409, "the delivery of offset 4 is no longer yours: it was settled, timed out or its group was relocated")
+	for text, want := range map[string]string{"3,1": "3,1", "1-": "1-", "0-10000": "0-10000"} {
+		c.call("ack offset="+text+group+handle).want(t, 400, `Bad offset: "`+want+`" must be offsets and ranges of them in rising order, such as 3,5-9, and at most 10000 of them`)
+	}
+	c.call("ack offset=0-1"+group).want(t, 400, "Missing handle: deliveries that are acked together have one handle")
+	c.call("ack offset=0-1"+group+" handle=x").header(t, "offset", "0-1").want(t, 400, `malformed handle "x": give one that a delivery carried`)
+	_ = c.conn.Close()
+	b = b.restart(t)
+	b.dial(t).call("consume timeout=50"+group).want(t, 204, "") // all six are settled
+}

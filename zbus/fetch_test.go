@@ -1,0 +1,366 @@
+package zbus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/wire"
+	"github.com/rushmore/zbus-go/internal/zbustest"
+	"github.com/rushmore/zbus-go/zbus"
+)
+
+// fill makes an explicit group g of a topic with messages, whose bodies count.
+func fill(t testing.TB, c *zbus.Client, topic string, n int) {
+	t.Helper()
+	if _, err := c.DeclareGroup(within(t), topic, zbus.GroupSpec{Name: "g", Explicit: true, AckTimeout: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	messages := make([]zbus.Message, n)
+	for i := range messages {
+		messages[i].Body = fmt.Append(nil, i)
+	}
+	if _, err := c.PublishBatch(within(t), topic, messages); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// settledAt waits until a group has settled all messages.
+func settledAt(t testing.TB, c *zbus.Client, topic, group string) {
+	t.Helper()
+	eventually(t, "all is settled", func() bool {
+		info, err := c.QueryGroup(within(t), topic, group)
+		return err == nil && info.Lag == 0 && info.InFlight == 0
+	})
+}
+
+func TestFetchTakesMessagesUpToANumberWithinATime(t *testing.T) {
+	t.Parallel()
+	c := dial(t, zbustest.Start(t).Addr, zbus.Options{})
+	fill(t, c, "jobs", 25)
+	next := 0
+	for _, want := range []int{10, 10, 5, 0} {
+		wait := patience
+		if want < 10 { // all of it passes
+			wait = 50 * time.Millisecond
+			if want == 5 {
+				wait = time.Second
+			}
+		}
+		began := time.Now()
+		got, err := c.Fetch(within(t), "jobs", "g", 10, wait)
+		if err != nil || len(got) != want {
+			t.Fatalf("%d messages of %d, %v", len(got), want, err)
+		}
+		if took := time.Since(began); want < 10 && took < wait-time.Millisecond {
+			t.Errorf("fetched %d messages within %s, not %s", want, took, wait)
+		}
+		for _, d := range got {
+			if string(d.Body) != fmt.Sprint(next) || !d.Explicit() || d.Attempt != 1 {
+				t.Errorf("%s comes, want %d: %+v", d.Body, next, d)
+			}
+			next++
+		}
+		if err := zbus.AckAll(within(t), got); err != nil {
+			t.Error(err)
+		}
+	}
+	settledAt(t, c, "jobs", "g")
+}
+
+func TestFetchWaitsForMessages(t *testing.T) {
+	t.Parallel()
+	c := dial(t, zbustest.Start(t).Addr, zbus.Options{})
+	fill(t, c, "jobs", 0)
+	type result struct {
+		got []*zbus.Delivery
+		err error
+	}
+	came := make(chan result, 1)
+	go func() {
+		got, err := c.Fetch(within(t), "jobs", "g", 3, patience)
+		came <- result{got, err}
+	}()
+	for i := range 3 {
+		if _, err := c.Publish(within(t), "jobs", zbus.Message{Body: fmt.Append(nil, i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := receive(t, "three messages", came)
+	if r.err != nil || len(r.got) != 3 || string(r.got[2].Body) != "2" {
+		t.Errorf("%v, %v", r.got, r.err)
+	}
+}
+
+func TestWhatIsFetchedAndNotAckedComesAgain(t *testing.T) {
+	t.Parallel()
+	c := dial(t, zbustest.Start(t).Addr, zbus.Options{})
+	fill(t, c, "jobs", 2)
+	if _, err := c.DeclareGroup(within(t), "jobs", zbus.GroupSpec{Name: "g", AckTimeout: 100 * time.Millisecond}); err != nil {
+		t.Fatal(err)
+	}
+	first, err := c.Fetch(within(t), "jobs", "g", 2, patience)
+	if err != nil || len(first) != 2 {
+		t.Fatalf("%v, %v", first, err)
+	}
+	again, err := c.Fetch(within(t), "jobs", "g", 2, patience)
+	if err != nil || len(again) != 2 || again[0].Attempt < 2 {
+		t.Fatalf("%v, %v", again, err)
+	}
+	var failed *zbus.BatchError
+	if err := zbus.AckAll(within(t), first); !errors.As(err, &failed) || !errors.Is(failed.Errs[0], zbus.ErrConflict) || !errors.Is(failed.Errs[1], zbus.ErrConflict) {
+		t.Errorf("acks of deliveries that are over: %v", err)
+	}
+	if err := zbus.AckAll(within(t), first); err != nil {
+		t.Errorf("once more: %v", err)
+	}
+}
+
+func TestFetchOfAGroupThatAcksByItselfLosesNothing(t *testing.T) {
+	t.Parallel()
+	broker := zbustest.Start(t)
+	c := dial(t, broker.Addr, zbus.Options{})
+	declare(t, c, "log")
+	for range 10 { // the ends of contexts and the messages meet in all orders
+		ctx, cancel := context.WithCancel(within(t))
+		go func() {
+			for i := range 10 {
+				if _, err := c.Publish(within(t), "log", zbus.Message{Body: fmt.Append(nil, i)}); err != nil {
+					t.Error(err)
+				}
+				if i == 5 {
+					cancel()
+				}
+			}
+		}()
+		n := 0
+		for n < 10 {
+			got, err := c.Fetch(ctx, "log", "", 10-n, 50*time.Millisecond)
+			if errors.Is(err, context.Canceled) {
+				ctx = within(t)
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			for _, d := range got {
+				if string(d.Body) != fmt.Sprint(n) {
+					t.Fatalf("%s comes, want %d", d.Body, n)
+				}
+				n++
+			}
+		}
+		cancel()
+	}
+}
+
+func TestFetchAfterALostConnection(t *testing.T) {
+	t.Parallel()
+	broker := zbustest.Start(t)
+	direct := dial(t, broker.Addr, zbus.Options{})
+	fill(t, direct, "jobs", 4)
+	p := through(t, broker.Addr)
+	c := dial(t, p.addr, hurried)
+	first, err := c.Fetch(within(t), "jobs", "g", 2, patience)
+	if err != nil || len(first) != 2 {
+		t.Fatalf("%v, %v", first, err)
+	}
+	p.cutAll()
+	rest, err := c.Fetch(within(t), "jobs", "g", 4, patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = zbus.AckAll(within(t), append(first, rest...))
+	var failed *zbus.BatchError
+	if !errors.As(err, &failed) || len(rest) != 4 {
+		t.Fatalf("%d after the loss; acks: %v", len(rest), err)
+	}
+	for i, err := range failed.Errs {
+		if want := i < 2; errors.Is(err, zbus.ErrConflict) != want || !want && err != nil {
+			t.Errorf("delivery %d: %v", i, err)
+		}
+	}
+	settledAt(t, direct, "jobs", "g")
+}
+
+func TestFetchBesideASubscription(t *testing.T) {
+	t.Parallel()
+	c := dial(t, zbustest.Start(t).Addr, zbus.Options{})
+	fill(t, c, "jobs", 0)
+	var mu sync.Mutex
+	seen := map[string]int{}
+	note := func(d *zbus.Delivery) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen[string(d.Body)]++
+	}
+	if _, err := c.Subscribe(within(t), "jobs", "g", zbus.SubscribeOptions{Window: 4}, func(_ context.Context, d *zbus.Delivery) error {
+		note(d)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	const n = 500
+	fill(t, c, "jobs", n)
+	eventually(t, "all have come", func() bool {
+		got, err := c.Fetch(within(t), "jobs", "g", 10, 10*time.Millisecond)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range got {
+			note(d)
+		}
+		if err := zbus.AckAll(within(t), got); err != nil {
+			t.Fatal(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		return len(seen) == n
+	})
+	settledAt(t, c, "jobs", "g")
+	for body, times := range seen {
+		if times != 1 {
+			t.Errorf("%s came %d times", body, times)
+		}
+	}
+}
+
+func TestFetchOfWhatIsNotThere(t *testing.T) {
+	t.Parallel()
+	c := dial(t, zbustest.Start(t).Addr, zbus.Options{})
+	declare(t, c, "log")
+	if _, err := c.Fetch(within(t), "log", "missing", 1, patience); !errors.Is(err, zbus.ErrNotFound) {
+		t.Errorf("no group: %v", err)
+	}
+	for _, most := range []int{0, -1, 100_001} {
+		if _, err := c.Fetch(within(t), "log", "", most, patience); !errors.Is(err, zbus.ErrInvalid) {
+			t.Errorf("%d messages: %v", most, err)
+		}
+	}
+	ended := make(chan error, 1)
+	started := make(chan struct{})
+	go func() {
+		close(started)
+		_, err := c.Fetch(within(t), "log", "", 1, patience)
+		ended <- err
+	}()
+	<-started
+	eventually(t, "it is a consumer", func() bool {
+		info, err := c.QueryGroup(within(t), "log", "")
+		return err == nil && len(info.Consumers) == 1
+	})
+	if err := c.RemoveGroup(within(t), "log", ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := receive(t, "the end of a Fetch", ended); !errors.Is(err, zbus.ErrNotFound) {
+		t.Errorf("its group was removed: %v", err)
+	}
+	declare(t, c, "other")
+	go func() {
+		_, err := c.Fetch(within(t), "other", "", 1, patience)
+		ended <- err
+	}()
+	eventually(t, "it is a consumer", func() bool {
+		info, err := c.QueryGroup(within(t), "other", "")
+		return err == nil && len(info.Consumers) == 1
+	})
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := receive(t, "the end of another", ended); !errors.Is(err, zbus.ErrClosed) {
+		t.Errorf("the client was closed: %v", err)
+	}
+}
+
+// ackServer has an explicit group with so many messages, and counts frames with acks and the
+// offsets in them.
+func ackServer(t testing.TB, messages int) (addr string, acked func() (frames int, offsets map[int64]int)) {
+	var mu sync.Mutex
+	frames, offsets := 0, map[int64]int{}
+	addr = listen(t, func(conn *silentConn) {
+		next := 0
+		for {
+			m, err := conn.requests.Read()
+			if err != nil {
+				return
+			}
+			switch m.Get(wire.HeaderCmd) {
+			case wire.CmdQuery:
+				conn.answer(m, 200, `{"topicName":"t","groupName":"g","mask":64}`)
+			case wire.CmdAck:
+				all, ok := wire.ParseOffsets(m.Get(wire.HeaderOffset), 10_000)
+				mu.Lock()
+				for _, offset := range all {
+					offsets[offset]++
+				}
+				if frames++; !ok {
+					frames = -1 << 20
+				}
+				mu.Unlock()
+				if m.Get(wire.HeaderAck) != "false" {
+					conn.answer(m, 200, "")
+				}
+			case wire.CmdConsume:
+				credit, _ := strconv.Atoi(m.Get(wire.HeaderWindow))
+				for ; credit > 0 && next < messages; credit-- {
+					conn.answer(m, 200, "x", wire.Field{Name: wire.HeaderTopic, Value: "t"}, wire.Field{Name: wire.HeaderHandle, Value: "h.1.1"},
+						wire.Field{Name: wire.HeaderOffset, Value: strconv.Itoa(next)}, wire.Field{Name: wire.HeaderWindow, Value: strconv.Itoa(credit - 1)})
+					next++
+				}
+			case wire.CmdUnconsume:
+				conn.answer(m, 200, "")
+			}
+		}
+	})
+	return addr, func() (int, map[int64]int) {
+		mu.Lock()
+		defer mu.Unlock()
+		return frames, maps.Clone(offsets)
+	}
+}
+
+func TestAcksOfAWindowGoInOneFrame(t *testing.T) {
+	t.Parallel()
+	addr, acked := ackServer(t, 300)
+	c := dial(t, addr, zbus.Options{})
+	got, err := c.Fetch(within(t), "t", "g", 300, patience)
+	if err != nil || len(got) != 300 {
+		t.Fatalf("%d, %v", len(got), err)
+	}
+	if err := zbus.AckAll(within(t), got); err != nil {
+		t.Fatal(err)
+	}
+	if frames, offsets := acked(); frames != 1 || len(offsets) != 300 {
+		t.Errorf("%d messages were acked with %d frames", len(offsets), frames)
+	}
+}
+
+func TestAcksOfHandlersGoTogether(t *testing.T) {
+	t.Parallel()
+	const n = 5000
+	addr, acked := ackServer(t, n)
+	c := dial(t, addr, zbus.Options{})
+	sub, err := c.Subscribe(within(t), "t", "g", zbus.SubscribeOptions{Window: 1000, Concurrency: 2}, func(context.Context, *zbus.Delivery) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "all are acked", func() bool {
+		_, offsets := acked()
+		return len(offsets) == n
+	})
+	if err := sub.Close(); err != nil {
+		t.Fatal(err)
+	}
+	frames, offsets := acked()
+	if frames < 1 || frames > n/2 {
+		t.Errorf("%d acks in %d frames", n, frames)
+	}
+	for offset, times := range offsets {
+		if times != 1 {
+			t.Errorf("offset %d was acked %d times", offset, times)
+		}
+	}
+}
