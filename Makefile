@@ -34,7 +34,7 @@ test: ## run all tests, and say which were skipped
 
 # SQLite, translated from C, is left out: watching every access to its own memory doubles
 # the time. `make races` watches it, too; run that after a change to what SQLite calls
-# (internal/storage/sqlite/vfs.go and the file systems made with it).
+# (internal/storage/sqlite/vfs).
 RACE = $(if $(shell command -v $$(go env CC)),-race -gcflags='modernc.org/sqlite/lib=-race=false')
 race: ## run all tests with the race detector, where there is a C compiler
 	@$(if $(RACE),,echo 'NOT TESTED: data races: the race detector needs a C compiler')

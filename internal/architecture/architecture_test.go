@@ -49,14 +49,21 @@ var rules = map[string]rule{
 		never: []string{"net", "net/http", "database/sql"},
 	},
 	"internal/storage/sqlite": {
-		ours:    []string{"internal/condition", "internal/storage", "internal/storage/sqlite/pages", "migrations"},
-		modules: []string{"modernc.org/sqlite", "modernc.org/libc", "github.com/pressly/goose/v3", "golang.org/x/sys"},
+		ours:    []string{"internal/condition", "internal/storage", "internal/storage/sqlite/pages", "internal/storage/sqlite/vfs", "internal/storage/sqlite/wal", "migrations"},
+		modules: []string{"modernc.org/sqlite", "github.com/pressly/goose/v3", "golang.org/x/sys"},
 		never:   []string{"net", "net/http"},
 	},
 	// Knows the file format and not what is in the tables.
 	"internal/storage/sqlite/pages": {never: []string{"net", "net/http", "database/sql"}},
-	"internal/storage/storetest":    {ours: []string{"internal/storage"}, modules: []string{"pgregory.net/rapid"}},
-	"migrations":                    {},
+	// Knows files, and nothing of tables. Alone shares memory with SQLite.
+	"internal/storage/sqlite/vfs": {
+		ours:    []string{"internal/storage", "internal/storage/sqlite/wal"},
+		modules: []string{"modernc.org/sqlite/lib", "modernc.org/libc", "golang.org/x/sys"},
+		never:   []string{"net", "net/http", "database/sql"},
+	},
+	"internal/storage/sqlite/wal": {never: []string{"net", "net/http", "database/sql", "unsafe"}},
+	"internal/storage/storetest":  {ours: []string{"internal/storage"}, modules: []string{"pgregory.net/rapid"}},
+	"migrations":                  {},
 
 	// Who may do what, for all ways in.
 	"internal/access": {

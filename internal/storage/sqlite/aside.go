@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/rushmore/zbus-go/internal/storage/sqlite/wal"
+
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -34,13 +36,13 @@ func examineLog(o Options, m *markState) error {
 // gatherEvidence reads what is known of the log, and changes nothing.
 func gatherEvidence(o Options, m *markState) (*evidence, error) {
 	path := o.Path + "-wal"
-	scan, err := scanLog(path, pageSize(o.Path))
+	scan, err := wal.Scan(path, pageSize(o.Path))
 	if err != nil {
 		return nil, err
 	}
 	e := &evidence{path: path, marks: m, scan: scan, copiedElsewhere: func() bool { return m.inDatabase(o.Path) }}
 	if m != nil && m.log.Witness != [16]byte{} && m.log.Witness == o.witness {
-		if x, ok := readIndex(o.Path+"-shm", m.log.Round); ok {
+		if x, ok := wal.ReadIndex(o.Path+"-shm", m.log.Round); ok {
 			e.index = &x
 		}
 	}
@@ -147,13 +149,5 @@ func (m *markState) inDatabase(path string) bool {
 	if _, err := f.ReadAt(page, (int64(last.Page)-1)*size); err != nil {
 		return false
 	}
-	return last.matches(page)
-}
-
-// matches reports whether a page is what the frame holds.
-func (l lastFrame) matches(page []byte) bool {
-	sum, head := l.Seed, l.head()
-	sum.add(head[:], hostBigEndian())
-	sum.add(page, hostBigEndian())
-	return sum == l.Sum
+	return last.Matches(page)
 }

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/storage/sqlite/vfs"
+
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -34,9 +36,9 @@ const (
 
 // checkpointer copies the log in the background.
 type checkpointer struct {
-	conn  *conn         // of the goroutine, as the next two
-	files *checkpointIO // of the connection, or nil
-	file  *os.File      // the database, held open for fsync
+	conn  *conn             // of the goroutine, as the next two
+	files *vfs.CheckpointIO // of the connection, or nil
+	file  *os.File          // the database, held open for fsync
 	start chan task
 	done  chan copied // capacity 1: the goroutine never waits for the writer
 
@@ -61,10 +63,10 @@ type task struct {
 // copied is the outcome of a task.
 type copied struct {
 	task
-	wal  // of a copy
-	took time.Duration
-	end  bool // there is nothing more to punch
-	err  error
+	copiedLog // of a copy
+	took      time.Duration
+	end       bool // there is nothing more to punch
+	err       error
 }
 
 // open opens what the goroutine works with. What it opened before an error is to be
@@ -75,10 +77,10 @@ func (c *checkpointer) open(o Options, torn *atomic.Bool) (err error) {
 	}
 	setup := copierSetup(o)
 	if !o.PlainIO {
-		if c.files, err = newCheckpointIO(c.file, torn); err != nil {
+		if c.files, err = vfs.NewCheckpointIO(c.file, torn); err != nil {
 			return err
 		}
-		setup.vfs = c.files.name
+		setup.vfs = c.files.Name()
 	}
 	c.conn, err = open(setup)
 	return err
@@ -87,7 +89,7 @@ func (c *checkpointer) open(o Options, torn *atomic.Bool) (err error) {
 // release gives back what the connection needed, after it is closed.
 func (c *checkpointer) release() error {
 	if c.files != nil {
-		c.files.close()
+		c.files.Close()
 	}
 	if c.file == nil {
 		return nil
@@ -103,7 +105,7 @@ func (c *checkpointer) run() {
 		if t.punch {
 			done.end, done.err = punchUnused(c.file, t.trunks)
 		} else {
-			done.wal, done.err = c.copy()
+			done.copiedLog, done.err = c.copy()
 		}
 		done.took = time.Since(began)
 		c.done <- done
@@ -114,12 +116,12 @@ func (c *checkpointer) run() {
 // only when it reached the end of the log, which does not happen under load;
 // without the sync here the writer's own short checkpoint would have to wait
 // for all these pages.
-func (c *checkpointer) copy() (wal, error) {
+func (c *checkpointer) copy() (copiedLog, error) {
 	w, err := checkpoint(c.conn, checkpointPassive)
 	if err != nil {
 		return w, err
 	}
-	if c.files != nil && c.files.torn.Load() {
+	if c.files != nil && c.files.Torn() {
 		return w, errTorn
 	}
 	if err := syncData(c.file); err != nil {
@@ -129,20 +131,20 @@ func (c *checkpointer) copy() (wal, error) {
 }
 
 // wal is the state of the log.
-type wal struct {
+type copiedLog struct {
 	frames int64 // in the log
 	copied int64 // of these, already in the database
 	busy   bool  // somebody else's checkpoint or a reader was in the way
 }
 
-func (w wal) left() int64 { return w.frames - w.copied }
+func (w copiedLog) left() int64 { return w.frames - w.copied }
 
-func checkpoint(c *conn, mode statement) (w wal, err error) {
+func checkpoint(c *conn, mode statement) (w copiedLog, err error) {
 	for row, err := range c.rows(mode) {
 		if err != nil {
-			return wal{}, err
+			return copiedLog{}, err
 		}
-		w = wal{busy: integer(row[0]) != 0, frames: integer(row[1]), copied: integer(row[2])}
+		w = copiedLog{busy: integer(row[0]) != 0, frames: integer(row[1]), copied: integer(row[2])}
 	}
 	return w, nil
 }
@@ -210,7 +212,7 @@ func (s *Store) maintain(now time.Time) error {
 	case s.copier.running:
 	case w.left() >= startFrames, w.frames >= s.copier.turn, now.Sub(s.copier.last) >= restAfter:
 		s.copier.running, s.copier.last, s.copier.from = true, now, w.frames
-		if _, round := s.follower.logged(); round != s.copier.round {
+		if _, round := s.follower.Logged(); round != s.copier.round {
 			s.copier.round, s.copier.frames = round, 0
 		}
 		s.copier.start <- task{}
@@ -221,7 +223,7 @@ func (s *Store) maintain(now time.Time) error {
 // restartNow reports whether the writer has to copy what is left of a log that is too
 // long. One that an image has made long is copied in the background first, until little is
 // left, or it is twice what an image may make of it.
-func (s *Store) restartNow(w wal) bool {
+func (s *Store) restartNow(w copiedLog) bool {
 	return !s.copier.long || w.left() <= s.copier.hard/2 || w.frames >= 2*s.options.imageLog/pageBytes
 }
 
@@ -235,7 +237,7 @@ func (s *Store) paceOfCopy(now time.Time) time.Duration {
 	if !c.running || !c.long || c.speed == 0 || s.images.held() {
 		return 0
 	}
-	frames, _ := s.follower.logged()
+	frames, _ := s.follower.Logged()
 	added := float64(frames - c.from - shortFrames)
 	due := c.last.Add(time.Duration(added / (c.speed / 2) * float64(time.Second)))
 	return min(max(0, due.Sub(now)), mostWait)
@@ -243,22 +245,22 @@ func (s *Store) paceOfCopy(now time.Time) time.Duration {
 
 // logState is what is known of the log without asking SQLite, which would take
 // locks: nobody else writes to it or starts it again.
-func (s *Store) logState() wal {
-	frames, round := s.follower.logged()
+func (s *Store) logState() copiedLog {
+	frames, round := s.follower.Logged()
 	if round != s.copier.round {
-		return wal{frames: frames}
+		return copiedLog{frames: frames}
 	}
-	return wal{frames: frames, copied: min(s.copier.frames, frames)}
+	return copiedLog{frames: frames, copied: min(s.copier.frames, frames)}
 }
 
 // noteCopied remembers the outcome of a checkpoint whose pages are on disk.
-func (s *Store) noteCopied(w wal, round int64) error {
+func (s *Store) noteCopied(w copiedLog, round int64) error {
 	s.noRoom = false
-	if _, now := s.follower.logged(); now != round {
+	if _, now := s.follower.Logged(); now != round {
 		return nil
 	}
 	s.copier.round, s.copier.frames = round, w.copied
-	r := s.follower.now()
+	r := s.follower.Now()
 	return ioError(s.mark.copied(r, w.copied, s.generation.stored(r, w.copied)))
 }
 
@@ -294,7 +296,7 @@ func (s *Store) collect(most time.Duration) error {
 	if n := c.copied - s.copier.frames; n >= startFrames {
 		s.copier.speed = float64(n) / c.took.Seconds()
 	}
-	return s.noteCopied(c.wal, s.copier.round)
+	return s.noteCopied(c.copiedLog, s.copier.round)
 }
 
 // checkpointHere copies the rest of the log on the writing connection.
@@ -303,7 +305,7 @@ func (s *Store) checkpointHere(mode statement, now time.Time) error {
 		return err
 	}
 	s.copier.last = now
-	_, round := s.follower.logged()
+	_, round := s.follower.Logged()
 	w, err := checkpoint(s.writer, mode)
 	if err != nil {
 		return err

@@ -36,7 +36,7 @@ func (s *Store) Commit(ops []storage.Op) ([]error, error) {
 	case faultOf(err) == fullFault:
 		return nil, fmt.Errorf("commit: %w", translate(err))
 	}
-	return nil, s.fail(fmt.Errorf("commit: %w", s.follower.explain(translate(err))))
+	return nil, s.fail(fmt.Errorf("commit: %w", explain(s.follower.FailedWrite(), translate(err))))
 }
 
 // tryCommit commits ops in one transaction. After an error nothing is stored and the

@@ -8,6 +8,8 @@ import (
 	"io"
 	"iter"
 
+	"github.com/rushmore/zbus-go/internal/storage/sqlite/vfs"
+
 	sqlite "modernc.org/sqlite"
 )
 
@@ -18,7 +20,7 @@ import (
 // interrupts statements then, and with them everybody's transaction.
 type conn struct {
 	raw       driver.Conn
-	readahead *readahead              // of one that only reads, or nil; closed with the connection
+	readahead *vfs.Readahead          // of one that only reads, or nil; closed with the connection
 	stmts     [statements]driver.Stmt // prepared at first use, closed with the connection
 	args      []driver.NamedValue     // reused by rows
 	row       [24]driver.Value        // reused by rows
@@ -132,7 +134,7 @@ func (c *conn) close() error {
 		first = err
 	}
 	if c.readahead != nil {
-		c.readahead.close()
+		c.readahead.Close()
 	}
 	if first != nil {
 		return fmt.Errorf("close database: %w", translate(first))

@@ -34,7 +34,7 @@
 // # The log
 //
 // The writing connection has a VFS of its own, which writes the frames of a
-// transaction in one go: see walWriter. So has the one that copies, which reads and
-// writes more than a page at a time: see checkpointIO. And so have those that read, which
-// read ahead: see readahead. [Options.PlainIO] goes without them.
+// transaction in one go: see vfs.WALWriter. So has the one that copies, which reads and
+// writes more than a page at a time: see vfs.CheckpointIO. And so have those that read, which
+// read ahead: see vfs.Readahead. [Options.PlainIO] goes without them.
 package sqlite

@@ -54,7 +54,7 @@ func faultOf(err error) fault {
 // errMismatch: a statement changed another number of rows than the catalog says.
 var errMismatch = fmt.Errorf("rows changed behind the store: %w", storage.ErrDamaged)
 
-// errTorn: the last pages of a checkpoint could not be written. See checkpointIO.
+// errTorn: the last pages of a checkpoint could not be written. See vfs.CheckpointIO.
 var errTorn = fmt.Errorf("a checkpoint could not be written to its end: %w", storage.ErrUnavailable)
 
 // unreadable reports whether a statement came to a page that makes no sense. A disk that

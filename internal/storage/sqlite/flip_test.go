@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/rushmore/zbus-go/internal/storage/sqlite/wal"
+
 	"github.com/rushmore/zbus-go/internal/faultreport"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -82,9 +84,9 @@ func flip(t *testing.T, path string, random *rand.Rand, head bool) string {
 	}
 	at := random.IntN(len(data))
 	if head {
-		at = random.IntN(logHead)
-		if frames := (len(data) - logHead) / (frameHead + 4096); random.IntN(8) > 0 && frames > 0 {
-			at = logHead + random.IntN(frames)*(frameHead+4096) + random.IntN(frameHead)
+		at = random.IntN(wal.Head)
+		if frames := (len(data) - wal.Head) / (wal.FrameHead + 4096); random.IntN(8) > 0 && frames > 0 {
+			at = wal.Head + random.IntN(frames)*(wal.FrameHead+4096) + random.IntN(wal.FrameHead)
 		}
 	}
 	bit := byte(1) << random.IntN(8)
@@ -161,7 +163,7 @@ func emptyDir(t *testing.T, dir string) {
 func TestLossThatIsAcceptedOpensWithWhatIsLeft(t *testing.T) {
 	s := kill(t, Fsync.String(), 40)
 	for name, damage := range map[string]func(t *testing.T, path string){
-		"a frame": func(t *testing.T, path string) { overwrite(t, path+"-wal", logHead+frameHead+8, []byte("damage")) },
+		"a frame": func(t *testing.T, path string) { overwrite(t, path+"-wal", wal.Head+wal.FrameHead+8, []byte("damage")) },
 		"the head": func(t *testing.T, path string) {
 			overwrite(t, path+"-wal", 12, []byte{1, 2, 3})
 		},
@@ -211,7 +213,7 @@ func remove(t *testing.T, path string) {
 
 func TestChecksumOfTheLogIsSQLites(t *testing.T) {
 	s := kill(t, Fsync.String(), 30)
-	scan, err := scanLog(s.path+"-wal", 4096)
+	scan, err := wal.Scan(s.path+"-wal", 4096)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,12 +221,12 @@ func TestChecksumOfTheLogIsSQLites(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	index, ok := readIndex(s.path+"-shm", scan.round)
-	if !ok || scan.head != headGood || scan.valid == 0 || index.frames != scan.valid || m.log.Round != scan.round {
+	index, ok := wal.ReadIndex(s.path+"-shm", scan.Round)
+	if !ok || scan.Head != wal.GoodHead || scan.Valid == 0 || index.Frames != scan.Valid || m.log.Round != scan.Round {
 		t.Errorf("scan %+v, index %+v %v, mark %+v", scan, index, ok, m)
 	}
-	if m.synced.Frames == 0 || m.synced.Frames > scan.valid || m.synced.Generation == 0 {
-		t.Errorf("the mark says %+v of %d frames", m.synced, scan.valid)
+	if m.synced.Frames == 0 || m.synced.Frames > scan.Valid || m.synced.Generation == 0 {
+		t.Errorf("the mark says %+v of %d frames", m.synced, scan.Valid)
 	}
 	head := make([]byte, 32)
 	f, err := os.Open(s.path + "-wal")

@@ -2,10 +2,14 @@ package sqlite
 
 import (
 	"database/sql/driver"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"time"
+
+	"github.com/rushmore/zbus-go/internal/storage/sqlite/wal"
 
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -54,7 +58,7 @@ func (s *Store) Identity() string { return s.generation.identity.String() }
 type generation struct {
 	self
 	frames  int64     // of the log's round, when it was committed
-	round   round     // that one
+	round   wal.Round // that one
 	commits int64     // of the syncer, just after
 	at      time.Time // of the last try
 }
@@ -79,20 +83,20 @@ func (s *Store) bump(now time.Time, urgent bool) error {
 		return fmt.Errorf("next generation: %w", translate(err))
 	}
 	// A round that began with this commit has it in the log alone: the generation counts later.
-	if err := s.follower.committed(); err != nil {
+	if err := s.follower.Committed(); err != nil {
 		return err
 	}
 	g.generation++
 	s.noteEnd()
-	p := s.follower.position()
-	g.round, g.frames, g.commits = p.round, p.frames, s.sync.commits.Load()
+	p := s.follower.Position()
+	g.round, g.frames, g.commits = p.Round, p.Frames, s.sync.commits.Load()
 	return nil
 }
 
 // committed notes a transaction that has been committed. When its place is not known, the
 // store stops: nothing is synced then, so nothing is answered.
 func (s *Store) committed() {
-	if err := s.follower.committed(); err != nil {
+	if err := s.follower.Committed(); err != nil {
 		_ = s.fail(err)
 		return
 	}
@@ -101,16 +105,39 @@ func (s *Store) committed() {
 
 // noteEnd tells the syncer where the log ends.
 func (s *Store) noteEnd() {
-	p := s.follower.position()
-	p.generation = s.generation.generation
+	p := s.follower.Position()
+	p.Generation = s.generation.generation
 	s.sync.note(p)
 }
 
 // stored is the generation that the database has once so many frames of the log's round
 // are copied, 0 if that is not known.
-func (g *generation) stored(r round, frames int64) int64 {
+func (g *generation) stored(r wal.Round, frames int64) int64 {
 	if r == g.round && frames < g.frames {
 		return 0
 	}
 	return g.generation
+}
+
+const dbPageAt = 16 // where the head of a database has the size of a page
+
+// pageSize is what the head of a database says, or the size that ours have.
+func pageSize(path string) int64 {
+	f, err := os.Open(path)
+	if err != nil {
+		return pageBytes
+	}
+	defer f.Close()
+	var b [2]byte
+	if _, err := f.ReadAt(b[:], dbPageAt); err != nil {
+		return pageBytes
+	}
+	page := int64(binary.BigEndian.Uint16(b[:]))
+	if page == 1 {
+		return wal.MaxPage
+	}
+	if page < wal.MinPage || page&(page-1) != 0 {
+		return pageBytes
+	}
+	return page
 }

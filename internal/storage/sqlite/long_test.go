@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"modernc.org/libc"
+	lib "modernc.org/sqlite/lib"
 
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -35,14 +35,13 @@ func fullLoad(t *testing.T, s *Store, topic storage.TopicID, until func() bool) 
 func TestLogIsShortAgainAfterAnImageUnderFullLoad(t *testing.T) {
 	needsOwnIO(t)
 	s := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "zbus.db"), Durability: Relaxed})
-	write := s.copier.files.write
-	s.copier.files.write = func(tls *libc.TLS, file, buf uintptr, n int32, offset int64) int32 {
+	s.copier.files.OnWrite(func(_, n int64) int32 {
 		time.Sleep(time.Duration(n) * time.Second / (96 << 20)) // a disk of 96 MiB a second at most
-		return write(tls, file, buf, n, offset)
-	}
+		return lib.SQLITE_OK
+	})
 	topic := addTopic(t, s, "t")
 	frames := func() int64 { return s.logState().frames }
-	fullLoad(t, s, topic, func() bool { _, round := s.follower.logged(); return round >= 2 })
+	fullLoad(t, s, topic, func() bool { _, round := s.follower.Logged(); return round >= 2 })
 	im, err := s.Image()
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/rushmore/zbus-go/internal/storage/sqlite/vfs"
+	"github.com/rushmore/zbus-go/internal/storage/sqlite/wal"
 )
 
 // The mark is a small file next to the database. It says what the database and its log
@@ -68,35 +71,21 @@ type logRecord struct {
 	Identity identity
 	Witness  [16]byte // see witness
 	Flags    uint32
-	Round    round // of the log; written before the log's own head
-	Before   int64 // frames of the round before, all of them in the database
-	Copied   int64 // frames of this one that are in the database
-	Base     int64 // generation that the database has without its log
-	Began    int64 // when the round did; wall clock in Unix milliseconds, for people
-	Time     int64 // of the record, likewise
+	Round    wal.Round // of the log; written before the log's own head
+	Before   int64     // frames of the round before, all of them in the database
+	Copied   int64     // frames of this one that are in the database
+	Base     int64     // generation that the database has without its log
+	Began    int64     // when the round did; wall clock in Unix milliseconds, for people
+	Time     int64     // of the record, likewise
 }
 
 // syncRecord is what the goroutine that syncs knows.
 type syncRecord struct {
-	Round      round
+	Round      wal.Round
 	Frames     int64 // of the round that are on disk
 	Generation int64 // that is on disk; see bump
-	Last       lastFrame
+	Last       wal.Frame
 	Time       int64 // wall clock in Unix milliseconds, for people
-}
-
-// lastFrame is the head of a frame that ends a transaction: enough to recognise its page
-// in the database, should somebody else's program have copied and removed the log.
-type lastFrame struct {
-	Page, Size uint32 // as the frame's head has them
-	Seed, Sum  logSum // the checksum before and behind
-}
-
-// head is the part of the frame's head that its checksum covers.
-func (l lastFrame) head() (b [8]byte) {
-	binary.BigEndian.PutUint32(b[:], l.Page)
-	binary.BigEndian.PutUint32(b[4:], l.Size)
-	return b
 }
 
 // markState is what a mark says when it is read.
@@ -124,7 +113,7 @@ func readMark(path string) (*markState, error) {
 		return nil, errMark
 	}
 	m.serial, m.logNext, m.syncNext = max(log, synced), logNext, syncNext
-	if synced > log && !m.log.Round.after(m.synced.Round) && m.synced.Round != m.log.Round {
+	if synced > log && !m.log.Round.After(m.synced.Round) && m.synced.Round != m.log.Round {
 		// The newest record of the committer is damaged, and the one before is of the round before.
 		m.log.Round, m.log.Copied, m.log.Flags = m.synced.Round, 0, m.log.Flags&markRelaxed
 	}
@@ -260,7 +249,7 @@ func writeRecord[R any](k *mark, b *markBuffer, at int64, kind uint32, r *R) err
 	_, err = k.file.WriteAt(b.bytes[:], at+b.next*markPlace)
 	b.next = 1 - b.next
 	k.dirty.Store(true)
-	if noRoom(err) { // a file system that writes nothing in place: the last record stays true
+	if vfs.NoRoom(err) { // a file system that writes nothing in place: the last record stays true
 		return nil
 	}
 	return err
@@ -268,11 +257,11 @@ func writeRecord[R any](k *mark, b *markBuffer, at int64, kind uint32, r *R) err
 
 // begin notes that the log is about to start a round, after one of so many frames. When
 // the file of the log is a new one, that is on disk before there is a log.
-func (k *mark) begin(r round, before, generation int64) error {
+func (k *mark) begin(r wal.Round, before, generation int64) error {
 	if k == nil {
 		return nil
 	}
-	again := r.after(k.log.Round) && k.log.Flags&markClosed == 0
+	again := r.After(k.log.Round) && k.log.Flags&markClosed == 0
 	k.log.Flags &^= markClosed | markLoose
 	k.log.Round, k.log.Before, k.log.Copied, k.log.Base = r, before, 0, max(generation, k.log.Base)
 	k.log.Began = time.Now().UnixMilli() // wall clock: for people
@@ -284,7 +273,7 @@ func (k *mark) begin(r round, before, generation int64) error {
 }
 
 // copied notes how much of a round is in the database, on disk.
-func (k *mark) copied(r round, frames, generation int64) error {
+func (k *mark) copied(r wal.Round, frames, generation int64) error {
 	if k == nil || r != k.log.Round || frames == k.log.Copied && generation == k.log.Base {
 		return nil
 	}
@@ -293,11 +282,11 @@ func (k *mark) copied(r round, frames, generation int64) error {
 }
 
 // reached notes what a sync has made durable.
-func (k *mark) reached(p position) error {
+func (k *mark) reached(p wal.Position) error {
 	if k == nil {
 		return nil
 	}
-	k.synced.Round, k.synced.Frames, k.synced.Generation, k.synced.Last = p.round, p.frames, p.generation, p.last
+	k.synced.Round, k.synced.Frames, k.synced.Generation, k.synced.Last = p.Round, p.Frames, p.Generation, p.Last
 	return k.writeSynced()
 }
 

@@ -11,6 +11,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/storage/sqlite/vfs"
+	"github.com/rushmore/zbus-go/internal/storage/sqlite/wal"
+
 	"github.com/rushmore/zbus-go/internal/condition"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -119,7 +122,7 @@ type Store struct {
 
 	mark   *mark                 // nil when there was no room for one
 	failed atomic.Pointer[error] // why nothing more may be written; set once
-	torn   atomic.Bool           // what readers are told to read may not be there: see checkpointIO
+	torn   atomic.Bool           // what readers are told to read may not be there: see vfs.CheckpointIO
 	sync   syncer
 
 	recent  recent
@@ -177,7 +180,7 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 // error is in s.
 func (s *Store) open(found *markState) (err error) {
 	o := s.options
-	log, err := logRound(o.Path + "-wal")
+	log, err := wal.ReadRound(o.Path + "-wal")
 	if err != nil {
 		return err
 	}
@@ -190,11 +193,11 @@ func (s *Store) open(found *markState) (err error) {
 	if o.PlainIO {
 		s.follower = &observer{sync: &s.sync, guard: &s.guard, begin: s.begin, found: log}
 	} else {
-		g, err := newWALWriter(&s.torn, log, s.begin)
+		g, err := vfs.NewWALWriter(&s.torn, log, s.begin)
 		if err != nil {
 			return err
 		}
-		s.follower, w.vfs = g, g.name
+		s.follower, w.vfs = g, g.Name()
 	}
 	if s.writer, err = open(w); err != nil {
 		return err
@@ -334,7 +337,7 @@ func (s *Store) release(idle []*conn, spent bool) error {
 		}
 	}
 	if s.follower != nil {
-		s.follower.close()
+		s.follower.Close()
 	}
 	// After the connections: closing any other handle of a file drops the process's
 	// POSIX locks on it.

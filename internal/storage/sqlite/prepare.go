@@ -132,9 +132,9 @@ func migrate(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	defer files.close()
+	defer files.Close()
 	setup := writerSetup(o)
-	setup.vfs = files.called()
+	setup.vfs = files.Name()
 	dsn, err := setup.dsn()
 	if err != nil {
 		return err
@@ -186,11 +186,11 @@ func inspect(ctx context.Context, o Options, m *markState, newest int64) (versio
 	if err != nil {
 		return 0, err
 	}
-	defer files.close()
-	defer func() { err = files.judge(err) }()
+	defer files.Close()
+	defer func() { err = judge(files, err) }()
 	unclean := size(o.Path+"-wal") > 0
 	setup := readerSetup(o)
-	setup.immutable, setup.vfs = !unclean, files.called()
+	setup.immutable, setup.vfs = !unclean, files.Name()
 	c, err := open(setup)
 	if err != nil {
 		return 0, err

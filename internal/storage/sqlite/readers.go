@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/rushmore/zbus-go/internal/storage/sqlite/vfs"
+
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -85,14 +87,14 @@ func openReader(setup setup) (*conn, error) {
 	if setup.plain {
 		return open(setup)
 	}
-	a, err := newReadahead()
+	a, err := vfs.NewReadahead()
 	if err != nil {
 		return nil, err
 	}
-	setup.vfs = a.name
+	setup.vfs = a.Name()
 	c, err := open(setup)
 	if err != nil {
-		a.close()
+		a.Close()
 		return nil, err
 	}
 	c.readahead = a

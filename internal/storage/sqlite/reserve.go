@@ -6,6 +6,8 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+
+	"github.com/rushmore/zbus-go/internal/storage/sqlite/vfs"
 )
 
 // A reserveFile holds room on the disk that is given up when there is no other: so
@@ -29,7 +31,7 @@ func openReserve(path string, size int64) (reserveFile, error) {
 		return reserveFile{}, err
 	}
 	r := reserveFile{file: f, size: size}
-	if n, err := allocated(f); err != nil || n < size {
+	if n, err := vfs.Allocated(f); err != nil || n < size {
 		return r, r.giveUp()
 	}
 	r.held = size
@@ -44,10 +46,10 @@ func (r *reserveFile) fill() error {
 	if r.whole() {
 		return nil
 	}
-	err := allocate(r.file, r.size)
+	err := vfs.Allocate(r.file, r.size)
 	n := int64(0)
 	if err == nil {
-		n, err = allocated(r.file)
+		n, err = vfs.Allocated(r.file)
 	}
 	if errors.Is(err, errors.ErrUnsupported) || err == nil && n < r.size {
 		err = writeNoise(r.file, r.size) // the file system can't, or only says that it can

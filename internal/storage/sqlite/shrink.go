@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/storage/sqlite/vfs"
+
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -84,7 +86,7 @@ func punchUnused(f *os.File, skip int) (end bool, err error) {
 			n++
 		}
 		if n >= shrinkRun {
-			if err := punch(f, int64(pages[0]-1)*size, int64(n)*size); err != nil {
+			if err := vfs.Punch(f, int64(pages[0]-1)*size, int64(n)*size); err != nil {
 				return true, err
 			}
 		}

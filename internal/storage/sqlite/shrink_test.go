@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/storage/sqlite/vfs"
+
 	"github.com/rushmore/zbus-go/internal/faultreport"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -17,7 +19,7 @@ import (
 // takes is how much the database's file takes on the disk.
 func takes(t *testing.T, s *Store) int64 {
 	t.Helper()
-	n, err := allocated(s.copier.file)
+	n, err := vfs.Allocated(s.copier.file)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/storage/sqlite/vfs"
+	"github.com/rushmore/zbus-go/internal/storage/sqlite/wal"
+
 	"github.com/rushmore/zbus-go/internal/condition"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -69,7 +72,7 @@ func (s *Store) openGuard() error {
 	s.shrinker.most, s.shrinker.part = int64(part*mostUnused), 4
 	s.copier.turn = max(128, int64(part*turnFrames))
 	s.copier.hard = max(384, int64(part*hardFrames))
-	g.log = s.copier.hard * (pageBytes + frameHead)
+	g.log = s.copier.hard * (pageBytes + wal.FrameHead)
 	if g.reserve, err = openReserve(o.Reserve, int64(part*reserveBytes)); err != nil {
 		return err
 	}
@@ -92,7 +95,7 @@ func (s *Store) openIndex() (err error) {
 	if info, err := g.index.Stat(); err != nil || info.Size() >= n {
 		return err
 	}
-	if err := allocate(g.index, n); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+	if err := vfs.Allocate(g.index, n); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		s.noSpace(time.Now())
 	}
 	return nil
@@ -113,7 +116,7 @@ const reserveBytes = 64 << 20
 // watch looks whether there is room, if it is time to.
 func (s *Store) watch(now time.Time) error {
 	g := &s.guard
-	written := s.follower.written()
+	written := s.follower.Written()
 	if now.Sub(g.checked) < spaceInterval && written-g.written < g.floor/8 {
 		return nil
 	}
@@ -133,7 +136,7 @@ func (s *Store) watch(now time.Time) error {
 	if sp.Room < 2*g.floor {
 		// What the log has gets its place in the database's file before others take it.
 		// Otherwise it does when it is copied.
-		_ = reserve(s.copier.file, g.size)
+		_ = vfs.Reserve(s.copier.file, g.size)
 	}
 	g.judge(&sp, now)
 	s.batch.refuse, s.batch.largest = g.stopped, sp.Room/2
@@ -172,7 +175,7 @@ func (s *Store) measure() (sp storage.Space, err error) {
 	if err != nil {
 		return sp, err
 	}
-	has, err := allocated(s.copier.file)
+	has, err := vfs.Allocated(s.copier.file)
 	if err != nil {
 		return sp, err
 	}
@@ -183,7 +186,7 @@ func (s *Store) measure() (sp storage.Space, err error) {
 	coming := max(0, g.size-max(info.Size(), has)) // what the file will grow by
 	sp.Room = max(0, sp.Free-coming+max(0, sp.Unused-g.holes))
 	sp.Floor, sp.Reserve = g.floor, g.reserve.held
-	log, err := allocated(s.sync.log)
+	log, err := vfs.Allocated(s.sync.log)
 	if log+sp.Free < g.log {
 		// What is unused helps only if the log, too, has room.
 		sp.Room = min(sp.Room, log+sp.Free)
@@ -233,9 +236,9 @@ func (s *Store) noSpace(now time.Time) bool {
 	}
 	// At once, before whatever has filled the disk takes it.
 	if pages, _, err := s.pages(); err == nil {
-		_ = reserve(s.copier.file, pages)
+		_ = vfs.Reserve(s.copier.file, pages)
 	}
-	_ = reserve(s.sync.log, g.log)
+	_ = vfs.Reserve(s.sync.log, g.log)
 	return true
 }
 

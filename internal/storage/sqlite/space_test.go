@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/storage/sqlite/vfs"
+
 	"github.com/rushmore/zbus-go/internal/condition"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -344,7 +346,7 @@ func TestReserveIsFilledWhereNothingCanBeAllocated(t *testing.T) {
 		}
 		return n
 	}
-	if err := allocate(r.file, 1); !errors.Is(err, errors.ErrUnsupported) {
+	if err := vfs.Allocate(r.file, 1); !errors.Is(err, errors.ErrUnsupported) {
 		t.Skipf("NOT TESTED: this file system allocates: %v", err)
 	}
 	before := free()

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/rushmore/zbus-go/internal/storage/sqlite/wal"
 )
 
 // syncer makes commits durable. A commit only writes to the write-ahead log;
@@ -23,11 +25,11 @@ type syncer struct {
 	synced int64 // transactions known to be on disk; of the goroutine that calls Sync
 
 	mu sync.Mutex
-	at position // guarded by mu: behind the last transaction
+	at wal.Position // guarded by mu: behind the last transaction
 }
 
 // note takes note of a transaction, behind which the log ends there.
-func (y *syncer) note(p position) {
+func (y *syncer) note(p wal.Position) {
 	y.mu.Lock()
 	y.at = p
 	y.mu.Unlock()
@@ -35,7 +37,7 @@ func (y *syncer) note(p position) {
 }
 
 // position is where the log ended when the last transaction had been committed.
-func (y *syncer) position() position {
+func (y *syncer) position() wal.Position {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	return y.at

@@ -143,11 +143,11 @@ func TestCommitThatChangesNothingWritesNothing(t *testing.T) {
 		}
 	}
 	purge()
-	written, synced, commits := s.follower.written(), s.mark.synced, s.sync.commits.Load()
+	written, synced, commits := s.follower.Written(), s.mark.synced, s.sync.commits.Load()
 	for range 3 {
 		purge()
 	}
-	if now := s.follower.written(); now != written {
+	if now := s.follower.Written(); now != written {
 		t.Errorf("the log took %d bytes", now-written)
 	}
 	if s.mark.synced != synced || s.sync.commits.Load() != commits {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/storage/sqlite/wal"
+
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -20,10 +22,10 @@ type verdict struct {
 type evidence struct {
 	path  string     // of the log
 	marks *markState // nil: there is no mark
-	scan  *logScan
+	scan  *wal.Scanned
 	// index is what the process that was killed had in memory of the mark's round. nil: not
 	// known, or no longer true, as the machine was started again.
-	index *logIndex
+	index *wal.Index
 	// copiedElsewhere reports whether the database has the last transaction of the mark,
 	// although nobody noted that it was copied.
 	copiedElsewhere func() bool
@@ -37,13 +39,13 @@ func (e *evidence) judge() verdict {
 	switch {
 	case m == nil:
 		return e.unmarked()
-	case s.head == headGood && s.round == m.log.Round:
+	case s.Head == wal.GoodHead && s.Round == m.log.Round:
 		return e.sameRound()
-	case s.head == headGood && s.round.after(m.log.Round):
-		return e.torn(s.valid)
+	case s.Head == wal.GoodHead && s.Round.After(m.log.Round):
+		return e.torn(s.Valid)
 	case m.log.Flags&markLoose != 0:
 		return verdict{}
-	case s.head == headGood && m.log.Round.after(s.round) && m.frames() == 0 && s.valid == m.log.Before && s.whole == s.valid:
+	case s.Head == wal.GoodHead && m.log.Round.After(s.Round) && m.frames() == 0 && s.Valid == m.log.Before && s.Whole == s.Valid:
 		return verdict{} // a new round was about to begin
 	}
 	return e.otherRound()
@@ -52,12 +54,12 @@ func (e *evidence) judge() verdict {
 // unmarked judges a log without a mark, from an older version, as SQLite does: what can be
 // read counts.
 func (e *evidence) unmarked() verdict {
-	if e.scan.head != headBad {
-		return e.torn(e.scan.valid)
+	if e.scan.Head != wal.BadHead {
+		return e.torn(e.scan.Valid)
 	}
 	linked := 0
-	for _, f := range e.scan.rest {
-		if f.linked {
+	for _, f := range e.scan.Rest {
+		if f.Linked {
 			linked++
 		}
 	}
@@ -69,13 +71,13 @@ func (e *evidence) unmarked() verdict {
 
 // torn judges a log of which as much can be read as there has to be.
 func (e *evidence) torn(valid int64) verdict {
-	frames, transactions := e.scan.beyond(e.scan.round, e.scan.whole, true)
+	frames, transactions := e.scan.Beyond(e.scan.Round, e.scan.Whole, true)
 	switch {
 	case frames > 0:
 		return verdict{keep: true, notice: fmt.Sprintf("the log can't be read beyond frame %d; %d frames behind it, which end %d transactions, were not known to be synced and are dropped",
 			valid, frames, transactions)}
-	case e.index != nil && e.index.frames > valid:
-		return verdict{keep: true, notice: fmt.Sprintf("the log can't be read beyond frame %d of %d; what is dropped was not answered", valid, e.index.frames)}
+	case e.index != nil && e.index.Frames > valid:
+		return verdict{keep: true, notice: fmt.Sprintf("the log can't be read beyond frame %d of %d; what is dropped was not answered", valid, e.index.Frames)}
 	}
 	return verdict{}
 }
@@ -86,36 +88,36 @@ func (e *evidence) sameRound() verdict {
 	need := m.frames()
 	if e.index != nil {
 		// The database may have pages of what was being copied.
-		need = max(need, e.index.attempted)
+		need = max(need, e.index.Attempted)
 		if m.log.Flags&markRelaxed != 0 {
-			need = max(need, e.index.frames)
+			need = max(need, e.index.Frames)
 		}
 	}
-	if s.valid >= need {
-		return e.torn(s.valid)
+	if s.Valid >= need {
+		return e.torn(s.Valid)
 	}
 	if e.spent(need) {
-		return verdict{aside: true, notice: fmt.Sprintf("the log is damaged at frame %d, all it had is in the database", s.valid+1)}
+		return verdict{aside: true, notice: fmt.Sprintf("the log is damaged at frame %d, all it had is in the database", s.Valid+1)}
 	}
-	what := fmt.Sprintf("%s can be read up to frame %d and was written up to frame %d", e.path, s.valid, need)
-	if n := s.transactions(need); n > 0 {
+	what := fmt.Sprintf("%s can be read up to frame %d and was written up to frame %d", e.path, s.Valid, need)
+	if n := s.Transactions(need); n > 0 {
 		what += fmt.Sprintf("; missing transactions: %d", n)
 	}
-	return verdict{loss: e.loss(what), aside: s.valid < max(m.log.Copied, e.attempted())}
+	return verdict{loss: e.loss(what), aside: s.Valid < max(m.log.Copied, e.attempted())}
 }
 
 func (e *evidence) attempted() int64 {
 	if e.index == nil {
 		return 0
 	}
-	return e.index.attempted
+	return e.index.Attempted
 }
 
 // spent reports whether all that the log had, up to need frames or more, is in the database.
 func (e *evidence) spent(need int64) bool {
 	copied := e.marks.log.Copied
-	more, _ := e.scan.beyond(e.marks.log.Round, copied, false)
-	return need <= copied && e.scan.whole <= copied && more == 0
+	more, _ := e.scan.Beyond(e.marks.log.Round, copied, false)
+	return need <= copied && e.scan.Whole <= copied && more == 0
 }
 
 // otherRound judges where the log of the mark's round is not.
@@ -123,17 +125,17 @@ func (e *evidence) otherRound() verdict {
 	m, s := e.marks, e.scan
 	copied := m.log.Copied
 	if need := m.frames(); need > copied {
-		if s.head == headNone && e.copiedElsewhere() {
+		if s.Head == wal.NoHead && e.copiedElsewhere() {
 			return verdict{notice: "another program has copied the log into the database and removed it"}
 		}
 		return verdict{loss: e.loss(fmt.Sprintf("%s, and %d frames of it were not yet in the database", e.absence(), need-copied)), aside: true}
 	}
 	switch {
-	case e.index != nil && e.index.frames > copied:
-		return verdict{loss: e.loss(fmt.Sprintf("%s, and %d frames of it were not yet in the database", e.absence(), e.index.frames-copied)), aside: true}
-	case s.head == headNone:
+	case e.index != nil && e.index.Frames > copied:
+		return verdict{loss: e.loss(fmt.Sprintf("%s, and %d frames of it were not yet in the database", e.absence(), e.index.Frames-copied)), aside: true}
+	case s.Head == wal.NoHead:
 		return verdict{}
-	case e.index != nil, m.log.Flags&markClosed != 0, s.head == headBad && !e.traces():
+	case e.index != nil, m.log.Flags&markClosed != 0, s.Head == wal.BadHead && !e.traces():
 		return verdict{aside: true, notice: e.absence() + "; all it had is in the database"}
 	}
 	return verdict{loss: e.loss(e.absence()), aside: true}
@@ -143,12 +145,12 @@ func (e *evidence) otherRound() verdict {
 // round and not yet in the database, or of one that came soon after.
 func (e *evidence) traces() bool {
 	r := e.marks.log.Round
-	for i, f := range e.scan.rest {
-		if !f.linked {
+	for i, f := range e.scan.Rest {
+		if !f.Linked {
 			continue
 		}
-		later := f.salt1 - r.Salt1
-		if f.of(r) && int64(i) >= e.marks.log.Copied || later > 0 && later < 1<<16 {
+		later := f.Salt1 - r.Salt1
+		if f.Of(r) && int64(i) >= e.marks.log.Copied || later > 0 && later < 1<<16 {
 			return true
 		}
 	}
@@ -156,10 +158,10 @@ func (e *evidence) traces() bool {
 }
 
 func (e *evidence) absence() string {
-	switch e.scan.head {
-	case headNone:
+	switch e.scan.Head {
+	case wal.NoHead:
 		return e.path + " is missing"
-	case headBad:
+	case wal.BadHead:
 		return "the head of " + e.path + " is damaged"
 	}
 	return e.path + " is not the log of this database, or an old one"
@@ -168,7 +170,7 @@ func (e *evidence) absence() string {
 // loss says what is missing, and since when.
 func (e *evidence) loss(what string) *storage.Loss {
 	m := e.marks
-	return newLoss(m, fmt.Sprint(e.scan.size, e.scan.head, e.scan.round, e.scan.valid, m.frames(), m.log.Copied), "%s; it was written from %s on and last synced at %s",
+	return newLoss(m, fmt.Sprint(e.scan.Size, e.scan.Head, e.scan.Round, e.scan.Valid, m.frames(), m.log.Copied), "%s; it was written from %s on and last synced at %s",
 		what, wallTime(m.log.Began), wallTime(m.synced.Time))
 }
 
@@ -184,16 +186,6 @@ func newLoss(m *markState, what string, format string, args ...any) *storage.Los
 
 func wallTime(ms int64) string {
 	return time.UnixMilli(ms).UTC().Format(time.RFC3339) // wall clock: for people
-}
-
-// transactions counts those that end behind what SQLite takes, up to a frame.
-func (s *logScan) transactions(frame int64) (n int64) {
-	for i := range s.rest {
-		if s.whole+int64(i) < frame && s.rest[i].last && s.rest[i].of(s.round) {
-			n++
-		}
-	}
-	return n
 }
 
 // judgeSelf decides whether a database may be the one of the mark. without is what it says

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/rushmore/zbus-go/internal/storage/sqlite/vfs"
+
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -125,18 +127,18 @@ func (k *checker) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	files, err := newVFS(nil)
+	files, err := vfs.New(nil)
 	if err != nil {
 		return err
 	}
-	defer files.close()
+	defer files.Close()
 	defer func() {
-		if files.unread.Load() && err == nil {
+		if files.FailedRead() && err == nil {
 			err = fmt.Errorf("the disk failed to read: %w", storage.ErrUnavailable)
 		}
 	}()
 	setup := readerSetup(o)
-	setup.immutable, setup.vfs = useless || size(o.Path+"-wal") == 0, files.name
+	setup.immutable, setup.vfs = useless || size(o.Path+"-wal") == 0, files.Name()
 	if k.c, err = open(setup); err != nil {
 		return err
 	}

@@ -4,12 +4,15 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/rushmore/zbus-go/internal/storage/sqlite/vfs"
+	"github.com/rushmore/zbus-go/internal/storage/sqlite/wal"
+
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
 // openMark opens the mark that was found, or creates one. log is the round of the log
 // that was found. Everything here is read from what is stored: the mark follows it.
-func (s *Store) openMark(found *markState, log round) error {
+func (s *Store) openMark(found *markState, log wal.Round) error {
 	self, err := readSelf(s.writer)
 	if err != nil {
 		return err
@@ -24,7 +27,7 @@ func (s *Store) openMark(found *markState, log round) error {
 	}
 	if found == nil {
 		s.mark, err = createMark(s.options.Path, record, syncRecord{Round: log})
-		if noRoom(err) {
+		if vfs.NoRoom(err) {
 			s.options.Log.Warn("no space for the mark: damage to the log can't be noticed", "path", s.options.Path+markSuffix)
 			return nil
 		}
@@ -34,7 +37,7 @@ func (s *Store) openMark(found *markState, log round) error {
 		return ioError(err)
 	}
 	k := s.mark
-	if log == k.log.Round || log == (round{}) { // what it knows of the log still holds
+	if log == k.log.Round || log == (wal.Round{}) { // what it knows of the log still holds
 		record.Round, record.Before, record.Copied, record.Began = k.log.Round, k.log.Before, k.log.Copied, k.log.Began
 	}
 	record.Base = k.log.Base
@@ -43,7 +46,7 @@ func (s *Store) openMark(found *markState, log round) error {
 }
 
 // begin is told by the follower that the log starts a round.
-func (s *Store) begin(next round, before int64) error {
+func (s *Store) begin(next wal.Round, before int64) error {
 	if before == 0 {
 		before = s.copier.frames // found when the store was opened, and copied
 	}
@@ -56,12 +59,12 @@ func (s *Store) closeMark() error {
 	if k == nil {
 		return nil
 	}
-	p := s.follower.position()
-	if p.round != k.log.Round { // nothing was committed, for want of space
+	p := s.follower.Position()
+	if p.Round != k.log.Round { // nothing was committed, for want of space
 		return nil
 	}
-	p.generation = s.generation.generation
-	err := errors.Join(k.copied(p.round, p.frames, p.generation), k.reached(p))
+	p.Generation = s.generation.generation
+	err := errors.Join(k.copied(p.Round, p.Frames, p.Generation), k.reached(p))
 	return ioError(errors.Join(err, k.flag(markClosed, 0)))
 }
 

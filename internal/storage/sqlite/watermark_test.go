@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rushmore/zbus-go/internal/storage/sqlite/wal"
+
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -30,11 +32,11 @@ func marked(t *testing.T) *scene {
 		if err != nil {
 			t.Fatal(err)
 		}
-		scan, err := scanLog(s.path+"-wal", pageSize(s.path))
+		scan, err := wal.Scan(s.path+"-wal", pageSize(s.path))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m.frames() == scan.valid {
+		if m.frames() == scan.Valid {
 			return s
 		}
 	}
@@ -136,7 +138,7 @@ func TestAfterAPowerCutOnlyWhatWasNotSyncedMayBeMissing(t *testing.T) {
 	if err != nil || m.synced.Round != m.log.Round || m.synced.Frames <= m.log.Copied {
 		t.Fatalf("mark %+v, %v", m, err)
 	}
-	frame := func(n int64) int64 { return logHead + (n-1)*(frameHead+4096) }
+	frame := func(n int64) int64 { return wal.Head + (n-1)*(wal.FrameHead+4096) }
 	end := size(killed.path + "-wal")
 	for _, c := range []struct {
 		name    string
@@ -150,7 +152,7 @@ func TestAfterAPowerCutOnlyWhatWasNotSyncedMayBeMissing(t *testing.T) {
 		{"a frame in the middle of what was not synced is missing", false, 3, func(t *testing.T, path string) {
 			overwrite(t, path, frame(m.synced.Frames/2), make([]byte, 4096))
 		}},
-		{"the head is missing", true, 3, func(t *testing.T, path string) { overwrite(t, path, 0, make([]byte, logHead)) }},
+		{"the head is missing", true, 3, func(t *testing.T, path string) { overwrite(t, path, 0, make([]byte, wal.Head)) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := killed.copy(t, t.TempDir())

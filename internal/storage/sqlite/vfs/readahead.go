@@ -1,4 +1,4 @@
-package sqlite
+package vfs
 
 import (
 	"fmt"
@@ -10,15 +10,15 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
-// readahead is the VFS of a connection that only reads. The pages of a block mostly follow
+// Readahead is the VFS of a connection that only reads. The pages of a block mostly follow
 // each other, and SQLite asks for one after the other. Who asks for the page behind
 // the last one gets it from a read of 64 KiB, and so the pages after it.
 //
 // What was read ahead is good as long as a read transaction, which begins with a lock.
 // Until it ends, checkpoints don't touch the pages that it takes from the database:
 // those that they may write are newer in the log, and it takes them from there.
-type readahead struct {
-	*vfs
+type Readahead struct {
+	*FS
 	read xMove // the system's
 
 	next int64  // behind the last page that was asked for
@@ -29,17 +29,18 @@ type readahead struct {
 
 const readaheadBytes = 64 << 10
 
-func newReadahead() (a *readahead, err error) {
-	a = new(readahead)
-	a.vfs, err = newVFS(func(tls *libc.TLS, file uintptr, flags int32) {
+// NewReadahead makes one for a connection that only reads.
+func NewReadahead() (a *Readahead, err error) {
+	a = new(Readahead)
+	a.FS, err = New(func(tls *libc.TLS, file uintptr, flags int32) {
 		if flags&lib.SQLITE_OPEN_MAIN_DB == 0 {
 			return
 		}
 		table, system := a.methods(tls, file)
 		a.read = function[xMove](system.FxRead)
-		replace(a.vfs, &table.FxRead, a.get)
+		replace(a.FS, &table.FxRead, a.get)
 		lock := function[xLock](system.FxShmLock)
-		replace(a.vfs, &table.FxShmLock, func(tls *libc.TLS, file uintptr, slot, n, flags int32) int32 {
+		replace(a.FS, &table.FxShmLock, func(tls *libc.TLS, file uintptr, slot, n, flags int32) int32 {
 			a.good = false
 			return lock(tls, file, slot, n, flags)
 		})
@@ -49,21 +50,21 @@ func newReadahead() (a *readahead, err error) {
 	}
 	memory := libc.Xmalloc(a.tls, readaheadBytes)
 	if memory == 0 {
-		a.vfs.close()
+		a.FS.Close()
 		return nil, fmt.Errorf("no memory to read with: %w", storage.ErrUnavailable)
 	}
 	a.data = unsafe.Slice(at[byte](memory), readaheadBytes)
 	return a, nil
 }
 
-// close takes the VFS back, after the connection is closed.
-func (a *readahead) close() {
+// Close takes the VFS back, after the connection is closed.
+func (a *Readahead) Close() {
 	libc.Xfree(a.tls, uintptr(unsafe.Pointer(&a.data[0])))
-	a.vfs.close()
+	a.FS.Close()
 }
 
 // get is the database's xRead.
-func (a *readahead) get(tls *libc.TLS, file, buf uintptr, n int32, offset int64) int32 {
+func (a *Readahead) get(tls *libc.TLS, file, buf uintptr, n int32, offset int64) int32 {
 	follows := offset == a.next
 	a.next = offset + int64(n)
 	if !a.has(n, offset) && follows {
@@ -77,6 +78,6 @@ func (a *readahead) get(tls *libc.TLS, file, buf uintptr, n int32, offset int64)
 	return lib.SQLITE_OK
 }
 
-func (a *readahead) has(n int32, offset int64) bool {
+func (a *Readahead) has(n int32, offset int64) bool {
 	return a.good && offset >= a.at && offset+int64(n) <= a.at+readaheadBytes
 }

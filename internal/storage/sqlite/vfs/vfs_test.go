@@ -1,4 +1,4 @@
-package sqlite
+package vfs
 
 import (
 	"sync"
@@ -15,12 +15,12 @@ func TestFileSystemsComeAndGoAtTheSameTime(t *testing.T) {
 	for range 8 {
 		all.Go(func() {
 			for range 500 {
-				v, err := newVFS(func(*libc.TLS, uintptr, int32) {})
+				v, err := New(func(*libc.TLS, uintptr, int32) {})
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				v.close()
+				v.Close()
 			}
 		})
 	}

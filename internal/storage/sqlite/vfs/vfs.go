@@ -1,4 +1,4 @@
-package sqlite
+package vfs
 
 import (
 	"errors"
@@ -13,10 +13,10 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
-// vfs is a file system for SQLite: the system's own, with Go functions in the place
+// FS is a file system for SQLite: the system's own, with Go functions in the place
 // of some of its functions. The connection opened with it owns it: one goroutine at
 // a time.
-type vfs struct {
+type FS struct {
 	name string
 	tls  *libc.TLS
 	vfs  uintptr // *lib.Tsqlite3_vfs, in memory of libc
@@ -54,10 +54,10 @@ func pointer[F any](f F) uintptr { return *(*uintptr)(unsafe.Pointer(&f)) }
 // function is a C function as Go code calls it.
 func function[F any](p uintptr) F { return *(*F)(unsafe.Pointer(&p)) }
 
-// newVFS registers a file system under a name of its own. Every file that it has
+// New registers a file system under a name of its own. Every file that it has
 // opened is shown to opened, which may replace functions of it; it may be nil.
-func newVFS(opened func(tls *libc.TLS, file uintptr, flags int32)) (*vfs, error) {
-	v := &vfs{tls: libc.NewTLS()}
+func New(opened func(tls *libc.TLS, file uintptr, flags int32)) (*FS, error) {
+	v := &FS{tls: libc.NewTLS()}
 	v.name = fmt.Sprintf("zbus-%p", v)
 	system := lib.Xsqlite3_vfs_find(v.tls, 0)
 	name, err := libc.CString(v.name)
@@ -89,25 +89,16 @@ func newVFS(opened func(tls *libc.TLS, file uintptr, flags int32)) (*vfs, error)
 	return v, nil
 }
 
-// files is a file system that changes nothing but errors, or nil, of which the methods are
-// those of SQLite's own.
-func (o Options) files() (*vfs, error) {
-	if o.PlainIO {
-		return nil, nil //nolint:nilnil // see above
-	}
-	return newVFS(nil)
-}
-
-// called is the name to open a connection with.
-func (v *vfs) called() string {
+// Name is the name to open a connection with.
+func (v *FS) Name() string {
 	if v == nil {
 		return ""
 	}
 	return v.name
 }
 
-// close takes the VFS back, after the connection is closed.
-func (v *vfs) close() {
+// Close takes the VFS back, after the connection is closed.
+func (v *FS) Close() {
 	if v == nil {
 		return
 	}
@@ -122,7 +113,7 @@ func (v *vfs) close() {
 
 // methods gives a file a table of functions of its own, to be changed, and
 // returns it with the system's one.
-func (v *vfs) methods(tls *libc.TLS, file uintptr) (table, system *lib.Tsqlite3_io_methods) {
+func (v *FS) methods(tls *libc.TLS, file uintptr) (table, system *lib.Tsqlite3_io_methods) {
 	place := &at[lib.Tsqlite3_file](file).FpMethods
 	size := libc.Tsize_t(unsafe.Sizeof(lib.Tsqlite3_io_methods{}))
 	own := libc.Xmalloc(tls, size)
@@ -136,7 +127,7 @@ func (v *vfs) methods(tls *libc.TLS, file uintptr) (table, system *lib.Tsqlite3_
 // honest has failed reads and writes of a file called what they are. SQLite takes EIO on a
 // read for the answer of a file system that found its data to be corrupt, and reports a
 // malformed database; and it knows of a full disk, but not of a quota that is used up.
-func (v *vfs) honest(tls *libc.TLS, file uintptr) {
+func (v *FS) honest(tls *libc.TLS, file uintptr) {
 	table, system := v.methods(tls, file)
 	read, write, control := function[xMove](system.FxRead), function[xMove](system.FxWrite), function[xControl](system.FxFileControl)
 	replace(v, &table.FxRead, func(tls *libc.TLS, file, buf uintptr, n int32, offset int64) int32 {
@@ -170,29 +161,17 @@ func lastErrno(tls *libc.TLS, control xControl, file uintptr) syscall.Errno {
 	return syscall.Errno(*at[int32](number))
 }
 
-// noRoom reports whether a write failed because the disk is full or a quota used up.
-func noRoom(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
+// FailedWrite is the system's error of the last write that failed, or 0.
+func (v *FS) FailedWrite() syscall.Errno { return syscall.Errno(v.wrong.Load()) }
 
-// judge says of an error that it is no damage if a read has failed: SQLite's checks list
-// pages that they could not read among what they find.
-func (v *vfs) judge(err error) error {
-	if v != nil && errors.Is(err, storage.ErrDamaged) && v.unread.Load() {
-		return fmt.Errorf("%w: the disk failed to read (%v)", storage.ErrUnavailable, err) //nolint:errorlint // not what it wraps
-	}
-	return err
-}
+// FailedRead reports whether a read has failed, ever.
+func (v *FS) FailedRead() bool { return v.unread.Load() }
 
-// explain adds to an error of a write what the system said of it, which SQLite keeps to
-// itself.
-func (v *vfs) explain(err error) error {
-	if why := v.wrong.Load(); why != 0 && code(err) == lib.SQLITE_IOERR_WRITE {
-		return fmt.Errorf("%w: %v", err, syscall.Errno(why)) //nolint:errorlint // words for people
-	}
-	return err
-}
+// NoRoom reports whether a write failed because the disk is full or a quota used up.
+func NoRoom(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
 // replace puts f in the place of a C function.
-func replace[F any](v *vfs, place *uintptr, f F) {
+func replace[F any](v *FS, place *uintptr, f F) {
 	*place = pointer(f)
 	v.held = append(v.held, f)
 }

@@ -1,24 +1,21 @@
-package sqlite
+package vfs
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"math/rand/v2"
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"unsafe"
 
+	"github.com/rushmore/zbus-go/internal/storage/sqlite/wal"
+
 	"modernc.org/libc"
 	lib "modernc.org/sqlite/lib"
-
-	"github.com/rushmore/zbus-go/internal/storage"
 )
 
-// disk is a checkpointIO whose database and log are in memory.
+// disk is a CheckpointIO whose database and log are in memory.
 type disk struct {
-	checkpointIO
+	CheckpointIO
 	data   []byte
 	log    []byte
 	writes int
@@ -26,7 +23,7 @@ type disk struct {
 }
 
 func newDisk(log int) *disk {
-	d := &disk{checkpointIO: checkpointIO{torn: new(atomic.Bool), copying: true, room: true, run: make([]byte, 0, runBytes)}}
+	d := &disk{CheckpointIO: CheckpointIO{torn: new(atomic.Bool), copying: true, room: true, run: make([]byte, 0, runBytes)}}
 	for i := range d.chunks {
 		d.chunks[i].data = make([]byte, chunkBytes)
 	}
@@ -100,11 +97,11 @@ func TestPagesAreWrittenAtOnceWithoutRoom(t *testing.T) {
 }
 
 func TestLogIsReadInChunks(t *testing.T) {
-	const frame = frameHead + testPage
-	d := newDisk(logHead + 1000*frame)
+	const frame = wal.FrameHead + testPage
+	d := newDisk(wal.Head + 1000*frame)
 	read := func(i int) {
 		t.Helper()
-		page, from := make([]byte, testPage), logHead+i*frame+frameHead
+		page, from := make([]byte, testPage), wal.Head+i*frame+wal.FrameHead
 		if rc := d.readLog(nil, 0, uintptr(unsafe.Pointer(&page[0])), testPage, int64(from)); rc != lib.SQLITE_OK {
 			t.Fatalf("frame %d: %d", i, rc)
 		}
@@ -129,56 +126,5 @@ func TestLogIsReadInChunks(t *testing.T) {
 	page := make([]byte, testPage)
 	if rc := d.readLog(nil, 0, uintptr(unsafe.Pointer(&page[0])), testPage, int64(len(d.log)-100)); rc != lib.SQLITE_IOERR_SHORT_READ {
 		t.Errorf("behind the end: %d", rc)
-	}
-}
-
-// SQLite does not look at the answer to "that was the last page" and has everybody
-// read what it takes to be in the database. Nobody may get to see that.
-func TestCheckpointThatIsNotWrittenToItsEndStopsTheStore(t *testing.T) {
-	needsOwnIO(t)
-	s := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "zbus.db")})
-	topic := addTopic(t, s, "t")
-	const n = 60
-	for range n {
-		mustCommit(t, s, &storage.Append{Topic: topic, Records: messages(1, 3000)})
-	}
-	pages, err := s.writer.value("PRAGMA page_count")
-	if err != nil {
-		t.Fatal(err)
-	}
-	end := pages.(int64) * testPage
-	c, failed := s.copier.files, false
-	write := c.write
-	c.write = func(tls *libc.TLS, file, buf uintptr, size int32, offset int64) int32 {
-		if offset+int64(size) != end {
-			return write(tls, file, buf, size, offset)
-		}
-		failed = true
-		// Behind a commit made in between, the checkpoint is not the whole log, and
-		// SQLite neither cuts the database nor syncs it.
-		mustCommit(t, s, &storage.Append{Topic: topic, Records: messages(1, 3000)})
-		return lib.SQLITE_IOERR_WRITE
-	}
-	if _, err := s.copier.copy(); !errors.Is(err, storage.ErrUnavailable) || !failed {
-		t.Fatalf("the checkpoint: %v (a write failed: %v)", err, failed)
-	}
-	if rs, err := s.Read(context.Background(), topic, 0, storage.Page{Rows: 1 << 20}, nil); !errors.Is(err, storage.ErrUnavailable) {
-		t.Errorf("read after it: %d records, %v", len(rs), err)
-	}
-	if _, err := s.Commit([]storage.Op{&storage.Append{Topic: topic, Records: messages(1, 3000)}}); !errors.Is(err, storage.ErrUnavailable) {
-		t.Errorf("commit after it: %v", err)
-	}
-	if err := s.Close(); err != nil {
-		t.Errorf("close: %v", err)
-	}
-	s = mustOpen(t, s.options)
-	rs, err := s.Read(context.Background(), topic, 0, storage.Page{Rows: 1 << 20}, nil)
-	if err != nil || len(rs) != n+1 {
-		t.Fatalf("%d records, want %d; %v", len(rs), n+1, err)
-	}
-	for i, r := range rs {
-		if r.Offset != int64(i) || len(r.Body) != 3000 {
-			t.Errorf("record %d: offset %d, %d bytes", i, r.Offset, len(r.Body))
-		}
 	}
 }

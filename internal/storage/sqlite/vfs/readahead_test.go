@@ -1,18 +1,13 @@
-package sqlite
+package vfs
 
 import (
 	"bytes"
-	"context"
 	"math/rand/v2"
-	"path/filepath"
 	"testing"
-	"time"
 	"unsafe"
 
 	"modernc.org/libc"
 	lib "modernc.org/sqlite/lib"
-
-	"github.com/rushmore/zbus-go/internal/storage"
 )
 
 func TestPagesThatFollowEachOtherAreReadTogether(t *testing.T) {
@@ -22,7 +17,7 @@ func TestPagesThatFollowEachOtherAreReadTogether(t *testing.T) {
 		file[i] = byte(i / testPage)
 	}
 	reads := 0
-	a := &readahead{data: make([]byte, readaheadBytes)}
+	a := &Readahead{data: make([]byte, readaheadBytes)}
 	a.read = func(_ *libc.TLS, _, buf uintptr, n int32, offset int64) int32 {
 		reads++
 		to := unsafe.Slice(at[byte](buf), n)
@@ -56,37 +51,5 @@ func TestPagesThatFollowEachOtherAreReadTogether(t *testing.T) {
 	page := make([]byte, testPage)
 	if rc := a.get(nil, 0, uintptr(unsafe.Pointer(&page[0])), testPage, pages*testPage); rc != lib.SQLITE_IOERR_SHORT_READ {
 		t.Errorf("behind the end: %d", rc)
-	}
-}
-
-// What was read ahead is old when the next read begins: checkpoints write to the
-// database between them.
-func TestNothingIsReadAheadForTheNextTransaction(t *testing.T) {
-	s := mustOpen(t, Options{Path: filepath.Join(t.TempDir(), "zbus.db")})
-	keeper := addTopic(t, s, "keeper") // has pages behind those that are freed
-	for round := range 5 {
-		topic := addTopic(t, s, "t")
-		for i := range 20 {
-			rs := messages(1, 30_000)
-			for j := range rs[0].Body {
-				rs[0].Body[j] = byte(round*20 + i)
-			}
-			mustCommit(t, s, &storage.Append{Topic: topic, Records: rs})
-		}
-		mustCommit(t, s, &storage.Append{Topic: keeper, Records: messages(1, 100)})
-		if err := s.checkpointHere(checkpointRestart, time.Now()); err != nil {
-			t.Fatal(err)
-		}
-		rs, err := s.Read(context.Background(), topic, 0, storage.Page{Rows: 1 << 20}, nil)
-		if err != nil || len(rs) != 20 {
-			t.Fatalf("round %d: %d records, %v", round, len(rs), err)
-		}
-		for i, r := range rs {
-			if len(r.Body) != 30_000 || r.Body[0] != byte(round*20+i) || r.Body[29_999] != r.Body[0] {
-				t.Errorf("round %d: record %d is another one", round, i)
-			}
-		}
-		mustCommit(t, s, &storage.RemoveTopic{Topic: topic})
-		mustCommit(t, s, &storage.Purge{Limit: 1 << 20})
 	}
 }

@@ -1,4 +1,4 @@
-package sqlite
+package vfs
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
-// checkpointIO is the VFS of the connection that copies the log into the database. SQLite
+// CheckpointIO is the VFS of the connection that copies the log into the database. SQLite
 // reads a page from the log and writes it to the database, a system call each. Here
 // the log is read a chunk at a time, and pages that follow each other in the database
 // are written together.
@@ -25,8 +25,8 @@ import (
 // written as SQLite does. Should the last ones not be written all the same, torn is
 // set before anybody is told: from then on nothing is read and nothing is written
 // until the file is opened anew, which begins with all that the log has.
-type checkpointIO struct {
-	*vfs
+type CheckpointIO struct {
+	*FS
 	torn     *atomic.Bool // of the Store
 	database *os.File     // to reserve room in
 
@@ -60,9 +60,11 @@ type chunk struct {
 	good bool  // read since CKPT_START, to the end
 }
 
-func newCheckpointIO(database *os.File, torn *atomic.Bool) (c *checkpointIO, err error) {
-	c = &checkpointIO{torn: torn, database: database, run: make([]byte, 0, runBytes)}
-	c.vfs, err = newVFS(func(tls *libc.TLS, file uintptr, flags int32) {
+// NewCheckpointIO makes one that reserves room in the database's file. torn belongs to the
+// store, which asks it before each read and write.
+func NewCheckpointIO(database *os.File, torn *atomic.Bool) (c *CheckpointIO, err error) {
+	c = &CheckpointIO{torn: torn, database: database, run: make([]byte, 0, runBytes)}
+	c.FS, err = New(func(tls *libc.TLS, file uintptr, flags int32) {
 		switch {
 		case flags&lib.SQLITE_OPEN_WAL != 0:
 			c.openedLog(tls, file)
@@ -74,7 +76,7 @@ func newCheckpointIO(database *os.File, torn *atomic.Bool) (c *checkpointIO, err
 		return nil, err
 	}
 	if c.memory = libc.Xmalloc(c.tls, chunkBytes*chunkCount); c.memory == 0 {
-		c.vfs.close()
+		c.FS.Close()
 		return nil, fmt.Errorf("no memory to copy the log with: %w", storage.ErrUnavailable)
 	}
 	for i := range c.chunks {
@@ -83,35 +85,50 @@ func newCheckpointIO(database *os.File, torn *atomic.Bool) (c *checkpointIO, err
 	return c, nil
 }
 
-// close takes the VFS back, after the connection is closed.
-func (c *checkpointIO) close() {
-	libc.Xfree(c.tls, c.memory)
-	c.vfs.close()
+// Torn reports whether the end of a checkpoint could not be written.
+func (c *CheckpointIO) Torn() bool { return c.torn.Load() }
+
+// OnWrite has f asked before each write to the database. What it returns, unless it is
+// SQLITE_OK, is what becomes of the write. For tests of what follows from that.
+func (c *CheckpointIO) OnWrite(f func(offset, n int64) int32) {
+	write := c.write
+	c.write = func(tls *libc.TLS, file, buf uintptr, n int32, offset int64) int32 {
+		if rc := f(offset, int64(n)); rc != lib.SQLITE_OK {
+			return rc
+		}
+		return write(tls, file, buf, n, offset)
+	}
 }
 
-func (c *checkpointIO) openedLog(tls *libc.TLS, file uintptr) {
+// Close takes the VFS back, after the connection is closed.
+func (c *CheckpointIO) Close() {
+	libc.Xfree(c.tls, c.memory)
+	c.FS.Close()
+}
+
+func (c *CheckpointIO) openedLog(tls *libc.TLS, file uintptr) {
 	table, system := c.methods(tls, file)
 	c.read = function[xMove](system.FxRead)
-	replace(c.vfs, &table.FxRead, c.readLog)
+	replace(c.FS, &table.FxRead, c.readLog)
 }
 
-func (c *checkpointIO) openedDatabase(tls *libc.TLS, file uintptr) {
+func (c *CheckpointIO) openedDatabase(tls *libc.TLS, file uintptr) {
 	table, system := c.methods(tls, file)
 	c.file, c.write = file, function[xMove](system.FxWrite)
 	cut, sync, control := function[xCut](system.FxTruncate), function[xSync](system.FxSync), function[xControl](system.FxFileControl)
-	replace(c.vfs, &table.FxWrite, c.put)
-	replace(c.vfs, &table.FxFileControl, func(tls *libc.TLS, file uintptr, op int32, arg uintptr) int32 {
+	replace(c.FS, &table.FxWrite, c.put)
+	replace(c.FS, &table.FxFileControl, func(tls *libc.TLS, file uintptr, op int32, arg uintptr) int32 {
 		c.told(tls, op, arg)
 		return control(tls, file, op, arg)
 	})
 	// These two come behind CKPT_DONE, and their answers count.
-	replace(c.vfs, &table.FxTruncate, func(tls *libc.TLS, file uintptr, size int64) int32 {
+	replace(c.FS, &table.FxTruncate, func(tls *libc.TLS, file uintptr, size int64) int32 {
 		if c.torn.Load() {
 			return lib.SQLITE_IOERR_TRUNCATE
 		}
 		return cut(tls, file, size)
 	})
-	replace(c.vfs, &table.FxSync, func(tls *libc.TLS, file uintptr, flags int32) int32 {
+	replace(c.FS, &table.FxSync, func(tls *libc.TLS, file uintptr, flags int32) int32 {
 		if c.torn.Load() {
 			return lib.SQLITE_IOERR_FSYNC
 		}
@@ -120,7 +137,7 @@ func (c *checkpointIO) openedDatabase(tls *libc.TLS, file uintptr) {
 }
 
 // told is the database's xFileControl.
-func (c *checkpointIO) told(tls *libc.TLS, op int32, arg uintptr) {
+func (c *CheckpointIO) told(tls *libc.TLS, op int32, arg uintptr) {
 	switch op {
 	case lib.SQLITE_FCNTL_CKPT_START:
 		c.copying, c.room, c.holes = true, true, hasHoles(c.database)
@@ -129,7 +146,7 @@ func (c *checkpointIO) told(tls *libc.TLS, op int32, arg uintptr) {
 		}
 	case lib.SQLITE_FCNTL_SIZE_HINT:
 		if c.copying {
-			c.room = reserve(c.database, *at[int64](arg)) == nil
+			c.room = Reserve(c.database, *at[int64](arg)) == nil
 		}
 	case lib.SQLITE_FCNTL_CKPT_DONE:
 		if c.flush(tls) != lib.SQLITE_OK {
@@ -140,7 +157,7 @@ func (c *checkpointIO) told(tls *libc.TLS, op int32, arg uintptr) {
 }
 
 // put is the database's xWrite.
-func (c *checkpointIO) put(tls *libc.TLS, file, buf uintptr, n int32, offset int64) int32 {
+func (c *CheckpointIO) put(tls *libc.TLS, file, buf uintptr, n int32, offset int64) int32 {
 	if !c.copying || !c.room {
 		return c.write(tls, file, buf, n, offset)
 	}
@@ -149,7 +166,7 @@ func (c *checkpointIO) put(tls *libc.TLS, file, buf uintptr, n int32, offset int
 			return rc
 		}
 		c.start = offset
-		if c.holes && reserveAt(c.database, offset, runBytes) != nil {
+		if c.holes && ReserveAt(c.database, offset, runBytes) != nil {
 			return c.write(tls, file, buf, n, offset)
 		}
 	}
@@ -159,7 +176,7 @@ func (c *checkpointIO) put(tls *libc.TLS, file, buf uintptr, n int32, offset int
 
 // flush writes the run. After an error it is gone, and so is the checkpoint: all of
 // it is still in the log.
-func (c *checkpointIO) flush(tls *libc.TLS) int32 {
+func (c *CheckpointIO) flush(tls *libc.TLS) int32 {
 	if len(c.run) == 0 {
 		return lib.SQLITE_OK
 	}
@@ -170,7 +187,7 @@ func (c *checkpointIO) flush(tls *libc.TLS) int32 {
 }
 
 // readLog is the log's xRead.
-func (c *checkpointIO) readLog(tls *libc.TLS, file, buf uintptr, n int32, offset int64) int32 {
+func (c *CheckpointIO) readLog(tls *libc.TLS, file, buf uintptr, n int32, offset int64) int32 {
 	if !c.copying {
 		return c.read(tls, file, buf, n, offset)
 	}
@@ -186,7 +203,7 @@ func (c *checkpointIO) readLog(tls *libc.TLS, file, buf uintptr, n int32, offset
 }
 
 // chunk is the one that offset is in, read unless it has been.
-func (c *checkpointIO) chunk(tls *libc.TLS, file uintptr, offset int64) *chunk {
+func (c *CheckpointIO) chunk(tls *libc.TLS, file uintptr, offset int64) *chunk {
 	start := offset / chunkBytes * chunkBytes
 	k := &c.chunks[start/chunkBytes%chunkCount]
 	if k.good && k.at == start {
@@ -203,6 +220,6 @@ func hasHoles(f *os.File) bool {
 	if err != nil {
 		return true
 	}
-	has, err := allocated(f)
+	has, err := Allocated(f)
 	return err != nil || has < info.Size()
 }

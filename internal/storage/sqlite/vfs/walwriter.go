@@ -1,4 +1,4 @@
-package sqlite
+package vfs
 
 import (
 	"cmp"
@@ -7,11 +7,13 @@ import (
 	"sync/atomic"
 	"unsafe"
 
+	"github.com/rushmore/zbus-go/internal/storage/sqlite/wal"
+
 	"modernc.org/libc"
 	lib "modernc.org/sqlite/lib"
 )
 
-// walWriter is the VFS of the connection that writes, and the store's [logFollower]. It writes what a commit adds to
+// WALWriter is the VFS of the connection that writes, and the store's [logFollower]. It writes what a commit adds to
 // the write-ahead log in one go. SQLite itself writes the 24 bytes of a frame's head,
 // then the page, then the next head, and each of these calls costs more than what it
 // writes.
@@ -21,31 +23,30 @@ import (
 // the answer: so SQLite never proceeds to publish frames that are not in the file.
 // Everything else that touches the file writes first what is gathered. The bytes
 // in the file, and their order, are SQLite's.
-type walWriter struct {
-	*vfs
+type WALWriter struct {
+	*FS
 	torn *atomic.Bool // of the Store
 	log  *logFile     // nil before the connection has opened it
 
 	// begin is told that the log is about to start a round, before it does, and of the
 	// frames in the one before. Its error fails the transaction.
-	begin func(next round, before int64) error
-	found round // of the log that was there when it was opened
+	begin func(next wal.Round, before int64) error
+	found wal.Round // of the log that was there when it was opened
 }
 
 const (
-	logHead   = 32 // bytes at the beginning of the log
-	frameHead = 24 // bytes before each page in the log
-
 	// gatherBytes is how much is gathered before it is written: a commit that has
 	// more is written in pieces. SQLite's own xWrite looks at the lower 17 bits of
 	// a length, so that with a page of up to 64 KiB behind it this is the most.
 	gatherBytes = 60 << 10
 )
 
-// newWALWriter makes one for a log that is found in a round.
-func newWALWriter(torn *atomic.Bool, found round, begin func(next round, before int64) error) (g *walWriter, err error) {
-	g = &walWriter{torn: torn, found: found, begin: begin}
-	g.vfs, err = newVFS(func(tls *libc.TLS, file uintptr, flags int32) {
+// NewWALWriter makes one for a log that is found in a round. begin is called before each round
+// after that, with the frames of the one before; torn belongs to the store: once it is set,
+// nothing more is written.
+func NewWALWriter(torn *atomic.Bool, found wal.Round, begin func(next wal.Round, before int64) error) (g *WALWriter, err error) {
+	g = &WALWriter{torn: torn, found: found, begin: begin}
+	g.FS, err = New(func(tls *libc.TLS, file uintptr, flags int32) {
 		switch {
 		case flags&lib.SQLITE_OPEN_WAL != 0:
 			g.gather(tls, file)
@@ -74,62 +75,59 @@ type logFile struct {
 	round int64 // how often the log has started again
 	taken int64 // bytes written, ever
 
-	begin func(next round, before int64) error // of the walWriter
-	now   round                                // what the frames are part of
-	sum   logSum                               // of the last head that was written
-	ends  int64                                // behind the last frame that ends a transaction
-	end   lastFrame                            // that one
+	begin func(next wal.Round, before int64) error // of the WALWriter
+	now   wal.Round                                // what the frames are part of
+	sum   wal.Sum                                  // of the last head that was written
+	ends  int64                                    // behind the last frame that ends a transaction
+	end   wal.Frame                                // that one
 }
 
-// committed has nothing to do: the walWriter has seen the writes.
-func (g *walWriter) committed() error { return nil }
+// Committed has nothing to do: the WALWriter has seen the writes.
+func (g *WALWriter) Committed() error { return nil }
 
-func (g *walWriter) logged() (frames, round int64) {
+// Logged is how many frames the log has, as far as this process wrote them, and how often it
+// has started again.
+func (g *WALWriter) Logged() (frames, round int64) {
 	f := g.log
 	if f == nil || f.page == 0 {
 		return 0, 0
 	}
-	return (f.next - logHead) / (frameHead + f.page), f.round
+	return (f.next - wal.Head) / (wal.FrameHead + f.page), f.round
 }
 
-func (g *walWriter) written() int64 {
+// Written is how many bytes the log has taken, however often it has started again.
+func (g *WALWriter) Written() int64 {
 	if g.log == nil {
 		return 0
 	}
 	return g.log.taken
 }
 
-func (g *walWriter) position() position {
+// Position is where the last transaction ends. After a commit that failed it means nothing.
+func (g *WALWriter) Position() wal.Position {
 	f := g.log
 	if f == nil || f.page == 0 {
-		return position{}
+		return wal.Position{}
 	}
-	return position{round: f.now, frames: (f.ends - logHead) / (frameHead + f.page), last: f.end}
+	return wal.Position{Round: f.now, Frames: (f.ends - wal.Head) / (wal.FrameHead + f.page), Last: f.end}
 }
 
-func (g *walWriter) now() round {
+// Now is the round of the log: the one that was found until another one begins.
+func (g *WALWriter) Now() wal.Round {
 	if g.log == nil {
 		return g.found
 	}
 	return g.log.now
 }
 
-// position is a place in the log, at the end of a transaction.
-type position struct {
-	round      round
-	frames     int64 // of the round
-	last       lastFrame
-	generation int64 // of what is stored up to there; see bump
-}
-
 // keepLock has the connection keep the lock on writing once it has it. It is the
 // only one that ever writes, and taking and giving back the lock are two system
 // calls a commit. What another program asks for in the meantime is refused.
-func (g *walWriter) keepLock(tls *libc.TLS, file uintptr) {
+func (g *WALWriter) keepLock(tls *libc.TLS, file uintptr) {
 	table, system := g.methods(tls, file)
 	held := false
 	lock := function[xLock](system.FxShmLock)
-	replace(g.vfs, &table.FxShmLock, func(tls *libc.TLS, file uintptr, slot, n, flags int32) int32 {
+	replace(g.FS, &table.FxShmLock, func(tls *libc.TLS, file uintptr, slot, n, flags int32) int32 {
 		writing := slot == 0 && n == 1 && flags&lib.SQLITE_SHM_EXCLUSIVE != 0
 		if writing && held {
 			return lib.SQLITE_OK
@@ -141,9 +139,9 @@ func (g *walWriter) keepLock(tls *libc.TLS, file uintptr) {
 }
 
 // gather puts our functions in the place of the system's.
-func (g *walWriter) gather(tls *libc.TLS, file uintptr) {
+func (g *WALWriter) gather(tls *libc.TLS, file uintptr) {
 	table, system := g.methods(tls, file)
-	f := &logFile{file: file, buf: make([]byte, 0, gatherBytes+1<<16+frameHead), begin: g.begin, now: g.found}
+	f := &logFile{file: file, buf: make([]byte, 0, gatherBytes+1<<16+wal.FrameHead), begin: g.begin, now: g.found}
 	write := function[xMove](system.FxWrite)
 	f.write = func(tls *libc.TLS, file, buf uintptr, n int32, offset int64) int32 {
 		if g.torn.Load() {
@@ -153,20 +151,20 @@ func (g *walWriter) gather(tls *libc.TLS, file uintptr) {
 	}
 	read, cut, sync := function[xMove](system.FxRead), function[xCut](system.FxTruncate), function[xSync](system.FxSync)
 	size, end := function[xSize](system.FxFileSize), function[xClose](system.FxClose)
-	replace(g.vfs, &table.FxWrite, f.add)
-	replace(g.vfs, &table.FxRead, func(tls *libc.TLS, file, buf uintptr, n int32, offset int64) int32 {
+	replace(g.FS, &table.FxWrite, f.add)
+	replace(g.FS, &table.FxRead, func(tls *libc.TLS, file, buf uintptr, n int32, offset int64) int32 {
 		return f.flushed(tls, func() int32 { return read(tls, file, buf, n, offset) })
 	})
-	replace(g.vfs, &table.FxTruncate, func(tls *libc.TLS, file uintptr, size int64) int32 {
+	replace(g.FS, &table.FxTruncate, func(tls *libc.TLS, file uintptr, size int64) int32 {
 		return f.flushed(tls, func() int32 { return cut(tls, file, size) })
 	})
-	replace(g.vfs, &table.FxSync, func(tls *libc.TLS, file uintptr, flags int32) int32 {
+	replace(g.FS, &table.FxSync, func(tls *libc.TLS, file uintptr, flags int32) int32 {
 		return f.flushed(tls, func() int32 { return sync(tls, file, flags) })
 	})
-	replace(g.vfs, &table.FxFileSize, func(tls *libc.TLS, file, result uintptr) int32 {
+	replace(g.FS, &table.FxFileSize, func(tls *libc.TLS, file, result uintptr) int32 {
 		return f.flushed(tls, func() int32 { return size(tls, file, result) })
 	})
-	replace(g.vfs, &table.FxClose, func(tls *libc.TLS, file uintptr) int32 {
+	replace(g.FS, &table.FxClose, func(tls *libc.TLS, file uintptr) int32 {
 		return cmp.Or(f.flush(tls), end(tls, file))
 	})
 	g.log = f
@@ -185,7 +183,7 @@ func (f *logFile) add(tls *libc.TLS, file, buf uintptr, n int32, offset int64) i
 	data := unsafe.Slice(at[byte](buf), n)
 	end := f.start + int64(len(f.buf))
 	switch {
-	case n == frameHead && !f.open && offset == f.next && (len(f.buf) == 0 || offset == end):
+	case n == wal.FrameHead && !f.open && offset == f.next && (len(f.buf) == 0 || offset == end):
 		if len(f.buf) == 0 {
 			f.start = offset
 		}
@@ -193,7 +191,7 @@ func (f *logFile) add(tls *libc.TLS, file, buf uintptr, n int32, offset int64) i
 		f.open, f.last = true, binary.BigEndian.Uint32(data[4:]) != 0
 		f.head(data)
 		return lib.SQLITE_OK
-	case f.open && offset == end && n > frameHead:
+	case f.open && offset == end && n > wal.FrameHead:
 		f.buf = append(f.buf, data...)
 		f.open, f.next, f.page = false, offset+int64(n), int64(n)
 		if f.last {
@@ -211,17 +209,17 @@ func (f *logFile) add(tls *libc.TLS, file, buf uintptr, n int32, offset int64) i
 	}
 	f.next = offset + int64(n)
 	switch {
-	case offset == 0 && n == logHead:
+	case offset == 0 && n == wal.Head:
 		if rc := f.again(data); rc != lib.SQLITE_OK {
 			return rc
 		}
-	case n == frameHead:
+	case n == wal.FrameHead:
 		f.last = binary.BigEndian.Uint32(data[4:]) != 0
 		f.head(data)
 		if f.last && f.page > 0 { // a head that is written again comes without its page
 			f.ends = f.next + f.page
 		}
-	case n > logHead:
+	case n > wal.Head:
 		f.page = int64(n)
 		if f.last {
 			f.ends = f.next
@@ -233,25 +231,25 @@ func (f *logFile) add(tls *libc.TLS, file, buf uintptr, n int32, offset int64) i
 // head takes note of what the head of a frame says.
 func (f *logFile) head(b []byte) {
 	seed := f.sum
-	f.sum = sumAt(b[16:])
+	f.sum = wal.SumAt(b[16:])
 	if f.last {
-		f.end = lastFrame{Page: binary.BigEndian.Uint32(b), Size: binary.BigEndian.Uint32(b[4:]), Seed: seed, Sum: f.sum}
+		f.end = wal.Frame{Page: binary.BigEndian.Uint32(b), Size: binary.BigEndian.Uint32(b[4:]), Seed: seed, Sum: f.sum}
 	}
 }
 
 // again takes note of the head of the log, before it is written: a new round begins.
 func (f *logFile) again(b []byte) int32 {
-	next, before := parseRound(b), int64(0)
+	next, before := wal.ParseRound(b), int64(0)
 	if f.page > 0 {
-		before = (f.ends - logHead) / (frameHead + f.page)
+		before = (f.ends - wal.Head) / (wal.FrameHead + f.page)
 	}
-	if err := f.begin(next, before); noRoom(err) {
+	if err := f.begin(next, before); NoRoom(err) {
 		return lib.SQLITE_FULL
 	} else if err != nil {
 		return lib.SQLITE_IOERR_WRITE
 	}
 	f.round++
-	f.now, f.sum, f.ends = next, sumAt(b[24:]), logHead
+	f.now, f.sum, f.ends = next, wal.SumAt(b[24:]), wal.Head
 	return lib.SQLITE_OK
 }
 
