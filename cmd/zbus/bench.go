@@ -87,6 +87,9 @@ func benchWork(name, short string, run func(context.Context, bench.Options) (ben
 	f.IntVar(&o.InFlight, "in-flight", 64, "unanswered requests of one connection, 1 to 10000")
 	f.IntVar(&o.Size, "size", 256, "bytes of a message's body")
 	f.IntVar(&o.Count, "count", 100_000, "messages over all connections")
+	if name == "produce" || name == "rpc" {
+		f.Float64Var(&o.Rate, "rate", 0, "requests a second over all connections, whether answers come or not; latencies count from when a request was due (default: as many as --in-flight lets through)")
+	}
 	f.BoolVar(&encrypt, "tls", false, "encrypt the connections, as https:// before the server does")
 	f.BoolVar(&insecure, "insecure", false, "with TLS: accept any certificate")
 	f.BoolVar(&asJSON, "json", false, "print the result as JSON and no progress")
@@ -131,6 +134,9 @@ func checkBench(o *bench.Options) error {
 			return fmt.Errorf("%s %d: must be %d to %d", v.flag, v.value, v.least, v.highest)
 		}
 	}
+	if !(o.Rate >= 0 && o.Rate <= 1e7) { // also what is no number
+		return fmt.Errorf("rate %g: must be 0 to 10000000 requests a second", o.Rate)
+	}
 	return nil
 }
 
@@ -148,7 +154,11 @@ func progress(w io.Writer, count int) func(int64, time.Duration) {
 func writeBench(w io.Writer, r *bench.Result) {
 	fmt.Fprintf(w, "%s: %d messages of %d bytes, %d connections, %d in flight each\n",
 		r.Work, r.Messages, r.Size, r.Connections, r.InFlight)
-	fmt.Fprintf(w, "  %.0f a second, %.1f MB/s\n", r.PerSecond, r.MBPerSecond)
+	fmt.Fprintf(w, "  %.0f a second, %.1f MB/s", r.PerSecond, r.MBPerSecond)
+	if r.Rate > 0 {
+		fmt.Fprintf(w, "; %.0f a second were asked for, and latencies count from when a request was due", r.Rate)
+	}
+	fmt.Fprintln(w)
 	for _, h := range []struct {
 		name string
 		*bench.Histogram

@@ -132,6 +132,8 @@ func complaint(e *pflag.InvalidValueError) string {
 		return "is neither true nor false"
 	case strings.HasPrefix(kind, "int"):
 		return "is not a whole number"
+	case strings.HasPrefix(kind, "float"):
+		return "is not a number"
 	}
 	return errors.Unwrap(e).Error()
 }

@@ -25,6 +25,9 @@ type Options struct {
 	InFlight    int // requests (or window) of one connection
 	Size        int // bytes of a body
 	Count       int // messages over all connections
+	// Rate is how many requests a second Produce and RPC begin over all connections, however long
+	// answers take: an open loop. 0: a connection begins as many as InFlight lets it.
+	Rate float64
 
 	// Progress, if set, is told every half second how many messages are done.
 	Progress func(done int64, elapsed time.Duration)
@@ -36,11 +39,12 @@ type Result struct {
 	Connections int        `json:"connections"`
 	InFlight    int        `json:"inFlight"`
 	Size        int        `json:"size"`
+	Rate        float64    `json:"rate,omitempty"` // that was asked for
 	Messages    int64      `json:"messages"`
 	Seconds     float64    `json:"seconds"`
 	PerSecond   float64    `json:"perSecond"`
 	MBPerSecond float64    `json:"megabytesPerSecond"`
-	Latency     *Histogram `json:"latency,omitempty"`  // of an answer
+	Latency     *Histogram `json:"latency,omitempty"`  // of an answer; with a rate since its request was due
 	EndToEnd    *Histogram `json:"endToEnd,omitempty"` // from publish to delivery
 }
 
@@ -50,8 +54,10 @@ type run struct {
 	topics []string
 	body   []byte
 	conns  []*conn
+	start  time.Time
 	done   atomic.Int64
 	stop   context.CancelCauseFunc
+	over   <-chan struct{} // closed when the run was stopped
 	mu     sync.Mutex
 	delay  Histogram // guarded by mu
 }
@@ -61,7 +67,7 @@ type run struct {
 func measure(ctx context.Context, name string, o Options, work func(ctx context.Context, r *run, c *conn, share int) error) (Result, error) {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	r := &run{Options: o, topics: o.names(), body: []byte(rand.Text()), stop: stop}
+	r := &run{Options: o, topics: o.names(), body: []byte(rand.Text()), stop: stop, over: ctx.Done()}
 	for len(r.body) < o.Size {
 		r.body = append(r.body, r.body...)
 	}
@@ -73,14 +79,14 @@ func measure(ctx context.Context, name string, o Options, work func(ctx context.
 			return Result{}, err
 		}
 		defer c.Close()
-		r.conns[i] = c
+		r.conns[i], c.index = c, i
 	}
 	unblock := context.AfterFunc(ctx, r.interrupt)
 	defer unblock()
-	start := time.Now()
+	r.start = time.Now()
 	var workers, reporter sync.WaitGroup
 	finished := make(chan struct{})
-	reporter.Go(func() { r.report(start, finished) })
+	reporter.Go(func() { r.report(r.start, finished) })
 	for i, c := range r.conns {
 		share := o.Count / o.Connections
 		if i < o.Count%o.Connections {
@@ -93,7 +99,7 @@ func measure(ctx context.Context, name string, o Options, work func(ctx context.
 		})
 	}
 	workers.Wait()
-	elapsed := time.Since(start)
+	elapsed := time.Since(r.start)
 	close(finished)
 	reporter.Wait()
 	if err := context.Cause(ctx); err != nil {
@@ -112,7 +118,7 @@ func (r *run) interrupt() {
 func (r *run) result(name string, elapsed time.Duration) Result {
 	n := r.done.Load()
 	res := Result{
-		Work: name, Connections: r.Connections, InFlight: r.InFlight, Size: r.Size,
+		Work: name, Connections: r.Connections, InFlight: r.InFlight, Size: r.Size, Rate: r.Rate,
 		Messages: n, Seconds: elapsed.Seconds(), PerSecond: float64(n) / elapsed.Seconds(),
 	}
 	res.MBPerSecond = res.PerSecond * float64(r.Size) / 1e6
@@ -120,6 +126,16 @@ func (r *run) result(name string, elapsed time.Duration) Result {
 		res.Latency = &r.delay
 	}
 	return res
+}
+
+// due is when request i of a connection has to begin: those of all connections take turns, and
+// none waits for answers. Without a rate that is now.
+func (r *run) due(c *conn, i int) time.Time {
+	if r.Rate <= 0 {
+		return time.Now()
+	}
+	n := float64(i)*float64(r.Connections) + float64(c.index)
+	return r.start.Add(time.Duration(n / r.Rate * float64(time.Second)))
 }
 
 // report tells Progress how far the measurement is, until finished is closed.

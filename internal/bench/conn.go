@@ -14,9 +14,10 @@ import (
 // conn is one connection to the broker. One goroutine sends, one receives.
 type conn struct {
 	net.Conn
-	r   *wire.Reader
-	w   *bufio.Writer
-	buf []byte // owned by the sender
+	index int // among the connections of a run
+	r     *wire.Reader
+	w     *bufio.Writer
+	buf   []byte // owned by the sender
 }
 
 func dial(ctx context.Context, o *Options) (*conn, error) {

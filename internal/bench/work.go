@@ -14,7 +14,8 @@ import (
 )
 
 // Produce publishes messages, InFlight at a time on each connection, and
-// measures how long each answer takes.
+// measures how long each answer takes. With a rate that counts from when the message was due,
+// so that those which had to wait for a slow answer say so, too.
 func Produce(ctx context.Context, o Options) (Result, error) {
 	if err := prepare(ctx, o); err != nil {
 		return Result{}, err
@@ -95,11 +96,20 @@ func (r *run) exchange(c *conn, share int, fields ...string) error {
 	return nil
 }
 
-// sendAll sends share requests to the topics in turn, each as soon as an id is
-// free. What is buffered goes out when it has to wait for one.
+// sendAll sends share requests to the topics in turn, each as soon as it is due and an id is
+// free. What is buffered goes out when it has to wait for that.
 func (r *run) sendAll(c *conn, share int, slots <-chan int, started []time.Time, mu *sync.Mutex, fields []string) error {
 	fields = append(append([]string(nil), fields...), wire.HeaderTopic, "", wire.HeaderID, "")
 	for i := range share {
+		due := r.due(c, i)
+		if wait := time.Until(due); wait > 0 {
+			if err := c.w.Flush(); err != nil {
+				return err
+			}
+			if !pause(wait, r.over) {
+				return nil
+			}
+		}
 		var id int
 		var ok bool
 		select {
@@ -115,13 +125,25 @@ func (r *run) sendAll(c *conn, share int, slots <-chan int, started []time.Time,
 		}
 		fields[len(fields)-3], fields[len(fields)-1] = r.topics[i%len(r.topics)], strconv.Itoa(id)
 		mu.Lock()
-		started[id] = time.Now()
+		started[id] = due
 		mu.Unlock()
 		if err := c.send(r.body, fields...); err != nil {
 			return err
 		}
 	}
 	return c.w.Flush()
+}
+
+// pause waits, and reports whether nothing ended the run before.
+func pause(d time.Duration, over <-chan struct{}) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-over:
+		return false
+	}
 }
 
 // echo answers calls with their own body until ctx ends.
