@@ -36,6 +36,7 @@ type clock struct {
 	began  time.Time     // carries the monotonic clock
 	upAt   time.Duration // uptime when it began
 	base   atomic.Int64  // microseconds: the time when it began, and how long the machine slept since
+	past   int64         // microseconds: no earlier process can have counted further
 
 	// earlier, added to the stamp of a message of an earlier process, is when that was
 	// stored, or later.
@@ -72,6 +73,9 @@ func (c *clock) open(saved storage.Clock, newest int64) {
 	}
 	now = max(now, s.Last)
 	c.base.Store(now * 1000)
+	if saved.Last != 0 {
+		c.past = (saved.Last + 2*clockSaved) * 1000
+	}
 	behind, away := now-wall-s.Ahead, now-s.Last
 	c.earlier = s.Ahead + min(max(behind, 0), clockJump) + max(s.Jump, 0)
 	switch {
@@ -189,8 +193,12 @@ func (b *Broker) Clock() ClockInfo {
 }
 
 // Micros counts microseconds. It only grows, over restarts, too, whatever the wall clock
-// is set to.
+// is set to; but see Past.
 func (b *Broker) Micros() int64 { return b.time.micros() }
+
+// Past is what Micros of earlier processes cannot have reached. After a reboot with a wall clock
+// that was set back, Micros may begin below what it had come to since it was saved.
+func (b *Broker) Past() int64 { return b.time.past }
 
 // confirmClock says that the wall clock is right: deletion by age goes by it at once.
 // It reports whether that was suspended.

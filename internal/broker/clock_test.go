@@ -302,6 +302,28 @@ func TestOffsetsInMemoryAndVersionsGrowOverRestarts(t *testing.T) {
 	})
 }
 
+// The clock is saved now and then. A machine that comes up with an earlier time has nothing else
+// to go by.
+func TestVersionsGrowOverARebootWithTheClockBack(t *testing.T) {
+	for _, ran := range []time.Duration{time.Second, clockSaved*time.Millisecond - 2*time.Second, 3 * clockSaved * time.Millisecond} {
+		onMachine(t, func(m *machine) {
+			last := max(m.b.Micros(), m.b.Past())
+			for _, boot := range []string{"second", "third"} {
+				m.wait(ran)
+				last = max(m.b.Micros(), last)
+				m.step.Add(-int64(24 * time.Hour))
+				m.boot.Store(boot)
+				m.restart(true, time.Second)
+				if past := m.b.Past(); past < last {
+					t.Errorf("after the %s boot and %s: versions begin with %d, and were at %d", boot, ran, past, last)
+				}
+				last = max(m.b.Micros(), m.b.Past(), last)
+				m.wait(2 * time.Second) // the clock is saved
+			}
+		})
+	}
+}
+
 func TestAPlanExpiresByTheTimeThatPassed(t *testing.T) {
 	onMachine(t, func(m *machine) {
 		_, _, p := m.planned(100)

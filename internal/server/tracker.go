@@ -64,6 +64,7 @@ type subscriber struct {
 func newTracker(srv *Server) *tracker {
 	t := &tracker{srv: srv, cluster: srv.opts.Cluster, dirty: make(chan struct{}, 1), subs: make(map[*session]subscriber)}
 	t.tables.tracker = t
+	t.version.Store(srv.broker.Past())
 	return t
 }
 
