@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -60,6 +61,7 @@ type Cluster struct {
 
 	mu      sync.Mutex
 	members map[string]*member // guarded by mu; by address and proof
+	numbers int64              // guarded by mu: the last Info.Number
 	held    int64              // guarded by mu: bytes of members
 	listed  []*Info            // guarded by mu: of those that are up, by address; replaced and never changed
 	others  []*Info            // guarded by mu: listed, and what the trackers list; the same way
@@ -210,16 +212,31 @@ func (c *Cluster) admit(e *event, proof string, local bool) (*member, error) {
 	if m.info != nil && m.info.Phase != e.info.Phase {
 		m.since = time.Now()
 	}
+	changed := m.up && (e.info.shape != m.info.shape || e.certificate != m.certificate)
+	c.number(&e.info, m.info)
 	m.info, m.certificate, m.heard = &e.info, e.certificate, time.Now()
-	changed := m.up
-	if changed {
+	switch {
+	case changed:
 		c.list()
+	case m.up: // counts, which can wait for what is told now and then
+		c.enlist()
 	}
 	c.mu.Unlock()
 	if changed {
 		c.opts.Changed()
 	}
 	return m, nil
+}
+
+// number gives what a server has said a number: that of what it said before, if it says the same.
+// Called with mu held.
+func (c *Cluster) number(i, before *Info) {
+	if before != nil && before.shape == i.shape && bytes.Equal(before.Body[len(before.head):], i.Body[len(i.head):]) {
+		i.Number = before.Number
+		return
+	}
+	c.numbers++
+	i.Number = c.numbers
 }
 
 // full says that there are as many members as there may be. Called with mu held.

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash"
+	"hash/fnv"
 	"sort"
 	"strings"
 
@@ -24,9 +26,11 @@ type Info struct {
 	Phase    Phase
 	Trackers []Address   // that it joins
 	Revision int64       // its infoVersion
+	Number   int64       // of what members have told: what is the same as before has the same one
 	Body     []byte      // all of it, as JSON
 	head     []byte      // of the JSON: what is before the first topic
 	topics   []topicText // by name, without regard to case
+	shape    uint64      // a sum of what is more than a count that moves all the time
 }
 
 // Topic is what a server says of one of its topics.
@@ -107,13 +111,14 @@ type decoder struct {
 	lag   int64  // the largest one of these
 	event event
 
-	known map[Address]*Info // what was read before: what has not changed since is not read again
-	same  *Info             // the server at hand, if it has not changed
+	known map[edition]*Info // what was read before, and is not read again
+	same  *Info             // the server at hand, if it was read before
+	shape hash.Hash64       // of the server at hand
 }
 
 // decode reads the body of a track_pub. What it returns has at most limit bytes.
 func decode(body []byte, limit int) (*event, error) {
-	d := &decoder{Decoder: json.NewDecoder(bytes.NewReader(body)), limit: limit}
+	d := &decoder{Decoder: json.NewDecoder(bytes.NewReader(body)), limit: limit, shape: fnv.New64a()}
 	err := d.object(func(name string) error {
 		switch name {
 		case "live":
@@ -164,6 +169,7 @@ func (d *decoder) skip() error {
 
 func (d *decoder) server() error {
 	info := &d.event.info
+	d.shape.Reset()
 	return d.object(func(name string) error {
 		switch name {
 		case "serverAddress":
@@ -180,8 +186,7 @@ func (d *decoder) server() error {
 			if info.Address.Address == "" {
 				return errors.New("serverAddress: must come before topicTable")
 			}
-			if old := d.known[info.Address]; old != nil && old.Revision == info.Revision {
-				d.same = old
+			if d.same = d.known[edition{info.Address, info.Revision}]; d.same != nil {
 				return d.skip()
 			}
 			return d.object(d.topic)
@@ -247,6 +252,7 @@ func (d *decoder) topic(name string) error {
 	// What owns a topic is the server that tells of it: clients publish there.
 	t.TopicName, t.ServerAddress, t.ServerVersion = name, d.event.info.Address, d.event.info.Version
 	t.ConsumeGroupList = append(d.group, ']')
+	fmt.Fprintf(d.shape, "%q %d %d\n", name, t.Mask, t.ConsumerCount)
 	if len(d.marks) > 0 {
 		d.out = append(d.out, ',')
 	}
@@ -278,6 +284,7 @@ func (d *decoder) groups(topic string) error {
 			return err
 		}
 		d.lag = max(d.lag, g.MessageCount)
+		fmt.Fprintf(d.shape, "%q %d %q %d\n", g.GroupName, g.Mask, g.Filter, g.ConsumerCount)
 		if g.TopicName = topic; g.ConsumerList == nil {
 			g.ConsumerList = []string{}
 		}
@@ -342,52 +349,12 @@ func (d *decoder) finish() error {
 		info.topics[i].text = body[from:len(body):len(body)]
 	}
 	info.Body = append(body, "}}"...)
+	fmt.Fprintf(d.shape, "%q %q %v", info.Phase, info.Version, info.Trackers)
+	info.shape = d.shape.Sum64()
 	return nil
 }
 
 func appendJSON(dst []byte, v any) ([]byte, error) {
 	text, err := json.Marshal(v)
 	return append(dst, text...), err
-}
-
-// decodeTable reads what a tracker tells: the servers that it lists. They have at most limit
-// bytes together. Those that have not changed since before are the same as there.
-func decodeTable(body []byte, limit int, before []*Info) (servers []*Info, err error) {
-	left := limit
-	d := &decoder{Decoder: json.NewDecoder(bytes.NewReader(body)), limit: limit, known: make(map[Address]*Info, len(before))}
-	for _, i := range before {
-		d.known[i.Address] = i
-	}
-	err = d.object(func(name string) error {
-		if name != "serverTable" {
-			return d.skip()
-		}
-		return d.object(func(string) error {
-			if len(servers) == maxMembers {
-				return errTooLarge
-			}
-			d.limit, d.out, d.marks, d.event, d.same = left, d.out[:0], d.marks[:0], event{}, nil
-			if err := d.server(); err != nil {
-				return err
-			}
-			if d.same != nil {
-				left -= int(sizeOf(d.same, ""))
-				servers = append(servers, d.same)
-				return nil
-			}
-			if err := d.finish(); err != nil {
-				return err
-			}
-			info := d.event.info
-			if left -= int(sizeOf(&info, "")); left < 0 {
-				return errTooLarge
-			}
-			servers = append(servers, &info)
-			return nil
-		})
-	})
-	if err != nil {
-		return nil, fmt.Errorf("its table can't be used: %w", err)
-	}
-	return servers, nil
 }

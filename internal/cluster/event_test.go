@@ -152,28 +152,39 @@ func FuzzEvent(f *testing.F) {
 	})
 }
 
-// Of a table that comes again only what has changed is read.
+// Of a table that comes again only what has changed is read, whichever tracker has told it first.
 func TestServersThatHaveNotChangedAreTheSame(t *testing.T) {
 	second := golden
 	second.ServerAddress.Address, second.InfoVersion = "10.0.0.2:15555", 7
-	encode := func() []byte {
-		return text(t, TrackerInfo{ServerTable: map[string]ServerInfo{"a": golden, "b": second}})
+	encode := func(unchanged ...string) []byte {
+		info := TrackerInfo{Unchanged: unchanged, ServerTable: map[string]ServerInfo{"b": second}}
+		if len(unchanged) == 0 {
+			info.ServerTable["a"] = golden
+		}
+		return text(t, info)
 	}
-	before, err := decodeTable(encode(), 1<<20, nil)
+	before, err := decodeTable(encode(), 1<<20, nil, nil)
 	if err != nil || len(before) != 2 {
 		t.Fatal(before, err)
 	}
 	second.InfoVersion++
 	second.TopicTable = map[string]TopicInfo{"new": {TopicName: "new"}}
-	after, err := decodeTable(encode(), 1<<20, before)
-	if err != nil || len(after) != 2 || after[0] != before[0] || after[1] == before[1] {
-		t.Fatalf("%+v, %v", after, err)
+	known := map[edition]*Info{{before[0].Address, before[0].Revision}: before[0]}
+	for _, unchanged := range [][]string{nil, {golden.ServerAddress.Key()}} {
+		after, err := decodeTable(encode(unchanged...), 1<<20, before, known)
+		if err != nil || len(after) != 2 || after[0] != before[0] || after[1] == before[1] {
+			t.Fatalf("%+v, %v", after, err)
+		}
+		if _, ok := after[1].Topic("new"); !ok || after[1].Topics() != 1 {
+			t.Errorf("%+v", after[1])
+		}
+		// They count for the limit as before.
+		if _, err := decodeTable(encode(unchanged...), len(before[0].Body), before, known); err == nil {
+			t.Error("more than the limit is kept")
+		}
+		known = nil // what is named alone is found without
 	}
-	if _, ok := after[1].Topic("new"); !ok || after[1].Topics() != 1 {
-		t.Errorf("%+v", after[1])
-	}
-	// They count for the limit as before.
-	if _, err := decodeTable(encode(), len(before[0].Body), before); err == nil {
-		t.Error("more than the limit is kept")
+	if _, err := decodeTable(encode("10.0.0.3:15555"), 1<<20, before, nil); err == nil {
+		t.Error("a server that was never told is unchanged")
 	}
 }

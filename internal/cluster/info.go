@@ -8,11 +8,13 @@ type (
 		Address    string `json:"address"` // host:port
 		SSLEnabled bool   `json:"sslEnabled"`
 	}
-	// TrackerInfo is what a tracker tells.
+	// TrackerInfo is what a tracker tells. A server that follows it is told of servers that are
+	// as it was told before by their keys alone.
 	TrackerInfo struct {
 		ServerAddress Address               `json:"serverAddress"`
 		ServerVersion string                `json:"serverVersion"`
 		InfoVersion   int64                 `json:"infoVersion"`
+		Unchanged     []string              `json:"unchanged,omitempty"`
 		ServerTable   map[string]ServerInfo `json:"serverTable"` // by Address.Key
 	}
 	// ServerInfo is a server with its topics.

@@ -47,12 +47,9 @@ func (c *Cluster) merge() {
 	}
 	slices.SortFunc(all, byAddress)
 	c.others = all
-	there := make(map[Address]bool, len(all))
-	for _, i := range all {
-		there[i.Address] = true
-	}
 	for r := range c.reached {
-		if !there[r.to] {
+		n, ok := slices.BinarySearchFunc(all, r.to.Address, func(i *Info, address string) int { return cmp.Compare(i.Address.Address, address) })
+		if !ok || all[n].Address != r.to {
 			r.cut()
 		}
 	}

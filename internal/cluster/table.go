@@ -6,8 +6,14 @@ import (
 	"slices"
 )
 
-// list makes the table anew. Called with mu held.
+// list makes the table anew, which has changed. Called with mu held.
 func (c *Cluster) list() {
+	c.enlist()
+	c.changes.Add(1)
+}
+
+// enlist makes the table anew. Called with mu held.
+func (c *Cluster) enlist() {
 	var all []*Info
 	for _, m := range c.members {
 		if m.up {
@@ -16,7 +22,6 @@ func (c *Cluster) list() {
 	}
 	slices.SortFunc(all, func(x, y *Info) int { return cmp.Compare(x.Address.Address, y.Address.Address) })
 	c.listed = all
-	c.changes.Add(1)
 	c.merge()
 }
 

@@ -29,13 +29,14 @@ type table struct {
 	refs int       // guarded by of.mu
 	made time.Time // before it was encoded
 	seen int64     // changes that it has
+	told *known    // what it says, of a table for servers; nil for others
 }
 
 // The tables there are: this server, and all known servers.
 const (
 	serverTable  = iota
 	trackerTable // as clients use it: see appendMembers
-	membersTable // with all that servers have said
+	membersTable // with all that servers have said; later ones have only what has changed
 	tableKinds
 )
 
@@ -97,11 +98,15 @@ func (t *tables) own() (*table, error) {
 
 // make makes the table of all who see everything.
 func (t *tables) make(kind int, view broker.View, made time.Time, seen int64) (*table, error) {
-	body, err := t.encode(kind, view, nil)
+	what, told := t.all()
+	body, err := t.encode(kind, view, what)
 	if err != nil {
 		return nil, err
 	}
 	fresh := &table{of: t, kind: kind, body: body, refs: 1, made: made, seen: seen}
+	if kind == membersTable {
+		fresh.told = told
+	}
 	t.mu.Lock()
 	t.latest[kind], t.held = fresh, t.held+int64(len(body))
 	t.mu.Unlock()
@@ -113,7 +118,9 @@ func (t *tables) partial(kind int, view broker.View, who access.Caller, made tim
 	if !t.room() {
 		return nil, errManyTables
 	}
-	body, err := t.encode(kind, view, func(topic string) bool { return who.Allows(access.See, topic, "") })
+	what, _ := t.all()
+	what.visible = func(topic string) bool { return who.Allows(access.See, topic, "") }
+	body, err := t.encode(kind, view, what)
 	if err != nil {
 		return nil, err
 	}
@@ -163,27 +170,36 @@ func (t *table) release() {
 	}
 }
 
-// encode writes a table topic by topic, so that there is only its text. visible says which
-// topics of other servers are in it; nil: all.
-func (t *tables) encode(kind int, view broker.View, visible func(topic string) bool) ([]byte, error) {
+// content is what a table tells.
+type content struct {
+	own       bool            // this server
+	members   []*cluster.Info // the others
+	unchanged []string        // keys of servers that the table says no more of
+	// visible says which topics of other servers are in it; nil: all.
+	visible func(topic string) bool
+}
+
+// encode writes a table topic by topic, so that there is only its text.
+func (t *tables) encode(kind int, view broker.View, what content) ([]byte, error) {
 	info := t.tracker.serverInfo()
 	if kind == serverTable {
 		return t.appendServer(nil, info, view.Topics())
 	}
-	members, _ := t.tracker.cluster.Members()
 	head, err := json.Marshal(cluster.TrackerInfo{
 		ServerAddress: info.ServerAddress, ServerVersion: info.ServerVersion, InfoVersion: t.tracker.nextVersion(),
-		ServerTable: map[string]cluster.ServerInfo{},
+		Unchanged: what.unchanged, ServerTable: map[string]cluster.ServerInfo{},
 	})
 	if err != nil {
 		return nil, err
 	}
 	dst := bytes.TrimSuffix(head, []byte("}}"))
 	drained := kind == trackerTable
-	if dst, err = t.appendOwn(dst, info, view, visible == nil, drained); err != nil {
-		return nil, err
+	if what.own {
+		if dst, err = t.appendOwn(dst, info, view, what.visible == nil, drained); err != nil {
+			return nil, err
+		}
 	}
-	if dst, err = appendMembers(dst, members, visible, drained, t.here); err != nil {
+	if dst, err = appendMembers(dst, what.members, what.visible, drained, t.here); err != nil {
 		return nil, err
 	}
 	return append(dst, "}}"...), nil
@@ -232,7 +248,7 @@ func appendMembers(dst []byte, members []*cluster.Info, visible func(topic strin
 	return dst, nil
 }
 
-// appendOwn appends this server, unless it is only a tracker, or drained and empty. A large
+// appendOwn appends this server, unless it is drained and empty. A large
 // table of it that the trackers have just been given is not encoded a second time.
 func (t *tables) appendOwn(dst []byte, info cluster.ServerInfo, view broker.View, all, drained bool) (_ []byte, err error) {
 	c := t.tracker.cluster
@@ -241,7 +257,7 @@ func (t *tables) appendOwn(dst []byte, info cluster.ServerInfo, view broker.View
 		all = false
 		shown = slices.DeleteFunc(shown, func(topic *broker.Topic) bool { return len(c.Elsewhere(topic.Name(), topic.Calls())) > 0 })
 	}
-	if c.TrackerOnly() || drained && info.Drain == cluster.Emptied && len(shown) == 0 {
+	if drained && info.Drain == cluster.Emptied && len(shown) == 0 {
 		return dst, nil
 	}
 	if dst, err = appendKey(dst, info.ServerAddress.Key()); err != nil {

@@ -45,6 +45,7 @@ func (s *session) trackSub(m *wire.Message) {
 		return
 	}
 	seen := tab.seen
+	sub.told = tab.told
 	s.pushTable(item{raw: pushed(id), id: id, table: tab})
 	t.subscribe(s, sub)
 	if t.state(trackerTable) != seen {

@@ -59,6 +59,7 @@ type subscriber struct {
 	access.Caller
 	id   string // of the request, if its answer waits for the members of the table
 	kind int    // of the table
+	told *known // of a server that follows: what it was told last; nil: nothing
 }
 
 func newTracker(srv *Server) *tracker {
@@ -214,7 +215,7 @@ func (t *tracker) push(always bool) (size int, told bool) {
 		size, told = len(own.body), t.cluster.Joined()
 		defer own.release() // its text is part of the other
 	}
-	if n, subscribed := t.pushAll(&seen); subscribed {
+	if n, subscribed := t.pushAll(&seen, always); subscribed {
 		size, told = max(size, n), true
 	}
 	if told {
@@ -228,7 +229,7 @@ func (t *tracker) push(always bool) (size int, told bool) {
 // second one while the first waits. The C++ client of the original loses a message that comes
 // in one read with another one, so a push goes by itself. It lowers seen to the changes that
 // the oldest table has.
-func (t *tracker) pushAll(seen *int64) (size int, subscribed bool) {
+func (t *tracker) pushAll(seen *int64, always bool) (size int, subscribed bool) {
 	if !t.settled() {
 		return 0, false
 	}
@@ -237,23 +238,31 @@ func (t *tracker) pushAll(seen *int64) (size int, subscribed bool) {
 	type key struct {
 		who  *access.Principal // nil: all who see everything
 		kind int
+		told *known
 	}
 	made := map[key]*table{}
 	defer func() {
 		for _, tab := range made {
-			tab.release()
+			if tab != nil {
+				tab.release()
+			}
 		}
 	}()
 	for s, sub := range t.take() {
 		subscribed = true
-		same := key{sub.Principal, sub.kind}
+		same := key{sub.Principal, sub.kind, nil}
 		if seesAll(sub.Caller) {
-			same.who = nil
+			same.who, same.told = nil, sub.told
 		}
-		tab := made[same]
-		if tab == nil {
+		tab, ok := made[same]
+		if !ok {
 			var err error
-			if tab, err = t.tables.get(sub.kind, sub.Caller); err != nil {
+			if same.told != nil {
+				tab, err = t.tables.changes(same.told, always)
+			} else {
+				tab, err = t.tables.get(sub.kind, sub.Caller)
+			}
+			if err != nil {
 				t.srv.log.Debug("topics are not told to one who subscribed to them", "err", err)
 				if sub.id != "" {
 					s.fail(sub.id, err)
@@ -265,14 +274,28 @@ func (t *tracker) pushAll(seen *int64) (size int, subscribed bool) {
 				continue
 			}
 			made[same] = tab
-			*seen = min(*seen, tab.seen)
 		}
+		if tab == nil {
+			continue
+		}
+		*seen = min(*seen, tab.seen)
 		size = max(size, len(tab.body))
 		if sub.id != "" || s.out.size() < queueBytes {
 			s.pushTable(item{raw: pushed(sub.id), id: sub.id, table: tab.share(), alone: true})
+			t.knows(s, tab.told)
 		}
 	}
 	return size, subscribed
+}
+
+// knows notes what a subscriber has been told.
+func (t *tracker) knows(s *session, told *known) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if sub, ok := t.subs[s]; ok {
+		sub.told = told
+		t.subs[s] = sub
+	}
 }
 
 // settled reports whether the members of the table are there that were before this tracker
