@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -125,6 +126,9 @@ func (l *link) join(ctx context.Context) (joined bool, err error) {
 		return false, err
 	}
 	conn, err := dial(ctx, l.at, l.c.opts.Secrets, true, replyLimits)
+	if unknown := (x509.UnknownAuthorityError{}); errors.As(err, &unknown) {
+		return false, fmt.Errorf("its certificate is not of an authority that is trusted here, give that with --tracker-ca: %w", err)
+	}
 	if err != nil {
 		return false, err
 	}

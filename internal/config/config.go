@@ -103,6 +103,9 @@ type Config struct {
 	// TrackerTokenFile has the token by which this server joins trackers that ask who it
 	// is. Empty: it has none.
 	TrackerTokenFile string
+	// TrackerCA names a file with certificates in PEM of who signs those of trackers with TLS,
+	// besides those that the system trusts and the one of this server.
+	TrackerCA string
 	// Drain is how long clients may take to go to other servers before this one stops, and
 	// consumers to take what is left, 1s to 24h. 0: it stops at once.
 	Drain time.Duration

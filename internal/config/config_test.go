@@ -49,7 +49,7 @@ func TestNothingGivenIsTheDefault(t *testing.T) {
 func everySetting() (map[string]string, Config) {
 	given := map[string]string{
 		"listen": "0.0.0.0:1,[::1]:0,broker-1.example:65535", "insecure": "true", "auth": "on", "data": "/var/lib/zbus",
-		"durability": "relaxed", "sync-interval": "10ms", "dedup-window": "1m", "disk-floor": "1GiB", "clock-hold": "2m", "accept-loss": "1a2b3c4d", "scrub-every": "1h", "backup-every": "24h", "backup-keep": "3", "backup-dir": "/mnt/zbus", "advertise": "mq.example:443", "tracker": "a.example:1,[SSL]b.example:2,[fd00::1]:3", "tracker-only": "true", "tracker-token-file": "join.token", "drain": "20s", "broadcast-interval": "5s", "idle-timeout": "0",
+		"durability": "relaxed", "sync-interval": "10ms", "dedup-window": "1m", "disk-floor": "1GiB", "clock-hold": "2m", "accept-loss": "1a2b3c4d", "scrub-every": "1h", "backup-every": "24h", "backup-keep": "3", "backup-dir": "/mnt/zbus", "advertise": "mq.example:443", "tracker": "a.example:1,[SSL]b.example:2,[fd00::1]:3", "tracker-only": "true", "tracker-token-file": "join.token", "tracker-ca": "trackers.pem", "drain": "20s", "broadcast-interval": "5s", "idle-timeout": "0",
 		"rpc-timeout": "1s", "rpc-max-timeout": "1m",
 		"tls-cert": "c.pem", "tls-key": "k.pem", "tls-client-ca": "ca.pem", "sso-issuer": "https://login.example/realm", "sso-client-id": "zbus", "sso-client-secret-file": "sso.secret", "sso-audience": "zbus,https://mq.example", "sso-roles": "ops=operator,cn=staff=viewer", "sso-name-claim": "email", "sso-groups-claim": "realm_access.roles", "sso-scopes": "email,groups", "allow-plain": "true", "plain-sockets": "true", "plain-io": "true", "public-url": "https://mq.example/mq/,http://mq.example:8080", "trusted-proxy": "10.0.0.5,fd00::/64", "allow-origin": "app.example,*.example:8443", "max-body": "64KB", "max-head": "1MiB", "max-fields": "100",
 		"max-memory": "1073741824", "tail-cache": "1gb", "max-topics": "1000", "max-groups": "2000", "max-inflight": "1", "max-connections": "1000", "address-connections": "100", "address-rate": "10", "address-sockets": "20", "limit-loopback": "true",
@@ -58,7 +58,7 @@ func everySetting() (map[string]string, Config) {
 	return given, Config{
 		Listen: []string{"0.0.0.0:1", "[::1]:0", "broker-1.example:65535"}, Insecure: true, Data: "/var/lib/zbus",
 		Auth: AuthOn, Durability: Relaxed, SyncInterval: 10 * time.Millisecond, DedupWindow: time.Minute, DiskFloor: 1 << 30, ClockHold: 2 * time.Minute, AcceptLoss: "1a2b3c4d", ScrubEvery: time.Hour, BackupEvery: 24 * time.Hour, BackupKeep: 3, BackupDir: "/mnt/zbus", Advertise: "mq.example:443", IdleTimeout: 0,
-		Trackers: []string{"a.example:1", "[SSL]b.example:2", "[fd00::1]:3"}, TrackerOnly: true, TrackerTokenFile: "join.token", Drain: 20 * time.Second, BroadcastInterval: 5 * time.Second,
+		Trackers: []string{"a.example:1", "[SSL]b.example:2", "[fd00::1]:3"}, TrackerOnly: true, TrackerTokenFile: "join.token", TrackerCA: "trackers.pem", Drain: 20 * time.Second, BroadcastInterval: 5 * time.Second,
 		RPCTimeout: time.Second, RPCMaxTimeout: time.Minute,
 		TLSCert: "c.pem", TLSKey: "k.pem", TLSClientCA: "ca.pem",
 		SSOIssuer: "https://login.example/realm", SSOClientID: "zbus", SSOSecretFile: "sso.secret", SSOAudience: []string{"zbus", "https://mq.example"}, SSORoles: []string{"ops=operator", "cn=staff=viewer"}, SSONameClaim: "email", SSOGroupsClaim: "realm_access.roles", SSOScopes: []string{"email", "groups"},

@@ -81,6 +81,7 @@ func settings(c *Config) []setting {
 			"tracker-token-file", "FILE", "token by which to join servers that ask who this one is",
 			text{&c.TrackerTokenFile, isAny, ""},
 		},
+		{"tracker-ca", "FILE", "certificates in PEM of who signs those of trackers with TLS, besides those that the system trusts", text{&c.TrackerCA, isAny, ""}},
 		{
 			"drain", "DURATION", "how long clients may take to go to other servers before this one stops; 0 for not at all",
 			duration{&c.Drain, time.Second, 24 * time.Hour, "not at all"},

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"os"
 
 	"github.com/rushmore/zbus-go/internal/cluster"
 	"github.com/rushmore/zbus-go/internal/config"
@@ -26,18 +27,30 @@ func (p *parts) openCluster(cfg config.Config, version Version, bytes int64) (*c
 	}
 	if p.certificates != nil {
 		opts.Certificate = p.certificates.text
-		opts.Secrets = p.certificates.others()
+	}
+	var err error
+	if opts.Secrets, err = others(cfg.TrackerCA, p.certificates.text()); err != nil {
+		return nil, err
 	}
 	return cluster.New(opts)
 }
 
-// others is what connections to other servers go by: what the system trusts, and the
-// certificate of this server, which all may share.
-func (c *certificates) others() *tls.Config {
+// others is what connections to trackers go by: what the system trusts, the authorities in a
+// file, and the certificate of this server, which all may share.
+func others(authorities, own string) (*tls.Config, error) {
 	pool, err := x509.SystemCertPool()
 	if err != nil {
 		pool = x509.NewCertPool()
 	}
-	pool.AppendCertsFromPEM([]byte(c.text()))
-	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	pool.AppendCertsFromPEM([]byte(own))
+	if authorities != "" {
+		text, err := os.ReadFile(authorities)
+		if err != nil {
+			return nil, fmt.Errorf("tracker-ca: %w", err)
+		}
+		if !pool.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("tracker-ca %q: has no certificate in PEM", authorities)
+		}
+	}
+	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}, nil
 }
