@@ -68,21 +68,28 @@ func init() {
 // steppedBinary builds the broker whose wall clock can be set.
 func steppedBinary(t *testing.T) string {
 	t.Helper()
-	if os.Getenv(clockVariable) == "" {
-		t.Skipf("SKIPPED: no clock was set: %s is not set", clockVariable)
-	}
 	if _, err := exec.LookPath("strace"); err != nil {
 		t.Skipf("SKIPPED: no clock was set: %v", err)
+	}
+	patches, added := steps(t)
+	return buildPatched(t, patches, added)
+}
+
+// steps is what is patched in the broker, and added to it, so that its wall clock can be set.
+func steps(t *testing.T) (patches []patch, added map[string]string) {
+	t.Helper()
+	if os.Getenv(clockVariable) == "" {
+		t.Skipf("SKIPPED: no clock was set: %s is not set", clockVariable)
 	}
 	library := filepath.Join(runtime.GOROOT(), "src", "time", "time.go") //nolint:staticcheck // the one that builds this test
 	src, err := os.ReadFile(library)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return buildPatched(t, []patch{
+	return []patch{
 		{library, nowBefore, nowAfter},
 		{library, "import (\n", "import (\n\t\"sync/atomic\"\n"},
-	}, map[string]string{library: string(src) + nowSetter, "../../cmd/zbus/step.go": stepper})
+	}, map[string]string{library: string(src) + nowSetter, "../../cmd/zbus/step.go": stepper}
 }
 
 // stepped is a broker whose wall clock can be set, under strace.
