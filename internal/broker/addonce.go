@@ -21,7 +21,7 @@ func (t *Topic) Recalled() bool { return t.Memory() || t.recalled.Load() }
 
 // Recall reads the ids that an earlier process was given. It is needed once before
 // [Publishing.AddOnce], and takes as long as reading what came within the window.
-func (t *Topic) Recall(ctx context.Context) error { return t.b.ids.recall(ctx, t) }
+func (t *Topic) Recall(ctx context.Context) error { return t.shard.ids.recall(ctx, t) }
 
 // AddOnce is Add for a message that is not stored if its topic was given its id within
 // the window: by this method, or to [Broker.Store]. When another caller is just storing
@@ -29,14 +29,14 @@ func (t *Topic) Recall(ctx context.Context) error { return t.b.ids.recall(ctx, t
 // over. Publish p before waiting for it, since others may wait for the ids in p.
 func (p *Publishing) AddOnce(t *Topic, rec storage.Record, giveAway bool, more int) (busy <-chan struct{}) {
 	err := check(t, &rec)
-	k := &p.b.ids
+	k := &t.shard.ids
 	switch {
 	case err != nil:
 	case k.window == 0:
 		err = errorf(Invalid, "ids are not kept: start the broker with a --dedup-window, or publish without dedup")
 	default:
 		var o onceItem
-		if o, busy, err = k.claimOne(p, idKey{t.id, rec.ID}); busy != nil {
+		if o, busy, err = k.claimOne(p, t, rec.ID); busy != nil {
 			return busy
 		}
 		if err == nil {
@@ -64,22 +64,23 @@ func (p *Publishing) addOnce(t *Topic, rec storage.Record, giveAway bool, more i
 
 // claimOne is claim for the next message of p. Of ids that p has claimed before it may be
 // one: their fate is known when p's is.
-func (k *knownIDs) claimOne(p *Publishing, key idKey) (o onceItem, busy chan struct{}, err error) {
+func (k *knownIDs) claimOne(p *Publishing, t *Topic, id string) (o onceItem, busy chan struct{}, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.expire()
+	s := p.shareOf(t.shard)
 	o.item = len(p.items)
-	o.knownID = k.byKey[key]
+	o.knownID = k.byKey[idKey{t.id, id}]
 	switch e := o.knownID; {
 	case e == nil:
-		if p.claim == nil {
-			p.claim = &claim{done: make(chan struct{})}
+		if s.claim == nil {
+			s.claim = &claim{done: make(chan struct{})}
 		}
 		o.first = true
-		o.knownID = p.claim.add(k, idKey{key.topic, strings.Clone(key.id)}, o.item)
-	case e.stored || p.claim != nil && e.done == p.claim.done:
+		o.knownID = s.claim.add(k, idKey{t.id, strings.Clone(id)}, o.item)
+	case e.stored || s.claim != nil && e.done == s.claim.done:
 	case e.unknown:
-		err = unknownID(key.id)
+		err = unknownID(id)
 	default:
 		busy = e.done
 	}

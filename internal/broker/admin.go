@@ -97,13 +97,14 @@ func (b *Broker) declareTopic(ctx context.Context, spec TopicSpec) (*Topic, bool
 			return nil, false, err
 		}
 	}
-	err = b.commit(ctx, &storage.Atomic{Ops: []storage.Op{
+	s := b.placeFor(spec.Name)
+	err = s.commit(ctx, &storage.Atomic{Ops: []storage.Op{
 		&storage.CreateTopic{Topic: &def}, b.audit(spec.Actor, "topic.create", spec.Name, topicChanges(new(storage.Topic), &def)),
 	}})
 	if err != nil {
 		return nil, false, err
 	}
-	t = newTopic(b, def)
+	t = newTopic(s, def)
 	t.born = b.clock()
 	b.mu.Lock()
 	b.topics[fold(def.Name)] = t
@@ -144,7 +145,7 @@ func (b *Broker) alterTopic(ctx context.Context, t *Topic, spec TopicSpec) error
 		return err
 	}
 	def.Updated = b.now()
-	err := b.commit(ctx, &storage.Atomic{Ops: []storage.Op{
+	err := t.shard.commit(ctx, &storage.Atomic{Ops: []storage.Op{
 		&storage.AlterTopic{
 			Topic: t.id, Replies: def.Replies, LegacyMask: def.LegacyMask, Retention: def.Retention, Paused: def.Paused, Updated: def.Updated,
 		},
@@ -205,14 +206,14 @@ func (b *Broker) removeTopic(_ context.Context, name, version string, actor stor
 	if err := t.expect(version); err != nil {
 		return err
 	}
-	err = b.commitThen(&storage.Atomic{Ops: []storage.Op{
+	err = t.shard.commitThen(&storage.Atomic{Ops: []storage.Op{
 		&storage.RemoveTopic{Topic: t.id}, b.audit(actor, "topic.remove", t.name, t.extent()),
 	}}, func(err error) {
 		if err != nil {
 			return
 		}
 		if b.forget(t); !t.Memory() {
-			b.tails.forget(t)
+			t.shard.tails.forget(t)
 		}
 	})
 	if err != nil {
@@ -251,7 +252,7 @@ func (b *Broker) emptyTopic(ctx context.Context, name, version string, actor sto
 	note := b.audit(actor, "topic.empty", t.name, t.extent())
 	if !t.Memory() {
 		err = t.trimAll(context.WithoutCancel(ctx), note)
-	} else if err = b.commit(ctx, note); err == nil {
+	} else if err = t.shard.commit(ctx, note); err == nil {
 		t.mu.Lock()
 		t.forget(t.next.Load())
 		t.mu.Unlock()

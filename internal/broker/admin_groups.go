@@ -90,7 +90,7 @@ func (b *Broker) declareGroup(ctx context.Context, spec GroupSpec) (*Group, bool
 	if err := b.addGroup(); err != nil {
 		return nil, false, err
 	}
-	err = b.commit(ctx, audited(b.audit(spec.Actor, "group.create", t.name+"/"+spec.Name, groupChanges(new(storage.Group), &def)), spec.Name,
+	err = t.shard.commit(ctx, audited(b.audit(spec.Actor, "group.create", t.name+"/"+spec.Name, groupChanges(new(storage.Group), &def)), spec.Name,
 		&storage.CreateGroup{Group: &def, Entry: &storage.JournalEntry{
 			Topic: t.id, Time: now, Kind: "create", Actor: spec.Actor, Reason: spec.Reason,
 			From: storage.At(start), To: start, FilterFrom: def.Filter, FilterTo: def.Filter,
@@ -191,14 +191,14 @@ func (b *Broker) alterGroup(ctx context.Context, g *Group, spec GroupSpec) error
 			From: place, To: place.Cursor, FilterFrom: old.Filter, FilterTo: def.Filter,
 		}
 	}
-	err := b.commit(ctx, &storage.Atomic{Ops: []storage.Op{
+	err := g.t.shard.commit(ctx, &storage.Atomic{Ops: []storage.Op{
 		alter, b.audit(spec.Actor, "group.alter", g.t.name+"/"+g.name, groupChanges(&old, &def)),
 	}})
 	if err != nil {
 		return err
 	}
 	if spec.entry != nil && alter.Entry != nil {
-		*spec.entry = *alter.Entry
+		*spec.entry = g.t.shard.stored(alter.Entry)
 	}
 	compiled, err := filter.Parse(def.Filter)
 	if err != nil {
@@ -213,7 +213,7 @@ func (b *Broker) alterGroup(ctx context.Context, g *Group, spec GroupSpec) error
 	g.burial.due = 0 // what was wrong may be mended
 	g.mu.Unlock()
 	g.wakeUp()
-	b.housekeeping.add(g)
+	g.tidy()
 	b.opts.Changed()
 	return nil
 }
@@ -266,7 +266,7 @@ func (b *Broker) removeGroup(_ context.Context, topic, name, version string, act
 		return err
 	}
 	remove := audited(b.audit(actor, "group.remove", g.t.name+"/"+g.name, ""), g.name, &storage.RemoveGroup{Group: g.id})
-	err = b.commitThen(remove, func(err error) {
+	err = t.shard.commitThen(remove, func(err error) {
 		if err == nil || errors.Is(err, storage.ErrNotFound) {
 			g.forget()
 		}
@@ -301,7 +301,7 @@ func (g *Group) end() {
 		s.sink.Ended(s)
 	}
 	g.wakeUp()
-	g.b.saver.mark(g, true) // acks that wait get their answer
+	g.toSave(true) // acks that wait get their answer
 }
 
 // audited is an op together with its entry in the audit trail. Groups that come and

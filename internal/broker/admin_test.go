@@ -98,7 +98,7 @@ func TestEphemeralGroupsOfAnEarlierProcessAreRemoved(t *testing.T) {
 		}
 		r.crash()
 		r.group(GroupSpec{Topic: "orders", Name: "~new", Ephemeral: ptr(true)})
-		r.b.removeLeftovers(context.Background()) // its consumer may not be there yet
+		r.b.home().removeLeftovers(context.Background()) // its consumer may not be there yet
 		time.Sleep(time.Second)
 		if list := names(); !slices.Equal(list, []string{"named", "~kept", "~new"}) {
 			r.Errorf("in the next process the groups are %q", list)

@@ -102,7 +102,7 @@ func (g *Group) AckAll(offsets []int64, handle string, done func(refused []int64
 	})
 	g.mu.Unlock()
 	g.wakeUp()
-	g.b.saver.mark(g, true)
+	g.toSave(true)
 }
 
 // Return says how a message is given back.
@@ -168,5 +168,5 @@ func (g *Group) answered(offset int64, handle string, done func(error), outcome 
 	g.acks = append(g.acks, done)
 	g.mu.Unlock()
 	g.wakeUp()
-	g.b.saver.mark(g, true)
+	g.toSave(true)
 }

@@ -24,7 +24,7 @@ func (b *Broker) audit(actor storage.Actor, action, target, detail string) *stor
 // Note puts an action into the audit trail that is not one of the broker's own: who did
 // what to what, and more of it for people. It returns when that is stored.
 func (b *Broker) Note(ctx context.Context, actor storage.Actor, action, target, detail string) error {
-	return b.commit(ctx, b.audit(actor, action, target, detail))
+	return b.home().commit(ctx, b.audit(actor, action, target, detail))
 }
 
 // TakeDocuments hands over those that were stored when the broker was opened: their owner is
@@ -38,7 +38,7 @@ func (b *Broker) TakeDocuments() []storage.Document {
 // PutDocuments stores documents, and entries in the audit trail, all or none. It returns when
 // they are stored.
 func (b *Broker) PutDocuments(ctx context.Context, ops ...storage.Op) error {
-	return b.commit(ctx, &storage.Atomic{Ops: ops})
+	return b.home().commit(ctx, &storage.Atomic{Ops: ops})
 }
 
 // changes tells which values differ, for the audit trail.

@@ -50,13 +50,12 @@ func benchBroker(b testing.TB, durability sqlite.Durability) (broker *Broker, st
 		b.Fatal(err)
 	}
 	w := storage.NewWriter(store, storage.WriterLimits{})
-	writer := run(w.Run)
-	if broker, err = Open(context.Background(), store, w, Options{}); err != nil {
+	if broker, err = Open(context.Background(), Options{}, Storage{store, w}); err != nil {
 		b.Fatal(err)
 	}
 	running := run(broker.Run)
 	return broker, func() {
-		if err := errors.Join(running.end(), writer.end(), store.Close()); err != nil {
+		if err := errors.Join(running.end(), store.Close()); err != nil {
 			b.Error(err)
 		}
 	}

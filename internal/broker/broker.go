@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -81,17 +82,11 @@ func (o Options) withDefaults() Options {
 type Broker struct {
 	opts   Options
 	log    *slog.Logger
-	store  storage.Store
-	writer *storage.Writer
-	saver  saver
+	shards []*shard      // at least one
+	done   chan struct{} // see Done
 	timers timers
-
-	housekeeping housekeeping
-	plans        plans
-	ids          knownIDs
-	tails        tailBudget // used by commit callbacks only
-	pages        pages
-	time         clock
+	plans  plans
+	time   clock
 
 	groups   atomic.Int64 // of all topics, those being created included
 	memory   atomic.Int64 // bytes held by memory topics
@@ -109,133 +104,96 @@ type Broker struct {
 	names sync.Mutex      // serialises the creation and removal of topics, over their commits; see Topic.changes
 	run   context.Context // ends when the pumps have to stop
 	stop  context.CancelFunc
-	pumps sync.WaitGroup // and timers, housekeeping, what awaits providers
+	pumps sync.WaitGroup // and timers, housekeeping of shards, what awaits providers
 }
 
-// Open loads topics and groups from the store. Nothing is delivered or saved in
-// the background until Run is called.
-func Open(ctx context.Context, store storage.Store, writer *storage.Writer, opts Options) (*Broker, error) {
+// Open loads topics and groups from all storages, of which there has to be one. Nothing is
+// stored, delivered or saved in the background until Run is called.
+func Open(ctx context.Context, opts Options, storages ...Storage) (*Broker, error) {
 	opts = opts.withDefaults()
-	state, err := store.Load(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("load topics: %w", err)
-	}
 	b := &Broker{
-		opts: opts, log: opts.Log, store: store, writer: writer,
-		tails:  tailBudget{limit: opts.TailBytes},
-		plans:  plans{limit: opts.PlanBytes},
-		topics: make(map[string]*Topic, len(state.Topics)), documents: state.Documents,
+		opts: opts, log: opts.Log, done: make(chan struct{}),
+		plans: plans{limit: opts.PlanBytes}, topics: make(map[string]*Topic),
 	}
 	b.opts.Now = func() time.Time { return opts.Now().Add(time.Duration(b.ahead.Load())) }
 	b.time.wall, b.time.uptime, b.time.hold = b.opts.Now, opts.Uptime, opts.ClockHold.Milliseconds()
-	newest := int64(0)
-	for _, def := range state.Topics {
-		newest = max(newest, def.LastTime)
-	}
-	b.time.open(state.Clock, newest)
-	b.reportClock()
-	b.pages.init(opts.PageBytes)
-	b.saver.init(b)
-	b.timers.init(b)
-	b.housekeeping.init(b)
-	b.ids.init(b, opts.DedupWindow.Milliseconds())
 	b.run, b.stop = context.WithCancel(context.WithoutCancel(ctx))
-	byID := make(map[storage.TopicID]*Topic, len(state.Topics))
-	for _, def := range state.Topics {
-		t := newTopic(b, def)
-		b.topics[fold(def.Name)] = t
-		byID[def.ID] = t
-	}
-	groups := make(map[storage.GroupID]*Group, len(state.Groups))
-	for _, def := range state.Groups {
-		t := byID[def.Topic]
-		if t == nil {
-			return nil, fmt.Errorf("group %q: its topic %d is missing: %w", def.Name, def.Topic, storage.ErrDamaged)
-		}
-		g, err := newGroup(t, def)
+	b.timers.init(b)
+	states := make([]storage.State, len(storages))
+	newest := int64(0)
+	for i, from := range storages {
+		state, err := from.Load(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("group %q of topic %q: %w", def.Name, t.Name(), err)
+			return nil, fmt.Errorf("load topics: %w", err)
 		}
-		g.earlier = true
-		t.groups[fold(def.Name)] = g
-		groups[def.ID] = g
+		for _, def := range state.Topics {
+			newest = max(newest, def.LastTime)
+		}
+		states[i] = state
+		b.shards = append(b.shards, newShard(b, i, len(storages), from))
 	}
-	b.groups.Store(int64(len(groups)))
-	b.ids.load(state.Kept, byID)
-	parked := make(map[storage.GroupID][]storage.Parked)
-	for _, p := range state.Parked {
-		parked[p.Group] = append(parked[p.Group], p)
-	}
-	for id, g := range groups {
-		g.load(parked[id])
+	b.documents = states[0].Documents
+	b.time.open(states[0].Clock, newest)
+	b.reportClock()
+	for i, s := range b.shards {
+		s.ids.init(b, opts.DedupWindow.Milliseconds())
+		if err := s.adopt(&states[i]); err != nil {
+			return nil, err
+		}
 	}
 	b.reportDamage()
 	return b, nil
 }
 
-// Run does the work that nobody asks for: saving places, retention, deleting
-// what is no longer reachable. It returns when ctx ended, every pump has stopped
-// and every place is saved. The storage writer has to be running until then.
+// Run commits, and does the work that nobody asks for: saving places, retention, deleting
+// what is no longer reachable. It returns when ctx ended, every pump has stopped and every
+// place is saved. Its error says which storages have failed; the topics of others are served
+// until ctx ends: see [Broker.Done].
 func (b *Broker) Run(ctx context.Context) error {
-	saving, saved := context.WithCancel(context.WithoutCancel(ctx))
-	var g sync.WaitGroup
-	g.Go(func() { b.saver.run(saving) })
+	base := context.WithoutCancel(ctx)
+	committing, stopCommitting := context.WithCancel(base)
+	saving, saved := context.WithCancel(base)
+	committed := b.runShards(committing)
+	var savers, upkeep sync.WaitGroup
+	for _, s := range b.shards {
+		savers.Go(func() { s.saver.run(saving) })
+		b.pumps.Go(func() { s.housekeeping.run(s.life) })
+		upkeep.Go(func() { s.serve(ctx) })
+	}
 	b.pumps.Go(func() { b.timers.run(b.run) })
-	b.pumps.Go(func() { b.housekeeping.run(b.run) })
-	b.removeLeftovers(ctx)
-	b.retain(ctx)
+	b.watch(ctx)
+	upkeep.Wait()
 	b.stop()
 	b.pumps.Wait()
 	saved()
-	g.Wait()
-	if err := b.saveClock(context.WithoutCancel(ctx), true); err != nil && b.Stopped() == nil {
+	savers.Wait()
+	if err := b.saveClock(base, true); err != nil && b.home().failure() == nil {
 		b.log.Warn("clock not saved", "err", err)
 	}
-	return nil
+	stopCommitting()
+	return errors.Join(committed()...)
+}
+
+// watch looks at the clock, and lets go of plans that have expired, until ctx ends.
+func (b *Broker) watch(ctx context.Context) {
+	tick := time.NewTicker(retentionInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if err := b.watchClock(ctx); err != nil && ctx.Err() == nil && b.home().failure() == nil {
+			b.log.Error("clock not saved", "err", err)
+		}
+		b.plans.expire(b.clock())
+	}
 }
 
 // Ephemeral begins the names of groups that are made for one consumer and go with
 // it. Those of a process that was killed are removed by the next one.
 const Ephemeral = "~"
-
-// removeLeftovers removes ephemeral groups of an earlier process.
-func (b *Broker) removeLeftovers(ctx context.Context) {
-	for _, t := range b.allTopics() {
-		for _, g := range t.Groups() {
-			g.mu.Lock()
-			left := g.earlier && len(g.subs) == 0 && !g.gone && g.ephemeral()
-			g.mu.Unlock()
-			if !left || ctx.Err() != nil {
-				continue
-			}
-			if err := b.removeGroup(ctx, t.name, g.name, "", itself()); err != nil && CodeOf(err) != NotFound {
-				b.log.Warn("group of an earlier run not removed", "topic", t.name, "group", g.name, "err", err)
-			}
-		}
-	}
-}
-
-// commit has ops committed and waits for it, also when ctx ends before that: what is in
-// memory has to follow what is stored.
-func (b *Broker) commit(ctx context.Context, ops ...storage.Op) error {
-	return b.writer.Do(context.WithoutCancel(ctx), ops...)
-}
-
-// commitThen commits one op, waits for that, and calls done with the outcome before anyone
-// hears of what was committed later: so what others see in memory agrees with the answers
-// they get. done must not block.
-func (b *Broker) commitThen(op storage.Op, done func(error)) error {
-	over := make(chan struct{})
-	t := &storage.Ticket{Ops: []storage.Op{op}, Done: func(t *storage.Ticket) {
-		done(t.Errs[0])
-		close(over)
-	}}
-	if err := b.writer.Submit(t); err != nil {
-		return err
-	}
-	<-over
-	return t.Errs[0]
-}
 
 // now is the wall clock in Unix milliseconds.
 func (b *Broker) now() int64 { return b.opts.Now().UnixMilli() }
@@ -280,20 +238,8 @@ func (b *Broker) allTopics() []*Topic {
 	return ts
 }
 
-// Backlog is how many bytes wait for the storage writer.
-func (b *Broker) Backlog() int64 { return b.writer.Backlog() }
-
-// Writer says what the storage writer has done so far.
-func (b *Broker) Writer() storage.WriterTotals { return b.writer.Totals() }
-
-// Stopped says why nothing more can be stored, or returns nil.
-func (b *Broker) Stopped() error { return b.writer.Stopped() }
-
 // InMemory is how many bytes the messages of memory topics hold.
 func (b *Broker) InMemory() int64 { return b.memory.Load() }
-
-// Pages is how many bytes are kept of what was read for groups that lag behind.
-func (b *Broker) Pages() int64 { return b.pages.bytes() }
 
 // crowded reports whether as much is under way to consumers as may be.
 func (b *Broker) crowded() bool { return b.outbound.Load()-b.spare.Load() >= b.opts.OutboundBytes }

@@ -215,7 +215,7 @@ func (b *Broker) confirmClock(ctx context.Context, actor storage.Actor) (suspend
 	if info.Jump != 0 {
 		detail = "the clock " + jumped(info.Jump)
 	}
-	err = b.writer.Do(context.WithoutCancel(ctx), &storage.Atomic{Ops: []storage.Op{
+	err = b.home().Do(context.WithoutCancel(ctx), &storage.Atomic{Ops: []storage.Op{
 		&storage.SaveClock{Clock: s}, b.audit(actor, "clock.confirm", "server", detail),
 	}})
 	if err != nil {
@@ -242,7 +242,7 @@ func (b *Broker) saveClock(ctx context.Context, always bool) error {
 	if !save {
 		return nil
 	}
-	if err := b.writer.Do(ctx, &storage.SaveClock{Clock: s}); err != nil {
+	if err := b.home().Do(ctx, &storage.SaveClock{Clock: s}); err != nil {
 		return err
 	}
 	b.time.saved(s)

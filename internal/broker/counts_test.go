@@ -43,9 +43,6 @@ func TestTopicsAndGroupsAreLimited(t *testing.T) {
 		if err := r.broker.end(); err != nil {
 			r.Fatal(err)
 		}
-		if err := r.writer.end(); err != nil {
-			r.Fatal(err)
-		}
 		if err := r.store.Close(); err != nil {
 			r.Fatal(err)
 		}

@@ -17,12 +17,12 @@ func damageText(topic, damage string) string {
 // Refused says why nothing can be published to the topic or consumed from it, or
 // returns nil. What is stored of such a topic contradicts itself: going on would pass
 // messages over, or give an offset twice, without a word. It can be read, removed, or
-// accepted as it is.
+// accepted as it is. A topic whose storage has failed can't even be read.
 func (t *Topic) Refused() error {
 	if e := t.refusal.Load(); e != nil {
 		return e
 	}
-	return nil
+	return t.shard.failure()
 }
 
 // reportDamage raises a condition for each topic that is not served.
@@ -63,7 +63,7 @@ func (b *Broker) accept(ctx context.Context, name string, actor storage.Actor) (
 		def.Next = max(def.Next, stored.Read)
 		op.Groups = append(op.Groups, &stored)
 	}
-	err = b.writer.Do(ctx, &storage.Atomic{Ops: []storage.Op{op, b.audit(actor, "topic.accept", t.name, damage)}})
+	err = t.shard.Do(ctx, &storage.Atomic{Ops: []storage.Op{op, b.audit(actor, "topic.accept", t.name, damage)}})
 	if err != nil {
 		return nil, err
 	}

@@ -173,7 +173,7 @@ func (g *Group) buried(dead []*flight, err error) {
 	g.revive() // the limit may have been raised in the meantime
 	waiting, gone := len(g.dead), g.gone
 	g.mu.Unlock()
-	b.saver.mark(g, true) // acks may wait for it
+	g.toSave(true) // acks may wait for it
 	g.wakeUp()
 	switch {
 	case err != nil && !gone:
@@ -215,6 +215,7 @@ func (b *Broker) storeLetters(ctx context.Context, g *Group, epoch int64, dead [
 	stored := make(chan struct{})
 	p := b.NewPublishing(func() { close(stored) })
 	p.atomic, p.own = true, true
+	p.shareOf(g.t.shard) // also when there is nothing to store but that messages are settled
 	var over []*flight
 	var failed error
 	for size := int64(0); len(dead) > 0 && size < buryBytes; dead = dead[1:] {
@@ -284,7 +285,7 @@ func (g *Group) settleWith(letters *Publishing, stored <-chan struct{}, epoch in
 // prepareBurial takes the group's unsaved state, with what is over settled. There is no op
 // for a topic in memory.
 func (g *Group) prepareBurial(epoch int64, over []*flight) (op *storage.SaveProgress, acks []func(error), ok bool) {
-	turn := &g.b.saver.turn
+	turn := &g.t.shard.saver.turn
 	turn.Lock() // a save that has looked at places from before goes first
 	defer turn.Unlock()
 	g.mu.Lock()

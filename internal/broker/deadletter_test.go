@@ -144,7 +144,7 @@ func TestCrashLeavesAMessageOrItsLetter(t *testing.T) {
 			r.store.FailNext(fault)
 			time.Sleep(DefaultAckTimeout * time.Millisecond)
 			synctest.Wait()
-			if r.b.Stopped() == nil {
+			if r.b.Err() == nil {
 				r.Fatalf("%s: the commit of the letter went well", when)
 			}
 			r.crash()

@@ -19,6 +19,9 @@
 //
 // # Who owns what
 //
+//   - A shard has one storage and all that is kept for the topics in it: the goroutine that
+//     commits, the saver, dead letters, ids that are known, tails. A topic belongs to one, and
+//     so does a commit. Broker has what is of no storage: names, the clock, timers, plans.
 //   - The registry of topics: Broker.mu. A topic's definition, groups and tail
 //     of recent messages: Topic.mu. A group's place, in-flight messages and
 //     subscriptions: Group.mu. Locks are taken in the order group, topic,
@@ -32,11 +35,11 @@
 //     reads the log for the group. Who has the group's turn, the pump or a consumer
 //     that has just given credit, decides who gets what and hands it over, so a
 //     subscriber sees its deliveries in order. Sending comes after the turn.
-//   - The saver goroutine writes every group's place: within 20 ms of a change,
-//     at once for an ack that waits for its answer.
+//   - The saver goroutine of a shard writes the place of every group in it: within
+//     20 ms of a change, at once for an ack that waits for its answer.
 //   - The timers goroutine does what is due in any group: ack timeouts, delays that
 //     are over, places below the beginning of the log. It does not deliver.
-//   - Commit callbacks run on the one goroutine of the storage writer that
+//   - Commit callbacks run on the one goroutine of a shard's storage writer that
 //     answers, when the commit is synced. They only append to tails and wake
 //     pumps.
 package broker

@@ -195,10 +195,9 @@ func drainFlipped(t *testing.T, path string, want flipped) string {
 		return "refused"
 	}
 	w := storage.NewWriter(store, storage.WriterLimits{})
-	writer := run(w.Run)
-	b, err := Open(context.Background(), store, w, Options{Log: log})
+	b, err := Open(context.Background(), Options{Log: log}, Storage{store, w})
 	if err != nil {
-		_ = errors.Join(writer.end(), store.Close())
+		_ = store.Close()
 		return "refused"
 	}
 	r := &rig{tester: t, b: b}
@@ -217,7 +216,7 @@ func drainFlipped(t *testing.T, path string, want flipped) string {
 			whole = whole && string(got[offset]) == body
 		}
 	}
-	if errors.Join(broker.end(), writer.end(), store.Close()) != nil {
+	if errors.Join(broker.end(), store.Close()) != nil {
 		said.Add(1)
 	}
 	switch {

@@ -264,7 +264,7 @@ func (g *Group) comeBack(f *flight) {
 	}
 	f.due = 0
 	g.dead = append(g.dead, f)
-	g.b.housekeeping.add(g)
+	g.tidy()
 }
 
 // skipTrimmed settles what the topic dropped under the group, wherever it is: with a

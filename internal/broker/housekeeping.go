@@ -9,16 +9,19 @@ import (
 // dead messages to the dead-letter topics and removes groups that go with their last
 // consumer. It has a goroutine of its own, so that acks do not wait for it.
 type housekeeping struct {
-	b    *Broker
+	s    *shard
 	wake chan struct{} // capacity 1: there is a group
 
 	mu     sync.Mutex // a leaf: no other lock is taken while it is held
 	groups map[*Group]struct{}
 }
 
-func (h *housekeeping) init(b *Broker) {
-	h.b, h.wake, h.groups = b, make(chan struct{}, 1), make(map[*Group]struct{})
+func (h *housekeeping) init(s *shard) {
+	h.s, h.wake, h.groups = s, make(chan struct{}, 1), make(map[*Group]struct{})
 }
+
+// tidy has the group looked at soon by the housekeeping of its shard.
+func (g *Group) tidy() { g.t.shard.housekeeping.add(g) }
 
 // add has a group looked at soon.
 func (h *housekeeping) add(g *Group) {
@@ -40,8 +43,8 @@ func (h *housekeeping) run(ctx context.Context) {
 		case <-ctx.Done():
 		}
 		for g := range h.take() {
-			h.b.removeIfLeft(g)
-			if h.b.bury(ctx, g) {
+			h.s.b.removeIfLeft(g)
+			if h.s.b.bury(ctx, g) {
 				h.add(g) // behind the others
 			}
 		}
@@ -66,7 +69,7 @@ func (b *Broker) removeIfLeft(g *Group) {
 	g.mu.Lock()
 	left := g.left && len(g.subs) == 0 && !g.gone
 	g.mu.Unlock()
-	if !left {
+	if !left || g.t.shard.failure() != nil {
 		return
 	}
 	err := b.removeGroup(context.WithoutCancel(b.run), g.t.name, g.name, "", itself())

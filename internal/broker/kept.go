@@ -93,10 +93,10 @@ func (k *knownIDs) load(kept []storage.KeptIDs, topics map[storage.TopicID]*Topi
 func (t *Topic) forgetKept(ctx context.Context) error {
 	t.trimming.Lock()
 	defer t.trimming.Unlock()
-	if t.keptTo == 0 || t.b.ids.forgottenTo(t.id) < t.keptTo-1 {
+	if t.keptTo == 0 || t.shard.ids.forgottenTo(t.id) < t.keptTo-1 {
 		return nil
 	}
-	err := t.b.writer.Do(ctx, &storage.Trim{Topic: t.id, Forget: t.keptTo})
+	err := t.shard.Do(ctx, &storage.Trim{Topic: t.id, Forget: t.keptTo})
 	if err == nil {
 		t.keptTo = 0
 	}

@@ -95,7 +95,7 @@ func TestIDsOfDroppedMessagesAreKnownForTheWindow(t *testing.T) {
 // No more ids are kept than are known.
 func TestKeptIDsAreBounded(t *testing.T) {
 	known(t, func(r *rig, topic *Topic) {
-		r.b.ids.most = 4
+		r.b.home().ids.most = 4
 		r.topic("orders", 0, storage.Retention{MaxCount: 1})
 		for i := range 40 {
 			r.stores(given(topic, string(rune('a'+i))), int64(i))

@@ -76,7 +76,7 @@ func (g *Group) LagBytes(ctx context.Context) (int64, error) {
 		return 0, nil
 	}
 	if !t.Memory() {
-		return t.b.store.BytesFrom(ctx, t.id, from)
+		return t.shard.reader().BytesFrom(ctx, t.id, from)
 	}
 	size := int64(0)
 	_, _, err := t.Scan(ctx, Scan{From: from, To: t.Next()}, func(r *storage.Record) bool {

@@ -84,7 +84,6 @@ func (m *machine) restart(crash bool, after time.Duration) {
 	if crash {
 		m.store.Break(errCrash)
 		_ = m.broker.end()
-		_ = m.writer.end()
 		if err := m.store.Close(); err != nil {
 			m.Fatal(err)
 		}

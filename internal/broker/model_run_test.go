@@ -358,7 +358,7 @@ func (m *model) checkDeadLetters() {
 	if err != nil {
 		return
 	}
-	recs, err := dead.b.store.Read(context.Background(), dead.id, 0, storage.Page{Rows: 10_000}, nil)
+	recs, err := dead.shard.reader().Read(context.Background(), dead.id, 0, storage.Page{Rows: 10_000}, nil)
 	if err != nil {
 		m.Fatal(err)
 	}

@@ -32,13 +32,21 @@ type Stored struct {
 	Duplicate bool  // the id was known: nothing was stored, this is the first message
 }
 
+// shardOf is where messages go that are all for topics of one shard.
+func (b *Broker) shardOf(inputs []Input) *shard {
+	if len(inputs) == 0 {
+		return b.home()
+	}
+	return inputs[0].Topic.shard
+}
+
 // storeWith is View.Store, with further ops in the same commit.
-func (b *Broker) storeWith(ctx context.Context, inputs []Input, extra []storage.Op) (stored []Stored, err error) {
+func (s *shard) storeWith(ctx context.Context, inputs []Input, extra []storage.Op) (stored []Stored, err error) {
 	var answer []Stored
 	var failed error
 	done := make(chan struct{})
-	b.storeThen(ctx, inputs, extra, func(s []Stored, e error) {
-		answer, failed = s, e
+	s.storeThen(ctx, inputs, extra, func(list []Stored, e error) {
+		answer, failed = list, e
 		close(done)
 	})
 	select {
@@ -50,14 +58,19 @@ func (b *Broker) storeWith(ctx context.Context, inputs []Input, extra []storage.
 }
 
 // storeThen is View.StoreThen, with further ops in the same commit.
-func (b *Broker) storeThen(ctx context.Context, inputs []Input, extra []storage.Op, done func([]Stored, error)) {
+func (s *shard) storeThen(ctx context.Context, inputs []Input, extra []storage.Op, done func([]Stored, error)) {
+	var one oneShard
 	for i := range inputs {
 		in := &inputs[i]
-		if err := in.check(); err != nil {
+		err := in.check()
+		if err == nil {
+			err = one.add(in.Topic)
+		}
+		if err != nil {
 			done(nil, err)
 			return
 		}
-		if err := b.ids.recall(ctx, in.Topic); err != nil {
+		if err := s.ids.recall(ctx, in.Topic); err != nil {
 			done(nil, err)
 			return
 		}
@@ -66,13 +79,13 @@ func (b *Broker) storeThen(ctx context.Context, inputs []Input, extra []storage.
 		}
 	}
 	for {
-		c, busy, err := b.ids.claim(inputs)
+		c, busy, err := s.ids.claim(inputs)
 		if err != nil {
 			done(nil, err)
 			return
 		}
 		if busy == nil {
-			b.storeClaimed(inputs, c, extra, done)
+			s.storeClaimed(inputs, c, extra, done)
 			return
 		}
 		select {
@@ -97,10 +110,10 @@ func (in *Input) check() error {
 }
 
 // storeClaimed stores the inputs whose ids were not known.
-func (b *Broker) storeClaimed(inputs []Input, c *claim, extra []storage.Op, done func([]Stored, error)) {
+func (s *shard) storeClaimed(inputs []Input, c *claim, extra []storage.Op, done func([]Stored, error)) {
 	var p *Publishing
-	p = b.NewPublishing(func() { done(c.answer(inputs, p)) })
-	p.atomic, p.extra, p.claim = true, extra, c
+	p = s.b.NewPublishing(func() { done(c.answer(inputs, p)) })
+	p.atomic, p.extra, p.shareOf(s).claim = true, extra, c
 	left := 0
 	for i := range inputs {
 		left += int(inputs[i].Size())

@@ -101,16 +101,16 @@ func TestNativeMessagesHaveNoKnownID(t *testing.T) {
 
 func TestOldestIDsAreForgottenWhenThereAreTooMany(t *testing.T) {
 	known(t, func(r *rig, topic *Topic) {
-		r.b.ids.most = 10
+		r.b.home().ids.most = 10
 		r.stores(given(topic, "first", "second"), 0, 1)
 		for i := range 9 {
 			r.stores(given(topic, fmt.Sprint(i)), int64(2+i))
 		}
 		r.stores(given(topic, "second", "0", "first"), -2, -3, 11)
 		topic = r.reopened()
-		r.b.ids.most = 10
+		r.b.home().ids.most = 10
 		r.stores(given(topic, "0", "first", "second"), -3, -12, 12)
-		if n := len(r.b.ids.byKey); n != 11 { // one more until the next call
+		if n := len(r.b.home().ids.byKey); n != 11 { // one more until the next call
 			r.Errorf("%d ids are known, want 11", n)
 		}
 	})

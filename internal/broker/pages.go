@@ -97,13 +97,13 @@ func (p *pages) bytes() int64 {
 // to be called.
 func (g *Group) keepPage(recs []storage.Record) {
 	g.page = recs
-	g.b.pages.note(g, chunkCost(recs), g.b.clock())
+	g.t.shard.pages.note(g, chunkCost(recs), g.b.clock())
 }
 
 // dropPage lets go of it. Called with g.mu held.
 func (g *Group) dropPage() {
 	if g.page != nil {
 		g.page = nil
-		g.b.pages.note(g, 0, 0)
+		g.t.shard.pages.note(g, 0, 0)
 	}
 }

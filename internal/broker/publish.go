@@ -1,8 +1,8 @@
 package broker
 
 import (
-	"slices"
 	"strings"
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -12,12 +12,6 @@ import (
 const (
 	MaxMessageID = 128
 	MaxTag       = 127
-)
-
-// Default limits of a memory topic that declares no retention.
-const (
-	memoryCount = 10_000
-	memoryBytes = 64 << 20
 )
 
 // Publishing is messages on their way into topics: added one by one, handed over
@@ -30,19 +24,21 @@ type Publishing struct {
 	used   int
 	items  []published // one a message, in the order of Add
 	mem    memory      // of the messages for logs; they leave memory in the order of the commits
-	bytes  int64
-	ticket storage.Ticket
-	atomic bool // all of it, and extra, happens in one commit or nothing does
+	atomic bool        // all of it, and extra, happens in one commit or nothing does
 	extra  []storage.Op
 	err    error      // of an atomic one
 	own    bool       // the broker stores for itself, also while it is being drained
-	claim  *claim     // the ids that are known from now on; nil without any
 	once   []onceItem // in the order of items
+
+	shares  []*share // one a shard; the first sharing ones are of this round
+	sharing int
+	open    atomic.Int32 // shares whose fate is not known yet, and one until all are handed over
 }
 
 // part is the messages for one topic.
 type part struct {
 	topic *Topic
+	share *share
 	op    storage.Append
 	err   error
 	calls []Call // of a topic for calls: one a record
@@ -69,9 +65,7 @@ const noPart = -1
 // when the fate of all its messages is known and on disk as far as the durability
 // setting goes. It may be called before Publish returns, and must not block.
 func (b *Broker) NewPublishing(done func()) *Publishing {
-	p := &Publishing{b: b, done: done}
-	p.ticket.Done = p.committed
-	return p
+	return &Publishing{b: b, done: done}
 }
 
 // Len is how many messages were added.
@@ -108,7 +102,7 @@ func (p *Publishing) Add(t *Topic, rec storage.Record, giveAway bool, more int) 
 	}
 	q.op.Records = append(q.op.Records, rec)
 	p.items = append(p.items, published{id: rec.ID, part: i, rec: len(q.op.Records) - 1})
-	p.bytes += rec.Size() + recordOverhead
+	q.share.ticket.Bytes += rec.Size() + recordOverhead
 }
 
 // reserve makes room for size bytes, and for some of the others that are expected.
@@ -141,7 +135,7 @@ func (p *Publishing) partOf(t *Topic) int {
 		p.parts = append(p.parts, new(part))
 	}
 	q := p.parts[p.used]
-	q.topic, q.op.Topic = t, t.id
+	q.topic, q.share, q.op.Topic = t, p.shareOf(t.shard), t.id
 	p.used++
 	return p.used - 1
 }
@@ -154,18 +148,16 @@ func (p *Publishing) Reset() {
 	}
 	clear(p.items)
 	clear(p.once)
-	clear(p.ticket.Ops)
-	p.used, p.items, p.bytes, p.mem = 0, p.items[:0], 0, memory{}
-	p.claim, p.once = nil, p.once[:0]
-	p.ticket.Ops, p.ticket.Errs = p.ticket.Ops[:0], nil
+	for _, s := range p.shares[:p.sharing] {
+		s.reset()
+	}
+	p.used, p.sharing, p.items, p.mem, p.once = 0, 0, p.items[:0], memory{}, p.once[:0]
 }
 
 // Publish stores the messages, each in its topic, in the order of Add.
 func (p *Publishing) Publish() {
-	refused := slices.IndexFunc(p.items, func(it published) bool { return it.err != nil })
-	if p.atomic && refused >= 0 {
-		p.fail(p.items[refused].err)
-		p.end()
+	if err := p.refusal(); err != nil {
+		p.refuse(err)
 		return
 	}
 	now := p.b.now()
@@ -174,29 +166,51 @@ func (p *Publishing) Publish() {
 			q.op.Records[i].Time = now
 		}
 		if !q.topic.Memory() {
-			p.ticket.Ops = append(p.ticket.Ops, &q.op)
+			q.share.ticket.Ops = append(q.share.ticket.Ops, &q.op)
 		}
 	}
-	if p.atomic && len(p.ticket.Ops)+len(p.extra) > 0 {
-		p.ticket.Ops = []storage.Op{&storage.Atomic{Ops: append(p.ticket.Ops, p.extra...)}}
+	p.open.Store(int32(p.sharing) + 1)
+	for _, s := range p.shares[:p.sharing] {
+		s.submit()
 	}
-	if len(p.ticket.Ops) == 0 {
-		p.finish()
-		return
-	}
-	p.ticket.Bytes = p.bytes
-	if err := p.b.writer.Submit(&p.ticket); err != nil {
-		p.fail(err)
-		p.end()
-	}
+	p.answer()
 }
 
-// end answers the publisher, once the fate of everything is known.
-func (p *Publishing) end() {
-	if p.claim != nil {
-		p.b.ids.resolve(p.claim, p)
+// refusal says why nothing at all is stored of an atomic one.
+func (p *Publishing) refusal() error {
+	if !p.atomic {
+		return nil
 	}
-	p.done()
+	for i := range p.items {
+		if err := p.items[i].err; err != nil {
+			return err
+		}
+	}
+	var in oneShard
+	for _, q := range p.parts[:p.used] {
+		if err := in.add(q.topic); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refuse stores nothing.
+func (p *Publishing) refuse(err error) {
+	p.open.Store(int32(p.sharing) + 1)
+	for _, s := range p.shares[:p.sharing] {
+		s.fail(err)
+		s.end()
+	}
+	p.err = err
+	p.answer()
+}
+
+// answer answers the publisher, when the fate of everything is known.
+func (p *Publishing) answer() {
+	if p.open.Add(-1) == 0 {
+		p.done()
+	}
 }
 
 // check refuses what no store would take.
@@ -204,7 +218,7 @@ func check(t *Topic, r *storage.Record) error {
 	switch {
 	case t.gone.Load():
 		return topicNotFound(t.name)
-	case t.refusal.Load() != nil:
+	case t.refusal.Load() != nil: // of a storage that has failed its committer tells: some ids are unknown, not refused
 		return t.Refused()
 	case len(r.ID) > MaxMessageID:
 		return errorf(Invalid, "message id has %d bytes: at most %d are allowed", len(r.ID), MaxMessageID)
@@ -212,50 +226,6 @@ func check(t *Topic, r *storage.Record) error {
 		return errorf(Invalid, "tag has %d bytes: at most %d are allowed", len(r.Tag), MaxTag)
 	}
 	return nil
-}
-
-// committed is the ticket's Done: the messages are stored and synced.
-func (p *Publishing) committed(t *storage.Ticket) {
-	errs := t.Errs
-	if p.atomic {
-		p.fail(errs[0])
-		p.finish()
-		return
-	}
-	for _, q := range p.parts[:p.used] {
-		if !q.topic.Memory() {
-			q.err, errs = errs[0], errs[1:]
-		}
-	}
-	p.finish()
-}
-
-// fail gives all messages the same outcome.
-func (p *Publishing) fail(err error) {
-	p.err = err
-	for _, q := range p.parts[:p.used] {
-		q.err = err
-	}
-}
-
-// finish makes the messages visible to consumers and answers the publisher. The
-// records of log topics are on disk by now.
-func (p *Publishing) finish() {
-	for _, q := range p.parts[:p.used] {
-		recs := q.op.Records
-		switch {
-		case q.err != nil:
-		case q.topic.Memory():
-			q.err = q.topic.remember(recs, q.calls)
-		default:
-			p.b.tails.push(q.topic, recs)
-			q.topic.extend(recs)
-		}
-		if q.err == nil {
-			q.topic.wake()
-		}
-	}
-	p.end()
 }
 
 // Result is what became of message i: its id and its time, or why it was not
@@ -311,100 +281,4 @@ func (t *Topic) extend(recs []storage.Record) {
 	t.def.LastTime = last.Time
 	t.next.Store(last.Offset + 1)
 	t.mu.Unlock()
-}
-
-// remember appends records to a memory topic. A call (RPC) is refused when no
-// provider is there or too many wait; other memory topics drop their oldest
-// messages, as their retention says.
-func (t *Topic) remember(recs []storage.Record, calls []Call) error {
-	b := t.b
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	rpc := t.Calls()
-	if rpc && t.subs.Load() == 0 && !t.expectProvider() {
-		return errorf(Unavailable, "Topic(%s) has no provider: start one that consumes it", t.name)
-	}
-	cost := chunkCost(recs)
-	if rpc {
-		t.sweep(cost)
-	}
-	count, bytes := t.memoryLimits()
-	if t.next.Load()+int64(len(recs))-t.first.Load() > count || t.tail.bytes+cost > bytes {
-		t.forget(t.settledBelow())
-		over := max(t.next.Load()+int64(len(recs))-count, t.first.Load())
-		if rpc && (over > t.first.Load() || t.tail.bytes+cost > bytes) {
-			return errorf(Unavailable, "Topic(%s) has too many calls waiting: try again later", t.name)
-		}
-		t.forget(over)
-		for t.tail.bytes+cost > bytes && len(t.tail.chunks) > 0 {
-			t.forget(t.tail.chunks[0][0].Offset + int64(len(t.tail.chunks[0])))
-		}
-	}
-	if b.memory.Add(cost) > b.opts.MemoryBytes {
-		b.memory.Add(-cost)
-		return errorf(Unavailable, "memory topics are at their limit of %d bytes: try again later", b.opts.MemoryBytes)
-	}
-	next := t.next.Load()
-	for i := range recs {
-		recs[i].Offset = next + int64(i)
-		recs[i].Time = max(recs[i].Time, t.def.LastTime)
-		recs[i].CRC = 1
-		t.def.Bytes += recs[i].Size()
-	}
-	t.def.LastTime = recs[len(recs)-1].Time
-	t.tail.push(recs)
-	if rpc {
-		t.calls.push(next, calls, len(recs))
-	}
-	t.published.Add(int64(len(recs)))
-	t.next.Store(next + int64(len(recs)))
-	return nil
-}
-
-// memoryLimits are the message and byte limits of a memory topic.
-func (t *Topic) memoryLimits() (count, bytes int64) {
-	count, bytes = t.def.Retention.MaxCount, t.def.Retention.MaxBytes
-	if count == 0 {
-		count = memoryCount
-	}
-	if bytes == 0 {
-		bytes = memoryBytes
-	}
-	return count, bytes
-}
-
-// settledBelow is the offset below which every group is done; without a group
-// nobody is. Called with t.mu held; it reads the groups' cursors without their
-// locks, which may make it too low, never too high.
-func (t *Topic) settledBelow() int64 {
-	if len(t.groups) == 0 {
-		return t.first.Load()
-	}
-	low := t.next.Load()
-	for _, g := range t.groups {
-		low = min(low, g.settledTo.Load())
-	}
-	return low
-}
-
-// forget drops a memory topic's messages below an offset. Called with t.mu held.
-func (t *Topic) forget(first int64) {
-	first = min(first, t.next.Load())
-	if first <= t.first.Load() {
-		return
-	}
-	for _, chunk := range t.tail.chunks {
-		if chunk[0].Offset >= first {
-			break
-		}
-		for i := range chunk {
-			if chunk[i].Offset < first {
-				t.def.Bytes -= chunk[i].Size()
-			}
-		}
-	}
-	t.calls.trim(first)
-	t.b.memory.Add(-t.tail.trim(first))
-	t.first.Store(first)
-	t.dropped()
 }

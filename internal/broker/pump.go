@@ -96,7 +96,7 @@ func (g *Group) finish(r *round) {
 		b.Sub.sink.Transmit()
 	}
 	if r.moved {
-		g.b.saver.mark(g, false)
+		g.toSave(false)
 	}
 }
 
@@ -123,7 +123,7 @@ func (g *Group) serve() {
 // flight from here on. Called with g.mu held.
 func (g *Group) look() round {
 	r := round{epoch: g.def.Epoch, wait: time.Hour}
-	if g.moving || g.gone || g.def.Paused || g.t.paused.Load() {
+	if g.moving || g.gone || g.def.Paused || g.t.paused.Load() || g.t.shard.failed.Load() != nil {
 		return r
 	}
 	r.moved = g.skipTrimmed()
@@ -428,7 +428,7 @@ func (g *Group) readPage(r *round) bool {
 		g.keepPage(recs)
 	}
 	g.mu.Unlock()
-	g.b.pages.shrink()
+	g.t.shard.pages.shrink()
 	return true
 }
 
@@ -445,7 +445,7 @@ func (g *Group) redeliver(r *round) {
 		g.returned.remove(f)
 		g.settle(f.offset, f.offset+1)
 		g.mu.Unlock()
-		g.b.saver.mark(g, false)
+		g.toSave(false)
 		return
 	}
 	if err != nil {

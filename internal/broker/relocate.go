@@ -99,7 +99,7 @@ func (b *Broker) startOf(ctx context.Context, t *Topic, p Place) (int64, error) 
 // offsetAt finds the first message not older than a time by binary search.
 func (t *Topic) offsetAt(ctx context.Context, time int64) (int64, error) {
 	if !t.Memory() {
-		return t.b.store.OffsetAt(ctx, t.id, time)
+		return t.shard.reader().OffsetAt(ctx, t.id, time)
 	}
 	first, n := t.First(), int(t.Next()-t.First())
 	i := sort.Search(n, func(i int) bool {
@@ -117,7 +117,7 @@ func (t *Topic) findID(ctx context.Context, id string) (int64, error) {
 				return at, nil
 			}
 		}
-	} else if at, err := t.b.store.FindID(ctx, t.id, id); err == nil || CodeOf(err) != NotFound {
+	} else if at, err := t.shard.reader().FindID(ctx, t.id, id); err == nil || CodeOf(err) != NotFound {
 		return at, err
 	}
 	return 0, errorf(NotFound, "Topic(%s) has no message with the id %q", t.name, id)
@@ -162,7 +162,7 @@ func (g *Group) move(ctx context.Context, r relocation) (Move, error) {
 	if err != nil {
 		return Move{}, err
 	}
-	err = b.commit(ctx, &storage.Atomic{Ops: []storage.Op{
+	err = g.t.shard.commit(ctx, &storage.Atomic{Ops: []storage.Op{
 		op, b.audit(r.actor, "group."+r.kind, g.t.name+"/"+g.name, moveDetail(op.Entry.From.Cursor, op.Entry.To, r.reason)),
 	}})
 	g.mu.Lock()
@@ -172,11 +172,11 @@ func (g *Group) move(ctx context.Context, r relocation) (Move, error) {
 	}
 	g.mu.Unlock()
 	g.wakeUp()
-	b.saver.mark(g, true)
+	g.toSave(true)
 	if err != nil {
 		return Move{}, err
 	}
-	move.Entry = *op.Entry
+	move.Entry = g.t.shard.stored(op.Entry)
 	return move, nil
 }
 
@@ -209,18 +209,6 @@ func (g *Group) prepare(r relocation) (Move, *storage.Relocate, error) {
 	}}, nil
 }
 
-// Journal lists the group's entries with an id below before (0: all), newest
-// first, at most limit of them.
-func (g *Group) Journal(ctx context.Context, before int64, limit int) ([]storage.JournalEntry, error) {
-	return g.b.store.Journal(ctx, g.id, before, limit)
-}
-
-// auditEntries lists administrative actions with an id below before (0: all), newest
-// first, at most limit of them.
-func (b *Broker) auditEntries(ctx context.Context, before int64, limit int) ([]storage.AuditEntry, error) {
-	return b.store.Audit(ctx, before, limit)
-}
-
 // revert undoes a journal entry: it puts the group's place, or its filter, back to
 // what the entry changed. Of the place only what retention dropped since is lost.
 // The revert is journalled, too.
@@ -243,19 +231,6 @@ func (b *Broker) revert(ctx context.Context, g *Group, e storage.JournalEntry, a
 	return g, move.Entry, err
 }
 
-// entry finds an entry of a journal, and the group that it is of.
-func (b *Broker) entry(ctx context.Context, id int64) (*Group, storage.JournalEntry, error) {
-	e, err := b.store.Entry(ctx, id)
-	if err != nil {
-		return nil, e, orNotFound(err, "no journal entry %d", id)
-	}
-	g := b.groupByID(e.Topic, e.Group)
-	if g == nil {
-		return nil, e, errorf(NotFound, "the group of journal entry %d was removed", id)
-	}
-	return g, e, nil
-}
-
 // clip fits a place from the past into the log as it is now.
 func (g *Group) clip(p storage.Progress) storage.Progress {
 	first, next := g.t.First(), g.t.Next()
@@ -267,27 +242,4 @@ func (g *Group) clip(p storage.Progress) storage.Progress {
 	to.Cursor = to.Settled.Advance(to.Cursor)
 	to.Read = max(to.Read, to.Cursor)
 	return to
-}
-
-// groupByID finds a group that exists by its numbers, or nil.
-func (b *Broker) groupByID(topic storage.TopicID, group storage.GroupID) *Group {
-	for _, t := range b.allTopics() {
-		if t.id != topic {
-			continue
-		}
-		for _, g := range t.Groups() {
-			if g.id == group {
-				return g
-			}
-		}
-	}
-	return nil
-}
-
-// orNotFound gives a NotFound of the store a text for people.
-func orNotFound(err error, format string, args ...any) error {
-	if CodeOf(err) == NotFound {
-		return errorf(NotFound, format, args...)
-	}
-	return err
 }

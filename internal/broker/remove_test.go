@@ -20,7 +20,7 @@ func TestARemovedTopicIsFoundByNobodyWhoHeardOfIt(t *testing.T) {
 			r.group(GroupSpec{Topic: "t", Name: "g"})
 			hold := make(chan struct{}) // answers wait
 			first := &storage.Ticket{Ops: []storage.Op{r.b.audit(named("ann"), "x", "y", "")}, Done: func(*storage.Ticket) { <-hold }}
-			if err := r.b.writer.Submit(first); err != nil {
+			if err := r.b.home().Submit(first); err != nil {
 				r.Fatal(err)
 			}
 			removed := make(chan error, 1)
@@ -28,7 +28,7 @@ func TestARemovedTopicIsFoundByNobodyWhoHeardOfIt(t *testing.T) {
 			synctest.Wait()
 			var found error
 			later := &storage.Ticket{Ops: []storage.Op{r.b.audit(named("ann"), "x", "y", "")}, Done: func(*storage.Ticket) { _, found = r.b.System().Group("t", "g") }}
-			if err := r.b.writer.Submit(later); err != nil {
+			if err := r.b.home().Submit(later); err != nil {
 				r.Fatal(err)
 			}
 			close(hold)

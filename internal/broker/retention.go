@@ -16,9 +16,10 @@ const (
 	purgeRows         = 1024 // rows deleted in one step
 )
 
-// retain enforces retention, watches the clock, deletes unreachable rows and lets go of
-// expired plans, and of pages that nobody waits for, until ctx ends.
-func (b *Broker) retain(ctx context.Context) {
+// retain enforces retention, deletes unreachable rows and lets go of pages that nobody waits
+// for, until ctx ends.
+func (s *shard) retain(ctx context.Context) {
+	log := s.b.log
 	tick := time.NewTicker(retentionInterval)
 	defer tick.Stop()
 	for {
@@ -27,21 +28,17 @@ func (b *Broker) retain(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if err := b.watchClock(ctx); err != nil && ctx.Err() == nil {
-			b.log.Error("clock not saved", "err", err)
-		}
-		for _, t := range b.allTopics() {
+		for _, t := range s.topics() {
 			if err := t.retain(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, storage.ErrNotFound) {
-				b.log.Error("retention failed", "topic", t.name, "err", err)
+				log.Error("retention failed", "topic", t.name, "err", err)
 			}
 			if err := t.forgetKept(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, storage.ErrNotFound) {
-				b.log.Error("kept ids not forgotten", "topic", t.name, "err", err)
+				log.Error("kept ids not forgotten", "topic", t.name, "err", err)
 			}
 		}
-		b.plans.expire(b.clock())
-		b.pages.rest(b.clock())
-		if err := b.purge(ctx); err != nil && ctx.Err() == nil {
-			b.log.Error("deleting old messages failed", "err", err)
+		s.pages.rest(s.b.clock())
+		if err := s.purge(ctx); err != nil && ctx.Err() == nil {
+			log.Error("deleting old messages failed", "err", err)
 		}
 	}
 }
@@ -93,7 +90,7 @@ func (t *Topic) retainedFrom(ctx context.Context, aged int64) (int64, error) {
 		first = max(first, at)
 	}
 	if over := def.Bytes - r.MaxBytes; r.MaxBytes > 0 && over > 0 {
-		recs, err := t.b.store.Read(ctx, t.id, def.First, storage.Page{Rows: trimRows, Brief: true}, nil)
+		recs, err := t.shard.reader().Read(ctx, t.id, def.First, storage.Page{Rows: trimRows, Brief: true}, nil)
 		if err != nil {
 			return 0, err
 		}
@@ -128,19 +125,19 @@ func (o *oldest) since(first, time int64) bool {
 // that are searched may be damaged, and what is dropped is gone: so an intact message,
 // whose checksum covers its time, has to confirm it.
 func (t *Topic) expired(ctx context.Context, time int64) (int64, error) {
-	at, err := t.b.store.OffsetAt(ctx, t.id, time)
+	at, err := t.shard.reader().OffsetAt(ctx, t.id, time)
 	if err != nil {
 		return 0, err
 	}
 	if at <= t.First() {
-		recs, err := t.b.store.Read(ctx, t.id, t.First(), storage.Page{Rows: 1, Brief: true}, nil)
+		recs, err := t.shard.reader().Read(ctx, t.id, t.First(), storage.Page{Rows: 1, Brief: true}, nil)
 		if err == nil && len(recs) == 1 && recs[0].Offset == t.First() {
 			t.oldest = oldest{known: true, offset: t.First(), time: recs[0].Time}
 		}
 		return at, err
 	}
 	from := max(t.First(), at-confirmRows)
-	recs, err := t.b.store.Read(ctx, t.id, from, storage.Page{Rows: int(at - from), Bytes: scanBytes}, nil)
+	recs, err := t.shard.reader().Read(ctx, t.id, from, storage.Page{Rows: int(at - from), Bytes: scanBytes}, nil)
 	if err != nil {
 		return 0, err
 	}
@@ -159,7 +156,7 @@ func (t *Topic) trim(ctx context.Context, first int64) error {
 	t.trimming.Lock()
 	defer t.trimming.Unlock()
 	for from := t.First(); from < first; from = t.First() {
-		recs, err := t.b.store.Read(ctx, t.id, from, storage.Page{Rows: trimRows, Brief: true}, nil)
+		recs, err := t.shard.reader().Read(ctx, t.id, from, storage.Page{Rows: trimRows, Brief: true}, nil)
 		if err != nil {
 			return err
 		}
@@ -178,7 +175,7 @@ func (t *Topic) trim(ctx context.Context, first int64) error {
 				ids = append(ids, recs[i].ID)
 			}
 		}
-		kept, err := t.b.ids.keep(ctx, t, to, ids)
+		kept, err := t.shard.ids.keep(ctx, t, to, ids)
 		if err != nil {
 			return err
 		}
@@ -197,7 +194,7 @@ func (t *Topic) trimAll(ctx context.Context, with ...storage.Op) error {
 	t.mu.Lock()
 	first, size := t.next.Load(), t.def.Bytes // change together, under mu
 	t.mu.Unlock()
-	kept, err := t.b.ids.keep(ctx, t, first, nil)
+	kept, err := t.shard.ids.keep(ctx, t, first, nil)
 	if err != nil {
 		return err
 	}
@@ -212,7 +209,7 @@ func (t *Topic) trimTo(ctx context.Context, first, size int64, kept []storage.Ke
 		t.keptTo = kept[n-1].Offset + 1 // also if the commit fails: there is less to forget then
 	}
 	done := make(chan struct{})
-	op := storage.Op(&storage.Trim{Topic: t.id, First: first, Bytes: size, IDs: kept, Forget: t.b.ids.forgottenTo(t.id) + 1})
+	op := storage.Op(&storage.Trim{Topic: t.id, First: first, Bytes: size, IDs: kept, Forget: t.shard.ids.forgottenTo(t.id) + 1})
 	if len(with) > 0 {
 		op = &storage.Atomic{Ops: append([]storage.Op{op}, with...)}
 	}
@@ -222,13 +219,13 @@ func (t *Topic) trimTo(ctx context.Context, first, size int64, kept []storage.Ke
 			t.mu.Lock()
 			t.def.Bytes = max(0, t.def.Bytes-size)
 			t.first.Store(max(first, t.first.Load()))
-			t.b.tails.used -= t.tail.trim(first)
+			t.shard.tails.used -= t.tail.trim(first)
 			t.dropped()
 			t.mu.Unlock()
 		}
 		close(done)
 	}
-	if err := t.b.writer.Submit(ticket); err != nil {
+	if err := t.shard.Submit(ticket); err != nil {
 		return err
 	}
 	select {
@@ -241,10 +238,10 @@ func (t *Topic) trimTo(ctx context.Context, first, size int64, kept []storage.Ke
 
 // purge deletes rows that nobody can reach, for at most half an
 // interval: the writer has other work, and other topics wait for retention.
-func (b *Broker) purge(ctx context.Context) error {
+func (s *shard) purge(ctx context.Context) error {
 	for start := time.Now(); ctx.Err() == nil && time.Since(start) < retentionInterval/2; {
 		op := &storage.Purge{Limit: purgeRows}
-		if err := b.writer.Do(ctx, op); err != nil {
+		if err := s.Do(ctx, op); err != nil {
 			return err
 		}
 		if op.Deleted < purgeRows {

@@ -36,7 +36,6 @@ type rig struct {
 	store  *storetest.Faulty
 	b      *Broker
 	broker *running
-	writer *running
 }
 
 // running is a goroutine and the way to end it.
@@ -76,8 +75,7 @@ func (r *rig) open() {
 	}
 	r.store = storetest.NewFaulty(store, nil)
 	w := storage.NewWriter(r.store, storage.WriterLimits{Upkeep: 2 * time.Second})
-	r.writer = run(w.Run)
-	if r.b, err = Open(context.Background(), r.store, w, r.opts); err != nil {
+	if r.b, err = Open(context.Background(), r.opts, Storage{r.store, w}); err != nil {
 		r.Fatal(err)
 	}
 	r.broker = run(r.b.Run)
@@ -85,7 +83,7 @@ func (r *rig) open() {
 
 // close stops the broker in order.
 func (r *rig) close() {
-	if err := errors.Join(r.broker.end(), r.writer.end(), r.store.Close()); err != nil {
+	if err := errors.Join(r.broker.end(), r.store.Close()); err != nil {
 		r.Errorf("stop: %v", err)
 	}
 }
@@ -95,7 +93,6 @@ func (r *rig) crash() {
 	r.Helper()
 	r.store.Break(errCrash)
 	_ = r.broker.end()
-	_ = r.writer.end()
 	if err := r.store.Close(); err != nil {
 		r.Fatal(err)
 	}

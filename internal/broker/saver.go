@@ -14,11 +14,11 @@ import (
 // for it. A crash repeats at most the deliveries of that time.
 const saveInterval = 20 * time.Millisecond
 
-// saver stores the places of groups. One save is under way at a time; whatever
+// saver stores the places of a shard's groups. One save is under way at a time; whatever
 // changes until then goes into the next one, so acks share commits the way
 // publishes do.
 type saver struct {
-	b      *Broker
+	s      *shard
 	wake   chan struct{} // capacity 1: some group is dirty
 	urgent chan struct{} // capacity 1: somebody waits for the save
 
@@ -31,12 +31,15 @@ type saver struct {
 	dirty map[*Group]struct{} // guarded by mu
 }
 
-func (s *saver) init(b *Broker) {
-	s.b = b
+func (s *saver) init(of *shard) {
+	s.s = of
 	s.wake = make(chan struct{}, 1)
 	s.urgent = make(chan struct{}, 1)
 	s.dirty = make(map[*Group]struct{})
 }
+
+// toSave has the group's place saved soon, or at once when somebody waits for it.
+func (g *Group) toSave(urgent bool) { g.t.shard.saver.mark(g, urgent) }
 
 // mark notes that a group's place changed, and whether somebody waits.
 func (s *saver) mark(g *Group, urgent bool) {
@@ -136,7 +139,7 @@ func (s *saver) submit(dirty map[*Group]struct{}) func() ([]saving, []error) {
 	}
 	done := make(chan struct{})
 	t := &storage.Ticket{Ops: ops, Done: func(*storage.Ticket) { close(done) }}
-	if err := s.b.writer.Submit(t); err != nil {
+	if err := s.s.Submit(t); err != nil {
 		return func() ([]saving, []error) { return all, slices.Repeat([]error{err}, len(ops)) }
 	}
 	return func() ([]saving, []error) {

@@ -241,9 +241,9 @@ func (s *Subscription) close(left bool) {
 	g.mu.Unlock()
 	g.wakeUp()
 	if remove {
-		g.b.housekeeping.add(g)
+		g.tidy()
 	}
-	g.b.saver.mark(g, false)
+	g.toSave(false)
 	g.b.opts.Changed()
 }
 
@@ -255,7 +255,7 @@ func (g *Group) Abandon() {
 	g.left = g.left || remove
 	g.mu.Unlock()
 	if remove {
-		g.b.housekeeping.add(g)
+		g.tidy()
 	}
 }
 
@@ -317,7 +317,7 @@ func (b *Batch) Done(n int) {
 	if more {
 		g.wakeUp()
 	}
-	g.b.saver.mark(g, false)
+	g.toSave(false)
 }
 
 // written settles the first n messages of an auto group's batch, and everything

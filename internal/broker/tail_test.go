@@ -67,7 +67,7 @@ func TestTailIsTheEndOfTheLog(t *testing.T) {
 }
 
 // tailTopic is a topic that is only a tail.
-func tailTopic() *Topic { return newTopic(&Broker{}, storage.Topic{}) }
+func tailTopic() *Topic { return newTopic(&shard{b: &Broker{}}, storage.Topic{}) }
 
 func TestOldestMessagesOfAllTopicsLeaveTheTailFirst(t *testing.T) {
 	const size = 10 * (100 + recordOverhead)

@@ -137,7 +137,7 @@ func (g *Group) lookAfter() {
 		if g.burial.due > now {
 			b.timers.at(g, g.burial.due)
 		} else {
-			b.housekeeping.add(g)
+			g.tidy()
 		}
 	}
 	g.mu.Unlock()
@@ -145,7 +145,7 @@ func (g *Group) lookAfter() {
 		g.wakeUp()
 	}
 	if changed {
-		b.saver.mark(g, false)
+		g.toSave(false)
 	}
 }
 

@@ -13,10 +13,11 @@ import (
 // Topic is one log and its groups. Its methods may be called by any number of
 // goroutines.
 type Topic struct {
-	b    *Broker
-	id   storage.TopicID
-	name string // as first declared
-	kind storage.Kind
+	b     *Broker
+	shard *shard // of the storage that has it
+	id    storage.TopicID
+	name  string // as first declared
+	kind  storage.Kind
 
 	next    atomic.Int64 // committed head: offset of the next message; grows only
 	first   atomic.Int64 // oldest offset that counts; grows only
@@ -58,15 +59,15 @@ type Topic struct {
 	expecting bool  // guarded by mu: calls wait for the first provider
 }
 
-func newTopic(b *Broker, def storage.Topic) *Topic {
+func newTopic(s *shard, def storage.Topic) *Topic {
 	t := &Topic{
-		b: b, id: def.ID, name: def.Name, kind: def.Kind, def: def,
+		b: s.b, shard: s, id: def.ID, name: def.Name, kind: def.Kind, def: def,
 		groups: make(map[string]*Group),
 	}
 	if t.Memory() {
 		// What a memory topic held is gone with the last process. Offsets continue
 		// from the clock in microseconds, so that none is ever given twice.
-		start := max(b.time.micros(), def.Next)
+		start := max(s.b.time.micros(), def.Next)
 		def.First, def.Next, t.def.Bytes = start, start, 0
 	}
 	t.first.Store(def.First)
@@ -195,7 +196,7 @@ func (t *Topic) load(ctx context.Context, from int64, page storage.Page) ([]stor
 	if t.Memory() {
 		return nil, nil
 	}
-	recs, err := t.b.store.Read(ctx, t.id, from, page, nil)
+	recs, err := t.shard.reader().Read(ctx, t.id, from, page, nil)
 	// The store shows what is committed; what is not yet synced, and so not
 	// announced, may be among it.
 	for next := t.Next(); len(recs) > 0 && recs[len(recs)-1].Offset >= next; {

@@ -47,7 +47,8 @@ type groupPart struct {
 // whose id is known is not stored again; the rest happens all the same. The groups
 // in it deliver nothing while it is being committed.
 func (b *Broker) transact(ctx context.Context, tx Transaction) ([]Stored, []storage.JournalEntry, error) {
-	if err := tx.check(); err != nil {
+	s, err := tx.check()
+	if err != nil {
 		return nil, nil, err
 	}
 	places := make([]int64, len(tx.Moves))
@@ -59,9 +60,9 @@ func (b *Broker) transact(ctx context.Context, tx Transaction) ([]Stored, []stor
 		places[i] = to
 	}
 	defer tx.lock()()
-	b.saver.turn.Lock() // a save that has looked at places from before goes first
+	s.saver.turn.Lock() // a save that has looked at places from before goes first
 	parts, entries, err := tx.prepare(b, places)
-	b.saver.turn.Unlock()
+	s.saver.turn.Unlock()
 	var stored []Stored
 	if err == nil {
 		var ops []storage.Op
@@ -74,19 +75,19 @@ func (b *Broker) transact(ctx context.Context, tx Transaction) ([]Stored, []stor
 			ops = append(ops, b.audit(tx.Actor, "group.relocate", m.Group.t.name+"/"+m.Group.name,
 				moveDetail(entries[i].From.Cursor, entries[i].To, m.Reason)))
 		}
-		stored, err = b.storeWith(context.WithoutCancel(ctx), tx.Messages, ops)
+		stored, err = s.storeWith(context.WithoutCancel(ctx), tx.Messages, ops)
 	}
 	for _, p := range parts {
 		p.end(err == nil)
 		p.group.wakeUp()
-		b.saver.mark(p.group, true)
+		p.group.toSave(true)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
 	done := make([]storage.JournalEntry, len(entries))
 	for i, e := range entries {
-		done[i] = *e
+		done[i] = s.stored(e)
 	}
 	return stored, done, nil
 }
@@ -101,7 +102,7 @@ func (tx *Transaction) lock() (unlock func()) {
 	for _, m := range tx.Moves {
 		topics = append(topics, m.Group.t)
 	}
-	slices.SortFunc(topics, func(x, y *Topic) int { return cmp.Compare(x.id, y.id) })
+	slices.SortFunc(topics, func(x, y *Topic) int { return cmp.Compare(x.id, y.id) }) // all of one shard
 	topics = slices.Compact(topics)
 	for _, t := range topics {
 		t.changes.Lock()
@@ -113,14 +114,19 @@ func (tx *Transaction) lock() (unlock func()) {
 	}
 }
 
-// check refuses what can't be one commit.
-func (tx *Transaction) check() error {
+// check refuses what can't be one commit, and says whose it is.
+func (tx *Transaction) check() (*shard, error) {
 	if len(tx.Messages)+len(tx.Acks)+len(tx.Moves) == 0 {
-		return errorf(Invalid, "the transaction is empty: it needs messages, acks or relocations")
+		return nil, errorf(Invalid, "the transaction is empty: it needs messages, acks or relocations")
 	}
+	var in oneShard
 	for i := range tx.Messages {
-		if t := tx.Messages[i].Topic; t.Memory() {
-			return errorf(Invalid, "Topic(%s) is in memory: a transaction can only publish to topics on disk", t.name)
+		t := tx.Messages[i].Topic
+		if t.Memory() {
+			return nil, errorf(Invalid, "Topic(%s) is in memory: a transaction can only publish to topics on disk", t.name)
+		}
+		if err := in.add(t); err != nil {
+			return nil, err
 		}
 	}
 	var seen []*Group
@@ -129,19 +135,19 @@ func (tx *Transaction) check() error {
 			return errorf(Invalid, "ConsumeGroup(%s) of Topic(%s) is there twice: name each group once", g.name, g.t.name)
 		}
 		seen = append(seen, g)
-		return nil
+		return in.add(g.t)
 	}
 	for _, a := range tx.Acks {
 		if err := note(a.Group); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	for _, m := range tx.Moves {
 		if err := note(m.Group); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return in.first.shard, nil
 }
 
 // prepare takes the groups' parts out of the hands of others. The parts that are

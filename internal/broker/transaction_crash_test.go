@@ -145,7 +145,7 @@ func TestBatchMayBeReportedDuringATransaction(t *testing.T) {
 // from before.
 func TestSaveUnderWayDoesNotUndoATransaction(t *testing.T) {
 	onLedger(t, func(l *ledger) {
-		s, done := &l.rig.b.saver, make(chan error, 1)
+		s, done := &l.rig.b.home().saver, make(chan error, 1)
 		if err := l.acks.ackNow(1, l.b.Handle(1)); err != nil {
 			l.Fatal(err)
 		}
@@ -161,7 +161,7 @@ func TestSaveUnderWayDoesNotUndoATransaction(t *testing.T) {
 		for range 1000 { // it would be through by then
 			runtime.Gosched()
 		}
-		if err := l.rig.b.writer.Do(context.Background(), old); err != nil {
+		if err := l.rig.b.home().Do(context.Background(), old); err != nil {
 			l.Fatal(err)
 		}
 		s.turn.Unlock()

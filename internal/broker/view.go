@@ -312,7 +312,7 @@ func (v View) Store(ctx context.Context, inputs []Input) ([]Stored, error) {
 	if err := v.charge(ctx, inputs); err != nil {
 		return nil, err
 	}
-	return v.b.storeWith(ctx, inputs, nil)
+	return v.b.shardOf(inputs).storeWith(ctx, inputs, nil)
 }
 
 // StoreThen is Store for those who do not wait for the disk: done is called once with what
@@ -325,7 +325,7 @@ func (v View) StoreThen(ctx context.Context, inputs []Input, done func([]Stored,
 		done(nil, err)
 		return
 	}
-	v.b.storeThen(ctx, inputs, nil, done)
+	v.b.shardOf(inputs).storeThen(ctx, inputs, nil, done)
 }
 
 // charge takes messages from what the caller may publish. An error comes a little later.

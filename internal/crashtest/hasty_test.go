@@ -116,15 +116,19 @@ func runHasty(kind, dir string) error {
 		return err
 	}
 	writer := storage.NewWriter(h, storage.WriterLimits{})
-	b, err := broker.Open(ctx, h, writer, broker.Options{})
+	b, err := broker.Open(ctx, broker.Options{}, broker.Storage{Reader: h, Committer: writer})
 	if err != nil {
 		return err
 	}
 	failed := make(chan error)
-	go func() { failed <- writer.Run(ctx) }()
 	go func() { failed <- b.Run(ctx) }()
 	srv := server.New(server.Options{Broker: b, Calls: rpc.New(rpc.Options{}), Address: ln.Addr().String()})
 	go func() { failed <- srv.Serve(ctx, []net.Listener{ln}, time.Second) }()
 	fmt.Printf("listening http://%s\n", ln.Addr())
-	return <-failed
+	select {
+	case err := <-failed:
+		return err
+	case <-b.Done():
+		return b.Err()
+	}
 }

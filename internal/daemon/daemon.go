@@ -112,7 +112,7 @@ func RunIn(ctx context.Context, host Host, cfg config.Config, version Version, l
 	b.calls = rpc.New(rpc.Options{Timeout: cfg.RPCTimeout, MaxTimeout: cfg.RPCMaxTimeout})
 	b.stopping, b.stop = context.WithCancel(context.WithoutCancel(ctx))
 	defer b.stop()
-	b.writer = storage.NewWriter(store, storage.WriterLimits{
+	writer := storage.NewWriter(store, storage.WriterLimits{
 		PendingBytes: memory.pending,
 		Upkeep:       min(100*time.Millisecond, cfg.SyncInterval/4),
 	})
@@ -121,11 +121,11 @@ func RunIn(ctx context.Context, host Host, cfg config.Config, version Version, l
 			b.server.Changed()
 		}
 	}
-	b.broker, err = broker.Open(ctx, store, b.writer, broker.Options{
+	b.broker, err = broker.Open(ctx, broker.Options{
 		TailBytes: memory.tail, PageBytes: memory.pages, MemoryBytes: memory.topics, OutboundBytes: memory.outbound, PlanBytes: memory.plans,
 		MaxTopics: maxTopics(&cfg), MaxGroups: maxGroups(&cfg),
 		MaxBody: cfg.MaxBody, DedupWindow: cfg.DedupWindow, ClockHold: cfg.ClockHold, Uptime: uptime(), Changed: changed, Conditions: board, Log: log,
-	})
+	}, broker.Storage{Reader: store, Committer: writer})
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
@@ -146,7 +146,7 @@ func RunIn(ctx context.Context, host Host, cfg config.Config, version Version, l
 		return errors.Join(err, store.Close())
 	}
 	b.server = server.New(server.Options{
-		Broker: b.broker, Calls: b.calls, Access: b.access, Log: log, Handlers: handlers, Home: "ui/", Ready: b.broker.Stopped, Conditions: board,
+		Broker: b.broker, Calls: b.calls, Access: b.access, Log: log, Handlers: handlers, Home: "ui/", Ready: b.broker.Err, Conditions: board,
 		Address: cfg.Advertised(listeners[0].Addr()), Version: string(version),
 		Cluster: b.cluster, BroadcastInterval: cfg.BroadcastInterval,
 		Limits:      wire.Limits{Head: int(cfg.MaxHead), Fields: cfg.MaxFields, Body: cfg.MaxBody},
@@ -200,7 +200,6 @@ type parts struct {
 	space     func() storage.Space
 	scrubbed  func() storage.Scrub
 	scrub     func(context.Context) error
-	writer    *storage.Writer
 	broker    *broker.Broker
 	server    *server.Server
 	cluster   *cluster.Cluster
@@ -236,7 +235,6 @@ func (p *parts) run(ctx context.Context, draining time.Duration, ready func()) e
 	base := context.WithoutCancel(ctx)
 	serving, stopServing := context.WithCancel(base)
 	defer stopServing()
-	writer := start(base, p.writer.Run)
 	brokerage := start(base, p.broker.Run)
 	served := start(serving, func(ctx context.Context) error { return p.server.Serve(ctx, p.listeners, drainTime) })
 	profiling := start(serving, func(ctx context.Context) error { return serveProfiles(ctx, p.pprof) })
@@ -256,9 +254,9 @@ func (p *parts) run(ctx context.Context, draining time.Duration, ready func()) e
 	select {
 	case <-ctx.Done():
 		p.log.Info("stopping")
-		p.empty(draining, writer, served)
-	case <-writer.done:
-		err = writer.err // a write failed: nothing more can be taken on
+		p.empty(draining, served)
+	case <-p.broker.Done():
+		err = p.broker.Err() // the only storage has failed, so nothing more can be taken on
 	case <-served.done:
 	case <-profiling.done:
 		if p.pprof == "" || profiling.err == nil {
@@ -278,12 +276,12 @@ func (p *parts) run(ctx context.Context, draining time.Duration, ready func()) e
 	<-renewing.done
 	<-joining.done
 	<-vouching.done
-	for _, part := range []*part{expiring, timing, brokerage, writer} {
+	for _, part := range []*part{expiring, timing, brokerage} {
 		part.stop()
 		<-part.done
 	}
 	if err == nil {
-		err = errors.Join(served.err, profiling.err, brokerage.err, writer.err)
+		err = errors.Join(served.err, profiling.err, brokerage.err)
 	}
 	return err
 }

@@ -51,7 +51,7 @@ func (p *parts) drained(cfg config.Config, on bool) {
 }
 
 // empty drains this server before it stops, for as long as that may take at most.
-func (p *parts) empty(most time.Duration, writer, served *part) {
+func (p *parts) empty(most time.Duration, served *part) {
 	if most == 0 {
 		return
 	}
@@ -61,7 +61,7 @@ func (p *parts) empty(most time.Duration, writer, served *part) {
 	select {
 	case <-done:
 	case <-limit.C:
-	case <-writer.done:
+	case <-p.broker.Done():
 	case <-served.done:
 	}
 }

@@ -75,8 +75,7 @@ func startFor(t *testing.T, origins []string, set ...func(*Options)) *rig {
 		t.Fatal(err)
 	}
 	w := storage.NewWriter(store, storage.WriterLimits{})
-	stopWriter := background(t, w.Run)
-	b, err := broker.Open(context.Background(), store, w, broker.Options{DedupWindow: time.Minute})
+	b, err := broker.Open(context.Background(), broker.Options{DedupWindow: time.Minute}, broker.Storage{Reader: store, Committer: w})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +110,6 @@ func startFor(t *testing.T, origins []string, set ...func(*Options)) *rig {
 		stopStats()
 		r.http.Close()
 		stopBroker()
-		stopWriter()
 		if err := store.Close(); err != nil {
 			t.Error(err)
 		}

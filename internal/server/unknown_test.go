@@ -45,7 +45,7 @@ func startFaulty(t *testing.T) (*instance, *storetest.Faulty) {
 	}
 	store := storetest.NewFaulty(file, nil)
 	w := storage.NewWriter(store, storage.WriterLimits{})
-	b, err := broker.Open(t.Context(), store, w, broker.Options{DedupWindow: time.Minute})
+	b, err := broker.Open(t.Context(), broker.Options{DedupWindow: time.Minute}, broker.Storage{Reader: store, Committer: w})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func startFaulty(t *testing.T) (*instance, *storetest.Faulty) {
 	}})
 	stops := []func(){
 		background(func(ctx context.Context) error { return s.Serve(ctx, []net.Listener{ln}, patience) }),
-		background(hub.Run), background(sampler.Run), background(calls.Run), background(b.Run), background(w.Run),
+		background(hub.Run), background(sampler.Run), background(calls.Run), background(b.Run),
 	}
 	t.Cleanup(func() {
 		for _, stop := range stops {

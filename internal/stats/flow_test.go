@@ -2,6 +2,7 @@ package stats
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"testing"
@@ -20,23 +21,16 @@ func open(t *testing.T) *broker.Broker {
 		t.Fatal(err)
 	}
 	w := storage.NewWriter(store, storage.WriterLimits{})
-	b, err := broker.Open(t.Context(), store, w, broker.Options{DedupWindow: time.Minute})
+	b, err := broker.Open(t.Context(), broker.Options{DedupWindow: time.Minute}, broker.Storage{Reader: store, Committer: w})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	ends := make(chan error, 2)
-	for _, run := range []func(context.Context) error{w.Run, b.Run} {
-		go func() { ends <- run(ctx) }()
-	}
+	end := make(chan error, 1)
+	go func() { end <- b.Run(ctx) }()
 	t.Cleanup(func() {
 		stop()
-		for range cap(ends) {
-			if err := <-ends; err != nil {
-				t.Error(err)
-			}
-		}
-		if err := store.Close(); err != nil {
+		if err := errors.Join(<-end, store.Close()); err != nil {
 			t.Error(err)
 		}
 	})
