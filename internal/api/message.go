@@ -156,10 +156,13 @@ func fateOf(f broker.Fate) Fate {
 	return d
 }
 
-// InputOf turns a message of a client into one for the broker. where names it in
+// NewMessageOf turns a message of a client into one for the broker. where names it in
 // errors.
-func InputOf(t *broker.Topic, m NewMessage, where string) (broker.Input, error) {
-	in := broker.Input{Topic: t, Given: m.Id != nil}
+func NewMessageOf(t *broker.Topic, m NewMessage, where string) (broker.Message, error) {
+	in := broker.Message{Topic: t, GiveAway: true}
+	if m.Id != nil {
+		in.Dedup = broker.DedupKnown
+	}
 	in.ID, in.Tag = or(m.Id, ""), or(m.Tag, "")
 	switch {
 	case m.Id != nil && *m.Id == "":

@@ -62,14 +62,14 @@ func newMessages(raw []byte) (list []NewMessage, err error) {
 
 // store stores messages in one commit. where names one of them in errors.
 func (h *handler) store(ctx context.Context, t *broker.Topic, messages []NewMessage, where func(i int) string) ([]broker.Stored, error) {
-	inputs := make([]broker.Input, len(messages))
+	list := make([]broker.Message, len(messages))
 	for i, m := range messages {
 		var err error
-		if inputs[i], err = InputOf(t, m, where(i)); err != nil {
+		if list[i], err = NewMessageOf(t, m, where(i)); err != nil {
 			return nil, err
 		}
 	}
-	return h.view(ctx).Store(ctx, inputs)
+	return h.view(ctx).Store(ctx, list)
 }
 
 func allKnown(stored []broker.Stored) bool {
@@ -127,7 +127,7 @@ func (h *handler) transaction(ctx context.Context, r *Transaction) (tx broker.Tr
 		if err != nil {
 			return tx, 0, err
 		}
-		in, err := InputOf(t, NewMessage{
+		in, err := NewMessageOf(t, NewMessage{
 			Id: m.Id, Tag: m.Tag, Headers: m.Headers, Body: m.Body, BodyBase64: m.BodyBase64, Key: m.Key,
 		}, numbered(i, len(messages)))
 		if err != nil {

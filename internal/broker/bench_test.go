@@ -91,9 +91,9 @@ func benchmarkGroups(b *testing.B, groups int, settle storage.Settle) {
 	for b.Loop() {
 		left.Store(int64(64 * groups))
 		for i := range 64 {
-			p.Add(topic, storage.Record{ID: "0123", Headers: `{"sender":"x"}`, Body: body}, false, (63-i)*300)
+			p.Add(Message{Topic: topic, Record: storage.Record{ID: "0123", Headers: `{"sender":"x"}`, Body: body}, More: (63 - i) * 300})
 		}
-		p.Publish()
+		p.Publish(context.Background())
 		<-answered
 		if groups > 0 {
 			<-done

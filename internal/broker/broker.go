@@ -28,7 +28,7 @@ type Options struct {
 	PlanBytes     int64 // plans of relocations that can still be applied; 16 MiB
 	MaxBody       int64 // of a message given to Store; no limit
 
-	// DedupWindow is how long ids are known, see [Broker.Store]; 0: not at all.
+	// DedupWindow is how long ids are known, see [Dedup]; 0: not at all.
 	DedupWindow time.Duration
 
 	// Now is the wall clock; time.Now. It stamps messages and ages them, it

@@ -127,17 +127,6 @@ func (t *Topic) noProvider() {
 	}
 }
 
-// CheckCall refuses what can't be the body of a call to the topic.
-func (t *Topic) CheckCall(body []byte) error {
-	if !t.Calls() {
-		return errorf(Invalid, "Topic(%s) is not for calls: declare one with kind rpc", t.name)
-	}
-	if limit := t.b.opts.MaxBody; limit > 0 && int64(len(body)) > limit {
-		return errorf(TooLarge, "the body of a call has %d bytes: at most %d are allowed", len(body), limit)
-	}
-	return nil
-}
-
 // takeCall is the call behind an offset, if it can still be given to somebody.
 func (t *Topic) takeCall(offset int64) Call {
 	t.mu.Lock()

@@ -24,11 +24,11 @@ func (r *rig) call(t *Topic, size int) *asker {
 	w := new(asker)
 	done := make(chan struct{})
 	p := r.b.NewPublishing(func() { close(done) })
-	p.Add(t, storage.Record{Body: make([]byte, size)}, true, 0)
+	p.Add(Message{Topic: t, Record: storage.Record{Body: make([]byte, size)}, Call: true, GiveAway: true})
 	p.Attach(w)
-	p.Publish()
+	p.Publish(context.Background())
 	<-done
-	if _, _, err := p.Result(0); err != nil {
+	if _, err := p.Result(0); err != nil {
 		r.Fatal(err)
 	}
 	synctest.Wait()

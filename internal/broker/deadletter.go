@@ -231,7 +231,7 @@ func (b *Broker) storeLetters(ctx context.Context, g *Group, epoch int64, dead [
 		}
 		letter := *rec
 		letter.Headers = withOrigin(rec.Headers, g, f)
-		p.Add(t, letter, false, 0)
+		p.Add(Message{Topic: t, Record: letter})
 		over = append(over, f)
 		size += rec.Size()
 	}
@@ -258,7 +258,7 @@ func (g *Group) settleWith(letters *Publishing, stored <-chan struct{}, epoch in
 	if op != nil {
 		letters.extra = []storage.Op{op}
 	}
-	letters.Publish()
+	letters.Publish(context.Background()) // there is nothing to wait for
 	<-stored
 	g.mu.Lock()
 	g.burying = false

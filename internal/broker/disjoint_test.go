@@ -21,7 +21,7 @@ func TestChangesOfDifferentTopicsShareCommits(t *testing.T) {
 	}{
 		{"transactions", func(r *rig, g *Group) error {
 			_, _, err := r.b.transact(context.Background(), Transaction{
-				Messages: []Input{{Topic: g.t, Record: storage.Record{Body: []byte("a")}}},
+				Messages: []Message{{Topic: g.t, Record: storage.Record{Body: []byte("a")}}},
 				Moves:    []GroupMove{{g, at(1), "test"}},
 			})
 			return err
@@ -102,12 +102,12 @@ func BenchmarkTransactions(b *testing.B) {
 		do   func(*Broker, *Group) error
 	}{
 		{"publish", func(br *Broker, g *Group) error {
-			_, err := br.System().Store(context.Background(), []Input{{Topic: g.t, Record: storage.Record{Body: []byte("a")}}})
+			_, err := br.System().Store(context.Background(), []Message{{Topic: g.t, Record: storage.Record{Body: []byte("a")}}})
 			return err
 		}},
 		{"transaction", func(br *Broker, g *Group) error {
 			_, _, err := br.transact(context.Background(), Transaction{
-				Messages: []Input{{Topic: g.t, Record: storage.Record{Body: []byte("a")}}},
+				Messages: []Message{{Topic: g.t, Record: storage.Record{Body: []byte("a")}}},
 				Moves:    []GroupMove{{g, Place{At: AtLatest}, "test"}},
 			})
 			return err

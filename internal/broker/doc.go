@@ -1,5 +1,5 @@
 // Package broker holds topics, consume groups and delivery. It knows neither
-// SQL nor sockets: messages come in through [Broker.Publish], leave through the
+// SQL nor sockets: messages come in through [Publishing.Publish], leave through the
 // [Sink] of a subscriber, and everything that has to outlive the process goes
 // through the storage writer.
 //

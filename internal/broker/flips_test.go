@@ -75,14 +75,14 @@ func flipDatabase(t *testing.T) (file []byte, want flipped) {
 		both := func(k, l int) {
 			p := r.b.NewPublishing(func() {})
 			for range k {
-				p.Add(orders, storage.Record{Tag: []string{"x", "y"}[n%2], Body: body("orders", n)}, false, 0)
+				p.Add(Message{Topic: orders, Record: storage.Record{Tag: []string{"x", "y"}[n%2], Body: body("orders", n)}})
 				n++
 			}
 			for range l {
-				p.Add(clicks, storage.Record{Tag: "x", Body: body("clicks", m)}, false, 0)
+				p.Add(Message{Topic: clicks, Record: storage.Record{Tag: "x", Body: body("clicks", m)}})
 				m++
 			}
-			p.Publish()
+			p.Publish(context.Background())
 			synctest.Wait()
 		}
 		for range 10 {

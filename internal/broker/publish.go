@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"strings"
 	"sync/atomic"
 	"unsafe"
@@ -15,24 +16,58 @@ const (
 )
 
 // Publishing is messages on their way into topics: added one by one, handed over
-// together, answered together. It can be used again and again. Its methods are for
-// one goroutine at a time; between Publish and done it is the broker's.
+// together, answered together. Whatever is put into a topic goes this way, whoever sends it.
+// It can be used again and again. Its methods are for one goroutine at a time; between
+// Publish and done it is the broker's.
 type Publishing struct {
 	b      *Broker
 	done   func()
 	parts  []*part // one a topic; the first used ones are of this round
 	used   int
 	items  []published // one a message, in the order of Add
+	known  []knownItem // of those that are stored once, in the order of items
 	mem    memory      // of the messages for logs; they leave memory in the order of the commits
 	atomic bool        // all of it, and extra, happens in one commit or nothing does
 	extra  []storage.Op
-	err    error      // of an atomic one
-	own    bool       // the broker stores for itself, also while it is being drained
-	once   []onceItem // in the order of items
+	err    error // of an atomic one
+	own    bool  // the broker stores for itself, also while it is being drained
 
 	shares  []*share // one a shard; the first sharing ones are of this round
 	sharing int
 	open    atomic.Int32 // shares whose fate is not known yet, and one until all are handed over
+}
+
+// Message is what is put into a topic.
+type Message struct {
+	Topic *Topic
+	// ID, Tag, Headers and Body. They are copied, but for a body that is given away.
+	storage.Record
+	Dedup Dedup
+	Call  bool // somebody waits for an answer: see [Publishing.Attach]
+	// GiveAway says that the broker may keep the body as it is.
+	GiveAway bool
+	// More is how many bytes the caller expects to add after it, which saves memory and time
+	// when it is right.
+	More int
+}
+
+// Dedup says whether a message is not stored if its topic was given one with its id within
+// the window, see [Options.DedupWindow].
+type Dedup int8
+
+// What its id does for a message.
+const (
+	NoDedup     Dedup = iota // nothing: it is not known by it later, either
+	DedupKnown               // it is stored once, as far as ids are kept
+	DedupAlways              // it is stored once, and refused where ids are not kept
+)
+
+// Stored is what became of a message.
+type Stored struct {
+	ID        string
+	Offset    int64
+	Time      int64 // Unix milliseconds
+	Duplicate bool  // the id was known: nothing was stored, this is the first message
 }
 
 // part is the messages for one topic.
@@ -42,6 +77,7 @@ type part struct {
 	op    storage.Append
 	err   error
 	calls []Call // of a topic for calls: one a record
+	left  int    // see leaveOut
 	mem   memory // of the messages for a memory topic, that stay as long as it likes
 }
 
@@ -51,11 +87,11 @@ type memory struct {
 	kept  int    // bytes of all pieces
 }
 
-// published is where a message is, or why it can't be stored. One that was stored before
-// has the part noPart, and rec is where it is in Publishing.once.
+// published is where a message is, or why it can't be stored.
 type published struct {
 	id        string
-	part, rec int
+	part, rec int // part is noPart when it is not to be stored
+	known     int // 1 + where it is in Publishing.known; 0: it is not
 	err       error
 }
 
@@ -71,27 +107,69 @@ func (b *Broker) NewPublishing(done func()) *Publishing {
 // Len is how many messages were added.
 func (p *Publishing) Len() int { return len(p.items) }
 
-// Add takes a message for a topic: ID, Tag, Headers and Body of rec. They are
-// copied, but for a body that the caller gives away. more is how many bytes the
-// caller expects to add after it, which saves memory and time when it is right.
-func (p *Publishing) Add(t *Topic, rec storage.Record, giveAway bool, more int) {
-	err := check(t, &rec)
-	if err == nil && !p.own {
-		err = t.publishable()
-	}
+// Add takes a message.
+func (p *Publishing) Add(m Message) {
+	t := m.Topic
+	err := m.check(p.own)
 	if err != nil {
-		p.items = append(p.items, published{id: strings.Clone(rec.ID), err: err})
+		p.items = append(p.items, published{id: strings.Clone(m.ID), part: noPart, err: err})
 		return
 	}
-	i := p.partOf(t)
-	q := p.parts[i]
+	rec := &m.Record
+	it := published{part: p.partOf(t)}
+	if m.Dedup != NoDedup && t.shard.ids.window > 0 {
+		p.known = append(p.known, knownItem{item: len(p.items)})
+		it.known = len(p.known)
+		if rest, ok := strings.CutPrefix(rec.Headers, nativeHeaders); ok {
+			rec.Headers = onceHeaders + rest
+		}
+	}
+	q := p.parts[it.part]
+	mem := &p.mem
+	if t.Memory() {
+		mem = &q.mem
+	}
+	mem.take(rec, m.GiveAway, m.More)
+	it.id, it.rec = rec.ID, len(q.op.Records)
+	q.op.Records = append(q.op.Records, *rec)
+	q.share.ticket.Bytes += rec.Size() + recordOverhead
+	p.items = append(p.items, it)
+}
+
+// check refuses what can't be put into its topic. own is what the broker stores for itself.
+func (m *Message) check(own bool) error {
+	t := m.Topic
+	switch {
+	case t.gone.Load():
+		return topicNotFound(t.name)
+	case t.refusal.Load() != nil: // of a storage that has failed its committer tells: some ids are unknown, not refused
+		return t.Refused()
+	case len(m.ID) > MaxMessageID:
+		return errorf(Invalid, "message id has %d bytes: at most %d are allowed", len(m.ID), MaxMessageID)
+	case len(m.Tag) > MaxTag:
+		return errorf(Invalid, "tag has %d bytes: at most %d are allowed", len(m.Tag), MaxTag)
+	case own:
+		return nil
+	case m.Call && !t.Calls():
+		return errorf(Invalid, "Topic(%s) is not for calls: declare one with kind rpc", t.name)
+	case !m.Call && t.Calls():
+		return errorf(Invalid, "Topic(%s) is for calls: a message in it would have nobody to answer to", t.name)
+	case m.Dedup != NoDedup && m.Call:
+		return errorf(Invalid, "Topic(%s) is for calls, which are not stored: publish without dedup", t.name)
+	case m.Dedup == DedupAlways && t.shard.ids.window == 0:
+		return errorf(Invalid, "ids are not kept: start the broker with a --dedup-window, or publish without dedup")
+	}
+	if limit := t.b.opts.MaxBody; limit > 0 && int64(len(m.Body)) > limit {
+		return errorf(TooLarge, "the body of a message has %d bytes: at most %d are allowed", len(m.Body), limit)
+	}
+	return t.publishable()
+}
+
+// take copies a record into memory, but for a body that is given away.
+func (m *memory) take(rec *storage.Record, giveAway bool, more int) {
 	size := int(rec.Size())
 	if giveAway {
 		size -= len(rec.Body)
-	}
-	m := &p.mem
-	if t.Memory() {
-		m = &q.mem
 	}
 	m.reserve(size, more)
 	rec.ID, rec.Tag, rec.Headers = m.keep(rec.ID), m.keep(rec.Tag), m.keep(rec.Headers)
@@ -100,9 +178,6 @@ func (p *Publishing) Add(t *Topic, rec storage.Record, giveAway bool, more int) 
 		m.piece = append(m.piece, rec.Body...)
 		rec.Body = m.piece[start:len(m.piece):len(m.piece)]
 	}
-	q.op.Records = append(q.op.Records, rec)
-	p.items = append(p.items, published{id: rec.ID, part: i, rec: len(q.op.Records) - 1})
-	q.share.ticket.Bytes += rec.Size() + recordOverhead
 }
 
 // reserve makes room for size bytes, and for some of the others that are expected.
@@ -147,16 +222,23 @@ func (p *Publishing) Reset() {
 		*q = part{calls: q.calls[:0]} // the records are the topic's now
 	}
 	clear(p.items)
-	clear(p.once)
+	clear(p.known)
 	for _, s := range p.shares[:p.sharing] {
 		s.reset()
 	}
-	p.used, p.sharing, p.items, p.mem, p.once = 0, 0, p.items[:0], memory{}, p.once[:0]
+	p.used, p.sharing, p.items, p.mem, p.known = 0, 0, p.items[:0], memory{}, p.known[:0]
 }
 
-// Publish stores the messages, each in its topic, in the order of Add.
-func (p *Publishing) Publish() {
-	if err := p.refusal(); err != nil {
+// Publish stores the messages, each in its topic, in the order of Add. It waits, until ctx ends,
+// only for messages that are stored once: where another caller is just storing one of the
+// ids, and where those of an earlier process have to be read.
+func (p *Publishing) Publish(ctx context.Context) {
+	err := p.refusal()
+	if err == nil && len(p.known) > 0 {
+		p.claim(ctx)
+		err = p.refusal()
+	}
+	if err != nil {
 		p.refuse(err)
 		return
 	}
@@ -165,7 +247,7 @@ func (p *Publishing) Publish() {
 		for i := range q.op.Records {
 			q.op.Records[i].Time = now
 		}
-		if !q.topic.Memory() {
+		if !q.topic.Memory() && len(q.op.Records) > 0 {
 			q.share.ticket.Ops = append(q.share.ticket.Ops, &q.op)
 		}
 	}
@@ -213,34 +295,19 @@ func (p *Publishing) answer() {
 	}
 }
 
-// check refuses what no store would take.
-func check(t *Topic, r *storage.Record) error {
-	switch {
-	case t.gone.Load():
-		return topicNotFound(t.name)
-	case t.refusal.Load() != nil: // of a storage that has failed its committer tells: some ids are unknown, not refused
-		return t.Refused()
-	case len(r.ID) > MaxMessageID:
-		return errorf(Invalid, "message id has %d bytes: at most %d are allowed", len(r.ID), MaxMessageID)
-	case len(r.Tag) > MaxTag:
-		return errorf(Invalid, "tag has %d bytes: at most %d are allowed", len(r.Tag), MaxTag)
-	}
-	return nil
-}
-
-// Result is what became of message i: its id and its time, or why it was not
-// stored.
-func (p *Publishing) Result(i int) (id string, time int64, err error) {
+// Result is what became of message i, or why it was not stored.
+func (p *Publishing) Result(i int) (Stored, error) {
 	it := &p.items[i]
-	if it.err != nil {
-		return it.id, 0, it.err
-	}
-	if it.part == noPart {
-		e := p.once[it.rec].knownID
-		return it.id, e.time, e.err
+	switch {
+	case it.err != nil:
+		return Stored{ID: it.id}, it.err
+	case it.part == noPart:
+		e := p.known[it.known-1].knownID
+		return Stored{it.id, e.offset, e.time, true}, e.err
 	}
 	q := p.parts[it.part]
-	return it.id, q.op.Records[it.rec].Time, q.err
+	rec := &q.op.Records[it.rec]
+	return Stored{ID: it.id, Offset: rec.Offset, Time: rec.Time}, q.err
 }
 
 // Unknown reports whether some messages may be stored or not.
@@ -250,22 +317,12 @@ func (p *Publishing) Unknown() bool {
 			return true
 		}
 	}
-	for _, o := range p.once {
-		if err := p.items[o.item].err; err != nil && CodeOf(err) == Unknown {
+	for _, k := range p.known {
+		if err := p.items[k.item].err; err != nil && CodeOf(err) == Unknown {
 			return true
 		}
 	}
 	return false
-}
-
-// record is message i as it was stored, or why it was not.
-func (p *Publishing) record(i int) (*storage.Record, error) {
-	it := &p.items[i]
-	if it.err != nil {
-		return nil, it.err
-	}
-	q := p.parts[it.part]
-	return &q.op.Records[it.rec], q.err
 }
 
 // extend moves the head over records that were committed.

@@ -125,17 +125,17 @@ func (r *rig) publish(t *Topic, recs ...storage.Record) []publication {
 	answered := false
 	p := r.b.NewPublishing(func() { answered = true })
 	for _, rec := range recs {
-		p.Add(t, rec, false, 0)
+		p.Add(Message{Topic: t, Record: rec, Call: t.Calls()})
 	}
-	p.Publish()
+	p.Publish(context.Background())
 	synctest.Wait()
 	if !answered {
 		r.Fatal("a publish was not answered")
 	}
 	answer := make([]publication, len(recs))
 	for i := range recs {
-		if _, _, answer[i].Err = p.Result(i); answer[i].Err == nil {
-			answer[i].Record = p.parts[0].op.Records[p.items[i].rec]
+		if _, answer[i].Err = p.Result(i); answer[i].Err == nil {
+			answer[i].Record = p.parts[p.items[i].part].op.Records[p.items[i].rec]
 		}
 	}
 	return answer

@@ -247,14 +247,13 @@ func TestPublishingToTwoStoragesIsAnsweredOnce(t *testing.T) {
 			answers = 0
 			for i := range 6 {
 				topic := s.find(shardNames[i%2] + []string{"-log", "-memory"}[i/2%2])
-				s.works("recall", topic.Recall(context.Background()))
+				m := Message{Topic: topic, Record: storage.Record{ID: fmt.Sprint(i)}, Dedup: DedupAlways}
 				if topic.Memory() {
-					p.Add(topic, storage.Record{ID: fmt.Sprint(i)}, false, 0)
-				} else if busy := p.AddOnce(topic, storage.Record{ID: fmt.Sprint(i)}, false, 0); busy != nil {
-					t.Fatal("busy")
+					m.Dedup = NoDedup
 				}
+				p.Add(m)
 			}
-			p.Publish()
+			p.Publish(context.Background())
 			synctest.Wait()
 			if release != nil {
 				if answers != 0 {
@@ -268,7 +267,7 @@ func TestPublishingToTwoStoragesIsAnsweredOnce(t *testing.T) {
 				t.Fatalf("answered %d times", answers)
 			}
 			for i := range 6 {
-				_, _, err := p.Result(i)
+				_, err := p.Result(i)
 				s.works("publish", err)
 			}
 			p.Reset()

@@ -11,12 +11,20 @@ type share struct {
 	claim  *claim // the ids that are known from now on; nil without any
 }
 
-// shareOf finds or makes the share of a shard.
-func (p *Publishing) shareOf(s *shard) *share {
+// findShare finds the share of a shard, or returns nil.
+func (p *Publishing) findShare(s *shard) *share {
 	for _, of := range p.shares[:p.sharing] {
 		if of.shard == s {
 			return of
 		}
+	}
+	return nil
+}
+
+// shareOf finds or makes the share of a shard.
+func (p *Publishing) shareOf(s *shard) *share {
+	if of := p.findShare(s); of != nil {
+		return of
 	}
 	if p.sharing == len(p.shares) {
 		of := &share{p: p}
@@ -63,7 +71,7 @@ func (s *share) committed(t *storage.Ticket) {
 		return
 	}
 	for _, q := range s.p.parts[:s.p.used] {
-		if q.share == s && !q.topic.Memory() {
+		if q.share == s && !q.topic.Memory() && len(q.op.Records) > 0 {
 			q.err, errs = errs[0], errs[1:]
 		}
 	}
@@ -88,7 +96,7 @@ func (s *share) finish() {
 	for _, q := range s.p.parts[:s.p.used] {
 		recs := q.op.Records
 		switch {
-		case q.share != s:
+		case q.share != s || len(recs) == 0:
 			continue
 		case q.err != nil:
 		case q.topic.Memory():

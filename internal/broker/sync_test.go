@@ -19,8 +19,8 @@ func TestNothingIsDeliveredBeforeTheSync(t *testing.T) {
 		release := r.store.HoldSync()
 		answered := false
 		p := r.b.NewPublishing(func() { answered = true })
-		p.Add(topic, storage.Record{}, false, 0)
-		p.Publish()
+		p.Add(Message{Topic: topic, Record: storage.Record{}})
+		p.Publish(context.Background())
 		synctest.Wait()
 		c := r.subscribe(g, "c")
 		if list, _ := offsets(c.take(10)); !slices.Equal(list, []int64{0}) {

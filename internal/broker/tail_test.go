@@ -121,7 +121,7 @@ func TestRemovedTopicIsLetGo(t *testing.T) {
 			t.Fatal(err)
 		}
 		topics = append(topics, weak.Make(topic))
-		if _, err := b.System().Store(ctx, []Input{{Topic: topic, Record: storage.Record{Body: []byte("body")}}}); err != nil {
+		if _, err := b.System().Store(ctx, []Message{{Topic: topic, Record: storage.Record{Body: []byte("body")}}}); err != nil {
 			t.Fatal(err)
 		}
 		if err := b.removeTopic(ctx, name, "", named("ann")); err != nil {

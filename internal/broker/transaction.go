@@ -10,7 +10,7 @@ import (
 
 // Transaction is some changes that happen in one commit, all or nothing.
 type Transaction struct {
-	Messages []Input
+	Messages []Message
 	Acks     []Acks
 	Moves    []GroupMove
 	Actor    storage.Actor
@@ -75,7 +75,7 @@ func (b *Broker) transact(ctx context.Context, tx Transaction) ([]Stored, []stor
 			ops = append(ops, b.audit(tx.Actor, "group.relocate", m.Group.t.name+"/"+m.Group.name,
 				moveDetail(entries[i].From.Cursor, entries[i].To, m.Reason)))
 		}
-		stored, err = s.storeWith(context.WithoutCancel(ctx), tx.Messages, ops)
+		stored, err = s.publishAndWait(context.WithoutCancel(ctx), tx.Messages, ops)
 	}
 	for _, p := range parts {
 		p.end(err == nil)

@@ -133,7 +133,7 @@ func TestKnownMessageDoesNotKeepATransactionFromTheRest(t *testing.T) {
 }
 
 // with is the transaction and one message more.
-func (l *ledger) with(in Input) Transaction {
+func (l *ledger) with(in Message) Transaction {
 	tx := l.transaction()
 	tx.Messages = append(tx.Messages, in)
 	return tx
@@ -157,7 +157,7 @@ var impossible = []struct {
 }{
 	{"nothing to do", Invalid, func(*ledger) Transaction { return Transaction{} }},
 	{"tag too long", Invalid, func(l *ledger) Transaction {
-		return l.with(Input{Topic: l.one, Record: storage.Record{Tag: strings.Repeat("t", MaxTag+1)}})
+		return l.with(Message{Topic: l.one, Record: storage.Record{Tag: strings.Repeat("t", MaxTag+1)}})
 	}},
 	{"memory topic", Invalid, func(l *ledger) Transaction {
 		return l.with(given(l.topic("ticks", storage.KindMemory, storage.Retention{}), "t")[0])

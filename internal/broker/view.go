@@ -301,40 +301,37 @@ func (v View) Revert(ctx context.Context, entry int64, reason string) (*Group, s
 }
 
 // Store stores messages in one commit: all of them or, with an error, none. It returns when
-// they are on disk as far as the durability setting goes. A message with a given id that its
-// topic was given within the window is not stored again. When ctx ends earlier the outcome is
-// Unknown: asking again with the same ids tells. Their topics were found with the verb for it;
-// what is more than the caller's account may publish is [*access.Limited].
-//
-// Publishes of the native protocol are not deduplicated, and not known by their ids, unless
-// they ask for it: there an id is a request's. See [Publishing.AddOnce].
-func (v View) Store(ctx context.Context, inputs []Input) ([]Stored, error) {
-	if err := v.charge(ctx, inputs); err != nil {
+// they are on disk as far as the durability setting goes. A message without an id gets one.
+// When ctx ends earlier the outcome is Unknown: asking again with the same ids tells, of
+// messages with [DedupKnown]. Their topics were found with the verb for it; what is more than
+// the caller's account may publish is [*access.Limited].
+func (v View) Store(ctx context.Context, messages []Message) ([]Stored, error) {
+	if err := v.charge(ctx, messages); err != nil {
 		return nil, err
 	}
-	return v.b.shardOf(inputs).storeWith(ctx, inputs, nil)
+	return v.b.shardOf(messages).publishAndWait(ctx, messages, nil)
 }
 
 // StoreThen is Store for those who do not wait for the disk: done is called once with what
 // Store would return, from a commit callback or before StoreThen returns, and must not block.
-// Until then inputs belong to the broker. Messages of one caller are stored in the order of
+// Until then the messages belong to the broker. Messages of one caller are stored in the order of
 // its calls. StoreThen waits, until ctx ends, only where another caller is just storing one of
 // the ids, ids of an earlier process have to be read, or it was too much.
-func (v View) StoreThen(ctx context.Context, inputs []Input, done func([]Stored, error)) {
-	if err := v.charge(ctx, inputs); err != nil {
+func (v View) StoreThen(ctx context.Context, messages []Message, done func([]Stored, error)) {
+	if err := v.charge(ctx, messages); err != nil {
 		done(nil, err)
 		return
 	}
-	v.b.shardOf(inputs).storeThen(ctx, inputs, nil, done)
+	v.b.shardOf(messages).publish(ctx, messages, nil, done)
 }
 
 // charge takes messages from what the caller may publish. An error comes a little later.
-func (v View) charge(ctx context.Context, inputs []Input) error {
+func (v View) charge(ctx context.Context, messages []Message) error {
 	bytes := 0
-	for i := range inputs {
-		bytes += len(inputs[i].Body)
+	for i := range messages {
+		bytes += len(messages[i].Body)
 	}
-	err := v.who.Quota().Publish(len(inputs), bytes)
+	err := v.who.Quota().Publish(len(messages), bytes)
 	if err != nil {
 		access.Cool(ctx, err)
 	}

@@ -100,9 +100,6 @@ func (c *Caller) Ask(peer *rpc.Peer, id string, r Request) error {
 
 // ask hands the call to the broker.
 func (c *Caller) ask(peer *rpc.Peer, id string, r *Request) (*rpc.Call, error) {
-	if err := r.Topic.CheckCall(r.Body); err != nil {
-		return nil, err
-	}
 	if err := r.Quota.Call(); err != nil {
 		return nil, err
 	}
@@ -116,14 +113,18 @@ func (c *Caller) ask(peer *rpc.Peer, id string, r *Request) (*rpc.Call, error) {
 	}, r.Headers...))
 	taken := make(chan struct{})
 	p := c.Broker.NewPublishing(func() { close(taken) })
-	p.Add(r.Topic, storage.Record{ID: id, Headers: string(headers), Body: r.Body}, true, 0)
-	call := peer.Begin(c.Calls.Now(), c.Calls.Service(r.Topic.Name()), r.Name, id, c.Calls.Timeout(r.Timeout), r.Quota)
-	if _, ok := p.LastID(); ok {
-		p.Attach(call)
+	p.Add(broker.Message{
+		Topic: r.Topic, Record: storage.Record{ID: id, Headers: string(headers), Body: r.Body}, Call: true, GiveAway: true,
+	})
+	if _, err := p.Result(0); err != nil {
+		r.Quota.Answered()
+		return nil, err
 	}
-	p.Publish()
+	call := peer.Begin(c.Calls.Now(), c.Calls.Service(r.Topic.Name()), r.Name, id, c.Calls.Timeout(r.Timeout), r.Quota)
+	p.Attach(call)
+	p.Publish(context.Background())
 	<-taken // at once: nothing of a call goes to disk
-	if _, _, err := p.Result(0); err != nil && call.Refuse() {
+	if _, err := p.Result(0); err != nil && call.Refuse() {
 		return nil, err
 	}
 	return call, nil

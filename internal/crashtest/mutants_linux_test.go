@@ -46,7 +46,7 @@ const (
 func when(name string) string { return fmt.Sprintf("mutant(%q)", name) }
 
 const (
-	once     = "../broker/once.go"
+	deduped  = "../broker/dedup.go"
 	rows     = "../broker/rows.go"
 	saver    = "../broker/saver.go"
 	pipe     = "../storage/pipeline.go"
@@ -67,7 +67,7 @@ const (
 
 func mutants() []mutant {
 	return []mutant{
-		{"ids-forgotten", repeats, "messages are stored, want", []patch{{once, recall, "now < k.until && !" + when("ids-forgotten") + " {"}}},
+		{"ids-forgotten", repeats, "messages are stored, want", []patch{{deduped, recall, "now < k.until && !" + when("ids-forgotten") + " {"}}},
 		{"ids-forgotten", compared, "not linearizable", nil},
 		{"offsets-reused", kills, `"lost":[1-9]|beyond the end of the log`, []patch{
 			{loaded, forward, "\tif !" + when("offsets-reused") + " {\n" + forward + "}\n"},

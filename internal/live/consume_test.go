@@ -193,9 +193,9 @@ func TestWhatIsNotWrittenGoesToAnotherConsumer(t *testing.T) {
 	stuck.call(`{"op":"subscribe","topic":"orders","group":"billing","window":10000}`, "subscribed")
 	const n = 60
 	body := []byte(strings.Repeat("x", 32<<10))
-	inputs := make([]broker.Input, n)
+	inputs := make([]broker.Message, n)
 	for i := range inputs {
-		inputs[i] = broker.Input{Topic: topic, Record: storage.Record{Body: body}}
+		inputs[i] = broker.Message{Topic: topic, Record: storage.Record{Body: body}}
 	}
 	if _, err := r.b.System().Store(context.Background(), inputs); err != nil {
 		t.Fatal(err)

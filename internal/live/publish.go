@@ -16,21 +16,21 @@ type publishOp struct {
 
 // publish stores messages in one commit. The answer follows when they are on disk.
 func (s *socket) publish(c *call) error {
-	inputs, err := s.inputs(c)
+	messages, err := s.messages(c)
 	if err != nil {
 		return err
 	}
 	held := c.keep()
 	s.out.expect(held)
-	s.hub.opts.Broker.As(s.who, access.Publish).StoreThen(s.life, inputs, func(stored []broker.Stored, err error) {
+	s.hub.opts.Broker.As(s.who, access.Publish).StoreThen(s.life, messages, func(stored []broker.Stored, err error) {
 		s.release(held)
 		s.out.arrive(&published{socket: s, ref: c.Ref, stored: stored, err: err}, held)
 	})
 	return nil
 }
 
-// inputs are the messages of a publish. The frame is no longer needed.
-func (s *socket) inputs(c *call) ([]broker.Input, error) {
+// messages are those of a publish. The frame is no longer needed.
+func (s *socket) messages(c *call) ([]broker.Message, error) {
 	var op publishOp
 	if err := c.decode(&op); err != nil {
 		return nil, err
@@ -46,17 +46,17 @@ func (s *socket) inputs(c *call) ([]broker.Input, error) {
 	if len(op.Messages) == 0 || len(op.Messages) > api.MaxBatch {
 		return nil, fail(broker.Invalid, "messages: need 1 to %d", api.MaxBatch)
 	}
-	inputs := make([]broker.Input, len(op.Messages))
+	messages := make([]broker.Message, len(op.Messages))
 	for i, m := range op.Messages {
 		where := "the message"
 		if len(op.Messages) > 1 {
 			where = fmt.Sprintf("message %d", i+1)
 		}
-		if inputs[i], err = api.InputOf(t, m, where); err != nil {
+		if messages[i], err = api.NewMessageOf(t, m, where); err != nil {
 			return nil, err
 		}
 	}
-	return inputs, nil
+	return messages, nil
 }
 
 // published is what became of a publish. It is an answer.

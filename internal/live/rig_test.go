@@ -162,9 +162,9 @@ func (r *rig) group(spec broker.GroupSpec) *broker.Group {
 // publish stores messages with the given tags.
 func (r *rig) publish(t *broker.Topic, tags ...string) {
 	r.t.Helper()
-	inputs := make([]broker.Input, len(tags))
+	inputs := make([]broker.Message, len(tags))
 	for i, tag := range tags {
-		inputs[i] = broker.Input{Topic: t, Record: storage.Record{Tag: tag, Body: []byte("body of " + tag)}}
+		inputs[i] = broker.Message{Topic: t, Record: storage.Record{Tag: tag, Body: []byte("body of " + tag)}}
 	}
 	if _, err := r.b.System().Store(context.Background(), inputs); err != nil {
 		r.t.Fatal(err)

@@ -287,9 +287,9 @@ func TestTailCutsBodiesAsListsDo(t *testing.T) {
 	topic := r.topic("orders")
 	c := r.dial(nil)
 	c.call(`{"op":"watch","channel":"tail","topic":"orders"}`, "watching")
-	in := broker.Input{Topic: topic}
+	in := broker.Message{Topic: topic}
 	in.Body = []byte(strings.Repeat("x", api.ListBody+1))
-	if _, err := r.b.System().Store(context.Background(), []broker.Input{in}); err != nil {
+	if _, err := r.b.System().Store(context.Background(), []broker.Message{in}); err != nil {
 		t.Fatal(err)
 	}
 	if m := c.next().is(t, "tail").Messages[0]; len(*m.Body) != api.ListBody || m.Truncated == nil || m.Size != fmt.Sprint(api.ListBody+1) {

@@ -75,7 +75,7 @@ func TestDedupThatMakesNoSenseIsRefused(t *testing.T) {
 	c.send("produce topic=t dedup=true")
 	c.recv().want(t, 400, "Missing id: a message with dedup is known by it, so give the same one with each repeat")
 	c.call("produce topic=t dedup=yes").want(t, 400, `Bad dedup: "yes" must be true or false`)
-	c.call("produce topic=calls dedup=true").want(t, 400, "Bad dedup: Topic(calls) is for calls, which are not stored")
+	c.call("produce topic=calls dedup=true").want(t, 400, "Topic(calls) is for calls, which are not stored: publish without dedup")
 	c.call("produce topic=none dedup=true").want(t, 404, "Topic(none) not found")
 	off := start(t, func(cfg *config.Config) { cfg.DedupWindow = 0 }).dial(t)
 	off.ok("declare topic=t")

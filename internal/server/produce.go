@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strconv"
@@ -96,13 +97,18 @@ func (s *session) publish(m *wire.Message, ack bool) {
 			return
 		}
 	}
+	dedup, err := s.dedupOf(m)
+	if err != nil {
+		s.fail(m.Get(wire.HeaderID), err)
+		return
+	}
 	quota := s.who.Quota()
 	if err := s.charge(quota, m, calls); err != nil {
 		s.refused = err
 		s.fail(m.Get(wire.HeaderID), err)
 		return
 	}
-	want := wanted{ack: ack && !t.Unacked(), receipt: isTrue(m.Get(wire.HeaderReceipt))}
+	want := wanted{ack: ack && !t.Unacked(), receipt: dedup != broker.NoDedup || isTrue(m.Get(wire.HeaderReceipt))}
 	rec := storage.Record{ID: m.Get(wire.HeaderID), Body: m.Body}
 	if id := m.Get(wire.HeaderMessageID); id != "" && !calls {
 		rec.ID, want.id = id, strings.Clone(rec.ID)
@@ -111,15 +117,8 @@ func (s *session) publish(m *wire.Message, ack bool) {
 		rec.Tag = tag
 	}
 	rec.Headers = s.storedHeaders(m, t)
-	if once, ok := m.Lookup(wire.HeaderDedup); !ok {
-		s.batch().Add(t, rec, s.givesAway(&rec), s.more)
-	} else if !s.publishDedup(m, t, rec, once) {
-		if calls {
-			quota.Answered()
-		}
-		return
-	}
-	p := s.pending
+	p := s.batch()
+	p.Add(broker.Message{Topic: t, Record: rec, Dedup: dedup, Call: calls, GiveAway: s.givesAway(&rec), More: s.more})
 	p.wants = append(p.wants, want)
 	var call *rpc.Call
 	if id, ok := p.LastID(); ok && calls {
@@ -160,37 +159,18 @@ func (s *session) batch() *produced {
 // givesAway reports whether the broker may keep the body as it is.
 func (s *session) givesAway(rec *storage.Record) bool { return !s.borrowed && len(rec.Body) >= ownBody }
 
-// publishDedup takes a message with the header dedup into the pending batch. It reports
-// false, after answering, when that says nonsense. It waits while another connection is
-// just storing a message with that id.
-func (s *session) publishDedup(m *wire.Message, t *broker.Topic, rec storage.Record, value string) bool {
-	var err error
+// dedupOf is whether a message is to be stored once, as its header dedup says.
+func (s *session) dedupOf(m *wire.Message) (broker.Dedup, error) {
+	value, ok := m.Lookup(wire.HeaderDedup)
 	switch {
-	case value == "" || value == "0" || strings.EqualFold(value, "false"):
-		s.batch().Add(t, rec, s.givesAway(&rec), s.more)
-		return true
-	case value != "1" && !strings.EqualFold(value, "true"):
-		err = &broker.Error{Code: broker.Invalid, Text: "Bad dedup: " + strconv.Quote(broker.Excerpt(value)) + " must be true or false"}
+	case !ok, value == "", value == "0", strings.EqualFold(value, "false"):
+		return broker.NoDedup, nil
+	case !isTrue(value):
+		return 0, &broker.Error{Code: broker.Invalid, Text: "Bad dedup: " + strconv.Quote(broker.Excerpt(value)) + " must be true or false"}
 	case !s.named && m.Get(wire.HeaderMessageID) == "":
-		err = &broker.Error{Code: broker.Invalid, Text: "Missing id: a message with dedup is known by it, so give the same one with each repeat"}
-	case t.Calls():
-		err = &broker.Error{Code: broker.Invalid, Text: "Bad dedup: Topic(" + t.Name() + ") is for calls, which are not stored"}
-	case !t.Recalled():
-		s.publishPending()
-		err = t.Recall(context.WithoutCancel(s.life))
+		return 0, &broker.Error{Code: broker.Invalid, Text: "Missing id: a message with dedup is known by it, so give the same one with each repeat"}
 	}
-	if err != nil {
-		s.fail(m.Get(wire.HeaderID), err)
-		return false
-	}
-	for {
-		busy := s.batch().AddOnce(t, rec, s.givesAway(&rec), s.more)
-		if busy == nil {
-			return true
-		}
-		s.publishPending()
-		<-busy // closed when the writer answers, at the latest when it stops
-	}
+	return broker.DedupAlways, nil
 }
 
 // isAck reads the ack header: true when it is absent, and only for 1 and true
@@ -251,7 +231,7 @@ func (s *session) publishPending() {
 	}
 	s.pending = nil
 	s.inflight.add(int64(p.Len()))
-	p.Publish()
+	p.Publish(context.Background()) // a session that ends does not take back what it has sent
 }
 
 // done is called when the fate of the batch is known.
@@ -276,8 +256,8 @@ func (p *produced) refuse() {
 		if call == nil {
 			continue
 		}
-		if id, _, err := p.Result(i); err != nil && call.Refuse() {
-			p.s.fail(id, err)
+		if stored, err := p.Result(i); err != nil && call.Refuse() {
+			p.s.fail(stored.ID, err)
 		}
 	}
 }
@@ -292,7 +272,7 @@ func (p *produced) silent(lost bool) bool {
 		if p.calls[i] != nil {
 			continue
 		}
-		if _, _, err := p.Result(i); want.ack && err == nil || err != nil && broker.CodeOf(err) != broker.Unknown {
+		if _, err := p.Result(i); want.ack && err == nil || err != nil && broker.CodeOf(err) != broker.Unknown {
 			return false
 		}
 	}
@@ -302,23 +282,21 @@ func (p *produced) silent(lost bool) bool {
 // encode writes the replies: the time of storing, or what went wrong.
 func (p *produced) encode(e *encoder) {
 	for i, want := range p.wants {
-		id, time, err := p.Result(i)
-		if want.id != "" {
-			id = want.id
-		}
+		stored, err := p.Result(i)
+		id := cmp.Or(want.id, stored.ID)
 		if p.calls[i] != nil || err == nil && !want.ack || err != nil && broker.CodeOf(err) == broker.Unknown {
 			continue
 		}
 		if err == nil {
 			e.start(http.StatusOK)
 			e.buf = wire.AppendField(e.buf, wire.HeaderID, id)
-			if offset, duplicate, once := p.Place(i); once || want.receipt {
-				e.buf = wire.AppendInt(e.buf, wire.HeaderOffset, offset)
-				if duplicate {
-					e.buf = wire.AppendField(e.buf, wire.HeaderDup, "true")
-				}
+			if want.receipt {
+				e.buf = wire.AppendInt(e.buf, wire.HeaderOffset, stored.Offset)
 			}
-			e.buf = appendTime(e.buf, time)
+			if stored.Duplicate {
+				e.buf = wire.AppendField(e.buf, wire.HeaderDup, "true")
+			}
+			e.buf = appendTime(e.buf, stored.Time)
 		} else {
 			e.start(statusOf(err))
 			e.buf = wire.AppendField(e.buf, wire.HeaderID, id)

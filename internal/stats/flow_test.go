@@ -44,12 +44,12 @@ func publish(t *testing.T, b *broker.Broker, topic *broker.Topic, tags ...string
 	stored := make(chan struct{})
 	p := b.NewPublishing(func() { close(stored) })
 	for i, tag := range tags {
-		p.Add(topic, storage.Record{ID: fmt.Sprintf("%d-%d", topic.Next(), i), Tag: tag, Body: []byte("x")}, false, 0)
+		p.Add(broker.Message{Topic: topic, Record: storage.Record{ID: fmt.Sprintf("%d-%d", topic.Next(), i), Tag: tag, Body: []byte("x")}})
 	}
-	p.Publish()
+	p.Publish(t.Context())
 	<-stored
 	for i := range tags {
-		if _, _, err := p.Result(i); err != nil {
+		if _, err := p.Result(i); err != nil {
 			t.Fatal(err)
 		}
 	}

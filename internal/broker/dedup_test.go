@@ -24,17 +24,17 @@ func known(t *testing.T, test func(r *rig, topic *Topic)) {
 }
 
 // given are inputs of a topic with ids that the client named.
-func given(t *Topic, ids ...string) []Input {
-	list := make([]Input, len(ids))
+func given(t *Topic, ids ...string) []Message {
+	list := make([]Message, len(ids))
 	for i, id := range ids {
-		list[i] = Input{Topic: t, Record: storage.Record{ID: id, Body: []byte(id)}, Given: true}
+		list[i] = Message{Topic: t, Record: storage.Record{ID: id, Body: []byte(id)}, Dedup: DedupKnown}
 	}
 	return list
 }
 
 // stores stores messages and compares the answer: offsets, a negative one being
 // that of a message that was there (-1 is offset 0).
-func (r *rig) stores(inputs []Input, want ...int64) []Stored {
+func (r *rig) stores(inputs []Message, want ...int64) []Stored {
 	r.Helper()
 	list, err := r.b.System().Store(context.Background(), inputs)
 	if err != nil {
@@ -45,7 +45,7 @@ func (r *rig) stores(inputs []Input, want ...int64) []Stored {
 		if got[i] = s.Offset; s.Duplicate {
 			got[i] = -1 - s.Offset
 		}
-		if s.ID != inputs[i].ID || s.ID == "" {
+		if id := inputs[i].ID; s.ID == "" || id != "" && s.ID != id {
 			r.Errorf("message %d has the id %q, want %q", i, s.ID, inputs[i].ID)
 		}
 		m, err := inputs[i].Topic.Message(context.Background(), s.Offset)
@@ -80,11 +80,7 @@ func TestMessageIsStoredOnceByItsID(t *testing.T) {
 			r.Errorf("the time of a duplicate is %d, want that of the first message, %d", again[1].Time, first[0].Time)
 		}
 		r.stores(append(given(other, "a"), given(topic, "a", "A", "d")...), 0, -1, 3, 4)
-		own := given(topic, "a", "", "")
-		for i := range own {
-			own[i].Given = false
-		}
-		if list := r.stores(own, 5, 6, 7); list[1].ID == list[2].ID || list[0].ID == "a" {
+		if list := r.stores(given(topic, "", "", ""), 5, 6, 7); list[1].ID == list[2].ID || list[0].ID == list[1].ID {
 			r.Errorf("ids were made up: %+v", list)
 		}
 		if next := topic.Next(); next != 8 {
@@ -211,10 +207,10 @@ func TestStoreIsAllOrNothing(t *testing.T) {
 		}
 		for _, c := range []struct {
 			what string
-			bad  Input
+			bad  Message
 			want Code
 		}{
-			{"a tag too long", Input{Topic: topic, Record: storage.Record{Tag: strings.Repeat("t", MaxTag+1)}}, Invalid},
+			{"a tag too long", Message{Topic: topic, Record: storage.Record{Tag: strings.Repeat("t", MaxTag+1)}}, Invalid},
 			{"an id too long", given(topic, strings.Repeat("i", MaxMessageID+1))[0], Invalid},
 			{"a topic for calls", given(calls, "c")[0], Invalid},
 			{"a removed topic", given(gone, "c")[0], NotFound},
@@ -237,11 +233,11 @@ func TestAtomicPublishingWithARefusedMessageStoresNothing(t *testing.T) {
 		answered := false
 		p := r.b.NewPublishing(func() { answered = true })
 		p.atomic = true
-		p.Add(topic, storage.Record{}, false, 0)
-		p.Add(topic, storage.Record{Tag: strings.Repeat("t", MaxTag+1)}, false, 0)
-		p.Publish()
+		p.Add(Message{Topic: topic, Record: storage.Record{}})
+		p.Add(Message{Topic: topic, Record: storage.Record{Tag: strings.Repeat("t", MaxTag+1)}})
+		p.Publish(context.Background())
 		synctest.Wait()
-		if _, _, err := p.Result(0); CodeOf(err) != Invalid || err == nil || !answered || topic.Next() != 0 {
+		if _, err := p.Result(0); CodeOf(err) != Invalid || err == nil || !answered || topic.Next() != 0 {
 			r.Errorf("answered %t: %v; the topic has %d messages", answered, err, topic.Next())
 		}
 	})

@@ -17,30 +17,29 @@ func native(id string) storage.Record {
 	return storage.Record{ID: id, Headers: `{"sender":"c-1"}`, Body: []byte(id)}
 }
 
+// asks is one that is to be stored once.
+func asks(t *Topic, id string) Message {
+	return Message{Topic: t, Record: native(id), Dedup: DedupAlways}
+}
+
 // addsOnce publishes messages once, in one batch, and compares the answer: as stores does.
 func (r *rig) addsOnce(t *Topic, ids []string, want ...int64) {
 	r.Helper()
-	if err := t.Recall(context.Background()); err != nil {
-		r.Fatal(err)
-	}
 	done := make(chan struct{})
 	p := r.b.NewPublishing(func() { close(done) })
 	for _, id := range ids {
-		if busy := p.AddOnce(t, native(id), false, 0); busy != nil {
-			r.Fatalf("%s is busy", id)
-		}
+		p.Add(asks(t, id))
 	}
-	p.Publish()
+	p.Publish(context.Background())
 	<-done
 	got := make([]int64, len(ids))
 	for i, id := range ids {
-		name, _, err := p.Result(i)
-		offset, duplicate, ok := p.Place(i)
-		if got[i] = offset; duplicate {
-			got[i] = -1 - offset
+		stored, err := p.Result(i)
+		if got[i] = stored.Offset; stored.Duplicate {
+			got[i] = -1 - stored.Offset
 		}
-		if name != id || err != nil || !ok {
-			r.Errorf("message %d: %q, %v, %t", i, name, err, ok)
+		if stored.ID != id || err != nil {
+			r.Errorf("message %d: %+v, %v", i, stored, err)
 		}
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
@@ -80,26 +79,19 @@ func TestPublishersOfTheSameIDsDoNotWaitForEachOtherForever(t *testing.T) {
 		ended := make(chan int64, 2)
 		for _, ids := range [][]string{{"a", "b"}, {"b", "a"}} {
 			go func() {
-				done := make(chan struct{}, 8)
-				p := r.b.NewPublishing(func() { done <- struct{}{} })
-				var fresh int64
-				publish := func() {
-					p.Publish()
-					<-done
-					for i := range p.Len() {
-						if _, duplicate, ok := p.Place(i); ok && !duplicate {
-							fresh++
-						}
-					}
-					p.Reset()
-				}
+				done := make(chan struct{})
+				p := r.b.NewPublishing(func() { close(done) })
 				for _, id := range ids {
-					for busy := p.AddOnce(topic, native(id), false, 0); busy != nil; busy = p.AddOnce(topic, native(id), false, 0) {
-						publish()
-						<-busy
+					p.Add(asks(topic, id))
+				}
+				p.Publish(context.Background())
+				<-done
+				var fresh int64
+				for i := range p.Len() {
+					if stored, err := p.Result(i); err == nil && !stored.Duplicate {
+						fresh++
 					}
 				}
-				publish()
 				ended <- fresh
 			}()
 		}
@@ -126,21 +118,21 @@ func TestIDOfANativeMessageWhoseCommitFailed(t *testing.T) {
 			done := make(chan struct{}, 1)
 			p := r.b.NewPublishing(func() { done <- struct{}{} })
 			for range 2 {
-				p.AddOnce(topic, native("a"), false, 0)
+				p.Add(asks(topic, "a"))
 			}
-			p.Publish()
+			p.Publish(context.Background())
 			<-done
 			for i := range 2 { // the repeat has the same fate
-				if _, _, err := p.Result(i); CodeOf(err) != c.want || err == nil {
+				if _, err := p.Result(i); CodeOf(err) != c.want || err == nil {
 					r.Errorf("message %d: %v", i, err)
 				}
 			}
 			if c.want == Unknown {
 				p.Reset()
-				p.AddOnce(topic, native("a"), false, 0)
-				p.Publish()
+				p.Add(asks(topic, "a"))
+				p.Publish(context.Background())
 				<-done
-				if _, _, err := p.Result(0); CodeOf(err) != Unknown || err == nil || !p.Unknown() {
+				if _, err := p.Result(0); CodeOf(err) != Unknown || err == nil || !p.Unknown() {
 					r.Errorf("the same id after it: %v", err)
 				}
 				topic = r.reopened()
@@ -150,14 +142,14 @@ func TestIDOfANativeMessageWhoseCommitFailed(t *testing.T) {
 	}
 }
 
-func TestAddOnceRefusesWhatItCannotKeep(t *testing.T) {
+func TestDedupIsRefusedWhereIDsAreNotKept(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
 		topic := r.topic("t", 0, storage.Retention{})
 		p := r.b.NewPublishing(func() {})
-		p.AddOnce(topic, native("a"), false, 0)
-		p.Publish()
+		p.Add(asks(topic, "a"))
+		p.Publish(context.Background())
 		synctest.Wait()
-		if _, _, err := p.Result(0); CodeOf(err) != Invalid || errors.Is(err, nil) || topic.Next() != 0 {
+		if _, err := p.Result(0); CodeOf(err) != Invalid || errors.Is(err, nil) || topic.Next() != 0 {
 			t.Errorf("without a window: %v; %d messages are stored", err, topic.Next())
 		}
 	})
