@@ -16,6 +16,7 @@ type Delivery struct {
 	Topic  string // as the producer wrote it
 	Group  string
 	ID     string
+	Key    string // of Message.Key
 	Tag    string
 	Body   []byte
 	Offset int64     // of the message in its topic; -1 if the server does not say
@@ -51,6 +52,8 @@ func (d *Delivery) read() {
 			d.Topic = f.Value
 		case wire.HeaderOriginID:
 			d.ID = f.Value
+		case headerKey:
+			d.Key = f.Value
 		case wire.HeaderTag:
 			d.Tag = f.Value
 		case wire.HeaderSender:
@@ -111,10 +114,11 @@ func (d *Delivery) Ack(ctx context.Context) error {
 	return d.settle(ctx, "ack", wire.CmdAck, giveBack{})
 }
 
-// Nack gives the message back, to be delivered again after the delay, at most a week.
-// For the rest it is like Ack.
-func (d *Delivery) Nack(ctx context.Context, delay time.Duration) error {
-	return d.settle(ctx, "nack", wire.CmdNack, giveBack{delay: delay})
+// Nack gives the message back, to be delivered again after the delay, at most a week. The reason
+// is for people, up to 500 bytes of it, and may be empty: should this have been the last attempt,
+// it is on the dead letter as the header dead-cause. For the rest it is like Ack.
+func (d *Delivery) Nack(ctx context.Context, reason string, delay time.Duration) error {
+	return d.settle(ctx, "nack", wire.CmdNack, giveBack{delay: delay, reason: reason})
 }
 
 // Bury gives the message to the dead letters of the group: it is not delivered again. The reason

@@ -55,8 +55,8 @@ func ExampleClient_Subscribe() {
 	defer c.Close()
 	done := make(chan struct{})
 	sub, err := c.Subscribe(ctx, "mails", "sender", zbus.SubscribeOptions{
-		Declare:    &zbus.GroupSpec{Explicit: true, MaxDeliver: 5},
-		RetryDelay: 10 * time.Millisecond,
+		Declare: &zbus.GroupSpec{Explicit: true, MaxDeliver: 5},
+		Backoff: zbus.ExponentialBackoff(10*time.Millisecond, time.Minute),
 	}, func(_ context.Context, d *zbus.Delivery) error {
 		if d.Attempt == 1 {
 			fmt.Printf("%s: not now\n", d.Body)

@@ -149,7 +149,7 @@ func (s *Subscription) extendHeld() {
 			return
 		}
 		s.c.mu.Lock()
-		for _, d := range slices.Concat(s.running, s.queue[s.head:]) {
+		for _, d := range slices.Concat(s.running, s.queued()) {
 			s.extend(d)
 		}
 		timer.Reset(s.ackTimeout / extendEach)

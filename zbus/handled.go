@@ -22,7 +22,7 @@ type handled struct {
 func Dead(err error, reason string) error { return &handled{text: reason, err: err, dead: true} }
 
 // RetryAfter makes an error with which a handler says when its message is to be delivered again, in
-// place of SubscribeOptions.RetryDelay. A delay of nothing leaves it at that.
+// place of SubscribeOptions.Backoff. A delay of nothing leaves it at that.
 func RetryAfter(err error, delay time.Duration) error { return &handled{err: err, delay: delay} }
 
 // Error is the reason that a dead letter gets.

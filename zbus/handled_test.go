@@ -22,7 +22,7 @@ func TestHandlersSayWhatBecomesOfAMessage(t *testing.T) {
 	}
 	broken := errors.New("the stock is out of reach")
 	attempts := make(chan string, 100)
-	_, err := c.Subscribe(within(t), "orders", "g", zbus.SubscribeOptions{RetryDelay: time.Hour}, func(_ context.Context, d *zbus.Delivery) error {
+	_, err := c.Subscribe(within(t), "orders", "g", zbus.SubscribeOptions{Backoff: zbus.BackoffSteps(time.Hour)}, func(_ context.Context, d *zbus.Delivery) error {
 		attempts <- fmt.Sprint(string(d.Body), " ", d.Attempt)
 		switch body := string(d.Body); {
 		case body == "dead":

@@ -270,7 +270,7 @@ func (in *intake) refused(status int, text string) {
 // handOver gives what an explicit group's member has queued to the others. Without any it
 // is forgotten, and comes again.
 func (in *intake) handOver(s *Subscription) {
-	queued := s.queue[s.head:]
+	queued := slices.Clone(s.queued())
 	s.discard()
 	for _, d := range queued {
 		other := in.choose()

@@ -23,14 +23,18 @@ type SubscribeOptions struct {
 	// hold up nobody else. Default: 64, and 1 for [Client.Messages] in a group that is
 	// not explicit, where messages that came and were not handled are lost.
 	Window int
-	// Concurrency is how many messages are handled at a time. With 1, the default,
-	// they are handled in order.
+	// Concurrency is how many messages are handled at a time, not more than Window. With 1, the
+	// default, they are handled in order.
 	Concurrency int
+	// PerKey has messages of one Message.Key handled one after the other, in order, also where
+	// Concurrency is more than 1. Those without a key are handled as they come. Messages that
+	// failed come again later, after others of their key.
+	PerKey bool
 	// Manual leaves it to the handler to call Ack or Nack, perhaps later.
 	Manual bool
-	// RetryDelay is how long a message rests after its first attempt has failed. It
-	// doubles with each attempt, up to a minute. Default: 1s.
-	RetryDelay time.Duration
+	// Backoff is how long a message rests after an attempt has failed. Default:
+	// ExponentialBackoff(time.Second, time.Minute).
+	Backoff Backoff
 	// NoExtend lets the group's ack timeout end deliveries that are handled for longer, or
 	// wait for that: the context of the handler has it as its deadline. Otherwise the
 	// client extends what it holds, in an explicit group, until the handler returns.
@@ -45,7 +49,6 @@ type SubscribeOptions struct {
 const (
 	defaultWindow = 64
 	maxWindow     = 100_000
-	maxRetryDelay = time.Minute
 )
 
 func (o SubscribeOptions) withDefaults(prefetch bool) SubscribeOptions {
@@ -54,15 +57,10 @@ func (o SubscribeOptions) withDefaults(prefetch bool) SubscribeOptions {
 	}
 	o.Window = min(max(o.Window, 1), maxWindow)
 	o.Concurrency = min(max(o.Concurrency, 1), o.Window)
-	if o.RetryDelay <= 0 {
-		o.RetryDelay = time.Second
+	if o.Backoff == nil {
+		o.Backoff = ExponentialBackoff(time.Second, time.Minute)
 	}
 	return o
-}
-
-// retryDelay is how long a message rests after the given attempt.
-func (o *SubscribeOptions) retryDelay(attempt int) time.Duration {
-	return min(o.RetryDelay<<min(max(attempt-1, 0), 16), maxRetryDelay)
 }
 
 // Subscribe has messages of a group handled until ctx ends or the subscription is
@@ -167,6 +165,9 @@ func (c *Client) subscribe(ctx context.Context, topic, group string, opts Subscr
 		opts: opts.withDefaults(handler != nil || info.Explicit),
 		done: make(chan struct{}), come: make(chan struct{}, 1),
 		ackTimeout: info.AckTimeout,
+	}
+	if opts.PerKey && handler != nil {
+		s.keys = make(keyOrder)
 	}
 	s.life, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if f := c.join(ctx, s); f != nil {

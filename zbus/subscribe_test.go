@@ -31,7 +31,7 @@ func TestHandlerSettles(t *testing.T) {
 	t.Parallel()
 	c := dial(t, zbustest.Start(t).Addr, zbus.Options{})
 	done := make(chan string, 10)
-	opts := zbus.SubscribeOptions{Declare: jobs, RetryDelay: time.Millisecond}
+	opts := zbus.SubscribeOptions{Declare: jobs, Backoff: zbus.ExponentialBackoff(time.Millisecond, time.Minute)}
 	sub, err := c.Subscribe(within(t), "jobs", "workers", opts, func(ctx context.Context, d *zbus.Delivery) error {
 		switch body := string(d.Body); {
 		case body == "0" && d.Attempt == 1:
@@ -39,7 +39,7 @@ func TestHandlerSettles(t *testing.T) {
 		case body == "1" && d.Attempt < 3:
 			panic("not yet")
 		case body == "2" && d.Attempt == 1:
-			return d.Nack(ctx, 0)
+			return d.Nack(ctx, "", 0)
 		default:
 			done <- fmt.Sprint(body, " at ", d.Attempt)
 			return nil
@@ -244,7 +244,7 @@ func TestMessagesAcksByGoingOn(t *testing.T) {
 		if err := d.Ack(within(t)); err != nil {
 			t.Fatal(err)
 		}
-		if err := d.Nack(within(t), time.Hour); err != nil { // it is settled: nothing happens
+		if err := d.Nack(within(t), "", time.Hour); err != nil { // it is settled: nothing happens
 			t.Fatal(err)
 		}
 		if d.Offset == 4 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/wire"
@@ -53,6 +54,8 @@ type Subscription struct {
 	head    int
 	held    int         // in queue or being handled
 	running []*Delivery // being handled, in explicit groups, each at its index at
+	keys    keyOrder    // with PerKey; otherwise nil
+	turn    []*Delivery // of those that waited for others of their key, those that do no longer
 }
 
 // take takes a delivery. Called with c.mu held.
@@ -73,7 +76,7 @@ func (s *Subscription) serve() {
 		case s.come <- struct{}{}:
 		default:
 		}
-	case s.workers < s.opts.Concurrency && len(s.queue) > s.head && !s.c.closed:
+	case s.workers < s.opts.Concurrency && (len(s.queue) > s.head || len(s.turn) > 0) && !s.c.closed:
 		s.workers++
 		s.c.handlers.Go(s.work)
 	}
@@ -81,8 +84,20 @@ func (s *Subscription) serve() {
 
 // discard forgets what is queued. Called with c.mu held.
 func (s *Subscription) discard() {
-	s.held -= len(s.queue) - s.head
-	s.queue, s.head = nil, 0
+	s.held -= len(s.queued())
+	s.keys.forget()
+	for _, d := range s.turn {
+		s.keys.end(d)
+	}
+	s.queue, s.head, s.turn = nil, 0, nil
+}
+
+// queued is all that came and is not yet handled. Called with c.mu held.
+func (s *Subscription) queued() []*Delivery {
+	if s.keys == nil {
+		return s.queue[s.head:]
+	}
+	return slices.Concat(s.turn, s.keys.waiting(), s.queue[s.head:])
 }
 
 // greet says what the server is to know of the subscriber. Called with c.mu held.
@@ -112,6 +127,7 @@ func (s *Subscription) next(last *Delivery, err error) *Delivery {
 	if last != nil {
 		s.settleHandled(last, err)
 		s.ended(last)
+		s.release(last)
 		s.held--
 		s.in.renew()
 	}
@@ -133,17 +149,14 @@ func (s *Subscription) next(last *Delivery, err error) *Delivery {
 // pop takes the first of the queue, or nothing. Called with c.mu held.
 func (s *Subscription) pop() *Delivery {
 	lost := s.life.Err() != nil && (s.handler != nil || s.explicit) // of those who pull, one may still want them
-	if s.head == len(s.queue) || lost {
+	if lost {
 		return nil
 	}
-	var d *Delivery
-	for d == nil && s.head < len(s.queue) {
-		d, s.queue[s.head] = s.queue[s.head], nil
-		s.head++
-		if s.explicit && (d.lost || d.expired(s.c.clock())) { // it comes again
-			s.held--
-			d = nil
-		}
+	d := s.first()
+	for d != nil && s.explicit && (d.lost || d.expired(s.c.clock())) { // it comes again
+		s.held--
+		s.release(d)
+		d = s.first()
 	}
 	if s.head == len(s.queue) {
 		s.queue, s.head = s.queue[:0], 0
@@ -154,6 +167,31 @@ func (s *Subscription) pop() *Delivery {
 	}
 	s.begin(d)
 	return d
+}
+
+// first takes the first that may be handled now out of the queue, or nothing. Called with c.mu
+// held.
+func (s *Subscription) first() (d *Delivery) {
+	if len(s.turn) > 0 {
+		d, s.turn = s.turn[0], s.turn[1:]
+		return d
+	}
+	for s.head < len(s.queue) {
+		d, s.queue[s.head] = s.queue[s.head], nil
+		s.head++
+		if s.keys.begin(d) {
+			return d
+		}
+	}
+	return nil
+}
+
+// release lets the next message go on that has the key of one that is no longer handled. Called
+// with c.mu held.
+func (s *Subscription) release(d *Delivery) {
+	if next := s.keys.end(d); next != nil {
+		s.turn = append(s.turn, next)
+	}
 }
 
 // rest tells who waits for that, that nothing is being handled. Called with c.mu held.
@@ -187,7 +225,7 @@ func (s *Subscription) settleHandled(d *Delivery, err error) {
 
 // afterError is how a message is given back whose handler has failed.
 func (s *Subscription) afterError(d *Delivery, err error) giveBack {
-	how := giveBack{delay: s.opts.retryDelay(d.Attempt), reason: err.Error()}
+	how := giveBack{delay: s.opts.Backoff.after(d.Attempt), reason: err.Error()}
 	var own *handled
 	if errors.As(err, &own) {
 		how.reason, how.dead = own.Error(), own.dead

@@ -117,7 +117,7 @@ func handle(ctx context.Context, address, topic string, messages int, outcome er
 	}
 	defer client.Close()
 	spec := &zbus.GroupSpec{Explicit: true, MaxDeliver: 1, AckWindow: 1000, Start: zbus.Earliest()}
-	options := zbus.SubscribeOptions{Window: 1000, Concurrency: 100, RetryDelay: time.Millisecond, Declare: spec}
+	options := zbus.SubscribeOptions{Window: 1000, Concurrency: 100, Backoff: zbus.BackoffSteps(time.Millisecond), Declare: spec}
 	consumer, err := client.Subscribe(ctx, topic, "g", options, func(context.Context, *zbus.Delivery) error { return outcome })
 	if err != nil {
 		return err

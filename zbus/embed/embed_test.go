@@ -103,7 +103,7 @@ func TestDeliveriesCallsAndTime(t *testing.T) {
 	_, err := c.Subscribe(t.Context(), "jobs", "g", zbus.SubscribeOptions{Declare: group, Manual: true}, func(ctx context.Context, d *zbus.Delivery) error {
 		attempts <- d.Attempt
 		if d.Attempt == 1 {
-			return d.Nack(ctx, 24*time.Hour)
+			return d.Nack(ctx, "not today", 24*time.Hour)
 		}
 		return d.Ack(ctx)
 	})
