@@ -31,6 +31,10 @@ test race bench faults-quick: SHELL := bash
 test race bench faults-quick: .SHELLFLAGS := -o pipefail -c
 test: ## run all tests, and say which were skipped
 	@go test -timeout=10m -json ./... | go run ./internal/testreport
+	@go -C $(OTEL) test -timeout=10m -json ./... | go run ./internal/testreport
+
+# A module of its own, so that nobody who uses the client depends on OpenTelemetry.
+OTEL := zbus/otelzbus
 
 # SQLite, translated from C, is left out: watching every access to its own memory doubles
 # the time. `make races` watches it, too; run that after a change to what SQLite calls
@@ -39,6 +43,7 @@ RACE = $(if $(shell command -v $$(go env CC)),-race -gcflags='modernc.org/sqlite
 race: ## run all tests with the race detector, where there is a C compiler
 	@$(if $(RACE),,echo 'NOT TESTED: data races: the race detector needs a C compiler')
 	@go test $(RACE) -timeout=15m -json ./... | go run ./internal/testreport
+	@go -C $(OTEL) test $(RACE) -timeout=15m -json ./... | go run ./internal/testreport
 
 plain: ## run the tests of sockets, files and crashes with --plain-sockets and --plain-io
 	ZBUS_TEST_PLAIN=1 go test -timeout=10m -count=1 ./internal/server ./internal/storage/sqlite
@@ -54,6 +59,7 @@ $(GOLANGCI):
 lint: $(GOLANGCI) ## format check and linters
 	@$(GOLANGCI) fmt --diff
 	@$(GOLANGCI) run
+	@cd $(OTEL) && $(CURDIR)/$(GOLANGCI) run
 
 # Request bodies are decoded by a function of our own, which refuses members that
 # the contract does not have; the generator's would pass over them. Nothing is generated for
@@ -128,4 +134,4 @@ clients: ## check and test the clients for other languages (needs Node 20, Chrom
 		'npm run -s build' 'npm run -s size' 'npm run -s test'; do echo "==> $$step"; $$step || exit 1; done
 
 check: ## everything a change must pass
-	@for step in 'go mod verify' '$(MAKE) generated' '$(MAKE) size' '$(MAKE) lint' '$(MAKE) race' '$(MAKE) web' '$(MAKE) clients' '$(MAKE) fuzz'; do echo "==> $$step"; $$step || exit 1; done
+	@for step in 'go mod verify' 'go -C $(OTEL) mod verify' '$(MAKE) generated' '$(MAKE) size' '$(MAKE) lint' '$(MAKE) race' '$(MAKE) web' '$(MAKE) clients' '$(MAKE) fuzz'; do echo "==> $$step"; $$step || exit 1; done

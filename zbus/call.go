@@ -34,6 +34,15 @@ func (c *Client) Request(ctx context.Context, topic string, m Message) (*Respons
 
 // request is Request; method may be empty.
 func (c *Client) request(ctx context.Context, op, topic, method string, m Message) (*Response, error) {
+	call := around(c.opts.Middleware).call(func(ctx context.Context, topic, method string, m *Message) (*Response, error) {
+		return c.exchange(ctx, op, topic, method, m)
+	})
+	return call(ctx, topic, method, &m)
+}
+
+// exchange makes a request and waits for its answer. An error in the answer that the provider says
+// is one is an error here.
+func (c *Client) exchange(ctx context.Context, op, topic, method string, m *Message) (*Response, error) {
 	if err := m.check(op, topic); err != nil {
 		return nil, err
 	}
@@ -44,19 +53,24 @@ func (c *Client) request(ctx context.Context, op, topic, method string, m Messag
 			w.int(wire.HeaderTimeout, max(1, time.Until(deadline).Milliseconds()))
 		}
 		w.field(wire.HeaderRPCMethod, method) // also "": a topic that stores messages refuses calls
-		w.message(topic, &m)
+		w.message(topic, m)
 		w.body(m.Body)
 	})
 	reply, status, err := r.reply, r.status, r.err(op, topic)
 	c.recycle(r)
-	switch provided := reply != nil && reply.Get(wire.HeaderSender) != ""; {
-	case provided && status >= 400:
-		if method != "" {
-			topic += "/" + method
-		}
-		return nil, failedAnswer(topic, status, reply.Body)
-	case err != nil && !provided:
+	provided := reply != nil && reply.Get(wire.HeaderSender) != ""
+	if err != nil && !provided {
 		return nil, err
+	}
+	target := topic
+	if method != "" {
+		target += "/" + method
+	}
+	if status >= 400 {
+		return nil, failedAnswer(target, status, reply.Body)
+	}
+	if failed := number(reply.Get(wire.HeaderErrorStatus), 0); failed >= 400 && op == "call" {
+		return nil, failedAnswer(target, int(failed), reply.Body)
 	}
 	return &Response{Body: reply.Body, m: reply}, nil
 }

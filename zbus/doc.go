@@ -62,6 +62,11 @@
 // and of which types, for people to see. Clients of zbus in other languages, and URLs,
 // can call a Service and be called.
 //
+// # Middleware
+//
+// [Options].Middleware is around all that a client publishes, handles, calls and serves. Package
+// otelzbus, a module of its own, has one that makes traces and metrics for OpenTelemetry.
+//
 // # Errors
 //
 // The errors of this package ([ErrNotFound], [ErrUnavailable], …) work with errors.Is,

@@ -130,6 +130,9 @@ func (s *Subscription) fetch(ctx context.Context, most int, wait time.Duration) 
 	c.mu.Unlock()
 	switch {
 	case len(got) > 0:
+		for _, d := range got {
+			around(c.opts.Middleware).received(d)
+		}
 		return got, nil
 	case ctx.Err() != nil:
 		return nil, stopped(ctx, false).error("fetch", s.target())

@@ -61,6 +61,8 @@ type Options struct {
 	// MaxBody is the largest body that is accepted, in bytes. Default: 512 MiB, which
 	// no server exceeds.
 	MaxBody int64
+	// Middleware is around all that the client does, the first the outermost.
+	Middleware []Middleware
 	// Log gets what nobody is told otherwise, such as lost connections. Default: none.
 	Log *slog.Logger
 	// OnState, if not nil, is told of connections made, lost, and not made after a

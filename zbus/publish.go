@@ -2,6 +2,7 @@ package zbus
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/wire"
@@ -72,14 +73,30 @@ func (c *Client) newPublish(topic string, m *Message) (*request, func(*frameWrit
 // While there is no connection it waits for one, as long as ctx and Options.MaxWait
 // allow; what had not been sent is sent then.
 func (c *Client) Publish(ctx context.Context, topic string, m Message) (Receipt, error) {
-	if err := m.check("publish", topic); err != nil {
+	done, err := c.ready(ctx, topic, &m)
+	if err != nil {
 		return Receipt{}, err
 	}
 	r, encode := c.newPublish(topic, &m)
 	c.do(ctx, r, wire.CmdProduce, encode)
 	receipt, err := r.receipt(topic)
 	c.recycle(r)
+	if done != nil {
+		done(receipt, err)
+	}
 	return receipt, err
+}
+
+// ready has middleware see a message, and refuses one that would not arrive as it is. done, if it
+// is not nil, is to have the outcome.
+func (c *Client) ready(ctx context.Context, topic string, m *Message) (done func(Receipt, error), err error) {
+	if done, err = around(c.opts.Middleware).publish(ctx, topic, m); err != nil {
+		return nil, err
+	}
+	if err = m.check("publish", topic); err != nil && done != nil {
+		done(Receipt{}, err)
+	}
+	return done, err
 }
 
 // Future is the outcome of a message that was given to [Client.PublishAsync]. Any number of
@@ -88,7 +105,8 @@ type Future struct {
 	c       *Client
 	topic   string
 	done    chan struct{}
-	receipt Receipt // set before done is closed, as is err
+	told    func(Receipt, error) // by middleware, which is to have the outcome; may be nil
+	receipt Receipt              // set before done is closed, as is err
 	err     error
 }
 
@@ -114,8 +132,17 @@ func (f *Future) Wait(ctx context.Context) (Receipt, error) {
 
 // settled is part of sink.
 func (f *Future) settled(r *request) {
-	f.receipt, f.err = r.receipt(f.topic)
+	receipt, err := r.receipt(f.topic)
 	f.c.recycle(r)
+	f.end(receipt, err)
+}
+
+// end gives the future its outcome.
+func (f *Future) end(receipt Receipt, err error) {
+	f.receipt, f.err = receipt, err
+	if f.told != nil {
+		f.told(receipt, err)
+	}
 	close(f.done)
 }
 
@@ -125,15 +152,16 @@ func (f *Future) settled(r *request) {
 // One that can't be queued has its outcome at once.
 func (c *Client) PublishAsync(ctx context.Context, topic string, m Message) *Future {
 	f := &Future{c: c, topic: topic, done: make(chan struct{})}
-	if f.err = m.check("publish", topic); f.err != nil {
-		close(f.done)
+	told, err := c.ready(ctx, topic, &m)
+	if err != nil {
+		f.end(Receipt{}, err)
 		return f
 	}
+	f.told = told
 	r, encode := c.newPublish(topic, &m)
 	r.sink = f
 	if fail := c.submit(ctx, r, wire.CmdProduce, encode); fail != nil {
-		f.err = fail.error("publish", topic)
-		close(f.done)
+		f.end(Receipt{}, fail.error("publish", topic))
 	}
 	return f
 }
@@ -177,6 +205,7 @@ type batch struct {
 	receipts []Receipt
 	errs     []error
 	failed   bool
+	told     []func(Receipt, error) // by middleware; nil without any
 }
 
 func (b *batch) settled(r *request) { b.done <- r.index }
@@ -185,36 +214,66 @@ func (b *batch) settled(r *request) { b.done <- r.index }
 func (b *batch) note(i int, receipt Receipt, err error) {
 	b.receipts[i], b.errs[i] = receipt, err
 	b.failed = b.failed || err != nil
+	if b.told != nil && b.told[i] != nil {
+		b.told[i](receipt, err)
+	}
+}
+
+// observe has middleware see all messages, and returns what they have become.
+func (b *batch) observe(ctx context.Context, messages []Message) []Message {
+	if len(b.c.opts.Middleware) == 0 {
+		return messages
+	}
+	messages, b.told = slices.Clone(messages), make([]func(Receipt, error), len(messages))
+	for i := range messages {
+		b.told[i], b.errs[i] = around(b.c.opts.Middleware).publish(ctx, b.topic, &messages[i])
+	}
+	return messages
 }
 
 // submit queues all messages, and returns how many have an outcome later.
 func (b *batch) submit(ctx context.Context, messages []Message) (waiting int) {
 	c := b.c
+	refused := make(map[int]error)
+	messages = b.observe(ctx, messages)
 	c.mu.Lock()
 	for i := range messages {
-		m := &messages[i]
-		err := m.check("publish", b.topic)
-		f := c.await(ctx)
-		if err == nil && f == nil {
-			r, encode := c.newPublish(b.topic, m)
-			r.sink, r.index = b, i
-			if f = c.put(r, wire.CmdProduce, encode); f == nil {
-				b.requests[i] = r
-				waiting++
-				continue
-			}
+		err := b.errs[i]
+		if err == nil {
+			err = messages[i].check("publish", b.topic)
 		}
 		if err == nil {
-			err = f.error("publish", b.topic)
+			err = b.put(ctx, i, &messages[i])
 		}
-		b.note(i, Receipt{}, err)
+		if err != nil {
+			refused[i] = err
+		} else {
+			waiting++
+		}
 	}
 	wake := waiting > 0 && c.wakeLocked()
 	c.mu.Unlock()
 	if wake {
 		c.wake <- struct{}{}
 	}
+	for i, err := range refused {
+		b.note(i, Receipt{}, err)
+	}
 	return waiting
+}
+
+// put queues one message. Called with c.mu held.
+func (b *batch) put(ctx context.Context, i int, m *Message) error {
+	f := b.c.await(ctx)
+	if f == nil {
+		r, encode := b.c.newPublish(b.topic, m)
+		r.sink, r.index = b, i
+		if f = b.c.put(r, wire.CmdProduce, encode); f == nil {
+			b.requests[i] = r
+			return nil
+		}
+	}
+	return f.error("publish", b.topic)
 }
 
 // abandon gives up what is under way, and returns how much that was.

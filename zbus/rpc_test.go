@@ -259,11 +259,11 @@ func TestServiceDrains(t *testing.T) {
 	}
 }
 
-func TestMiddleware(t *testing.T) {
+func TestMethodMiddleware(t *testing.T) {
 	t.Parallel()
 	c := dial(t, zbustest.Start(t).Addr, zbus.Options{})
 	s := zbus.NewService(c, "m", zbus.ServiceOptions{})
-	wrap := func(name string) zbus.Middleware {
+	wrap := func(name string) zbus.MethodMiddleware {
 		return func(next zbus.Method) zbus.Method {
 			return func(ctx context.Context, params json.RawMessage) (any, error) {
 				call, ok := zbus.CallOf(ctx)

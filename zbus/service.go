@@ -19,9 +19,9 @@ import (
 // to the caller as a [*CallError], which it may be.
 type Method func(ctx context.Context, params json.RawMessage) (result any, err error)
 
-// Middleware wraps the methods of a service, for instance to log calls. [CallOf]
-// tells which call the context belongs to.
-type Middleware func(Method) Method
+// MethodMiddleware wraps the methods of a service, for instance to check what was given. [CallOf]
+// tells which call the context belongs to. For all calls see [Middleware].Serve.
+type MethodMiddleware func(Method) Method
 
 // ServiceOptions say how a service works. The zero value is ready to use.
 type ServiceOptions struct {
@@ -47,7 +47,7 @@ type Service struct {
 	methods  map[string]*method // guarded by mu
 	requests RequestHandler     // guarded by mu: nil unless it takes all calls
 	others   Method             // guarded by mu: for methods without one of their own; may be nil
-	wraps    []Middleware       // guarded by mu: the first is the outermost
+	wraps    []MethodMiddleware // guarded by mu: the first is the outermost
 	running  atomic.Bool
 }
 
@@ -68,7 +68,7 @@ func NewService(c *Client, topic string, opts ServiceOptions) *Service {
 
 // Use adds middleware around the methods that are added later, inside that which was
 // added before.
-func (s *Service) Use(m ...Middleware) {
+func (s *Service) Use(m ...MethodMiddleware) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wraps = append(s.wraps, m...)
@@ -102,7 +102,7 @@ type RequestHandler func(ctx context.Context, d *Delivery) (*Message, error)
 
 // HandleRequests has f answer all calls, also those that would be for a method: the
 // service does not look into their bodies then. It is the counterpart of
-// [Client.Request]. Middleware does not concern it.
+// [Client.Request]. What Use has added does not concern it.
 func (s *Service) HandleRequests(f RequestHandler) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -146,7 +146,10 @@ type CallInfo struct {
 	Method string
 	ID     string
 	Caller string // identifies the caller's connection, on the server
+
 	d      *Delivery
+	params json.RawMessage
+	err    error // why it is not a call of a method; nil for all of HandleRequests
 }
 
 // Header returns the value of a header that the caller sent, or "". The name is in
@@ -173,9 +176,10 @@ func (s *Service) Run(ctx context.Context) error {
 	defer s.running.Store(false)
 	spec := s.opts.Topic
 	spec.RPC = !spec.Proxy
-	sub, err := s.c.Subscribe(ctx, s.topic, "", SubscribeOptions{
+	answer := around(s.c.opts.Middleware).serve(s.result)
+	sub, err := s.c.subscribe(ctx, s.topic, "", SubscribeOptions{
 		Window: s.opts.Concurrency, Concurrency: s.opts.Concurrency, Declare: &GroupSpec{Topic: spec}, greet: s.describe,
-	}, s.serve)
+	}, func(ctx context.Context, d *Delivery) error { return s.serve(ctx, d, answer) })
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
@@ -189,30 +193,69 @@ func (s *Service) Run(ctx context.Context) error {
 	return s.c.barrier(context.WithoutCancel(ctx)) // the last answers have arrived
 }
 
-// serve answers one call.
-func (s *Service) serve(ctx context.Context, d *Delivery) error {
+// serve answers one call with what answer makes of it.
+func (s *Service) serve(ctx context.Context, d *Delivery, answer RequestHandler) error {
 	s.mu.Lock()
-	requests := s.requests
+	whole := s.requests != nil
 	s.mu.Unlock()
-	if requests != nil {
-		s.serveRequest(ctx, d, requests)
-		return nil
+	info := CallInfo{Topic: s.topic, ID: d.ID, Caller: d.Sender, d: d}
+	if !whole {
+		info.read(d.Body)
 	}
+	m, err := answer(context.WithValue(ctx, callKey{}, info), d)
+	switch {
+	case err != nil:
+		status, body := encodeCallError(err)
+		sent := 200 // where callers in other languages look for an error
+		if whole {
+			sent = status
+		}
+		s.send(d, sent, status, &Message{Headers: jsonHeaders, Body: body})
+	case m == nil:
+		s.send(d, 200, 0, &Message{})
+	default:
+		s.send(d, 200, 0, m)
+	}
+	return nil
+}
+
+// read reads which method is called, with what.
+func (c *CallInfo) read(body []byte) {
 	var req struct {
 		Method string          `json:"method"`
 		Module string          `json:"module"`
 		Params json.RawMessage `json:"params"`
 	}
-	err := unmarshal(d.Body, &req)
-	var result any
-	if err != nil {
-		err = &CallError{Status: 400, Code: "bad_call", Message: "not a call: must be JSON with method and params: " + err.Error()}
-	} else {
-		info := CallInfo{Topic: s.topic, Module: req.Module, Method: req.Method, ID: d.ID, Caller: d.Sender, d: d}
-		result, err = s.run(context.WithValue(ctx, callKey{}, info), req.Method, req.Params)
+	if err := unmarshal(body, &req); err != nil {
+		c.err = &CallError{Status: 400, Code: "bad_call", Message: "not a call: must be JSON with method and params: " + err.Error()}
+		return
 	}
-	s.answer(d, result, err)
-	return nil
+	c.Module, c.Method, c.params = req.Module, req.Method, req.Params
+}
+
+// result makes the answer to a call.
+func (s *Service) result(ctx context.Context, d *Delivery) (*Message, error) {
+	s.mu.Lock()
+	requests := s.requests
+	s.mu.Unlock()
+	if requests != nil {
+		return s.request(ctx, d, requests)
+	}
+	info, _ := CallOf(ctx)
+	if info.err != nil {
+		return nil, info.err
+	}
+	result, err := s.run(ctx, info.Method, info.params)
+	if err != nil {
+		return nil, err
+	}
+	body, err := json.Marshal(struct {
+		Result any `json:"result"`
+	}{result})
+	if err != nil {
+		return nil, fmt.Errorf("the result does not become JSON: %w", err)
+	}
+	return &Message{Headers: jsonHeaders, Body: body}, nil
 }
 
 // run runs a method. A panic of it is an error of which the caller learns no more
@@ -245,37 +288,6 @@ func (s *Service) names() []string {
 	names := slices.AppendSeq([]string{}, maps.Keys(s.methods)) // never null in JSON
 	slices.Sort(names)
 	return names
-}
-
-// answer sends what came of a call to the caller.
-func (s *Service) answer(d *Delivery, result any, err error) {
-	var body []byte
-	if err == nil {
-		if body, err = json.Marshal(struct {
-			Result any `json:"result"`
-		}{result}); err != nil {
-			err = fmt.Errorf("the result does not become JSON: %w", err)
-		}
-	}
-	failed := 0
-	if err != nil {
-		failed, body = encodeCallError(err)
-	}
-	s.send(d, 200, failed, &Message{Headers: jsonHeaders, Body: body})
-}
-
-// serveRequest answers one call whose body is not looked into.
-func (s *Service) serveRequest(ctx context.Context, d *Delivery, f RequestHandler) {
-	answer, err := s.request(ctx, d, f)
-	if err != nil {
-		status, body := encodeCallError(err)
-		s.send(d, status, status, &Message{Headers: jsonHeaders, Body: body})
-		return
-	}
-	if answer == nil {
-		answer = &Message{}
-	}
-	s.send(d, 200, 0, answer)
 }
 
 // request runs f. A panic of it is an error of which the caller learns no more.

@@ -78,7 +78,7 @@ func (c *Client) Subscribe(ctx context.Context, topic, group string, opts Subscr
 	if handler == nil {
 		return nil, invalid("subscribe", topic+"/"+group, "no handler")
 	}
-	return c.subscribe(ctx, topic, group, opts, handler)
+	return c.subscribe(ctx, topic, group, opts, around(c.opts.Middleware).handle(handler))
 }
 
 // Messages ranges over the messages of a group, in the same ways as [Client.Subscribe].
@@ -108,6 +108,7 @@ func (c *Client) Messages(ctx context.Context, topic, group string, opts Subscri
 				yield(nil, err)
 				return
 			}
+			around(c.opts.Middleware).received(d)
 			if !yield(d, nil) {
 				return
 			}

@@ -117,7 +117,7 @@ func (i *invocation) awaitConsumer(ctx context.Context, c *zbus.Client, topic st
 }
 
 // logged lists calls as they are answered.
-func (i *invocation) logged(o *serving) zbus.Middleware {
+func (i *invocation) logged(o *serving) zbus.MethodMiddleware {
 	lines := make(chan struct{}, 1) // whoever has its element writes
 	return func(next zbus.Method) zbus.Method {
 		return func(ctx context.Context, params json.RawMessage) (any, error) {
