@@ -249,7 +249,8 @@ type ClusterSubscription struct {
 	first   chan error    // of each server, how the first attempt went, while somebody listens
 	heard   chan struct{} // closed when nobody does
 	done    chan struct{}
-	running int // guarded by cl.mu: goroutines
+	running int   // guarded by cl.mu: goroutines
+	err     error // guarded by cl.mu: why it is over, if there is a reason
 }
 
 // Subscribe has messages of a group handled from all servers of the set, and from
@@ -304,6 +305,26 @@ func (s *ClusterSubscription) Close() error {
 	return nil
 }
 
+// Topic returns the name of the topic.
+func (s *ClusterSubscription) Topic() string { return s.topic }
+
+// Group returns the name of the group.
+func (s *ClusterSubscription) Group() string { return cmp.Or(s.group, s.topic) }
+
+// Err says why the subscription is over: nil after Close or the end of its context, ErrClosed when
+// the set was closed. It is nil as long as Done is open. That a server is lost, or has no such group,
+// is no end of it.
+func (s *ClusterSubscription) Err() error {
+	select {
+	case <-s.done:
+	default:
+		return nil
+	}
+	s.cluster.mu.Lock()
+	defer s.cluster.mu.Unlock()
+	return s.err
+}
+
 // Done is closed when the subscription is over.
 func (s *ClusterSubscription) Done() <-chan struct{} { return s.done }
 
@@ -313,6 +334,9 @@ func (s *ClusterSubscription) keep() {
 	case <-s.life.Done():
 	case <-s.cluster.life.Done():
 		s.cancel()
+		s.cluster.mu.Lock()
+		s.err = (&failure{text: "the client was closed", kinds: []error{ErrClosed}}).error("subscribe", s.topic+"/"+s.Group())
+		s.cluster.mu.Unlock()
 	}
 	s.cluster.mu.Lock()
 	delete(s.cluster.subs, s)

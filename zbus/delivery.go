@@ -40,6 +40,8 @@ type Delivery struct {
 	timer  *time.Timer             // does so in time, with NoExtend
 	at     int                     // in Subscription.running
 	lost   bool                    // it is no longer the client's
+
+	next chan struct{} // of Cluster.Messages: closed when it goes on to the next one
 }
 
 // read takes what a delivery is from its message, which has come.

@@ -1,0 +1,172 @@
+package zbus
+
+import (
+	"context"
+	"errors"
+	"iter"
+
+	"github.com/rushmore/zbus-go/internal/wire"
+)
+
+// PublishBatch stores messages, each on one server as Publish does, those for one server in
+// order: see [Client.PublishBatch]. A message that its server has certainly not stored goes to
+// the next one.
+func (cl *Cluster) PublishBatch(ctx context.Context, topic string, messages []Message) ([]Receipt, error) {
+	receipts, errs := make([]Receipt, len(messages)), make([]error, len(messages))
+	parts := make(map[*Client][]int) // the messages of each server; of nil: of none
+	first := cl.first(topic, "")
+	for i := range messages {
+		to := first
+		if messages[i].Key != "" {
+			to = cl.first(topic, messages[i].Key)
+		}
+		parts[to] = append(parts[to], i)
+	}
+	for c, part := range parts {
+		if c == nil {
+			for _, i := range part {
+				receipts[i], errs[i] = cl.Publish(ctx, topic, messages[i])
+			}
+			continue
+		}
+		some := make([]Message, len(part))
+		for n, i := range part {
+			some[n] = messages[i]
+		}
+		got, err := c.PublishBatch(ctx, topic, some)
+		var failed *BatchError
+		_ = errors.As(err, &failed) // it is nothing else
+		for n, i := range part {
+			if receipts[i] = got[n]; failed == nil || failed.Errs[n] == nil {
+				continue
+			}
+			if errs[i] = failed.Errs[n]; cl.elsewhere(errs[i]) {
+				receipts[i], errs[i] = cl.Publish(ctx, topic, messages[i])
+			}
+		}
+	}
+	if errors.Join(errs...) != nil {
+		return receipts, &BatchError{Errs: errs}
+	}
+	return receipts, nil
+}
+
+// first is the server that is asked first; nil: there is none now.
+func (cl *Cluster) first(topic, key string) *Client {
+	if clients, _ := cl.choose(topic, key); len(clients) > 0 {
+		return clients[0]
+	}
+	return nil
+}
+
+// PublishAsync queues a message for one server, as [Client.PublishAsync] does. One that the server
+// has certainly not stored goes to the next one.
+func (cl *Cluster) PublishAsync(ctx context.Context, topic string, m Message) *Future {
+	f := &Future{topic: topic, done: make(chan struct{})}
+	rest := context.WithoutCancel(ctx)
+	publish := func() (Receipt, error) { return cl.Publish(rest, topic, m) }
+	if c := cl.first(topic, m.Key); c != nil {
+		inner := c.PublishAsync(ctx, topic, m)
+		publish = func() (Receipt, error) {
+			r, err := inner.Wait(rest)
+			if err != nil && cl.elsewhere(err) {
+				return cl.Publish(rest, topic, m)
+			}
+			return r, err
+		}
+	}
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if cl.closed {
+		f.end(Receipt{}, (&failure{text: "the client is closed", kinds: []error{ErrClosed}}).error("publish", topic))
+		return f
+	}
+	cl.all.Go(func() { f.end(publish()) })
+	return f
+}
+
+// Messages ranges over the messages of a group on all servers: see [Client.Messages]. Those of one
+// server come in order.
+func (cl *Cluster) Messages(ctx context.Context, topic, group string, opts SubscribeOptions) iter.Seq2[*Delivery, error] {
+	return func(yield func(*Delivery, error) bool) {
+		come, manual := make(chan *Delivery), opts.Manual
+		opts.Manual, opts.Concurrency = true, 1
+		over := make(chan struct{})
+		sub, err := cl.Subscribe(ctx, topic, group, opts, func(ctx context.Context, d *Delivery) error {
+			next := make(chan struct{})
+			d.next = next
+			select {
+			case come <- d:
+			case <-over:
+				return nil
+			}
+			select {
+			case <-next:
+			case <-over:
+			}
+			return nil
+		})
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer sub.Close()
+		defer close(over)
+		for {
+			select {
+			case d := <-come:
+				if !yield(d, nil) {
+					return
+				}
+				d.handled(manual)
+			case <-sub.Done():
+				err := sub.Err()
+				if err == nil {
+					err = stopped(ctx, false).error("consume", topic+"/"+group)
+				}
+				yield(nil, err)
+				return
+			}
+		}
+	}
+}
+
+// handled lets a delivery of Cluster.Messages go, and acks it unless others do.
+func (d *Delivery) handled(manual bool) {
+	if !manual {
+		d.s.c.mu.Lock()
+		d.settleLater(wire.CmdAck, giveBack{})
+		d.s.c.mu.Unlock()
+		d.s.c.nudge()
+	}
+	close(d.next)
+}
+
+// RemoveTopic removes a topic on every server that is connected: see [Client.RemoveTopic].
+func (cl *Cluster) RemoveTopic(ctx context.Context, topic string) error {
+	return cl.somewhere("remove", topic, func(c *Client) error { return c.RemoveTopic(ctx, topic) })
+}
+
+// RemoveGroup removes a group on every server that is connected: see [Client.RemoveGroup].
+func (cl *Cluster) RemoveGroup(ctx context.Context, topic, group string) error {
+	return cl.somewhere("remove", topic+"/"+group, func(c *Client) error { return c.RemoveGroup(ctx, topic, group) })
+}
+
+// somewhere is everywhere for what need not be on all servers, but has to be on one.
+func (cl *Cluster) somewhere(op, target string, do func(*Client) error) error {
+	var missing error
+	there := false
+	err := cl.everywhere(op, target, func(c *Client) error {
+		err := do(c)
+		if errors.Is(err, ErrNotFound) {
+			missing = err
+			return nil
+		}
+		there = there || err == nil
+		return err
+	})
+	if err == nil && !there {
+		return missing
+	}
+	return err
+}
