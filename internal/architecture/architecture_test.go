@@ -85,6 +85,8 @@ var rules = map[string]rule{
 	// A broker inside of a program, and of a test. Both are for other modules.
 	"zbus/embed":    {ours: []string{"internal/config", "internal/daemon", "zbus"}, modules: []string{"github.com/spf13/pflag"}},
 	"zbus/zbustest": {ours: []string{"zbus", "zbus/embed"}},
+	// Managing a server from a program, in the values of the contract.
+	"zbus/admin": {ours: []string{"internal/apimodel", "zbus"}},
 
 	// What other servers there are. It knows their JSON and nothing of what is in it.
 	"internal/cluster": {ours: []string{"internal/condition", "internal/socket", "internal/wire"}, never: []string{"net/http/httptest", "database/sql"}},
