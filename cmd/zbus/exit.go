@@ -1,11 +1,14 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
+	"strings"
 	"syscall"
 
 	"github.com/rushmore/zbus-go/internal/bench"
@@ -72,6 +75,37 @@ func clientCode(err error) (code int, ok bool) {
 	}
 	return 0, false
 }
+
+// exitName is the exit code of an error in a word.
+func exitName(code int) string {
+	for _, row := range cli.ExitCodes() {
+		if row.Code == code {
+			return row.Name
+		}
+	}
+	return "internal"
+}
+
+// report writes an error for people; or, for the programs that ask for JSON, as an object on one line.
+func report(w io.Writer, err error) {
+	text := cli.Visible([]byte(strings.ReplaceAll(explain(err), "\n", "; ")))
+	if !errors.As(err, new(jsonError)) {
+		fmt.Fprintf(w, "zbus: %s\n", text)
+		return
+	}
+	code := exitCode(err)
+	_ = json.NewEncoder(w).Encode(struct {
+		Error    string `json:"error"`
+		ExitCode int    `json:"exitCode"`
+		Message  string `json:"message"`
+	}{exitName(code), code, string(text)}) // nobody is told when standard error is gone
+}
+
+// jsonError is the error of a command that was to print JSON.
+type jsonError struct{ error }
+
+// Unwrap gives the error itself.
+func (e jsonError) Unwrap() error { return e.error }
 
 // usageError is what the one who started zbus has to mend.
 type usageError struct{ error }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -55,5 +56,39 @@ func TestEveryKindOfErrorHasItsExitCode(t *testing.T) {
 		if got := exitCode(fmt.Errorf("somewhere: %w", c.err)); got != c.code {
 			t.Errorf("%v: exit code %d, want %d", c.err, got, c.code)
 		}
+	}
+}
+
+func TestExitCodesAreThoseOfTheDocument(t *testing.T) {
+	text, err := os.ReadFile("../../docs/exit-codes.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range cli.ExitCodes() {
+		if line := fmt.Sprintf("| %d | `%s` | %s |\n", row.Code, row.Name, row.Means); !strings.Contains(string(text), line) {
+			t.Errorf("docs/exit-codes.md lacks the line\n%s", line)
+		}
+	}
+	for _, code := range []int{exitUsage, exitDamaged, exitUnavailable, exitInternal, exitInUse, exitIO, exitPermission, exitInterrupted} {
+		_, broker, _ := strings.Cut(string(text), "of `zbus serve`")
+		if !strings.Contains(broker, fmt.Sprintf("\n| %d | ", code)) {
+			t.Errorf("docs/exit-codes.md lacks %d among those of zbus serve", code)
+		}
+	}
+}
+
+func TestErrorsAreJSONForThoseWhoAskForIt(t *testing.T) {
+	var b strings.Builder
+	report(&b, jsonError{usageError{errors.New("two\nlines")}})
+	report(&b, jsonError{fmt.Errorf("topic x: %w", zbus.ErrNotFound)})
+	report(&b, jsonError{errors.New("surprise")})
+	report(&b, errors.New("for people"))
+	const want = `{"error":"usage","exitCode":64,"message":"two; lines"}
+{"error":"not_found","exitCode":66,"message":"topic x: not found"}
+{"error":"internal","exitCode":70,"message":"surprise"}
+zbus: for people
+`
+	if b.String() != want {
+		t.Errorf("got\n%swant\n%s", b.String(), want)
 	}
 }

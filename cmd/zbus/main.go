@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -33,7 +32,7 @@ func main() {
 	go stopOnSignal(signals, cancel, os.Exit)
 
 	if err := execute(ctx, os.Args[1:]); err != nil {
-		fmt.Fprintf(os.Stderr, "zbus: %s\n", cli.Visible([]byte(strings.ReplaceAll(explain(err), "\n", "; "))))
+		report(os.Stderr, err)
 		os.Exit(exitCode(err))
 	}
 }
@@ -72,9 +71,12 @@ func execute(ctx context.Context, args []string) error {
 	root.PersistentPreRun = func(*cobra.Command, []string) { accepted = true }
 
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil && !accepted {
-		return usageError{fmt.Errorf("%w; see %s --help", err, called(root, args))}
+		err = usageError{fmt.Errorf("%w; see %s --help", err, called(root, args))}
+	}
+	if flag := cmd.Flags().Lookup("json"); err != nil && flag != nil && flag.Value.String() == "true" {
+		return jsonError{err}
 	}
 	return err
 }

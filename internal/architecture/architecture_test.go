@@ -33,6 +33,9 @@ var rules = map[string]rule{
 	// What a misspelt word was meant to be, for all that refuse one.
 	"internal/closest": {never: []string{"net", "net/http", "database/sql", "os"}},
 
+	// Sizes as people write them, in settings and on the command line.
+	"internal/bytesize": {never: []string{"net", "net/http", "database/sql", "os"}},
+
 	// Files that are embedded compressed, for all who serve some.
 	"internal/packed": {never: []string{"net", "database/sql", "os"}},
 
@@ -136,15 +139,15 @@ var rules = map[string]rule{
 	"internal/apimodel": {modules: []string{"github.com/oapi-codegen/runtime"}},
 	// What users of a broker do, with the clients that everybody has.
 	"internal/cli": {
-		ours:    []string{"internal/apimodel", "internal/backup", "internal/closest", "internal/datadir", "internal/proxy", "internal/storage/sqlite", "internal/wire", "zbus"},
-		modules: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/mattn/go-isatty", "golang.org/x/sys", "golang.org/x/term"},
+		ours:    []string{"internal/apimodel", "internal/backup", "internal/bytesize", "internal/closest", "internal/datadir", "internal/proxy", "internal/storage/sqlite", "internal/wire", "zbus"},
+		modules: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/mattn/go-isatty", "go.yaml.in/yaml/v3", "golang.org/x/sys", "golang.org/x/term"},
 		never:   []string{"database/sql"},
 	},
 	// A client by itself, so that it measures what every client gets.
 	"internal/bench": {ours: []string{"internal/wire"}},
 
 	"internal/config": {
-		ours:    []string{"internal/closest"},
+		ours:    []string{"internal/bytesize", "internal/closest"},
 		modules: []string{"github.com/knadh/koanf", "github.com/spf13/pflag", "go.yaml.in/yaml/v3"},
 		never:   []string{"net/http", "os"},
 	},

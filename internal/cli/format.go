@@ -2,13 +2,13 @@ package cli
 
 import (
 	"fmt"
-	"math/big"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/apimodel"
+	"github.com/rushmore/zbus-go/internal/bytesize"
 )
 
 // count writes a number of the API with its thousands apart.
@@ -117,25 +117,15 @@ func (a *app) whenever(t *time.Time) string {
 	return a.when(*t)
 }
 
-var (
-	sizePattern = regexp.MustCompile(`^([0-9]+)\s*(?i:([KMGT])i?)?B?$`)
-	dayPattern  = regexp.MustCompile(`^([0-9]+)d(.*)$`)
-)
+var dayPattern = regexp.MustCompile(`^([0-9]+)d(.*)$`)
 
 // parseSize reads a number of bytes, such as 64MiB.
 func parseSize(flag, text string) (apimodel.Count, error) {
-	m := sizePattern.FindStringSubmatch(text)
-	if m == nil {
-		return "", usage("--%s %q: must be a size such as 64MiB, or 0 for no limit", flag, text)
+	n, ok := bytesize.Parse(text)
+	if !ok {
+		return "", usage("--%s %q: must be a size such as 64MiB or 10GB, or 0 for no limit", flag, text)
 	}
-	n, _ := new(big.Int).SetString(m[1], 10)
-	if m[2] != "" {
-		n.Lsh(n, 10*uint(1+strings.Index("KMGT", strings.ToUpper(m[2]))))
-	}
-	if !n.IsInt64() {
-		return "", usage("--%s %q: is too large", flag, text)
-	}
-	return n.String(), nil
+	return format(n), nil
 }
 
 // parseCount reads a number of messages, such as 10_000.

@@ -18,7 +18,7 @@ import (
 func (a *app) groupCommand() *cobra.Command {
 	cmd := parent("group", "Make, look at, change and delete consume groups",
 		"A consume group is a place in a topic. Its consumers share the messages behind it.\nzbus relocate moves it.",
-		a.groupCreate(), a.groupList(), a.groupShow(), a.groupSet(), a.groupFilter(), a.groupJournal(), a.groupUndo(),
+		a.groupCreate(), a.groupApply(), a.groupList(), a.groupShow(), a.groupSet(), a.groupFilter(), a.groupJournal(), a.groupUndo(),
 		a.groupSwitch("pause", "Stop delivery to a group, until it is resumed", true),
 		a.groupSwitch("resume", "Go on with delivery to a group", false), a.groupDelete())
 	return a.connected(a.shows(cmd))

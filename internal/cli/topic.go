@@ -17,7 +17,7 @@ import (
 func (a *app) topicCommand() *cobra.Command {
 	cmd := parent("topic", "Make, look at, change and delete topics",
 		"A topic is a log of messages. Groups are places in it.",
-		a.topicCreate(), a.topicList(), a.topicShow(), a.topicSet(), a.topicEmpty(), a.topicDelete(),
+		a.topicCreate(), a.topicApply(), a.topicList(), a.topicShow(), a.topicSet(), a.topicEmpty(), a.topicDelete(),
 		a.topicSwitch("pause", "Stop delivery to all groups; publishing continues", func(ctx context.Context, c *api, topic string) (*http.Response, error) {
 			return c.send(ctx, "POST /topics/{topic}:pause", nil, topic)
 		}),

@@ -18,6 +18,8 @@ func exitCodesTopic() *cobra.Command {
 	for _, row := range rows {
 		fmt.Fprintf(&b, "    %3d  %s\n", row.Code, row.Means)
 	}
+	b.WriteString("\nWith --json an error is an object on one line of standard error, with the members error,\n" +
+		"exitCode and message.\n")
 	b.WriteString("\nOf zbus serve: 64 wrong settings, 65 damaged data, 69 can't listen, 73 the data directory is\n" +
 		"in use, 74 the disk failed or is full, 77 not allowed to use a directory, file or port,\n" +
 		"130 a second signal cut the orderly stop short.\n\n" +

@@ -12,6 +12,8 @@ import (
 	"log/slog"
 	"slices"
 	"time"
+
+	"github.com/rushmore/zbus-go/internal/bytesize"
 )
 
 // Durability says what an answered publish survives.
@@ -287,7 +289,7 @@ func (c *Config) Validate() error {
 	}
 	if c.TailCache >= memory {
 		return fmt.Errorf("tail-cache %q: must be less than max-memory, which is %s",
-			formatSize(c.TailCache), formatSize(memory))
+			bytesize.Format(c.TailCache), bytesize.Format(memory))
 	}
 	if c.RPCTimeout > c.RPCMaxTimeout {
 		return fmt.Errorf("rpc-timeout %q: must be at most rpc-max-timeout, which is %s",
@@ -295,7 +297,7 @@ func (c *Config) Validate() error {
 	}
 	if c.MaxBody > memory {
 		return fmt.Errorf("max-body %q: must be at most max-memory, which is %s",
-			formatSize(c.MaxBody), formatSize(memory))
+			bytesize.Format(c.MaxBody), bytesize.Format(memory))
 	}
 	if c.TLS() || c.Insecure {
 		return nil

@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/pflag"
 	"pgregory.net/rapid"
+
+	"github.com/rushmore/zbus-go/internal/bytesize"
 )
 
 // load parses args as the command line does and loads the configuration.
@@ -357,8 +359,8 @@ func TestValidateRefusesTheZeroConfig(t *testing.T) {
 func TestSizeReadsWhatItWrites(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.Int64Range(0, 1<<62).Draw(t, "n")
-		if got, ok := parseSize(formatSize(n)); !ok || got != n {
-			t.Fatalf("%d is written %s and read %d, %t", n, formatSize(n), got, ok)
+		if got, ok := bytesize.Parse(bytesize.Format(n)); !ok || got != n {
+			t.Fatalf("%d is written %s and read %d, %t", n, bytesize.Format(n), got, ok)
 		}
 	})
 }

@@ -3,11 +3,12 @@ package config
 import (
 	"fmt"
 	"log/slog"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/rushmore/zbus-go/internal/bytesize"
 )
 
 // value is the place of one setting in a Config: how its text is read, judged
@@ -196,15 +197,15 @@ type size struct {
 }
 
 func (v size) set(s string) bool {
-	n, ok := parseSize(s)
+	n, ok := bytesize.Parse(s)
 	*v.p = n
 	return ok
 }
 func (v size) valid() bool { return *v.p >= v.min && *v.p <= v.max }
 func (v size) want() string {
-	return fmt.Sprintf("a size from %s to %s, such as 16MiB, 64KB or 1073741824", formatSize(v.min), formatSize(v.max))
+	return fmt.Sprintf("a size from %s to %s, such as 16MiB, 64KB or 1073741824", bytesize.Format(v.min), bytesize.Format(v.max))
 }
-func (v size) String() string { return formatSize(*v.p) }
+func (v size) String() string { return bytesize.Format(*v.p) }
 
 // sizeOrDefault is a size of which 0 says that the broker chooses.
 type sizeOrDefault struct {
@@ -215,48 +216,4 @@ type sizeOrDefault struct {
 func (v sizeOrDefault) valid() bool { return *v.p == 0 || v.size.valid() }
 func (v sizeOrDefault) want() string {
 	return v.size.want() + orZero(v.zero)
-}
-
-// units are the suffixes of a size; those of powers of 1024 come first and are
-// the ones that formatSize writes.
-var units = []struct {
-	suffix string
-	bytes  int64
-}{
-	{"TiB", 1 << 40},
-	{"GiB", 1 << 30},
-	{"MiB", 1 << 20},
-	{"KiB", 1 << 10},
-	{"TB", 1e12},
-	{"GB", 1e9},
-	{"MB", 1e6},
-	{"KB", 1e3},
-	{"B", 1},
-	{"", 1},
-}
-
-// parseSize reads a whole number of bytes or of a unit; case does not matter.
-func parseSize(s string) (int64, bool) {
-	for _, u := range units {
-		head := len(s) - len(u.suffix)
-		if head < 0 || !strings.EqualFold(s[head:], u.suffix) {
-			continue
-		}
-		n, err := strconv.ParseUint(s[:head], 10, 63)
-		if err != nil || int64(n) > math.MaxInt64/u.bytes {
-			return 0, false
-		}
-		return int64(n) * u.bytes, true
-	}
-	return 0, false
-}
-
-// formatSize writes n so that parseSize reads the same number.
-func formatSize(n int64) string {
-	for _, u := range units[:4] {
-		if n >= u.bytes && n%u.bytes == 0 {
-			return strconv.FormatInt(n/u.bytes, 10) + u.suffix
-		}
-	}
-	return strconv.FormatInt(n, 10)
 }
