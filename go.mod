@@ -32,7 +32,6 @@ require (
 	github.com/coreos/go-oidc/v3 v3.21.0
 	github.com/go-chi/cors v1.2.2
 	github.com/go-jose/go-jose/v4 v4.1.9
-	github.com/google/jsonschema-go v0.4.3
 	github.com/oapi-codegen/runtime v1.8.0
 	github.com/pb33f/libopenapi v0.41.8
 	github.com/pb33f/libopenapi-validator v0.16.2

@@ -6,8 +6,6 @@ import (
 	"reflect"
 	"slices"
 
-	"github.com/google/jsonschema-go/jsonschema"
-
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
@@ -80,20 +78,6 @@ func (s *Service) describeAgain() {
 	}
 	s.c.mu.Unlock()
 	s.c.nudge()
-}
-
-// schemaOf is the JSON Schema of a type's values, and nil for one of which nothing
-// can be said.
-func schemaOf(t reflect.Type) json.RawMessage {
-	schema, err := jsonschema.ForType(t, &jsonschema.ForOptions{IgnoreInvalidTypes: true})
-	if err != nil || schema == nil {
-		return nil
-	}
-	raw, err := json.Marshal(schema)
-	if err != nil {
-		return nil
-	}
-	return raw
 }
 
 // paramsSchema is the JSON Schema of the array of parameters that decodeParams makes a

@@ -25,7 +25,7 @@ type rule struct {
 // A package may import what its rule names and the standard library. Paths are
 // within the module. A new package takes its place here first.
 var rules = map[string]rule{
-	"zbus":            {ours: []string{"internal/wire"}, modules: []string{"github.com/coder/websocket", "github.com/google/jsonschema-go"}},
+	"zbus":            {ours: []string{"internal/wire"}, modules: []string{"github.com/coder/websocket"}},
 	"internal/wire":   {never: []string{"net", "net/http", "log/slog", "os"}},
 	"internal/rpc":    {never: []string{"net", "net/http", "database/sql"}},
 	"internal/socket": {modules: []string{"golang.org/x/sys"}, never: []string{"net/http", "database/sql"}},
