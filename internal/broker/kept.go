@@ -1,9 +1,9 @@
 package broker
 
 import (
-	"cmp"
 	"context"
 	"slices"
+	"sort"
 
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -59,7 +59,7 @@ func (k *knownIDs) below(t *Topic, to int64, ids []string) (kept []storage.KeptI
 	for _, id := range ids {
 		add(k.byKey[idKey{t.id, id}])
 	}
-	slices.SortFunc(kept, func(x, y storage.KeptID) int { return cmp.Compare(x.Offset, y.Offset) })
+	sort.Slice(kept, func(i, j int) bool { return kept[i].Offset < kept[j].Offset })
 	return slices.Compact(kept), busy // one message may share its id with an older one
 }
 

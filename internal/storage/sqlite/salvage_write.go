@@ -1,12 +1,12 @@
 package sqlite
 
 import (
-	"cmp"
 	"context"
 	"database/sql/driver"
 	"fmt"
 	"maps"
 	"slices"
+	"sort"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -84,7 +84,7 @@ type salvagedLog struct {
 // writeTopic writes a topic with its messages.
 func (s *salvager) writeTopic(ctx context.Context, id storage.TopicID, names map[string]bool) error {
 	t, refs := s.topics[id], s.refs[id]
-	slices.SortStableFunc(refs, func(x, y blockRef) int { return cmp.Compare(x.key, y.key) })
+	sort.SliceStable(refs, func(i, j int) bool { return refs[i].key < refs[j].key })
 	l := &salvagedLog{id: id, report: SalvagedTopic{FirstLost: -1, LastLost: -1, Ranges: []storage.Range{}}}
 	l.begin(s, t, refs)
 	for len(refs) > 0 {
@@ -159,7 +159,7 @@ func (s *salvager) writeRefs(ctx context.Context, l *salvagedLog, refs []blockRe
 			l.claimed = max(l.claimed, offsetOf(r.end()-1)+1)
 		}
 	}
-	slices.SortStableFunc(found, func(x, y storage.Record) int { return cmp.Compare(x.Offset, y.Offset) })
+	sort.SliceStable(found, func(i, j int) bool { return found[i].Offset < found[j].Offset })
 	found = slices.CompactFunc(found, func(x, y storage.Record) bool { return x.Offset == y.Offset })
 	found = slices.DeleteFunc(found, func(r storage.Record) bool { return r.Offset < max(l.first, l.next) || l.drops(r.Offset) })
 	var rows []row
