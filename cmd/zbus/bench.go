@@ -22,6 +22,7 @@ func benchCommand() *cobra.Command {
 		Use:   "bench",
 		Short: "Measure a running broker",
 		Long: "Measure a running broker over its native protocol.\n\n" +
+			"What rpc and latency create is removed again; what produce publishes stays, for consume.\n\n" +
 			"Broker and client share the machine's processors unless they run on two, so\n" +
 			"compare only what was measured in one go.",
 		Args: noArguments,

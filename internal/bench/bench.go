@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/http"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -188,6 +189,36 @@ func prepare(ctx context.Context, o Options, fields ...string) error {
 		}
 	}
 	return nil
+}
+
+// temporary is prepare for topics that the measurement alone is to have. The function that it
+// returns removes those that were not there before.
+func temporary(ctx context.Context, o Options, fields ...string) (remove func(), err error) {
+	c, err := dial(ctx, &o)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	var ours []string
+	for _, topic := range o.names() {
+		_, err := c.ask(wire.HeaderCmd, wire.CmdQuery, wire.HeaderTopic, topic, wire.HeaderID, "q")
+		if r := (*Refusal)(nil); errors.As(err, &r) && r.Status == http.StatusNotFound {
+			ours = append(ours, topic)
+		}
+	}
+	if err := prepare(ctx, o, fields...); err != nil {
+		return nil, err
+	}
+	return func() {
+		c, err := dial(context.WithoutCancel(ctx), &o)
+		if err != nil {
+			return // they stay, as with a broker that has ended
+		}
+		defer c.Close()
+		for _, topic := range ours {
+			_, _ = c.ask(wire.HeaderCmd, wire.CmdRemove, wire.HeaderTopic, topic, wire.HeaderID, "r") // without the grant it stays
+		}
+	}, nil
 }
 
 // errShort says that the expected messages did not come.

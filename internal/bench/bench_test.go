@@ -6,12 +6,14 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/config"
 	"github.com/rushmore/zbus-go/internal/daemon"
+	"github.com/rushmore/zbus-go/internal/wire"
 )
 
 func TestQuantilesAreWithinTheirPrecision(t *testing.T) {
@@ -120,5 +122,40 @@ func TestRefusalEndsAMeasurement(t *testing.T) {
 	o.Server, o.Topic = "127.0.0.1:1", "bench"
 	if _, err := Produce(t.Context(), o); err == nil {
 		t.Error("a broker that is not there was measured")
+	}
+}
+
+func TestTopicsThatAMeasurementHasMadeAreRemoved(t *testing.T) {
+	o := Options{Server: broker(t), Topic: "fresh", Connections: 2, InFlight: 4, Size: 10, Count: 20}
+	there := func(topic string) bool {
+		t.Helper()
+		c, err := dial(t.Context(), &o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_, err = c.ask(wire.HeaderCmd, wire.CmdQuery, wire.HeaderTopic, topic, wire.HeaderID, "q")
+		var r *Refusal
+		if err != nil && (!errors.As(err, &r) || r.Status != http.StatusNotFound) {
+			t.Fatal(err)
+		}
+		return err == nil
+	}
+	for _, run := range []func(context.Context, Options) (Result, error){RPC, Latency} {
+		if _, err := run(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if there("fresh") || there("fresh-rpc") {
+		t.Error("a topic that was made for a measurement stays")
+	}
+	if _, err := Produce(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Latency(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if !there("fresh") {
+		t.Error("a topic that was there before is gone")
 	}
 }

@@ -29,9 +29,11 @@ func Produce(ctx context.Context, o Options) (Result, error) {
 // as call.
 func RPC(ctx context.Context, o Options) (Result, error) {
 	o.Topic, o.Topics = o.Topic+"-rpc", 1
-	if err := prepare(ctx, o, wire.HeaderTopicMask, "2"); err != nil {
+	remove, err := temporary(ctx, o, wire.HeaderTopicMask, "2")
+	if err != nil {
 		return Result{}, err
 	}
+	defer remove()
 	serving, stop := context.WithCancel(ctx)
 	var services sync.WaitGroup
 	defer services.Wait()
@@ -265,9 +267,11 @@ func (r *run) drain(c *conn) (last time.Time, err error) {
 // way.
 func Latency(ctx context.Context, o Options) (Result, error) {
 	o.Connections, o.InFlight, o.Topics = 1, 1, 1
-	if err := prepare(ctx, o); err != nil {
+	remove, err := temporary(ctx, o)
+	if err != nil {
 		return Result{}, err
 	}
+	defer remove()
 	group := "bench-" + strconv.FormatInt(time.Now().UnixNano(), 36)
 	consumer, err := dial(ctx, &o)
 	if err != nil {
