@@ -139,6 +139,10 @@ func stopped(ctx context.Context, sent bool) *failure {
 }
 
 // invalid refuses a request that was not sent.
+//
+// It is not inlined: that would add some hundred bytes to the binary for each of its callers.
+//
+//go:noinline
 func invalid(op, target, format string, args ...any) error {
 	return &Error{Op: op, Target: target, Text: fmt.Sprintf(format, args...), kinds: []error{ErrInvalid}}
 }

@@ -23,6 +23,9 @@ func (e *Error) Unwrap() error { return e.Err }
 // ClientText is what a client may read.
 func (e *Error) ClientText() string { return e.Text }
 
+// It is not inlined: that would add some hundred bytes to the binary for each of its callers.
+//
+//go:noinline
 func invalid(format string, args ...any) error {
 	return &Error{fmt.Sprintf(format, args...), storage.ErrInvalid}
 }

@@ -20,6 +20,10 @@ const keyHeader = "key"
 const maxKey = 256
 
 // count writes a number of messages or bytes, or an offset.
+//
+// It is not inlined: that would add some hundred bytes to the binary for each of its many callers.
+//
+//go:noinline
 func count[T ~int | ~int64 | ~uint64](n T) Count { return strconv.FormatInt(int64(n), 10) }
 
 // parseCount reads one; name is the member or parameter it is from.

@@ -45,6 +45,10 @@ var kinds = map[broker.Code]struct {
 }
 
 // invalid is an error of the request, with a text for the client.
+//
+// It is not inlined: that would add some hundred bytes to the binary for each of its many callers.
+//
+//go:noinline
 func invalid(format string, args ...any) error {
 	return &broker.Error{Code: broker.Invalid, Text: fmt.Sprintf(format, args...)}
 }

@@ -36,11 +36,19 @@ func (f *failure) Error() string { return f.text }
 func (f *failure) Unwrap() error { return f.kind }
 
 // fail makes an error of one kind.
+//
+// It is not inlined: that would add some hundred bytes to the binary for each of its many callers.
+//
+//go:noinline
 func fail(kind error, format string, args ...any) error {
 	return &failure{fmt.Sprintf(format, args...), kind}
 }
 
 // usage complains about the command line.
+//
+// It is not inlined: that would add some hundred bytes to the binary for each of its many callers.
+//
+//go:noinline
 func usage(format string, args ...any) error { return fail(ErrUsage, format, args...) }
 
 // plain takes the name of the client's package from its errors, as the name of the

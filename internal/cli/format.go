@@ -33,6 +33,10 @@ func number[N int | int64](n N) string {
 }
 
 // counted writes how many of something there are.
+//
+// It is not inlined: that would add some hundred bytes to the binary for each of its many callers.
+//
+//go:noinline
 func counted(n apimodel.Count, one, many string) string {
 	if n == "1" {
 		return "1 " + one
@@ -41,11 +45,18 @@ func counted(n apimodel.Count, one, many string) string {
 }
 
 // value of a number of the API; what does not fit is the largest there is.
+//
+// It is not inlined: that would add some hundred bytes to the binary for each of its callers.
+//
+//go:noinline
 func value(n apimodel.Count) int64 {
 	v, _ := strconv.ParseInt(n, 10, 64) // saturates
 	return v
 }
 
+// It is not inlined: that would add some hundred bytes to the binary for each of its callers.
+//
+//go:noinline
 func format(n int64) apimodel.Count { return strconv.FormatInt(n, 10) }
 
 // size writes a number of bytes.

@@ -19,6 +19,10 @@ type table struct {
 }
 
 // newTable begins a table. A title that begins with > is that of a column of numbers.
+//
+// It is not inlined: that would add some hundred bytes to the binary for each of its callers.
+//
+//go:noinline
 func newTable(head ...string) *table {
 	t := &table{}
 	for _, title := range head {

@@ -10,6 +10,9 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return r.Text }
 
+// It is not inlined: that would add some hundred bytes to the binary for each of its callers.
+//
+//go:noinline
 func refusal(busy bool, format string, args ...any) error {
 	return &Refusal{Busy: busy, Text: fmt.Sprintf(format, args...)}
 }

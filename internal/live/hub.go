@@ -316,6 +316,10 @@ func signal(c chan struct{}) {
 }
 
 // fail is an error with a text for the client.
+//
+// It is not inlined: that would add some hundred bytes to the binary for each of its callers.
+//
+//go:noinline
 func fail(code broker.Code, format string, args ...any) error {
 	return &broker.Error{Code: code, Text: fmt.Sprintf(format, args...)}
 }

@@ -201,4 +201,8 @@ func (s *socket) send(parts ...[]byte) error {
 }
 
 // decimal writes a number as the contract wants it.
+//
+// It is not inlined: that would add some hundred bytes to the binary for each of its callers.
+//
+//go:noinline
 func decimal(n int64) string { return strconv.FormatInt(n, 10) }

@@ -25,6 +25,10 @@ const contentType = "text/plain; version=0.0.4; charset=utf-8"
 type text struct{ *bufio.Writer }
 
 // head is what stands before the values of a family. The help has no line feed and no backslash.
+//
+// It is not inlined: that would add some hundred bytes to the binary for each of its callers.
+//
+//go:noinline
 func (w text) head(name string, k kind, help string) {
 	for _, part := range []string{"# HELP ", name, " ", help, "\n# TYPE ", name, " ", string(k), "\n"} {
 		_, _ = w.WriteString(part)
