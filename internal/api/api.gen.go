@@ -190,6 +190,9 @@ type ServerInterface interface {
 	// PlanRelocation Preview moving a group
 	// (POST /topics/{topic}/groups/{group}/plans)
 	PlanRelocation(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName)
+	// GetGroupHistory Figures of a group over time
+	// (GET /topics/{topic}/groups/{group}/stats)
+	GetGroupHistory(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName, params GetGroupHistoryParams)
 	// Ack Acknowledge deliveries
 	// (POST /topics/{topic}/groups/{group}:ack)
 	Ack(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName)
@@ -214,6 +217,9 @@ type ServerInterface interface {
 	// GetMessage One message, and its fate in every group
 	// (GET /topics/{topic}/messages/{offset})
 	GetMessage(w http.ResponseWriter, r *http.Request, topic TopicName, offset Count)
+	// GetTopicHistory Figures of a topic, or of a service, over time
+	// (GET /topics/{topic}/stats)
+	GetTopicHistory(w http.ResponseWriter, r *http.Request, topic TopicName, params GetTopicHistoryParams)
 	// GetTags The tags of the last messages
 	// (GET /topics/{topic}/tags)
 	GetTags(w http.ResponseWriter, r *http.Request, topic TopicName, params GetTagsParams)
@@ -580,6 +586,12 @@ func (_ Unimplemented) PlanRelocation(w http.ResponseWriter, r *http.Request, to
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// GetGroupHistory Figures of a group over time
+// (GET /topics/{topic}/groups/{group}/stats)
+func (_ Unimplemented) GetGroupHistory(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName, params GetGroupHistoryParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // Ack Acknowledge deliveries
 // (POST /topics/{topic}/groups/{group}:ack)
 func (_ Unimplemented) Ack(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName) {
@@ -625,6 +637,12 @@ func (_ Unimplemented) Publish(w http.ResponseWriter, r *http.Request, topic Top
 // GetMessage One message, and its fate in every group
 // (GET /topics/{topic}/messages/{offset})
 func (_ Unimplemented) GetMessage(w http.ResponseWriter, r *http.Request, topic TopicName, offset Count) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// GetTopicHistory Figures of a topic, or of a service, over time
+// (GET /topics/{topic}/stats)
+func (_ Unimplemented) GetTopicHistory(w http.ResponseWriter, r *http.Request, topic TopicName, params GetTopicHistoryParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -2537,6 +2555,57 @@ func (siw *ServerInterfaceWrapper) PlanRelocation(w http.ResponseWriter, r *http
 	handler.ServeHTTP(w, r)
 }
 
+// GetGroupHistory operation middleware
+func (siw *ServerInterfaceWrapper) GetGroupHistory(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "topic" -------------
+	var topic TopicName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+		return
+	}
+
+	// ------------- Path parameter "group" -------------
+	var group GroupName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "group", chi.URLParam(r, "group"), &group, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "group", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetGroupHistoryParams
+
+	// ------------- Optional query parameter "range" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "range", r.URL.Query(), &params.Range, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "range"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "range", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetGroupHistory(w, r, topic, group, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // Ack operation middleware
 func (siw *ServerInterfaceWrapper) Ack(w http.ResponseWriter, r *http.Request) {
 
@@ -2991,6 +3060,48 @@ func (siw *ServerInterfaceWrapper) GetMessage(w http.ResponseWriter, r *http.Req
 	handler.ServeHTTP(w, r)
 }
 
+// GetTopicHistory operation middleware
+func (siw *ServerInterfaceWrapper) GetTopicHistory(w http.ResponseWriter, r *http.Request) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "topic" -------------
+	var topic TopicName
+
+	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
+	if err != nil {
+		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+		return
+	}
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetTopicHistoryParams
+
+	// ------------- Optional query parameter "range" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "range", r.URL.Query(), &params.Range, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		var requiredError *runtime.RequiredParameterError
+		if errors.As(err, &requiredError) {
+			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "range"})
+		} else {
+			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "range", Err: err})
+		}
+		return
+	}
+
+	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.GetTopicHistory(w, r, topic, params)
+	}))
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		handler = middleware(handler)
+	}
+
+	handler.ServeHTTP(w, r)
+}
+
 // GetTags operation middleware
 func (siw *ServerInterfaceWrapper) GetTags(w http.ResponseWriter, r *http.Request) {
 
@@ -3400,6 +3511,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		r.Get(options.BaseURL+"/topics/{topic}/histogram", wrapper.GetHistogram)
 	})
 	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/topics/{topic}/stats", wrapper.GetTopicHistory)
+	})
+	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/topics/{topic}/tags", wrapper.GetTags)
 	})
 	r.Group(func(r chi.Router) {
@@ -3455,6 +3569,9 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	})
 	r.Group(func(r chi.Router) {
 		r.Post(options.BaseURL+"/plans/{plan}:apply", wrapper.ApplyPlan)
+	})
+	r.Group(func(r chi.Router) {
+		r.Get(options.BaseURL+"/topics/{topic}/groups/{group}/stats", wrapper.GetGroupHistory)
 	})
 	r.Group(func(r chi.Router) {
 		r.Get(options.BaseURL+"/topics/{topic}/groups/{group}/journal", wrapper.ListJournal)
@@ -5935,6 +6052,47 @@ func (response PlanRelocationdefaultApplicationProblemPlusJSONResponse) VisitPla
 	return err
 }
 
+type GetGroupHistoryRequestObject struct {
+	Topic  TopicName `json:"topic"`
+	Group  GroupName `json:"group"`
+	Params GetGroupHistoryParams
+}
+
+type GetGroupHistoryResponseObject interface {
+	VisitGetGroupHistoryResponse(w http.ResponseWriter) error
+}
+
+type GetGroupHistory200JSONResponse History
+
+func (response GetGroupHistory200JSONResponse) VisitGetGroupHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetGroupHistorydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetGroupHistorydefaultApplicationProblemPlusJSONResponse) VisitGetGroupHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type AckRequestObject struct {
 	Topic TopicName `json:"topic"`
 	Group GroupName `json:"group"`
@@ -6292,6 +6450,46 @@ type GetMessagedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetMessagedefaultApplicationProblemPlusJSONResponse) VisitGetMessageResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTopicHistoryRequestObject struct {
+	Topic  TopicName `json:"topic"`
+	Params GetTopicHistoryParams
+}
+
+type GetTopicHistoryResponseObject interface {
+	VisitGetTopicHistoryResponse(w http.ResponseWriter) error
+}
+
+type GetTopicHistory200JSONResponse History
+
+func (response GetTopicHistory200JSONResponse) VisitGetTopicHistoryResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetTopicHistorydefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetTopicHistorydefaultApplicationProblemPlusJSONResponse) VisitGetTopicHistoryResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -6726,6 +6924,9 @@ type StrictServerInterface interface {
 	// PlanRelocation Preview moving a group
 	// (POST /topics/{topic}/groups/{group}/plans)
 	PlanRelocation(ctx context.Context, request PlanRelocationRequestObject) (PlanRelocationResponseObject, error)
+	// GetGroupHistory Figures of a group over time
+	// (GET /topics/{topic}/groups/{group}/stats)
+	GetGroupHistory(ctx context.Context, request GetGroupHistoryRequestObject) (GetGroupHistoryResponseObject, error)
 	// Ack Acknowledge deliveries
 	// (POST /topics/{topic}/groups/{group}:ack)
 	Ack(ctx context.Context, request AckRequestObject) (AckResponseObject, error)
@@ -6750,6 +6951,9 @@ type StrictServerInterface interface {
 	// GetMessage One message, and its fate in every group
 	// (GET /topics/{topic}/messages/{offset})
 	GetMessage(ctx context.Context, request GetMessageRequestObject) (GetMessageResponseObject, error)
+	// GetTopicHistory Figures of a topic, or of a service, over time
+	// (GET /topics/{topic}/stats)
+	GetTopicHistory(ctx context.Context, request GetTopicHistoryRequestObject) (GetTopicHistoryResponseObject, error)
 	// GetTags The tags of the last messages
 	// (GET /topics/{topic}/tags)
 	GetTags(ctx context.Context, request GetTagsRequestObject) (GetTagsResponseObject, error)
@@ -8423,6 +8627,34 @@ func (sh *strictHandler) PlanRelocation(w http.ResponseWriter, r *http.Request, 
 	}
 }
 
+// GetGroupHistory operation middleware
+func (sh *strictHandler) GetGroupHistory(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName, params GetGroupHistoryParams) {
+	var request GetGroupHistoryRequestObject
+
+	request.Topic = topic
+	request.Group = group
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetGroupHistory(ctx, request.(GetGroupHistoryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetGroupHistory")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetGroupHistoryResponseObject); ok {
+		if err := validResponse.VisitGetGroupHistoryResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
 // Ack operation middleware
 func (sh *strictHandler) Ack(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName) {
 	var request AckRequestObject
@@ -8675,6 +8907,33 @@ func (sh *strictHandler) GetMessage(w http.ResponseWriter, r *http.Request, topi
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
 	} else if validResponse, ok := response.(GetMessageResponseObject); ok {
 		if err := validResponse.VisitGetMessageResponse(w); err != nil {
+			sh.options.ResponseErrorHandlerFunc(w, r, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetTopicHistory operation middleware
+func (sh *strictHandler) GetTopicHistory(w http.ResponseWriter, r *http.Request, topic TopicName, params GetTopicHistoryParams) {
+	var request GetTopicHistoryRequestObject
+
+	request.Topic = topic
+	request.Params = params
+
+	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
+		return sh.ssi.GetTopicHistory(ctx, request.(GetTopicHistoryRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetTopicHistory")
+	}
+
+	response, err := handler(r.Context(), w, r, request)
+
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	} else if validResponse, ok := response.(GetTopicHistoryResponseObject); ok {
+		if err := validResponse.VisitGetTopicHistoryResponse(w); err != nil {
 			sh.options.ResponseErrorHandlerFunc(w, r, err)
 		}
 	} else if response != nil {

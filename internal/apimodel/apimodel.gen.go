@@ -100,6 +100,57 @@ func (e FateFate) Valid() bool {
 	}
 }
 
+// Defines values for HistoryRange.
+const (
+	HistoryRangeN15m HistoryRange = "15m"
+	HistoryRangeN24h HistoryRange = "24h"
+	HistoryRangeN30d HistoryRange = "30d"
+)
+
+// Valid indicates whether the value is a known member of the HistoryRange enum.
+func (e HistoryRange) Valid() bool {
+	switch e {
+	case HistoryRangeN15m:
+		return true
+	case HistoryRangeN24h:
+		return true
+	case HistoryRangeN30d:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for HistoryMarkKind.
+const (
+	HistoryMarkKindChange HistoryMarkKind = "change"
+	HistoryMarkKindFilter HistoryMarkKind = "filter"
+	HistoryMarkKindMove   HistoryMarkKind = "move"
+	HistoryMarkKindPause  HistoryMarkKind = "pause"
+	HistoryMarkKindResume HistoryMarkKind = "resume"
+	HistoryMarkKindStart  HistoryMarkKind = "start"
+)
+
+// Valid indicates whether the value is a known member of the HistoryMarkKind enum.
+func (e HistoryMarkKind) Valid() bool {
+	switch e {
+	case HistoryMarkKindChange:
+		return true
+	case HistoryMarkKindFilter:
+		return true
+	case HistoryMarkKindMove:
+		return true
+	case HistoryMarkKindPause:
+		return true
+	case HistoryMarkKindResume:
+		return true
+	case HistoryMarkKindStart:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for JournalKind.
 const (
 	JournalKindCreate   JournalKind = "create"
@@ -484,6 +535,27 @@ func (e WhoamiAccess) Valid() bool {
 	}
 }
 
+// Defines values for Since.
+const (
+	SinceN15m Since = "15m"
+	SinceN24h Since = "24h"
+	SinceN30d Since = "30d"
+)
+
+// Valid indicates whether the value is a known member of the Since enum.
+func (e Since) Valid() bool {
+	switch e {
+	case SinceN15m:
+		return true
+	case SinceN24h:
+		return true
+	case SinceN30d:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for GetStatsParamsRange.
 const (
 	GetStatsParamsRangeN15m GetStatsParamsRange = "15m"
@@ -514,6 +586,27 @@ func (e ListTopicsParamsScope) Valid() bool {
 	case ListTopicsParamsScopeCluster:
 		return true
 	case ListTopicsParamsScopeServer:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GetGroupHistoryParamsRange.
+const (
+	GetGroupHistoryParamsRangeN15m GetGroupHistoryParamsRange = "15m"
+	GetGroupHistoryParamsRangeN24h GetGroupHistoryParamsRange = "24h"
+	GetGroupHistoryParamsRangeN30d GetGroupHistoryParamsRange = "30d"
+)
+
+// Valid indicates whether the value is a known member of the GetGroupHistoryParamsRange enum.
+func (e GetGroupHistoryParamsRange) Valid() bool {
+	switch e {
+	case GetGroupHistoryParamsRangeN15m:
+		return true
+	case GetGroupHistoryParamsRangeN24h:
+		return true
+	case GetGroupHistoryParamsRangeN30d:
 		return true
 	default:
 		return false
@@ -568,6 +661,27 @@ func (e BrowseMessagesParamsDir) Valid() bool {
 	case BrowseMessagesParamsDirNext:
 		return true
 	case BrowseMessagesParamsDirPrev:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for GetTopicHistoryParamsRange.
+const (
+	GetTopicHistoryParamsRangeN15m GetTopicHistoryParamsRange = "15m"
+	GetTopicHistoryParamsRangeN24h GetTopicHistoryParamsRange = "24h"
+	GetTopicHistoryParamsRangeN30d GetTopicHistoryParamsRange = "30d"
+)
+
+// Valid indicates whether the value is a known member of the GetTopicHistoryParamsRange enum.
+func (e GetTopicHistoryParamsRange) Valid() bool {
+	switch e {
+	case GetTopicHistoryParamsRangeN15m:
+		return true
+	case GetTopicHistoryParamsRangeN24h:
+		return true
+	case GetTopicHistoryParamsRangeN30d:
 		return true
 	default:
 		return false
@@ -1287,6 +1401,78 @@ type HandleFailure struct {
 type Handles struct {
 	Handles []string `json:"handles"`
 }
+
+// History Intervals one after the other, the first value of each list being of the oldest; a list that is not there has nothing but zeros.
+type History struct {
+	// Age Seconds: age of the next message to settle, the most there was.
+	Age *[]float64 `json:"age,omitempty"`
+
+	// Count How many intervals there are.
+	Count int `json:"count"`
+
+	// End End of the last interval.
+	End time.Time `json:"end"`
+
+	// Failed Dead letters in the interval; of a service, calls without an answer or with a status of 400 or more.
+	Failed *[]float64 `json:"failed,omitempty"`
+
+	// Gaps Intervals of which nothing is known; their values are 0.
+	Gaps []HistoryGap `json:"gaps"`
+
+	// In Messages per second that came; to a group those that pass its filter, to a service its calls.
+	In *[]float64 `json:"in,omitempty"`
+
+	// Lag Messages still to settle, the most there were; of a service, calls that waited for a provider.
+	Lag *[]float64 `json:"lag,omitempty"`
+
+	// Last Milliseconds of the last interval that are over; rates in it are over these.
+	Last int64 `json:"last"`
+
+	// Latency Milliseconds, on average: of a topic from the publish until it was stored; of a group from then to the first delivery; of a service from the call to its answer.
+	Latency *[]float64 `json:"latency,omitempty"`
+
+	// Marks What was done meanwhile, oldest first; at most 200, the newest.
+	Marks []HistoryMark `json:"marks"`
+
+	// Out Deliveries per second.
+	Out   *[]float64   `json:"out,omitempty"`
+	Range HistoryRange `json:"range"`
+
+	// Redelivered Of these, the repeated ones per second.
+	Redelivered *[]float64 `json:"redelivered,omitempty"`
+
+	// Slowest The longest of these.
+	Slowest *[]float64 `json:"slowest,omitempty"`
+
+	// Step Milliseconds of an interval.
+	Step int64 `json:"step"`
+}
+
+// HistoryRange defines model for History.Range.
+type HistoryRange string
+
+// HistoryGap defines model for HistoryGap.
+type HistoryGap struct {
+	// From First interval, from 0.
+	From int `json:"from"`
+
+	// To The one behind the last.
+	To int `json:"to"`
+}
+
+// HistoryMark defines model for HistoryMark.
+type HistoryMark struct {
+	// Group The group it was done to.
+	Group *string `json:"group,omitempty"`
+
+	// Kind start: of the broker; change: of the definition.
+	Kind HistoryMarkKind `json:"kind"`
+	Text *string         `json:"text,omitempty"`
+	Time time.Time       `json:"time"`
+}
+
+// HistoryMarkKind start: of the broker; change: of the definition.
+type HistoryMarkKind string
 
 // ImportReport defines model for ImportReport.
 type ImportReport struct {
@@ -2557,6 +2743,9 @@ type SessionProtocol = Protocol
 // SessionTopic defines model for SessionTopic.
 type SessionTopic = string
 
+// Since defines model for Since.
+type Since string
+
 // TokenID defines model for TokenID.
 type TokenID = string
 
@@ -2729,6 +2918,14 @@ type ListJournalParams struct {
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// GetGroupHistoryParams defines parameters for GetGroupHistory.
+type GetGroupHistoryParams struct {
+	Range *GetGroupHistoryParamsRange `form:"range,omitempty" json:"range,omitempty"`
+}
+
+// GetGroupHistoryParamsRange defines parameters for GetGroupHistory.
+type GetGroupHistoryParamsRange string
+
 // GetHistogramParams defines parameters for GetHistogram.
 type GetHistogramParams struct {
 	Axis    *GetHistogramParamsAxis `form:"axis,omitempty" json:"axis,omitempty"`
@@ -2783,6 +2980,14 @@ type BrowseMessagesParams struct {
 
 // BrowseMessagesParamsDir defines parameters for BrowseMessages.
 type BrowseMessagesParamsDir string
+
+// GetTopicHistoryParams defines parameters for GetTopicHistory.
+type GetTopicHistoryParams struct {
+	Range *GetTopicHistoryParamsRange `form:"range,omitempty" json:"range,omitempty"`
+}
+
+// GetTopicHistoryParamsRange defines parameters for GetTopicHistory.
+type GetTopicHistoryParamsRange string
 
 // GetTagsParams defines parameters for GetTags.
 type GetTagsParams struct {

@@ -35,6 +35,7 @@ type clock struct {
 	hold   int64         // milliseconds; how long a jump suspends deletion by age
 	began  time.Time     // carries the monotonic clock
 	upAt   time.Duration // uptime when it began
+	ran    int64         // up to when an earlier process ran, as far as is known; 0: there was none
 	base   atomic.Int64  // microseconds: the time when it began, and how long the machine slept since
 	past   int64         // microseconds: no earlier process can have counted further
 
@@ -57,6 +58,7 @@ func (c *clock) now() int64 { return c.micros() / 1000 }
 // message, for stores in which nothing was saved yet.
 func (c *clock) open(saved storage.Clock, newest int64) {
 	s := saved
+	c.ran = saved.Last
 	if s.Last == 0 {
 		s.Last = newest
 	}
@@ -199,6 +201,10 @@ func (b *Broker) Micros() int64 { return b.time.micros() }
 // Past is what Micros of earlier processes cannot have reached. After a reboot with a wall clock
 // that was set back, Micros may begin below what it had come to since it was saved.
 func (b *Broker) Past() int64 { return b.time.past }
+
+// Ran is up to when an earlier process ran, as far as is known, by the clock of Micros, in
+// milliseconds; 0: there was none.
+func (b *Broker) Ran() int64 { return b.time.ran }
 
 // confirmClock says that the wall clock is right: deletion by age goes by it at once.
 // It reports whether that was suspended.

@@ -26,6 +26,8 @@ type Group struct {
 	// settledTo is the cursor, readable without the lock.
 	settledTo atomic.Int64
 	counters  groupCounters
+	// deliveries are how old messages were when they went out for the first time.
+	deliveries durations
 
 	alarm atomic.Pointer[alarm] // when timers looks at the group; written under timers.mu
 

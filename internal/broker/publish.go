@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"sync/atomic"
+	"time"
 	"unsafe"
 
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -28,6 +29,7 @@ type Publishing struct {
 	known  []knownItem // of those that are stored once, in the order of items
 	mem    memory      // of the messages for logs; they leave memory in the order of the commits
 	atomic bool        // all of it, and extra, happens in one commit or nothing does
+	began  time.Time   // the last Publish
 	extra  []storage.Op
 	err    error // of an atomic one
 	own    bool  // the broker stores for itself, also while it is being drained
@@ -243,6 +245,7 @@ func (p *Publishing) Publish(ctx context.Context) {
 		return
 	}
 	now := p.b.now()
+	p.began = time.Now()
 	for _, q := range p.parts[:p.used] {
 		for i := range q.op.Records {
 			q.op.Records[i].Time = now

@@ -389,6 +389,7 @@ func (g *Group) hand(b *Batch) {
 		}
 	}
 	g.counters.delivered.Add(int64(len(b.Items)))
+	g.noteAges(b)
 	s.quota().Deliver(len(b.Items), b.bytes)
 	if b.Auto = !g.explicit(); !b.Auto {
 		due := g.b.after(g.ackTimeout())

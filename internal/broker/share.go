@@ -1,6 +1,10 @@
 package broker
 
-import "github.com/rushmore/zbus-go/internal/storage"
+import (
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
 
 // share is what of a Publishing goes to one shard: one commit, and the messages for topics in
 // memory that are defined there.
@@ -102,6 +106,8 @@ func (s *share) finish() {
 		case q.topic.Memory():
 			q.err = q.topic.remember(recs, q.calls)
 		default:
+			took := time.Since(s.p.began).Microseconds()
+			q.topic.commits.add(int64(len(recs)), took*int64(len(recs)), took)
 			s.shard.tails.push(q.topic, recs)
 			q.topic.extend(recs)
 		}

@@ -29,6 +29,7 @@ type Topic struct {
 	refusal atomic.Pointer[Error] // why nothing is published or delivered: see Refused
 
 	published atomic.Int64 // messages since the broker started
+	commits   durations    // how long they waited to be stored
 
 	// changes serialises what changes the topic or its groups and waits for a commit:
 	// declarations, removals, relocations, transactions. It is taken after Broker.names;

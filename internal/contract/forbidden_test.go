@@ -78,6 +78,8 @@ var violations = []struct {
 	{"GET", "/topics/T/histogram?to=x", nil, "to"},
 	// Words that are not among those there are.
 	{"GET", "/stats?range=1y", nil, "1y"},
+	{"GET", "/topics/T/stats?range=1y", nil, "1y"},
+	{"GET", "/topics/T/groups/g/stats?range=1y", nil, "1y"},
 	{"GET", "/topics?kind=queue", nil, "queue"},
 	{"POST", "/topics", object{"name": "x", "kind": "queue"}, "queue"},
 	{"GET", "/topics/T/messages?dir=up", nil, "up"},

@@ -26,7 +26,7 @@ import (
 func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map[string]http.Handler, error) {
 	info := p.info(cfg, version)
 	connections := func() int64 { return p.server.Connections() }
-	p.stats = stats.New(p.broker, connections)
+	p.stats = stats.New(p.broker, stats.Options{Connections: connections, Services: p.endedCalls, Log: p.log})
 	numbers := metrics.New(metrics.Options{
 		Broker: p.broker, Calls: p.calls, Stats: p.stats, Version: string(version), Connections: connections,
 		Conditions: p.board, Refused: func() map[string]int64 { return p.server.Refused() }, Backups: p.backupFigures,
@@ -132,4 +132,14 @@ func names(cfg config.Config) []string {
 		names = append(names, strings.ToLower(host))
 	}
 	return names
+}
+
+// endedCalls is what became of the calls of a service, for the history of its figures.
+func (p *parts) endedCalls(topic string) stats.Calls {
+	s := p.calls.Find(topic)
+	if s == nil {
+		return stats.Calls{}
+	}
+	t, waiting := s.TakeEnded()
+	return stats.Calls{Answered: t.Answered, Failed: t.Failed, Waiting: int64(waiting), Took: t.Took, Longest: t.Longest}
 }

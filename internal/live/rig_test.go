@@ -81,7 +81,7 @@ func startFor(t *testing.T, origins []string, set ...func(*Options)) *rig {
 	}
 	r := &rig{t: t, b: b}
 	stopBroker := background(t, b.Run)
-	sampler := stats.New(b, func() int64 { return int64(len(r.hub.Sessions())) })
+	sampler := stats.New(b, stats.Options{Connections: func() int64 { return int64(len(r.hub.Sessions())) }})
 	opts := Options{
 		Broker: b, Calls: rpc.New(rpc.Options{}), Stats: sampler, Log: slog.New(slog.DiscardHandler),
 		Server:   func() api.ServerInfo { return api.ServerInfo{Address: "here", Version: "test", Started: time.Now()} },

@@ -218,6 +218,7 @@ func (p *Peer) Answer(now Instant, caller, id string, failed int) (*Call, Verdic
 	if c != nil {
 		if failed >= 400 {
 			c.method.fault(now, failed)
+			c.service.taken.Failed++
 		}
 		t.end(c, Answered, now)
 	}
@@ -306,6 +307,7 @@ func (t *Table) end(c *Call, o Outcome, now Instant) {
 		}
 	}
 	c.method.end(c, o, now)
+	s.ended(o, time.Duration(now-c.began))
 }
 
 // list is calls in the order in which they were pushed. Guarded by Table.mu.

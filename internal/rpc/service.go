@@ -18,6 +18,43 @@ type Service struct {
 	inFlight  int
 	providers []*Provider // those that take calls, in the order they came
 	methods   map[string]*method
+	taken     Taken // since TakeEnded
+}
+
+// Taken is what became of the calls of a service in some time.
+type Taken struct {
+	Answered, Failed int64         // Failed: without an answer, or with a status of 400 or more
+	Took, Longest    time.Duration // of the answered ones, together and the longest
+}
+
+// TakeEnded is what became of the calls that ended since it was last called, and how many wait
+// for a provider now. It is for one caller.
+func (s *Service) TakeEnded() (taken Taken, waiting int) {
+	t := s.table
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	taken, s.taken = s.taken, Taken{}
+	return taken, s.waiting.n
+}
+
+// ended counts a call that is over. Called with the lock held.
+func (s *Service) ended(o Outcome, took time.Duration) {
+	switch o {
+	case Answered:
+		s.taken.Answered++
+		s.taken.Took += took
+		s.taken.Longest = max(s.taken.Longest, took)
+	case Unavailable, TimedOut, ProviderGone:
+		s.taken.Failed++
+	case Abandoned, outcomes:
+	}
+}
+
+// Find is the service behind a topic, or nil.
+func (t *Table) Find(topic string) *Service {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.services[topic]
 }
 
 // maxMethods bounds how many methods of a service have figures of their own, so that

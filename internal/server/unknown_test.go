@@ -50,7 +50,7 @@ func startFaulty(t *testing.T) (*instance, *storetest.Faulty) {
 		t.Fatal(err)
 	}
 	calls := rpc.New(rpc.Options{})
-	sampler := stats.New(b, func() int64 { return 0 })
+	sampler := stats.New(b, stats.Options{Connections: func() int64 { return 0 }})
 	hub := live.New(live.Options{
 		Broker: b, Calls: calls, Stats: sampler, Server: func() api.ServerInfo { return api.ServerInfo{} },
 		Sessions: func() []api.SessionInfo { return nil },

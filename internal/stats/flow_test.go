@@ -71,7 +71,7 @@ func TestFlowAndLagAreWhatPassesTheFilter(t *testing.T) {
 		}
 		groups[name] = g
 	}
-	s := New(b, func() int64 { return 0 })
+	s := New(b, Options{Connections: func() int64 { return 0 }})
 	now := time.Now()
 	s.sample(t.Context(), now)
 	// A minute in which three messages come each second, one of them for eu.

@@ -18,6 +18,7 @@ const (
 type topicSeries struct {
 	series
 	out  float64 // the rate of its groups
+	lag  int64   // at the last sample, of all groups or of calls that wait
 	past *lately // nil: nothing came in its time
 }
 

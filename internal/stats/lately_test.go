@@ -21,7 +21,7 @@ func TestRatesOfTheLastMinutesAreKeptForTopicsToWhichSomethingCame(t *testing.T)
 		}
 		topics[name] = topic
 	}
-	s := New(b, func() int64 { return 0 })
+	s := New(b, Options{Connections: func() int64 { return 0 }})
 	start := time.Now()
 	now := start
 	s.sample(t.Context(), now)

@@ -5,10 +5,12 @@ package stats
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/storage"
 )
 
 // How often is sampled, over how many samples a rate goes, and how much is kept.
@@ -45,6 +47,8 @@ type Rates struct{ In, Out float64 }
 type Sampler struct {
 	broker      *broker.Broker
 	connections func() int64
+	services    func(topic string) Calls
+	log         *slog.Logger
 	lags        *Lags // owned by Run
 	flows       flows // owned by Run
 
@@ -58,21 +62,43 @@ type Sampler struct {
 	marks  int                            // guarded by mu: how many marks of topics there were
 	marked time.Time                      // guarded by mu: when the last one was
 	next   chan struct{}                  // guarded by mu: closed by the next sample
+	record record                         // guarded by mu
 }
 
-// New makes a Sampler. connections says how many connections there are.
-func New(b *broker.Broker, connections func() int64) *Sampler {
+// Options are what a Sampler asks besides the broker.
+type Options struct {
+	Connections func() int64             // how many there are
+	Services    func(topic string) Calls // what became of calls; nil: there are none
+	Log         *slog.Logger             // nil: nowhere
+}
+
+// New makes a Sampler.
+func New(b *broker.Broker, o Options) *Sampler {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
 	return &Sampler{
-		broker: b, connections: connections,
-		lags: NewLags(reading), flows: flows{map[*broker.Topic]int64{}, map[*broker.Group]*passing{}},
+		broker: b, connections: o.Connections, services: o.Services, log: o.Log,
+		record: record{open: map[storage.Series]*chunk{}},
+		lags:   NewLags(reading), flows: flows{map[*broker.Topic]int64{}, map[*broker.Group]*passing{}},
 		topics: map[*broker.Topic]*topicSeries{}, groups: map[*broker.Group]*groupSeries{},
 		fine: ring{kept: fineKept}, rough: ring{kept: roughKept},
 		marked: time.Now(), next: make(chan struct{}),
 	}
 }
 
-// Run samples until ctx ends.
+// Run samples until ctx ends, and stores what it found.
 func (s *Sampler) Run(ctx context.Context) error {
+	kept := make(chan struct{})
+	keeping, stop := context.WithCancel(context.WithoutCancel(ctx))
+	go func() {
+		defer close(kept)
+		newKeeper(s).run(keeping)
+	}()
+	defer func() {
+		stop()
+		<-kept
+	}()
 	tick := time.NewTicker(Interval)
 	defer tick.Stop()
 	s.sample(ctx, time.Now())
@@ -114,14 +140,23 @@ func (s *Sampler) sample(ctx context.Context, now time.Time) {
 	defer s.mu.Unlock()
 	p := Point{Time: now, Connections: s.connections(), Backlog: s.broker.Backlog(), Exact: true}
 	s.total, s.calls = Rates{}, 0
+	s.record.tick(s.broker)
 	seenTopics, seenGroups := make(map[*broker.Topic]*topicSeries, len(topics)), make(map[*broker.Group]*groupSeries)
 	for i, t := range topics {
 		in := follow(s.topics, t)
-		in.add(now, t.Published())
+		published := t.Published()
+		came := published - in.newest.value
+		in.add(now, published)
 		seenTopics[t] = in
 		in.out = 0
+		var all Figures
 		for _, l := range groups[i] {
 			x := follow(s.groups, l.group)
+			f := x.figures(&l)
+			if t.KeepsHistory() {
+				s.record.add(storage.Series{Topic: t.ID(), Group: l.group.ID()}, &f, x.lag.Messages)
+			}
+			all.join(&f)
 			x.add(now, l)
 			seenGroups[l.group] = x
 			in.out += x.delivered.rate()
@@ -129,6 +164,7 @@ func (s *Sampler) sample(ctx context.Context, now time.Time) {
 			p.Lag += l.lag.Messages
 			p.Exact = p.Exact && l.lag.Exact
 		}
+		s.recordTopic(t, in, came, &all)
 		s.total.Out += in.out
 		s.total.In += in.rate()
 		p.In += in.last()

@@ -24,7 +24,7 @@ type AlterTopic struct {
 	Updated    int64
 }
 
-// RemoveTopic removes a topic with its groups and kept ids. Its messages become unreachable
+// RemoveTopic removes a topic with its groups, kept ids and history. Its messages become unreachable
 // at once; they are deleted by later Purge ops. The name is free again.
 type RemoveTopic struct{ Topic TopicID }
 
@@ -65,7 +65,7 @@ type AlterGroup struct {
 	Entry *JournalEntry
 }
 
-// RemoveGroup removes a group with its parked messages. Its journal stays.
+// RemoveGroup removes a group with its parked messages and history. Its journal stays.
 type RemoveGroup struct{ Group GroupID }
 
 // SaveProgress stores how far a group got. Park adds or replaces parked

@@ -214,7 +214,7 @@ type KeptIDs struct {
 	IDs   []KeptID
 }
 
-// State is everything but the messages: what a broker needs to start.
+// State is everything but the messages and the history: what a broker needs to start.
 type State struct {
 	Topics []Topic
 	Groups []Group
@@ -303,6 +303,15 @@ type Store interface {
 	// Audit lists administrative actions with an id below before (0: all), newest
 	// first, at most limit of them.
 	Audit(ctx context.Context, before int64, limit int) ([]AuditEntry, error)
+
+	// History reads the chunks of a series up to a level, as they are at one moment: the
+	// highest level first, and each in the order in which they were put. Those that are
+	// damaged are left out.
+	History(ctx context.Context, of Series, level uint8) ([]HistoryChunk, error)
+
+	// HistorySizes says how much is kept of all series, those of topics and groups that are
+	// lost included.
+	HistorySizes(ctx context.Context) ([]HistorySize, error)
 
 	// Close checkpoints and releases the store.
 	Close() error

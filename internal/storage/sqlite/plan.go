@@ -57,6 +57,14 @@ func (b *batch) planOne(op storage.Op) error {
 		return b.audit(op.Entry)
 	case *storage.PutDocument:
 		return b.putDocument(&op.Document)
+	case *storage.PutHistory:
+		return b.putHistory(op)
+	case *storage.DropHistory:
+		b.add(deleteHistory, anyRows, int64(op.Series.Topic), int64(op.Series.Group), int64(op.Level), op.To)
+		return nil
+	case *storage.ForgetHistory:
+		b.add(deleteGroupHistory, anyRows, int64(op.Series.Topic), int64(op.Series.Group))
+		return nil
 	case *storage.SaveClock:
 		c := op.Clock
 		b.add(putClock, 1, c.Boot, c.Since, c.Last, c.Ahead, c.Jump, c.Held, clockSum(&c))
@@ -150,6 +158,7 @@ func (b *batch) dropTopic(op *storage.RemoveTopic) error {
 	b.add(deleteTopicParked, anyRows, id)
 	b.add(deleteTopicGroups, int64(len(t.groups)), id)
 	b.add(deleteTopicKept, anyRows, id)
+	b.add(deleteTopicHistory, anyRows, id)
 	b.add(deleteTopic, 1, id)
 	b.drop(t, t.next)
 	return nil

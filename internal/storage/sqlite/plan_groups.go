@@ -59,6 +59,7 @@ func (b *batch) dropGroup(op *storage.RemoveGroup) error {
 	}
 	b.removeGroup(g)
 	b.add(deleteGroupParked, anyRows, int64(op.Group))
+	b.add(deleteGroupHistory, anyRows, int64(g.topic.id), int64(op.Group))
 	b.add(deleteGroup, 1, int64(op.Group))
 	return nil
 }

@@ -51,6 +51,9 @@ func mixedDatabase(t testing.TB) (path string, messages map[string][]storage.Rec
 			Park: []storage.Parked{{Group: 1, Offset: 15, Count: 2, Due: 7, Cause: "nack"}},
 		},
 	)
+	for _, of := range []storage.Series{{Topic: ids[0]}, {Topic: ids[0], Group: 1}, {Topic: ids[1], Group: 2}} {
+		mustCommit(t, s, &storage.PutHistory{Series: of, Level: 2, Data: []byte("history")})
+	}
 	messages = intactMessages(t, s)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -181,7 +184,9 @@ func definitions(t *testing.T, path string) string {
 	}
 	journal, err1 := s.Journal(t.Context(), 1, 0, 10)
 	audit, err2 := s.Audit(t.Context(), 0, 10)
-	return fmt.Sprint(state, journal, audit, err1, err2, s.catalog.lastTopic, s.catalog.lastGroup, s.catalog.lastJournal, s.catalog.lastAudit)
+	sizes, err3 := s.HistorySizes(t.Context())
+	history, err4 := s.History(t.Context(), storage.Series{Topic: 1, Group: 1}, 2)
+	return fmt.Sprint(state, journal, audit, sizes, history, err1, err2, err3, err4, s.catalog.lastTopic, s.catalog.lastGroup, s.catalog.lastJournal, s.catalog.lastAudit)
 }
 
 func TestSalvageReadsALogThatSQLiteGivesUpOn(t *testing.T) {

@@ -49,6 +49,10 @@ func (s *salvager) writeTopics(ctx context.Context) error {
 	if err != nil {
 		return translate(err)
 	}
+	err = s.c.run(`DELETE FROM history WHERE topic_id NOT IN (SELECT id FROM topics) OR group_id != 0 AND group_id NOT IN (SELECT id FROM groups)`)
+	if err != nil {
+		return translate(err)
+	}
 	// The rows are no longer what was summed. Those without sums get them at the next open.
 	// What they are is taken from their masks where the text for it is damaged.
 	return translate(s.c.run(`UPDATE topics SET definition_sum = NULL, place_sum = NULL;

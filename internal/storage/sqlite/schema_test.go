@@ -33,7 +33,11 @@ func TestDatabasesOfEverySchemaOpen(t *testing.T) {
 			if version >= 5 {
 				checkClockAndParked(t, s)
 			}
-			mustCommit(t, s, &storage.Append{Topic: 1, Records: messages(3, 10)})
+			if version >= 8 {
+				checkHistory(t, s)
+			}
+			mustCommit(t, s, &storage.Append{Topic: 1, Records: messages(3, 10)},
+				&storage.PutHistory{Series: storage.Series{Topic: 1}, Data: []byte("new")})
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -142,6 +146,16 @@ func checkClockAndParked(t *testing.T, s *Store) {
 	}
 	if len(state.Kept) != 1 || state.Kept[0].IDs[0].ID != "kept" {
 		t.Errorf("kept ids: %+v", state.Kept)
+	}
+}
+
+func checkHistory(t *testing.T, s *Store) {
+	t.Helper()
+	for of, want := range map[storage.Series]string{{Topic: 1}: "of the topic", {Topic: 1, Group: 1}: "of the group"} {
+		list, err := s.History(t.Context(), of, 1)
+		if err != nil || len(list) != 1 || string(list[0].Data) != want {
+			t.Errorf("history of %+v: %+v, %v; want %q", of, list, err, want)
+		}
 	}
 }
 

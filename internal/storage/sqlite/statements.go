@@ -28,6 +28,7 @@ const (
 	deleteTopicParked
 	deleteTopicGroups
 	deleteTopicKept
+	deleteTopicHistory
 	putKept
 	forgetKept
 
@@ -37,6 +38,7 @@ const (
 	relocateGroup
 	deleteGroup
 	deleteGroupParked
+	deleteGroupHistory
 	putParked
 	deleteParked
 
@@ -51,6 +53,8 @@ const (
 	putClock
 	putDocument
 	deleteDocument
+	insertHistory
+	deleteHistory
 
 	setGeneration
 
@@ -80,6 +84,8 @@ const (
 	selectJournal
 	selectEntry
 	selectAudit
+	selectHistory
+	selectHistorySizes
 	selectPages
 
 	statements // how many there are
@@ -129,15 +135,16 @@ var sqlText = [statements]string{
 	insertFresh:    "INSERT INTO fresh (seq, pieces, bodies) VALUES (?1, ?2, ?3)",
 	deleteFresh:    "DELETE FROM fresh WHERE seq <= ?1 AND seq > ?2",
 
-	insertTopic:       "INSERT INTO topics (" + topicColumns + ") VALUES (" + slots(21) + ")",
-	alterTopic:        "UPDATE topics SET mask = ?2, max_age = ?3, max_count = ?4, max_bytes = ?5, updated = ?6, paused = ?7, kind = ?8, replies = ?9, definition_sum = ?10 WHERE id = ?1",
-	moveTopic:         "UPDATE topics SET first = ?2, dropped = ?3, next = ?4, total = ?5, last_time = ?6, lost = ?7, place_sum = ?8 WHERE id = ?1",
-	deleteTopic:       "DELETE FROM topics WHERE id = ?1",
-	deleteTopicParked: "DELETE FROM parked WHERE group_id IN (SELECT id FROM groups WHERE topic_id = ?1)",
-	deleteTopicGroups: "DELETE FROM groups WHERE topic_id = ?1",
-	deleteTopicKept:   "DELETE FROM kept_ids WHERE topic_id = ?1",
-	putKept:           "INSERT OR REPLACE INTO kept_ids (topic_id, last, ids) VALUES (?1, ?2, ?3)",
-	forgetKept:        "DELETE FROM kept_ids WHERE topic_id = ?1 AND last < ?2",
+	insertTopic:        "INSERT INTO topics (" + topicColumns + ") VALUES (" + slots(21) + ")",
+	alterTopic:         "UPDATE topics SET mask = ?2, max_age = ?3, max_count = ?4, max_bytes = ?5, updated = ?6, paused = ?7, kind = ?8, replies = ?9, definition_sum = ?10 WHERE id = ?1",
+	moveTopic:          "UPDATE topics SET first = ?2, dropped = ?3, next = ?4, total = ?5, last_time = ?6, lost = ?7, place_sum = ?8 WHERE id = ?1",
+	deleteTopic:        "DELETE FROM topics WHERE id = ?1",
+	deleteTopicParked:  "DELETE FROM parked WHERE group_id IN (SELECT id FROM groups WHERE topic_id = ?1)",
+	deleteTopicGroups:  "DELETE FROM groups WHERE topic_id = ?1",
+	deleteTopicKept:    "DELETE FROM kept_ids WHERE topic_id = ?1",
+	deleteTopicHistory: "DELETE FROM history WHERE topic_id = ?1",
+	putKept:            "INSERT OR REPLACE INTO kept_ids (topic_id, last, ids) VALUES (?1, ?2, ?3)",
+	forgetKept:         "DELETE FROM kept_ids WHERE topic_id = ?1 AND last < ?2",
 
 	insertGroup: "INSERT INTO groups (" + groupColumns + ") VALUES (" + slots(22) + ")",
 	alterGroup: "UPDATE groups SET filter = ?2, mask = ?3, ack_timeout = ?4, ack_window = ?5, max_deliver = ?6," +
@@ -145,10 +152,11 @@ var sqlText = [statements]string{
 	moveGroup: "UPDATE groups SET cursor = ?2, read = ?3, settled = ?4, place_sum = ?5 WHERE id = ?1",
 	relocateGroup: "UPDATE groups SET cursor = ?2, read = ?5, settled = ?6, epoch = ?3, updated = max(updated, ?4), place_sum = ?7" +
 		" WHERE id = ?1",
-	deleteGroup:       "DELETE FROM groups WHERE id = ?1",
-	deleteGroupParked: "DELETE FROM parked WHERE group_id = ?1",
-	putParked:         `INSERT OR REPLACE INTO parked (group_id, "offset", count, due, cause, sum) VALUES (?1, ?2, ?3, ?4, ?5, ?6)`,
-	deleteParked:      `DELETE FROM parked WHERE group_id = ?1 AND "offset" = ?2`,
+	deleteGroup:        "DELETE FROM groups WHERE id = ?1",
+	deleteGroupParked:  "DELETE FROM parked WHERE group_id = ?1",
+	deleteGroupHistory: "DELETE FROM history WHERE topic_id = ?1 AND group_id = ?2",
+	putParked:          `INSERT OR REPLACE INTO parked (group_id, "offset", count, due, cause, sum) VALUES (?1, ?2, ?3, ?4, ?5, ?6)`,
+	deleteParked:       `DELETE FROM parked WHERE group_id = ?1 AND "offset" = ?2`,
 
 	sumTopic:  "UPDATE topics SET definition_sum = ?2, place_sum = ?3, kind = ?4, replies = ?5 WHERE id = ?1",
 	sumGroup:  "UPDATE groups SET definition_sum = ?2, place_sum = ?3, settle = ?4, exclusive = ?5, paused = ?6, ephemeral = ?7 WHERE id = ?1",
@@ -162,6 +170,9 @@ var sqlText = [statements]string{
 
 	putDocument:    "INSERT OR REPLACE INTO documents (kind, name, value, sum) VALUES (" + slots(4) + ")",
 	deleteDocument: "DELETE FROM documents WHERE kind = ?1 AND name = ?2",
+
+	insertHistory: "INSERT INTO history (topic_id, group_id, level, size, data, sum) VALUES (" + slots(6) + ")",
+	deleteHistory: "DELETE FROM history WHERE topic_id = ?1 AND group_id = ?2 AND level = ?3 AND id <= ?4",
 
 	setGeneration: "UPDATE identity SET generation = ?1",
 
@@ -192,6 +203,8 @@ var sqlText = [statements]string{
 	selectJournal:       "SELECT " + journalColumns + " FROM cursor_journal WHERE group_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3",
 	selectEntry:         "SELECT " + journalColumns + " FROM cursor_journal WHERE id = ?1",
 	selectAudit:         "SELECT " + auditColumns + " FROM audit WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
+	selectHistory:       "SELECT id, level, data, sum FROM history WHERE topic_id = ?1 AND group_id = ?2 AND level <= ?3 ORDER BY level DESC, id",
+	selectHistorySizes:  "SELECT topic_id, group_id, sum(size), max(id) FROM history GROUP BY topic_id, group_id",
 	selectPages:         "SELECT page_count, freelist_count, page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size",
 }
 

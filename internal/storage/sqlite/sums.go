@@ -63,3 +63,8 @@ func documentSum(d *storage.Document) int64 {
 func clockSum(c *storage.Clock) int64 {
 	return rowSum('c', []int64{c.Since, c.Last, c.Ahead, c.Jump, c.Held}, c.Boot)
 }
+
+// historySum is the checksum of a chunk, which says what series and level it is of.
+func historySum(of storage.Series, level uint8, data []byte) int64 {
+	return rowSum('h', []int64{int64(of.Topic), int64(of.Group), int64(level)}, string(data))
+}

@@ -174,7 +174,10 @@ func (k *checker) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	return k.content(ctx)
+	if err := k.content(ctx); err != nil || k.options.Messages {
+		return err
+	}
+	return k.history()
 }
 
 // mark reads the mark, which a backup has none of, and compares the log with it. useless

@@ -71,6 +71,7 @@ func TestVerifySaysWhatIsDamaged(t *testing.T) {
 		"UPDATE contents SET meta = x'0b' WHERE id = (SELECT contents FROM blocks WHERE contents)": {Kind: FoundMissing, Topic: "clicks", From: 0, To: 60},
 		"UPDATE groups SET cursor = 999, read = 999, settled = '' WHERE id = 2":                    {Kind: FoundTopic, Topic: "clicks"},
 		"UPDATE clock SET since = since + (1 << 40)":                                               {Kind: FoundStructure},
+		"INSERT INTO history VALUES (1, 1, 0, 0, 1, x'00', 5)":                                     {Kind: FoundStructure},
 		"DELETE FROM topics WHERE id = 2":                                                          {Kind: FoundStructure},
 	} {
 		path := smallDatabase(t)

@@ -83,6 +83,7 @@ func commitAtomic(h *harness) {
 			&storage.Trim{Topic: topic, First: 1, Bytes: 1},
 			&storage.Purge{Limit: 10},
 			&storage.AlterTopic{Topic: topic, LegacyMask: 5},
+			&storage.PutHistory{Series: storage.Series{Topic: topic, Group: g}, Data: []byte("x")},
 			&storage.RemoveGroup{Group: g},
 			&storage.RemoveTopic{Topic: topic},
 			&storage.Audit{Entry: &storage.AuditEntry{Action: "x"}},

@@ -212,6 +212,15 @@ func drawSimple(r *rapid.T) maker {
 		func() storage.Op {
 			return &storage.PutDocument{Document: storage.Document{Kind: "k", Name: name, Value: strings.Repeat("v", int(a%3))}}
 		},
+		func() storage.Op {
+			return &storage.PutHistory{Series: storage.Series{Topic: topic, Group: group % 3}, Level: uint8(a % 2), Data: []byte(strings.Repeat("h", int(b)))}
+		},
+		func() storage.Op {
+			return &storage.DropHistory{Series: storage.Series{Topic: topic, Group: group % 3}, Level: uint8(a % 2), To: b}
+		},
+		func() storage.Op {
+			return &storage.ForgetHistory{Series: storage.Series{Topic: topic, Group: group % 3}}
+		},
 		func() storage.Op { return &storage.SaveClock{Clock: storage.Clock{Boot: name, Last: a, Held: b}} },
 	}
 	make := rapid.SampledFrom(makers).Draw(r, "kind")

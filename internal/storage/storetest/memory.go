@@ -32,9 +32,15 @@ type memoryState struct {
 	audit   []storage.AuditEntry
 	clock   storage.Clock
 	papers  map[[2]string]storage.Document // by kind and name
+	history []memoryChunk
 
 	lastTopic storage.TopicID
 	lastGroup storage.GroupID
+}
+
+type memoryChunk struct {
+	storage.HistoryChunk
+	of storage.Series
 }
 
 type memoryTopic struct {
@@ -60,6 +66,7 @@ func NewMemory() *Memory {
 func (s *memoryState) clone() memoryState {
 	c := *s
 	c.topics, c.groups, c.papers = maps.Clone(s.topics), maps.Clone(s.groups), maps.Clone(s.papers)
+	c.history = slices.Clip(s.history)
 	return c
 }
 
@@ -222,6 +229,34 @@ func (m *Memory) Audit(_ context.Context, before int64, limit int) (list []stora
 		if (before <= 0 || e.ID < before) && len(list) < limit {
 			list = append(list, e)
 		}
+	}
+	return list, nil
+}
+
+// History implements [storage.Store].
+func (m *Memory) History(_ context.Context, of storage.Series, level uint8) (list []storage.HistoryChunk, err error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for _, k := range m.state.history {
+		if k.of == of && k.Level <= level {
+			list = append(list, k.HistoryChunk)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b storage.HistoryChunk) int { return cmp.Compare(b.Level, a.Level) })
+	return list, nil
+}
+
+// HistorySizes implements [storage.Store].
+func (m *Memory) HistorySizes(context.Context) (list []storage.HistorySize, err error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for _, k := range m.state.history {
+		i := slices.IndexFunc(list, func(s storage.HistorySize) bool { return s.Series == k.of })
+		if i < 0 {
+			i, list = len(list), append(list, storage.HistorySize{Series: k.of})
+		}
+		list[i].Bytes += int64(len(k.Data))
+		list[i].Last = k.ID
 	}
 	return list, nil
 }

@@ -31,7 +31,10 @@ func (s *memoryState) apply(op storage.Op) error {
 	case *storage.AlterGroup:
 		return s.alterGroup(op)
 	case *storage.RemoveGroup:
-		return s.changeGroup(op.Group, func(*memoryGroup) error { return nil }, func() { delete(s.groups, op.Group) })
+		return s.changeGroup(op.Group, func(*memoryGroup) error { return nil }, func() {
+			delete(s.groups, op.Group)
+			s.forget(func(k memoryChunk) bool { return k.of.Group == op.Group })
+		})
 	case *storage.SaveProgress:
 		return s.saveProgress(op)
 	case *storage.Relocate:
@@ -51,6 +54,14 @@ func (s *memoryState) apply(op storage.Op) error {
 		if delete(s.papers, [2]string{d.Kind, d.Name}); d.Value != "" {
 			s.papers[[2]string{d.Kind, d.Name}] = d
 		}
+		return nil
+	case *storage.PutHistory:
+		return s.putHistory(op)
+	case *storage.DropHistory:
+		s.forget(func(k memoryChunk) bool { return k.of == op.Series && k.Level == op.Level && k.ID <= op.To })
+		return nil
+	case *storage.ForgetHistory:
+		s.forget(func(k memoryChunk) bool { return k.of == op.Series })
 		return nil
 	case *storage.SaveClock:
 		s.clock = op.Clock
@@ -124,6 +135,7 @@ func (s *memoryState) removeTopic(id storage.TopicID) error {
 	s.dead += len(t.records)
 	delete(s.topics, id)
 	maps.DeleteFunc(s.groups, func(_ storage.GroupID, g memoryGroup) bool { return g.Topic == id })
+	s.forget(func(k memoryChunk) bool { return k.of.Topic == id })
 	return nil
 }
 
@@ -269,4 +281,28 @@ func possible(p storage.Progress, next int64) bool {
 		end = r.Hi
 	}
 	return true
+}
+
+func (s *memoryState) putHistory(op *storage.PutHistory) error {
+	if len(op.Data) == 0 || len(op.Data) > storage.MaxChunk {
+		return storage.ErrInvalid
+	}
+	_, found := s.topics[op.Series.Topic]
+	if id := op.Series.Group; id != 0 {
+		found = found && s.groups[id].Topic == op.Series.Topic
+	}
+	if !found {
+		return storage.ErrNotFound
+	}
+	id := int64(1)
+	if n := len(s.history); n > 0 {
+		id = s.history[n-1].ID + 1
+	}
+	s.history = append(s.history, memoryChunk{storage.HistoryChunk{ID: id, Level: op.Level, Data: slices.Clone(op.Data)}, op.Series})
+	return nil
+}
+
+// forget drops chunks of history.
+func (s *memoryState) forget(which func(memoryChunk) bool) {
+	s.history = slices.DeleteFunc(slices.Clone(s.history), which)
 }

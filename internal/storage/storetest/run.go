@@ -18,7 +18,7 @@ type Place func() storage.Store
 // Run tests a kind of store against the whole contract. place makes a new
 // place; it ends t when something is wrong with it.
 func Run(t *testing.T, place func(t *testing.T) Place) {
-	for _, suite := range [][]test{topicTests(), groupTests(), commitTests(), readTests()} {
+	for _, suite := range [][]test{topicTests(), groupTests(), commitTests(), readTests(), historyTests()} {
 		for _, test := range suite {
 			t.Run(test.name, func(t *testing.T) {
 				h := &harness{T: t, place: place(t)}
@@ -185,6 +185,7 @@ type dump struct {
 	Records map[storage.TopicID][]storage.Record
 	Journal map[storage.GroupID][]storage.JournalEntry
 	Audit   []storage.AuditEntry
+	History map[storage.Series][]storage.HistoryChunk
 }
 
 func (h *harness) dump() dump {
@@ -222,7 +223,10 @@ func dumpOf(s storage.Store) (d dump, err error) {
 			d.Journal[id] = list
 		}
 	}
-	d.Audit, err = s.Audit(ctx, 0, 1000)
+	if d.Audit, err = s.Audit(ctx, 0, 1000); err != nil {
+		return d, err
+	}
+	d.History, err = historyOf(s)
 	return d, err
 }
 

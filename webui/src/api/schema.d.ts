@@ -387,6 +387,29 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/topics/{topic}/stats": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The topic's name, case-insensitive. */
+                topic: components["parameters"]["TopicName"];
+            };
+            cookie?: never;
+        };
+        /**
+         * Figures of a topic, or of a service, over time
+         * @description Kept in the database, over restarts: one interval a second for 15 minutes, every 15 seconds for 24 hours, every ten minutes for 30 days. After a kill the last minutes may be missing. All groups together; of a topic for calls those of its service.
+         */
+        get: operations["getTopicHistory"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/topics/{topic}/tags": {
         parameters: {
             query?: never;
@@ -753,6 +776,31 @@ export interface paths {
          * @description Consumers stay connected and continue from the new position. Deliveries in flight become void.
          */
         post: operations["applyPlan"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/topics/{topic}/groups/{group}/stats": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The topic's name, case-insensitive. */
+                topic: components["parameters"]["TopicName"];
+                /** @description The group's name, case-insensitive. */
+                group: components["parameters"]["GroupName"];
+            };
+            cookie?: never;
+        };
+        /**
+         * Figures of a group over time
+         * @description As those of topics.
+         */
+        get: operations["getGroupHistory"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -2591,6 +2639,66 @@ export interface components {
             /** @description Messages published per second, each over ten seconds; oldest first. */
             in: number[];
         };
+        /** @description Intervals one after the other, the first value of each list being of the oldest; a list that is not there has nothing but zeros. */
+        History: {
+            /** @enum {string} */
+            range: "15m" | "24h" | "30d";
+            /**
+             * Format: int64
+             * @description Milliseconds of an interval.
+             */
+            step: number;
+            /** @description How many intervals there are. */
+            count: number;
+            /**
+             * Format: date-time
+             * @description End of the last interval.
+             */
+            end: string;
+            /**
+             * Format: int64
+             * @description Milliseconds of the last interval that are over; rates in it are over these.
+             */
+            last: number;
+            /** @description Messages per second that came; to a group those that pass its filter, to a service its calls. */
+            in?: number[];
+            /** @description Deliveries per second. */
+            out?: number[];
+            /** @description Of these, the repeated ones per second. */
+            redelivered?: number[];
+            /** @description Dead letters in the interval; of a service, calls without an answer or with a status of 400 or more. */
+            failed?: number[];
+            /** @description Messages still to settle, the most there were; of a service, calls that waited for a provider. */
+            lag?: number[];
+            /** @description Seconds: age of the next message to settle, the most there was. */
+            age?: number[];
+            /** @description Milliseconds, on average: of a topic from the publish until it was stored; of a group from then to the first delivery; of a service from the call to its answer. */
+            latency?: number[];
+            /** @description The longest of these. */
+            slowest?: number[];
+            /** @description Intervals of which nothing is known; their values are 0. */
+            gaps: components["schemas"]["HistoryGap"][];
+            /** @description What was done meanwhile, oldest first; at most 200, the newest. */
+            marks: components["schemas"]["HistoryMark"][];
+        };
+        HistoryGap: {
+            /** @description First interval, from 0. */
+            from: number;
+            /** @description The one behind the last. */
+            to: number;
+        };
+        HistoryMark: {
+            /** Format: date-time */
+            time: string;
+            /**
+             * @description start: of the broker; change: of the definition.
+             * @enum {string}
+             */
+            kind: "start" | "move" | "filter" | "pause" | "resume" | "change";
+            /** @description The group it was done to. */
+            group?: string;
+            text?: string;
+        };
         StatsPoint: {
             /**
              * Format: date-time
@@ -2725,6 +2833,7 @@ export interface components {
         TokenID: string;
         /** @description Those of this account alone. */
         OfAccount: string;
+        Since: "15m" | "24h" | "30d";
         /** @description The topic's name, case-insensitive. */
         TopicName: string;
         /** @description The group's name, case-insensitive. */
@@ -3401,6 +3510,36 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    getTopicHistory: {
+        parameters: {
+            query?: {
+                range?: components["parameters"]["Since"];
+            };
+            header?: never;
+            path: {
+                /** @description The topic's name, case-insensitive. */
+                topic: components["parameters"]["TopicName"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The history. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["History"];
+                };
+            };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
+            default: components["responses"]["Problem"];
+        };
+    };
     getTags: {
         parameters: {
             query?: {
@@ -4046,6 +4185,38 @@ export interface operations {
             };
             413: components["responses"]["TooLarge"];
             415: components["responses"]["WrongType"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    getGroupHistory: {
+        parameters: {
+            query?: {
+                range?: components["parameters"]["Since"];
+            };
+            header?: never;
+            path: {
+                /** @description The topic's name, case-insensitive. */
+                topic: components["parameters"]["TopicName"];
+                /** @description The group's name, case-insensitive. */
+                group: components["parameters"]["GroupName"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The history. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["History"];
+                };
+            };
+            405: components["responses"]["WrongMethod"];
             421: components["responses"]["WrongHost"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["NoRoom"];
