@@ -100,7 +100,7 @@ func publishedAnswer(stored []broker.Stored, total int, known bool) PublishRespo
 func (h *handler) Transact(ctx context.Context, r TransactRequestObject) (TransactResponseObject, error) {
 	tx, acked, err := h.transaction(ctx, r.Body)
 	if err != nil {
-		return nil, err
+		return nil, h.apart(ctx, r.Body, err)
 	}
 	stored, entries, err := h.view(ctx).Transact(ctx, tx)
 	if err != nil {
