@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,6 +32,8 @@ const (
 	// leaveTime is how long clients have to go by themselves, once the server is not in their
 	// table any longer.
 	leaveTime = time.Second
+	// pullTime is how long who pulls may take to come again.
+	pullTime = time.Second
 	// settleTime is how long a connection has, at least, to settle what it holds.
 	settleTime = time.Second
 )
@@ -140,7 +143,7 @@ func (d *Drain) others(topic string, served bool) (addresses []string) {
 func (d *Drain) run(ctx context.Context, patience time.Duration) {
 	limit, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	d.await(limit, d.consumed)
+	d.await(limit, d.consumed())
 	if ctx.Err() != nil {
 		return
 	}
@@ -174,23 +177,37 @@ func (d *Drain) await(ctx context.Context, so func() bool) {
 	}
 }
 
-// consumed reports whether those who consume here have had all there is.
-func (d *Drain) consumed() bool {
-	for _, t := range d.opts.Broker.System().Topics() {
-		if t.Subscriptions() == 0 || t.Definition().Paused || len(d.others(t.Name(), false)) == 0 {
-			continue
+// pulled is how much of a group had been delivered and was not settled, and since when that is so.
+type pulled struct {
+	delivered int64
+	inFlight  int
+	since     time.Time
+}
+
+// consumed makes what reports whether those who consume here have had all there is. Who pulls is
+// no consumer in between: a group counts as consumed while somebody holds messages of it, and for
+// a while after.
+func (d *Drain) consumed() func() bool {
+	last := map[*broker.Group]pulled{}
+	left := func(g *broker.Group) bool {
+		info, n := g.Info(), g.Counts().Delivered
+		if was, ok := last[g]; !ok || was.delivered != n || was.inFlight != info.InFlight {
+			last[g] = pulled{n, info.InFlight, time.Now()}
 		}
-		for _, g := range t.Groups() {
-			info := g.Info()
-			if len(info.Consumers) == 0 || info.Paused {
-				continue
-			}
-			if lag, _ := g.Lag(lagBudget); lag > 0 || info.InFlight > 0 {
+		if info.Paused || len(info.Consumers) == 0 && info.InFlight == 0 && time.Since(last[g].since) > pullTime {
+			return false
+		}
+		lag, _ := g.Lag(lagBudget)
+		return lag > 0 || info.InFlight > 0
+	}
+	return func() bool {
+		for _, t := range d.opts.Broker.System().Topics() {
+			if !t.Definition().Paused && len(d.others(t.Name(), false)) > 0 && slices.ContainsFunc(t.Groups(), left) {
 				return false
 			}
 		}
+		return true
 	}
-	return true
 }
 
 // staying are the connections that consume what they could consume elsewhere.
