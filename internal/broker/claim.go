@@ -22,6 +22,7 @@ type claimed struct {
 type knownItem struct {
 	item int
 	*knownID
+	moved error // why nothing new is stored in its topic
 }
 
 // claim finds out which messages were stored before, which are left out, and claims the ids of
@@ -39,7 +40,14 @@ func (s *share) claimIDs(ctx context.Context) {
 	p := s.p
 	for i := range p.known {
 		k := &p.known[i]
-		if q := p.parts[p.items[k.item].part]; q.share == s && !q.topic.recalled.Load() {
+		q := p.parts[p.items[k.item].part]
+		if q.share != s {
+			continue
+		}
+		if !p.own {
+			k.moved = q.topic.publishable()
+		}
+		if !q.topic.recalled.Load() {
 			p.items[k.item].err = s.shard.ids.recall(ctx, q.topic)
 		}
 	}
@@ -74,9 +82,11 @@ func (s *share) tryClaim() (busy chan struct{}) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.expire()
-	s.eachKnown(func(_ *knownItem, it *published) {
+	s.eachKnown(func(known *knownItem, it *published) {
 		switch e := k.byKey[idKey{p.parts[it.part].topic.id, it.id}]; {
-		case e == nil || e.stored:
+		case e == nil:
+			it.err = known.moved
+		case e.stored:
 		case e.unknown:
 			it.err = unknownID(it.id)
 		default:

@@ -164,6 +164,9 @@ func (m *Message) check(own bool) error {
 	if limit := t.b.opts.MaxBody; limit > 0 && int64(len(m.Body)) > limit {
 		return errorf(TooLarge, "the body of a message has %d bytes: at most %d are allowed", len(m.Body), limit)
 	}
+	if m.Dedup != NoDedup && t.shard.ids.window > 0 {
+		return nil // what is stored already is answered, wherever new messages go: see claimIDs
+	}
 	return t.publishable()
 }
 
