@@ -9,12 +9,15 @@ import (
 	"time"
 )
 
-// Limits bound what all connections of an account do together. Zero is no limit.
+// Limits bound what all connections of an account do together, and what the topics that it owns keep.
+// Zero is no limit.
 type Limits struct {
 	Connections int64 `json:"connections,omitempty"` // at a time, requests over HTTP aside
 	Messages    int64 `json:"messages,omitempty"`    // a second, published and delivered each
 	Bytes       int64 `json:"bytes,omitempty"`       // of bodies a second, published and delivered each
 	Calls       int64 `json:"calls,omitempty"`       // in flight
+	Stored      int64 `json:"stored,omitempty"`      // bytes that its topics keep on disk
+	Topics      int64 `json:"topics,omitempty"`      // that it owns
 }
 
 // each pairs the limits of two.
@@ -23,6 +26,8 @@ func (l *Limits) each(other *Limits, f func(mine, theirs *int64)) {
 	f(&l.Messages, &other.Messages)
 	f(&l.Bytes, &other.Bytes)
 	f(&l.Calls, &other.Calls)
+	f(&l.Stored, &other.Stored)
+	f(&l.Topics, &other.Topics)
 }
 
 // or gives the other limits where l has none.

@@ -43,6 +43,7 @@ type Registry struct {
 	opts    Options
 	log     *slog.Logger
 	picture atomic.Pointer[picture]
+	limited atomic.Uint64 // see LimitsEpoch
 	logins  logins
 	tickets tickets
 	slow    throttle
@@ -160,6 +161,7 @@ func (r *Registry) publish(p *picture) {
 		q.limits.Store(new(p.limits(a)))
 	}
 	r.mu.Unlock()
+	r.limited.Add(1)
 	r.tell()
 	select {
 	case r.soon <- struct{}{}:
@@ -180,10 +182,14 @@ func (r *Registry) quotaOf(a *Account) *Quota {
 		q = &Quota{account: a.Name}
 		r.quotas[a.Name] = q
 	}
+	before := q.signed
 	if q.signed = nil; stored == nil {
 		q.signed, stored = a, a
 	}
 	q.limits.Store(new(p.limits(stored)))
+	if q.signed != before {
+		r.limited.Add(1)
+	}
 	return q
 }
 

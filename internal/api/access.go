@@ -15,7 +15,7 @@ func maker(ctx context.Context) access.Actor { return access.ActorOf(access.From
 func (h *handler) accountOf(a *access.Account) Account {
 	return Account{
 		Name: a.Name, Kind: AccountKind(a.Kind), Note: optional(a.Note), Roles: listed(a.Roles), Grants: listed(a.Grants),
-		Limits: limitsOf(a.Limits), Disabled: a.Disabled, Password: a.Password != "", Tokens: len(h.Access.Tokens(a.Name)),
+		Limits: limitsOf(a.Limits), Usage: h.usageOf(a.Name), Disabled: a.Disabled, Password: a.Password != "", Tokens: len(h.Access.Tokens(a.Name)),
 		Created: at(a.Created), Updated: at(a.Updated),
 	}
 }
@@ -27,7 +27,10 @@ func limitsOf(l access.Limits) *AccountLimits {
 	if l == (access.Limits{}) {
 		return nil
 	}
-	return &AccountLimits{Connections: filled(l.Connections), Messages: filled(l.Messages), Bytes: filled(l.Bytes), Calls: filled(l.Calls)}
+	return &AccountLimits{
+		Connections: filled(l.Connections), Messages: filled(l.Messages), Bytes: filled(l.Bytes), Calls: filled(l.Calls),
+		Stored: filled(l.Stored), Topics: filled(l.Topics),
+	}
 }
 
 // filled is a limit, or nil where there is none.
@@ -42,7 +45,21 @@ func limitsFrom(l *AccountLimits) access.Limits {
 	if l == nil {
 		return access.Limits{}
 	}
-	return access.Limits{Connections: or(l.Connections, 0), Messages: or(l.Messages, 0), Bytes: or(l.Bytes, 0), Calls: or(l.Calls, 0)}
+	return access.Limits{
+		Connections: or(l.Connections, 0), Messages: or(l.Messages, 0), Bytes: or(l.Bytes, 0), Calls: or(l.Calls, 0),
+		Stored: or(l.Stored, 0), Topics: or(l.Topics, 0),
+	}
+}
+
+// usageOf is what an account has now; nil where no broker runs.
+func (h *handler) usageOf(account string) *AccountUsage {
+	if h.Broker == nil {
+		return nil
+	}
+	var u AccountUsage
+	u.Connections, u.Calls = h.Access.Use(account)
+	u.Topics, u.Stored = h.Broker.Owned(account)
+	return &u
 }
 
 // ListAccounts lists the accounts.
@@ -259,6 +276,7 @@ func (h *handler) whoami(who access.Caller) Whoami {
 	}
 	if d.Account != nil {
 		d.Grants, d.Roles, d.Limits = listed(who.Grants()), listed(who.Roles()), limitsOf(who.Limits())
+		d.Usage = h.usageOf(who.Account())
 	}
 	if a, ok := who.SignedOn(); ok && h.SignOn != nil {
 		d.SignedOn = &SignedOn{Issuer: h.SignOn.URL(), Subject: a.Subject, Expires: maybeAt(a.Expires)}

@@ -160,7 +160,7 @@ type ServerInterface interface {
 	// GetTopic One topic with its groups
 	// (GET /topics/{topic})
 	GetTopic(w http.ResponseWriter, r *http.Request, topic TopicName)
-	// UpdateTopic Change a topic's retention
+	// UpdateTopic Change a topic's retention, or its owner
 	// (PATCH /topics/{topic})
 	UpdateTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params UpdateTopicParams)
 	// StreamEvents Messages as server-sent events
@@ -526,7 +526,7 @@ func (_ Unimplemented) GetTopic(w http.ResponseWriter, r *http.Request, topic To
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
-// UpdateTopic Change a topic's retention
+// UpdateTopic Change a topic's retention, or its owner
 // (PATCH /topics/{topic})
 func (_ Unimplemented) UpdateTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params UpdateTopicParams) {
 	w.WriteHeader(http.StatusNotImplemented)
@@ -6894,7 +6894,7 @@ type StrictServerInterface interface {
 	// GetTopic One topic with its groups
 	// (GET /topics/{topic})
 	GetTopic(ctx context.Context, request GetTopicRequestObject) (GetTopicResponseObject, error)
-	// UpdateTopic Change a topic's retention
+	// UpdateTopic Change a topic's retention, or its owner
 	// (PATCH /topics/{topic})
 	UpdateTopic(ctx context.Context, request UpdateTopicRequestObject) (UpdateTopicResponseObject, error)
 	// StreamEvents Messages as server-sent events

@@ -12,6 +12,7 @@ type (
 	AccountKind                         = apimodel.AccountKind
 	AccountLimits                       = apimodel.AccountLimits
 	AccountList                         = apimodel.AccountList
+	AccountUsage                        = apimodel.AccountUsage
 	Attention                           = apimodel.Attention
 	AuditEntry                          = apimodel.AuditEntry
 	Backup                              = apimodel.Backup

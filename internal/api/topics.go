@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -35,7 +36,7 @@ func (h *handler) topicOf(ctx context.Context, t *broker.Topic, lagBudget int) (
 	d := Topic{
 		Name: def.Name, Kind: KindOf(t), Paused: def.Paused, Damage: optional(def.Damage), Retention: retentionOf(def.Retention),
 		Depth: count(def.Next - def.First), FirstOffset: count(def.First), NextOffset: count(def.Next), Bytes: count(def.Bytes),
-		Created: at(def.Created), Updated: at(def.Updated), Creator: def.Creator,
+		Created: at(def.Created), Updated: at(def.Updated), Creator: def.Creator, Owner: optional(def.Owner),
 		Consumers: t.Subscriptions(), Rates: Rates{In: rates.In, Out: rates.Out}, Groups: []Group{},
 	}
 	if def.LastTime > 0 {
@@ -198,8 +199,28 @@ func (h *handler) UpdateTopic(ctx context.Context, r UpdateTopicRequestObject) (
 	if err != nil {
 		return nil, err
 	}
-	now, err := h.alterTopic(ctx, broker.TopicSpec{Name: t.Name(), Retention: retention}, r.Params.IfMatch)
+	owner, err := h.ownerOf(ctx, r.Body.Owner)
+	if err != nil {
+		return nil, err
+	}
+	now, err := h.alterTopic(ctx, broker.TopicSpec{Name: t.Name(), Retention: retention, Owner: owner}, r.Params.IfMatch)
 	return UpdateTopic200JSONResponse{Body: now.Body, Headers: UpdateTopic200ResponseHeaders(now.Headers)}, err
+}
+
+// ownerOf is who is to own a topic: an account that there is, or nobody. Who may not say so does not
+// learn which accounts there are.
+func (h *handler) ownerOf(ctx context.Context, name *string) (*string, error) {
+	if name == nil {
+		return nil, nil
+	}
+	if err := access.From(ctx).Check(access.Admin, "", ""); err != nil || *name == "" {
+		return name, err
+	}
+	a, err := h.Access.AccountOf(*name)
+	if err != nil {
+		return nil, invalid("owner %q: there is no such account", broker.Excerpt(*name))
+	}
+	return &a.Name, nil
 }
 
 // topicFor finds a topic that is to be changed, and the version that it must have then.

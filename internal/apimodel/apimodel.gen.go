@@ -721,9 +721,10 @@ type Account struct {
 	Grants Grants      `json:"grants"`
 	Kind   AccountKind `json:"kind"`
 
-	// Limits What all connections of an account may do together; 0 or left out is no limit. Where an
-	// account has none of its own, the highest of its roles holds. Over it a publish, a call or
-	// a connection is refused with 429 and `Retry-After`, and deliveries wait.
+	// Limits What all connections of an account may do together, and what the topics that it owns may
+	// keep; 0 or left out is no limit. Where an account has none of its own, the highest of its
+	// roles holds. Over it a publish, a call, a connection or a new topic is refused with 429 and
+	// `Retry-After`, and deliveries wait.
 	Limits *AccountLimits `json:"limits,omitempty"`
 	Name   string         `json:"name"`
 	Note   *string        `json:"note,omitempty"`
@@ -735,6 +736,9 @@ type Account struct {
 	// Tokens How many it has.
 	Tokens  int       `json:"tokens"`
 	Updated time.Time `json:"updated"`
+
+	// Usage What an account has now of that which may be limited. Left out where no broker runs.
+	Usage *AccountUsage `json:"usage,omitempty"`
 }
 
 // AccountChange defines model for AccountChange.
@@ -748,9 +752,10 @@ type AccountChange struct {
 	// admin, join. Several verbs are separated by commas.
 	Grants *Grants `json:"grants,omitempty"`
 
-	// Limits What all connections of an account may do together; 0 or left out is no limit. Where an
-	// account has none of its own, the highest of its roles holds. Over it a publish, a call or
-	// a connection is refused with 429 and `Retry-After`, and deliveries wait.
+	// Limits What all connections of an account may do together, and what the topics that it owns may
+	// keep; 0 or left out is no limit. Where an account has none of its own, the highest of its
+	// roles holds. Over it a publish, a call, a connection or a new topic is refused with 429 and
+	// `Retry-After`, and deliveries wait.
 	Limits *AccountLimits `json:"limits,omitempty"`
 	Note   *string        `json:"note,omitempty"`
 	Roles  *[]string      `json:"roles,omitempty"`
@@ -759,9 +764,10 @@ type AccountChange struct {
 // AccountKind defines model for AccountKind.
 type AccountKind string
 
-// AccountLimits What all connections of an account may do together; 0 or left out is no limit. Where an
-// account has none of its own, the highest of its roles holds. Over it a publish, a call or
-// a connection is refused with 429 and `Retry-After`, and deliveries wait.
+// AccountLimits What all connections of an account may do together, and what the topics that it owns may
+// keep; 0 or left out is no limit. Where an account has none of its own, the highest of its
+// roles holds. Over it a publish, a call, a connection or a new topic is refused with 429 and
+// `Retry-After`, and deliveries wait.
 type AccountLimits struct {
 	// Bytes Of bodies a second, published and delivered each.
 	Bytes *int64 `json:"bytes,omitempty"`
@@ -774,11 +780,30 @@ type AccountLimits struct {
 
 	// Messages A second, published and delivered each.
 	Messages *int64 `json:"messages,omitempty"`
+
+	// Stored Bytes of all messages on disk in the topics that it owns, whoever publishes them; dead letters are stored over it, and count.
+	Stored *int64 `json:"stored,omitempty"`
+
+	// Topics That it owns: those that it creates, those of their dead letters, and those given to it.
+	Topics *int64 `json:"topics,omitempty"`
 }
 
 // AccountList defines model for AccountList.
 type AccountList struct {
 	Accounts []Account `json:"accounts"`
+}
+
+// AccountUsage What an account has now of that which may be limited. Left out where no broker runs.
+type AccountUsage struct {
+	// Calls In flight.
+	Calls       int64 `json:"calls"`
+	Connections int64 `json:"connections"`
+
+	// Stored Bytes of the messages on disk in these.
+	Stored int64 `json:"stored"`
+
+	// Topics That it owns.
+	Topics int64 `json:"topics"`
 }
 
 // Attention defines model for Attention.
@@ -1728,9 +1753,10 @@ type NewAccount struct {
 	Grants *Grants      `json:"grants,omitempty"`
 	Kind   *AccountKind `json:"kind,omitempty"`
 
-	// Limits What all connections of an account may do together; 0 or left out is no limit. Where an
-	// account has none of its own, the highest of its roles holds. Over it a publish, a call or
-	// a connection is refused with 429 and `Retry-After`, and deliveries wait.
+	// Limits What all connections of an account may do together, and what the topics that it owns may
+	// keep; 0 or left out is no limit. Where an account has none of its own, the highest of its
+	// roles holds. Over it a publish, a call, a connection or a new topic is refused with 429 and
+	// `Retry-After`, and deliveries wait.
 	Limits *AccountLimits `json:"limits,omitempty"`
 
 	// Name 1 to 64 letters, digits and . _ - @
@@ -2115,9 +2141,10 @@ type Role struct {
 	// admin, join. Several verbs are separated by commas.
 	Grants Grants `json:"grants"`
 
-	// Limits What all connections of an account may do together; 0 or left out is no limit. Where an
-	// account has none of its own, the highest of its roles holds. Over it a publish, a call or
-	// a connection is refused with 429 and `Retry-After`, and deliveries wait.
+	// Limits What all connections of an account may do together, and what the topics that it owns may
+	// keep; 0 or left out is no limit. Where an account has none of its own, the highest of its
+	// roles holds. Over it a publish, a call, a connection or a new topic is refused with 429 and
+	// `Retry-After`, and deliveries wait.
 	Limits *AccountLimits `json:"limits,omitempty"`
 	Name   string         `json:"name"`
 	Note   *string        `json:"note,omitempty"`
@@ -2132,9 +2159,10 @@ type RoleBody struct {
 	// admin, join. Several verbs are separated by commas.
 	Grants Grants `json:"grants"`
 
-	// Limits What all connections of an account may do together; 0 or left out is no limit. Where an
-	// account has none of its own, the highest of its roles holds. Over it a publish, a call or
-	// a connection is refused with 429 and `Retry-After`, and deliveries wait.
+	// Limits What all connections of an account may do together, and what the topics that it owns may
+	// keep; 0 or left out is no limit. Where an account has none of its own, the highest of its
+	// roles holds. Over it a publish, a call, a connection or a new topic is refused with 429 and
+	// `Retry-After`, and deliveries wait.
 	Limits *AccountLimits `json:"limits,omitempty"`
 	Note   *string        `json:"note,omitempty"`
 }
@@ -2544,7 +2572,10 @@ type Topic struct {
 	//
 	// Examples: 1204551
 	NextOffset Count `json:"nextOffset"`
-	Paused     bool  `json:"paused"`
+
+	// Owner The account for whose limits of topics and of stored bytes it counts: at first, who created it. Left out: nobody.
+	Owner  *string `json:"owner,omitempty"`
+	Paused bool    `json:"paused"`
 
 	// Rates Messages per second over the last ten seconds.
 	Rates Rates `json:"rates"`
@@ -2601,6 +2632,9 @@ type TopicPast struct {
 
 // TopicPatch defines model for TopicPatch.
 type TopicPatch struct {
+	// Owner An account; empty: nobody.
+	Owner *string `json:"owner,omitempty"`
+
 	// Retention Limits of a topic's log. 0 or an omitted member means no limit.
 	Retention *Retention `json:"retention,omitempty"`
 }
@@ -2676,9 +2710,10 @@ type Whoami struct {
 	// admin, join. Several verbs are separated by commas.
 	Grants Grants `json:"grants"`
 
-	// Limits What all connections of an account may do together; 0 or left out is no limit. Where an
-	// account has none of its own, the highest of its roles holds. Over it a publish, a call or
-	// a connection is refused with 429 and `Retry-After`, and deliveries wait.
+	// Limits What all connections of an account may do together, and what the topics that it owns may
+	// keep; 0 or left out is no limit. Where an account has none of its own, the highest of its
+	// roles holds. Over it a publish, a call, a connection or a new topic is refused with 429 and
+	// `Retry-After`, and deliveries wait.
 	Limits *AccountLimits `json:"limits,omitempty"`
 	Roles  []string       `json:"roles"`
 
@@ -2693,6 +2728,9 @@ type Whoami struct {
 
 	// Token The id of the token used.
 	Token *string `json:"token,omitempty"`
+
+	// Usage What an account has now of that which may be limited. Left out where no broker runs.
+	Usage *AccountUsage `json:"usage,omitempty"`
 }
 
 // WhoamiAccess Off: everybody may do everything.

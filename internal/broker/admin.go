@@ -19,11 +19,13 @@ type TopicSpec struct {
 	LegacyMask *int64
 	Retention  Limits
 	Paused     *bool
+	Owner      *string       // the account that it counts for; "": nobody. Nil: who creates it
 	New        bool          // an existing topic is refused with Exists
 	Version    string        // unless "", an existing topic must have this one, see [Topic.Version]
 	Actor      storage.Actor // for the audit trail; the creator of a new topic
 	permit     func() error  // unless nil: asked before anything changes
 	letters    bool          // a topic of dead letters, which the broker itself needs
+	account    string        // the caller's, if it has one
 }
 
 // Limits say what the retention of a topic should be. What is nil stays as it is, and is
@@ -81,8 +83,11 @@ func (b *Broker) declareTopic(ctx context.Context, spec TopicSpec) (*Topic, bool
 	if err := allowed(spec.permit); err != nil {
 		return nil, false, err
 	}
+	if spec.Owner == nil {
+		spec.Owner = &spec.account
+	}
 	if !spec.letters {
-		if err := b.mayAddTopic(); err != nil {
+		if err := b.mayAddTopic(*spec.Owner); err != nil {
 			return nil, false, err
 		}
 	}
@@ -106,6 +111,7 @@ func (b *Broker) declareTopic(ctx context.Context, spec TopicSpec) (*Topic, bool
 	}
 	t = newTopic(s, def)
 	t.born = b.clock()
+	b.own(t, b.ownerOf(def.Owner))
 	b.mu.Lock()
 	b.topics[fold(def.Name)] = t
 	b.mu.Unlock()
@@ -122,6 +128,9 @@ func (spec *TopicSpec) set(def *storage.Topic) {
 		def.LegacyMask = *spec.LegacyMask
 	}
 	def.Retention = spec.Retention.Of(def.Retention)
+	if spec.Owner != nil {
+		def.Owner = *spec.Owner
+	}
 	if spec.Paused != nil {
 		def.Paused = *spec.Paused
 	}
@@ -147,7 +156,7 @@ func (b *Broker) alterTopic(ctx context.Context, t *Topic, spec TopicSpec) error
 	def.Updated = b.now()
 	err := t.shard.commit(ctx, &storage.Atomic{Ops: []storage.Op{
 		&storage.AlterTopic{
-			Topic: t.id, Replies: def.Replies, LegacyMask: def.LegacyMask, Retention: def.Retention, Paused: def.Paused, Updated: def.Updated,
+			Topic: t.id, Replies: def.Replies, LegacyMask: def.LegacyMask, Retention: def.Retention, Paused: def.Paused, Owner: def.Owner, Updated: def.Updated,
 		},
 		b.audit(spec.Actor, topicAction(old.Paused, def.Paused), t.name, topicChanges(&old, &def)),
 	}})
@@ -156,10 +165,13 @@ func (b *Broker) alterTopic(ctx context.Context, t *Topic, spec TopicSpec) error
 	}
 	t.mu.Lock()
 	t.def.Replies, t.def.LegacyMask = def.Replies, def.LegacyMask
-	t.def.Retention, t.def.Paused, t.def.Updated = def.Retention, def.Paused, def.Updated
+	t.def.Retention, t.def.Paused, t.def.Owner, t.def.Updated = def.Retention, def.Paused, def.Owner, def.Updated
 	t.mu.Unlock()
 	t.replies.Store(def.Replies)
 	t.paused.Store(def.Paused)
+	if def.Owner != old.Owner {
+		b.own(t, b.ownerOf(def.Owner))
+	}
 	t.wake()
 	b.opts.Changed()
 	return nil
@@ -180,7 +192,7 @@ func topicAction(was, is bool) string {
 func (t *Topic) Version() string {
 	def := t.Definition()
 	h := fnv.New64a()
-	fmt.Fprint(h, def.ID, def.Replies, def.Retention, def.Paused)
+	fmt.Fprint(h, def.ID, def.Replies, def.Retention, def.Paused, def.Owner)
 	return strconv.FormatUint(h.Sum64(), 36)
 }
 

@@ -63,6 +63,7 @@ func topicChanges(old, def *storage.Topic) string {
 	c.add("max age", fmt.Sprint(old.Retention.MaxAge, " ms"), fmt.Sprint(def.Retention.MaxAge, " ms"))
 	c.add("max count", old.Retention.MaxCount, def.Retention.MaxCount)
 	c.add("max bytes", old.Retention.MaxBytes, def.Retention.MaxBytes)
+	c.add("owner", old.Owner, def.Owner)
 	return c.String()
 }
 

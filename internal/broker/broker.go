@@ -96,10 +96,13 @@ type Broker struct {
 	ahead     atomic.Int64              // nanoseconds by which Advance has moved the wall clock
 	elsewhere atomic.Pointer[Elsewhere] // nil: this server is not being drained
 
+	ledger Ledger // nil: accounts have no limits
+
 	documents []storage.Document // as they were at the start, until they are taken
 
 	mu     sync.RWMutex      // held for map operations only
 	topics map[string]*Topic // guarded by mu; key is the lower-cased name
+	owners map[string]*owner // guarded by mu; accounts that own topics, by name
 
 	names sync.Mutex      // serialises the creation and removal of topics, over their commits; see Topic.changes
 	run   context.Context // ends when the pumps have to stop
@@ -113,7 +116,7 @@ func Open(ctx context.Context, opts Options, storages ...Storage) (*Broker, erro
 	opts = opts.withDefaults()
 	b := &Broker{
 		opts: opts, log: opts.Log, done: make(chan struct{}),
-		plans: plans{limit: opts.PlanBytes}, topics: make(map[string]*Topic),
+		plans: plans{limit: opts.PlanBytes}, topics: make(map[string]*Topic), owners: make(map[string]*owner),
 	}
 	b.opts.Now = func() time.Time { return opts.Now().Add(time.Duration(b.ahead.Load())) }
 	b.time.wall, b.time.uptime, b.time.hold = b.opts.Now, opts.Uptime, opts.ClockHold.Milliseconds()

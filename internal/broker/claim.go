@@ -33,6 +33,16 @@ func (p *Publishing) claim(ctx context.Context) {
 			of.claimIDs(ctx)
 		}
 	}
+	for _, k := range p.known {
+		it := &p.items[k.item]
+		if it.err != nil || k.knownID != nil {
+			continue
+		}
+		q := p.parts[it.part]
+		var room kept
+		room, it.err = q.topic.keepRoom(q.op.Records[it.rec].Size())
+		q.hold(room)
+	}
 	p.leaveOut()
 }
 

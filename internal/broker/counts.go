@@ -1,15 +1,16 @@
 package broker
 
-// mayAddTopic refuses one more topic than there may be. Called with names held. Topics of
-// dead letters are made all the same: their messages have nowhere else to go.
-func (b *Broker) mayAddTopic() error {
+// mayAddTopic refuses one more topic than there may be, or than its owner may have; "" is nobody.
+// Called with names held. Topics of dead letters are made all the same: their messages have nowhere
+// else to go.
+func (b *Broker) mayAddTopic(account string) error {
 	b.mu.RLock()
 	n := len(b.topics)
 	b.mu.RUnlock()
 	if most := b.opts.MaxTopics; most > 0 && n >= most {
 		return errorf(Quota, "there are %d topics, which is the most: remove some, or start the broker with a larger --max-topics", n)
 	}
-	return nil
+	return b.mayOwn(account)
 }
 
 // addGroup counts a group that is about to be created, or refuses it.
@@ -29,6 +30,7 @@ func (b *Broker) forget(t *Topic) {
 		b.groups.Add(-int64(len(t.groups)))
 	}
 	t.mu.Unlock()
+	b.own(t, nil)
 	b.mu.Lock()
 	delete(b.topics, fold(t.name))
 	b.mu.Unlock()

@@ -204,7 +204,9 @@ func (b *Broker) storeLetters(ctx context.Context, g *Group, epoch int64, dead [
 	ctx = context.WithoutCancel(ctx)
 	t, err := b.findTopic(g.t.name + deadSuffix)
 	if err != nil {
-		t, _, err = b.declareTopic(ctx, TopicSpec{Name: g.t.name + deadSuffix, Actor: itself(), letters: true})
+		t, _, err = b.declareTopic(ctx, TopicSpec{
+			Name: g.t.name + deadSuffix, Actor: itself(), letters: true, account: g.t.Definition().Owner,
+		})
 	}
 	if err == nil && t.Memory() {
 		err = deadInMemory(t.name)

@@ -81,6 +81,7 @@ type part struct {
 	calls []Call // of a topic for calls: one a record
 	left  int    // see leaveOut
 	mem   memory // of the messages for a memory topic, that stay as long as it likes
+	room  kept   // for the messages, until they are stored
 }
 
 // memory is what records point into.
@@ -113,13 +114,18 @@ func (p *Publishing) Len() int { return len(p.items) }
 func (p *Publishing) Add(m Message) {
 	t := m.Topic
 	err := m.check(p.own)
+	once := m.Dedup != NoDedup && t.shard.ids.window > 0 // then it may be stored already: see claim
+	var room kept
+	if err == nil && !p.own && !once {
+		room, err = t.keepRoom(m.Size())
+	}
 	if err != nil {
 		p.items = append(p.items, published{id: strings.Clone(m.ID), part: noPart, err: err})
 		return
 	}
 	rec := &m.Record
 	it := published{part: p.partOf(t)}
-	if m.Dedup != NoDedup && t.shard.ids.window > 0 {
+	if once {
 		p.known = append(p.known, knownItem{item: len(p.items)})
 		it.known = len(p.known)
 		if rest, ok := strings.CutPrefix(rec.Headers, nativeHeaders); ok {
@@ -127,6 +133,7 @@ func (p *Publishing) Add(m Message) {
 		}
 	}
 	q := p.parts[it.part]
+	q.hold(room)
 	mem := &p.mem
 	if t.Memory() {
 		mem = &q.mem
@@ -223,6 +230,7 @@ func (p *Publishing) partOf(t *Topic) int {
 // Reset empties p for the next round.
 func (p *Publishing) Reset() {
 	for _, q := range p.parts[:p.used] {
+		q.room.release()
 		clear(q.calls)
 		*q = part{calls: q.calls[:0]} // the records are the topic's now
 	}
@@ -297,6 +305,9 @@ func (p *Publishing) refuse(err error) {
 // answer answers the publisher, when the fate of everything is known.
 func (p *Publishing) answer() {
 	if p.open.Add(-1) == 0 {
+		for _, q := range p.parts[:p.used] {
+			q.room.release()
+		}
 		p.done()
 	}
 }
@@ -339,7 +350,7 @@ func (t *Topic) extend(recs []storage.Record) {
 	}
 	last := &recs[len(recs)-1]
 	t.mu.Lock()
-	t.def.Bytes += size
+	t.resize(size)
 	t.published.Add(int64(len(recs)))
 	t.def.LastTime = last.Time
 	t.next.Store(last.Offset + 1)

@@ -217,7 +217,7 @@ func (t *Topic) trimTo(ctx context.Context, first, size int64, kept []storage.Ke
 	ticket.Done = func(k *storage.Ticket) {
 		if k.Errs[0] == nil {
 			t.mu.Lock()
-			t.def.Bytes = max(0, t.def.Bytes-size)
+			t.resize(-size)
 			t.first.Store(max(first, t.first.Load()))
 			t.shard.tails.used -= t.tail.trim(first)
 			t.dropped()

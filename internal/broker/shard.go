@@ -82,6 +82,7 @@ func (s *shard) adopt(state *storage.State) error {
 		}
 		t := newTopic(s, def)
 		b.topics[fold(def.Name)] = t
+		b.own(t, b.ownerOf(def.Owner))
 		byID[def.ID] = t
 	}
 	groups := make(map[storage.GroupID]*Group, len(state.Groups))

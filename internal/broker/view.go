@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 
 	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -168,6 +169,14 @@ func (v View) Topics() []*Topic {
 // may see it.
 func (v View) DeclareTopic(ctx context.Context, spec TopicSpec) (*Topic, bool, error) {
 	spec.Actor = v.who.Actor()
+	if !v.who.Anonymous() {
+		spec.account = spec.Actor.Name
+	}
+	if spec.Owner != nil {
+		if err := v.who.Check(access.Admin, "", ""); err != nil {
+			return nil, false, err
+		}
+	}
 	spec.permit = func() error { return v.who.Check(access.Manage, spec.Name, "") }
 	if spec.New || v.who.Check(access.See, spec.Name, "") != nil {
 		if err := spec.permit(); err != nil {
@@ -309,7 +318,9 @@ func (v View) Store(ctx context.Context, messages []Message) ([]Stored, error) {
 	if err := v.charge(ctx, messages); err != nil {
 		return nil, err
 	}
-	return v.b.shardOf(messages).publishAndWait(ctx, messages, nil)
+	stored, err := v.b.shardOf(messages).publishAndWait(ctx, messages, nil)
+	access.Cool(ctx, err)
+	return stored, err
 }
 
 // StoreThen is Store for those who do not wait for the disk: done is called once with what
@@ -322,7 +333,16 @@ func (v View) StoreThen(ctx context.Context, messages []Message, done func([]Sto
 		done(nil, err)
 		return
 	}
-	v.b.shardOf(messages).publish(ctx, messages, nil, done)
+	var refused atomic.Pointer[error]
+	v.b.shardOf(messages).publish(ctx, messages, nil, func(stored []Stored, err error) {
+		if err != nil {
+			refused.Store(&err)
+		}
+		done(stored, err)
+	})
+	if err := refused.Load(); err != nil {
+		access.Cool(ctx, *err)
+	}
 }
 
 // charge takes messages from what the caller may publish. An error comes a little later.
@@ -347,7 +367,9 @@ func (v View) Transact(ctx context.Context, tx Transaction) ([]Stored, []storage
 			return nil, nil, err
 		}
 	}
-	return v.b.transact(ctx, tx)
+	stored, moves, err := v.b.transact(ctx, tx)
+	access.Cool(ctx, err)
+	return stored, moves, err
 }
 
 // Audit lists what was done, newest first, from below an id (0: all), at most limit entries.

@@ -188,7 +188,7 @@ func (i *invocation) showAccount(d decoded[apimodel.Account], tokens []apimodel.
 		password = "set"
 	}
 	if err := i.printFields("account", x.Name, "kind", string(x.Kind), "state", mark(x.Disabled, "disabled"), "roles", strings.Join(x.Roles, " "),
-		"grants", strings.Join(x.Grants, " "), "limits", limitsOf(x.Limits), "password", mark(x.Kind == person, password), "note", oneLine(text(x.Note), 200),
+		"grants", strings.Join(x.Grants, " "), "limits", limitsOf(x.Limits), "in use", usageOf(x.Usage, x.Limits), "password", mark(x.Kind == person, password), "note", oneLine(text(x.Note), 200),
 		"created", i.when(x.Created), "changed", i.when(x.Updated)); err != nil || len(tokens) == 0 {
 		return err
 	}

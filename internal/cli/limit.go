@@ -13,7 +13,9 @@ import (
 // limitHelp is what help says of limits.
 const limitHelp = "A limit is NAME=N; 0 is none. connections: at a time. messages, bytes: a second, published\n" +
 	"and delivered each; bytes may be 1MiB. calls: in flight. They are for all connections of the\n" +
-	"account together; what is over is refused with the time to wait, and deliveries wait."
+	"account together; what is over is refused with the time to wait, and deliveries wait.\n" +
+	"topics: that it owns, as who creates one does. stored: the size of all messages in these,\n" +
+	"whoever publishes them; over it publishing to them is refused."
 
 func (a *app) accountLimit() *cobra.Command {
 	none := false
@@ -45,7 +47,14 @@ func limitNames(l *apimodel.AccountLimits) []struct {
 	return []struct {
 		name string
 		at   **int64
-	}{{"connections", &l.Connections}, {"messages", &l.Messages}, {"bytes", &l.Bytes}, {"calls", &l.Calls}}
+	}{
+		{"connections", &l.Connections},
+		{"messages", &l.Messages},
+		{"bytes", &l.Bytes},
+		{"calls", &l.Calls},
+		{"stored", &l.Stored},
+		{"topics", &l.Topics},
+	}
 }
 
 // parseLimits reads limits such as messages=1000.
@@ -53,10 +62,10 @@ func parseLimits(command string, list []string) (*apimodel.AccountLimits, error)
 	l := &apimodel.AccountLimits{}
 	for _, text := range list {
 		name, value, _ := strings.Cut(text, "=")
-		if name == "bytes" {
-			size, err := parseSize("limit bytes", value)
+		if isSize(name) {
+			size, err := parseSize("limit "+name, value)
 			if err != nil {
-				return nil, usage("%s: %q: must be a size, such as bytes=4MiB", command, text)
+				return nil, usage("%s: %q: must be a size, such as %s=4MiB", command, text, name)
 			}
 			value = size
 		}
@@ -68,11 +77,14 @@ func parseLimits(command string, list []string) (*apimodel.AccountLimits, error)
 			}
 		}
 		if !found || err != nil || n < 0 {
-			return nil, usage("%s: %q: must be connections=N, messages=N, bytes=SIZE or calls=N", command, text)
+			return nil, usage("%s: %q: must be connections=N, messages=N, bytes=SIZE, calls=N, stored=SIZE or topics=N", command, text)
 		}
 	}
 	return l, nil
 }
+
+// isSize reports whether a limit is one of bytes.
+func isSize(name string) bool { return name == "bytes" || name == "stored" }
 
 // limitsOf tells limits as they can be given.
 func limitsOf(l *apimodel.AccountLimits) string {
@@ -88,11 +100,34 @@ func limitsOf(l *apimodel.AccountLimits) string {
 	return strings.Join(list, " ")
 }
 
+// usageOf tells what an account has now, beside what is limited of that.
+func usageOf(u *apimodel.AccountUsage, l *apimodel.AccountLimits) string {
+	if u == nil {
+		return ""
+	}
+	if l == nil {
+		l = &apimodel.AccountLimits{}
+	}
+	var list []string
+	for _, x := range []struct {
+		name string
+		has  int64
+		most *int64
+	}{{"connections", u.Connections, l.Connections}, {"calls", u.Calls, l.Calls}, {"stored", u.Stored, l.Stored}, {"topics", u.Topics, l.Topics}} {
+		text := x.name + "=" + limit(x.name, x.has)
+		if x.most != nil && *x.most > 0 {
+			text += " of " + limit(x.name, *x.most)
+		}
+		list = append(list, text)
+	}
+	return strings.Join(list, ", ")
+}
+
 // limit tells one exactly, in the largest unit that it is a multiple of.
 func limit(name string, n int64) string {
 	unit := ""
 	for _, next := range []string{"KiB", "MiB", "GiB"} {
-		if name != "bytes" || n%1024 != 0 {
+		if !isSize(name) || n == 0 || n%1024 != 0 {
 			break
 		}
 		n, unit = n/1024, next

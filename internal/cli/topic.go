@@ -210,7 +210,7 @@ func (i *invocation) showTopic(d decoded[apimodel.Topic]) error {
 		"topic", t.Name, "kind", string(t.Kind)+mark(t.Paused, ", paused"), "messages", count(t.Depth), "size", size(t.Bytes),
 		"offsets", offsets, "oldest", i.whenever(t.FirstTime), "newest", i.whenever(t.LastTime),
 		"limits", limitsText(t.Retention), "rates", rate(t.Rates.In)+"/s in, "+rate(t.Rates.Out)+"/s out",
-		"consumers", number(t.Consumers), "created", i.when(t.Created)+" by "+t.Creator)
+		"consumers", number(t.Consumers), "created", i.when(t.Created)+" by "+t.Creator, "owner", text(t.Owner))
 	if err != nil || len(t.Groups) == 0 {
 		return err
 	}

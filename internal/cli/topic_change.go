@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -11,19 +12,25 @@ import (
 
 func (a *app) topicSet() *cobra.Command {
 	var l limits
+	owner := ""
 	cmd := &cobra.Command{
-		Use: "set TOPIC", Short: "Change how much a topic keeps", Args: wants("TOPIC"), ValidArgsFunction: a.completeTopic,
+		Use: "set TOPIC", Short: "Change how much a topic keeps, or who owns it", Args: wants("TOPIC"), ValidArgsFunction: a.completeTopic,
 		Long: "Change how much a topic keeps. Limits that are not given stay, 0 removes one. The\n" +
-			"oldest messages go first, consumed or not: how many go at once is said before.",
-		Example: "  zbus topic set orders --max-age 30d\n  zbus topic set orders --max-count 0",
+			"oldest messages go first, consumed or not: how many go at once is said before. A topic counts\n" +
+			"for the limits of the account that owns it; an administrator may say which that is.",
+		Example: "  zbus topic set orders --max-age 30d\n  zbus topic set orders --max-count 0\n  zbus topic set orders --owner shop",
 	}
 	cmd.RunE = a.run(func(ctx context.Context, i *invocation) error {
 		retention, err := l.retention(cmd)
 		if err != nil {
 			return err
 		}
-		if retention == nil {
-			return usage("topic set: say what to change: --max-age, --max-count or --max-bytes")
+		patch := apimodel.TopicPatch{Retention: retention}
+		if cmd.Flags().Changed("owner") {
+			patch.Owner = &owner
+		}
+		if retention == nil && patch.Owner == nil {
+			return usage("topic set: say what to change: --max-age, --max-count, --max-bytes or --owner")
 		}
 		c, err := i.api()
 		if err != nil {
@@ -33,20 +40,28 @@ func (a *app) topicSet() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := i.confirmLoss(ctx, c, &t.value, retention); err != nil {
-			return err
+		if retention != nil {
+			if err := i.confirmLoss(ctx, c, &t.value, retention); err != nil {
+				return err
+			}
 		}
-		if t, err = do[apimodel.Topic](ctx, c, "PATCH /topics/{topic}", apimodel.TopicPatch{Retention: retention}, i.args[0]); err != nil {
+		if t, err = do[apimodel.Topic](ctx, c, "PATCH /topics/{topic}", patch, i.args[0]); err != nil {
 			return err
 		}
 		if i.json {
 			return i.printJSON(t.raw)
 		}
-		fmt.Fprintf(i.out, "topic %s keeps: %s\n", t.value.Name, limitsText(t.value.Retention))
+		if patch.Owner != nil {
+			fmt.Fprintf(i.out, "topic %s is owned by: %s\n", t.value.Name, cmp.Or(text(t.value.Owner), "nobody"))
+		}
+		if retention != nil {
+			fmt.Fprintf(i.out, "topic %s keeps: %s\n", t.value.Name, limitsText(t.value.Retention))
+		}
 		return nil
 	})
 	cmd.Flags().SortFlags = false
 	l.register(cmd)
+	cmd.Flags().StringVar(&owner, "owner", "", "the account that it counts for; empty: nobody")
 	return a.asks(cmd)
 }
 

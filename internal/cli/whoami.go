@@ -43,7 +43,7 @@ func (i *invocation) showWhoami(s *Server, d decoded[apimodel.Whoami]) error {
 			access = "off: all clients may do everything"
 		}
 		if err := i.printFields("server", s.Host, "access", access, "account", text(w.Account), "roles", strings.Join(w.Roles, " "),
-			"grants", strings.Join(w.Grants, " "), "limits", limitsOf(w.Limits), "token", text(w.Token), "signed on", signedOn(w.SignedOn), "address", w.Address); err != nil {
+			"grants", strings.Join(w.Grants, " "), "limits", limitsOf(w.Limits), "in use", usageOf(w.Usage, w.Limits), "token", text(w.Token), "signed on", signedOn(w.SignedOn), "address", w.Address); err != nil {
 			return err
 		}
 	}

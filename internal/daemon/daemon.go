@@ -133,6 +133,7 @@ func RunIn(ctx context.Context, host Host, cfg config.Config, version Version, l
 	if b.access, err = openAccess(cfg, b.broker, b.issuer, log); err != nil {
 		return errors.Join(err, store.Close())
 	}
+	b.broker.Bill(b.access)
 	b.scrub = func(ctx context.Context) error { return store.Scrub(ctx, cfg.ScrubEvery) }
 	if err := b.openBackups(cfg, store); err != nil {
 		return errors.Join(err, store.Close())

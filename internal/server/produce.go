@@ -119,6 +119,9 @@ func (s *session) publish(m *wire.Message, ack bool) {
 	rec.Headers = s.storedHeaders(m, t)
 	p := s.batch()
 	p.Add(broker.Message{Topic: t, Record: rec, Dedup: dedup, Call: calls, GiveAway: s.givesAway(&rec), More: s.more})
+	if err := p.LastError(); err != nil {
+		s.refused = err
+	}
 	p.wants = append(p.wants, want)
 	var call *rpc.Call
 	if id, ok := p.LastID(); ok && calls {
@@ -300,6 +303,9 @@ func (p *produced) encode(e *encoder) {
 		} else {
 			e.start(statusOf(err))
 			e.buf = wire.AppendField(e.buf, wire.HeaderID, id)
+			if wait := access.RetryAfter(err); wait > 0 {
+				e.buf = wire.AppendInt(e.buf, "retry-after", int64(wait.Seconds()))
+			}
 			if servers := movedTo(err); servers != "" {
 				e.buf = wire.AppendField(e.buf, wire.HeaderServers, servers)
 			}

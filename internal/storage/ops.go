@@ -14,13 +14,14 @@ type Append struct {
 // are, so a topic can start anywhere. Fails with ErrExists.
 type CreateTopic struct{ Topic *Topic }
 
-// AlterTopic sets Replies, LegacyMask, Retention, Paused and Updated of an existing topic.
+// AlterTopic sets Replies, LegacyMask, Retention, Paused, Owner and Updated of an existing topic.
 type AlterTopic struct {
 	Topic      TopicID
 	Replies    bool
 	LegacyMask int64
 	Retention  Retention
 	Paused     bool
+	Owner      string
 	Updated    int64
 }
 

@@ -90,12 +90,13 @@ type Topic struct {
 	Replies    bool   // publishes have no answer of their own: a consumer may answer each
 	LegacyMask int64  // the mask that a client of the original declared last; see package server
 	Creator    string
-	Created    int64 // Unix milliseconds
-	Updated    int64 // Unix milliseconds, last change of the definition
-	First      int64 // oldest offset that still counts
-	Next       int64 // offset of the next message
-	Bytes      int64 // Record.Size of the messages in [First, Next)
-	LastTime   int64 // Time of the newest message ever appended
+	Owner      string // the account that it counts for; "": nobody
+	Created    int64  // Unix milliseconds
+	Updated    int64  // Unix milliseconds, last change of the definition
+	First      int64  // oldest offset that still counts
+	Next       int64  // offset of the next message
+	Bytes      int64  // Record.Size of the messages in [First, Next)
+	LastTime   int64  // Time of the newest message ever appended
 	Retention  Retention
 
 	// Damage says why the topic can't be served, "" if it can: what is stored of it, or

@@ -16,9 +16,10 @@ export interface components {
          */
         Grants: string[];
         /**
-         * @description What all connections of an account may do together; 0 or left out is no limit. Where an
-         *     account has none of its own, the highest of its roles holds. Over it a publish, a call or
-         *     a connection is refused with 429 and `Retry-After`, and deliveries wait.
+         * @description What all connections of an account may do together, and what the topics that it owns may
+         *     keep; 0 or left out is no limit. Where an account has none of its own, the highest of its
+         *     roles holds. Over it a publish, a call, a connection or a new topic is refused with 429 and
+         *     `Retry-After`, and deliveries wait.
          */
         AccountLimits: {
             /**
@@ -41,6 +42,36 @@ export interface components {
              * @description In flight.
              */
             calls?: number;
+            /**
+             * Format: int64
+             * @description Bytes of all messages on disk in the topics that it owns, whoever publishes them; dead letters are stored over it, and count.
+             */
+            stored?: number;
+            /**
+             * Format: int64
+             * @description That it owns: those that it creates, those of their dead letters, and those given to it.
+             */
+            topics?: number;
+        };
+        /** @description What an account has now of that which may be limited. Left out where no broker runs. */
+        AccountUsage: {
+            /** Format: int64 */
+            connections: number;
+            /**
+             * Format: int64
+             * @description In flight.
+             */
+            calls: number;
+            /**
+             * Format: int64
+             * @description That it owns.
+             */
+            topics: number;
+            /**
+             * Format: int64
+             * @description Bytes of the messages on disk in these.
+             */
+            stored: number;
         };
         /** @enum {string} */
         AccountKind: "person" | "program" | "sso";
@@ -51,6 +82,7 @@ export interface components {
             roles: string[];
             grants: components["schemas"]["Grants"];
             limits?: components["schemas"]["AccountLimits"];
+            usage?: components["schemas"]["AccountUsage"];
             disabled: boolean;
             /** @description Whether it has one. */
             password: boolean;
@@ -178,6 +210,7 @@ export interface components {
             roles: string[];
             grants: components["schemas"]["Grants"];
             limits?: components["schemas"]["AccountLimits"];
+            usage?: components["schemas"]["AccountUsage"];
             signedOn?: components["schemas"]["SignedOn"];
             /** @description The host of the issuer with which people can sign on: see `POST /sign-on`. */
             signOn?: string;
@@ -463,6 +496,8 @@ export interface components {
             /** Format: date-time */
             updated: string;
             creator: string;
+            /** @description The account for whose limits of topics and of stored bytes it counts: at first, who created it. Left out: nobody. */
+            owner?: string;
             consumers: number;
             rates: components["schemas"]["Rates"];
             groups: components["schemas"]["Group"][];
@@ -499,6 +534,8 @@ export interface components {
         };
         TopicPatch: {
             retention?: components["schemas"]["Retention"];
+            /** @description An account; empty: nobody. */
+            owner?: string;
         };
         /**
          * @description `auto`: a message is settled once it is written to the consumer. `explicit`: once the consumer acks it.
@@ -1329,6 +1366,66 @@ export interface components {
             /** @description Messages published per second, each over ten seconds; oldest first. */
             in: number[];
         };
+        /** @description Intervals one after the other, the first value of each list being of the oldest; a list that is not there has nothing but zeros. */
+        History: {
+            /** @enum {string} */
+            range: "15m" | "24h" | "30d";
+            /**
+             * Format: int64
+             * @description Milliseconds of an interval.
+             */
+            step: number;
+            /** @description How many intervals there are. */
+            count: number;
+            /**
+             * Format: date-time
+             * @description End of the last interval.
+             */
+            end: string;
+            /**
+             * Format: int64
+             * @description Milliseconds of the last interval that are over; rates in it are over these.
+             */
+            last: number;
+            /** @description Messages per second that came; to a group those that pass its filter, to a service its calls. */
+            in?: number[];
+            /** @description Deliveries per second. */
+            out?: number[];
+            /** @description Of these, the repeated ones per second. */
+            redelivered?: number[];
+            /** @description Dead letters in the interval; of a service, calls without an answer or with a status of 400 or more. */
+            failed?: number[];
+            /** @description Messages still to settle, the most there were; of a service, calls that waited for a provider. */
+            lag?: number[];
+            /** @description Seconds: age of the next message to settle, the most there was. */
+            age?: number[];
+            /** @description Milliseconds, on average: of a topic from the publish until it was stored; of a group from then to the first delivery; of a service from the call to its answer. */
+            latency?: number[];
+            /** @description The longest of these. */
+            slowest?: number[];
+            /** @description Intervals of which nothing is known; their values are 0. */
+            gaps: components["schemas"]["HistoryGap"][];
+            /** @description What was done meanwhile, oldest first; at most 200, the newest. */
+            marks: components["schemas"]["HistoryMark"][];
+        };
+        HistoryGap: {
+            /** @description First interval, from 0. */
+            from: number;
+            /** @description The one behind the last. */
+            to: number;
+        };
+        HistoryMark: {
+            /** Format: date-time */
+            time: string;
+            /**
+             * @description start: of the broker; change: of the definition.
+             * @enum {string}
+             */
+            kind: "start" | "move" | "filter" | "pause" | "resume" | "change";
+            /** @description The group it was done to. */
+            group?: string;
+            text?: string;
+        };
         StatsPoint: {
             /**
              * Format: date-time
@@ -1886,6 +1983,7 @@ export interface components {
         TokenID: string;
         /** @description Those of this account alone. */
         OfAccount: string;
+        Since: "15m" | "24h" | "30d";
         /** @description The topic's name, case-insensitive. */
         TopicName: string;
         /** @description The group's name, case-insensitive. */

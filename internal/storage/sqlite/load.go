@@ -30,7 +30,7 @@ func topicFrom(row []driver.Value) storedTopic {
 		Created: integer(row[4]), Updated: integer(row[5]),
 		First: integer(row[6]), Next: integer(row[8]), LastTime: integer(row[10]),
 		Retention: storage.Retention{MaxAge: integer(row[11]), MaxCount: integer(row[12]), MaxBytes: integer(row[13])},
-		Paused:    integer(row[15]) != 0,
+		Paused:    integer(row[15]) != 0, Owner: text(row[21]),
 	}}
 }
 

@@ -131,7 +131,7 @@ func (b *batch) createTopic(n *storage.Topic) error {
 	b.add(insertTopic, 1, int64(n.ID), n.Name, n.LegacyMask, n.Creator, n.Created, n.Updated,
 		n.First, int64(0), n.Next, int64(0), n.LastTime, n.Retention.MaxAge, n.Retention.MaxCount, n.Retention.MaxBytes,
 		truth(!n.Kind.Stored()), truth(n.Paused), topicSum(n), int64(0), topicPlaceSum(n.ID, &t.marks),
-		n.Kind.String(), truth(n.Replies))
+		n.Kind.String(), truth(n.Replies), n.Owner)
 	return nil
 }
 
@@ -141,9 +141,9 @@ func (b *batch) alterTopic(op *storage.AlterTopic) error {
 		return err
 	}
 	r := op.Retention
-	sum := topicSum(&storage.Topic{ID: t.id, Name: t.name, Kind: t.kind, Replies: op.Replies, LegacyMask: op.LegacyMask, Retention: r, Paused: op.Paused})
+	sum := topicSum(&storage.Topic{ID: t.id, Name: t.name, Kind: t.kind, Replies: op.Replies, LegacyMask: op.LegacyMask, Retention: r, Paused: op.Paused, Owner: op.Owner})
 	b.add(alterTopic, 1, int64(op.Topic), op.LegacyMask, r.MaxAge, r.MaxCount, r.MaxBytes, op.Updated, truth(op.Paused),
-		t.kind.String(), truth(op.Replies), sum) // a damaged row of an older schema has no kind
+		t.kind.String(), truth(op.Replies), sum, op.Owner) // a damaged row of an older schema has no kind
 	return nil
 }
 
@@ -244,7 +244,7 @@ func (b *batch) accept(op *storage.Accept) error {
 	t.damaged, t.next, t.lost = false, op.Topic.Next, op.Topic.Next
 	b.store(t)
 	n := op.Topic
-	if err := b.alterTopic(&storage.AlterTopic{Topic: n.ID, Replies: n.Replies, LegacyMask: n.LegacyMask, Retention: n.Retention, Paused: n.Paused, Updated: n.Updated}); err != nil {
+	if err := b.alterTopic(&storage.AlterTopic{Topic: n.ID, Replies: n.Replies, LegacyMask: n.LegacyMask, Retention: n.Retention, Paused: n.Paused, Owner: n.Owner, Updated: n.Updated}); err != nil {
 		return err
 	}
 	for _, g := range op.Groups {

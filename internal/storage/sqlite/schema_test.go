@@ -36,6 +36,7 @@ func TestDatabasesOfEverySchemaOpen(t *testing.T) {
 			if version >= 8 {
 				checkHistory(t, s)
 			}
+			checkOwners(t, s, version)
 			mustCommit(t, s, &storage.Append{Topic: 1, Records: messages(3, 10)},
 				&storage.PutHistory{Series: storage.Series{Topic: 1}, Data: []byte("new")})
 			if err := s.Close(); err != nil {
@@ -127,6 +128,24 @@ func checkOld(t *testing.T, s *Store) {
 	for _, g := range state.Groups {
 		if g.Name == "orders" && g.Cursor != 3 || g.Name == "billing" && (g.Filter != "paid.*" || g.Cursor != 0) {
 			t.Errorf("group %s: filter %q, cursor %d", g.Name, g.Filter, g.Cursor)
+		}
+	}
+}
+
+// checkOwners looks for what topics have since they have owners: before, they had none.
+func checkOwners(t *testing.T, s *Store, version int64) {
+	t.Helper()
+	state, err := s.Load(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, topic := range state.Topics {
+		want := ""
+		if version >= 9 && topic.Name == "b" {
+			want = "ann"
+		}
+		if topic.Owner != want || topic.Damage != "" {
+			t.Errorf("topic %s is owned by %q, want %q; damage %q", topic.Name, topic.Owner, want, topic.Damage)
 		}
 	}
 }

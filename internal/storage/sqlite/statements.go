@@ -94,7 +94,7 @@ const (
 const (
 	blockColumns = "key, n, time, total, meta" // also the order of rows in queries; bodies come behind
 
-	topicColumns = "id, name, mask, creator, created, updated, first, dropped, next, total, last_time, max_age, max_count, max_bytes, memory, paused, definition_sum, lost, place_sum, kind, replies"
+	topicColumns = "id, name, mask, creator, created, updated, first, dropped, next, total, last_time, max_age, max_count, max_bytes, memory, paused, definition_sum, lost, place_sum, kind, replies, owner"
 
 	groupColumns = "id, topic_id, name, filter, mask, creator, created, updated, " +
 		"ack_timeout, ack_window, max_deliver, version, epoch, cursor, read, settled, definition_sum, place_sum, settle, exclusive, paused, ephemeral"
@@ -135,8 +135,8 @@ var sqlText = [statements]string{
 	insertFresh:    "INSERT INTO fresh (seq, pieces, bodies) VALUES (?1, ?2, ?3)",
 	deleteFresh:    "DELETE FROM fresh WHERE seq <= ?1 AND seq > ?2",
 
-	insertTopic:        "INSERT INTO topics (" + topicColumns + ") VALUES (" + slots(21) + ")",
-	alterTopic:         "UPDATE topics SET mask = ?2, max_age = ?3, max_count = ?4, max_bytes = ?5, updated = ?6, paused = ?7, kind = ?8, replies = ?9, definition_sum = ?10 WHERE id = ?1",
+	insertTopic:        "INSERT INTO topics (" + topicColumns + ") VALUES (" + slots(22) + ")",
+	alterTopic:         "UPDATE topics SET mask = ?2, max_age = ?3, max_count = ?4, max_bytes = ?5, updated = ?6, paused = ?7, kind = ?8, replies = ?9, definition_sum = ?10, owner = ?11 WHERE id = ?1",
 	moveTopic:          "UPDATE topics SET first = ?2, dropped = ?3, next = ?4, total = ?5, last_time = ?6, lost = ?7, place_sum = ?8 WHERE id = ?1",
 	deleteTopic:        "DELETE FROM topics WHERE id = ?1",
 	deleteTopicParked:  "DELETE FROM parked WHERE group_id IN (SELECT id FROM groups WHERE topic_id = ?1)",

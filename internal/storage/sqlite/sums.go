@@ -28,10 +28,13 @@ func rowSum(kind byte, words []int64, texts ...string) int64 {
 // topicSum is the checksum of a topic's definition. Who made it, and when, is not in
 // it. name is folded: so it says which topic it is.
 func topicSum(t *storage.Topic) int64 {
-	r := t.Retention
+	r, texts := t.Retention, []string{fold(t.Name), t.Kind.String()}
+	if t.Owner != "" { // those without one have the checksum that they had before there were owners
+		texts = append(texts, t.Owner)
+	}
 	return rowSum('T', []int64{
 		int64(t.ID), t.LegacyMask, truth(t.Replies), truth(t.Paused), r.MaxAge, r.MaxCount, r.MaxBytes,
-	}, fold(t.Name), t.Kind.String())
+	}, texts...)
 }
 
 // topicPlaceSum is the checksum of what a topic's row says of its log.

@@ -17,7 +17,7 @@ func (s *memoryState) apply(op storage.Op) error {
 		return s.createTopic(op.Topic)
 	case *storage.AlterTopic:
 		return s.changeTopic(op.Topic, func(t *memoryTopic) error {
-			t.Replies, t.LegacyMask, t.Retention, t.Paused, t.Updated = op.Replies, op.LegacyMask, op.Retention, op.Paused, op.Updated
+			t.Replies, t.LegacyMask, t.Retention, t.Paused, t.Owner, t.Updated = op.Replies, op.LegacyMask, op.Retention, op.Paused, op.Owner, op.Updated
 			return nil
 		})
 	case *storage.RemoveTopic:

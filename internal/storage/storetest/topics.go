@@ -27,7 +27,7 @@ func topicTests() []test {
 
 func topicRoundTrip(h *harness) {
 	want := storage.Topic{
-		Name: "Orders.eu~1", Kind: storage.KindProxy, Replies: true, LegacyMask: -1 << 62, Creator: "ann", Created: 5, Updated: 6, First: 40, Next: 40, LastTime: 900,
+		Name: "Orders.eu~1", Kind: storage.KindProxy, Replies: true, LegacyMask: -1 << 62, Creator: "ann", Owner: "ann", Created: 5, Updated: 6, First: 40, Next: 40, LastTime: 900,
 		Retention: storage.Retention{MaxAge: 1, MaxCount: 2, MaxBytes: 3},
 	}
 	made := want
@@ -69,8 +69,8 @@ func topicAlter(h *harness) {
 	id := h.topic("t")
 	h.fill(id, 3)
 	want := h.topicState(id)
-	want.Replies, want.LegacyMask, want.Paused, want.Updated, want.Retention = true, 9, true, 77, storage.Retention{MaxAge: 4, MaxCount: 5, MaxBytes: 6}
-	h.ok(&storage.AlterTopic{Topic: id, Replies: true, LegacyMask: 9, Paused: true, Updated: 77, Retention: want.Retention})
+	want.Replies, want.LegacyMask, want.Paused, want.Owner, want.Updated, want.Retention = true, 9, true, "bob", 77, storage.Retention{MaxAge: 4, MaxCount: 5, MaxBytes: 6}
+	h.ok(&storage.AlterTopic{Topic: id, Replies: true, LegacyMask: 9, Paused: true, Owner: "bob", Updated: 77, Retention: want.Retention})
 	h.same(want, h.topicState(id))
 	h.reopen()
 	h.same(want, h.topicState(id))

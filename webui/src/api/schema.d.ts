@@ -212,8 +212,9 @@ export interface paths {
         options?: never;
         head?: never;
         /**
-         * Change a topic's retention
-         * @description Omitted limits stay as they are; 0 removes a limit. The oldest messages are dropped first, consumed or not.
+         * Change a topic's retention, or its owner
+         * @description What is left out stays as it is; 0 removes a limit. The oldest messages are dropped first,
+         *     consumed or not. To change the owner takes the grant `admin`.
          */
         patch: operations["updateTopic"];
         trace?: never;
@@ -1326,9 +1327,10 @@ export interface components {
          */
         Grants: string[];
         /**
-         * @description What all connections of an account may do together; 0 or left out is no limit. Where an
-         *     account has none of its own, the highest of its roles holds. Over it a publish, a call or
-         *     a connection is refused with 429 and `Retry-After`, and deliveries wait.
+         * @description What all connections of an account may do together, and what the topics that it owns may
+         *     keep; 0 or left out is no limit. Where an account has none of its own, the highest of its
+         *     roles holds. Over it a publish, a call, a connection or a new topic is refused with 429 and
+         *     `Retry-After`, and deliveries wait.
          */
         AccountLimits: {
             /**
@@ -1351,6 +1353,36 @@ export interface components {
              * @description In flight.
              */
             calls?: number;
+            /**
+             * Format: int64
+             * @description Bytes of all messages on disk in the topics that it owns, whoever publishes them; dead letters are stored over it, and count.
+             */
+            stored?: number;
+            /**
+             * Format: int64
+             * @description That it owns: those that it creates, those of their dead letters, and those given to it.
+             */
+            topics?: number;
+        };
+        /** @description What an account has now of that which may be limited. Left out where no broker runs. */
+        AccountUsage: {
+            /** Format: int64 */
+            connections: number;
+            /**
+             * Format: int64
+             * @description In flight.
+             */
+            calls: number;
+            /**
+             * Format: int64
+             * @description That it owns.
+             */
+            topics: number;
+            /**
+             * Format: int64
+             * @description Bytes of the messages on disk in these.
+             */
+            stored: number;
         };
         /** @enum {string} */
         AccountKind: "person" | "program" | "sso";
@@ -1361,6 +1393,7 @@ export interface components {
             roles: string[];
             grants: components["schemas"]["Grants"];
             limits?: components["schemas"]["AccountLimits"];
+            usage?: components["schemas"]["AccountUsage"];
             disabled: boolean;
             /** @description Whether it has one. */
             password: boolean;
@@ -1488,6 +1521,7 @@ export interface components {
             roles: string[];
             grants: components["schemas"]["Grants"];
             limits?: components["schemas"]["AccountLimits"];
+            usage?: components["schemas"]["AccountUsage"];
             signedOn?: components["schemas"]["SignedOn"];
             /** @description The host of the issuer with which people can sign on: see `POST /sign-on`. */
             signOn?: string;
@@ -1773,6 +1807,8 @@ export interface components {
             /** Format: date-time */
             updated: string;
             creator: string;
+            /** @description The account for whose limits of topics and of stored bytes it counts: at first, who created it. Left out: nobody. */
+            owner?: string;
             consumers: number;
             rates: components["schemas"]["Rates"];
             groups: components["schemas"]["Group"][];
@@ -1809,6 +1845,8 @@ export interface components {
         };
         TopicPatch: {
             retention?: components["schemas"]["Retention"];
+            /** @description An account; empty: nobody. */
+            owner?: string;
         };
         /**
          * @description `auto`: a message is settled once it is written to the consumer. `explicit`: once the consumer acks it.
