@@ -28,7 +28,14 @@ func (r *Ranges) Add(lo, hi int64) {
 		lo, hi = min(lo, s[j].Lo), max(hi, s[j].Hi)
 		j++
 	}
-	*r = slices.Replace(s, i, j, Range{Lo: lo, Hi: hi})
+	if i == j { // it touches none
+		s = append(s, Range{})
+		copy(s[i+1:], s[i:])
+	} else {
+		s = append(s[:i+1], s[j:]...)
+	}
+	s[i] = Range{Lo: lo, Hi: hi}
+	*r = s
 }
 
 // Has reports whether an offset is in the set.
