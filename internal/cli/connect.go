@@ -67,6 +67,11 @@ func (s *Servers) Find() (*Server, error) {
 			return nil, fail(ErrData, "--token-file %s: has no token in it", s.tokenFile)
 		}
 	}
+	if token == "" && s.cert == "" {
+		if token, err = p.token(context.Background()); err != nil { // Ctrl-C ends the program that it asks, too
+			return nil, err
+		}
+	}
 	p.context.Token = first(token, p.context.Token)
 	return p.context.resolve()
 }
@@ -102,7 +107,7 @@ func (s *Servers) choose() (*choice, error) {
 		return nil, err
 	}
 	if c.Server == "" || c.Server == saved.Server {
-		p.name, c.Server, c.Token, c.Login = name, saved.Server, saved.Token, saved.Login
+		p.name, c.Server, c.Token, c.Login, c.Helper = name, saved.Server, saved.Token, saved.Login, saved.Helper
 		if s.cert != "" {
 			c.Token = "" // the certificate says who it is
 		} else {
@@ -116,10 +121,27 @@ func (s *Servers) choose() (*choice, error) {
 // saved is the name of the context in which a token for the server is saved.
 func (p *choice) saved(s *Server) string { return first(p.name, s.Host) }
 
-// save saves the token of a login in the server's context, which is made if there is none.
-func (p *choice) save(s *Server, login newLogin) error {
+// token is that of the context, wherever it is kept; "" if there is none.
+func (p *choice) token(ctx context.Context) (string, error) {
+	v := p.context.Helper
+	if p.name == "" || v == "" {
+		return p.context.Token, nil
+	}
+	token, err := v.get(ctx, kept{Context: p.name, Server: p.context.Server})
+	if err != nil {
+		return "", fail(ErrNoInput, "the token is in %s, which did not give it: %v", v, err)
+	}
+	return token, nil
+}
+
+// save saves the token of a login in the server's context, which is made if there is none. The vault has
+// the token already, unless it is the file.
+func (p *choice) save(s *Server, login newLogin, in vault) error {
 	c := p.context
-	c.Token, c.Login = login.text, login.id
+	c.Token, c.Login, c.Helper = login.text, login.id, in
+	if in != "" {
+		c.Token = ""
+	}
 	if err := c.absolute(); err != nil {
 		return err
 	}

@@ -19,8 +19,9 @@ import (
 // Context is a saved server.
 type Context struct {
 	Server      string `json:"server"`
-	Token       string `json:"token,omitempty"`
-	Login       string `json:"login,omitempty"` // the id of the token, if zbus login has created it
+	Token       string `json:"token,omitempty"`  // "": there is none, or Helper has it
+	Login       string `json:"login,omitempty"`  // the id of the token, if zbus login has created it
+	Helper      vault  `json:"helper,omitempty"` // what keeps the token; "": this file
 	TLSCA       string `json:"tlsCA,omitempty"`
 	TLSCert     string `json:"tlsCert,omitempty"`
 	TLSKey      string `json:"tlsKey,omitempty"`
@@ -141,7 +142,7 @@ func (a *app) contextAdd() *cobra.Command {
 				}
 				c.Token = strings.TrimSpace(string(text))
 			}
-			return i.addContext(i.args[0], c, use)
+			return i.addContext(ctx, i.args[0], c, use)
 		}),
 	}
 	f := cmd.Flags()
@@ -156,7 +157,7 @@ func (a *app) contextAdd() *cobra.Command {
 	return cmd
 }
 
-func (i *invocation) addContext(name string, c Context, use bool) error {
+func (i *invocation) addContext(ctx context.Context, name string, c Context, use bool) error {
 	if name == "" || strings.ContainsAny(name, " \t\r\n/,") {
 		return usage("context name %q: must have no spaces, commas or slashes", name)
 	}
@@ -173,6 +174,7 @@ func (i *invocation) addContext(name string, c Context, use bool) error {
 	if err != nil {
 		return err
 	}
+	i.forget(ctx, all, name)
 	all.Contexts[name] = c
 	if use || all.Current == "" {
 		all.Current = name
@@ -205,13 +207,29 @@ func (a *app) contextList() *cobra.Command {
 					}
 					continue
 				}
-				t.add(mark(name == all.Current, "*"), name, c.Server, mark(c.Token != "", "saved"))
+				t.add(mark(name == all.Current, "*"), name, c.Server, c.hasToken())
 			}
 			if i.json {
 				return nil
 			}
 			return i.printTable(t, "no contexts; save one with zbus context add NAME --server HOST:PORT")
 		}),
+	}
+}
+
+// hasToken says whether a token is saved, and where if not in the file; "" if none is.
+func (c *Context) hasToken() string {
+	if c.Helper != "" {
+		return "in " + c.Helper.String()
+	}
+	return mark(c.Token != "", "saved")
+}
+
+// forget has a context's token kept nowhere but in the file.
+func (i *invocation) forget(ctx context.Context, all *contexts, name string) {
+	saved := all.Contexts[name]
+	if err := saved.Helper.erase(ctx, kept{Context: name, Server: saved.Server}); err != nil {
+		i.say("the token of the context before is still in %s: %v", saved.Helper, err)
 	}
 }
 
@@ -226,7 +244,7 @@ func contextView(name string, c Context, all *contexts) any {
 		TLSKey   string `json:"tlsKey,omitempty"`
 		Insecure bool   `json:"tlsInsecure,omitempty"`
 		Current  bool   `json:"current"`
-	}{name, c.Server, c.Token != "", c.TLSCA, c.TLSCert, c.TLSKey, c.TLSInsecure, name == all.Current}
+	}{name, c.Server, c.hasToken() != "", c.TLSCA, c.TLSCert, c.TLSKey, c.TLSInsecure, name == all.Current}
 }
 
 func (a *app) contextUse() *cobra.Command {
@@ -274,7 +292,7 @@ func (a *app) contextShow() *cobra.Command {
 				return i.printJSON(contextView(name, c, all))
 			}
 			return i.printFields(
-				"name", name, "server", c.Server, "token", mark(c.Token != "", "saved"),
+				"name", name, "server", c.Server, "token", c.hasToken(),
 				"tls-ca", c.TLSCA, "tls-cert", c.TLSCert, "tls-key", c.TLSKey, "tls-insecure", mark(c.TLSInsecure, "yes"), "in use", yesNo(name == all.Current))
 		}),
 	}
@@ -284,7 +302,7 @@ func (a *app) contextRemove() *cobra.Command {
 	return &cobra.Command{
 		Use: "remove NAME", Example: "  zbus context remove prod", Short: "Forget a saved server and its token", Aliases: []string{"rm"},
 		Args: wants("NAME"), ValidArgsFunction: a.completeContexts,
-		RunE: a.run(func(_ context.Context, i *invocation) error {
+		RunE: a.run(func(ctx context.Context, i *invocation) error {
 			all, err := loadContexts()
 			if err != nil {
 				return err
@@ -292,6 +310,7 @@ func (a *app) contextRemove() *cobra.Command {
 			if _, err := all.find(i.args[0]); err != nil {
 				return err
 			}
+			i.forget(ctx, all, i.args[0])
 			delete(all.Contexts, i.args[0])
 			if all.Current == i.args[0] {
 				all.Current = ""

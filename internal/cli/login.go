@@ -20,6 +20,8 @@ const loginTime = 90 * 24 * time.Hour
 type loginFlags struct {
 	account       string
 	stdin, tokens bool
+	helper        string // the program that is to keep the token
+	file          bool   // it is to be kept in the file of contexts
 }
 
 func (a *app) loginCommand() *cobra.Command {
@@ -29,8 +31,11 @@ func (a *app) loginCommand() *cobra.Command {
 		Long: "Save a token for the broker in the context that is in use, or in a new one named like the\n" +
 			"broker's address. With an account and its password a token is created for 90 days;\n" +
 			"--token-stdin saves one that you were given. Either is tried first.\n\n" +
-			"Contexts are in a file that only you can read (see zbus context); the keyring of the\n" +
-			"system is not used.",
+			"The token is kept in the keyring of the system where one can be used: with secret-tool of\n" +
+			"libsecret and a session bus, or on macOS; otherwise in the file of contexts, which only you\n" +
+			"can read (see zbus context). --no-keyring keeps it in the file, --helper in a program of\n" +
+			"yours: it is run with get, store or erase, and reads one line of JSON with context, server\n" +
+			"and, to be stored, token; for get it prints such an object with the token.",
 		Example: "  zbus login\n  pass show zbus | zbus login --account ann --password-stdin\n" +
 			"  zbus login --server mq.example.com:15555 --token-stdin < shop.token",
 		RunE: a.run(func(ctx context.Context, i *invocation) error { return i.login(ctx, &o) }),
@@ -39,6 +44,8 @@ func (a *app) loginCommand() *cobra.Command {
 	f.StringVar(&o.account, "account", "", "the `NAME` of your account")
 	f.BoolVar(&o.stdin, "password-stdin", false, "read the password from standard input")
 	f.BoolVar(&o.tokens, "token-stdin", false, "read a token from standard input, instead of a password")
+	f.StringVar(&o.helper, "helper", "", "`PROGRAM` that keeps the token, until zbus logout")
+	f.BoolVar(&o.file, "no-keyring", false, "keep the token in the file of contexts")
 	a.connected(cmd)
 	return cmd
 }
@@ -49,6 +56,8 @@ func (i *invocation) login(ctx context.Context, o *loginFlags) error {
 		return usage("login: --token-stdin needs neither an account nor a password")
 	case o.stdin && o.account == "":
 		return usage("login: --account is missing")
+	case o.file && o.helper != "":
+		return usage("login: --helper and --no-keyring exclude each other")
 	}
 	at, err := i.servers.choose()
 	if err != nil {
@@ -84,12 +93,47 @@ func (i *invocation) login(ctx context.Context, o *loginFlags) error {
 	if who, err = do[apimodel.Whoami](ctx, c, "GET /whoami", nil); err != nil {
 		return err
 	}
-	if err := at.save(s, token); err != nil {
+	in, err := i.keep(ctx, at, s, token, o)
+	if err != nil {
+		return err
+	}
+	if err := at.save(s, token, in); err != nil {
 		return err
 	}
 	i.revokeLogin(ctx, s, at.context.Login) // which it replaces
-	i.say("logged in to %s as %s; the token is in the context %s", s.Host, text(who.value.Account), at.saved(s))
+	place := ""
+	if in != "" {
+		place = in.String() + ", for "
+	}
+	i.say("logged in to %s as %s; the token is in %sthe context %s", s.Host, text(who.value.Account), place, at.saved(s))
 	return nil
+}
+
+// keep gives the token of a login to what is to keep it. Where the keyring can't, the file does.
+func (i *invocation) keep(ctx context.Context, at *choice, s *Server, token newLogin, o *loginFlags) (vault, error) {
+	k := kept{Context: at.saved(s), Server: at.context.Server, Token: token.text}
+	in, old := at.context.Helper, at.context.Helper
+	switch {
+	case o.file:
+		in = ""
+	case o.helper != "":
+		in = vault(o.helper)
+	case in == "":
+		in = thisKeyring()
+	}
+	if err := in.store(ctx, k); in != "" && err != nil {
+		if in != keyring {
+			return "", fail(ErrIncomplete, "the token is not kept: %v", err)
+		}
+		i.say("the keyring does not keep the token: %v", err)
+		in = ""
+	}
+	if old != in {
+		if err := old.erase(ctx, kept{Context: k.Context, Server: k.Server}); err != nil {
+			i.say("the token before is still in %s: %v", old, err)
+		}
+	}
+	return in, nil
 }
 
 // newLogin is a token to be saved.
@@ -134,12 +178,17 @@ func (a *app) logoutCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if at.name == "" || at.context.Token == "" {
+			if at.name == "" || at.context.hasToken() == "" {
 				return fail(zbus.ErrNotFound, "no token is saved for %s", s.Host)
 			}
+			if s.Token, err = at.token(ctx); err != nil {
+				i.say("%v", err)
+			}
 			i.revokeLogin(ctx, s, at.context.Login)
-			s.Token = at.context.Token
-			if err := at.save(s, newLogin{}); err != nil {
+			if err := at.context.Helper.erase(ctx, kept{Context: at.name, Server: at.context.Server}); err != nil {
+				return fail(ErrIncomplete, "the token is still in %s: %v", at.context.Helper, err)
+			}
+			if err := at.save(s, newLogin{}, ""); err != nil {
 				return err
 			}
 			i.say("the token for %s is removed from the context %s", s.Host, at.name)
