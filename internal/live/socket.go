@@ -81,8 +81,11 @@ func (s *socket) serve() {
 	go s.write()
 	if !s.hub.add(s) {
 		s.end(websocket.StatusServiceRestart, "the server is stopping")
-	} else if !s.read() {
-		s.cut() // nobody is there to take the last answers
+	} else {
+		s.hub.recheckIf(s.who.Check(access.See, "", "") != nil)
+		if !s.read() {
+			s.cut() // nobody is there to take the last answers
+		}
 	}
 	s.end(websocket.StatusNormalClosure, "")
 	s.closeRelays()
