@@ -48,7 +48,7 @@ func TestBadEnvironmentIsOneLineAndExits64(t *testing.T) {
 	for variable, want := range map[string]string{
 		"ZBUS_LISEN=127.0.0.1:0":      "zbus: ZBUS_LISEN: unknown variable; the closest setting is ZBUS_LISTEN",
 		"ZBUS_SYNC_INTERVAL=1":        `zbus: sync-interval "1": must be a duration from 10ms to 10s`,
-		"ZBUS_MAX_BODY=16 MiB":        `zbus: max-body "16 MiB": must be a size from 1KiB to 512MiB`,
+		"ZBUS_MAX_BODY=16 MiO":        `zbus: max-body "16 MiO": must be a size from 1KiB to 512MiB`,
 		"ZBUS_LISTEN=127.0.0.1":       `zbus: listen "127.0.0.1": must be HOST:PORT`,
 		"ZBUS_LOG_LEVEL=loud\nthings": `zbus: log-level "loud\nthings": must be debug, info, warn or error`,
 	} {

@@ -289,7 +289,7 @@ func (g *growth) sockets(t *testing.T) {
 	before := s.resident(t)
 	request := []byte("GET / HTTP/1.1\r\ncmd: consume\r\ntopic: idle\r\nid: 1\r\ncontent-length: 0\r\n\r\n")
 	for range sockets {
-		ws, _, err := websocket.Dial(t.Context(), "ws://"+s.address+"/", nil)
+		ws, _, err := websocket.Dial(t.Context(), "ws://"+s.address+"/", nil) //nolint:bodyclose // there is none
 		if err != nil {
 			t.Fatal(err)
 		}

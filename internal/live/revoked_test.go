@@ -60,7 +60,7 @@ func TestACredentialThatEndsWhileASocketIsOpenedEndsIt(t *testing.T) {
 		r.hub.ServeHTTP(w, req.WithContext(access.With(req.Context(), access.Caller{Principal: who, Address: req.RemoteAddr})))
 	}))
 	defer server.Close()
-	ws, _, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(server.URL, "http"), nil)
+	ws, _, err := websocket.Dial(t.Context(), "ws"+strings.TrimPrefix(server.URL, "http"), nil) //nolint:bodyclose // there is none
 	if err != nil {
 		t.Fatal(err)
 	}
