@@ -77,8 +77,11 @@ type None = struct{}
 func Do[T any](ctx context.Context, c *Client, operation string, in any, names ...string) (T, error) {
 	var out T
 	body, err := c.ask(ctx, operation, in, names)
-	if err != nil || len(body) == 0 {
+	if err != nil {
 		return out, err
+	}
+	if _, nothing := any(out).(None); nothing && len(body) == 0 {
+		return out, nil
 	}
 	if err := json.Unmarshal(body, &out); err != nil {
 		return out, &Error{Operation: operation, Code: "internal", Text: "the answer is not what was expected", cause: err}

@@ -274,6 +274,7 @@ func TestErrorsOfTheConnectionAndOfOthers(t *testing.T) {
 	}{
 		"another program": {func(w http.ResponseWriter) { http.Error(w, "<html>", http.StatusBadGateway) }, zbus.ErrUnavailable},
 		"no JSON":         {func(w http.ResponseWriter) { _, _ = io.WriteString(w, "<html>") }, zbus.ErrInternal},
+		"nothing":         {func(http.ResponseWriter) {}, zbus.ErrInternal},
 		"too much":        {func(w http.ResponseWriter) { _, _ = w.Write(make([]byte, 101)) }, zbus.ErrTooLarge},
 		"cut":             {func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, zbus.ErrUnknownOutcome},
 	} {
