@@ -241,7 +241,7 @@ func Explain(what string, err error) error {
 		if wrong.Field != "" {
 			where = "the member " + wrong.Field
 		}
-		return invalid("%s can't be a JSON %s", where, wrong.Value)
+		return invalid("%s can't be a JSON %s%s", where, wrong.Value, wanted(wrong.Type))
 	case errors.As(err, &syntax):
 		return invalid("%s is not JSON: %s at byte %d", what, syntax.Error(), syntax.Offset)
 	case errors.Is(err, io.ErrUnexpectedEOF):
@@ -254,6 +254,29 @@ func Explain(what string, err error) error {
 		return invalid("the parameter %s is missing", missing.ParamName)
 	}
 	return invalid("%v", err)
+}
+
+// wanted is what a value of a type is in JSON, for the end of a complaint.
+func wanted(t reflect.Type) string {
+	for t != nil && t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t == nil {
+		return ""
+	}
+	switch t.Kind() {
+	case reflect.Bool:
+		return ": it must be true or false"
+	case reflect.String:
+		return ": it must be a string"
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64, reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return ": it must be a whole number"
+	case reflect.Slice:
+		return ": it must be an array"
+	case reflect.Map, reflect.Struct:
+		return ": it must be an object"
+	}
+	return ""
 }
 
 // decodeBody decodes a JSON body that must be one value with the members that the

@@ -100,7 +100,7 @@ func TestMisusedActionIsToldWhatThereIs(t *testing.T) {
 	c.get("/topics/T/groups/g:pull").is("name", "g:pull")
 }
 
-func TestUnknownMemberIsRefusedWithTheOneThatWasMeant(t *testing.T) {
+func TestMemberThatIsWrongIsRefusedWithWhatWasMeant(t *testing.T) {
 	c := startClient(t)
 	explicitGroup(c, 1)
 	for _, x := range []struct {
@@ -113,6 +113,10 @@ func TestUnknownMemberIsRefusedWithTheOneThatWasMeant(t *testing.T) {
 		{"/topics/T/messages", object{"boddy": "a"}, `(did you mean "body"?)`},
 		{"/topics/T/groups/g/plans", object{"to": object{"ofset": 1}}, `(did you mean "offset"?)`},
 		{"/messages:transaction", object{"messages": list{object{"topic": "T", "tga": "a"}}}, `(did you mean "tag"?)`},
+		{"/topics", object{"name": "x", "retention": object{"maxAge": "1h"}}, "the member retention.maxAge can't be a JSON string: it must be a whole number"},
+		{"/topics", object{"name": 5}, "the member name can't be a JSON number: it must be a string"},
+		{"/topics", object{"name": "x", "retention": 5}, "it must be an object"},
+		{"/messages:transaction", object{"messages": object{}}, "it must be an array"},
 		{"/topics/T/messages", lines("{\"boddy\":\"a\"}\n"), `line 1: unknown member "boddy" (did you mean "body"?)`},
 	} {
 		c.do("POST", x.path, anyway, x.body).refused(400, "invalid", x.want)
