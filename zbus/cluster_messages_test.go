@@ -102,7 +102,7 @@ func TestClusterMessagesThatAreNotHandledComeAgain(t *testing.T) {
 			t.Errorf("attempt %d of message %d", d.Attempt, n)
 		}
 		go func() {
-			for _, s := range cl.Servers() { // it is acked when the loop goes on
+			for _, s := range cl.Servers() { // it is acked when the loop asks for the next one
 				settledAt(t, cl.Client(s.Address), "jobs", "g")
 			}
 			cancel()

@@ -80,7 +80,7 @@ func (c *Client) fetcher(ctx context.Context, topic, group string) (*Subscriptio
 		done: make(chan struct{}), come: make(chan struct{}, 1),
 	}
 	s.life, s.cancel = context.WithCancel(c.life)
-	if other := known(); other != nil { // made meanwhile
+	if other := known(); other != nil { // another caller made it while c.mu was free
 		s.cancel()
 		return other, nil
 	}

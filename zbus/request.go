@@ -122,7 +122,7 @@ func (c *Client) submit(ctx context.Context, r *request, cmd string, encode func
 	return f
 }
 
-// await waits for room in the queue. Called with c.mu held, which it gives up meanwhile.
+// await waits for room in the queue. Called with c.mu held, which it gives up while it waits.
 func (c *Client) await(ctx context.Context) *failure {
 	for c.full() && !c.closed {
 		if c.room == nil {

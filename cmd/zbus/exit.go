@@ -98,7 +98,7 @@ func report(w io.Writer, err error) {
 		Error    string `json:"error"`
 		ExitCode int    `json:"exitCode"`
 		Message  string `json:"message"`
-	}{exitName(code), code, string(text)}) // nobody is told when standard error is gone
+	}{exitName(code), code, string(text)}) // there is no one left to tell when standard error is gone
 }
 
 // jsonError is the error of a command that was to print JSON.

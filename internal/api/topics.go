@@ -207,8 +207,8 @@ func (h *handler) UpdateTopic(ctx context.Context, r UpdateTopicRequestObject) (
 	return UpdateTopic200JSONResponse{Body: now.Body, Headers: UpdateTopic200ResponseHeaders(now.Headers)}, err
 }
 
-// ownerOf is who is to own a topic: an account that there is, or nobody. Who may not say so does not
-// learn which accounts there are.
+// ownerOf checks the owner that a request names: an existing account, or none. A caller that may not
+// set owners does not learn which accounts exist.
 func (h *handler) ownerOf(ctx context.Context, name *string) (*string, error) {
 	if name == nil {
 		return nil, nil

@@ -781,7 +781,7 @@ type AccountLimits struct {
 	// Messages A second, published and delivered each.
 	Messages *int64 `json:"messages,omitempty"`
 
-	// Stored Bytes of all messages on disk in the topics that it owns, whoever publishes them; dead letters are stored over it, and count.
+	// Stored Bytes of all messages on disk in the topics that it owns, no matter which account publishes them; dead letters are stored over it, and count.
 	Stored *int64 `json:"stored,omitempty"`
 
 	// Topics That it owns: those that it creates, those of their dead letters, and those given to it.
@@ -1456,7 +1456,7 @@ type History struct {
 	// Latency Milliseconds, on average: of a topic from the publish until it was stored; of a group from then to the first delivery; of a service from the call to its answer.
 	Latency *[]float64 `json:"latency,omitempty"`
 
-	// Marks What was done meanwhile, oldest first; at most 200, the newest.
+	// Marks What was done in that time, oldest first; at most the newest 200.
 	Marks []HistoryMark `json:"marks"`
 
 	// Out Deliveries per second.
@@ -2573,7 +2573,7 @@ type Topic struct {
 	// Examples: 1204551
 	NextOffset Count `json:"nextOffset"`
 
-	// Owner The account for whose limits of topics and of stored bytes it counts: at first, who created it. Left out: nobody.
+	// Owner The account that owns the topic, toward whose limits `topics` and `stored` it counts: at first the one that created it. Left out: the topic has no owner.
 	Owner  *string `json:"owner,omitempty"`
 	Paused bool    `json:"paused"`
 
@@ -2632,7 +2632,7 @@ type TopicPast struct {
 
 // TopicPatch defines model for TopicPatch.
 type TopicPatch struct {
-	// Owner An account; empty: nobody.
+	// Owner An account; empty: no owner.
 	Owner *string `json:"owner,omitempty"`
 
 	// Retention Limits of a topic's log. 0 or an omitted member means no limit.

@@ -19,7 +19,7 @@ type TopicSpec struct {
 	LegacyMask *int64
 	Retention  Limits
 	Paused     *bool
-	Owner      *string       // the account that it counts for; "": nobody. Nil: who creates it
+	Owner      *string       // the account that owns it; "": none. Nil: the one that creates it
 	New        bool          // an existing topic is refused with Exists
 	Version    string        // unless "", an existing topic must have this one, see [Topic.Version]
 	Actor      storage.Actor // for the audit trail; the creator of a new topic

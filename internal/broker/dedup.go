@@ -45,7 +45,7 @@ type knownID struct {
 	err          error         // why it was not stored
 	done         chan struct{} // closed when its fate is known
 	stored       bool          // guarded by knownIDs.mu
-	unknown      bool          // guarded by knownIDs.mu: it may be stored; nobody will know before the next start
+	unknown      bool          // guarded by knownIDs.mu: it may be stored; only the next start can tell
 }
 
 func (k *knownIDs) init(b *Broker, window int64) {

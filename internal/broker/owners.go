@@ -61,7 +61,7 @@ func (b *Broker) ownerOf(account string) *owner {
 	return o
 }
 
-// own has a topic count for its owner from now on; nil: for nobody. Called with Broker.names held, or
+// own makes o the owner of a topic; nil: it has none. Called with Broker.names held, or
 // before there are others.
 func (b *Broker) own(t *Topic, o *owner) {
 	t.mu.Lock()
@@ -128,7 +128,7 @@ type kept struct {
 }
 
 // keepRoom keeps room for size bytes of the topic, or says that its owner has none. What is refused by
-// that is publishing alone: acks, moves and removals go on.
+// that is publishing alone: acks, moves and removals still work.
 func (t *Topic) keepRoom(size int64) (kept, error) {
 	o := t.owner.Load()
 	if o == nil || t.Memory() {

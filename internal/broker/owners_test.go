@@ -116,7 +116,7 @@ func TestPublishOverWhatItsTopicsOwnerMayStoreIsRefused(t *testing.T) {
 	})
 }
 
-// What makes room again is never refused, and publishing goes on at once or within seconds.
+// What makes room again is never refused, and publishing resumes at once or within seconds.
 func TestRoomForAnOwnersMessagesComesBack(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
 		l := r.owners(access.Limits{Stored: 1000})

@@ -17,7 +17,7 @@ const (
 )
 
 // Publishing is messages on their way into topics: added one by one, handed over
-// together, answered together. Whatever is put into a topic goes this way, whoever sends it.
+// together, answered together. Everything that is put into a topic goes this way, from every door.
 // It can be used again and again. Its methods are for one goroutine at a time; between
 // Publish and done it is the broker's.
 type Publishing struct {

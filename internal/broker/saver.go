@@ -38,7 +38,7 @@ func (s *saver) init(of *shard) {
 	s.dirty = make(map[*Group]struct{})
 }
 
-// toSave has the group's place saved soon, or at once when somebody waits for it.
+// toSave has the group's place saved soon, or at once when a caller waits for it.
 func (g *Group) toSave(urgent bool) { g.t.shard.saver.mark(g, urgent) }
 
 // mark notes that a group's place changed, and whether somebody waits.

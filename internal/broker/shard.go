@@ -187,7 +187,7 @@ func (s *shard) commitThen(op storage.Op, done func(error)) error {
 	return t.Errs[0]
 }
 
-// serve does what nobody asks for, until ctx ends or the shard fails: it removes groups of an
+// serve does the shard's work in the background, until ctx ends or the shard fails: it removes groups of an
 // earlier process, and then deletes what is no longer reachable.
 func (s *shard) serve(ctx context.Context) {
 	ctx, stop := context.WithCancel(ctx)

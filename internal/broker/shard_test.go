@@ -365,7 +365,7 @@ func TestFailedStorageLeavesTheTopicsOfOthers(t *testing.T) {
 			before := s.subscribe(g, "before")
 			s.disks[i].FailNext(storetest.Fault{After: errCrash})
 			s.fails("the commit that fails", s.publish(s.find(failed+"-log"), storage.Record{ID: "x"})[0].Err, Unknown)
-			time.Sleep(2 * retentionInterval) // others do what nobody asks for
+			time.Sleep(2 * retentionInterval) // the background work of others runs
 			synctest.Wait()
 			for range 2 { // it stays so
 				for what, err := range s.asked(failed) {

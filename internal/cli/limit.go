@@ -14,8 +14,8 @@ import (
 const limitHelp = "A limit is NAME=N; 0 is none. connections: at a time. messages, bytes: a second, published\n" +
 	"and delivered each; bytes may be 1MiB. calls: in flight. They are for all connections of the\n" +
 	"account together; what is over is refused with the time to wait, and deliveries wait.\n" +
-	"topics: that it owns, as who creates one does. stored: the size of all messages in these,\n" +
-	"whoever publishes them; over it publishing to them is refused."
+	"topics: that it owns, which are at first those that it created. stored: the size of all messages\n" +
+	"in these, no matter which account published them; over it publishing to them is refused."
 
 func (a *app) accountLimit() *cobra.Command {
 	none := false

@@ -21,7 +21,7 @@ import (
 func TestFiftyServersKnowEachOther(t *testing.T) {
 	const n, trackers, topics, interval = 50, 3, 20, 10 * time.Second
 	rest := time.Duration(faultreport.Scale(t, 1, 6)) * interval
-	often := func(c *config.Config) { // and whoever says nothing stays
+	often := func(c *config.Config) { // silent connections stay
 		c.Durability, c.BroadcastInterval, c.IdleTimeout = config.Relaxed, interval, 0
 	}
 	r := faultreport.Record{

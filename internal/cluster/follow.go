@@ -70,8 +70,8 @@ func (l *link) read(ctx context.Context) (got bool, err error) {
 }
 
 // followShare is how much longer than reading a table took the next one waits, so that tables
-// that change all the time take a twentieth of a processor. What the tracker can't send meanwhile
-// it sends as one.
+// that change all the time take a twentieth of a processor. What the tracker
+// can't send in that time it sends as one.
 const followShare = 20
 
 // keep takes each table in turn, beginning with m, and heartbeats in between. got says that one

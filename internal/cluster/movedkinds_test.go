@@ -102,8 +102,8 @@ func moves(t *testing.T, all []*zbustest.Broker, begin func(t *testing.T, addr s
 	}
 }
 
-// Who pulls is no consumer while it handles a message. What is left is for it all the same.
-func TestWhoPullsHasTimeToHandleWhatItHas(t *testing.T) {
+// A pull consumer is not connected while it handles a message. What is left is for it all the same.
+func TestPullConsumerHasTimeToHandleWhatItHas(t *testing.T) {
 	t.Parallel()
 	all := set(t, 2)
 	a, b := all[0].Addr, all[1].Addr

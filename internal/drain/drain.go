@@ -32,7 +32,7 @@ const (
 	// leaveTime is how long clients have to go by themselves, once the server is not in their
 	// table any longer.
 	leaveTime = time.Second
-	// pullTime is how long who pulls may take to come again.
+	// pullTime is how long a pull consumer may take until its next pull.
 	pullTime = time.Second
 	// settleTime is how long a connection has, at least, to settle what it holds.
 	settleTime = time.Second
@@ -184,9 +184,9 @@ type pulled struct {
 	since     time.Time
 }
 
-// consumed makes what reports whether those who consume here have had all there is. Who pulls is
-// no consumer in between: a group counts as consumed while somebody holds messages of it, and for
-// a while after.
+// consumed returns a function that reports whether the consumers here have had all there is. A pull
+// consumer is not connected between two pulls: a group counts as consumed while messages of it are
+// in flight, and for a while after.
 func (d *Drain) consumed() func() bool {
 	last := map[*broker.Group]pulled{}
 	left := func(g *broker.Group) bool {

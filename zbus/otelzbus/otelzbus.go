@@ -91,7 +91,7 @@ type telemetry struct {
 	metrics    metrics
 }
 
-// publish begins the span of a message, which goes on in its headers.
+// publish begins the span of a message, which continues in its headers.
 func (t *telemetry) publish(ctx context.Context, topic string, m *zbus.Message) (func(zbus.Receipt, error), error) {
 	began := time.Now()
 	where := destination(topic)

@@ -1355,7 +1355,7 @@ export interface components {
             calls?: number;
             /**
              * Format: int64
-             * @description Bytes of all messages on disk in the topics that it owns, whoever publishes them; dead letters are stored over it, and count.
+             * @description Bytes of all messages on disk in the topics that it owns, no matter which account publishes them; dead letters are stored over it, and count.
              */
             stored?: number;
             /**
@@ -1807,7 +1807,7 @@ export interface components {
             /** Format: date-time */
             updated: string;
             creator: string;
-            /** @description The account for whose limits of topics and of stored bytes it counts: at first, who created it. Left out: nobody. */
+            /** @description The account that owns the topic, toward whose limits `topics` and `stored` it counts: at first the one that created it. Left out: the topic has no owner. */
             owner?: string;
             consumers: number;
             rates: components["schemas"]["Rates"];
@@ -1845,7 +1845,7 @@ export interface components {
         };
         TopicPatch: {
             retention?: components["schemas"]["Retention"];
-            /** @description An account; empty: nobody. */
+            /** @description An account; empty: no owner. */
             owner?: string;
         };
         /**
@@ -2716,7 +2716,7 @@ export interface components {
             slowest?: number[];
             /** @description Intervals of which nothing is known; their values are 0. */
             gaps: components["schemas"]["HistoryGap"][];
-            /** @description What was done meanwhile, oldest first; at most 200, the newest. */
+            /** @description What was done in that time, oldest first; at most the newest 200. */
             marks: components["schemas"]["HistoryMark"][];
         };
         HistoryGap: {

@@ -1,7 +1,7 @@
 // Package wal reads the files of SQLite's write-ahead log as they lie on the disk: what is
 // whole in the log, what is behind that, and what the index says that a killed process had
-// written and copied. It changes nothing, opens no database, and takes no locks: whoever
-// calls it makes sure that nobody writes.
+// written and copied. It changes nothing, opens no database, and takes no locks: the
+// caller makes sure that no writer is active.
 //
 //	NAME-wal   | head: salts of the round | frame 1 | frame 2 | … | frames of an older round …
 //	                                        `- head of 24 bytes: page, size if it ends a
