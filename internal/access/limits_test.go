@@ -219,3 +219,28 @@ func BenchmarkPaying(b *testing.B) {
 		})
 	})
 }
+
+// An account that only the issuer knows is made anew with each request. Its limits are not changed
+// by that, and need not be looked up again.
+func TestEpochOfLimitsCountsTheirChanges(t *testing.T) {
+	r := newRig(t)
+	role := Role{Name: "dev", Grants: []string{"publish:a"}, Limits: Limits{Stored: 5}}
+	r.ok(r.PutRole(t.Context(), boss, role))
+	sign := func() uint64 {
+		p, err := r.bySigned(Assertion{Name: "ann", Roles: []string{"dev"}})
+		r.ok(err)
+		p.Quota()
+		return r.LimitsEpoch()
+	}
+	first := sign()
+	for range 3 {
+		if n := sign(); n != first {
+			t.Errorf("the epoch is %d, and was %d: nothing has changed", n, first)
+		}
+	}
+	role.Limits.Stored = 6
+	r.ok(r.PutRole(t.Context(), boss, role))
+	if n := sign(); n == first || r.LimitsFor("ann").Stored != 6 {
+		t.Errorf("the epoch is still %d after a change, and the limit %d", n, r.LimitsFor("ann").Stored)
+	}
+}

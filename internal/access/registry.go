@@ -182,12 +182,11 @@ func (r *Registry) quotaOf(a *Account) *Quota {
 		q = &Quota{account: a.Name}
 		r.quotas[a.Name] = q
 	}
-	before := q.signed
 	if q.signed = nil; stored == nil {
 		q.signed, stored = a, a
 	}
-	q.limits.Store(new(p.limits(stored)))
-	if q.signed != before {
+	limits := p.limits(stored)
+	if before := q.limits.Swap(&limits); before == nil || *before != limits {
 		r.limited.Add(1)
 	}
 	return q

@@ -26,7 +26,7 @@ type Options struct {
 	MaxTopics     int   // that can be declared; 0: any number
 	MaxGroups     int   // the same, of all topics
 	PlanBytes     int64 // plans of relocations that can still be applied; 16 MiB
-	MaxBody       int64 // of a message given to Store; no limit
+	MaxBody       int64 // of a message, but for those of the broker itself; no limit
 
 	// DedupWindow is how long ids are known, see [Dedup]; 0: not at all.
 	DedupWindow time.Duration

@@ -160,14 +160,6 @@ func (p *Publishing) Attach(c Call) {
 	q.calls = append(q.calls, c)
 }
 
-// LastError is why the message that was added last will not be stored, as far as that is known.
-func (p *Publishing) LastError() error {
-	if len(p.items) == 0 {
-		return nil
-	}
-	return p.items[len(p.items)-1].err
-}
-
 // LastID is the id of the message that was added last, in memory of its own, and
 // false if the message was refused.
 func (p *Publishing) LastID() (id string, ok bool) {

@@ -40,7 +40,7 @@ func (p *Publishing) claim(ctx context.Context) {
 		}
 		q := p.parts[it.part]
 		var room kept
-		room, it.err = q.topic.keepRoom(q.op.Records[it.rec].Size())
+		room, it.err = p.keepRoom(q.topic, q.op.Records[it.rec].Size())
 		q.hold(room)
 	}
 	p.leaveOut()

@@ -260,7 +260,7 @@ func (g *Group) settleWith(letters *Publishing, stored <-chan struct{}, epoch in
 	if op != nil {
 		letters.extra = []storage.Op{op}
 	}
-	letters.Publish(context.Background()) // there is nothing to wait for
+	_ = letters.Publish(context.Background()) // there is nothing to wait for, and no limit
 	<-stored
 	g.mu.Lock()
 	g.burying = false

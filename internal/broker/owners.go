@@ -147,8 +147,20 @@ func (t *Topic) keepRoom(size int64) (kept, error) {
 	return kept{o, size}, nil
 }
 
+// keepRoom is that of the topic, and notes the first refusal.
+func (p *Publishing) keepRoom(t *Topic, size int64) (kept, error) {
+	room, err := t.keepRoom(size)
+	if err != nil && p.over == nil {
+		p.over = err
+	}
+	return room, err
+}
+
 // hold adds room to that of a part.
 func (q *part) hold(room kept) {
+	if room.bytes == 0 {
+		return // what is held for other messages stays
+	}
 	if q.room.owner != room.owner { // the topic has another owner now
 		q.room.release()
 	}

@@ -99,7 +99,10 @@ func TestPublishOverWhatItsTopicsOwnerMayStoreIsRefused(t *testing.T) {
 		answered := make(chan struct{})
 		p := r.b.NewPublishing(func() { close(answered) })
 		p.Add(Message{Topic: b, Record: storage.Record{ID: "x", Body: []byte("x")}, Dedup: DedupAlways})
-		p.Publish(context.Background())
+		p.Add(Message{Topic: b, Record: storage.Record{ID: strings.Repeat("x", MaxMessageID+1)}})
+		if err := p.Publish(context.Background()); !limited(err) {
+			r.Errorf("publishing says %v", err)
+		}
 		<-answered
 		if _, err := p.Result(0); !limited(err) {
 			r.Errorf("a message that is stored once: %v", err)
@@ -114,6 +117,51 @@ func TestPublishOverWhatItsTopicsOwnerMayStoreIsRefused(t *testing.T) {
 		}
 		r.owns(3, 1000)
 	})
+}
+
+// Room that is kept for some messages of a batch is not given back by others, of which nothing
+// has to be kept or which are refused.
+func TestNoBatchPassesWhatTheOwnerMayStore(t *testing.T) {
+	const large = 400
+	for name, batch := range map[string][]struct {
+		size  int
+		dedup Dedup
+	}{
+		"refused in between": {{large, DedupAlways}, {700, DedupAlways}, {900, DedupAlways}, {large, DedupAlways}, {large, DedupAlways}},
+		"with ids and without": {
+			{large, NoDedup}, {1, DedupAlways}, {large, NoDedup}, {1, DedupAlways}, {large, NoDedup}, {1, DedupAlways}, {large, NoDedup},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, Options{DedupWindow: time.Minute}, func(r *rig) {
+				r.owners(access.Limits{Stored: 1000})
+				a := r.ownedTopic("a", storage.KindLog, storage.Retention{})
+				done := make(chan struct{})
+				p := r.b.NewPublishing(func() { close(done) })
+				for i, m := range batch {
+					rec := body(m.size)
+					rec.ID = fmt.Sprint(i)
+					p.Add(Message{Topic: a, Record: rec, Dedup: m.dedup})
+				}
+				if err := p.Publish(context.Background()); !limited(err) {
+					r.Errorf("publishing says %v", err)
+				}
+				<-done
+				stored := 0
+				for i := range batch {
+					if _, err := p.Result(i); err == nil && batch[i].size == large {
+						stored++
+					} else if err != nil && !limited(err) {
+						r.Errorf("message %d: %v", i, err)
+					}
+				}
+				if _, bytes := r.b.Owned("ann"); stored != 2 || bytes > 1000 {
+					r.Errorf("%d of %d bytes were stored, %d bytes in all, of at most 1000", stored, large, bytes)
+				}
+				p.Reset()
+			})
+		})
+	}
 }
 
 // What makes room again is never refused, and publishing resumes at once or within seconds.

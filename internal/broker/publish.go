@@ -33,6 +33,7 @@ type Publishing struct {
 	extra  []storage.Op
 	err    error // of an atomic one
 	own    bool  // the broker stores for itself, also while it is being drained
+	over   error // the first message's that is more than the owner of its topic may store
 
 	shares  []*share // one a shard; the first sharing ones are of this round
 	sharing int
@@ -117,7 +118,7 @@ func (p *Publishing) Add(m Message) {
 	once := m.Dedup != NoDedup && t.shard.ids.window > 0 // then it may be stored already: see claim
 	var room kept
 	if err == nil && !p.own && !once {
-		room, err = t.keepRoom(m.Size())
+		room, err = p.keepRoom(t, m.Size())
 	}
 	if err != nil {
 		p.items = append(p.items, published{id: strings.Clone(m.ID), part: noPart, err: err})
@@ -239,21 +240,25 @@ func (p *Publishing) Reset() {
 	for _, s := range p.shares[:p.sharing] {
 		s.reset()
 	}
-	p.used, p.sharing, p.items, p.mem, p.known = 0, 0, p.items[:0], memory{}, p.known[:0]
+	p.used, p.sharing, p.items, p.mem, p.known, p.over = 0, 0, p.items[:0], memory{}, p.known[:0], nil
 }
 
 // Publish stores the messages, each in its topic, in the order of Add. It waits, until ctx ends,
 // only for messages that are stored once: where another caller is just storing one of the
 // ids, and where those of an earlier process have to be read.
-func (p *Publishing) Publish(ctx context.Context) {
+//
+// It returns why a message is more than the owner of its topic may store, if one is, as its Result
+// does: the caller is to be slowed down, see [access.Cool].
+func (p *Publishing) Publish(ctx context.Context) (over error) {
 	err := p.refusal()
 	if err == nil && len(p.known) > 0 {
 		p.claim(ctx)
 		err = p.refusal()
 	}
+	over = p.over // before the shares are handed over: p is the broker's then
 	if err != nil {
 		p.refuse(err)
-		return
+		return over
 	}
 	now := p.b.now()
 	p.began = time.Now()
@@ -270,6 +275,7 @@ func (p *Publishing) Publish(ctx context.Context) {
 		s.submit()
 	}
 	p.answer()
+	return over
 }
 
 // refusal says why nothing at all is stored of an atomic one.

@@ -9,8 +9,9 @@ import (
 )
 
 // publish stores messages, and does further ops, in one commit of a shard: all of it or, with
-// an error, nothing. done is called once with the outcome, as [NewPublishing] says.
-func (s *shard) publish(ctx context.Context, messages []Message, extra []storage.Op, done func([]Stored, error)) {
+// an error, nothing. done is called once with the outcome, as [NewPublishing] says. What it returns
+// is what [Publishing.Publish] does.
+func (s *shard) publish(ctx context.Context, messages []Message, extra []storage.Op, done func([]Stored, error)) (over error) {
 	var p *Publishing
 	p = s.b.NewPublishing(func() { done(p.all()) })
 	p.atomic, p.extra = true, extra
@@ -26,7 +27,7 @@ func (s *shard) publish(ctx context.Context, messages []Message, extra []storage
 		}
 		p.Add(m)
 	}
-	p.Publish(ctx)
+	return p.Publish(ctx)
 }
 
 // publishAndWait is publish, and waits for the outcome until ctx ends.
@@ -34,7 +35,7 @@ func (s *shard) publishAndWait(ctx context.Context, messages []Message, extra []
 	var answer []Stored
 	var failed error
 	done := make(chan struct{})
-	s.publish(ctx, messages, extra, func(list []Stored, e error) {
+	_ = s.publish(ctx, messages, extra, func(list []Stored, e error) { // in the outcome as well
 		answer, failed = list, e
 		close(done)
 	})

@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"errors"
-	"sync/atomic"
 
 	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -333,16 +332,7 @@ func (v View) StoreThen(ctx context.Context, messages []Message, done func([]Sto
 		done(nil, err)
 		return
 	}
-	var refused atomic.Pointer[error]
-	v.b.shardOf(messages).publish(ctx, messages, nil, func(stored []Stored, err error) {
-		if err != nil {
-			refused.Store(&err)
-		}
-		done(stored, err)
-	})
-	if err := refused.Load(); err != nil {
-		access.Cool(ctx, *err)
-	}
+	access.Cool(ctx, v.b.shardOf(messages).publish(ctx, messages, nil, done))
 }
 
 // charge takes messages from what the caller may publish. An error comes a little later.

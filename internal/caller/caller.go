@@ -122,8 +122,8 @@ func (c *Caller) ask(peer *rpc.Peer, id string, r *Request) (*rpc.Call, error) {
 	}
 	call := peer.Begin(c.Calls.Now(), c.Calls.Service(r.Topic.Name()), r.Name, id, c.Calls.Timeout(r.Timeout), r.Quota)
 	p.Attach(call)
-	p.Publish(context.Background())
-	<-taken // at once: nothing of a call goes to disk
+	_ = p.Publish(context.Background()) // calls are not stored
+	<-taken                             // at once: nothing of a call goes to disk
 	if _, err := p.Result(0); err != nil && call.Refuse() {
 		return nil, err
 	}

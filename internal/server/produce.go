@@ -119,9 +119,6 @@ func (s *session) publish(m *wire.Message, ack bool) {
 	rec.Headers = s.storedHeaders(m, t)
 	p := s.batch()
 	p.Add(broker.Message{Topic: t, Record: rec, Dedup: dedup, Call: calls, GiveAway: s.givesAway(&rec), More: s.more})
-	if err := p.LastError(); err != nil {
-		s.refused = err
-	}
 	p.wants = append(p.wants, want)
 	var call *rpc.Call
 	if id, ok := p.LastID(); ok && calls {
@@ -234,7 +231,10 @@ func (s *session) publishPending() {
 	}
 	s.pending = nil
 	s.inflight.add(int64(p.Len()))
-	p.Publish(context.Background()) // a session that ends does not take back what it has sent
+	// A session that ends does not take back what it has sent.
+	if err := p.Publish(context.Background()); err != nil {
+		s.refused = err
+	}
 }
 
 // done is called when the fate of the batch is known.
