@@ -13,7 +13,11 @@ func servers(t *testing.T, addr string) map[string]map[string]any {
 	all := map[string]map[string]any{}
 	for _, s := range request(t, addr, "GET", "/servers", "", false)["servers"].([]any) {
 		s := s.(map[string]any)
-		all[s["address"].(string)] = s
+		address := s["address"].(string)
+		if all[address] != nil {
+			t.Errorf("%s lists %s twice", addr, address)
+		}
+		all[address] = s
 	}
 	return all
 }

@@ -65,6 +65,7 @@ type Cluster struct {
 	held    int64              // guarded by mu: bytes of members
 	listed  []*Info            // guarded by mu: of those that are up, by address; replaced and never changed
 	others  []*Info            // guarded by mu: listed, and what the trackers list; the same way
+	hearsay []hearsay          // guarded by mu: those of others that are not listed; see merge
 	closed  bool               // guarded by mu: no member is added
 	running sync.WaitGroup     // goroutines of members; added to with mu held and closed false
 

@@ -25,11 +25,23 @@ type Owner struct {
 	Topic
 }
 
+// hearsay is a server that only trackers know, and which of them counts.
+type hearsay struct {
+	*Info
+	link *link
+}
+
+// server describes it. Called with Cluster.mu held.
+func (h *hearsay) server() Server {
+	return Server{Address: h.Address, State: h.Phase.state(), Version: h.Version, Topics: h.Topics(), Since: h.link.since, Heard: h.link.listed, Trackers: h.Trackers}
+}
+
 // merge finds out which servers there are: those that have joined this one, and those that
 // only its trackers know. A server that has joined and is unreachable is not among them,
 // whatever trackers say. Called with mu held.
 func (c *Cluster) merge() {
 	all := slices.Clone(c.listed)
+	c.hearsay = nil
 	known := map[string]bool{c.opts.Self.Address: true}
 	for _, m := range c.members {
 		if m.proved {
@@ -42,6 +54,7 @@ func (c *Cluster) merge() {
 			if !known[i.Address.Address] && !lost {
 				known[i.Address.Address] = true
 				all = append(all, i)
+				c.hearsay = append(c.hearsay, hearsay{i, l})
 			}
 		}
 	}

@@ -3,7 +3,6 @@ package cluster
 import (
 	"cmp"
 	"context"
-	"iter"
 	"slices"
 	"sort"
 	"time"
@@ -153,8 +152,8 @@ func (c *Cluster) EachTopic(do func(*Server, *Topic)) {
 			all = append(all, known{m.server(), m.info})
 		}
 	}
-	for s, i := range c.hearsay() {
-		all = append(all, known{s, i})
+	for i := range c.hearsay {
+		all = append(all, known{c.hearsay[i].server(), c.hearsay[i].Info})
 	}
 	c.mu.Unlock()
 	for _, k := range all {
@@ -177,8 +176,8 @@ func (c *Cluster) Servers() (all []Server) {
 			all = append(all, m.server())
 		}
 	}
-	for s := range c.hearsay() {
-		all = append(all, s)
+	for i := range c.hearsay {
+		all = append(all, c.hearsay[i].server())
 	}
 	for _, l := range c.links {
 		name := l.name
@@ -197,18 +196,4 @@ func (c *Cluster) Servers() (all []Server) {
 	}
 	sort.Slice(all, func(i, j int) bool { return all[i].Address.Address < all[j].Address.Address })
 	return all
-}
-
-// hearsay goes through the servers that only trackers know. Called with mu held.
-func (c *Cluster) hearsay() iter.Seq2[Server, *Info] {
-	return func(yield func(Server, *Info) bool) {
-		for _, l := range c.links {
-			for _, i := range l.lists {
-				s := Server{Address: i.Address, State: i.Phase.state(), Version: i.Version, Topics: i.Topics(), Since: l.since, Heard: l.listed, Trackers: i.Trackers}
-				if slices.Contains(c.others, i) && !yield(s, i) {
-					return
-				}
-			}
-		}
-	}
 }
