@@ -113,7 +113,8 @@ type decoder struct {
 
 	known map[edition]*Info // what was read before, and is not read again
 	same  *Info             // the server at hand, if it was read before
-	shape hash.Hash64       // of the server at hand
+	shape hash.Hash64       // of what is at hand: a topic, and at last the server besides
+	sum   uint64            // of the shapes of its topics: the same in any order
 }
 
 // decode reads the body of a track_pub. What it returns has at most limit bytes.
@@ -170,6 +171,7 @@ func (d *decoder) skip() error {
 func (d *decoder) server() error {
 	info := &d.event.info
 	d.shape.Reset()
+	d.sum = 0
 	return d.object(func(name string) error {
 		switch name {
 		case "serverAddress":
@@ -253,6 +255,8 @@ func (d *decoder) topic(name string) error {
 	t.TopicName, t.ServerAddress, t.ServerVersion = name, d.event.info.Address, d.event.info.Version
 	t.ConsumeGroupList = append(d.group, ']')
 	fmt.Fprintf(d.shape, "%q %d %d\n", name, t.Mask, t.ConsumerCount)
+	d.sum += d.shape.Sum64()
+	d.shape.Reset()
 	if len(d.marks) > 0 {
 		d.out = append(d.out, ',')
 	}
@@ -350,7 +354,7 @@ func (d *decoder) finish() error {
 	}
 	info.Body = append(body, "}}"...)
 	fmt.Fprintf(d.shape, "%q %q %v", info.Phase, info.Version, info.Trackers)
-	info.shape = d.shape.Sum64()
+	info.shape = d.sum + d.shape.Sum64()
 	return nil
 }
 

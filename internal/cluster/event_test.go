@@ -152,6 +152,34 @@ func FuzzEvent(f *testing.F) {
 	})
 }
 
+// The same topics in another order are no news: their order is that of a map.
+func TestOrderOfTopicsIsNoNews(t *testing.T) {
+	server := golden
+	server.TopicTable = map[string]TopicInfo{}
+	body := func(topics string) []byte {
+		info := text(t, TrackerInfo{ServerTable: map[string]ServerInfo{"a": server}})
+		return bytes.Replace(info, []byte(`"topicTable":{}`), []byte(`"topicTable":{`+topics+`}`), 1)
+	}
+	x := `"x":{"mask":0,"consumerCount":1,"consumeGroupList":[{"groupName":"g"}]}`
+	y := `"y":{"mask":2,"consumerCount":3}`
+	shapes := map[uint64]bool{}
+	for _, topics := range []string{x + "," + y, y + "," + x} {
+		all, err := decodeTable(body(topics), 1<<20, nil, nil)
+		if err != nil || len(all) != 1 {
+			t.Fatal(all, err)
+		}
+		shapes[all[0].shape] = true
+	}
+	if len(shapes) != 1 {
+		t.Error("the same topics in another order look changed")
+	}
+	for _, topics := range []string{x, strings.Replace(x, `"g"`, `"h"`, 1) + "," + y} {
+		if all, err := decodeTable(body(topics), 1<<20, nil, nil); err != nil || shapes[all[0].shape] {
+			t.Errorf("other topics look the same: %v", err)
+		}
+	}
+}
+
 // Of a table that comes again only what has changed is read, whichever tracker has told it first.
 func TestServersThatHaveNotChangedAreTheSame(t *testing.T) {
 	second := golden
