@@ -1,15 +1,18 @@
 package server
 
-import "time"
+import (
+	"maps"
+	"time"
+)
 
-// known is what a server has been told: it is not told again of what is as it was. All that have
-// been told the same share one.
+// known is what a server has been told: it is not told again of what is as it was. Those that have
+// been told the same of late share one, so that what comes next is encoded once for all.
 type known struct {
 	own     int64            // changes here
 	members map[string]int64 // what the others have said, by key: the number of it
 }
 
-// all is what a table of everything tells, and what is known by it.
+// all is what a table of everything tells, and what is known by it. Called with t.making held.
 func (t *tables) all() (content, *known) {
 	c := t.tracker.cluster
 	k := &known{own: t.tracker.changes.Load(), members: make(map[string]int64)}
@@ -17,6 +20,10 @@ func (t *tables) all() (content, *known) {
 	for _, m := range members {
 		k.members[m.Address.Key()] = m.Number
 	}
+	if last := t.last; last != nil && last.own == k.own && maps.Equal(last.members, k.members) {
+		k = last
+	}
+	t.last = k
 	return content{own: !c.TrackerOnly(), members: members}, k
 }
 

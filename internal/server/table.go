@@ -49,6 +49,7 @@ const tableTime = time.Second
 type tables struct {
 	tracker *tracker
 	making  sync.Mutex // held while one is encoded
+	last    *known     // guarded by making: what a table of everything told last
 
 	mu     sync.Mutex
 	latest [tableKinds]*table // guarded by mu; nil when nobody has it
@@ -98,15 +99,19 @@ func (t *tables) own() (*table, error) {
 
 // make makes the table of all who see everything.
 func (t *tables) make(kind int, view broker.View, made time.Time, seen int64) (*table, error) {
-	what, told := t.all()
+	var what content // nothing of others for a table of this server
+	fresh := &table{of: t, kind: kind, refs: 1, made: made, seen: seen}
+	switch kind {
+	case trackerTable:
+		what, _ = t.all()
+	case membersTable:
+		what, fresh.told = t.all()
+	}
 	body, err := t.encode(kind, view, what)
 	if err != nil {
 		return nil, err
 	}
-	fresh := &table{of: t, kind: kind, body: body, refs: 1, made: made, seen: seen}
-	if kind == membersTable {
-		fresh.told = told
-	}
+	fresh.body = body
 	t.mu.Lock()
 	t.latest[kind], t.held = fresh, t.held+int64(len(body))
 	t.mu.Unlock()

@@ -292,7 +292,7 @@ func (t *tracker) pushAll(seen *int64, always bool) (size int, subscribed bool) 
 func (t *tracker) knows(s *session, told *known) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if sub, ok := t.subs[s]; ok {
+	if sub, ok := t.subs[s]; ok && sub.kind == membersTable { // it may have subscribed to another one since
 		sub.told = told
 		t.subs[s] = sub
 	}
