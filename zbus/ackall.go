@@ -83,6 +83,7 @@ type ackRequest struct {
 	offsets []int64
 	at      []int // of each offset, where its delivery is among all
 	r       *request
+	unsent  bool // r was not taken, and its fail says why
 }
 
 // ackOf is what deliveries of one request have in common.
@@ -119,9 +120,13 @@ func (a *ackRequest) send(ctx context.Context) {
 	c := a.s.c
 	a.r = c.newRequest(classRequest, lossBound)
 	a.r.epoch = a.epoch
+	if ctx.Err() != nil {
+		a.r.fail, a.unsent = stopped(ctx, false), true
+		return
+	}
 	sorted := slices.Sorted(slices.Values(a.offsets))
 	if f := c.submit(ctx, a.r, wire.CmdAck, func(w *frameWriter) { w.acks(a.s, a.handle, sorted) }); f != nil {
-		a.r.fail, a.r.state = f, settled
+		a.r.fail, a.unsent = f, true
 	}
 }
 
@@ -129,7 +134,7 @@ func (a *ackRequest) send(ctx context.Context) {
 // reports whether all are.
 func (a *ackRequest) outcome(ctx context.Context, errs []error) bool {
 	c, r := a.s.c, a.r
-	if r.fail == nil {
+	if !a.unsent {
 		c.wait(ctx, r)
 	}
 	err := r.err("ack", a.s.target())

@@ -364,3 +364,59 @@ func TestAcksOfHandlersGoTogether(t *testing.T) {
 		}
 	}
 }
+
+// The end of the client is the outcome of acks that are under way: the race detector watches that
+// each is looked at once.
+func TestAcksWhileTheClientIsClosed(t *testing.T) {
+	t.Parallel()
+	broker := zbustest.Start(t)
+	fill(t, dial(t, broker.Addr, zbus.Options{}), "jobs", 100)
+	for range 10 {
+		c := dial(t, broker.Addr, zbus.Options{})
+		got, err := c.Fetch(within(t), "jobs", "g", 20, 100*time.Millisecond)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		for i := range got {
+			all.Go(func() {
+				var failed *zbus.BatchError
+				err := zbus.AckAll(context.Background(), got[i:i+1])
+				if err != nil && (!errors.As(err, &failed) || !errors.Is(failed.Errs[0], zbus.ErrClosed) && !errors.Is(failed.Errs[0], zbus.ErrConflict) && !errors.Is(failed.Errs[0], zbus.ErrUnknownOutcome)) {
+					t.Errorf("an ack: %v", err)
+				}
+			})
+		}
+		_ = c.Close()
+		all.Wait()
+	}
+}
+
+func TestNothingIsSentOnceTheContextHasEnded(t *testing.T) {
+	t.Parallel()
+	const n = 200 // often enough that what is queued is also taken by the writer before it is given up
+	c := dial(t, zbustest.Start(t).Addr, zbus.Options{})
+	fill(t, c, "jobs", n)
+	got, err := c.Fetch(within(t), "jobs", "g", n, patience)
+	if err != nil || len(got) != n {
+		t.Fatalf("%d messages, %v", len(got), err)
+	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	for i := range n {
+		var failed *zbus.BatchError
+		if _, err := c.PublishBatch(ended, "jobs", make([]zbus.Message, 5)); !errors.As(err, &failed) || !errors.Is(failed.Errs[4], context.Canceled) || errors.Is(err, zbus.ErrUnknownOutcome) {
+			t.Fatalf("PublishBatch: %v", err)
+		}
+		if err := zbus.AckAll(ended, got[i:i+1]); !errors.As(err, &failed) || !errors.Is(failed.Errs[0], context.Canceled) || errors.Is(err, zbus.ErrUnknownOutcome) {
+			t.Fatalf("AckAll: %v", err)
+		}
+	}
+	receipt, err := c.Publish(within(t), "jobs", zbus.Message{})
+	if err != nil || receipt.Offset != n {
+		t.Errorf("the next message is at %d, %v", receipt.Offset, err)
+	}
+	if info, err := c.QueryGroup(within(t), "jobs", "g"); err != nil || info.InFlight != n {
+		t.Errorf("%+v, %v", info, err)
+	}
+}

@@ -264,6 +264,9 @@ func (b *batch) submit(ctx context.Context, messages []Message) (waiting int) {
 
 // put queues one message. Called with c.mu held.
 func (b *batch) put(ctx context.Context, i int, m *Message) error {
+	if ctx.Err() != nil {
+		return stopped(ctx, false).error("publish", b.topic)
+	}
 	f := b.c.await(ctx)
 	if f == nil {
 		r, encode := b.c.newPublish(b.topic, m)
