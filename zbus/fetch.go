@@ -5,11 +5,14 @@ import (
 	"time"
 )
 
-// leastFetch is the shortest time that a Fetch waits.
-const leastFetch = time.Millisecond
+// The shortest and the longest time that a Fetch waits. A server refuses to be asked for longer.
+const (
+	leastFetch = time.Millisecond
+	mostFetch  = 24 * time.Hour
+)
 
 // Fetch takes messages of a group: up to most of them, at most 100,000, and waits up to the
-// given time, a millisecond at least, until there are so many. It returns those that came by
+// given time, a millisecond at least and a day at most, until there are so many. It returns those that came by
 // then, which may be none; "" is the default group, named like the topic. Both have to exist
 // (ErrNotFound).
 //
@@ -37,7 +40,7 @@ func (c *Client) Fetch(ctx context.Context, topic, group string, most int, wait 
 	case <-ctx.Done():
 		return nil, stopped(ctx, false).error("fetch", s.target())
 	}
-	return s.fetch(ctx, most, max(wait, leastFetch))
+	return s.fetch(ctx, most, min(max(wait, leastFetch), mostFetch))
 }
 
 // fetching is what a subscription has that Fetch takes messages from. It wants as many as its
@@ -59,16 +62,11 @@ func (f *fetching) left() time.Duration {
 // fetcher is what messages of a group are fetched from. It is made at the first time.
 func (c *Client) fetcher(ctx context.Context, topic, group string) (*Subscription, error) {
 	place := placeOf(topic, group)
-	known := func() *Subscription {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if s := c.fetchers[place]; s != nil && !s.stopping {
-			return s
-		}
-		return nil
-	}
-	if s := known(); s != nil {
-		return s, nil
+	c.mu.Lock()
+	known := c.known(place)
+	c.mu.Unlock()
+	if known != nil {
+		return known, nil
 	}
 	info, err := c.QueryGroup(ctx, topic, group)
 	if err != nil {
@@ -80,29 +78,34 @@ func (c *Client) fetcher(ctx context.Context, topic, group string) (*Subscriptio
 		done: make(chan struct{}), come: make(chan struct{}, 1),
 	}
 	s.life, s.cancel = context.WithCancel(c.life)
-	if other := known(); other != nil { // another caller made it while c.mu was free
-		s.cancel()
-		return other, nil
+	f := c.join(ctx, s)
+	if f == nil && s.in != nil {
+		return s, nil
 	}
-	if f := c.join(ctx, s); f != nil {
-		s.cancel()
+	s.cancel()
+	if f != nil {
 		return nil, f.error("fetch", s.target())
 	}
-	c.mu.Lock()
-	c.fetchers[place] = s
-	c.mu.Unlock()
-	return s, nil
+	return c.fetcher(ctx, topic, group) // another caller made it while c.mu was free
+}
+
+// known is what a group is fetched from already; nil: nothing. Called with c.mu held.
+func (c *Client) known(place string) *Subscription {
+	if s := c.fetchers[place]; s != nil && !s.stopping {
+		return s
+	}
+	return nil
 }
 
 // fetch is Fetch, when it is its turn.
 func (s *Subscription) fetch(ctx context.Context, most int, wait time.Duration) (got []*Delivery, err error) {
 	c := s.c
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
 	c.mu.Lock()
 	if got = s.taken(got, most); len(got) < most {
 		s.opts.Window, s.fetches.until = most-len(got), c.clock()+wait
 	}
+	timer := time.NewTimer(wait) // not before: until is over when it fires
+	defer timer.Stop()
 	for late := false; s.fetches.until != 0 && len(got) < most && !s.over; {
 		s.in.renew()
 		c.mu.Unlock()
@@ -125,6 +128,10 @@ func (s *Subscription) fetch(ctx context.Context, most int, wait time.Duration) 
 		}
 	}
 	s.opts.Window, s.fetches.until = 0, 0
+	if s.in.left > 0 && len(s.in.members) == 1 { // what was asked for is for nobody: the next one asks anew
+		s.in.generation++
+		s.in.granted, s.in.left = 0, 0
+	}
 	got = s.present(got)
 	over, why := s.over || s.stopping, s.err
 	c.mu.Unlock()

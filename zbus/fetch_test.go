@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"strconv"
 	"sync"
 	"testing"
@@ -418,5 +419,155 @@ func TestNothingIsSentOnceTheContextHasEnded(t *testing.T) {
 	}
 	if info, err := c.QueryGroup(within(t), "jobs", "g"); err != nil || info.InFlight != n {
 		t.Errorf("%+v, %v", info, err)
+	}
+}
+
+// silentGroups plays a server with explicit groups that have no messages. It never says that the
+// time of a request for some is over, and tells of the requests.
+func silentGroups(t testing.TB) (addr string, asked <-chan *wire.Message) {
+	all := make(chan *wire.Message, 100)
+	return listen(t, func(conn *silentConn) {
+		for {
+			m, err := conn.requests.Read()
+			if err != nil {
+				return
+			}
+			switch m.Get(wire.HeaderCmd) {
+			case wire.CmdQuery:
+				conn.answer(m, 200, `{"topicName":"t","groupName":"g","mask":64}`)
+			case wire.CmdConsume:
+				all <- m
+			case wire.CmdUnconsume, wire.CmdPing:
+				conn.answer(m, 200, "")
+			}
+		}
+	}), all
+}
+
+func TestAFetchAsksAnewAfterOneThatWasGivenUp(t *testing.T) {
+	t.Parallel()
+	c := dial(t, zbustest.Start(t).Addr, zbus.Options{HeartbeatTimeout: time.Minute})
+	fill(t, c, "jobs", 0)
+	ctx, cancel := context.WithTimeout(within(t), 50*time.Millisecond)
+	defer cancel()
+	if _, err := c.Fetch(ctx, "jobs", "g", 10, time.Hour); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+	fill(t, c, "jobs", 5)
+	got, err := c.Fetch(within(t), "jobs", "g", 10, 200*time.Millisecond)
+	if err != nil || len(got) != 5 { // otherwise it waits until within ends
+		t.Errorf("%d messages, %v", len(got), err)
+	}
+	began := time.Now()
+	if got, err := c.Fetch(within(t), "jobs", "g", 10, 200*time.Millisecond); err != nil || len(got) != 0 {
+		t.Errorf("%d messages after %s, %v", len(got), time.Since(began), err)
+	}
+}
+
+func TestTheLongestFetch(t *testing.T) {
+	t.Parallel()
+	c := dial(t, zbustest.Start(t).Addr, zbus.Options{})
+	fill(t, c, "jobs", 0)
+	for _, wait := range []time.Duration{25 * time.Hour, math.MaxInt64} {
+		ended := make(chan error, 1)
+		ctx, cancel := context.WithCancel(within(t))
+		go func() {
+			got, err := c.Fetch(ctx, "jobs", "g", 1, wait)
+			if err == nil && len(got) != 1 {
+				err = fmt.Errorf("%d messages", len(got))
+			}
+			ended <- err
+		}()
+		eventually(t, "it is a consumer", func() bool {
+			info, err := c.QueryGroup(within(t), "jobs", "g")
+			return err == nil && len(info.Consumers) == 1
+		})
+		if _, err := c.Publish(within(t), "jobs", zbus.Message{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := receive(t, "a message", ended); err != nil {
+			t.Errorf("for %s: %v", wait, err)
+		}
+		cancel()
+	}
+	addr, asked := silentGroups(t)
+	silent := dial(t, addr, zbus.Options{})
+	ctx, cancel := context.WithCancel(within(t))
+	ended := make(chan error, 1)
+	go func() {
+		_, err := silent.Fetch(ctx, "t", "g", 1, math.MaxInt64)
+		ended <- err
+	}()
+	if m := receive(t, "a request", asked); m.Get(wire.HeaderTimeout) != "86400000" {
+		t.Errorf("it asks for %s ms", m.Get(wire.HeaderTimeout))
+	}
+	cancel()
+	if err := receive(t, "its end", ended); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+func TestAFetchEndsAlsoWhenItHadToWaitToBegin(t *testing.T) {
+	t.Parallel()
+	addr, _ := silentGroups(t)
+	c := dial(t, addr, zbus.Options{HeartbeatTimeout: 100 * time.Millisecond})
+	if _, err := c.Fetch(within(t), "t", "g", 1, time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	zbus.FetchHeldUp(within(t), c, "t", "g", time.Millisecond, 100*time.Millisecond, ended)
+	if err := receive(t, "its end", ended); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFirstFetchesAreOneConsumer(t *testing.T) {
+	t.Parallel()
+	queries := make(chan struct{}, 100)
+	left := make(chan func(), 1)
+	addr := listen(t, func(conn *silentConn) {
+		for {
+			m, err := conn.requests.Read()
+			if err != nil {
+				return
+			}
+			switch m.Get(wire.HeaderCmd) {
+			case wire.CmdQuery:
+				conn.answer(m, 200, `{"topicName":"t","groupName":"g","mask":64}`)
+				queries <- struct{}{}
+			case wire.CmdConsume:
+				conn.answer(m, 204, "")
+			case wire.CmdUnconsume:
+				left <- func() { conn.answer(m, 200, "") }
+			}
+		}
+	})
+	c := dial(t, addr, zbus.Options{})
+	sub, err := c.Subscribe(within(t), "t", "g", zbus.SubscribeOptions{}, func(context.Context, *zbus.Delivery) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- sub.Close() }()
+	answer := receive(t, "the end of a subscription", left)
+	for len(queries) > 0 {
+		<-queries
+	}
+	var all sync.WaitGroup
+	for range 8 { // all of them wait until the subscription has left
+		all.Go(func() {
+			if _, err := c.Fetch(within(t), "t", "g", 1, time.Millisecond); err != nil {
+				t.Error(err)
+			}
+		})
+		receive(t, "a query", queries)
+	}
+	answer()
+	if err := receive(t, "the end of Close", closed); err != nil {
+		t.Error(err)
+	}
+	all.Wait()
+	if n := zbus.Members(c, "t", "g"); n != 1 {
+		t.Errorf("%d consumers", n)
 	}
 }

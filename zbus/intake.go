@@ -32,7 +32,8 @@ func placeOf(topic, group string) string {
 	return strings.ToLower(topic) + "/" + strings.ToLower(group)
 }
 
-// join makes a subscription a member of the intake of its group.
+// join makes a subscription a member of the intake of its group. One that is to fetch does not
+// become one where there is such a member already.
 func (c *Client) join(ctx context.Context, s *Subscription) *failure {
 	place := placeOf(s.topic, s.group)
 	for {
@@ -42,6 +43,9 @@ func (c *Client) join(ctx context.Context, s *Subscription) *failure {
 		case c.closed:
 			c.mu.Unlock()
 			return &failure{text: "the client is closed", kinds: []error{ErrClosed}}
+		case s.fetches != nil && c.known(place) != nil:
+			c.mu.Unlock()
+			return nil
 		case in != nil && in.leaving != nil: // or the server would take the new one for the one that leaves
 			c.mu.Unlock()
 			select {
@@ -54,6 +58,9 @@ func (c *Client) join(ctx context.Context, s *Subscription) *failure {
 			c.keys++
 			in = &intake{c: c, key: c.keys, topic: s.topic, group: s.group}
 			c.intakes[place], c.subs[in.key] = in, in
+		}
+		if s.fetches != nil {
+			c.fetchers[place] = s
 		}
 		s.in = in
 		in.members = append(in.members, s)
