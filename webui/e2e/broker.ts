@@ -7,9 +7,9 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-/** build makes the broker of this tree. */
-export function build(): string {
-  const path = join(tmpdir(), 'zbus-e2e', 'zbus');
+/** build makes the broker of this tree, in a directory. */
+export function build(dir: string): string {
+  const path = join(dir, 'zbus');
   execFileSync('go', ['build', '-ldflags', '-X main.release=v0.9.0', '-o', path, './cmd/zbus'], { cwd: root, stdio: 'inherit' });
   return path;
 }

@@ -48,7 +48,7 @@ export async function open(browser: Browser, origin: string, look: Look = {}): P
   const report = (what: string) => {
     if (!look.allow?.test(what)) seen.push(what);
   };
-  page.on('console', (m) => m.type() === 'error' && report(`console: ${m.text()}`));
+  page.on('console', (m) => m.type() === 'error' && report(`console: ${m.text()} (${m.location().url})`));
   page.on('pageerror', (e) => report(`error: ${e.message}`));
   page.on('request', (r) => {
     if (!r.url().startsWith(origin) && !/^(data|blob):/.test(r.url())) report(`another host: ${r.url()}`);
