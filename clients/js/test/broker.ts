@@ -101,9 +101,11 @@ export async function until(what: string, holds: () => Promise<boolean>) {
   for (const end = Date.now() + 20_000; !(await holds()); ) if (Date.now() > end) throw new Error(`never happened: ${what}`);
 }
 
-/** build makes the broker of this tree. */
+/** build makes the broker of this tree for one process: several test at the same time. */
 export function build() {
-  const path = join(tmpdir(), 'zbus-js-test', 'zbus');
+  const dir = mkdtempSync(join(tmpdir(), 'zbus-js-test-'));
+  process.on('exit', () => rmSync(dir, { recursive: true, force: true }));
+  const path = join(dir, 'zbus');
   execFileSync('go', ['build', '-o', path, './cmd/zbus'], { cwd: root, stdio: 'inherit' });
   process.env.BROKER = path;
 }
