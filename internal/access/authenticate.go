@@ -104,27 +104,26 @@ func (r *Registry) Verify(ctx context.Context, account, password, address string
 
 // verify checks a password, and gives the stored hash that it fits. It is slow on purpose: an
 // address that has guessed too often waits, for all accounts, and one that has guessed at an
-// account. Others don't.
+// account; others don't, unless many guess at that account, see strangers.
 func (r *Registry) verify(ctx context.Context, name, password, address string) (stored string, err error) {
-	keys := []string{addressKey(address), "account " + name + " " + addressKey(address)}
-	select {
-	case r.hashing <- struct{}{}:
-		defer func() { <-r.hashing }()
-	case <-ctx.Done():
-		return "", &Refused{Text: "too many passwords are being checked: try again", RetryAfter: time.Second}
+	from, at := addressKey(address), "account "+name+" "+addressKey(address)
+	end, err := r.turn(ctx, name, from, at)
+	if err != nil {
+		return "", err
 	}
-	// Not before it is this one's turn: guesses made at the same time count as well.
-	if wait := r.slow.wait(keys...); wait > 0 {
-		return "", tooOften(wait)
-	}
+	defer end()
 	if a := r.picture.Load().accounts[name]; a != nil && !a.Disabled {
 		stored = a.Password
 	}
 	if !checkPassword(stored, password) {
 		r.log.Info("wrong password", "account", name, "address", address)
-		return "", r.refused(keys...)
+		if r.strangers.failed(name, at, r.slow.since()) {
+			r.slow.exhausted(at)
+		}
+		return "", r.refused(from, at)
 	}
-	r.slow.succeeded(keys[1])
+	r.slow.succeeded(at)
+	r.strangers.succeeded(at)
 	return stored, nil
 }
 

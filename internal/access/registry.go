@@ -40,16 +40,17 @@ type Options struct {
 // Registry has the accounts, roles and tokens. Its methods may be called by any number of
 // goroutines.
 type Registry struct {
-	opts    Options
-	log     *slog.Logger
-	picture atomic.Pointer[picture]
-	limited atomic.Uint64 // see LimitsEpoch
-	logins  logins
-	tickets tickets
-	slow    throttle
-	setup   setup
-	began   time.Time     // monotonic
-	hashing chan struct{} // capacity maxHashing: a token for each password that is being checked
+	opts      Options
+	log       *slog.Logger
+	picture   atomic.Pointer[picture]
+	limited   atomic.Uint64 // see LimitsEpoch
+	logins    logins
+	tickets   tickets
+	slow      throttle
+	strangers strangers
+	setup     setup
+	began     time.Time     // monotonic
+	hashing   chan struct{} // capacity maxHashing: a token for each password that is being checked
 
 	anonymous *Principal
 
@@ -88,6 +89,7 @@ func New(opts Options) (*Registry, error) {
 	r.logins.init()
 	r.tickets.open = map[string]ticket{}
 	r.slow.init()
+	r.strangers.init()
 	r.anonymous = &Principal{registry: r}
 	p.on = r.on(p)
 	r.picture.Store(p)

@@ -69,6 +69,19 @@ func (t *throttle) failed(keys ...string) {
 	}
 }
 
+// exhausted says that a key has no free tries left.
+func (t *throttle) exhausted(key string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := t.since()
+	if x := t.tries[key]; x == nil || now-x.last > quietTime {
+		t.makeRoom(now)
+		t.tries[key] = &tries{failures: freeFailures - 1, last: now}
+	} else {
+		x.failures = max(x.failures, freeFailures-1)
+	}
+}
+
 // succeeded forgets the failures of a key.
 func (t *throttle) succeeded(keys ...string) {
 	t.mu.Lock()
