@@ -130,7 +130,7 @@ func (c *checkpointer) copy() (copiedLog, error) {
 	return w, nil
 }
 
-// wal is the state of the log.
+// copiedLog is the state of the log.
 type copiedLog struct {
 	frames int64 // in the log
 	copied int64 // of these, already in the database

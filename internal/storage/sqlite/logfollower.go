@@ -15,22 +15,22 @@ import (
 // A vfs.WALWriter sees each write before it happens. An observer looks at the files after each
 // commit, which is later: until then the mark is of the round before.
 type logFollower interface {
-	// committed is called after each commit, before it is answered.
+	// Committed is called after each commit, before it is answered.
 	Committed() error
-	// logged is how many frames the log has, as far as they were written by this process,
+	// Logged is how many frames the log has, as far as they were written by this process,
 	// and how often it has started again.
 	Logged() (frames, round int64)
-	// written is how many bytes the log has taken from this process, however often it has
+	// Written is how many bytes the log has taken from this process, however often it has
 	// started again.
 	Written() int64
-	// position is where the log ends: behind the last frame of a transaction. It is asked for
+	// Position is where the log ends: behind the last frame of a transaction. It is asked for
 	// between two commits; after one that failed it means nothing.
 	Position() wal.Position
-	// now is the round of the log, as far as it is known.
+	// Now is the round of the log, as far as it is known.
 	Now() wal.Round
-	// failed is the system's error of the last write that failed, or 0 if it is not known.
+	// FailedWrite is the system's error of the last write that failed, or 0 if it is not known.
 	FailedWrite() syscall.Errno
-	// close is called after the connections are closed.
+	// Close is called after the connections are closed.
 	Close()
 }
 

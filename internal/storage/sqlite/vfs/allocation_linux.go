@@ -36,7 +36,7 @@ func Punch(f *os.File, at, n int64) error {
 	return os.NewSyscallError("fallocate", unix.Fallocate(int(f.Fd()), hole, at, n))
 }
 
-// ReserveAt makes sure that there is room for a part of a file.
-func ReserveAt(f *os.File, at, n int64) error {
+// reserveAt makes sure that there is room for a part of a file.
+func reserveAt(f *os.File, at, n int64) error {
 	return unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, at, n)
 }

@@ -25,5 +25,5 @@ func Allocated(f *os.File) (int64, error) {
 // Punch does not know how.
 func Punch(*os.File, int64, int64) error { return errors.ErrUnsupported }
 
-// ReserveAt does not know how.
-func ReserveAt(*os.File, int64, int64) error { return errors.ErrUnsupported }
+// reserveAt does not know how.
+func reserveAt(*os.File, int64, int64) error { return errors.ErrUnsupported }

@@ -166,7 +166,7 @@ func (c *CheckpointIO) put(tls *libc.TLS, file, buf uintptr, n int32, offset int
 			return rc
 		}
 		c.start = offset
-		if c.holes && ReserveAt(c.database, offset, runBytes) != nil {
+		if c.holes && reserveAt(c.database, offset, runBytes) != nil {
 			return c.write(tls, file, buf, n, offset)
 		}
 	}

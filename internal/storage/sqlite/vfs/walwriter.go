@@ -13,7 +13,7 @@ import (
 	lib "modernc.org/sqlite/lib"
 )
 
-// WALWriter is the VFS of the connection that writes, and the store's [logFollower]. It writes what a commit adds to
+// WALWriter is the VFS of the connection that writes, and what the store follows its log with. It writes what a commit adds to
 // the write-ahead log in one go. SQLite itself writes the 24 bytes of a frame's head,
 // then the page, then the next head, and each of these calls costs more than what it
 // writes.
