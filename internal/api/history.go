@@ -11,11 +11,8 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
-// How many entries of the audit trail are looked at for marks, and how many marks there are at most.
-const (
-	marksScan = 5000
-	mostMarks = 200
-)
+// mostMarks is how many marks there are at most.
+const mostMarks = 200
 
 // GetTopicHistory gives the figures of a topic over time.
 func (h *handler) GetTopicHistory(ctx context.Context, r GetTopicHistoryRequestObject) (GetTopicHistoryResponseObject, error) {
@@ -97,11 +94,11 @@ func gapsOf(parts []stats.Part) []HistoryGap {
 
 // marks lists what was done to a topic with its groups, or to a group and its topic, and the starts.
 func (h *handler) marks(ctx context.Context, past *stats.History, target string) ([]HistoryMark, error) {
-	entries, err := h.broker.System().Audit(ctx, 0, marksScan)
+	begin := past.End - past.Step*int64(past.Count)
+	entries, err := h.broker.Trail(ctx, begin)
 	if err != nil {
 		return nil, err
 	}
-	begin := past.End - past.Step*int64(past.Count)
 	marks := []HistoryMark{}
 	for _, i := range past.Starts {
 		marks = append(marks, HistoryMark{Time: at(begin + past.Step*int64(i)), Kind: "start"})
@@ -110,7 +107,7 @@ func (h *handler) marks(ctx context.Context, past *stats.History, target string)
 		e := &entries[i]
 		kind := markKind(e)
 		topic, group, _ := strings.Cut(e.Target, "/")
-		if kind == "" || e.Time < begin || !strings.EqualFold(e.Target, target) && !strings.EqualFold(topic, target) &&
+		if kind == "" || !strings.EqualFold(e.Target, target) && !strings.EqualFold(topic, target) &&
 			(group != "" || !strings.HasPrefix(strings.ToLower(target), strings.ToLower(topic)+"/")) {
 			continue
 		}

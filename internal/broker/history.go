@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -63,18 +64,57 @@ func (b *Broker) Wall() int64 { return b.now() }
 // for the topics in it.
 func (t *Topic) KeepsHistory() bool { return t.shard == t.b.home() }
 
-// SaveHistory stores changes of what is kept of figures. It returns when they are stored; one
-// that fails does so alone.
-func (b *Broker) SaveHistory(ctx context.Context, ops []storage.Op) error {
-	return b.home().commit(ctx, ops...)
+// SaveHistory stores changes of what is kept of figures, which take so many bytes. It returns
+// when they are stored, with an error for each: one that fails does so alone.
+func (b *Broker) SaveHistory(ops []storage.Op, bytes int64) []error {
+	over := make(chan struct{})
+	t := &storage.Ticket{Ops: ops, Bytes: bytes, Done: func(*storage.Ticket) { close(over) }}
+	if err := b.home().Submit(t); err != nil {
+		return slices.Repeat([]error{err}, len(ops))
+	}
+	<-over
+	return t.Errs
 }
 
 // History reads what is kept of a topic's or a group's figures: see [storage.Store].
-func (b *Broker) History(ctx context.Context, of storage.Series, level uint8) ([]storage.HistoryChunk, error) {
-	return b.home().reader().History(ctx, of, level)
+func (b *Broker) History(ctx context.Context, of storage.Series, least, most uint8) ([]storage.HistoryChunk, error) {
+	return b.home().reader().History(ctx, of, least, most)
 }
 
 // HistorySizes says how much is kept of all.
 func (b *Broker) HistorySizes(ctx context.Context) ([]storage.HistorySize, error) {
 	return b.home().reader().HistorySizes(ctx)
+}
+
+// How many entries of the audit trail are read at a time to find what was done lately, and in all.
+const (
+	trailPage = 200
+	trailMost = 5000
+)
+
+// Trail is what was done since a time in Unix milliseconds as far as it may concern a topic with a
+// history, newest first: at most the last 5000 entries. It reads no further back than where 200
+// entries in a row are older: the trail is in the order in which things were done, and the wall
+// clock may have been set back since.
+func (b *Broker) Trail(ctx context.Context, since int64) ([]storage.AuditEntry, error) {
+	return trail(ctx, b.home().reader(), since)
+}
+
+func trail(ctx context.Context, r Reader, since int64) (list []storage.AuditEntry, err error) {
+	for before, n := int64(0), 0; n < trailMost; n += trailPage {
+		page, err := r.Audit(ctx, before, trailPage)
+		if err != nil {
+			return nil, err
+		}
+		found := len(list)
+		for i := range page {
+			if before = page[i].ID; page[i].Time >= since {
+				list = append(list, page[i])
+			}
+		}
+		if len(page) < trailPage || len(list) == found {
+			break
+		}
+	}
+	return list, nil
 }

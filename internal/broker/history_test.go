@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,6 +29,40 @@ func TestHowOldMessagesAreWhenTheyGoOutFirstIsTakenOnce(t *testing.T) {
 		}
 		if d := g.TakeDeliveries(); d != (Durations{}) {
 			t.Errorf("deliveries: %+v, want none: they were taken", d)
+		}
+	})
+}
+
+// counted counts the pages of the trail that are read.
+type counted struct {
+	Reader
+
+	pages int
+}
+
+func (c *counted) Audit(ctx context.Context, before int64, limit int) ([]storage.AuditEntry, error) {
+	c.pages++
+	return c.Reader.Audit(ctx, before, limit)
+}
+
+func TestTheTrailIsReadNoFurtherBackThanItHasSomethingOfThatTime(t *testing.T) {
+	inBubble(t, Options{}, func(r *rig) {
+		note := func(n int) {
+			for range n {
+				if err := r.b.Note(t.Context(), storage.Actor{Name: "ann"}, "topic.alter", "orders", ""); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		note(1100)
+		time.Sleep(2 * time.Hour) // of the bubble
+		for _, c := range []struct{ more, all, pages int }{{150, 150, 2}, {300, 450, 4}} {
+			note(c.more)
+			reader := &counted{Reader: r.b.home().reader()}
+			list, err := trail(t.Context(), reader, r.b.Wall()-time.Hour.Milliseconds())
+			if len(list) != c.all || err != nil || reader.pages > c.pages {
+				t.Errorf("%d entries of %d pages, %v; want %d, and %d pages at most", len(list), reader.pages, err, c.all, c.pages)
+			}
 		}
 	})
 }

@@ -26,7 +26,7 @@ type Reader interface {
 	Journal(ctx context.Context, group storage.GroupID, before int64, limit int) ([]storage.JournalEntry, error)
 	Entry(ctx context.Context, id int64) (storage.JournalEntry, error)
 	Audit(ctx context.Context, before int64, limit int) ([]storage.AuditEntry, error)
-	History(ctx context.Context, of storage.Series, level uint8) ([]storage.HistoryChunk, error)
+	History(ctx context.Context, of storage.Series, least, most uint8) ([]storage.HistoryChunk, error)
 	HistorySizes(ctx context.Context) ([]storage.HistorySize, error)
 }
 

@@ -112,7 +112,7 @@ func (l lost) Entry(context.Context, int64) (storage.JournalEntry, error) {
 
 func (l lost) Audit(context.Context, int64, int) ([]storage.AuditEntry, error) { return nil, l.err }
 
-func (l lost) History(context.Context, storage.Series, uint8) ([]storage.HistoryChunk, error) {
+func (l lost) History(context.Context, storage.Series, uint8, uint8) ([]storage.HistoryChunk, error) {
 	return nil, l.err
 }
 

@@ -38,6 +38,7 @@ type moment struct {
 	ahead int64 // of that clock is the wall clock, in milliseconds: to show when it was
 	began int64 // by the same clock: when this process first looked
 	ran   int64 // by the same clock: up to then nothing is missing of earlier ones
+	lost  int64 // by the same clock: from then on nothing is known of what was before it; 0: all is
 	Figures
 }
 
@@ -47,16 +48,16 @@ const (
 	mostMoments = 1 << 16
 )
 
-const columns = 13
+const columns = 14
 
 // values are the figures as they are written. In a chunk they differ little from those of the
 // moment before: so it has the differences, and none where there is no difference.
 func (m *moment) values() [columns]int64 {
-	return [columns]int64{m.In, m.Out, m.Again, m.Failed, m.Timed, m.Took, m.Longest, m.Lag, m.Lag - m.Remaining, m.Age, m.ahead, m.began, m.ran}
+	return [columns]int64{m.In, m.Out, m.Again, m.Failed, m.Timed, m.Took, m.Longest, m.Lag, m.Lag - m.Remaining, m.Age, m.ahead, m.began, m.ran, m.lost}
 }
 
 func momentOf(at int64, v *[columns]int64) moment {
-	return moment{at: at, ahead: v[10], began: v[11], ran: v[12], Figures: Figures{
+	return moment{at: at, ahead: v[10], began: v[11], ran: v[12], lost: v[13], Figures: Figures{
 		In: v[0], Out: v[1], Again: v[2], Failed: v[3], Timed: v[4], Took: v[5], Longest: v[6], Lag: v[7], Remaining: v[7] - v[8], Age: v[9],
 	}}
 }
@@ -95,6 +96,15 @@ func (k *chunk) add(m *moment) {
 
 // full reports whether the chunk takes no more.
 func (k *chunk) full() bool { return len(k.data) >= mostBytes }
+
+// firstOf is when the first moment of a chunk ended.
+func firstOf(data []byte) int64 {
+	if len(data) == 0 {
+		return 0
+	}
+	at, _ := binary.Uvarint(data[1:])
+	return int64(at)
+}
 
 var errChunk = errors.New("not a chunk of history")
 

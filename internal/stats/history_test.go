@@ -23,6 +23,7 @@ type rig struct {
 	path string
 	wall time.Duration // that the wall clock was set forward
 	b    *broker.Broker
+	w    *faulty
 	s    *Sampler
 	k    *keeper
 	stop func()
@@ -41,8 +42,8 @@ func (r *rig) start() {
 	if err != nil {
 		r.Fatal(err)
 	}
-	w := storage.NewWriter(store, storage.WriterLimits{})
-	r.b, err = broker.Open(r.Context(), broker.Options{Now: func() time.Time { return time.Now().Add(r.wall) }}, broker.Storage{Reader: store, Committer: w})
+	r.w = &faulty{Writer: storage.NewWriter(store, storage.WriterLimits{})}
+	r.b, err = broker.Open(r.Context(), broker.Options{Now: func() time.Time { return time.Now().Add(r.wall) }}, broker.Storage{Reader: store, Committer: r.w})
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -131,7 +132,7 @@ func (h *History) in() (n int64) {
 // rows are how many chunks are stored at each level.
 func (r *rig) rows(of storage.Series) (n [3]int) {
 	r.Helper()
-	list, err := r.b.History(r.Context(), of, wholeLevel)
+	list, err := r.b.History(r.Context(), of, fineLevel, wholeLevel)
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -233,9 +234,13 @@ func TestHistoryIsPutTogetherAsItGrowsOld(t *testing.T) {
 	}
 	r.b.Advance(31 * 24 * time.Hour)
 	hour()
-	r.k.expire(t.Context(), own, r.b.Micros()/1000-wholeAge)
-	if n := r.rows(own); n[2] != 0 {
-		t.Errorf("%v chunks are stored at the levels, want none of more than 30 days ago", n)
+	for _, full := range []bool{true, false} {
+		r.w.full.Store(full)
+		r.k.save(r.k.expire(t.Context(), own, r.b.Micros()/1000-wholeAge))
+		r.countsWhatIsStored()
+	}
+	if n := r.rows(own); n[2] != 1 {
+		t.Errorf("%v chunks are stored at the levels, want of more than 30 days ago the last one, which says what remained", n)
 	}
 }
 
@@ -296,10 +301,10 @@ func TestIdleTopicsAndGroupsHaveNoHistoryThatCosts(t *testing.T) {
 	orders := r.topic("orders")
 	g := r.group("orders", "slow")
 	r.pass(70, orders, 1)
-	r.k.store(t.Context(), r.s.due(0, mostOpen))
+	r.k.store(0)
 	rows := [2][3]int{r.rows(storage.Series{Topic: orders.ID()}), r.rows(storage.Series{Topic: orders.ID(), Group: g.ID()})}
 	r.pass(300, orders, 0) // its lag stays what it was
-	r.k.store(t.Context(), r.s.due(0, mostOpen))
+	r.k.store(0)
 	if now := [2][3]int{r.rows(storage.Series{Topic: orders.ID()}), r.rows(storage.Series{Topic: orders.ID(), Group: g.ID()})}; now != rows {
 		t.Errorf("%v chunks are stored, there were %v: nothing has happened", now, rows)
 	}
@@ -322,7 +327,7 @@ func TestAChunkIsReadAsItWasWritten(t *testing.T) {
 		for range rapid.IntRange(1, 30).Draw(t, "moments") {
 			n := func() int64 { return number.Draw(t, "n") }
 			at += 1 + n()%100_000
-			m := moment{at, -n(), n(), n(), Figures{n(), n(), n(), n(), n(), n(), n(), n(), n(), n()}}
+			m := moment{at, -n(), n(), n(), n(), Figures{n(), n(), n(), n(), n(), n(), n(), n(), n(), n()}}
 			c.add(&m)
 			want = append(want, m)
 		}
@@ -330,7 +335,7 @@ func TestAChunkIsReadAsItWasWritten(t *testing.T) {
 		if err := decode(c.data, func(m *moment) { got = append(got, *m) }); err != nil || !slices.Equal(got, want) {
 			t.Fatalf("%v: %+v, want %+v", err, got, want)
 		}
-		if c.first != want[0].at || c.last != want[len(want)-1] {
+		if firstOf(c.data) != want[0].at || c.first != want[0].at || c.last != want[len(want)-1] {
 			t.Fatalf("first %d, last %+v", c.first, c.last)
 		}
 	})
@@ -345,7 +350,7 @@ func FuzzChunksOfNonsenseAreReadOrRefused(f *testing.F) {
 		var j joiner
 		j.step = roughStep
 		_ = decode(data, func(m *moment) { b.add(m); j.add(m) })
-		b.end()
+		b.end(&moment{at: 5_000, began: 1})
 		j.end()
 	})
 }

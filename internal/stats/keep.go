@@ -1,8 +1,11 @@
 package stats
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"log/slog"
+	"slices"
 	"sort"
 	"time"
 
@@ -14,7 +17,7 @@ import (
 const (
 	saveEvery = 5 * time.Second
 	saveAge   = 60_000 // chunks are stored when their first moment is so old
-	saveMost  = 160    // at a time: what is stored must not be in the way of messages
+	saveMost  = 160    // in a commit: what is stored must not be in the way of messages
 
 	// What grows old is put together into longer intervals: seconds after a quarter of an hour,
 	// quarters of a minute after a day. It waits until there are some chunks of it.
@@ -43,6 +46,7 @@ type keeper struct {
 	kept   map[storage.Series]*kept
 	total  int64     // bytes of all
 	asked  time.Time // when total was read
+	told   time.Time // when it was last said that there is no room for some
 }
 
 // kept is what is known of what is stored of a series.
@@ -64,7 +68,7 @@ func (k *keeper) run(ctx context.Context) {
 		case <-tick.C:
 			k.step(ctx, k.broker.Micros()/1000)
 		case <-ctx.Done():
-			k.store(context.WithoutCancel(ctx), k.s.due(0, mostOpen))
+			k.store(0)
 			return
 		}
 	}
@@ -75,29 +79,35 @@ func (k *keeper) step(ctx context.Context, now int64) {
 	if k.asked.IsZero() || time.Since(k.asked) >= sizeEvery {
 		k.ask(ctx)
 	}
-	for _, of := range k.store(ctx, k.s.due(now-saveAge, saveMost)) {
+	var list []change
+	for _, of := range k.store(now - saveAge) {
 		x := k.kept[of]
 		if x.fine >= fineChunks {
 			x.fine = 0
-			x.rough += k.join(ctx, of, fineLevel, roughStep, now-fineAge)
+			list = append(list, k.join(ctx, of, fineLevel, roughStep, now-fineAge)...)
 		}
 		if x.rough >= roughChunks {
 			x.rough = 0
-			k.join(ctx, of, roughLevel, wholeStep, now-roughAge)
-			k.expire(ctx, of, now-wholeAge)
+			list = append(list, k.join(ctx, of, roughLevel, wholeStep, now-roughAge)...)
+			list = append(list, k.expire(ctx, of, now-wholeAge)...)
 		}
 	}
+	k.save(list)
 	if k.total > k.most {
 		k.shrink(ctx)
 	}
+	if n := k.s.unkept(); n > 0 && (k.told.IsZero() || time.Since(k.told) >= sizeEvery) {
+		k.told = time.Now()
+		k.log.Warn("too much happens at a time to keep the history of all: charts of the others have gaps", "without", n)
+	}
 }
 
-// ask reads how much is kept of everything.
-func (k *keeper) ask(ctx context.Context) {
+// ask reads how much is kept of everything, and reports whether it could.
+func (k *keeper) ask(ctx context.Context) bool {
 	sizes, err := k.broker.HistorySizes(ctx)
 	if err != nil {
 		k.failed(err)
-		return
+		return false
 	}
 	before := k.kept
 	k.kept, k.total, k.asked = make(map[storage.Series]*kept, len(sizes)), 0, time.Now()
@@ -110,6 +120,7 @@ func (k *keeper) ask(ctx context.Context) {
 		k.kept[s.Series] = x
 		k.total += s.Bytes
 	}
+	return true
 }
 
 // failed says that something could not be kept, which harms nothing else.
@@ -117,120 +128,143 @@ func (k *keeper) failed(err error) {
 	k.log.Debug("history of figures not kept", "err", err)
 }
 
-// store stores chunks, and says of which series.
-func (k *keeper) store(ctx context.Context, list map[storage.Series]*chunk) []storage.Series {
+// change is an op, and what it makes of what is kept of a series.
+type change struct {
+	storage.Op
+
+	of    storage.Series
+	bytes int64 // so many more are kept
+	rough int   // so many more chunks of the rough level
+}
+
+// save has changes stored, in some commits, and returns an error for each.
+func (k *keeper) save(list []change) []error {
+	errs := make([]error, 0, len(list))
+	for part := range slices.Chunk(list, saveMost) {
+		ops, bytes := make([]storage.Op, len(part)), int64(0)
+		for i := range part {
+			ops[i], bytes = part[i].Op, bytes+max(0, part[i].bytes)
+		}
+		for i, err := range k.broker.SaveHistory(ops, bytes) {
+			if errs = append(errs, err); err != nil {
+				k.failed(err)
+				continue
+			}
+			x := k.kept[part[i].of]
+			if x == nil {
+				x = &kept{}
+				k.kept[part[i].of] = x
+			}
+			x.bytes, x.rough = x.bytes+part[i].bytes, x.rough+part[i].rough
+			k.total += part[i].bytes
+		}
+	}
+	return errs
+}
+
+// store stores what is due by a time, and says of which series. What there is no room for is kept
+// and tried again.
+func (k *keeper) store(by int64) (stored []storage.Series) {
+	for {
+		due, again := k.s.due(by)
+		list := make([]change, 0, len(due))
+		for of, c := range due {
+			list = append(list, change{Op: &storage.PutHistory{Series: of, Level: fineLevel, Data: c.data}, of: of, bytes: cost(c.data)})
+		}
+		over := make([]storage.Series, 0, len(list))
+		for i, err := range k.save(list) {
+			of := list[i].of
+			if err == nil {
+				k.kept[of].fine++
+				stored = append(stored, of)
+			}
+			if err == nil || errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrInvalid) {
+				over = append(over, of)
+			}
+		}
+		k.s.saved(over)
+		if !again || len(over) < len(list) {
+			return stored
+		}
+	}
+}
+
+func cost(data []byte) int64 { return int64(len(data)) + storage.ChunkCost }
+
+// past reads those chunks of a level that a view which begins at a time has no use for. It has one
+// for the last that began before: that says what remained then.
+func (k *keeper) past(ctx context.Context, of storage.Series, level uint8, begin int64) []storage.HistoryChunk {
+	list, err := k.broker.History(ctx, of, level, level)
+	if err != nil {
+		k.failed(err)
+	}
+	n := 0
+	for n+1 < len(list) && firstOf(list[n+1].Data) < begin {
+		n++
+	}
+	return list[:n]
+}
+
+// join puts the chunks of a level that a view which begins at a time has no use for into ones of
+// the next.
+func (k *keeper) join(ctx context.Context, of storage.Series, level uint8, step, begin int64) []change {
+	list := k.past(ctx, of, level, begin)
 	if len(list) == 0 {
 		return nil
 	}
-	ops, stored := make([]storage.Op, 0, len(list)), make([]storage.Series, 0, len(list))
-	for of, c := range list {
-		ops, stored = append(ops, &storage.PutHistory{Series: of, Level: fineLevel, Data: c.data}), append(stored, of)
-	}
-	if err := k.broker.SaveHistory(ctx, ops); err != nil {
-		k.failed(err)
-	}
-	for of, c := range list {
-		x := k.kept[of]
-		if x == nil {
-			x = &kept{}
-			k.kept[of] = x
-		}
-		x.fine++
-		k.grow(x, int64(len(c.data)))
-	}
-	k.s.saved()
-	return stored
-}
-
-func (k *keeper) grow(x *kept, bytes int64) {
-	x.bytes += bytes
-	k.total += bytes
-}
-
-// join puts the chunks of a level whose moments all ended before a time into one of the next,
-// and returns how many that are.
-func (k *keeper) join(ctx context.Context, of storage.Series, level uint8, step, before int64) int {
-	list, err := k.broker.History(ctx, of, level)
-	if err != nil {
-		k.failed(err)
-		return 0
-	}
-	var j joiner
-	j.step = step
-	bytes, to := int64(0), int64(0)
+	c, j := change{of: of}, joiner{step: step}
 	for i := range list {
-		c := &list[i]
-		if c.Level != level {
-			continue
-		}
-		if last := lastOf(c.Data); last >= before {
-			break
-		}
-		_ = decode(c.Data, j.add) // what can't be read is not kept
-		bytes, to = bytes+int64(len(c.Data)), c.ID
+		_ = decode(list[i].Data, j.add) // what can't be read is not kept
+		c.bytes -= cost(list[i].Data)
 	}
-	if to == 0 {
-		return 0
+	ops := []storage.Op{&storage.DropHistory{Series: of, Level: level, To: list[len(list)-1].ID}}
+	for _, joined := range j.end() {
+		ops = append(ops, &storage.PutHistory{Series: of, Level: level + 1, Data: joined.data})
+		c.bytes += cost(joined.data)
 	}
-	ops := []storage.Op{&storage.DropHistory{Series: of, Level: level, To: to}}
-	for _, c := range j.end() {
-		ops = append(ops, &storage.PutHistory{Series: of, Level: level + 1, Data: c.data})
-		bytes -= int64(len(c.data))
+	if level == fineLevel {
+		c.rough = len(ops) - 1
 	}
-	if err := k.broker.SaveHistory(ctx, []storage.Op{&storage.Atomic{Ops: ops}}); err != nil {
-		k.failed(err)
-		return 0
-	}
-	k.grow(k.kept[of], -bytes)
-	return len(ops) - 1
+	c.Op = &storage.Atomic{Ops: ops}
+	return []change{c}
 }
 
-// lastOf is when the last moment of a chunk ended.
-func lastOf(data []byte) (at int64) {
-	_ = decode(data, func(m *moment) { at = m.at })
-	return at
-}
-
-// expire drops what is kept longest and ended before a time.
-func (k *keeper) expire(ctx context.Context, of storage.Series, before int64) {
-	list, err := k.broker.History(ctx, of, wholeLevel)
-	bytes, to := int64(0), int64(0)
-	for i := 0; i < len(list) && list[i].Level == wholeLevel && lastOf(list[i].Data) < before; i++ {
-		bytes, to = bytes+int64(len(list[i].Data)), list[i].ID
+// expire drops what is kept longest, and a view that begins at a time has no use for.
+func (k *keeper) expire(ctx context.Context, of storage.Series, begin int64) []change {
+	list := k.past(ctx, of, wholeLevel, begin)
+	if len(list) == 0 {
+		return nil
 	}
-	if err == nil && to > 0 {
-		err = k.broker.SaveHistory(ctx, []storage.Op{&storage.DropHistory{Series: of, Level: wholeLevel, To: to}})
-		k.grow(k.kept[of], -bytes)
+	c := change{Op: &storage.DropHistory{Series: of, Level: wholeLevel, To: list[len(list)-1].ID}, of: of}
+	for i := range list {
+		c.bytes -= cost(list[i].Data)
 	}
-	if err != nil {
-		k.failed(err)
-	}
+	return []change{c}
 }
 
 // shrink forgets those to which nothing has happened for longest, until there is room for a while.
 func (k *keeper) shrink(ctx context.Context) {
-	k.ask(ctx)
+	if !k.ask(ctx) || k.total <= k.most {
+		return
+	}
 	list := make([]storage.Series, 0, len(k.kept))
 	for of := range k.kept {
 		list = append(list, of)
 	}
 	sort.Slice(list, func(i, j int) bool { return k.kept[list[i]].last < k.kept[list[j]].last })
-	var ops []storage.Op
+	var forget []change
+	left := k.total
 	for _, of := range list {
-		if k.total <= k.most-k.most/16 {
+		if left <= k.most-k.most/16 {
 			break
 		}
-		ops = append(ops, &storage.ForgetHistory{Series: of})
-		k.total -= k.kept[of].bytes
-		delete(k.kept, of)
+		forget = append(forget, change{Op: &storage.ForgetHistory{Series: of}, of: of, bytes: -k.kept[of].bytes})
+		left -= k.kept[of].bytes
 	}
-	for len(ops) > 0 {
-		n := min(len(ops), saveMost)
-		if err := k.broker.SaveHistory(ctx, ops[:n]); err != nil {
-			k.failed(err)
-			return
+	for i, err := range k.save(forget) {
+		if err == nil {
+			delete(k.kept, forget[i].of)
 		}
-		ops = ops[n:]
 	}
 }
 
@@ -246,6 +280,7 @@ func (j *joiner) add(m *moment) {
 	end := m.at - m.at%j.step + j.step - 1
 	if j.some && end == j.now.at {
 		j.now.Figures.add(&m.Figures)
+		j.now.lost = cmp.Or(j.now.lost, m.lost)
 	} else {
 		j.flush()
 		j.now, j.some = *m, true
@@ -267,32 +302,4 @@ func (j *joiner) flush() {
 func (j *joiner) end() []*chunk {
 	j.flush()
 	return j.chunks
-}
-
-// due takes what is to be stored: chunks whose first moment ended by a time, or by the last
-// sample when it is 0, the oldest first and at most so many.
-func (s *Sampler) due(by int64, most int) map[storage.Series]*chunk {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var list []storage.Series
-	for of, c := range s.record.open {
-		if by == 0 || c.first <= by || c.full() {
-			list = append(list, of)
-		}
-	}
-	sort.Slice(list, func(i, j int) bool { return s.record.open[list[i]].first < s.record.open[list[j]].first })
-	taken := map[storage.Series]*chunk{}
-	for _, of := range list[:min(len(list), most)] {
-		taken[of] = s.record.open[of]
-		delete(s.record.open, of)
-	}
-	s.record.saving = taken
-	return taken
-}
-
-// saved notes that what was taken is stored.
-func (s *Sampler) saved() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.record.saving = nil
 }

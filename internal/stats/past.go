@@ -32,7 +32,7 @@ type History struct {
 }
 
 // Part is one interval. One that is not Known ended before anything was kept, or the broker was
-// stopped in it, or killed before it was stored.
+// stopped in it, or killed before it was stored, or there was no room for it.
 type Part struct {
 	Known bool
 	Ahead int64 // milliseconds that the wall clock was set back since: so much later was it shown
@@ -51,8 +51,9 @@ func (s *Sampler) History(ctx context.Context, of storage.Series, span Span) (*H
 			recent = append(recent, slices.Clone(k.data))
 		}
 	}
+	now := moment{at: rec.at, began: rec.began, ran: rec.ran, lost: rec.lost[of]}
 	s.mu.RUnlock()
-	chunks, err := s.broker.History(ctx, of, span.level)
+	chunks, err := s.broker.History(ctx, of, fineLevel, span.level)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +65,7 @@ func (s *Sampler) History(ctx context.Context, of storage.Series, span Span) (*H
 	for _, data := range recent {
 		_ = decode(data, b.add)
 	}
-	return b.end(), nil
+	return b.end(&now), nil
 }
 
 // builder lays moments out on the intervals of a History.
@@ -95,7 +96,7 @@ func (b *builder) part(at int64) *Part {
 }
 
 func (b *builder) add(m *moment) {
-	if b.memory && b.some && m.at <= b.last.at {
+	if b.memory && b.some && m.at <= b.last.at && m.began == b.last.began {
 		return
 	}
 	b.between(m)
@@ -120,14 +121,17 @@ func (b *builder) start(at int64) {
 // between fills the intervals behind the last moment up to one of a process: nothing happened in
 // them, and what remained stayed.
 func (b *builder) between(m *moment) {
-	same := b.some && b.last.began == m.began
+	same, to := b.some && b.last.began == m.began, m.at
+	if m.lost > 0 {
+		to = min(to, m.lost)
+	}
 	if b.some && !same {
-		b.fill(b.last.at, min(m.ran, m.at), &b.last)
+		b.fill(b.last.at, min(m.ran, to), &b.last)
 	}
 	if same {
-		b.fill(b.last.at, m.at, &b.last)
+		b.fill(b.last.at, to, &b.last)
 	} else {
-		b.fill(m.began-1, m.at, &moment{})
+		b.fill(m.began-1, to, &moment{})
 	}
 }
 
@@ -148,8 +152,8 @@ func (b *builder) fill(from, to int64, last *moment) {
 	}
 }
 
-// end fills what comes behind the last moment.
-func (b *builder) end() *History {
-	b.between(&moment{at: b.rec.at, began: b.rec.began, ran: b.rec.ran})
+// end fills what comes behind the last moment, up to now.
+func (b *builder) end(now *moment) *History {
+	b.between(now)
 	return b.h
 }

@@ -3,6 +3,9 @@ package storage
 // MaxChunk is the largest [HistoryChunk], in bytes.
 const MaxChunk = 64 << 10
 
+// ChunkCost is about what a [HistoryChunk] takes besides its Data, in bytes.
+const ChunkCost = 64
+
 // Series names what figures were kept of: a group, or a topic itself when Group is 0.
 type Series struct {
 	Topic TopicID
@@ -19,13 +22,14 @@ type HistoryChunk struct {
 // HistorySize is how much is kept of a series.
 type HistorySize struct {
 	Series
-	Bytes int64 // of all chunks
+	Bytes int64 // of all chunks, each with ChunkCost
 	Last  int64 // the newest one's ID
 }
 
 // PutHistory adds a chunk of 1 to MaxChunk bytes to a series: at a level, as there are several
-// lists of chunks a series. Fails with ErrNotFound when the topic or group is not there. With
-// RemoveTopic and RemoveGroup the history goes, too.
+// lists of chunks a series. Fails with ErrNotFound when the topic or group is not there, and with
+// ErrFull when there is no room for messages. With RemoveTopic and RemoveGroup the history goes,
+// too.
 type PutHistory struct {
 	Series Series
 	Level  uint8

@@ -305,10 +305,10 @@ type Store interface {
 	// first, at most limit of them.
 	Audit(ctx context.Context, before int64, limit int) ([]AuditEntry, error)
 
-	// History reads the chunks of a series up to a level, as they are at one moment: the
+	// History reads the chunks of a series of some levels, as they are at one moment: the
 	// highest level first, and each in the order in which they were put. Those that are
 	// damaged are left out.
-	History(ctx context.Context, of Series, level uint8) ([]HistoryChunk, error)
+	History(ctx context.Context, of Series, least, most uint8) ([]HistoryChunk, error)
 
 	// HistorySizes says how much is kept of all series, those of topics and groups that are
 	// lost included.

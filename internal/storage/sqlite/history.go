@@ -23,15 +23,18 @@ func (b *batch) putHistory(op *storage.PutHistory) error {
 			return fmt.Errorf("group %d of topic %d: %w", id, op.Series.Topic, storage.ErrNotFound)
 		}
 	}
+	if b.refuse {
+		return errLow
+	}
 	b.add(insertHistory, 1, int64(op.Series.Topic), int64(op.Series.Group), int64(op.Level), int64(len(op.Data)), op.Data,
 		historySum(op.Series, op.Level, op.Data))
 	return nil
 }
 
 // History implements [storage.Store].
-func (s *Store) History(ctx context.Context, of storage.Series, level uint8) (list []storage.HistoryChunk, err error) {
+func (s *Store) History(ctx context.Context, of storage.Series, least, most uint8) (list []storage.HistoryChunk, err error) {
 	err = s.read(ctx, func(c *conn) error {
-		for row, err := range c.rows(selectHistory, int64(of.Topic), int64(of.Group), int64(level)) {
+		for row, err := range c.rows(selectHistory, int64(of.Topic), int64(of.Group), int64(least), int64(most)) {
 			if err != nil {
 				return err
 			}

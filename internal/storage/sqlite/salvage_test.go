@@ -185,7 +185,7 @@ func definitions(t *testing.T, path string) string {
 	journal, err1 := s.Journal(t.Context(), 1, 0, 10)
 	audit, err2 := s.Audit(t.Context(), 0, 10)
 	sizes, err3 := s.HistorySizes(t.Context())
-	history, err4 := s.History(t.Context(), storage.Series{Topic: 1, Group: 1}, 2)
+	history, err4 := s.History(t.Context(), storage.Series{Topic: 1, Group: 1}, 0, 2)
 	return fmt.Sprint(state, journal, audit, sizes, history, err1, err2, err3, err4, s.catalog.lastTopic, s.catalog.lastGroup, s.catalog.lastJournal, s.catalog.lastAudit)
 }
 

@@ -171,7 +171,7 @@ func checkClockAndParked(t *testing.T, s *Store) {
 func checkHistory(t *testing.T, s *Store) {
 	t.Helper()
 	for of, want := range map[storage.Series]string{{Topic: 1}: "of the topic", {Topic: 1, Group: 1}: "of the group"} {
-		list, err := s.History(t.Context(), of, 1)
+		list, err := s.History(t.Context(), of, 0, 1)
 		if err != nil || len(list) != 1 || string(list[0].Data) != want {
 			t.Errorf("history of %+v: %+v, %v; want %q", of, list, err, want)
 		}

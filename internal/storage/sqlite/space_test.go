@@ -120,7 +120,7 @@ func (w *worker) empty(t *testing.T) {
 	}
 }
 
-func TestBelowTheFloorOnlyMessagesAreRefused(t *testing.T) {
+func TestBelowTheFloorOnlyMessagesAndFiguresAreRefused(t *testing.T) {
 	dir := smallDisk(t, "64m")
 	o := onDisk(dir)
 	board := condition.New(slog.New(slog.DiscardHandler))
@@ -145,6 +145,10 @@ func TestBelowTheFloorOnlyMessagesAreRefused(t *testing.T) {
 		t.Fatalf("just below the floor: %+v", sp)
 	}
 	refusesMessages(t, s, topic)
+	history := storage.Series{Topic: topic}
+	if errs, err := s.Commit([]storage.Op{&storage.PutHistory{Series: history, Data: []byte("x")}, &storage.ForgetHistory{Series: history}}); err != nil || !errors.Is(errs[0], storage.ErrFull) || errs[1] != nil {
+		t.Errorf("history, and less of it: %v, %v; want the first one alone refused", errs, err)
+	}
 	w.work(t, 10)
 	if sp := look(t, s); sp.Reserve == 0 {
 		t.Error("the reserve was given up although there was room")

@@ -1,6 +1,11 @@
 package sqlite
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
 
 // statement names an SQL text that connections keep prepared.
 type statement int
@@ -203,8 +208,8 @@ var sqlText = [statements]string{
 	selectJournal:       "SELECT " + journalColumns + " FROM cursor_journal WHERE group_id = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3",
 	selectEntry:         "SELECT " + journalColumns + " FROM cursor_journal WHERE id = ?1",
 	selectAudit:         "SELECT " + auditColumns + " FROM audit WHERE id < ?1 ORDER BY id DESC LIMIT ?2",
-	selectHistory:       "SELECT id, level, data, sum FROM history WHERE topic_id = ?1 AND group_id = ?2 AND level <= ?3 ORDER BY level DESC, id",
-	selectHistorySizes:  "SELECT topic_id, group_id, sum(size), max(id) FROM history GROUP BY topic_id, group_id",
+	selectHistory:       "SELECT id, level, data, sum FROM history WHERE topic_id = ?1 AND group_id = ?2 AND level BETWEEN ?3 AND ?4 ORDER BY level DESC, id",
+	selectHistorySizes:  "SELECT topic_id, group_id, sum(size + " + strconv.Itoa(storage.ChunkCost) + "), max(id) FROM history GROUP BY topic_id, group_id",
 	selectPages:         "SELECT page_count, freelist_count, page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size",
 }
 

@@ -20,7 +20,7 @@ func historyTests() []test {
 // chunks are the chunks of a series up to a level.
 func (h *harness) chunks(of storage.Series, level uint8) (ids []int64, data string) {
 	h.Helper()
-	list, err := h.History(context.Background(), of, level)
+	list, err := h.History(context.Background(), of, 0, level)
 	if err != nil {
 		h.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func historyOf(s storage.Store) (map[storage.Series][]storage.HistoryChunk, erro
 	all := map[storage.Series][]storage.HistoryChunk{}
 	sizes, err := s.HistorySizes(context.Background())
 	for i := 0; i < len(sizes) && err == nil; i++ {
-		all[sizes[i].Series], err = s.History(context.Background(), sizes[i].Series, 255)
+		all[sizes[i].Series], err = s.History(context.Background(), sizes[i].Series, 0, 255)
 	}
 	return all, err
 }
@@ -73,7 +73,7 @@ func historyRead(h *harness) {
 		is(own, 0, "0:o0 0:o1 0:o2 0:o3 0:o4 ")
 		is(of, 0, "0:g0 0:g2 0:g4 ")
 		is(of, 2, "1:g1 1:g3 0:g0 0:g2 0:g4 ")
-		h.same(map[storage.Series]int64{own: 10, of: 10}, h.sizes())
+		h.same(map[storage.Series]int64{own: 10 + 5*storage.ChunkCost, of: 10 + 5*storage.ChunkCost}, h.sizes())
 		h.reopen()
 	}
 	ids, _ := h.chunks(own, 0)
@@ -83,8 +83,17 @@ func historyRead(h *harness) {
 	is(own, 1, "1:o0 to o2 0:o3 0:o4 0:o5 ")
 	is(own, 0, "0:o3 0:o4 0:o5 ")
 	is(of, 1, "1:g1 1:g3 0:g0 0:g2 0:g4 ")
+	for level, want := range []string{"g0 g2 g4 ", "g1 g3 ", ""} {
+		list, err := h.History(context.Background(), of, uint8(level), uint8(level))
+		data := ""
+		for _, k := range list {
+			data += string(k.Data) + " "
+		}
+		h.same(want, data)
+		h.same(nil, err)
+	}
 	h.ok(&storage.ForgetHistory{Series: own}, &storage.ForgetHistory{Series: storage.Series{Topic: 99}})
-	h.same(map[storage.Series]int64{of: 10}, h.sizes())
+	h.same(map[storage.Series]int64{of: 10 + 5*storage.ChunkCost}, h.sizes())
 }
 
 func historyGoes(h *harness) {
@@ -95,10 +104,11 @@ func historyGoes(h *harness) {
 	for _, of := range list {
 		h.ok(&storage.PutHistory{Series: of, Data: []byte("x")}, &storage.PutHistory{Series: of, Level: 2, Data: []byte("y")})
 	}
+	const both = 2 + 2*storage.ChunkCost
 	h.ok(&storage.RemoveGroup{Group: other})
-	h.same(map[storage.Series]int64{list[0]: 2, list[1]: 2, list[2]: 2}, h.sizes())
+	h.same(map[storage.Series]int64{list[0]: both, list[1]: both, list[2]: both}, h.sizes())
 	h.ok(&storage.RemoveTopic{Topic: a})
-	h.same(map[storage.Series]int64{list[2]: 2}, h.sizes())
+	h.same(map[storage.Series]int64{list[2]: both}, h.sizes())
 	again := h.topic("a")
 	_, data := h.chunks(storage.Series{Topic: again}, 255)
 	h.same("", data)
@@ -116,5 +126,5 @@ func historyRefused(h *harness) {
 	h.refuse(storage.ErrInvalid, put(a, 0, 0))
 	h.refuse(storage.ErrInvalid, put(a, 0, storage.MaxChunk+1))
 	h.ok(put(b, g, storage.MaxChunk))
-	h.same(map[storage.Series]int64{{Topic: b, Group: g}: storage.MaxChunk}, h.sizes())
+	h.same(map[storage.Series]int64{{Topic: b, Group: g}: storage.MaxChunk + storage.ChunkCost}, h.sizes())
 }

@@ -234,11 +234,11 @@ func (m *Memory) Audit(_ context.Context, before int64, limit int) (list []stora
 }
 
 // History implements [storage.Store].
-func (m *Memory) History(_ context.Context, of storage.Series, level uint8) (list []storage.HistoryChunk, err error) {
+func (m *Memory) History(_ context.Context, of storage.Series, least, most uint8) (list []storage.HistoryChunk, err error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	for _, k := range m.state.history {
-		if k.of == of && k.Level <= level {
+		if k.of == of && k.Level >= least && k.Level <= most {
 			list = append(list, k.HistoryChunk)
 		}
 	}
@@ -255,7 +255,7 @@ func (m *Memory) HistorySizes(context.Context) (list []storage.HistorySize, err 
 		if i < 0 {
 			i, list = len(list), append(list, storage.HistorySize{Series: k.of})
 		}
-		list[i].Bytes += int64(len(k.Data))
+		list[i].Bytes += int64(len(k.Data)) + storage.ChunkCost
 		list[i].Last = k.ID
 	}
 	return list, nil
