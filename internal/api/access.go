@@ -3,10 +3,13 @@ package api
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/access"
+	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/problem"
 )
 
 // maker is who asks, for changes of accounts, tokens and roles.
@@ -14,9 +17,9 @@ func maker(ctx context.Context) access.Actor { return access.ActorOf(access.From
 
 func (h *handler) accountOf(a *access.Account) Account {
 	return Account{
-		Name: a.Name, Kind: AccountKind(a.Kind), Note: optional(a.Note), Roles: listed(a.Roles), Grants: listed(a.Grants),
+		Name: a.Name, Kind: AccountKind(a.Kind), Note: apiconv.Optional(a.Note), Roles: listed(a.Roles), Grants: listed(a.Grants),
 		Limits: limitsOf(a.Limits), Usage: h.usageOf(a.Name), Disabled: a.Disabled, Password: a.Password != "", Tokens: len(h.Access.Tokens(a.Name)),
-		Created: at(a.Created), Updated: at(a.Updated),
+		Created: apiconv.Time(a.Created), Updated: apiconv.Time(a.Updated),
 	}
 }
 
@@ -46,8 +49,8 @@ func limitsFrom(l *AccountLimits) access.Limits {
 		return access.Limits{}
 	}
 	return access.Limits{
-		Connections: or(l.Connections, 0), Messages: or(l.Messages, 0), Bytes: or(l.Bytes, 0), Calls: or(l.Calls, 0),
-		Stored: or(l.Stored, 0), Topics: or(l.Topics, 0),
+		Connections: apiconv.Or(l.Connections, 0), Messages: apiconv.Or(l.Messages, 0), Bytes: apiconv.Or(l.Bytes, 0), Calls: apiconv.Or(l.Calls, 0),
+		Stored: apiconv.Or(l.Stored, 0), Topics: apiconv.Or(l.Topics, 0),
 	}
 }
 
@@ -74,10 +77,10 @@ func (h *handler) ListAccounts(context.Context, ListAccountsRequestObject) (List
 // CreateAccount adds an account.
 func (h *handler) CreateAccount(ctx context.Context, r CreateAccountRequestObject) (CreateAccountResponseObject, error) {
 	a := access.Account{
-		Name: r.Body.Name, Kind: string(or(r.Body.Kind, "")), Note: or(r.Body.Note, ""),
-		Roles: or(r.Body.Roles, nil), Grants: or(r.Body.Grants, nil), Limits: limitsFrom(r.Body.Limits),
+		Name: r.Body.Name, Kind: string(apiconv.Or(r.Body.Kind, "")), Note: apiconv.Or(r.Body.Note, ""),
+		Roles: apiconv.Or(r.Body.Roles, nil), Grants: apiconv.Or(r.Body.Grants, nil), Limits: limitsFrom(r.Body.Limits),
 	}
-	if err := h.Access.AddAccount(context.WithoutCancel(ctx), maker(ctx), a, or(r.Body.Password, "")); err != nil {
+	if err := h.Access.AddAccount(context.WithoutCancel(ctx), maker(ctx), a, apiconv.Or(r.Body.Password, "")); err != nil {
 		return nil, err
 	}
 	a, err := h.Access.AccountOf(a.Name)
@@ -99,8 +102,8 @@ func (h *handler) GetAccount(_ context.Context, r GetAccountRequestObject) (GetA
 // UpdateAccount changes an account.
 func (h *handler) UpdateAccount(ctx context.Context, r UpdateAccountRequestObject) (UpdateAccountResponseObject, error) {
 	err := h.Access.AlterAccount(context.WithoutCancel(ctx), maker(ctx), r.Account, func(a *access.Account) {
-		a.Note, a.Roles, a.Grants = or(r.Body.Note, a.Note), or(r.Body.Roles, a.Roles), or(r.Body.Grants, a.Grants)
-		a.Disabled = or(r.Body.Disabled, a.Disabled)
+		a.Note, a.Roles, a.Grants = apiconv.Or(r.Body.Note, a.Note), apiconv.Or(r.Body.Roles, a.Roles), apiconv.Or(r.Body.Grants, a.Grants)
+		a.Disabled = apiconv.Or(r.Body.Disabled, a.Disabled)
 		if r.Body.Limits != nil {
 			a.Limits = limitsFrom(r.Body.Limits)
 		}
@@ -135,10 +138,10 @@ func (h *handler) SetPassword(ctx context.Context, r SetPasswordRequestObject) (
 	return SetPassword204Response{}, err
 }
 
-func sameName(a, b string) bool { return lower(a) == lower(b) }
+func sameName(a, b string) bool { return strings.EqualFold(a, b) }
 
 func roleOf(x *access.Role) Role {
-	return Role{Name: x.Name, Note: optional(x.Note), Grants: listed(x.Grants), Limits: limitsOf(x.Limits), BuiltIn: x.BuiltIn}
+	return Role{Name: x.Name, Note: apiconv.Optional(x.Note), Grants: listed(x.Grants), Limits: limitsOf(x.Limits), BuiltIn: x.BuiltIn}
 }
 
 // ListRoles lists the roles.
@@ -152,7 +155,7 @@ func (h *handler) ListRoles(context.Context, ListRolesRequestObject) (ListRolesR
 
 // PutRole adds or changes a role.
 func (h *handler) PutRole(ctx context.Context, r PutRoleRequestObject) (PutRoleResponseObject, error) {
-	role := access.Role{Name: lower(r.Role), Note: or(r.Body.Note, ""), Grants: r.Body.Grants, Limits: limitsFrom(r.Body.Limits)}
+	role := access.Role{Name: strings.ToLower(r.Role), Note: apiconv.Or(r.Body.Note, ""), Grants: r.Body.Grants, Limits: limitsFrom(r.Body.Limits)}
 	if err := h.Access.PutRole(context.WithoutCancel(ctx), maker(ctx), role); err != nil {
 		return nil, err
 	}
@@ -169,14 +172,14 @@ func maybeAt(ms int64) *time.Time {
 	if ms == 0 {
 		return nil
 	}
-	return ref(at(ms))
+	return new(apiconv.Time(ms))
 }
 
 // ListTokens lists the tokens that one may see.
 func (h *handler) ListTokens(ctx context.Context, r ListTokensRequestObject) (ListTokensResponseObject, error) {
-	who, account := access.From(ctx), or(r.Params.Account, "")
+	who, account := access.From(ctx), apiconv.Or(r.Params.Account, "")
 	if manages := who.Check(access.Access, "", ""); manages != nil {
-		if account = or(r.Params.Account, who.Account()); !sameName(account, who.Account()) {
+		if account = apiconv.Or(r.Params.Account, who.Account()); !sameName(account, who.Account()) {
 			return nil, manages
 		}
 	}
@@ -188,8 +191,8 @@ func (h *handler) ListTokens(ctx context.Context, r ListTokensRequestObject) (Li
 	answer := ListTokens200JSONResponse{Tokens: []Token{}}
 	for _, t := range h.Access.Tokens(account) {
 		answer.Tokens = append(answer.Tokens, Token{
-			Id: t.ID, Account: t.Account, Note: optional(t.Note), Grants: listed(t.Grants),
-			Created: at(t.Created), Expires: maybeAt(t.Expires), Used: maybeAt(t.Used), By: optional(t.By),
+			Id: t.ID, Account: t.Account, Note: apiconv.Optional(t.Note), Grants: listed(t.Grants),
+			Created: apiconv.Time(t.Created), Expires: maybeAt(t.Expires), Used: maybeAt(t.Used), By: apiconv.Optional(t.By),
 		})
 	}
 	return answer, nil
@@ -197,17 +200,17 @@ func (h *handler) ListTokens(ctx context.Context, r ListTokensRequestObject) (Li
 
 func newTokenOf(t *access.Token, secret string) NewToken {
 	return NewToken{
-		Id: t.ID, Account: t.Account, Token: secret, Note: optional(t.Note), Grants: listed(t.Grants), Created: at(t.Created), Expires: maybeAt(t.Expires),
+		Id: t.ID, Account: t.Account, Token: secret, Note: apiconv.Optional(t.Note), Grants: listed(t.Grants), Created: apiconv.Time(t.Created), Expires: maybeAt(t.Expires),
 	}
 }
 
 // CreateToken makes a token, and tells its secret this once.
 func (h *handler) CreateToken(ctx context.Context, r CreateTokenRequestObject) (CreateTokenResponseObject, error) {
-	account := or(r.Body.Account, access.From(ctx).Account())
+	account := apiconv.Or(r.Body.Account, access.From(ctx).Account())
 	if account == "" {
-		return nil, invalid("the member account is missing")
+		return nil, problem.Invalid("the member account is missing")
 	}
-	t := access.Token{Account: account, Note: or(r.Body.Note, ""), Grants: or(r.Body.Grants, nil)}
+	t := access.Token{Account: account, Note: apiconv.Or(r.Body.Note, ""), Grants: apiconv.Or(r.Body.Grants, nil)}
 	if r.Body.Expires != nil {
 		t.Expires = r.Body.Expires.UnixMilli()
 	}
@@ -235,9 +238,9 @@ func (h *handler) RevokeToken(ctx context.Context, r RevokeTokenRequestObject) (
 // CheckAccess says what an account may do.
 func (h *handler) CheckAccess(ctx context.Context, r CheckAccessRequestObject) (CheckAccessResponseObject, error) {
 	who := access.From(ctx)
-	account := or(r.Body.Account, who.Account())
+	account := apiconv.Or(r.Body.Account, who.Account())
 	if account == "" {
-		return nil, invalid("the member account is missing")
+		return nil, problem.Invalid("the member account is missing")
 	}
 	if !sameName(account, who.Account()) {
 		if err := who.Check(access.Access, "", ""); err != nil {
@@ -246,33 +249,33 @@ func (h *handler) CheckAccess(ctx context.Context, r CheckAccessRequestObject) (
 	}
 	verb, ok := access.ParseVerb(r.Body.Verb)
 	if !ok {
-		return nil, invalid("verb %q: must be one of %s", broker.Excerpt(r.Body.Verb), anyOf(access.VerbNames(), ""))
+		return nil, problem.Invalid("verb %q: must be one of %s", broker.Excerpt(r.Body.Verb), anyOf(access.VerbNames(), ""))
 	}
-	topic := or(r.Body.Topic, "")
+	topic := apiconv.Or(r.Body.Topic, "")
 	if verb.OfTopics() != (topic != "") {
 		if topic == "" {
-			return nil, invalid("the member topic is missing: %s is done with a topic", verb)
+			return nil, problem.Invalid("the member topic is missing: %s is done with a topic", verb)
 		}
-		return nil, invalid("%s has no topic: leave it out", verb)
+		return nil, problem.Invalid("%s has no topic: leave it out", verb)
 	}
-	answer, err := h.Access.Explain(account, verb, topic, or(r.Body.Group, ""))
+	answer, err := h.Access.Explain(account, verb, topic, apiconv.Or(r.Body.Group, ""))
 	if err != nil {
 		return nil, err
 	}
-	return CheckAccess200JSONResponse{Allowed: answer.Allowed, By: optional(answer.By), Missing: optional(answer.Missing)}, nil
+	return CheckAccess200JSONResponse{Allowed: answer.Allowed, By: apiconv.Optional(answer.By), Missing: apiconv.Optional(answer.Missing)}, nil
 }
 
 func (h *handler) whoami(who access.Caller) Whoami {
-	d := Whoami{Access: "off", Address: who.Address, Roles: []string{}, Grants: []string{}, Account: optional(who.Account()), Token: optional(who.Token())}
+	d := Whoami{Access: "off", Address: who.Address, Roles: []string{}, Grants: []string{}, Account: apiconv.Optional(who.Account()), Token: apiconv.Optional(who.Token())}
 	if !h.Access.On() {
 		return d
 	}
 	d.Access = "on"
 	if h.Access.SetupNeeded() {
-		d.Setup = ref(true)
+		d.Setup = new(true)
 	}
 	if h.SignOn != nil && h.SignOn.Browsers() {
-		d.SignOn = ref(h.SignOn.Name())
+		d.SignOn = new(h.SignOn.Name())
 	}
 	if d.Account != nil {
 		d.Grants, d.Roles, d.Limits = listed(who.Grants()), listed(who.Roles()), limitsOf(who.Limits())

@@ -1,13 +1,17 @@
 package api
 
 import (
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/rushmore/zbus-go/internal/apimodel"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/closest"
+	"github.com/rushmore/zbus-go/internal/problem"
 )
 
 // actions are the words behind a colon at the end of a path.
@@ -62,12 +66,12 @@ func (h *handler) noRoute(w http.ResponseWriter, req *http.Request) {
 	default:
 		text = "no such path: " + req.URL.Path
 	}
-	text += "; see " + Base + "/openapi.yaml"
+	text += "; see " + apimodel.Base + "/openapi.yaml"
 	if len(allowed) == 0 {
 		h.problem(w, req, &broker.Error{Code: broker.NotFound, Text: text})
 		return
 	}
-	h.problem(w, req, &wrongMethod{text: text, allowed: allowed})
+	h.problem(w, req, &problem.Error{Code: "invalid", Status: http.StatusMethodNotAllowed, Text: text, Allow: allowed})
 }
 
 // misread explains that something is not there whose name ends like an action that is
@@ -77,7 +81,10 @@ func (h *handler) misread(req *http.Request, err error) error {
 	if req.Method != http.MethodGet && req.Method != http.MethodHead || broker.CodeOf(err) != broker.NotFound || !h.has(on, action) {
 		return err
 	}
-	return &wrongMethod{text: broker.TextOf(err) + "; :" + action + " is an action: use POST", allowed: []string{http.MethodPost}, err: err}
+	return &problem.Error{
+		Code: "not_found", Status: http.StatusMethodNotAllowed, Text: broker.TextOf(err) + "; :" + action + " is an action: use POST",
+		Allow: []string{http.MethodPost}, Err: err,
+	}
 }
 
 // cutAction splits a path, as verbs leaves it, at the last colon of its last segment.
@@ -97,7 +104,7 @@ func (h *handler) has(on, action string) bool {
 
 // actionsOf are the actions for what is at a path, in order.
 func (h *handler) actionsOf(path string) (there []string) {
-	for _, action := range sorted(actions) {
+	for _, action := range slices.Sorted(maps.Keys(actions)) {
 		if h.has(path, action) {
 			there = append(there, action)
 		}

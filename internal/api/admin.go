@@ -12,53 +12,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/problem"
 	"github.com/rushmore/zbus-go/internal/stats"
-	"github.com/rushmore/zbus-go/internal/storage"
 )
-
-// ServerOf describes this server.
-func ServerOf(info ServerInfo, b *broker.Broker, s *stats.Sampler) Server {
-	d := Server{
-		Address: info.Address, Tls: &info.TLS, PublicUrls: optionalList(info.PublicURLs), Version: info.Version, Durability: ServerDurability(info.Durability), MaxBody: ref(info.MaxBody),
-		Started: info.Started.UTC().Truncate(time.Millisecond), Uptime: time.Since(info.Started).Milliseconds(), Live: true,
-		Connections: int(info.Connections), Database: count(info.Database), Memory: count(info.Memory),
-	}
-	d.Conditions = make([]Condition, len(info.Conditions))
-	for i := range info.Conditions {
-		d.Conditions[i] = conditionOf(&info.Conditions[i])
-	}
-	clock := b.Clock()
-	d.Clock.Offset = clock.Offset
-	if clock.Jump != 0 {
-		d.Clock.Jump = &clock.Jump
-	}
-	if clock.Suspended != 0 {
-		until := at(clock.Suspended)
-		d.Clock.SuspendedUntil = &until
-	}
-	if info.DiskFree >= 0 {
-		d.DiskFree = optional(count(info.DiskFree))
-	}
-	d.Backup = &info.Backup
-	d.Scrub = scrubOf(&info.Scrub)
-	sp := info.Space
-	d.Disk = &Disk{
-		Room: count(sp.Room), Unused: count(sp.Unused), Floor: count(sp.Floor), Reserve: count(sp.Reserve), Stopped: sp.Stopped,
-	}
-	messages, bytes := int64(0), int64(0)
-	for _, t := range b.System().Topics() {
-		def := t.Definition()
-		d.Topics++
-		d.Groups += len(t.Groups())
-		messages += def.Next - def.First
-		bytes += def.Bytes
-	}
-	d.Messages, d.Bytes = count(messages), count(bytes)
-	total, _ := s.Total()
-	d.Rates = Rates{In: total.In, Out: total.Out}
-	return d
-}
 
 // ConfirmClock says that the wall clock is right.
 func (h *handler) ConfirmClock(ctx context.Context, _ ConfirmClockRequestObject) (ConfirmClockResponseObject, error) {
@@ -66,38 +24,25 @@ func (h *handler) ConfirmClock(ctx context.Context, _ ConfirmClockRequestObject)
 	return ConfirmClock200JSONResponse{Suspended: suspended}, err
 }
 
-// scrubOf describes the check of what is stored.
-func scrubOf(s *storage.Scrub) *Scrub {
-	d := &Scrub{
-		Running: s.Running, Progress: s.Progress, Messages: count(s.Messages), Bytes: count(s.Bytes),
-		Damaged: count(s.Damaged), Findings: count(s.Findings), Every: s.Every.Milliseconds(),
-	}
-	if !s.Finished.IsZero() {
-		finished := s.Finished.UTC().Truncate(time.Millisecond)
-		d.Finished = &finished
-	}
-	return d
-}
-
 // GetServer describes this server.
 func (h *handler) GetServer(context.Context, GetServerRequestObject) (GetServerResponseObject, error) {
-	return GetServer200JSONResponse(ServerOf(h.Server(), h.broker, h.stats)), nil
+	return GetServer200JSONResponse(apiconv.Server(h.Server(), h.broker, h.stats)), nil
 }
 
 // GetStats gives the rates of the recent past.
 func (h *handler) GetStats(_ context.Context, r GetStatsRequestObject) (GetStatsResponseObject, error) {
-	answer := GetStats200JSONResponse{Range: StatsRange(or(r.Params.Range, "15m")), Points: []StatsPoint{}}
+	answer := GetStats200JSONResponse{Range: StatsRange(apiconv.Or(r.Params.Range, "15m")), Points: []StatsPoint{}}
 	points, step := h.stats.Fine(), stats.Interval
 	switch answer.Range {
 	case "15m":
 	case "24h":
 		points, step = h.stats.Rough(), stats.RoughInterval
 	default:
-		return nil, invalid("range %q: must be 15m or 24h", broker.Excerpt(string(answer.Range)))
+		return nil, problem.Invalid("range %q: must be 15m or 24h", broker.Excerpt(string(answer.Range)))
 	}
 	answer.Step = step.Milliseconds()
 	for _, p := range points {
-		answer.Points = append(answer.Points, PointOf(p))
+		answer.Points = append(answer.Points, apiconv.StatsPoint(p))
 	}
 	return answer, nil
 }
@@ -131,37 +76,14 @@ func (p pasts) VisitGetTopicStatsResponse(w http.ResponseWriter) error {
 	})
 }
 
-// PointOf describes what happened in one interval.
-func PointOf(p stats.Point) StatsPoint {
-	return StatsPoint{
-		Time: p.Time.UTC().Truncate(time.Millisecond), In: p.In, Out: p.Out, Calls: p.Calls, Lag: count(p.Lag), LagExact: p.Exact,
-		Connections: int(p.Connections), Backlog: count(p.Backlog),
-	}
-}
-
-// SessionOf describes a connection.
-func SessionOf(s SessionInfo) Session {
-	d := Session{
-		Id: s.ID, Remote: s.Remote, Protocol: Protocol(s.Protocol), Since: s.Since.UTC().Truncate(time.Millisecond),
-		Idle: max(0, time.Since(s.Active).Milliseconds()), In: count(s.In), Out: count(s.Out),
-	}
-	d.Subscriptions = make([]Subscription, 0, len(s.Subscriptions))
-	for _, sub := range s.Subscriptions {
-		d.Subscriptions = append(d.Subscriptions, Subscription{
-			Topic: sub.Topic, Group: sub.Group, Credit: count(sub.Credit), InFlight: count(sub.InFlight),
-		})
-	}
-	return d
-}
-
 // sessions lists the connections that fulfil some conditions, by id.
-func (h *handler) sessions(id, topic *string, protocol *Protocol) ([]SessionInfo, error) {
+func (h *handler) sessions(id, topic *string, protocol *Protocol) ([]apiconv.SessionInfo, error) {
 	if protocol != nil && !protocol.Valid() {
-		return nil, invalid("protocol %q: must be tcp, http, websocket or api", broker.Excerpt(string(*protocol)))
+		return nil, problem.Invalid("protocol %q: must be tcp, http, websocket or api", broker.Excerpt(string(*protocol)))
 	}
-	all := slices.DeleteFunc(h.Sessions(), func(s SessionInfo) bool {
+	all := slices.DeleteFunc(h.Sessions(), func(s apiconv.SessionInfo) bool {
 		return id != nil && s.ID != *id || protocol != nil && s.Protocol != string(*protocol) ||
-			topic != nil && !slices.ContainsFunc(s.Subscriptions, func(x SubscriptionInfo) bool { return strings.EqualFold(x.Topic, *topic) })
+			topic != nil && !slices.ContainsFunc(s.Subscriptions, func(x apiconv.SubscriptionInfo) bool { return strings.EqualFold(x.Topic, *topic) })
 	})
 	sort.Slice(all, func(i, j int) bool { return all[i].ID < all[j].ID })
 	return all, nil
@@ -173,13 +95,13 @@ func (h *handler) ListSessions(_ context.Context, r ListSessionsRequestObject) (
 	if err != nil {
 		return nil, err
 	}
-	some, next, err := page(all, func(s SessionInfo) string { return s.ID }, r.Params.After, r.Params.Limit)
+	some, next, err := page(all, func(s apiconv.SessionInfo) string { return s.ID }, r.Params.After, r.Params.Limit)
 	if err != nil {
 		return nil, err
 	}
 	answer := ListSessions200JSONResponse{Sessions: make([]Session, 0, len(some)), Total: len(all), Next: next}
 	for _, s := range some {
-		answer.Sessions = append(answer.Sessions, SessionOf(s))
+		answer.Sessions = append(answer.Sessions, apiconv.Session(s))
 	}
 	return answer, nil
 }
@@ -188,9 +110,9 @@ func (h *handler) ListSessions(_ context.Context, r ListSessionsRequestObject) (
 func (h *handler) CloseSessions(ctx context.Context, r CloseSessionsRequestObject) (CloseSessionsResponseObject, error) {
 	p := r.Params
 	if p.Id == nil && p.Topic == nil && p.Protocol == nil {
-		return nil, invalid("give at least one of id, topic and protocol: without any, every client would be disconnected")
+		return nil, problem.Invalid("give at least one of id, topic and protocol: without any, every client would be disconnected")
 	}
-	reason, err := reasonOf(p.Reason)
+	reason, err := apiconv.ParseReason(p.Reason)
 	if err != nil {
 		return nil, err
 	}
@@ -212,7 +134,7 @@ func (h *handler) CloseSessions(ctx context.Context, r CloseSessionsRequestObjec
 
 // CloseSession ends one connection.
 func (h *handler) CloseSession(ctx context.Context, r CloseSessionRequestObject) (CloseSessionResponseObject, error) {
-	reason, err := reasonOf(r.Params.Reason)
+	reason, err := apiconv.ParseReason(r.Params.Reason)
 	if err != nil {
 		return nil, err
 	}
@@ -241,13 +163,6 @@ func (h *handler) noteClosed(ctx context.Context, session, remote, reason string
 	return h.view(ctx).Note(context.WithoutCancel(ctx), "session.close", session, detail)
 }
 
-// AuditOf describes an administrative action.
-func AuditOf(e storage.AuditEntry) AuditEntry {
-	return AuditEntry{
-		Id: strconv.FormatInt(e.ID, 10), Time: at(e.Time), Actor: e.Actor.Name, Address: optional(e.Actor.Address), Token: optional(e.Actor.Token), Action: e.Action, Target: e.Target, Detail: e.Detail,
-	}
-}
-
 // auditScan is how many entries one call looks at to find those that are asked for.
 const auditScan = 20_000
 
@@ -257,7 +172,7 @@ func (h *handler) ListAudit(ctx context.Context, r ListAuditRequestObject) (List
 	if err != nil {
 		return nil, err
 	}
-	action, target := or(r.Params.Action, ""), or(r.Params.Target, "")
+	action, target := apiconv.Or(r.Params.Action, ""), apiconv.Or(r.Params.Target, "")
 	answer := ListAudit200JSONResponse{Entries: []AuditEntry{}}
 	const step = 1000
 	for scanned := 0; ; scanned += step {
@@ -267,28 +182,20 @@ func (h *handler) ListAudit(ctx context.Context, r ListAuditRequestObject) (List
 		}
 		for _, e := range entries {
 			if len(answer.Entries) == limit {
-				answer.Next = optional(strconv.FormatInt(before, 10))
+				answer.Next = apiconv.Optional(strconv.FormatInt(before, 10))
 				return answer, nil
 			}
 			before = e.ID
 			if strings.HasPrefix(e.Action, action) && (target == "" || strings.EqualFold(e.Target, target)) {
-				answer.Entries = append(answer.Entries, AuditOf(e))
+				answer.Entries = append(answer.Entries, apiconv.AuditEntry(e))
 			}
 		}
 		if len(entries) < step {
 			return answer, nil
 		}
 		if scanned >= auditScan {
-			answer.Next = optional(strconv.FormatInt(before, 10))
+			answer.Next = apiconv.Optional(strconv.FormatInt(before, 10))
 			return answer, nil
 		}
 	}
-}
-
-// optionalList is a list that is left out when it is empty.
-func optionalList[T any](list []T) *[]T {
-	if len(list) == 0 {
-		return nil
-	}
-	return &list
 }

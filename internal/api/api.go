@@ -7,24 +7,22 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/go-chi/chi/v5"
 
 	"github.com/rushmore/zbus-go/internal/access"
+	"github.com/rushmore/zbus-go/internal/apiconv"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/caller"
 	"github.com/rushmore/zbus-go/internal/cluster"
-	"github.com/rushmore/zbus-go/internal/condition"
 	"github.com/rushmore/zbus-go/internal/forward"
 	"github.com/rushmore/zbus-go/internal/origin"
+	"github.com/rushmore/zbus-go/internal/problem"
 	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/stats"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
-
-// Base is the path below which the API is.
-const Base = "/api/v1"
 
 // Options are what the API needs. All are required unless said otherwise.
 type Options struct {
@@ -41,14 +39,14 @@ type Options struct {
 
 	// Server describes this server, apart from what the broker knows. It may read
 	// files, and is called once a request.
-	Server func() ServerInfo
+	Server func() apiconv.ServerInfo
 	// Cluster knows the other servers; nil: there are none.
 	Cluster *cluster.Cluster
 	// Drain drains this server, or ends that.
 	Drain func(on bool)
 	// Sessions lists the connections there are, and Disconnect ends one: it reports
 	// false when there is none with that id.
-	Sessions   func() []SessionInfo
+	Sessions   func() []apiconv.SessionInfo
 	Disconnect func(id, reason string) bool
 	// Backup begins a copy of the database for a client. Nil: there are none.
 	Backup func(actor storage.Actor) (Image, error)
@@ -73,25 +71,6 @@ type Options struct {
 	Site origin.Site
 }
 
-// ServerInfo is what the broker does not know about the server.
-type ServerInfo struct {
-	Address     string
-	TLS         bool
-	PublicURLs  []string // origins
-	MaxBody     int64    // bytes of a message
-	Version     string
-	Durability  string
-	Started     time.Time
-	Connections int64
-	Database    int64 // bytes of the database's files
-	DiskFree    int64 // bytes; negative when not known
-	Space       storage.Space
-	Memory      int64 // resident bytes; 0 when not known
-	Conditions  []condition.Condition
-	Scrub       storage.Scrub
-	Backup      Backups
-}
-
 // SignOn has people sign on with an issuer, in a browser.
 type SignOn interface {
 	URL() string    // of the issuer
@@ -106,21 +85,6 @@ type Image interface {
 	Size() int64
 	Copy(ctx context.Context, w io.Writer) error
 	Close() error
-}
-
-// SessionInfo describes one connection.
-type SessionInfo struct {
-	ID, Remote    string
-	Protocol      string // see the contract
-	Since, Active time.Time
-	In, Out       int64
-	Subscriptions []SubscriptionInfo
-}
-
-// SubscriptionInfo describes one subscription of a connection.
-type SubscriptionInfo struct {
-	Topic, Group     string
-	Credit, InFlight int64
 }
 
 // handler implements the generated StrictServerInterface. Its methods may be called
@@ -149,20 +113,15 @@ func New(opts Options) http.Handler {
 	r.MethodNotAllowed(h.noRoute)
 	docs(r)
 	if opts.Live != nil {
-		r.Method(http.MethodGet, Base+"/ws", opts.Live)
+		r.Method(http.MethodGet, apimodel.Base+"/ws", opts.Live)
 	}
 	strict := NewStrictHandlerWithOptions(h, nil, StrictHTTPServerOptions{
 		RequestErrorHandlerFunc:  h.badRequest,
 		ResponseErrorHandlerFunc: h.problem,
 	})
 	return HandlerWithOptions(strict, ChiServerOptions{
-		BaseURL: Base, BaseRouter: r, ErrorHandlerFunc: h.badRequest, Middlewares: []MiddlewareFunc{h.queries, h.elsewhere, h.permit},
+		BaseURL: apimodel.Base, BaseRouter: r, ErrorHandlerFunc: h.badRequest, Middlewares: []MiddlewareFunc{h.queries, h.elsewhere, h.permit},
 	})
-}
-
-// ForeignOrigin is the error of a page of another site.
-func ForeignOrigin() error {
-	return &broker.Error{Code: broker.Forbidden, Text: "this page is of another origin: start the broker with --allow-origin to let it in"}
 }
 
 // guard keeps pages of other sites out: those that talk to a name which they had
@@ -172,7 +131,7 @@ func (h *handler) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.Host != "" && !h.Site.KnownHost(req.Host) {
 			w.Header().Set("Connection", "close")
-			h.problem(w, req, &misdirected{origin.Misdirected(req.Host)})
+			h.problem(w, req, &problem.Error{Code: "forbidden", Status: http.StatusMisdirectedRequest, Text: origin.Misdirected(req.Host)})
 			return
 		}
 		w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -188,7 +147,7 @@ func (h *handler) guard(next http.Handler) http.Handler {
 			})
 		}
 		if source == origin.Foreign || source == origin.Unsaid && streams(req.URL.Path) {
-			h.problem(w, req, ForeignOrigin())
+			h.problem(w, req, problem.ForeignOrigin())
 			return
 		}
 		next.ServeHTTP(w, req)

@@ -1,16 +1,15 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"math"
-	"strings"
 
 	"github.com/rushmore/zbus-go/internal/access"
+	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/filter"
+	"github.com/rushmore/zbus-go/internal/problem"
 	"github.com/rushmore/zbus-go/internal/storage"
-	"github.com/rushmore/zbus-go/internal/wire"
 )
 
 // What one call looks at, and how much of fates it answers, about. A message has one
@@ -21,49 +20,6 @@ const (
 	browseFates = 2 << 20 // bytes
 )
 
-// Matcher decides which messages of a log are shown.
-type Matcher struct {
-	Tag, Group  *filter.Filter // nil: any
-	Text        string         // in body, id or tag; "": any
-	Name, Value string         // of a header; "" for Name: any
-	Valued      bool           // the header has to have Value
-}
-
-// NewMatcher makes one from what a client asks for. header is "name" or
-// "name=value".
-func NewMatcher(tag, text, header string) (*Matcher, error) {
-	m := &Matcher{Text: text}
-	if tag != "" {
-		f, err := filter.Parse(tag)
-		if err != nil {
-			return nil, err
-		}
-		m.Tag = f
-	}
-	m.Name, m.Value, m.Valued = strings.Cut(header, "=")
-	m.Name = lower(strings.TrimSpace(m.Name))
-	return m, nil
-}
-
-// Match reports whether a message is to be shown.
-func (m *Matcher) Match(r *storage.Record) bool {
-	switch {
-	case m.Group != nil && !m.Group.Match(r.Tag), m.Tag != nil && !m.Tag.Match(r.Tag):
-		return false
-	case m.Text != "" && !strings.Contains(r.ID, m.Text) && !strings.Contains(r.Tag, m.Text) && !bytes.Contains(r.Body, []byte(m.Text)):
-		return false
-	}
-	return m.Name == "" || m.header(r.Headers)
-}
-
-func (m *Matcher) header(headers string) (found bool) {
-	_ = wire.RangeJSON(headers, func(name, value string) bool {
-		found = name == m.Name && (!m.Valued || value == m.Value)
-		return !found
-	})
-	return found
-}
-
 // BrowseMessages looks at messages.
 func (h *handler) BrowseMessages(ctx context.Context, r BrowseMessagesRequestObject) (BrowseMessagesResponseObject, error) {
 	t, err := h.view(ctx).Topic(r.Topic)
@@ -71,21 +27,21 @@ func (h *handler) BrowseMessages(ctx context.Context, r BrowseMessagesRequestObj
 		return nil, err
 	}
 	p := r.Params
-	m, err := NewMatcher(or(p.Tag, ""), or(p.Text, ""), or(p.Header, ""))
+	m, err := apiconv.NewMatcher(apiconv.Or(p.Tag, ""), apiconv.Or(p.Text, ""), apiconv.Or(p.Header, ""))
 	if err != nil {
 		return nil, err
 	}
-	fates, err := h.fates(ctx, t, m, p.Group, or(p.Fates, false))
+	fates, err := h.fates(ctx, t, m, p.Group, apiconv.Or(p.Fates, false))
 	if err != nil {
 		return nil, err
 	}
 	scan := broker.Scan{To: math.MaxInt64, Rows: browseRows, Bytes: browseBytes}
-	switch dir := or(p.Dir, "next"); dir {
+	switch dir := apiconv.Or(p.Dir, "next"); dir {
 	case "next":
 	case "prev":
 		scan.Back, scan.To = true, -1
 	default:
-		return nil, invalid("dir %q: must be next or prev", broker.Excerpt(string(dir)))
+		return nil, problem.Invalid("dir %q: must be next or prev", broker.Excerpt(string(dir)))
 	}
 	if scan.From, err = h.browseFrom(ctx, t, &p, scan.Back); err != nil {
 		return nil, err
@@ -97,7 +53,7 @@ func (h *handler) BrowseMessages(ctx context.Context, r BrowseMessagesRequestObj
 	list, room := []Message{}, browseFates
 	scanned, next, err := t.Scan(ctx, scan, func(rec *storage.Record) bool {
 		if m.Match(rec) {
-			d := messageWith(rec, ListBody, fates)
+			d := messageWith(rec, apiconv.ListBody, fates)
 			list, room = append(list, d), room-fatesSize(d.Fates)
 		}
 		return len(list) < limit && room > 0
@@ -110,8 +66,8 @@ func (h *handler) BrowseMessages(ctx context.Context, r BrowseMessagesRequestObj
 		more = next >= t.First()
 	}
 	return BrowseMessages200JSONResponse{
-		Messages: list, Scanned: count(scanned), ScannedTo: count(max(next, 0)), More: more,
-		FirstOffset: count(t.First()), NextOffset: count(t.Next()),
+		Messages: list, Scanned: apiconv.Count(scanned), ScannedTo: apiconv.Count(max(next, 0)), More: more,
+		FirstOffset: apiconv.Count(t.First()), NextOffset: apiconv.Count(t.Next()),
 	}, nil
 }
 
@@ -126,15 +82,15 @@ func (h *handler) browseFrom(ctx context.Context, t *broker.Topic, p *BrowseMess
 	if p.From != nil {
 		given++
 		place.At = broker.AtOffset
-		if place.Offset, err = parseCount("from", *p.From); err != nil {
+		if place.Offset, err = apiconv.ParseCount("from", *p.From); err != nil {
 			return 0, err
 		}
 	}
 	if p.Time != nil {
 		given++
 		place.At = broker.AtTime
-		if place.Time, err = parseTime(*p.Time); err != nil {
-			return 0, invalid("time %q: must be RFC 3339 or Unix milliseconds", broker.Excerpt(*p.Time))
+		if place.Time, err = apiconv.ParseTime(*p.Time); err != nil {
+			return 0, problem.Invalid("time %q: must be RFC 3339 or Unix milliseconds", broker.Excerpt(*p.Time))
 		}
 	}
 	if p.Id != nil {
@@ -142,7 +98,7 @@ func (h *handler) browseFrom(ctx context.Context, t *broker.Topic, p *BrowseMess
 		place.At, place.ID = broker.AtMessage, *p.Id
 	}
 	if given > 1 {
-		return 0, invalid("from, time and id say where to begin: give one of them")
+		return 0, problem.Invalid("from, time and id say where to begin: give one of them")
 	}
 	from, err := h.view(ctx).Resolve(ctx, t, nil, place)
 	if back && place.At == broker.AtLatest {
@@ -153,7 +109,7 @@ func (h *handler) browseFrom(ctx context.Context, t *broker.Topic, p *BrowseMess
 
 // fates are the pictures of the groups whose fates are asked for: the named one,
 // by whose filter is matched too, or all; nil when none are.
-func (h *handler) fates(ctx context.Context, t *broker.Topic, m *Matcher, group *string, all bool) ([]*broker.Fates, error) {
+func (h *handler) fates(ctx context.Context, t *broker.Topic, m *apiconv.Matcher, group *string, all bool) ([]*broker.Fates, error) {
 	var groups []*broker.Group
 	if group != nil {
 		g, err := h.view(ctx).For(access.See).GroupOf(t, *group)
@@ -184,11 +140,11 @@ func (h *handler) fates(ctx context.Context, t *broker.Topic, m *Matcher, group 
 // messageWith describes a message with at most limit bytes of its body, see
 // MessageOf, and with its fates unless fates is nil.
 func messageWith(rec *storage.Record, limit int, fates []*broker.Fates) Message {
-	d := MessageOf(rec, limit)
+	d := apiconv.Message(rec, limit)
 	if fates != nil {
 		list := make([]Fate, len(fates))
 		for i, f := range fates {
-			list[i] = fateOf(f.Of(rec))
+			list[i] = apiconv.Fate(f.Of(rec))
 		}
 		d.Fates = &list
 	}
@@ -203,7 +159,7 @@ func fatesSize(fates *[]Fate) (n int) {
 	}
 	for i := range *fates {
 		f := &(*fates)[i]
-		n += names + len(f.Group) + len(or(f.Pattern, ""))
+		n += names + len(f.Group) + len(apiconv.Or(f.Pattern, ""))
 	}
 	return n
 }
@@ -214,7 +170,7 @@ func (h *handler) GetMessage(ctx context.Context, r GetMessageRequestObject) (Ge
 	if err != nil {
 		return nil, err
 	}
-	offset, err := parseCount("offset", r.Offset)
+	offset, err := apiconv.ParseCount("offset", r.Offset)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/rushmore/zbus-go/internal/access"
+	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/cluster"
 )
@@ -58,7 +59,7 @@ func (h *handler) listClusterTopics(ctx context.Context, p *ListTopicsParams) (L
 	}
 	here, address := h.thisState(), h.Server().Address
 	for _, t := range h.view(ctx).Topics() {
-		add(t.Name(), KindOf(t), ownFigures(t, address, here))
+		add(t.Name(), apiconv.TopicKind(t), ownFigures(t, address, here))
 	}
 	who := access.From(ctx)
 	h.Cluster.EachTopic(func(s *cluster.Server, t *cluster.Topic) {
@@ -105,8 +106,8 @@ func (g *gathered) topic() ClusterTopic {
 	depth, lag := int64(0), int64(0)
 	for _, f := range g.servers {
 		depth, lag, d.Consumers = depth+f.depth, lag+f.lag, d.Consumers+f.consumers
-		d.Servers = append(d.Servers, TopicOnServer{Address: f.address, State: f.state, Depth: count(f.depth), Lag: count(f.lag), Consumers: f.consumers})
+		d.Servers = append(d.Servers, TopicOnServer{Address: f.address, State: f.state, Depth: apiconv.Count(f.depth), Lag: apiconv.Count(f.lag), Consumers: f.consumers})
 	}
-	d.Depth, d.Lag = count(depth), count(lag)
+	d.Depth, d.Lag = apiconv.Count(depth), apiconv.Count(lag)
 	return d
 }

@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/access"
+	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/problem"
 )
 
 // inbox is a consumer that one request is. sub and the fields before it are set before
@@ -92,10 +94,10 @@ func (h *handler) Pull(ctx context.Context, r PullRequestObject) (PullResponseOb
 	}
 	most, wait := 1, 0
 	if r.Body != nil {
-		most, wait = or(r.Body.Max, 1), or(r.Body.Timeout, 0)
+		most, wait = apiconv.Or(r.Body.Max, 1), apiconv.Or(r.Body.Timeout, 0)
 	}
 	if most < 1 || most > 1000 || wait < 0 || wait > 60_000 {
-		return nil, invalid("max must be 1 to 1000 and timeout 0 to 60000 milliseconds")
+		return nil, problem.Invalid("max must be 1 to 1000 and timeout 0 to 60000 milliseconds")
 	}
 	p := newInbox(ctx)
 	sub, err := g.Subscribe(p)
@@ -165,7 +167,7 @@ func (p *pulled) VisitPullResponse(w http.ResponseWriter) error {
 	list := []Delivery{}
 	for _, b := range p.batches {
 		for i := range b.Items {
-			list = append(list, DeliveryOf(b, i))
+			list = append(list, apiconv.Delivery(b, i))
 		}
 	}
 	body, err := json.Marshal(Pull200JSONResponse{Deliveries: list})
@@ -194,9 +196,6 @@ func (p *pulled) end(written bool) {
 	p.sub.Leave()
 }
 
-// MaxDelay is the longest delay of a nack, in milliseconds: a week.
-const MaxDelay = 7 * 24 * 3600 * 1000
-
 // settling is what is done with each of some deliveries.
 type settling func(d broker.DeliveryHandle, done func(error))
 
@@ -204,7 +203,7 @@ type settling func(d broker.DeliveryHandle, done func(error))
 // Those that failed are named in the error.
 func (h *handler) settle(ctx context.Context, handles []string, f settling) (SettledJSONResponse, error) {
 	var none SettledJSONResponse
-	parsed, err := parseHandles(handles)
+	parsed, err := apiconv.ParseHandles(handles)
 	if err != nil {
 		return none, err
 	}
@@ -237,11 +236,11 @@ func settledAnswer(handles []string, errs []error) (SettledJSONResponse, error) 
 		if first == nil || broker.CodeOf(err) == broker.Unknown {
 			first = err
 		}
-		p := ProblemOf(err)
+		p := problem.Of(err)
 		failed = append(failed, HandleFailure{Handle: handles[i], Code: string(p.Code), Detail: *p.Detail})
 	}
 	if first != nil {
-		return SettledJSONResponse{}, &detailed{error: first, failed: failed}
+		return SettledJSONResponse{}, &problem.Detailed{Err: first, Failed: failed}
 	}
 	return SettledJSONResponse{Settled: len(handles)}, nil
 }
@@ -264,12 +263,12 @@ func (h *handler) Nack(ctx context.Context, r NackRequestObject) (NackResponseOb
 	if err != nil {
 		return nil, err
 	}
-	delay := or(r.Body.Delay, 0)
-	if delay < 0 || delay > MaxDelay {
-		return nil, invalid("delay %d: must be milliseconds from 0 to a week", delay)
+	delay := apiconv.Or(r.Body.Delay, 0)
+	if delay < 0 || delay > apiconv.MaxDelay {
+		return nil, problem.Invalid("delay %d: must be milliseconds from 0 to a week", delay)
 	}
 	answer, err := h.settle(ctx, r.Body.Handles, func(d broker.DeliveryHandle, done func(error)) {
-		g.Nack(d.Offset, d.Handle, broker.Return{Delay: delay, Cause: or(r.Body.Reason, ""), Dead: or(r.Body.Dead, false)}, done)
+		g.Nack(d.Offset, d.Handle, broker.Return{Delay: delay, Cause: apiconv.Or(r.Body.Reason, ""), Dead: apiconv.Or(r.Body.Dead, false)}, done)
 	})
 	return Nack200JSONResponse{answer}, err
 }

@@ -6,20 +6,23 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/rushmore/zbus-go/internal/access"
+	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/filter"
+	"github.com/rushmore/zbus-go/internal/problem"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
 // definitionOf describes a topic without its messages.
 func definitionOf(t *broker.Topic) TopicDefinition {
 	def := t.Definition()
-	kind, retention := KindOf(t), retentionOf(def.Retention)
+	kind, retention := apiconv.TopicKind(t), retentionOf(def.Retention)
 	d := TopicDefinition{Name: def.Name, Kind: &kind, Retention: &retention, Paused: &def.Paused}
 	groups := []GroupDefinition{}
 	for _, g := range t.Groups() {
@@ -123,11 +126,11 @@ func (h *handler) ImportDefinitions(ctx context.Context, r ImportDefinitionsRequ
 			return nil, err
 		}
 	}
-	if or(r.Params.Prune, false) {
+	if apiconv.Or(r.Params.Prune, false) {
 		im.prune(r.Body)
 	}
 	answer := ImportDefinitions200JSONResponse{
-		DryRun: or(r.Params.DryRun, false), Unchanged: im.unchanged, Changes: []Change{},
+		DryRun: apiconv.Or(r.Params.DryRun, false), Unchanged: im.unchanged, Changes: []Change{},
 	}
 	for i, s := range im.steps {
 		if !answer.DryRun {
@@ -156,13 +159,13 @@ func partly(made, changes int, err error) error {
 
 // topic adds what it takes to have a topic and its groups as described.
 func (im *imports) topic(d *TopicDefinition) error {
-	kind := or(d.Kind, "log")
+	kind := apiconv.Or(d.Kind, "log")
 	carries, err := parseKind(kind)
 	switch {
 	case err != nil:
-		return invalid("topic %s: %s", broker.Excerpt(d.Name), broker.TextOf(err))
+		return problem.Invalid("topic %s: %s", broker.Excerpt(d.Name), broker.TextOf(err))
 	case strings.HasPrefix(d.Name, broker.Ephemeral):
-		return invalid("topic name %q: must not begin with %s", broker.Excerpt(d.Name), broker.Ephemeral)
+		return problem.Invalid("topic name %q: must not begin with %s", broker.Excerpt(d.Name), broker.Ephemeral)
 	}
 	if err := broker.CheckName("topic", d.Name); err != nil {
 		return err
@@ -172,14 +175,14 @@ func (im *imports) topic(d *TopicDefinition) error {
 		return err
 	}
 	retention := named.Of(storage.Retention{})
-	paused := or(d.Paused, false)
+	paused := apiconv.Or(d.Paused, false)
 	spec := broker.TopicSpec{Name: d.Name, Retention: broker.LimitsOf(retention), Paused: &paused}
-	want := TopicDefinition{Name: d.Name, Kind: &kind, Retention: ref(retentionOf(retention)), Paused: &paused}
+	want := TopicDefinition{Name: d.Name, Kind: &kind, Retention: new(retentionOf(retention)), Paused: &paused}
 	t, err := im.view(im.ctx).Topic(d.Name)
 	if err == nil {
 		now := definitionOf(t)
 		if *now.Kind != kind {
-			return invalid("topic %s is of kind %s and can't become %s: delete it first", t.Name(), *now.Kind, kind)
+			return problem.Invalid("topic %s is of kind %s and can't become %s: delete it first", t.Name(), *now.Kind, kind)
 		}
 		now.Groups, now.Name = nil, d.Name
 		im.add("update", t.Name(), now, want, im.declare(spec))
@@ -187,7 +190,7 @@ func (im *imports) topic(d *TopicDefinition) error {
 		t, spec.Kind = nil, carries
 		im.add("create", d.Name, TopicDefinition{}, want, im.declare(spec))
 	}
-	for _, g := range or(d.Groups, nil) {
+	for _, g := range apiconv.Or(d.Groups, nil) {
 		if err := im.group(t, d.Name, g); err != nil {
 			return err
 		}
@@ -208,12 +211,12 @@ func (im *imports) group(t *broker.Topic, topic string, d GroupDefinition) error
 	if err := broker.CheckName("group", d.Name); err != nil {
 		return err
 	}
-	pattern, settle := or(d.Filter, ""), or(d.Settle, "auto")
+	pattern, settle := apiconv.Or(d.Filter, ""), apiconv.Or(d.Settle, "auto")
 	if _, err := filter.Parse(pattern); err != nil {
 		return err
 	}
-	timeout, window, most := or(d.AckTimeout, broker.DefaultAckTimeout), or(d.AckWindow, broker.DefaultAckWindow), or(d.MaxDeliver, 0)
-	exclusive, paused := or(d.Exclusive, false), or(d.Paused, false)
+	timeout, window, most := apiconv.Or(d.AckTimeout, broker.DefaultAckTimeout), apiconv.Or(d.AckWindow, broker.DefaultAckWindow), apiconv.Or(d.MaxDeliver, 0)
+	exclusive, paused := apiconv.Or(d.Exclusive, false), apiconv.Or(d.Paused, false)
 	if err := checkLimits(&timeout, &window, &most); err != nil {
 		return err
 	}
@@ -260,7 +263,7 @@ func (im *imports) prune(d *Definitions) {
 	for _, t := range im.view(im.ctx).Topics() {
 		i := slices.IndexFunc(d.Topics, func(x TopicDefinition) bool { return strings.EqualFold(x.Name, t.Name()) })
 		if i < 0 {
-			messages := count(t.Next() - t.First())
+			messages := apiconv.Count(t.Next() - t.First())
 			im.steps = append(im.steps, change{
 				Change{Action: "delete", Target: t.Name(), Differences: []Difference{}, Messages: &messages},
 				func(ctx context.Context) error { return im.view(im.ctx).RemoveTopic(ctx, t.Name(), "") },
@@ -268,7 +271,7 @@ func (im *imports) prune(d *Definitions) {
 			continue
 		}
 		for _, g := range t.Groups() {
-			mentioned := slices.ContainsFunc(or(d.Topics[i].Groups, nil), func(x GroupDefinition) bool { return strings.EqualFold(x.Name, g.Name()) })
+			mentioned := slices.ContainsFunc(apiconv.Or(d.Topics[i].Groups, nil), func(x GroupDefinition) bool { return strings.EqualFold(x.Name, g.Name()) })
 			if mentioned || strings.HasPrefix(g.Name(), broker.Ephemeral) {
 				continue
 			}
@@ -286,7 +289,7 @@ func (im *imports) prune(d *Definitions) {
 func differences(from, to any) []Difference {
 	a, b := members(from), members(to)
 	list := []Difference{}
-	for _, name := range sorted(b) {
+	for _, name := range slices.Sorted(maps.Keys(b)) {
 		if was := a[name]; string(was) != string(b[name]) && name != "name" {
 			list = append(list, Difference{Member: name, From: string(was), To: string(b[name])})
 		}
@@ -303,5 +306,3 @@ func members(v any) (m map[string]json.RawMessage) {
 	}
 	return m
 }
-
-func ref[T any](v T) *T { return &v }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/rushmore/zbus-go/internal/apimodel"
 	"github.com/rushmore/zbus-go/internal/packed"
 )
 
@@ -26,8 +27,8 @@ const docsPolicy = "default-src 'none'; style-src 'self'; base-uri 'none'; form-
 
 // docs adds the contracts, the page and its style.
 func docs(r chi.Router) {
-	r.Method(http.MethodGet, Base+"/openapi.yaml", packed.New("application/yaml", openAPI))
-	r.Method(http.MethodGet, Base+"/asyncapi.yaml", packed.New("application/yaml", asyncAPI))
+	r.Method(http.MethodGet, apimodel.Base+"/openapi.yaml", packed.New("application/yaml", openAPI))
+	r.Method(http.MethodGet, apimodel.Base+"/asyncapi.yaml", packed.New("application/yaml", asyncAPI))
 	page := packed.New("text/html; charset=utf-8", docsPage)
 	r.Get("/api/docs", func(w http.ResponseWriter, req *http.Request) {
 		w.Header().Set("Content-Security-Policy", docsPolicy)

@@ -10,8 +10,11 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/apiconv"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/cluster"
+	"github.com/rushmore/zbus-go/internal/problem"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
@@ -60,7 +63,7 @@ func (h *handler) passOn(ctx context.Context, address, action string) (s KnownSe
 	if err != nil {
 		return s, &broker.Error{Code: broker.Unavailable, Text: address + " can't be reached from here: " + err.Error()}
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+Base+"/servers/"+url.PathEscape(address)+":"+action, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+apimodel.Base+"/servers/"+url.PathEscape(address)+":"+action, nil)
 	if err != nil {
 		return s, err
 	}
@@ -92,7 +95,7 @@ func passedOn(resp *http.Response, address string) (s KnownServer, err error) {
 	}
 	var p Problem
 	if err == nil && json.Unmarshal(body, &p) == nil && p.Code != "" {
-		return s, &failedCall{code: p.Code, status: p.Status, text: address + ": " + or(p.Detail, p.Title)}
+		return s, &problem.Error{Code: p.Code, Status: p.Status, Text: address + ": " + apiconv.Or(p.Detail, p.Title)}
 	}
 	return s, &broker.Error{Code: broker.Unknown, Text: address + " answered " + resp.Status + ", and not as a server of this kind does"}
 }

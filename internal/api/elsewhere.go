@@ -10,6 +10,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"github.com/rushmore/zbus-go/internal/access"
+	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/forward"
 )
@@ -41,13 +42,13 @@ func (h *handler) apart(ctx context.Context, tx *Transaction, err error) error {
 			here = append(here, text+" is here")
 		}
 	}
-	for _, m := range or(tx.Messages, nil) {
+	for _, m := range apiconv.Or(tx.Messages, nil) {
 		look(access.Publish, m.Topic, "")
 	}
-	for _, a := range or(tx.Acks, nil) {
+	for _, a := range apiconv.Or(tx.Acks, nil) {
 		look(access.Consume, a.Topic, a.Group)
 	}
-	for _, m := range or(tx.Relocations, nil) {
+	for _, m := range apiconv.Or(tx.Relocations, nil) {
 		look(access.Move, m.Topic, m.Group)
 	}
 	if len(there) == 0 {

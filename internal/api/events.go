@@ -5,12 +5,13 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/access"
+	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/problem"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -54,11 +55,11 @@ func (h *handler) StreamEvents(ctx context.Context, r StreamEventsRequestObject)
 	}
 	own := r.Params.Group == nil
 	if g.Info().Settle == storage.SettleExplicit {
-		return nil, invalid("ConsumeGroup(%s) is explicit: events have no way to ack, use :pull or the WebSocket", g.Name())
+		return nil, problem.Invalid("ConsumeGroup(%s) is explicit: events have no way to ack, use :pull or the WebSocket", g.Name())
 	}
 	e.greeting = ": connected\n\n"
 	if own {
-		e.greeting = "id: " + ResumeID(g.Info().Cursor) + "\n\n"
+		e.greeting = "id: " + apiconv.ResumeID(g.Info().Cursor) + "\n\n"
 	}
 	if reset {
 		e.greeting = "event: reset\ndata: the topic has no message with that id: it was removed or put back, so this begins with its first message\n" + e.greeting
@@ -78,56 +79,19 @@ func (h *handler) StreamEvents(ctx context.Context, r StreamEventsRequestObject)
 func (h *handler) eventGroup(ctx context.Context, t *broker.Topic, p *StreamEventsParams) (g *broker.Group, reset bool, err error) {
 	if p.Group != nil {
 		if p.Filter != nil {
-			return nil, false, invalid("filter goes with a group of the caller's own: leave out group, or filter")
+			return nil, false, problem.Invalid("filter goes with a group of the caller's own: leave out group, or filter")
 		}
 		g, err = h.view(ctx).GroupOf(t, *p.Group)
 		return g, false, err
 	}
 	start := broker.Place{At: broker.AtLatest}
 	if p.LastEventID != nil && *p.LastEventID != "" {
-		if start, reset, err = Resume(t, "Last-Event-ID", *p.LastEventID); err != nil {
+		if start, reset, err = apiconv.ParseResume(t, "Last-Event-ID", *p.LastEventID); err != nil {
 			return nil, false, err
 		}
 	}
-	g, err = EphemeralGroup(ctx, h.view(ctx), t, broker.GroupSpec{Filter: p.Filter, Start: start})
+	g, err = h.view(ctx).EphemeralGroup(ctx, t, broker.GroupSpec{Filter: p.Filter, Start: start})
 	return g, reset, err
-}
-
-// nothingYet is the resume id in front of the first message.
-const nothingYet = "-1"
-
-// ResumeID is what a reader whose next message would have this offset comes back with, if it
-// is interrupted before one comes: the offset before that.
-func ResumeID(next int64) string { return strconv.FormatInt(next-1, 10) }
-
-// Resume is the place behind the message with a resume id. Beyond the log, which has become
-// another one then, it is the beginning, and reset is true. name is what the id is called.
-func Resume(t *broker.Topic, name, id string) (start broker.Place, reset bool, err error) {
-	last := int64(-1)
-	if id != nothingYet {
-		if last, err = parseCount(name, id); err != nil {
-			return start, false, err
-		}
-	}
-	if last >= t.Next() {
-		return broker.Place{At: broker.AtEarliest}, true, nil
-	}
-	return broker.Place{At: broker.AtOffset, Offset: last + 1}, false, nil
-}
-
-// EphemeralGroup makes a group that lasts as long as its one consumer.
-func EphemeralGroup(ctx context.Context, v broker.View, t *broker.Topic, spec broker.GroupSpec) (*broker.Group, error) {
-	if t.Calls() { // before there is a group that nobody would remove
-		return nil, invalid("Topic(%s) is for calls: only a provider that speaks the native protocol can answer them", t.Name())
-	}
-	spec.Topic, spec.Name, spec.New = t.Name(), broker.Ephemeral+newID(), true
-	if err := v.Check(access.Consume, t, spec.Name); err != nil {
-		return nil, err
-	}
-	yes := true
-	spec.Ephemeral, spec.Exclusive = &yes, &yes
-	g, _, err := v.DeclareGroup(context.WithoutCancel(ctx), spec)
-	return g, err
 }
 
 // events is a consumer, and the answer that streams what it gets.
@@ -201,7 +165,7 @@ func (e *events) writeAll(w http.ResponseWriter, out *http.ResponseController) (
 func (e *events) writeBatch(w http.ResponseWriter, out *http.ResponseController, b *broker.Batch) int {
 	var text []byte
 	for i := range b.Items {
-		m := MessageOf(b.Items[i].Record, -1)
+		m := apiconv.Message(b.Items[i].Record, -1)
 		data, err := json.Marshal(m)
 		if err != nil {
 			return 0

@@ -3,10 +3,13 @@ package api
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 
+	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/filter"
+	"github.com/rushmore/zbus-go/internal/problem"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -20,15 +23,15 @@ func (h *handler) GetHistogram(ctx context.Context, r GetHistogramRequestObject)
 	if err != nil {
 		return nil, err
 	}
-	n := or(r.Params.Buckets, 100)
+	n := apiconv.Or(r.Params.Buckets, 100)
 	if n < 1 || n > 500 {
-		return nil, invalid("buckets %d: must be 1 to 500", n)
+		return nil, problem.Invalid("buckets %d: must be 1 to 500", n)
 	}
 	lo, hi, err := span(t, r.Params.From, r.Params.To)
 	if err != nil {
 		return nil, err
 	}
-	axis := GetHistogram200JSONResponseBodyAxis(or(r.Params.Axis, "offset"))
+	axis := GetHistogram200JSONResponseBodyAxis(apiconv.Or(r.Params.Axis, "offset"))
 	var bounds, times []int64
 	switch axis {
 	case "offset":
@@ -36,7 +39,7 @@ func (h *handler) GetHistogram(ctx context.Context, r GetHistogramRequestObject)
 	case "time":
 		bounds, times, err = h.timeBounds(ctx, t, lo, hi, n)
 	default:
-		return nil, invalid("axis %q: must be offset or time", broker.Excerpt(string(axis)))
+		return nil, problem.Invalid("axis %q: must be offset or time", broker.Excerpt(string(axis)))
 	}
 	if err != nil {
 		return nil, err
@@ -48,7 +51,7 @@ func (h *handler) GetHistogram(ctx context.Context, r GetHistogramRequestObject)
 			return nil, err
 		}
 		if times != nil {
-			when := at(times[i])
+			when := apiconv.Time(times[i])
 			b.Time = &when
 		}
 		answer.Buckets = append(answer.Buckets, b)
@@ -63,14 +66,14 @@ func (h *handler) GetHistogram(ctx context.Context, r GetHistogramRequestObject)
 func span(t *broker.Topic, from, to *Count) (lo, hi int64, err error) {
 	lo, hi = t.First(), t.Next()
 	if from != nil {
-		n, err := parseCount("from", *from)
+		n, err := apiconv.ParseCount("from", *from)
 		if err != nil {
 			return 0, 0, err
 		}
 		lo = min(max(lo, n), hi)
 	}
 	if to != nil {
-		n, err := parseCount("to", *to)
+		n, err := apiconv.ParseCount("to", *to)
 		if err != nil {
 			return 0, 0, err
 		}
@@ -120,10 +123,10 @@ func (h *handler) timeBounds(ctx context.Context, t *broker.Topic, lo, hi int64,
 }
 
 func bucket(ctx context.Context, t *broker.Topic, lo, hi int64) (Bucket, error) {
-	b := Bucket{From: count(lo), To: count(hi), Count: count(hi - lo)}
+	b := Bucket{From: apiconv.Count(lo), To: apiconv.Count(hi), Count: apiconv.Count(hi - lo)}
 	ms, err := t.TimeAt(ctx, lo)
 	if ms > 0 {
-		when := at(ms)
+		when := apiconv.Time(ms)
 		b.Time = &when
 	}
 	return b, err
@@ -153,7 +156,7 @@ func match(ctx context.Context, t *broker.Topic, buckets []Bucket, bounds []int6
 		if !exact && scanned > 0 {
 			matched = matched * size / scanned
 		}
-		buckets[i].Matched, buckets[i].Exact = optional(count(matched)), &exact
+		buckets[i].Matched, buckets[i].Exact = apiconv.Optional(apiconv.Count(matched)), &exact
 	}
 	return nil
 }
@@ -163,11 +166,11 @@ type tagCounts map[string]int64
 
 // top lists them, most frequent first, at most listTags of them.
 func (c tagCounts) top() []TagCount {
-	tags := sorted(c)
+	tags := slices.Sorted(maps.Keys(c))
 	slices.SortStableFunc(tags, func(x, y string) int { return cmp.Compare(c[y], c[x]) })
 	list := make([]TagCount, 0, min(len(tags), listTags))
 	for _, tag := range tags[:min(len(tags), listTags)] {
-		list = append(list, TagCount{Tag: tag, Count: count(c[tag])})
+		list = append(list, TagCount{Tag: tag, Count: apiconv.Count(c[tag])})
 	}
 	return list
 }
@@ -176,9 +179,9 @@ const listTags = 1000
 
 // lastScan is a walk over the last messages of a log.
 func lastScan(t *broker.Topic, last *int) (broker.Scan, error) {
-	n := or(last, 10_000)
+	n := apiconv.Or(last, 10_000)
 	if n < 1 || n > 100_000 {
-		return broker.Scan{}, invalid("last %d: must be 1 to 100000", n)
+		return broker.Scan{}, problem.Invalid("last %d: must be 1 to 100000", n)
 	}
 	next := t.Next()
 	return broker.Scan{From: max(t.First(), next-int64(n)), To: next, Brief: true}, nil
@@ -201,5 +204,5 @@ func (h *handler) GetTags(ctx context.Context, r GetTagsRequestObject) (GetTagsR
 		}
 		return true
 	})
-	return GetTags200JSONResponse{Scanned: count(scanned), Distinct: len(counts), Tags: counts.top()}, err
+	return GetTags200JSONResponse{Scanned: apiconv.Count(scanned), Distinct: len(counts), Tags: counts.top()}, err
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/rushmore/zbus-go/internal/access"
+	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/filter"
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -43,7 +44,7 @@ func (h *handler) TestFilter(ctx context.Context, r TestFilterRequestObject) (Te
 		return nil, err
 	}
 	report := x.report()
-	report.Scanned, report.From, report.To = count(scanned), count(end-scanned), count(end)
+	report.Scanned, report.From, report.To = apiconv.Count(scanned), apiconv.Count(end-scanned), apiconv.Count(end)
 	for name, list := range map[string]*[]Message{
 		"matched": &report.Examples.Matched, "unmatched": &report.Examples.Unmatched,
 		"lost": &report.Examples.Lost, "gained": &report.Examples.Gained,
@@ -51,7 +52,7 @@ func (h *handler) TestFilter(ctx context.Context, r TestFilterRequestObject) (Te
 		*list = []Message{}
 		for _, offset := range slices.Backward(x.examples[name]) {
 			if rec, err := t.Message(ctx, offset); err == nil { // it may have been dropped
-				*list = append(*list, MessageOf(rec, ListBody))
+				*list = append(*list, apiconv.Message(rec, apiconv.ListBody))
 			}
 		}
 	}
@@ -147,11 +148,11 @@ func (x *trial) report() FilterReport {
 		x.examples[kind] = list[max(0, len(list)-exampleCount):]
 	}
 	report := FilterReport{
-		Matched: count(x.matched), Unmatched: count(x.unmatched), Kept: count(x.kept), Lost: count(x.lost),
-		Gained: count(x.gained), PendingLost: count(x.pendingLost), Untagged: optional(count(x.untagged)), ByTag: x.tags.top(),
+		Matched: apiconv.Count(x.matched), Unmatched: apiconv.Count(x.unmatched), Kept: apiconv.Count(x.kept), Lost: apiconv.Count(x.lost),
+		Gained: apiconv.Count(x.gained), PendingLost: apiconv.Count(x.pendingLost), Untagged: apiconv.Optional(apiconv.Count(x.untagged)), ByTag: x.tags.top(),
 	}
 	if x.firstGained >= 0 {
-		report.FirstGained = optional(count(x.firstGained))
+		report.FirstGained = apiconv.Optional(apiconv.Count(x.firstGained))
 	}
 	for i := range report.ByTag {
 		tag := &report.ByTag[i]

@@ -7,7 +7,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/problem"
 	"github.com/rushmore/zbus-go/internal/stats"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -26,14 +28,14 @@ func GroupOf(ctx context.Context, g *broker.Group, rate float64, flow stats.Flow
 	d := Group{
 		Topic: g.Topic().Name(), Name: info.Name, Filter: info.Filter, Settle: SettleMode(info.Settle.String()),
 		Paused: info.Paused, Exclusive: info.Exclusive, Ephemeral: info.Ephemeral,
-		Cursor: count(info.Cursor), Lag: count(lag), LagExact: exact,
-		InFlight: count(info.InFlight), Returned: count(info.Returned), Consumers: info.Consumers,
+		Cursor: apiconv.Count(info.Cursor), Lag: apiconv.Count(lag), LagExact: exact,
+		InFlight: apiconv.Count(info.InFlight), Returned: apiconv.Count(info.Returned), Consumers: info.Consumers,
 		AckTimeout: g.AckTimeout(), AckWindow: g.AckWindow(), MaxDeliver: info.MaxDeliver,
 		Version: g.Version(), Rate: rate, In: flow.In, Out: flow.Out,
-		Created: at(info.Created), Updated: at(info.Updated), Creator: info.Creator,
+		Created: apiconv.Time(info.Created), Updated: apiconv.Time(info.Updated), Creator: info.Creator,
 	}
 	if dead := info.DeadLetters; dead.Waiting > 0 {
-		d.DeadLetters = &DeadLetters{Waiting: count(dead.Waiting)}
+		d.DeadLetters = &DeadLetters{Waiting: apiconv.Count(dead.Waiting)}
 		if dead.Cause != "" {
 			d.DeadLetters.Cause, d.DeadLetters.RetryIn = &dead.Cause, &dead.Retry
 		}
@@ -42,7 +44,7 @@ func GroupOf(ctx context.Context, g *broker.Group, rate float64, flow stats.Flow
 	if err != nil {
 		return d, err
 	}
-	d.LagBytes = optional(count(bytes))
+	d.LagBytes = apiconv.Optional(apiconv.Count(bytes))
 	seconds, since := 0.0, int64(0)
 	if lag > 0 {
 		if since, err = g.Waiting(ctx); err != nil {
@@ -53,22 +55,8 @@ func GroupOf(ctx context.Context, g *broker.Group, rate float64, flow stats.Flow
 		seconds = max(0, float64(time.Now().UnixMilli()-since)/1000)
 	}
 	d.LagSeconds = &seconds
-	d.Drain = Drain(lag, flow)
+	d.Drain = apiconv.Drain(lag, flow)
 	return d, nil
-}
-
-// Drain is the time until a lag is worked off, in milliseconds, or nil when it never
-// will be at these rates.
-func Drain(lag int64, flow stats.Flow) *int64 {
-	net := flow.Out - flow.In
-	switch {
-	case lag == 0:
-		return new(int64)
-	case net <= 0:
-		return nil
-	}
-	ms := int64(float64(lag) / net * 1000)
-	return &ms
 }
 
 // parseSettle is the way to settle that a request names; nil is none.
@@ -78,7 +66,7 @@ func parseSettle(text *SettleMode) (*storage.Settle, error) {
 	}
 	settle, ok := storage.ParseSettle(string(*text))
 	if !ok {
-		return nil, invalid("settle %q: must be auto or explicit", broker.Excerpt(string(*text)))
+		return nil, problem.Invalid("settle %q: must be auto or explicit", broker.Excerpt(string(*text)))
 	}
 	return &settle, nil
 }
@@ -107,7 +95,7 @@ func (h *handler) ListGroups(ctx context.Context, r ListGroupsRequestObject) (Li
 func (h *handler) CreateGroup(ctx context.Context, r CreateGroupRequestObject) (CreateGroupResponseObject, error) {
 	b := r.Body
 	if b.Name == "" || strings.HasPrefix(b.Name, broker.Ephemeral) {
-		return nil, invalid("group name %q: must not be empty nor begin with %s", broker.Excerpt(b.Name), broker.Ephemeral)
+		return nil, problem.Invalid("group name %q: must not be empty nor begin with %s", broker.Excerpt(b.Name), broker.Ephemeral)
 	}
 	spec := broker.GroupSpec{
 		Topic: r.Topic, Name: b.Name, Filter: b.Filter, AckTimeout: b.AckTimeout, AckWindow: b.AckWindow,
@@ -121,7 +109,7 @@ func (h *handler) CreateGroup(ctx context.Context, r CreateGroupRequestObject) (
 		return nil, err
 	}
 	if b.Start != nil {
-		if spec.Start, err = PlaceOf("start", *b.Start); err != nil {
+		if spec.Start, err = apiconv.ParsePosition("start", *b.Start); err != nil {
 			return nil, err
 		}
 	}
@@ -145,7 +133,7 @@ func checkLimits(ackTimeout, ackWindow, maxDeliver *int64) error {
 		min, max int64
 	}{{"ackTimeout", ackTimeout, 1, 86_400_000}, {"ackWindow", ackWindow, 1, 10_000}, {"maxDeliver", maxDeliver, 0, 1_048_576}} {
 		if l.v != nil && (*l.v < l.min || *l.v > l.max) {
-			return invalid("%s %d: must be %d to %d", l.name, *l.v, l.min, l.max)
+			return problem.Invalid("%s %d: must be %d to %d", l.name, *l.v, l.min, l.max)
 		}
 	}
 	return nil
@@ -174,7 +162,7 @@ func (h *handler) UpdateGroup(ctx context.Context, r UpdateGroupRequestObject) (
 	if spec.Version, err = ifMatch(r.Params.IfMatch, g.Version()); err != nil {
 		return nil, err
 	}
-	if spec.Reason, err = reasonOf(b.Reason); err != nil {
+	if spec.Reason, err = apiconv.ParseReason(b.Reason); err != nil {
 		return nil, err
 	}
 	if spec.Settle, err = parseSettle(b.Settle); err != nil {

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/go-chi/chi/v5"
+
+	"github.com/rushmore/zbus-go/internal/apimodel"
 )
 
 // heads lets HEAD be answered as GET; net/http leaves out the body.
@@ -21,8 +23,8 @@ func heads(next http.Handler) http.Handler {
 // streams reports whether the answer at a path has no end of its own, or costs as much as
 // a whole backup. A stream of events consumes messages, which nobody would see.
 func streams(at string) bool {
-	events, _ := path.Match(Base+"/topics/*/events", at) // the pattern is right
-	return at == Base+"/ws" || at == Base+"/backup" || events
+	events, _ := path.Match(apimodel.Base+"/topics/*/events", at) // the pattern is right
+	return at == apimodel.Base+"/ws" || at == apimodel.Base+"/backup" || events
 }
 
 // withHead adds HEAD to the methods that a path has.

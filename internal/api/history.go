@@ -6,7 +6,9 @@ import (
 	"sort"
 	"strings"
 
+	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/problem"
 	"github.com/rushmore/zbus-go/internal/stats"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -20,7 +22,7 @@ func (h *handler) GetTopicHistory(ctx context.Context, r GetTopicHistoryRequestO
 	if err != nil {
 		return nil, err
 	}
-	d, err := h.history(ctx, storage.Series{Topic: t.ID()}, string(or(r.Params.Range, "15m")), t.Name())
+	d, err := h.history(ctx, storage.Series{Topic: t.ID()}, string(apiconv.Or(r.Params.Range, "15m")), t.Name())
 	return GetTopicHistory200JSONResponse(d), err
 }
 
@@ -31,7 +33,7 @@ func (h *handler) GetGroupHistory(ctx context.Context, r GetGroupHistoryRequestO
 		return nil, err
 	}
 	of := storage.Series{Topic: g.Topic().ID(), Group: g.ID()}
-	d, err := h.history(ctx, of, string(or(r.Params.Range, "15m")), g.Topic().Name()+"/"+g.Name())
+	d, err := h.history(ctx, of, string(apiconv.Or(r.Params.Range, "15m")), g.Topic().Name()+"/"+g.Name())
 	return GetGroupHistory200JSONResponse(d), err
 }
 
@@ -39,7 +41,7 @@ func (h *handler) GetGroupHistory(ctx context.Context, r GetGroupHistoryRequestO
 func (h *handler) history(ctx context.Context, of storage.Series, span string, target string) (d History, err error) {
 	known, ok := stats.Spans()[span]
 	if !ok {
-		return d, invalid("range %q: must be 15m, 24h or 30d", broker.Excerpt(span))
+		return d, problem.Invalid("range %q: must be 15m, 24h or 30d", broker.Excerpt(span))
 	}
 	past, err := h.stats.History(ctx, of, known)
 	if err != nil {
@@ -52,7 +54,7 @@ func (h *handler) history(ctx context.Context, of storage.Series, span string, t
 }
 
 func historyOf(past *stats.History) History {
-	d := History{Step: past.Step, Count: past.Count, End: at(past.End), Last: past.Last, Gaps: gapsOf(past.Parts)}
+	d := History{Step: past.Step, Count: past.Count, End: apiconv.Time(past.End), Last: past.Last, Gaps: gapsOf(past.Parts)}
 	lists := [...]**[]float64{&d.In, &d.Out, &d.Redelivered, &d.Failed, &d.Lag, &d.Age, &d.Latency, &d.Slowest}
 	for i := range past.Parts {
 		f := &past.Parts[i].Figures
@@ -101,7 +103,7 @@ func (h *handler) marks(ctx context.Context, past *stats.History, target string)
 	}
 	marks := []HistoryMark{}
 	for _, i := range past.Starts {
-		marks = append(marks, HistoryMark{Time: at(begin + past.Step*int64(i)), Kind: "start"})
+		marks = append(marks, HistoryMark{Time: apiconv.Time(begin + past.Step*int64(i)), Kind: "start"})
 	}
 	for i := len(entries) - 1; i >= 0; i-- {
 		e := &entries[i]
@@ -111,7 +113,7 @@ func (h *handler) marks(ctx context.Context, past *stats.History, target string)
 			(group != "" || !strings.HasPrefix(strings.ToLower(target), strings.ToLower(topic)+"/")) {
 			continue
 		}
-		marks = append(marks, HistoryMark{Time: at(e.Time), Kind: kind, Group: optional(group), Text: optional(e.Detail)})
+		marks = append(marks, HistoryMark{Time: apiconv.Time(e.Time), Kind: kind, Group: apiconv.Optional(group), Text: apiconv.Optional(e.Detail)})
 	}
 	sort.SliceStable(marks, func(i, j int) bool { return marks[i].Time.Before(marks[j].Time) })
 	return marks[max(0, len(marks)-mostMarks):], nil

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/problem"
 )
 
 // anyVersion is the version, to the broker, of a change that is made whatever the
@@ -23,7 +24,7 @@ func ifMatch(v *IfMatch, now string) (version string, err error) {
 	tags, weak, ok := entityTags(*v)
 	switch {
 	case !ok:
-		return "", invalid("If-Match %q: must be *, or ETags as they were given: in quotes, with commas between", broker.Excerpt(*v))
+		return "", problem.Invalid("If-Match %q: must be *, or ETags as they were given: in quotes, with commas between", broker.Excerpt(*v))
 	case len(tags) == 0 && weak:
 		return "", &broker.Error{Code: broker.Stale, Text: "If-Match has only weak ETags, which never match: give it without W/"}
 	}

@@ -10,7 +10,10 @@ import (
 	"io"
 
 	"github.com/rushmore/zbus-go/internal/access"
+	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/problem"
+	"github.com/rushmore/zbus-go/internal/strictjson"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
@@ -53,12 +56,12 @@ func (h *handler) publishLines(ctx context.Context, t *broker.Topic, body io.Rea
 		var err error
 		end, err = lines.commit()
 		if denied := h.view(ctx).Check(access.Publish, t, ""); denied != nil { // it may have changed since
-			return nil, &detailed{error: denied, stored: optional(count(stored))}
+			return nil, &problem.Detailed{Err: denied, Stored: apiconv.Optional(apiconv.Count(stored))}
 		}
 		if len(lines.messages) > 0 {
 			some, storeErr := h.store(ctx, t, lines.messages, lines.where)
 			if storeErr != nil {
-				return nil, &detailed{error: storeErr, stored: optional(count(stored))}
+				return nil, &problem.Detailed{Err: storeErr, Stored: apiconv.Optional(apiconv.Count(stored))}
 			}
 			stored += len(some)
 			known = known && allKnown(some)
@@ -68,11 +71,11 @@ func (h *handler) publishLines(ctx context.Context, t *broker.Topic, body io.Rea
 			accounted.Handled()
 		}
 		if err != nil {
-			return nil, &detailed{error: explain(err), stored: optional(count(stored))}
+			return nil, &problem.Detailed{Err: explain(err), Stored: apiconv.Optional(apiconv.Count(stored))}
 		}
 	}
 	if stored == 0 {
-		return nil, invalid("the body is empty: it must have one message a line")
+		return nil, problem.Invalid("the body is empty: it must have one message a line")
 	}
 	return publishedAnswer(last, stored, known), nil
 }
@@ -103,12 +106,12 @@ func (l *lineReader) commit() (end bool, err error) {
 		}
 		line, bad := wire.JSONLine(line, l.read)
 		if bad != nil {
-			return true, invalid("line %d: %s", l.read, bad)
+			return true, problem.Invalid("line %d: %s", l.read, bad)
 		}
 		if len(line) > 0 {
 			var m NewMessage
-			if bad := decode(line, &m); bad != nil {
-				return true, invalid("line %d: %s", l.read, broker.TextOf(explain(bad)))
+			if bad := strictjson.Unmarshal(line, &m); bad != nil {
+				return true, problem.Invalid("line %d: %s", l.read, broker.TextOf(explain(bad)))
 			}
 			l.messages, l.numbers = append(l.messages, m), append(l.numbers, l.read)
 		}

@@ -9,12 +9,14 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+
+	"github.com/rushmore/zbus-go/internal/problem"
 )
 
 // wrongMedia is the error of a body of a kind that is not read.
-type wrongMedia struct{ text string }
-
-func (e *wrongMedia) Error() string { return e.text }
+func wrongMedia(format, said string) error {
+	return &problem.Error{Code: "invalid", Status: http.StatusUnsupportedMediaType, Text: fmt.Sprintf(format, said)}
+}
 
 // media refuses bodies of a kind that the API does not read, and brings the name of what
 // it does read into the form that the rest goes by. A body that says nothing of itself,
@@ -56,7 +58,7 @@ func mediaType(head http.Header) (string, error) {
 	}
 	kind, params, err := mime.ParseMediaType(text)
 	if charset := params["charset"]; err == nil && charset != "" && !strings.EqualFold(charset, "utf-8") {
-		return "", &wrongMedia{fmt.Sprintf("the body is in the character set %.100q: it must be in UTF-8", charset)}
+		return "", wrongMedia("the body is in the character set %.100q: it must be in UTF-8", charset)
 	}
 	switch {
 	case err == nil && (kind == "application/json" || kind == "application/x-www-form-urlencoded"):
@@ -64,7 +66,7 @@ func mediaType(head http.Header) (string, error) {
 	case err == nil && kind == "application/x-ndjson":
 		return kind, nil
 	}
-	return "", &wrongMedia{fmt.Sprintf("the type of the body is %.100q: it must be application/json, or for several messages application/x-ndjson", text)}
+	return "", wrongMedia("the type of the body is %.100q: it must be application/json, or for several messages application/x-ndjson", text)
 }
 
 // gzipped reports whether a body has to be unzipped. Other codings are refused.
@@ -75,7 +77,7 @@ func gzipped(head http.Header) (bool, error) {
 	case "gzip", "x-gzip":
 		return true, nil
 	default:
-		return false, &wrongMedia{fmt.Sprintf("the body is encoded as %.100q, which is not decoded here: send it as it is, or as gzip", coding)}
+		return false, wrongMedia("the body is encoded as %.100q, which is not decoded here: send it as it is, or as gzip", coding)
 	}
 }
 
@@ -122,7 +124,7 @@ func badZip(err error) error {
 	var corrupt flate.CorruptInputError
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum), errors.As(err, &corrupt):
-		return invalid("the body is not what gzip makes: %v", err)
+		return problem.Invalid("the body is not what gzip makes: %v", err)
 	}
 	return err
 }

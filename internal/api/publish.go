@@ -3,13 +3,14 @@ package api
 import (
 	"bytes"
 	"context"
+	"fmt"
 
 	"github.com/rushmore/zbus-go/internal/access"
+	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/problem"
+	"github.com/rushmore/zbus-go/internal/strictjson"
 )
-
-// MaxBatch is the most messages of one request that is not newline-delimited.
-const MaxBatch = 10_000
 
 // maxGroups is the most groups that a transaction settles or moves messages of.
 const maxGroups = 1_000
@@ -38,24 +39,24 @@ func (h *handler) Publish(ctx context.Context, r PublishRequestObject) (PublishR
 	case r.Body != nil:
 		return h.publishLines(ctx, t, r.Body)
 	}
-	return nil, invalid("the type of the body must be application/json or application/x-ndjson")
+	return nil, problem.Invalid("the type of the body must be application/json or application/x-ndjson")
 }
 
 // newMessages reads one message or an array of them.
 func newMessages(raw []byte) (list []NewMessage, err error) {
 	if raw = bytes.TrimSpace(raw); len(raw) > 0 && raw[0] != '[' {
 		list = make([]NewMessage, 1)
-		err = decode(raw, &list[0])
+		err = strictjson.Unmarshal(raw, &list[0])
 	} else {
-		err = decode(raw, &list)
+		err = strictjson.Unmarshal(raw, &list)
 	}
 	switch {
 	case err != nil:
 		return nil, explain(err)
 	case len(list) == 0:
-		return nil, invalid("the array is empty: it must have at least one message")
-	case len(list) > MaxBatch:
-		return nil, invalid("the array has %d messages: at most %d go into one commit", len(list), MaxBatch)
+		return nil, problem.Invalid("the array is empty: it must have at least one message")
+	case len(list) > apiconv.MaxBatch:
+		return nil, problem.Invalid("the array has %d messages: at most %d go into one commit", len(list), apiconv.MaxBatch)
 	}
 	return list, nil
 }
@@ -65,7 +66,7 @@ func (h *handler) store(ctx context.Context, t *broker.Topic, messages []NewMess
 	list := make([]broker.Message, len(messages))
 	for i, m := range messages {
 		var err error
-		if list[i], err = NewMessageOf(t, m, where(i)); err != nil {
+		if list[i], err = apiconv.ParseMessage(t, m, where(i)); err != nil {
 			return nil, err
 		}
 	}
@@ -83,9 +84,9 @@ func allKnown(stored []broker.Stored) bool {
 
 // publishedAnswer is 201 when something new was stored and 200 otherwise.
 func publishedAnswer(stored []broker.Stored, total int, known bool) PublishResponseObject {
-	p := Published{Results: make([]PublishResult, len(stored)), Count: optional(count(total))}
+	p := Published{Results: make([]PublishResult, len(stored)), Count: apiconv.Optional(apiconv.Count(total))}
 	for i, s := range stored {
-		p.Results[i] = ResultOf(s)
+		p.Results[i] = apiconv.PublishResult(s)
 	}
 	if len(stored) > 0 {
 		p.Offset, p.Duplicate = &p.Results[0].Offset, p.Results[0].Duplicate
@@ -108,7 +109,7 @@ func (h *handler) Transact(ctx context.Context, r TransactRequestObject) (Transa
 	}
 	answer := Transact200JSONResponse{Messages: []PublishResult{}, Acks: acked, Relocations: []JournalEntry{}}
 	for _, s := range stored {
-		answer.Messages = append(answer.Messages, ResultOf(s))
+		answer.Messages = append(answer.Messages, apiconv.PublishResult(s))
 	}
 	for _, e := range entries {
 		answer.Relocations = append(answer.Relocations, EntryOf(e, true))
@@ -118,16 +119,16 @@ func (h *handler) Transact(ctx context.Context, r TransactRequestObject) (Transa
 
 // transaction is what a request asks for, and how many deliveries it settles.
 func (h *handler) transaction(ctx context.Context, r *Transaction) (tx broker.Transaction, acked int, err error) {
-	messages, acks, moves := or(r.Messages, nil), or(r.Acks, nil), or(r.Relocations, nil)
-	if len(messages) > MaxBatch || len(acks) > maxGroups || len(moves) > maxGroups {
-		return tx, 0, invalid("at most %d messages, %d acks and %d relocations go into one commit", MaxBatch, maxGroups, maxGroups)
+	messages, acks, moves := apiconv.Or(r.Messages, nil), apiconv.Or(r.Acks, nil), apiconv.Or(r.Relocations, nil)
+	if len(messages) > apiconv.MaxBatch || len(acks) > maxGroups || len(moves) > maxGroups {
+		return tx, 0, problem.Invalid("at most %d messages, %d acks and %d relocations go into one commit", apiconv.MaxBatch, maxGroups, maxGroups)
 	}
 	for i, m := range messages {
 		t, err := h.view(ctx).For(access.Publish).Topic(m.Topic)
 		if err != nil {
 			return tx, 0, err
 		}
-		in, err := NewMessageOf(t, NewMessage{
+		in, err := apiconv.ParseMessage(t, NewMessage{
 			Id: m.Id, Tag: m.Tag, Headers: m.Headers, Body: m.Body, BodyBase64: m.BodyBase64, Key: m.Key,
 		}, numbered(i, len(messages)))
 		if err != nil {
@@ -140,7 +141,7 @@ func (h *handler) transaction(ctx context.Context, r *Transaction) (tx broker.Tr
 		if err != nil {
 			return tx, 0, err
 		}
-		handles, err := parseHandles(a.Handles)
+		handles, err := apiconv.ParseHandles(a.Handles)
 		if err != nil {
 			return tx, 0, err
 		}
@@ -161,9 +162,17 @@ func (h *handler) moveOf(ctx context.Context, m TransactionMove) (move broker.Gr
 	if move.Group, err = h.view(ctx).For(access.Move).Group(m.Topic, m.Group); err != nil {
 		return move, err
 	}
-	if move.Place, err = PlaceOf("to", m.To); err != nil {
+	if move.Place, err = apiconv.ParsePosition("to", m.To); err != nil {
 		return move, err
 	}
-	move.Reason, err = reasonOf(m.Reason)
+	move.Reason, err = apiconv.ParseReason(m.Reason)
 	return move, err
+}
+
+// numbered names a message of a list in errors.
+func numbered(i, n int) string {
+	if n == 1 {
+		return "the message"
+	}
+	return fmt.Sprintf("message %d", i+1)
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/closest"
+	"github.com/rushmore/zbus-go/internal/problem"
 )
 
 // queries refuses parameters that an operation does not have: what is misspelt would
@@ -33,7 +34,7 @@ func (h *handler) queries(next http.Handler) http.Handler {
 func checkQuery(raw string, names []string, described bool) error {
 	query, err := url.ParseQuery(raw)
 	if err != nil {
-		return invalid("malformed query: %v", err)
+		return problem.Invalid("malformed query: %v", err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(query)) {
 		if described && !slices.Contains(names, name) {
@@ -51,5 +52,5 @@ func unknownParameter(name string, names []string) error {
 	case hint == "":
 		hint = ": use " + anyOf(names, "")
 	}
-	return invalid("unknown query parameter %q%s", broker.Excerpt(name), hint)
+	return problem.Invalid("unknown query parameter %q%s", broker.Excerpt(name), hint)
 }

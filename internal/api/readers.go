@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/rushmore/zbus-go/internal/access"
+	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
 )
 
@@ -18,14 +19,14 @@ type Readers struct {
 }
 
 // Sessions describes them, in no order.
-func (r *Readers) Sessions() []SessionInfo {
+func (r *Readers) Sessions() []apiconv.SessionInfo {
 	r.mu.Lock()
 	readers := make([]*inbox, 0, len(r.all))
 	for _, p := range r.all {
 		readers = append(readers, p)
 	}
 	r.mu.Unlock()
-	list := make([]SessionInfo, len(readers))
+	list := make([]apiconv.SessionInfo, len(readers))
 	for i, p := range readers {
 		list[i] = p.info()
 	}
@@ -89,12 +90,12 @@ func (r *Readers) remove(p *inbox) {
 }
 
 // info describes the request. It has sent something once: itself.
-func (p *inbox) info() SessionInfo {
+func (p *inbox) info() apiconv.SessionInfo {
 	g := p.sub.Group()
 	credit, inFlight := p.sub.Load()
-	return SessionInfo{
+	return apiconv.SessionInfo{
 		ID: p.id, Remote: p.name, Protocol: "api", Since: p.since, Active: p.since, In: 1, Out: p.out.Load(),
-		Subscriptions: []SubscriptionInfo{{Topic: g.Topic().Name(), Group: g.Name(), Credit: credit, InFlight: inFlight}},
+		Subscriptions: []apiconv.SubscriptionInfo{{Topic: g.Topic().Name(), Group: g.Name(), Credit: credit, InFlight: inFlight}},
 	}
 }
 

@@ -6,7 +6,9 @@ import (
 	"strings"
 
 	"github.com/rushmore/zbus-go/internal/access"
+	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/problem"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -14,14 +16,14 @@ import (
 func (h *handler) planOf(ctx context.Context, p *broker.Plan) Plan {
 	g := p.Group
 	d := Plan{
-		Id: p.ID, Topic: g.Topic().Name(), Group: g.Name(), From: count(p.From.Cursor), To: count(p.To),
-		Again: count(p.Again), Skipped: count(p.Skipped), Matching: count(p.Matching), Exact: p.Exact, Bytes: count(p.Bytes),
-		InFlight: count(p.InFlight), Consumers: p.Consumers, First: messagesOf(p.First), Last: messagesOf(p.Last),
-		Pending: optional(count(p.Pending)), Drain: Drain(p.Pending, h.stats.Flow(g)),
-		Version: p.Version, Tolerance: count(p.Tolerance), Created: at(p.Created), Expires: at(p.Expires),
+		Id: p.ID, Topic: g.Topic().Name(), Group: g.Name(), From: apiconv.Count(p.From.Cursor), To: apiconv.Count(p.To),
+		Again: apiconv.Count(p.Again), Skipped: apiconv.Count(p.Skipped), Matching: apiconv.Count(p.Matching), Exact: p.Exact, Bytes: apiconv.Count(p.Bytes),
+		InFlight: apiconv.Count(p.InFlight), Consumers: p.Consumers, First: apiconv.Messages(p.First), Last: apiconv.Messages(p.Last),
+		Pending: apiconv.Optional(apiconv.Count(p.Pending)), Drain: apiconv.Drain(p.Pending, h.stats.Flow(g)),
+		Version: p.Version, Tolerance: apiconv.Count(p.Tolerance), Created: apiconv.Time(p.Created), Expires: apiconv.Time(p.Expires),
 	}
 	if ms, err := g.Topic().TimeAt(ctx, p.To); err == nil && ms > 0 {
-		when := at(ms)
+		when := apiconv.Time(ms)
 		d.ToTime = &when
 	}
 	return d
@@ -33,16 +35,16 @@ func (h *handler) PlanRelocation(ctx context.Context, r PlanRelocationRequestObj
 	if err != nil {
 		return nil, err
 	}
-	place, err := PlaceOf("to", r.Body.To)
+	place, err := apiconv.ParsePosition("to", r.Body.To)
 	if err != nil {
 		return nil, err
 	}
-	opts := broker.PlanOptions{Tolerance: -1, Rate: h.stats.Group(g), Examples: or(r.Body.Examples, 20)}
+	opts := broker.PlanOptions{Tolerance: -1, Rate: h.stats.Group(g), Examples: apiconv.Or(r.Body.Examples, 20)}
 	if opts.Examples < 0 || opts.Examples > 100 {
-		return nil, invalid("examples %d: must be 0 to 100", opts.Examples)
+		return nil, problem.Invalid("examples %d: must be 0 to 100", opts.Examples)
 	}
 	if r.Body.Tolerance != nil {
-		if opts.Tolerance, err = parseCount("tolerance", *r.Body.Tolerance); err != nil {
+		if opts.Tolerance, err = apiconv.ParseCount("tolerance", *r.Body.Tolerance); err != nil {
 			return nil, err
 		}
 	}
@@ -78,7 +80,7 @@ func (h *handler) ApplyPlan(ctx context.Context, r ApplyPlanRequestObject) (Appl
 	move, fresh, err := h.view(ctx).Apply(ctx, p, reason)
 	if fresh != nil {
 		again := h.planOf(ctx, fresh)
-		return nil, &detailed{error: err, plan: &again}
+		return nil, &problem.Detailed{Err: err, Plan: &again}
 	}
 	if err != nil {
 		return nil, err
@@ -92,14 +94,14 @@ func because(body *Because) (string, error) {
 	if body == nil {
 		return "", nil
 	}
-	return reasonOf(body.Reason)
+	return apiconv.ParseReason(body.Reason)
 }
 
 // EntryOf describes a journal entry.
 func EntryOf(e storage.JournalEntry, retained bool) JournalEntry {
 	d := JournalEntry{
-		Id: strconv.FormatInt(e.ID, 10), Time: at(e.Time), Kind: JournalKind(e.Kind), Actor: e.Actor.Name, Address: optional(e.Actor.Address), Token: optional(e.Actor.Token), Reason: e.Reason,
-		From: count(e.From.Cursor), To: count(e.To), Retained: &retained,
+		Id: strconv.FormatInt(e.ID, 10), Time: apiconv.Time(e.Time), Kind: JournalKind(e.Kind), Actor: e.Actor.Name, Address: apiconv.Optional(e.Actor.Address), Token: apiconv.Optional(e.Actor.Token), Reason: e.Reason,
+		From: apiconv.Count(e.From.Cursor), To: apiconv.Count(e.To), Retained: &retained,
 	}
 	if e.FilterFrom != e.FilterTo {
 		d.FilterFrom, d.FilterTo = &e.FilterFrom, &e.FilterTo
@@ -122,9 +124,9 @@ func (h *handler) ListJournal(ctx context.Context, r ListJournalRequestObject) (
 	if err != nil {
 		return nil, err
 	}
-	kind, actor := or(r.Params.Kind, ""), or(r.Params.Actor, "")
+	kind, actor := apiconv.Or(r.Params.Kind, ""), apiconv.Or(r.Params.Actor, "")
 	if r.Params.Kind != nil && !kind.Valid() {
-		return nil, invalid("kind %q: must be create, relocate, filter, empty or revert", broker.Excerpt(string(kind)))
+		return nil, problem.Invalid("kind %q: must be create, relocate, filter, empty or revert", broker.Excerpt(string(kind)))
 	}
 	step := limit + 1 // one more, to know whether a page follows
 	if kind != "" || actor != "" {
@@ -141,7 +143,7 @@ func (h *handler) ListJournal(ctx context.Context, r ListJournalRequestObject) (
 				continue
 			}
 			if len(answer.Entries) == limit {
-				answer.Next = optional(answer.Entries[limit-1].Id)
+				answer.Next = apiconv.Optional(answer.Entries[limit-1].Id)
 				return answer, nil
 			}
 			answer.Entries = append(answer.Entries, EntryOf(e, retained(g, e)))
@@ -151,7 +153,7 @@ func (h *handler) ListJournal(ctx context.Context, r ListJournalRequestObject) (
 		}
 		before = entries[len(entries)-1].ID
 	}
-	answer.Next = optional(strconv.FormatInt(before, 10))
+	answer.Next = apiconv.Optional(strconv.FormatInt(before, 10))
 	return answer, nil
 }
 
@@ -159,7 +161,7 @@ func (h *handler) ListJournal(ctx context.Context, r ListJournalRequestObject) (
 func backwards(after *After, limit *Limit) (before int64, n int, err error) {
 	if after != nil {
 		if before, err = strconv.ParseInt(*after, 10, 64); err != nil || before < 1 {
-			return 0, 0, invalid("after %q: must be what the page before gave as next", broker.Excerpt(*after))
+			return 0, 0, problem.Invalid("after %q: must be what the page before gave as next", broker.Excerpt(*after))
 		}
 	}
 	n, err = pageSize(limit)
@@ -170,7 +172,7 @@ func backwards(after *After, limit *Limit) (before int64, n int, err error) {
 func (h *handler) Revert(ctx context.Context, r RevertRequestObject) (RevertResponseObject, error) {
 	id, err := strconv.ParseInt(r.Entry, 10, 64)
 	if err != nil {
-		return nil, invalid("%q is not the id of a journal entry", broker.Excerpt(r.Entry))
+		return nil, problem.Invalid("%q is not the id of a journal entry", broker.Excerpt(r.Entry))
 	}
 	reason, err := because(r.Body)
 	if err != nil {

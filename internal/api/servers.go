@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/cluster"
 )
 
@@ -26,14 +27,14 @@ func (h *handler) thisState() KnownServerState {
 
 // thisServer is this server among those that are known, with all that it knows of itself.
 func (h *handler) thisServer() KnownServer {
-	s := ServerOf(h.Server(), h.broker, h.stats)
+	s := apiconv.Server(h.Server(), h.broker, h.stats)
 	state, since := h.thisState(), s.Started
 	if _, began := h.Cluster.Phase(); state != KnownServerStateUp {
 		since = began.UTC().Truncate(time.Millisecond)
 	}
 	return KnownServer{
 		Address: s.Address, State: state, This: true, Live: state == KnownServerStateUp, Since: since, Tls: s.Tls, Version: &s.Version, Topics: &s.Topics,
-		PublicUrls: s.PublicUrls, Durability: ref(KnownServerDurability(s.Durability)), MaxBody: s.MaxBody, Started: &s.Started, Uptime: &s.Uptime,
+		PublicUrls: s.PublicUrls, Durability: new(KnownServerDurability(s.Durability)), MaxBody: s.MaxBody, Started: &s.Started, Uptime: &s.Uptime,
 		Groups: &s.Groups, Connections: &s.Connections, Messages: &s.Messages, Bytes: &s.Bytes,
 		Database: &s.Database, DiskFree: s.DiskFree, Disk: s.Disk, Memory: &s.Memory, Rates: &s.Rates,
 		Clock: &s.Clock, Conditions: &s.Conditions, Backup: s.Backup, Scrub: s.Scrub,
@@ -45,7 +46,7 @@ func (h *handler) thisServer() KnownServer {
 func otherServer(s *cluster.Server) KnownServer {
 	d := KnownServer{
 		Address: s.Address.Address, State: KnownServerState(s.State), Live: s.State == cluster.Up, Tls: &s.Address.SSLEnabled,
-		Since: s.Since.UTC().Truncate(time.Millisecond), Age: -1, Version: optional(s.Version),
+		Since: s.Since.UTC().Truncate(time.Millisecond), Age: -1, Version: apiconv.Optional(s.Version),
 		Trackers: trackersOf(s.Trackers),
 	}
 	if !s.Heard.IsZero() {
@@ -63,5 +64,5 @@ func trackersOf(all []cluster.Address) *[]string {
 	for _, a := range all {
 		addresses = append(addresses, a.Address)
 	}
-	return optionalList(addresses)
+	return apiconv.OptionalList(addresses)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/problem"
 )
 
 // signOnPage is the page of the console that the issuer sends a browser back to.
@@ -61,14 +62,14 @@ func (h *handler) base(req *http.Request) (string, error) {
 	from := scheme + req.Host
 	if page := req.Header.Get("Origin"); page != "" {
 		if from = page; !h.Site.Own(page, req.Host) {
-			return "", ForeignOrigin()
+			return "", problem.ForeignOrigin()
 		}
 	}
 	if base, ok := h.Site.Base(from); ok {
 		return base, nil
 	}
 	if len(h.Site.Pages) > 0 {
-		return "", invalid("the issuer can't send a browser back here: open %s", strings.Join(h.Site.Pages, " or "))
+		return "", problem.Invalid("the issuer can't send a browser back here: open %s", strings.Join(h.Site.Pages, " or "))
 	}
-	return "", invalid("the issuer can't send a browser back to %s: start the broker with --public-url", broker.Excerpt(from))
+	return "", problem.Invalid("the issuer can't send a browser back to %s: start the broker with --public-url", broker.Excerpt(from))
 }

@@ -7,7 +7,9 @@ import (
 	"strings"
 
 	"github.com/rushmore/zbus-go/internal/access"
+	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/problem"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -17,14 +19,11 @@ const (
 	listLag = 512    // in lists
 )
 
-// KindOf names what a topic carries.
-func KindOf(t *broker.Topic) TopicKind { return TopicKind(t.Kind().String()) }
-
 // parseKind is the kind of a new topic.
 func parseKind(text TopicKind) (storage.Kind, error) {
 	kind, ok := storage.ParseKind(string(text))
 	if !ok {
-		return 0, invalid("kind %q: must be log, memory, rpc or proxy", broker.Excerpt(string(text)))
+		return 0, problem.Invalid("kind %q: must be log, memory, rpc or proxy", broker.Excerpt(string(text)))
 	}
 	return kind, nil
 }
@@ -34,17 +33,17 @@ func (h *handler) topicOf(ctx context.Context, t *broker.Topic, lagBudget int) (
 	def := t.Definition()
 	rates := h.stats.Topic(t)
 	d := Topic{
-		Name: def.Name, Kind: KindOf(t), Paused: def.Paused, Damage: optional(def.Damage), Retention: retentionOf(def.Retention),
-		Depth: count(def.Next - def.First), FirstOffset: count(def.First), NextOffset: count(def.Next), Bytes: count(def.Bytes),
-		Created: at(def.Created), Updated: at(def.Updated), Creator: def.Creator, Owner: optional(def.Owner),
+		Name: def.Name, Kind: apiconv.TopicKind(t), Paused: def.Paused, Damage: apiconv.Optional(def.Damage), Retention: retentionOf(def.Retention),
+		Depth: apiconv.Count(def.Next - def.First), FirstOffset: apiconv.Count(def.First), NextOffset: apiconv.Count(def.Next), Bytes: apiconv.Count(def.Bytes),
+		Created: apiconv.Time(def.Created), Updated: apiconv.Time(def.Updated), Creator: def.Creator, Owner: apiconv.Optional(def.Owner),
 		Consumers: t.Subscriptions(), Rates: Rates{In: rates.In, Out: rates.Out}, Groups: []Group{},
 	}
 	if def.LastTime > 0 {
-		last := at(def.LastTime)
+		last := apiconv.Time(def.LastTime)
 		d.LastTime = &last
 	}
 	if first, err := t.TimeAt(ctx, def.First); err == nil && first > 0 {
-		oldest := at(first)
+		oldest := apiconv.Time(first)
 		d.FirstTime = &oldest
 	}
 	for _, g := range t.Groups() {
@@ -59,12 +58,12 @@ func (h *handler) topicOf(ctx context.Context, t *broker.Topic, lagBudget int) (
 
 func retentionOf(r storage.Retention) Retention {
 	var d Retention
-	d.MaxAge = optional(r.MaxAge)
+	d.MaxAge = apiconv.Optional(r.MaxAge)
 	if r.MaxCount > 0 {
-		d.MaxCount = optional(count(r.MaxCount))
+		d.MaxCount = apiconv.Optional(apiconv.Count(r.MaxCount))
 	}
 	if r.MaxBytes > 0 {
-		d.MaxBytes = optional(count(r.MaxBytes))
+		d.MaxBytes = apiconv.Optional(apiconv.Count(r.MaxBytes))
 	}
 	return d
 }
@@ -74,8 +73,8 @@ func limits(d *Retention) (l broker.Limits, err error) {
 	if d == nil {
 		return l, nil
 	}
-	if l.MaxAge = d.MaxAge; or(l.MaxAge, 0) < 0 || or(l.MaxAge, 0) > 1<<53-1 {
-		return l, invalid("retention.maxAge must be milliseconds from 0 to %d", int64(1<<53-1))
+	if l.MaxAge = d.MaxAge; apiconv.Or(l.MaxAge, 0) < 0 || apiconv.Or(l.MaxAge, 0) > 1<<53-1 {
+		return l, problem.Invalid("retention.maxAge must be milliseconds from 0 to %d", int64(1<<53-1))
 	}
 	for _, m := range []struct {
 		name string
@@ -85,7 +84,7 @@ func limits(d *Retention) (l broker.Limits, err error) {
 		if m.from == nil {
 			continue
 		}
-		n, err := parseCount(m.name, *m.from)
+		n, err := apiconv.ParseCount(m.name, *m.from)
 		if err != nil {
 			return l, err
 		}
@@ -117,16 +116,16 @@ func page[T any](all []T, name func(T) string, after *string, limit *int) ([]T, 
 
 // pageSize is how much of a list a request asks for.
 func pageSize(limit *int) (int, error) {
-	n := or(limit, 100)
+	n := apiconv.Or(limit, 100)
 	if n < 1 || n > 1000 {
-		return 0, invalid("limit %d: must be 1 to 1000", n)
+		return 0, problem.Invalid("limit %d: must be 1 to 1000", n)
 	}
 	return n, nil
 }
 
 // contains compares without regard to case.
 func contains(name string, part *string) bool {
-	return part == nil || strings.Contains(lower(name), lower(*part))
+	return part == nil || strings.Contains(strings.ToLower(name), strings.ToLower(*part))
 }
 
 func (h *handler) ListTopics(ctx context.Context, r ListTopicsRequestObject) (ListTopicsResponseObject, error) {
@@ -139,7 +138,7 @@ func (h *handler) ListTopics(ctx context.Context, r ListTopicsRequestObject) (Li
 		return h.listClusterTopics(ctx, &r.Params)
 	}
 	all := slices.DeleteFunc(h.view(ctx).Topics(), func(t *broker.Topic) bool {
-		return !contains(t.Name(), r.Params.Name) || r.Params.Kind != nil && KindOf(t) != *r.Params.Kind
+		return !contains(t.Name(), r.Params.Name) || r.Params.Kind != nil && apiconv.TopicKind(t) != *r.Params.Kind
 	})
 	some, next, err := page(all, (*broker.Topic).Name, r.Params.After, r.Params.Limit)
 	if err != nil {
@@ -158,9 +157,9 @@ func (h *handler) ListTopics(ctx context.Context, r ListTopicsRequestObject) (Li
 
 func (h *handler) CreateTopic(ctx context.Context, r CreateTopicRequestObject) (CreateTopicResponseObject, error) {
 	if strings.HasPrefix(r.Body.Name, broker.Ephemeral) {
-		return nil, invalid("topic name %q: must not begin with %s", broker.Excerpt(r.Body.Name), broker.Ephemeral)
+		return nil, problem.Invalid("topic name %q: must not begin with %s", broker.Excerpt(r.Body.Name), broker.Ephemeral)
 	}
-	kind, err := parseKind(or(r.Body.Kind, "log"))
+	kind, err := parseKind(apiconv.Or(r.Body.Kind, "log"))
 	if err != nil {
 		return nil, err
 	}
@@ -218,7 +217,7 @@ func (h *handler) ownerOf(ctx context.Context, name *string) (*string, error) {
 	}
 	a, err := h.Access.AccountOf(*name)
 	if err != nil {
-		return nil, invalid("owner %q: there is no such account", broker.Excerpt(*name))
+		return nil, problem.Invalid("owner %q: there is no such account", broker.Excerpt(*name))
 	}
 	return &a.Name, nil
 }

@@ -7,16 +7,14 @@ import (
 	"net/http"
 	"unicode/utf8"
 
+	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
-// A body of more than largeBody bytes is written in pieces: encoded as a whole it would be
-// in memory three more times.
-const (
-	largeBody = 1 << 20
-	bodyPiece = 48 << 10 // a multiple of three: base64 has no remainder between pieces
-)
+// bodyPiece is how much of a large body is written at a time. It is a multiple of three: base64 has
+// no remainder between pieces.
+const bodyPiece = 48 << 10
 
 // wholeMessage is the answer that has all of a message.
 type wholeMessage struct {
@@ -36,11 +34,11 @@ func (m *wholeMessage) VisitGetMessageResponse(w http.ResponseWriter) error {
 	if err != nil {
 		return err
 	}
-	fates, err := m.h.fates(m.ctx, m.topic, &Matcher{}, nil, true)
+	fates, err := m.h.fates(m.ctx, m.topic, &apiconv.Matcher{}, nil, true)
 	if err != nil {
 		return err
 	}
-	if len(rec.Body) > largeBody && !rec.Damaged() {
+	if len(rec.Body) > apiconv.LargeBody && !rec.Damaged() {
 		return writeLarge(w, rec, fates)
 	}
 	return GetMessage200JSONResponse(messageWith(rec, -1, fates)).VisitGetMessageResponse(w)
@@ -71,7 +69,7 @@ func writeLarge(w http.ResponseWriter, rec *storage.Record, fates []*broker.Fate
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)
 	member, piece := `,"body":"`, textPiece
-	if !isText(rec.Body) {
+	if !apiconv.IsText(rec.Body) {
 		member, piece = `,"bodyBase64":"`, base64Piece
 	}
 	if _, err := w.Write(append(text[:len(text)-1], member...)); err != nil {

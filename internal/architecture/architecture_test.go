@@ -114,11 +114,11 @@ var rules = map[string]rule{
 	"internal/caller": {ours: []string{"internal/access", "internal/broker", "internal/rpc", "internal/storage", "internal/wire"}, never: []string{"net/http"}},
 	// The two ends of a proxy. They know each other's messages, not each other.
 	"internal/forward": {ours: []string{"internal/access", "internal/broker", "internal/cluster", "internal/wire"}},
-	"internal/gateway": {ours: []string{"internal/access", "internal/api", "internal/origin", "internal/broker", "internal/caller", "internal/cluster", "internal/forward", "internal/wire"}},
+	"internal/gateway": {ours: []string{"internal/access", "internal/apimodel", "internal/origin", "internal/problem", "internal/broker", "internal/caller", "internal/cluster", "internal/forward", "internal/wire"}},
 	"internal/proxy":   {ours: []string{"internal/wire", "zbus"}},
 	"internal/api": {
 		ours: []string{
-			"internal/access", "internal/apimodel", "internal/attention", "internal/broker", "internal/caller", "internal/closest", "internal/cluster", "internal/condition", "internal/filter", "internal/forward", "internal/packed", "internal/rpc", "internal/origin", "internal/stats", "internal/storage", "internal/wire",
+			"internal/access", "internal/apiconv", "internal/apimodel", "internal/broker", "internal/caller", "internal/closest", "internal/cluster", "internal/filter", "internal/forward", "internal/packed", "internal/problem", "internal/rpc", "internal/origin", "internal/stats", "internal/storage", "internal/strictjson", "internal/wire",
 		},
 		modules: []string{"github.com/go-chi/chi/v5", "github.com/oapi-codegen/runtime"},
 		never:   []string{"database/sql"},
@@ -129,7 +129,7 @@ var rules = map[string]rule{
 	// JSON over a WebSocket: subscriptions and live figures, in the words of the API.
 	"internal/live": {
 		ours: []string{
-			"internal/access", "internal/api", "internal/broker", "internal/caller", "internal/cluster", "internal/forward", "internal/rpc", "internal/socket", "internal/stats", "internal/storage", "internal/wire",
+			"internal/access", "internal/apiconv", "internal/apimodel", "internal/broker", "internal/caller", "internal/cluster", "internal/forward", "internal/problem", "internal/rpc", "internal/socket", "internal/stats", "internal/storage", "internal/strictjson", "internal/wire",
 		},
 		modules: []string{"github.com/coder/websocket"},
 		never:   []string{"database/sql"},
@@ -137,6 +137,21 @@ var rules = map[string]rule{
 
 	// The values of the HTTP API for its clients, which are generated.
 	"internal/apimodel": {modules: []string{"github.com/oapi-codegen/runtime"}},
+	// What the API, its WebSocket and the gateway have in common, so that none of them needs another.
+	"internal/problem": {
+		ours:  []string{"internal/access", "internal/apimodel", "internal/broker", "internal/forward"},
+		never: []string{"net", "database/sql", "os"},
+	},
+	"internal/strictjson": {
+		ours:  []string{"internal/broker", "internal/closest", "internal/problem", "internal/wire"},
+		never: []string{"net", "database/sql", "os"},
+	},
+	"internal/apiconv": {
+		ours: []string{
+			"internal/apimodel", "internal/attention", "internal/broker", "internal/condition", "internal/filter", "internal/problem", "internal/rpc", "internal/stats", "internal/storage", "internal/strictjson", "internal/wire",
+		},
+		never: []string{"net", "database/sql", "os"},
+	},
 	// What users of a broker do, with the clients that everybody has.
 	"internal/cli": {
 		ours:    []string{"internal/apimodel", "internal/backup", "internal/bytesize", "internal/closest", "internal/datadir", "internal/proxy", "internal/storage/sqlite", "internal/wire", "zbus"},
@@ -285,6 +300,11 @@ func TestRulesCatchWhatTheyAreFor(t *testing.T) {
 		{"internal/daemon", module + "/internal/storage/sqlite", true},
 		{"internal/daemon", module + "/internal/storage/storetest", false},
 		{"zbus", module + "/internal/broker", false},
+		{"internal/live", module + "/internal/api", false},
+		{"internal/gateway", module + "/internal/api", false},
+		{"internal/api", module + "/internal/live", false},
+		{"internal/api", module + "/internal/gateway", false},
+		{"internal/apiconv", module + "/internal/api", false},
 		{"internal/config", "github.com/knadh/koanf/v2", true},
 		{"internal/config", "github.com/knadh/koanfish", false},
 	} {

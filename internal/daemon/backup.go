@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 	"github.com/rushmore/zbus-go/internal/backup"
 	"github.com/rushmore/zbus-go/internal/config"
 	"github.com/rushmore/zbus-go/internal/metrics"
@@ -58,25 +59,25 @@ func (p *parts) backupFigures() metrics.Backups {
 }
 
 // backupState is for the API.
-func (p *parts) backupState() api.Backups {
+func (p *parts) backupState() apimodel.Backups {
 	s := p.backups.State()
-	all := api.Backups{Running: s.Running, Taken: decimal(s.Taken), Missed: decimal(s.Missed)}
+	all := apimodel.Backups{Running: s.Running, Taken: decimal(s.Taken), Missed: decimal(s.Missed)}
 	if last := s.Last; !last.Time.IsZero() {
-		all.Last = &api.Backup{Time: shown(last.Time), Bytes: decimal(last.Bytes), Took: last.Took.Milliseconds(), Target: last.Target, Findings: last.Findings}
+		all.Last = &apimodel.Backup{Time: shown(last.Time), Bytes: decimal(last.Bytes), Took: last.Took.Milliseconds(), Target: last.Target, Findings: last.Findings}
 		if !last.Checked.IsZero() {
 			checked := shown(last.Checked)
 			all.Last.Checked = &checked
 		}
 	}
 	if f := s.Failed; !f.Time.IsZero() {
-		all.Failure = &api.BackupFailure{Time: shown(f.Time), Target: f.Target, Text: f.Text}
+		all.Failure = &apimodel.BackupFailure{Time: shown(f.Time), Target: f.Target, Text: f.Text}
 	}
 	if s.Every > 0 {
-		all.Schedule = &api.BackupSchedule{Every: s.Every.Milliseconds(), Keep: s.Keep, Directory: s.Dir, Next: shown(s.Next)}
+		all.Schedule = &apimodel.BackupSchedule{Every: s.Every.Milliseconds(), Keep: s.Keep, Directory: s.Dir, Next: shown(s.Next)}
 	}
 	return all
 }
 
-func decimal(n int64) api.Count { return api.Count(strconv.FormatInt(n, 10)) }
+func decimal(n int64) apimodel.Count { return apimodel.Count(strconv.FormatInt(n, 10)) }
 
 func shown(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/caller"
 	"github.com/rushmore/zbus-go/internal/config"
 	"github.com/rushmore/zbus-go/internal/gateway"
@@ -61,11 +62,11 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 }
 
 // info describes this server. The number of files it looks at is small.
-func (p *parts) info(cfg config.Config, version Version) func() api.ServerInfo {
+func (p *parts) info(cfg config.Config, version Version) func() apiconv.ServerInfo {
 	started := time.Now()
 	address := cfg.Advertised(p.listeners[0].Addr())
-	return func() api.ServerInfo {
-		return api.ServerInfo{
+	return func() apiconv.ServerInfo {
+		return apiconv.ServerInfo{
 			Address: address, TLS: cfg.TLS(), PublicURLs: site(cfg).Public, MaxBody: cfg.MaxBody, Version: string(version), Durability: string(cfg.Durability),
 			Started: started, Connections: p.server.Connections(),
 			Conditions: p.board.List(), Backup: p.backupState(), Scrub: p.scrubbed(),
@@ -86,15 +87,15 @@ func databaseSize(dir string) (total int64) {
 }
 
 // sessions lists all connections.
-func (p *parts) sessions() []api.SessionInfo {
+func (p *parts) sessions() []apiconv.SessionInfo {
 	native := p.server.Sessions()
-	all := make([]api.SessionInfo, 0, len(native))
+	all := make([]apiconv.SessionInfo, 0, len(native))
 	for _, s := range native {
-		info := api.SessionInfo{
+		info := apiconv.SessionInfo{
 			ID: s.ID, Remote: s.Remote, Protocol: s.Protocol, Since: s.Since, Active: s.Active, In: s.In, Out: s.Out,
 		}
 		for _, sub := range s.Subscriptions {
-			info.Subscriptions = append(info.Subscriptions, api.SubscriptionInfo(sub))
+			info.Subscriptions = append(info.Subscriptions, apiconv.SubscriptionInfo(sub))
 		}
 		all = append(all, info)
 	}

@@ -50,13 +50,13 @@ func (c *carrier) RoundTrip(req *http.Request) (*http.Response, error) {
 	kind, _, _ := strings.Cut(answer.ContentType, ";")
 	switch {
 	case answer.Status != http.StatusOK:
-		return nil, refusal{http.StatusBadGateway, fmt.Sprintf("the provider failed with status %d: %s", answer.Status, broker.Excerpt(string(answer.Body)))}
+		return nil, refuse(http.StatusBadGateway, fmt.Sprintf("the provider failed with status %d: %s", answer.Status, broker.Excerpt(string(answer.Body))))
 	case !strings.EqualFold(strings.TrimSpace(kind), MessageType):
-		return nil, refusal{http.StatusBadGateway, "the provider answered something that is not an HTTP message: it must be zbus proxy, or do as that does"}
+		return nil, refuse(http.StatusBadGateway, "the provider answered something that is not an HTTP message: it must be zbus proxy, or do as that does")
 	}
 	resp, err := decode(answer.Body, req)
 	if err != nil || resp.StatusCode < 200 {
-		return nil, refusal{http.StatusBadGateway, "the provider answered an HTTP message that is malformed"}
+		return nil, refuse(http.StatusBadGateway, "the provider answered an HTTP message that is malformed")
 	}
 	return resp, nil
 }

@@ -10,12 +10,13 @@ import (
 	"strings"
 
 	"github.com/rushmore/zbus-go/internal/access"
-	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/caller"
 	"github.com/rushmore/zbus-go/internal/cluster"
 	"github.com/rushmore/zbus-go/internal/forward"
 	"github.com/rushmore/zbus-go/internal/origin"
+	"github.com/rushmore/zbus-go/internal/problem"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
@@ -73,7 +74,7 @@ func routeOf(ctx context.Context) *route {
 func (g *gateway) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r, err := g.find(req)
 	if err == nil && g.foreign(req) {
-		err = api.ForeignOrigin()
+		err = problem.ForeignOrigin()
 	}
 	if broker.CodeOf(err) == broker.NotFound && !g.foreign(req) {
 		if topic, err := topicOf(req); err == nil && g.forward.Try(w, req, access.Call, topic, "") {
@@ -104,9 +105,9 @@ func query(u *url.URL) string {
 func (g *gateway) find(req *http.Request) (*route, error) {
 	switch {
 	case req.Header.Get("Upgrade") != "":
-		return nil, refusal{http.StatusNotImplemented, "connections can't be switched to another protocol (" + broker.Excerpt(req.Header.Get("Upgrade")) + ") by way of " + Base + ": requests and answers alone go through"}
+		return nil, refuse(http.StatusNotImplemented, "connections can't be switched to another protocol ("+broker.Excerpt(req.Header.Get("Upgrade"))+") by way of "+Base+": requests and answers alone go through")
 	case req.Method == http.MethodConnect || req.Method == http.MethodTrace:
-		return nil, refusal{http.StatusNotImplemented, req.Method + " does not go through " + Base}
+		return nil, refuse(http.StatusNotImplemented, req.Method+" does not go through "+Base)
 	}
 	topic, err := topicOf(req)
 	if err != nil {
@@ -125,7 +126,7 @@ func (g *gateway) find(req *http.Request) (*route, error) {
 		r.rest = "/" + rest
 	}
 	if below && !wire.StaysBelow(r.rest) {
-		return nil, refusal{http.StatusBadRequest, "the path must not have . or .. in it, which may lead out of what is published"}
+		return nil, refuse(http.StatusBadRequest, "the path must not have . or .. in it, which may lead out of what is published")
 	}
 	return r, nil
 }
@@ -135,7 +136,7 @@ func topicOf(req *http.Request) (string, error) {
 	name, _, _ := strings.Cut(strings.TrimPrefix(req.URL.EscapedPath(), Base), "/")
 	topic, err := url.PathUnescape(name)
 	if err != nil || topic == "" {
-		return "", refusal{http.StatusNotFound, "the path must be " + Base + "<topic>/…"}
+		return "", refuse(http.StatusNotFound, "the path must be "+Base+"<topic>/…")
 	}
 	return topic, nil
 }
@@ -203,34 +204,23 @@ func contain(resp *http.Response) error {
 
 // fail answers a request that did not get through.
 func (g *gateway) fail(w http.ResponseWriter, req *http.Request, err error) {
-	problem := api.ProblemOf(err)
-	var no refusal
-	var long *http.MaxBytesError
-	switch {
-	case errors.As(err, &no):
-		problem = no.problem()
-	case errors.As(err, &long):
-		problem = refusal{http.StatusRequestEntityTooLarge, bodyLimit(long.Limit)}.problem()
-	case problem.Code == "internal" && req.Context().Err() == nil:
+	if long := (*http.MaxBytesError)(nil); errors.As(err, &long) {
+		err = refuse(http.StatusRequestEntityTooLarge, bodyLimit(long.Limit))
+	}
+	p := problem.Of(err)
+	if p.Code == "internal" && req.Context().Err() == nil {
 		g.opts.Log.Error("request failed", "method", req.Method, "path", req.URL.Path, "remote", req.RemoteAddr, "err", err)
 	}
-	api.WriteProblem(w, problem)
+	problem.Write(w, p)
 }
 
-// refusal is an error with a status of HTTP, and a text for whoever sent the request.
-type refusal struct {
-	status int
-	text   string
-}
-
-func (r refusal) Error() string { return r.text }
-
-func (r refusal) problem() api.Problem {
-	code := map[int]api.ProblemCode{
+// refuse is an error with a status of HTTP, and a text for whoever sent the request.
+func refuse(status int, text string) error {
+	code := map[int]apimodel.ProblemCode{
 		http.StatusNotFound: "not_found", http.StatusRequestEntityTooLarge: "too_large", http.StatusBadGateway: "bad_answer",
-	}[r.status]
+	}[status]
 	if code == "" {
 		code = "invalid"
 	}
-	return api.Problem{Type: "about:blank", Title: http.StatusText(r.status), Status: r.status, Code: code, Detail: &r.text}
+	return &problem.Error{Code: code, Status: status, Text: text}
 }

@@ -5,7 +5,8 @@ import (
 	"net"
 	"net/http"
 
-	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/apimodel"
+	"github.com/rushmore/zbus-go/internal/problem"
 	sockets "github.com/rushmore/zbus-go/internal/socket"
 )
 
@@ -52,13 +53,13 @@ func (t *takenConn) refuse(err error) {
 	if t.refused == 0 {
 		return // the connection is gone, and there is nobody to answer
 	}
-	p := api.ProblemOf(api.ForeignOrigin())
+	p := problem.Of(problem.ForeignOrigin())
 	if t.refused != http.StatusForbidden {
 		text := err.Error()
 		if t.refused == http.StatusUpgradeRequired {
-			text = "this is a WebSocket: send an Upgrade request; see " + api.Base + "/asyncapi.yaml"
+			text = "this is a WebSocket: send an Upgrade request; see " + apimodel.Base + "/asyncapi.yaml"
 		}
 		p.Title, p.Status, p.Code, p.Detail = http.StatusText(t.refused), t.refused, "invalid", &text
 	}
-	api.WriteProblem(t.ResponseWriter, p)
+	problem.Write(t.ResponseWriter, p)
 }

@@ -3,7 +3,7 @@ package live
 import (
 	"encoding/json"
 
-	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/caller"
 	"github.com/rushmore/zbus-go/internal/rpc"
@@ -32,7 +32,7 @@ func (s *socket) call(c *call) error {
 			return err
 		}
 	}
-	timeout, err := api.CallTime(op.Timeout)
+	timeout, err := apiconv.ParseTimeout(op.Timeout)
 	if err != nil {
 		return err
 	}
@@ -40,7 +40,7 @@ func (s *socket) call(c *call) error {
 	if err != nil {
 		return err
 	}
-	body, err := api.CallBody(op.Method, op.Module, op.Params)
+	body, err := apiconv.CallBody(op.Method, op.Module, op.Params)
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ func (s *socket) call(c *call) error {
 		return err
 	}
 	err = s.hub.calls().Ask(&s.peer, id, caller.Request{
-		Topic: t, Name: api.NameOfMethod(op.Module, op.Method), ContentType: "application/json", Body: body,
+		Topic: t, Name: apiconv.MethodName(op.Module, op.Method), ContentType: "application/json", Body: body,
 		Timeout: timeout, Actor: s.remote, Quota: s.who.Quota(),
 	})
 	if err != nil {
@@ -112,7 +112,7 @@ func (o *outcome) frame() any {
 	err := o.err
 	if err == nil {
 		var result json.RawMessage
-		if result, err = api.ResultOfCall(o.answer); err == nil {
+		if result, err = apiconv.CallResult(o.answer); err == nil {
 			return resultFrame{"result", o.ref, result}
 		}
 	}

@@ -10,7 +10,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/apiconv"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 	"github.com/rushmore/zbus-go/internal/stats"
 )
 
@@ -33,8 +34,8 @@ type figures struct {
 	hub  *Hub
 	lags *stats.Lags
 
-	newest  int64            // id of the newest audit entry
-	entries []api.AuditEntry // nil before the first look
+	newest  int64                 // id of the newest audit entry
+	entries []apimodel.AuditEntry // nil before the first look
 }
 
 func newFigures(h *Hub) *figures { return &figures{hub: h, lags: stats.NewLags(readTime)} }
@@ -159,23 +160,23 @@ func (h *Hub) viewers(c *channel, fig *figure) []*watch {
 
 // serverFigures are those of the server.
 type serverFigures struct {
-	api.Server
-	Calls    float64         `json:"calls"`
-	Lag      api.Count       `json:"lag"`
-	LagExact bool            `json:"lagExact"`
-	Backlog  api.Count       `json:"backlog"`
-	Point    *api.StatsPoint `json:"point,omitempty"`
+	apimodel.Server
+	Calls    float64              `json:"calls"`
+	Lag      apimodel.Count       `json:"lag"`
+	LagExact bool                 `json:"lagExact"`
+	Backlog  apimodel.Count       `json:"backlog"`
+	Point    *apimodel.StatsPoint `json:"point,omitempty"`
 }
 
 func (f *figures) server(context.Context, channelKey) (data, same any, err error) {
 	o := &f.hub.opts
 	_, calls := o.Stats.Total()
 	d := serverFigures{
-		Server: api.ServerOf(o.Server(), o.Broker, o.Stats),
+		Server: apiconv.Server(o.Server(), o.Broker, o.Stats),
 		Calls:  calls, Lag: decimal(0), LagExact: true, Backlog: decimal(o.Broker.Backlog()),
 	}
 	if p, ok := o.Stats.Newest(); ok {
-		point := api.PointOf(p)
+		point := apiconv.StatsPoint(p)
 		d.Lag, d.LagExact, d.Point = point.Lag, point.LagExact, &point
 	}
 	return d, nil, nil
@@ -184,26 +185,26 @@ func (f *figures) server(context.Context, channelKey) (data, same any, err error
 // attention is what to look at first.
 func (f *figures) attention(context.Context, channelKey) (data, same any, err error) {
 	o := &f.hub.opts
-	return api.AttentionOf(o.Server(), o.Broker, o.Stats, o.Calls), nil, nil
+	return apiconv.Attention(o.Server(), o.Broker, o.Stats, o.Calls), nil, nil
 }
 
 // sessionList are the figures of sessions.
 type sessionList struct {
-	Sessions []api.Session `json:"sessions"`
-	Total    int           `json:"total"`
+	Sessions []apimodel.Session `json:"sessions"`
+	Total    int                `json:"total"`
 }
 
 // sessions makes them. That time passes is nothing new.
 func (f *figures) sessions(context.Context, channelKey) (data, same any, err error) {
 	all := slices.Clone(f.hub.opts.Sessions())
 	sort.Slice(all, func(i, j int) bool { return all[i].ID < all[j].ID })
-	d := sessionList{Sessions: []api.Session{}, Total: len(all)}
+	d := sessionList{Sessions: []apimodel.Session{}, Total: len(all)}
 	for _, s := range all[:min(len(all), maxSessions)] {
 		sort.Slice(s.Subscriptions, func(i, j int) bool {
 			x, y := &s.Subscriptions[i], &s.Subscriptions[j]
 			return cmp.Or(cmp.Compare(x.Topic, y.Topic), cmp.Compare(x.Group, y.Group)) < 0
 		})
-		d.Sessions = append(d.Sessions, api.SessionOf(s))
+		d.Sessions = append(d.Sessions, apiconv.Session(s))
 	}
 	timeless := d
 	timeless.Sessions = slices.Clone(d.Sessions)
@@ -215,7 +216,7 @@ func (f *figures) sessions(context.Context, channelKey) (data, same any, err err
 
 // auditList are the figures of audit.
 type auditList struct {
-	Entries []api.AuditEntry `json:"entries"`
+	Entries []apimodel.AuditEntry `json:"entries"`
 }
 
 // audit makes them. All entries are read only when there is a new one.
@@ -230,9 +231,9 @@ func (f *figures) audit(ctx context.Context, _ channelKey) (data, same any, err 
 		if err != nil {
 			return nil, nil, err
 		}
-		f.entries, f.newest = make([]api.AuditEntry, len(entries)), 0
+		f.entries, f.newest = make([]apimodel.AuditEntry, len(entries)), 0
 		for i, e := range entries {
-			f.entries[i] = api.AuditOf(e)
+			f.entries[i] = apiconv.AuditEntry(e)
 			f.newest = max(f.newest, e.ID)
 		}
 	}

@@ -12,9 +12,10 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/rushmore/zbus-go/internal/access"
-	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/cluster"
+	"github.com/rushmore/zbus-go/internal/problem"
 	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/stats"
 )
@@ -27,12 +28,12 @@ type Options struct {
 	Stats  *stats.Sampler
 	Log    *slog.Logger
 
-	// Server describes this server, see [api.Options]. It is called twice a second
+	// Server describes this server, see [apiconv.ServerInfo]. It is called twice a second
 	// while its figures and what needs attention are watched.
-	Server func() api.ServerInfo
+	Server func() apiconv.ServerInfo
 	// Sessions lists all connections of this server, the Hub's own included. It is
 	// called once a second while somebody watches them.
-	Sessions func() []api.SessionInfo
+	Sessions func() []apiconv.SessionInfo
 
 	// Cluster knows the other servers; nil: there are none.
 	Cluster *cluster.Cluster
@@ -176,9 +177,9 @@ func (h *Hub) all() []*socket {
 }
 
 // Sessions describes the sockets, in no order.
-func (h *Hub) Sessions() []api.SessionInfo {
+func (h *Hub) Sessions() []apiconv.SessionInfo {
 	all := h.all()
-	list := make([]api.SessionInfo, len(all))
+	list := make([]apiconv.SessionInfo, len(all))
 	for i, s := range all {
 		list[i] = s.info()
 	}
@@ -204,13 +205,13 @@ func (h *Hub) Disconnect(id, reason string) bool {
 // ServeHTTP runs a socket until it ends.
 func (h *Hub) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if err := access.From(req.Context()).Check(access.See, "", ""); err != nil {
-		api.WriteProblem(w, api.ProblemOf(err))
+		problem.Write(w, problem.Of(err))
 		return
 	}
 	quota := access.From(req.Context()).Quota()
 	if err := quota.Connect(); err != nil {
 		w.Header().Set("Retry-After", "1")
-		api.WriteProblem(w, api.ProblemOf(err))
+		problem.Write(w, problem.Of(err))
 		return
 	}
 	defer quota.Disconnect()
@@ -221,7 +222,7 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	if err != nil {
 		w.Header().Set("Retry-After", "1")
-		api.WriteProblem(w, api.ProblemOf(err))
+		problem.Write(w, problem.Of(err))
 		return
 	}
 	defer h.leave()

@@ -6,8 +6,10 @@ import (
 	"slices"
 
 	"github.com/rushmore/zbus-go/internal/access"
-	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/problem"
+	"github.com/rushmore/zbus-go/internal/strictjson"
 )
 
 // maxRef is the most bytes of a ref.
@@ -27,7 +29,7 @@ type call struct {
 }
 
 // decode reads the members of the frame; those that the op does not have are refused.
-func (c *call) decode(v any) error { return api.Decode("the frame", c.data, v) }
+func (c *call) decode(v any) error { return strictjson.Decode("the frame", c.data, v) }
 
 // keep is called by an op that is answered from a callback: the frame stays accounted
 // for until the answer is queued.
@@ -76,7 +78,7 @@ func (c *call) run(s *socket) error {
 		place
 	}
 	if err := json.Unmarshal(c.data, &at); err != nil {
-		return api.Explain("the frame", err)
+		return strictjson.Explain("the frame", err)
 	}
 	c.head = at.head
 	if len(c.Ref) > maxRef {
@@ -102,14 +104,14 @@ type okFrame struct {
 
 // problemFrame answers an op that failed.
 type problemFrame struct {
-	Type    string              `json:"type"`
-	Ref     string              `json:"ref,omitempty"`
-	Code    api.ProblemCode     `json:"code"`
-	Detail  string              `json:"detail"`
-	Missing string              `json:"missing,omitempty"` // the grant that would allow it
-	Failed  []api.HandleFailure `json:"failed,omitempty"`
-	Status  int                 `json:"status,omitempty"` // the one that a service gave its error
-	Error   *json.RawMessage    `json:"error,omitempty"`  // that error
+	Type    string                   `json:"type"`
+	Ref     string                   `json:"ref,omitempty"`
+	Code    apimodel.ProblemCode     `json:"code"`
+	Detail  string                   `json:"detail"`
+	Missing string                   `json:"missing,omitempty"` // the grant that would allow it
+	Failed  []apimodel.HandleFailure `json:"failed,omitempty"`
+	Status  int                      `json:"status,omitempty"` // the one that a service gave its error
+	Error   *json.RawMessage         `json:"error,omitempty"`  // that error
 }
 
 // say queues an answer.
@@ -131,7 +133,7 @@ func (s *socket) problemOf(ref string, err error) problemFrame {
 	if broker.CodeOf(err) == broker.Internal {
 		s.hub.opts.Log.Error("request failed", "remote", s.remote, "err", err)
 	}
-	p := api.ProblemOf(err)
+	p := problem.Of(err)
 	f := problemFrame{Type: "problem", Ref: ref, Code: p.Code, Detail: *p.Detail, Missing: value(p.Missing), Error: p.Error}
 	if p.Code == "call_failed" {
 		f.Status = p.Status

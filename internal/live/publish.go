@@ -4,14 +4,15 @@ import (
 	"fmt"
 
 	"github.com/rushmore/zbus-go/internal/access"
-	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/apiconv"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 	"github.com/rushmore/zbus-go/internal/broker"
 )
 
 type publishOp struct {
 	head
-	Topic    string           `json:"topic"`
-	Messages []api.NewMessage `json:"messages"`
+	Topic    string                `json:"topic"`
+	Messages []apimodel.NewMessage `json:"messages"`
 }
 
 // publish stores messages in one commit. The answer follows when they are on disk.
@@ -43,8 +44,8 @@ func (s *socket) messages(c *call) ([]broker.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(op.Messages) == 0 || len(op.Messages) > api.MaxBatch {
-		return nil, fail(broker.Invalid, "messages: need 1 to %d", api.MaxBatch)
+	if len(op.Messages) == 0 || len(op.Messages) > apiconv.MaxBatch {
+		return nil, fail(broker.Invalid, "messages: need 1 to %d", apiconv.MaxBatch)
 	}
 	messages := make([]broker.Message, len(op.Messages))
 	for i, m := range op.Messages {
@@ -52,7 +53,7 @@ func (s *socket) messages(c *call) ([]broker.Message, error) {
 		if len(op.Messages) > 1 {
 			where = fmt.Sprintf("message %d", i+1)
 		}
-		if messages[i], err = api.NewMessageOf(t, m, where); err != nil {
+		if messages[i], err = apiconv.ParseMessage(t, m, where); err != nil {
 			return nil, err
 		}
 	}
@@ -69,9 +70,9 @@ type published struct {
 
 // publishedFrame is its frame.
 type publishedFrame struct {
-	Type    string              `json:"type"`
-	Ref     string              `json:"ref,omitempty"`
-	Results []api.PublishResult `json:"results"`
+	Type    string                   `json:"type"`
+	Ref     string                   `json:"ref,omitempty"`
+	Results []apimodel.PublishResult `json:"results"`
 }
 
 func (p *published) cost() int64 { return int64(len(p.stored))*128 + 128 }
@@ -80,9 +81,9 @@ func (p *published) frame() any {
 	if p.err != nil {
 		return p.socket.problemOf(p.ref, p.err)
 	}
-	results := make([]api.PublishResult, len(p.stored))
+	results := make([]apimodel.PublishResult, len(p.stored))
 	for i, x := range p.stored {
-		results[i] = api.ResultOf(x)
+		results[i] = apiconv.PublishResult(x)
 	}
 	return publishedFrame{"published", p.ref, results}
 }

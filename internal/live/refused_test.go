@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 )
 
 func TestWhatIsNoSocketIsAnsweredWithAProblem(t *testing.T) {
@@ -15,7 +15,7 @@ func TestWhatIsNoSocketIsAnsweredWithAProblem(t *testing.T) {
 		method string
 		head   map[string]string
 		status int
-		code   api.ProblemCode
+		code   apimodel.ProblemCode
 		word   string
 		header [2]string
 	}{
@@ -45,7 +45,7 @@ func TestWhatIsNoSocketIsAnsweredWithAProblem(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var p api.Problem
+		var p apimodel.Problem
 		if err := json.NewDecoder(resp.Body).Decode(&p); x.method != "HEAD" && (err != nil || p.Detail == nil) {
 			t.Fatalf("%s %v: a body that is no problem: %v %+v", x.method, x.head, err, p)
 		}

@@ -19,6 +19,8 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/apiconv"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/origin"
 	"github.com/rushmore/zbus-go/internal/rpc"
@@ -84,8 +86,10 @@ func startFor(t *testing.T, origins []string, set ...func(*Options)) *rig {
 	sampler := stats.New(b, stats.Options{Connections: func() int64 { return int64(len(r.hub.Sessions())) }})
 	opts := Options{
 		Broker: b, Calls: rpc.New(rpc.Options{}), Stats: sampler, Log: slog.New(slog.DiscardHandler),
-		Server:   func() api.ServerInfo { return api.ServerInfo{Address: "here", Version: "test", Started: time.Now()} },
-		Sessions: func() []api.SessionInfo { return r.hub.Sessions() },
+		Server: func() apiconv.ServerInfo {
+			return apiconv.ServerInfo{Address: "here", Version: "test", Started: time.Now()}
+		},
+		Sessions: func() []apiconv.SessionInfo { return r.hub.Sessions() },
 		Accounts: r,
 	}
 	for _, f := range set {
@@ -178,7 +182,9 @@ func (r *rig) sample() {
 	}
 }
 
-func (r *rig) url() string { return "ws" + strings.TrimPrefix(r.http.URL, "http") + api.Base + "/ws" }
+func (r *rig) url() string {
+	return "ws" + strings.TrimPrefix(r.http.URL, "http") + apimodel.Base + "/ws"
+}
 
 // client is one socket.
 type client struct {
@@ -221,10 +227,10 @@ type got struct {
 	Type, Ref, Sub, Watch, Topic, Group, Settle, Channel string
 	Code, Detail, Credit, Missed                         string
 	Seq                                                  int64
-	Message                                              api.Delivery
-	Messages                                             []api.Message
-	Results                                              []api.PublishResult
-	Failed                                               []api.HandleFailure
+	Message                                              apimodel.Delivery
+	Messages                                             []apimodel.Message
+	Results                                              []apimodel.PublishResult
+	Failed                                               []apimodel.HandleFailure
 	Data                                                 json.RawMessage
 	raw                                                  string
 }

@@ -4,50 +4,51 @@ import (
 	"context"
 	"math"
 
-	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/apiconv"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/stats"
 )
 
 // topicFigures are what is shown of a topic. Groups is their number, or the groups.
 type topicFigures struct {
-	Name            string        `json:"name"`
-	Kind            api.TopicKind `json:"kind"`
-	Paused          bool          `json:"paused"`
-	Depth           api.Count     `json:"depth"`
-	FirstOffset     api.Count     `json:"firstOffset"`
-	NextOffset      api.Count     `json:"nextOffset"`
-	Bytes           api.Count     `json:"bytes"`
-	In              float64       `json:"in"`
-	Out             float64       `json:"out"`
-	Consumers       int           `json:"consumers"`
-	Groups          any           `json:"groups"`
-	WorstLag        api.Count     `json:"worstLag"`
-	WorstLagGroup   string        `json:"worstLagGroup,omitempty"`
-	WorstLagSeconds float64       `json:"worstLagSeconds"`
+	Name            string             `json:"name"`
+	Kind            apimodel.TopicKind `json:"kind"`
+	Paused          bool               `json:"paused"`
+	Depth           apimodel.Count     `json:"depth"`
+	FirstOffset     apimodel.Count     `json:"firstOffset"`
+	NextOffset      apimodel.Count     `json:"nextOffset"`
+	Bytes           apimodel.Count     `json:"bytes"`
+	In              float64            `json:"in"`
+	Out             float64            `json:"out"`
+	Consumers       int                `json:"consumers"`
+	Groups          any                `json:"groups"`
+	WorstLag        apimodel.Count     `json:"worstLag"`
+	WorstLagGroup   string             `json:"worstLagGroup,omitempty"`
+	WorstLagSeconds float64            `json:"worstLagSeconds"`
 	worst           int64
 }
 
 // groupFigures are what is shown of a group.
 type groupFigures struct {
-	Topic      string         `json:"topic,omitempty"` // these two where they aren't known from around it
-	Kind       api.TopicKind  `json:"kind,omitempty"`  // of the topic
-	Name       string         `json:"name"`
-	Filter     string         `json:"filter"`
-	Paused     bool           `json:"paused"`
-	Settle     api.SettleMode `json:"settle"`
-	Cursor     api.Count      `json:"cursor"`
-	Lag        api.Count      `json:"lag"`
-	LagExact   bool           `json:"lagExact"`
-	LagSeconds float64        `json:"lagSeconds"`
-	Rate       float64        `json:"rate"`
-	In         float64        `json:"in"`
-	Out        float64        `json:"out"`
-	Drain      *int64         `json:"drain,omitempty"`
-	InFlight   api.Count      `json:"inFlight"`
-	Returned   api.Count      `json:"returned"`
-	Consumers  int            `json:"consumers"`
-	Version    string         `json:"version"`
+	Topic      string              `json:"topic,omitempty"` // these two where they aren't known from around it
+	Kind       apimodel.TopicKind  `json:"kind,omitempty"`  // of the topic
+	Name       string              `json:"name"`
+	Filter     string              `json:"filter"`
+	Paused     bool                `json:"paused"`
+	Settle     apimodel.SettleMode `json:"settle"`
+	Cursor     apimodel.Count      `json:"cursor"`
+	Lag        apimodel.Count      `json:"lag"`
+	LagExact   bool                `json:"lagExact"`
+	LagSeconds float64             `json:"lagSeconds"`
+	Rate       float64             `json:"rate"`
+	In         float64             `json:"in"`
+	Out        float64             `json:"out"`
+	Drain      *int64              `json:"drain,omitempty"`
+	InFlight   apimodel.Count      `json:"inFlight"`
+	Returned   apimodel.Count      `json:"returned"`
+	Consumers  int                 `json:"consumers"`
+	Version    string              `json:"version"`
 }
 
 // topicList and groupList are the figures of topics and groups.
@@ -69,7 +70,7 @@ func round2(x float64) float64 { return math.Round(x*100) / 100 }
 func (f *figures) topicRow(t *broker.Topic) topicFigures {
 	def, rates := t.Definition(), f.hub.opts.Stats.Topic(t)
 	return topicFigures{
-		Name: def.Name, Kind: api.KindOf(t), Paused: def.Paused,
+		Name: def.Name, Kind: apiconv.TopicKind(t), Paused: def.Paused,
 		Depth: decimal(def.Next - def.First), FirstOffset: decimal(def.First), NextOffset: decimal(def.Next),
 		Bytes: decimal(def.Bytes), In: round2(rates.In), Out: round2(rates.Out), Consumers: t.Subscriptions(),
 		WorstLag: "0",
@@ -129,7 +130,7 @@ func (f *figures) topic(ctx context.Context, key channelKey) (data, same any, er
 func (f *figures) groups(ctx context.Context, _ channelKey) (data, same any, err error) {
 	list := []groupFigures{}
 	for _, t := range f.hub.opts.Broker.System().Topics() {
-		kind := api.KindOf(t)
+		kind := apiconv.TopicKind(t)
 		for _, g := range t.Groups() {
 			if len(list) == maxGroups {
 				return groupList{list}, nil, nil
@@ -146,10 +147,10 @@ func (f *figures) groupRow(ctx context.Context, l *stats.Lagging) groupFigures {
 	g, info := l.Group, &l.Info
 	rate, flow := f.hub.opts.Stats.Group(g), f.hub.opts.Stats.Flow(g)
 	d := groupFigures{
-		Name: info.Name, Filter: info.Filter, Paused: info.Paused, Settle: api.SettleMode(info.Settle.String()),
+		Name: info.Name, Filter: info.Filter, Paused: info.Paused, Settle: apimodel.SettleMode(info.Settle.String()),
 		Cursor: decimal(info.Cursor), Lag: decimal(l.Lag), LagExact: l.Exact,
 		LagSeconds: round1(f.lags.Seconds(ctx, l)),
-		Rate:       round2(rate), Drain: api.Drain(l.Lag, flow), In: round2(flow.In), Out: round2(flow.Out),
+		Rate:       round2(rate), Drain: apiconv.Drain(l.Lag, flow), In: round2(flow.In), Out: round2(flow.Out),
 		InFlight: decimal(int64(info.InFlight)), Returned: decimal(int64(info.Returned)),
 		Consumers: len(info.Consumers), Version: g.Version(),
 	}

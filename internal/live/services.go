@@ -3,7 +3,8 @@ package live
 import (
 	"context"
 
-	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/apiconv"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 	"github.com/rushmore/zbus-go/internal/rpc"
 )
 
@@ -12,27 +13,27 @@ const maxServices = 1000
 
 // serviceRow is what is shown of a service in a list.
 type serviceRow struct {
-	Topic     string         `json:"topic"`
-	Rate      float64        `json:"rate"`
-	Calls     api.CallCounts `json:"calls"`
-	Latency   api.Latency    `json:"latency"`
-	LastError *api.CallError `json:"lastError,omitempty"`
-	Waiting   int            `json:"waiting"`
-	InFlight  int            `json:"inFlight"`
-	Providers int            `json:"providers"`
-	Methods   int            `json:"methods"`
+	Topic     string              `json:"topic"`
+	Rate      float64             `json:"rate"`
+	Calls     apimodel.CallCounts `json:"calls"`
+	Latency   apimodel.Latency    `json:"latency"`
+	LastError *apimodel.CallError `json:"lastError,omitempty"`
+	Waiting   int                 `json:"waiting"`
+	InFlight  int                 `json:"inFlight"`
+	Providers int                 `json:"providers"`
+	Methods   int                 `json:"methods"`
 }
 
 // serviceList are the figures of rpc.
 type serviceList struct {
-	Services       []serviceRow       `json:"services"`
-	DroppedAnswers api.DroppedAnswers `json:"droppedAnswers"`
+	Services       []serviceRow            `json:"services"`
+	DroppedAnswers apimodel.DroppedAnswers `json:"droppedAnswers"`
 }
 
 // serviceFigures are those of one service.
 type serviceFigures struct {
-	api.Service
-	DroppedAnswers api.DroppedAnswers `json:"droppedAnswers"`
+	apimodel.Service
+	DroppedAnswers apimodel.DroppedAnswers `json:"droppedAnswers"`
 }
 
 // services makes the figures of all services.
@@ -46,7 +47,7 @@ func (f *figures) services(context.Context, channelKey) (data, same any, err err
 		if !t.Calls() {
 			continue
 		}
-		s := api.ServiceOf(calls, t)
+		s := apiconv.Service(calls, t)
 		list.Services = append(list.Services, serviceRow{
 			Topic: s.Topic, Rate: s.Rate, Calls: s.Calls, Latency: s.Latency, LastError: s.LastError,
 			Waiting: s.Waiting, InFlight: s.InFlight, Providers: len(s.Providers), Methods: len(s.Methods),
@@ -58,14 +59,14 @@ func (f *figures) services(context.Context, channelKey) (data, same any, err err
 // service makes the figures of one. Schemas may be long and do not change with every
 // call; who wants them asks for the service.
 func (f *figures) service(_ context.Context, key channelKey) (data, same any, err error) {
-	s := api.ServiceOf(f.hub.opts.Calls, key.topic)
+	s := apiconv.Service(f.hub.opts.Calls, key.topic)
 	for i := range s.Methods {
 		s.Methods[i].Params, s.Methods[i].Result = nil, nil
 	}
 	return serviceFigures{s, dropped(f.hub.opts.Calls)}, nil, nil
 }
 
-func dropped(calls *rpc.Table) api.DroppedAnswers {
+func dropped(calls *rpc.Table) apimodel.DroppedAnswers {
 	d := calls.Drops()
-	return api.DroppedAnswers{Late: decimal(int64(d.Late)), Foreign: decimal(int64(d.Foreign)), Orphaned: decimal(int64(d.Orphaned))}
+	return apimodel.DroppedAnswers{Late: decimal(int64(d.Late)), Foreign: decimal(int64(d.Foreign)), Orphaned: decimal(int64(d.Orphaned))}
 }

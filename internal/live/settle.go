@@ -3,7 +3,8 @@ package live
 import (
 	"sync/atomic"
 
-	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/apiconv"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 	"github.com/rushmore/zbus-go/internal/broker"
 )
 
@@ -35,8 +36,8 @@ func (s *socket) nack(c *call) error {
 	if err := c.decode(&op); err != nil {
 		return err
 	}
-	if op.Delay < 0 || op.Delay > api.MaxDelay {
-		return fail(broker.Invalid, "delay %d: must be milliseconds from 0 to %d", op.Delay, int64(api.MaxDelay))
+	if op.Delay < 0 || op.Delay > apiconv.MaxDelay {
+		return fail(broker.Invalid, "delay %d: must be milliseconds from 0 to %d", op.Delay, int64(apiconv.MaxDelay))
 	}
 	return s.settle(c, &op.handlesOp, func(g *broker.Group, d broker.DeliveryHandle, done func(error)) {
 		g.Nack(d.Offset, d.Handle, broker.Return{Delay: op.Delay, Cause: op.Reason, Dead: op.Dead}, done)
@@ -60,12 +61,12 @@ func (s *socket) settle(c *call, op *handlesOp, do func(*broker.Group, broker.De
 	if err != nil {
 		return err
 	}
-	if len(op.Handles) == 0 || len(op.Handles) > api.MaxBatch {
-		return fail(broker.Invalid, "handles: need 1 to %d", api.MaxBatch)
+	if len(op.Handles) == 0 || len(op.Handles) > apiconv.MaxBatch {
+		return fail(broker.Invalid, "handles: need 1 to %d", apiconv.MaxBatch)
 	}
 	parsed := make([]broker.DeliveryHandle, len(op.Handles))
 	for i, text := range op.Handles {
-		if parsed[i], err = api.ParseHandle(text); err != nil {
+		if parsed[i], err = apiconv.ParseHandle(text); err != nil {
 			return err
 		}
 	}
@@ -112,7 +113,7 @@ func (a *settled) frame() any {
 		} else if broker.CodeOf(err) == broker.Unknown {
 			p.Code, p.Detail = one.Code, one.Detail
 		}
-		p.Failed = append(p.Failed, api.HandleFailure{Handle: a.handles[i], Code: string(one.Code), Detail: one.Detail})
+		p.Failed = append(p.Failed, apimodel.HandleFailure{Handle: a.handles[i], Code: string(one.Code), Detail: one.Detail})
 	}
 	if p != nil {
 		return p

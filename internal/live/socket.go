@@ -16,7 +16,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/rushmore/zbus-go/internal/access"
-	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/wire"
@@ -248,8 +248,8 @@ func (s *socket) ping() {
 }
 
 // info describes the socket.
-func (s *socket) info() api.SessionInfo {
-	d := api.SessionInfo{
+func (s *socket) info() apiconv.SessionInfo {
+	d := apiconv.SessionInfo{
 		ID: s.id, Remote: s.remote, Protocol: "api", Since: s.since, Active: s.since.Add(time.Duration(s.active.Load())),
 		In: s.in.Load(), Out: s.put.Load(),
 	}
@@ -262,7 +262,7 @@ func (s *socket) info() api.SessionInfo {
 	for _, x := range subs {
 		g := x.sub.Group()
 		credit, inFlight := x.sub.Load()
-		d.Subscriptions = append(d.Subscriptions, api.SubscriptionInfo{
+		d.Subscriptions = append(d.Subscriptions, apiconv.SubscriptionInfo{
 			Topic: g.Topic().Name(), Group: g.Name(), Credit: credit, InFlight: inFlight,
 		})
 	}

@@ -5,7 +5,8 @@ import (
 	"sync/atomic"
 
 	"github.com/rushmore/zbus-go/internal/access"
-	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/apiconv"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -65,11 +66,11 @@ func (x *subscription) close() {
 
 // endedFrame says that a subscription or a watch is over.
 type endedFrame struct {
-	Type   string          `json:"type"`
-	Sub    string          `json:"sub,omitempty"`
-	Watch  string          `json:"watch,omitempty"`
-	Code   api.ProblemCode `json:"code"`
-	Detail string          `json:"detail"`
+	Type   string               `json:"type"`
+	Sub    string               `json:"sub,omitempty"`
+	Watch  string               `json:"watch,omitempty"`
+	Code   apimodel.ProblemCode `json:"code"`
+	Detail string               `json:"detail"`
 }
 
 func (x *subscription) sayEnded() {
@@ -83,25 +84,25 @@ func (x *subscription) sayEnded() {
 
 type subscribeOp struct {
 	head
-	Topic  string          `json:"topic"`
-	Group  *string         `json:"group"`
-	Filter *string         `json:"filter"`
-	Settle *api.SettleMode `json:"settle"`
-	Start  *api.Place      `json:"start"`
-	After  *string         `json:"after"`
-	Window int64           `json:"window"`
+	Topic  string               `json:"topic"`
+	Group  *string              `json:"group"`
+	Filter *string              `json:"filter"`
+	Settle *apimodel.SettleMode `json:"settle"`
+	Start  *apimodel.Place      `json:"start"`
+	After  *string              `json:"after"`
+	Window int64                `json:"window"`
 }
 
 // subscribedFrame answers it.
 type subscribedFrame struct {
-	Type   string         `json:"type"`
-	Ref    string         `json:"ref,omitempty"`
-	Sub    string         `json:"sub"`
-	Topic  string         `json:"topic"`
-	Group  string         `json:"group"`
-	Settle api.SettleMode `json:"settle"`
-	After  string         `json:"after,omitempty"` // see api.ResumeID
-	Reset  bool           `json:"reset,omitempty"`
+	Type   string              `json:"type"`
+	Ref    string              `json:"ref,omitempty"`
+	Sub    string              `json:"sub"`
+	Topic  string              `json:"topic"`
+	Group  string              `json:"group"`
+	Settle apimodel.SettleMode `json:"settle"`
+	After  string              `json:"after,omitempty"` // see apiconv.ResumeID
+	Reset  bool                `json:"reset,omitempty"`
 }
 
 func (s *socket) subscribe(c *call) error {
@@ -122,9 +123,9 @@ func (s *socket) subscribe(c *call) error {
 	if err != nil {
 		return err
 	}
-	begun := subscribedFrame{Type: "subscribed", Ref: c.Ref, Topic: g.Topic().Name(), Group: g.Name(), Settle: api.SettleMode(g.Info().Settle.String()), Reset: reset}
+	begun := subscribedFrame{Type: "subscribed", Ref: c.Ref, Topic: g.Topic().Name(), Group: g.Name(), Settle: apimodel.SettleMode(g.Info().Settle.String()), Reset: reset}
 	if op.Group == nil {
-		begun.After = api.ResumeID(g.Info().Cursor)
+		begun.After = apiconv.ResumeID(g.Info().Cursor)
 	}
 	announce := func(name string) any {
 		begun.Sub = name
@@ -215,9 +216,9 @@ func (s *socket) group(view broker.View, op *subscribeOp) (g *broker.Group, rese
 	case op.Start != nil && op.After != nil:
 		return nil, false, fail(broker.Invalid, "start and after both say where to begin: leave out one of them")
 	case op.Start != nil:
-		spec.Start, err = api.PlaceOf("start", *op.Start)
+		spec.Start, err = apiconv.ParsePosition("start", *op.Start)
 	case op.After != nil:
-		spec.Start, reset, err = api.Resume(t, "after", *op.After)
+		spec.Start, reset, err = apiconv.ParseResume(t, "after", *op.After)
 	}
 	if err != nil {
 		return nil, false, err
@@ -229,7 +230,7 @@ func (s *socket) group(view broker.View, op *subscribeOp) (g *broker.Group, rese
 		}
 		spec.Settle = &settle
 	}
-	g, err = api.EphemeralGroup(s.life, view, t, spec)
+	g, err = view.EphemeralGroup(s.life, t, spec)
 	return g, reset, err
 }
 

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"time"
 
-	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -184,7 +184,7 @@ func (p *picked) encode(encoded map[int64][]byte) [][]byte {
 		data, ok := encoded[r.Offset]
 		if !ok {
 			var err error
-			if data, err = json.Marshal(api.MessageOf(r, api.ListBody)); err != nil {
+			if data, err = json.Marshal(apiconv.Message(r, apiconv.ListBody)); err != nil {
 				continue
 			}
 			encoded[r.Offset] = data

@@ -4,7 +4,7 @@ import (
 	"strconv"
 
 	"github.com/rushmore/zbus-go/internal/access"
-	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
 )
 
@@ -45,12 +45,12 @@ type watch struct {
 
 	channel channelKey // of figures
 
-	topic   *broker.Topic // of a tail; nil for figures
-	from    int64         // the first offset to show
-	matcher *api.Matcher  // nil: all
-	limit   int           // messages a second
-	tokens  float64       // owned by the tails' goroutine: so many may be shown
-	tick    int64         // owned by the tails' goroutine: when tokens were given
+	topic   *broker.Topic    // of a tail; nil for figures
+	from    int64            // the first offset to show
+	matcher *apiconv.Matcher // nil: all
+	limit   int              // messages a second
+	tokens  float64          // owned by the tails' goroutine: so many may be shown
+	tick    int64            // owned by the tails' goroutine: when tokens were given
 
 	// Guarded by the socket's queue.mu.
 	dirty  bool // is in queue.dirty
@@ -173,7 +173,7 @@ func (w *watch) match(op *watchOp) error {
 	if value(op.Filter) == "" && value(op.Text) == "" && value(op.Header) == "" {
 		return nil
 	}
-	m, err := api.NewMatcher(value(op.Filter), value(op.Text), value(op.Header))
+	m, err := apiconv.NewMatcher(value(op.Filter), value(op.Text), value(op.Header))
 	w.matcher = m
 	return err
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -288,11 +288,11 @@ func TestTailCutsBodiesAsListsDo(t *testing.T) {
 	c := r.dial(nil)
 	c.call(`{"op":"watch","channel":"tail","topic":"orders"}`, "watching")
 	in := broker.Message{Topic: topic}
-	in.Body = []byte(strings.Repeat("x", api.ListBody+1))
+	in.Body = []byte(strings.Repeat("x", apiconv.ListBody+1))
 	if _, err := r.b.System().Store(context.Background(), []broker.Message{in}); err != nil {
 		t.Fatal(err)
 	}
-	if m := c.next().is(t, "tail").Messages[0]; len(*m.Body) != api.ListBody || m.Truncated == nil || m.Size != fmt.Sprint(api.ListBody+1) {
+	if m := c.next().is(t, "tail").Messages[0]; len(*m.Body) != apiconv.ListBody || m.Truncated == nil || m.Size != fmt.Sprint(apiconv.ListBody+1) {
 		t.Errorf("got a body of %d bytes", len(*m.Body))
 	}
 }

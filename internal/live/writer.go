@@ -8,7 +8,8 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/apiconv"
+	"github.com/rushmore/zbus-go/internal/apimodel"
 )
 
 const (
@@ -113,10 +114,10 @@ func (s *socket) writeItems(e *encoder, items []item) (err error) {
 
 // delivered is the frame of one message.
 type delivered struct {
-	Type    string       `json:"type"`
-	Sub     string       `json:"sub"`
-	Message api.Delivery `json:"message"`
-	Credit  string       `json:"credit"`
+	Type    string            `json:"type"`
+	Sub     string            `json:"sub"`
+	Message apimodel.Delivery `json:"message"`
+	Credit  string            `json:"credit"`
 }
 
 // writeBatch sends messages and says how many of them went out: none when their
@@ -134,7 +135,7 @@ func (s *socket) writeBatch(e *encoder, it *item) (n int, err error) {
 		} else if it.sub.over.Load() {
 			return n, nil
 		} else {
-			frame = delivered{Type: "message", Sub: it.sub.name, Message: api.DeliveryOf(it.batch, i), Credit: decimal(it.batch.Items[i].Credit)}
+			frame = delivered{Type: "message", Sub: it.sub.name, Message: apiconv.Delivery(it.batch, i), Credit: decimal(it.batch.Items[i].Credit)}
 		}
 		data, err := e.encode(frame)
 		if err == nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/rushmore/zbus-go/internal/api"
+	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/live"
 	"github.com/rushmore/zbus-go/internal/rpc"
@@ -52,8 +53,8 @@ func startFaulty(t *testing.T) (*instance, *storetest.Faulty) {
 	calls := rpc.New(rpc.Options{})
 	sampler := stats.New(b, stats.Options{Connections: func() int64 { return 0 }})
 	hub := live.New(live.Options{
-		Broker: b, Calls: calls, Stats: sampler, Server: func() api.ServerInfo { return api.ServerInfo{} },
-		Sessions: func() []api.SessionInfo { return nil },
+		Broker: b, Calls: calls, Stats: sampler, Server: func() apiconv.ServerInfo { return apiconv.ServerInfo{} },
+		Sessions: func() []apiconv.SessionInfo { return nil },
 	})
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -1,16 +1,19 @@
-package api
+package strictjson
 
 import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math/bits"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/problem"
 )
 
 // conforms checks what encoding/json does not: that the members are those of the
@@ -109,7 +112,7 @@ func (w *walk) base64(quoted []byte, name string) error {
 	}
 	var corrupt base64.CorruptInputError
 	if _, err := base64.StdEncoding.DecodeString(text); errors.As(err, &corrupt) {
-		return invalid("%s is not base64 at character %d", w.where(name), int64(corrupt)+1)
+		return problem.Invalid("%s is not base64 at character %d", w.where(name), int64(corrupt)+1)
 	}
 	return nil
 }
@@ -130,7 +133,7 @@ func (w *walk) value(t reflect.Type, name string) error {
 	}
 	c := w.next()
 	if c == 'n' && t != nil && !w.bytes {
-		return invalid("%s can't be a JSON null", w.where(name))
+		return problem.Invalid("%s can't be a JSON null", w.where(name))
 	}
 	if t != nil && reflect.PointerTo(t).Implements(unmarshaler) {
 		t = nil // it is decoded by itself, and checked then
@@ -205,14 +208,14 @@ func (w *walk) object(t reflect.Type) error {
 		m, known := s.members[name]
 		switch {
 		case !known && s.members != nil && !w.bytes:
-			return unknownMember(w.prefix(), name, sorted(s.members))
+			return unknownMember(w.prefix(), name, slices.Sorted(maps.Keys(s.members)))
 		case there&m.bit != 0 && !w.bytes:
-			return invalid("%s is there twice", w.where(name))
+			return problem.Invalid("%s is there twice", w.where(name))
 		case t != nil && t.Kind() == reflect.Map:
 			m.of = t.Elem()
-			key := lower(name) // as of headers
+			key := strings.ToLower(name) // as of headers
 			if _, twice := named[key]; twice && !w.bytes {
-				return invalid("%sthe header %q is there twice, upper and lower case being the same: join its values", w.prefix(), broker.Excerpt(name))
+				return problem.Invalid("%sthe header %q is there twice, upper and lower case being the same: join its values", w.prefix(), broker.Excerpt(name))
 			}
 			if named == nil {
 				named = make(map[string]struct{})
@@ -229,7 +232,7 @@ func (w *walk) object(t reflect.Type) error {
 	}
 	w.at++
 	if missing := s.required &^ there; missing != 0 && !w.bytes {
-		return invalid("%s is missing", w.where(s.names[bits.TrailingZeros64(missing)]))
+		return problem.Invalid("%s is missing", w.where(s.names[bits.TrailingZeros64(missing)]))
 	}
 	return nil
 }
