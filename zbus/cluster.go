@@ -42,6 +42,7 @@ type Cluster struct {
 	life context.Context // ends with Close
 	end  context.CancelFunc
 	all  sync.WaitGroup // goroutines; added to with mu held and closed false
+	room chan struct{}  // capacity: how many messages of PublishAsync may be under way
 
 	mu       sync.Mutex
 	trackers []*tracker
@@ -89,7 +90,7 @@ func DialCluster(ctx context.Context, trackers string, opts ClusterOptions) (*Cl
 	opts.Options = opts.Options.withDefaults()
 	cl := &Cluster{
 		opts: opts, members: make(map[string]*member), subs: make(map[*ClusterSubscription]struct{}),
-		changed: make(chan struct{}),
+		changed: make(chan struct{}), room: make(chan struct{}, opts.MaxPending),
 	}
 	cl.life, cl.end = context.WithCancel(context.Background())
 	for _, a := range addrs {
@@ -238,7 +239,12 @@ func (cl *Cluster) Drain(ctx context.Context) error {
 // Publish stores a message on one server that has the topic: see [Client.Publish]. The
 // next is tried when it is certain that the one before has not stored it.
 func (cl *Cluster) Publish(ctx context.Context, topic string, m Message) (r Receipt, err error) {
-	err = cl.try(ctx, "publish", topic, m.Key, func(c *Client) error {
+	return cl.publish(ctx, cl.patience(), topic, m)
+}
+
+// publish is Publish as long as there is patience.
+func (cl *Cluster) publish(ctx context.Context, p *patience, topic string, m Message) (r Receipt, err error) {
+	err = cl.try(ctx, p, "publish", topic, m.Key, func(c *Client) error {
 		r, err = c.Publish(ctx, topic, m)
 		return err
 	})
@@ -257,17 +263,31 @@ func (cl *Cluster) Request(ctx context.Context, topic string, m Message) (*Respo
 }
 
 func (cl *Cluster) request(ctx context.Context, op, topic, method string, m Message) (resp *Response, err error) {
-	err = cl.try(ctx, op, topic, "", func(c *Client) error {
+	err = cl.try(ctx, cl.patience(), op, topic, "", func(c *Client) error {
 		resp, err = c.request(ctx, op, topic, method, m)
 		return err
 	})
 	return resp, err
 }
 
+// patience is how long requests wait for servers, all that share it together.
+type patience struct {
+	most  time.Duration
+	since time.Time // when the first of them began to wait
+}
+
+func (cl *Cluster) patience() *patience { return &patience{most: max(cl.opts.MaxWait, 0)} }
+
+// timer fires when there is no more. It is called by one goroutine at a time.
+func (p *patience) timer() *time.Timer {
+	if p.since.IsZero() {
+		p.since = time.Now()
+	}
+	return time.NewTimer(p.most - time.Since(p.since))
+}
+
 // try has servers do something until one has, or may have. Without any it waits.
-func (cl *Cluster) try(ctx context.Context, op, topic, key string, do func(*Client) error) error {
-	patience := time.NewTimer(max(cl.opts.MaxWait, 0))
-	defer patience.Stop()
+func (cl *Cluster) try(ctx context.Context, p *patience, op, topic, key string, do func(*Client) error) error {
 	for {
 		clients, changed := cl.choose(topic, key)
 		var err error
@@ -282,14 +302,16 @@ func (cl *Cluster) try(ctx context.Context, op, topic, key string, do func(*Clie
 		if err == nil {
 			err = (&failure{text: "no server", kinds: []error{ErrUnavailable}}).error(op, topic)
 		}
+		timer := p.timer()
 		select {
 		case <-changed:
-		case <-patience.C:
+			timer.Stop()
+		case <-timer.C:
 			return err
 		case <-ctx.Done():
 			return stopped(ctx, false).error(op, topic)
 		case <-cl.life.Done():
-			return (&failure{text: "the broker is closed", kinds: []error{ErrClosed}}).error(op, topic)
+			return closed().error(op, topic)
 		}
 	}
 }

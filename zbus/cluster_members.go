@@ -269,7 +269,7 @@ func (cl *Cluster) Subscribe(ctx context.Context, topic, group string, opts Subs
 	if cl.closed {
 		cl.mu.Unlock()
 		s.cancel()
-		return nil, (&failure{text: "the broker is closed", kinds: []error{ErrClosed}}).error("subscribe", topic+"/"+group)
+		return nil, closed().error("subscribe", topic+"/"+group)
 	}
 	cl.subs[s] = struct{}{}
 	n := len(cl.members)
@@ -335,7 +335,7 @@ func (s *ClusterSubscription) keep() {
 	case <-s.cluster.life.Done():
 		s.cancel()
 		s.cluster.mu.Lock()
-		s.err = (&failure{text: "the client was closed", kinds: []error{ErrClosed}}).error("subscribe", s.topic+"/"+s.Group())
+		s.err = closed().error("subscribe", s.topic+"/"+s.Group())
 		s.cluster.mu.Unlock()
 	}
 	s.cluster.mu.Lock()

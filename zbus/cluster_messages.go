@@ -1,9 +1,11 @@
 package zbus
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"iter"
+	"maps"
 
 	"github.com/rushmore/zbus-go/internal/wire"
 )
@@ -14,6 +16,7 @@ import (
 func (cl *Cluster) PublishBatch(ctx context.Context, topic string, messages []Message) ([]Receipt, error) {
 	receipts, errs := make([]Receipt, len(messages)), make([]error, len(messages))
 	parts := make(map[*Client][]int) // the messages of each server; of nil: of none
+	p := cl.patience()
 	first := cl.first(topic, "")
 	for i := range messages {
 		to := first
@@ -25,7 +28,7 @@ func (cl *Cluster) PublishBatch(ctx context.Context, topic string, messages []Me
 	for c, part := range parts {
 		if c == nil {
 			for _, i := range part {
-				receipts[i], errs[i] = cl.Publish(ctx, topic, messages[i])
+				receipts[i], errs[i] = cl.publish(ctx, p, topic, messages[i])
 			}
 			continue
 		}
@@ -41,7 +44,7 @@ func (cl *Cluster) PublishBatch(ctx context.Context, topic string, messages []Me
 				continue
 			}
 			if errs[i] = failed.Errs[n]; cl.elsewhere(errs[i]) {
-				receipts[i], errs[i] = cl.Publish(ctx, topic, messages[i])
+				receipts[i], errs[i] = cl.publish(ctx, p, topic, messages[i])
 			}
 		}
 	}
@@ -60,9 +63,15 @@ func (cl *Cluster) first(topic, key string) *Client {
 }
 
 // PublishAsync queues a message for one server, as [Client.PublishAsync] does. One that the server
-// has certainly not stored goes to the next one.
+// has certainly not stored goes to the next one. As many as Options.MaxPending may be under way to all
+// servers together.
 func (cl *Cluster) PublishAsync(ctx context.Context, topic string, m Message) *Future {
 	f := &Future{topic: topic, done: make(chan struct{})}
+	if fail := cl.begin(ctx); fail != nil {
+		f.end(Receipt{}, fail.error("publish", topic))
+		return f
+	}
+	m.Body, m.Headers = bytes.Clone(m.Body), maps.Clone(m.Headers) // another server may get them later
 	rest := context.WithoutCancel(ctx)
 	publish := func() (Receipt, error) { return cl.Publish(rest, topic, m) }
 	if c := cl.first(topic, m.Key); c != nil {
@@ -75,14 +84,36 @@ func (cl *Cluster) PublishAsync(ctx context.Context, topic string, m Message) *F
 			return r, err
 		}
 	}
+	go func() {
+		defer cl.all.Done()
+		r, err := publish()
+		<-cl.room
+		f.end(r, err)
+	}()
+	return f
+}
+
+// begin waits for room for one more message. Without an error it counts in cl.all.
+func (cl *Cluster) begin(ctx context.Context) *failure {
+	select {
+	case cl.room <- struct{}{}:
+	default:
+		select {
+		case cl.room <- struct{}{}:
+		case <-ctx.Done():
+			return stopped(ctx, false)
+		case <-cl.life.Done():
+			return closed()
+		}
+	}
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	if cl.closed {
-		f.end(Receipt{}, (&failure{text: "the client is closed", kinds: []error{ErrClosed}}).error("publish", topic))
-		return f
+		<-cl.room
+		return closed()
 	}
-	cl.all.Go(func() { f.end(publish()) })
-	return f
+	cl.all.Add(1)
+	return nil
 }
 
 // Messages ranges over the messages of a group on all servers: see [Client.Messages]. Those of one
@@ -97,6 +128,8 @@ func (cl *Cluster) Messages(ctx context.Context, topic, group string, opts Subsc
 			d.next = next
 			select {
 			case come <- d:
+			case <-ctx.Done(): // it comes again, or the client is closed
+				return nil
 			case <-over:
 				return nil
 			}
@@ -115,6 +148,10 @@ func (cl *Cluster) Messages(ctx context.Context, topic, group string, opts Subsc
 		for {
 			select {
 			case d := <-come:
+				if d.gone() {
+					close(d.next)
+					continue
+				}
 				if !yield(d, nil) {
 					return
 				}
@@ -129,6 +166,14 @@ func (cl *Cluster) Messages(ctx context.Context, topic, group string, opts Subsc
 			}
 		}
 	}
+}
+
+// gone reports whether a delivery comes again, and is not to be handled.
+func (d *Delivery) gone() bool {
+	c := d.s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return d.s.explicit && (d.lost || d.expired(c.clock()))
 }
 
 // handled lets a delivery of Cluster.Messages go, and acks it unless others do.

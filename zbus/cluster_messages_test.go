@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/rushmore/zbus-go/internal/zbustest"
 	"github.com/rushmore/zbus-go/zbus"
@@ -147,5 +148,140 @@ func TestClusterRemovesEverywhere(t *testing.T) {
 	}
 	if _, err := cl.PublishAsync(within(t), "old", zbus.Message{}).Wait(within(t)); !errors.Is(err, zbus.ErrClosed) {
 		t.Errorf("a publish after Close: %v", err)
+	}
+}
+
+// downFor is a set of one server, which is down.
+func downFor(t *testing.T, opts zbus.Options) (*zbus.Cluster, *zbustest.Broker) {
+	t.Helper()
+	broker := zbustest.Start(t)
+	cl := dialCluster(t, zbus.ClusterOptions{Options: opts}, broker.Addr)
+	if err := cl.DeclareGroup(within(t), "jobs", zbus.GroupSpec{Name: "g", Explicit: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := broker.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the server is lost", func() bool { return cl.Client(broker.Addr) == nil || cl.Client(broker.Addr).Address() == "" })
+	return cl, broker
+}
+
+func TestAMessageOfAClusterMayBeChangedOnceItIsQueued(t *testing.T) {
+	t.Parallel()
+	cl, broker := downFor(t, hurried)
+	m := zbus.Message{Body: []byte("as it was"), Headers: map[string]string{"state": "old"}}
+	future := cl.PublishAsync(within(t), "jobs", m)
+	copy(m.Body, "as it is!")
+	m.Headers["state"] = "new"
+	if err := broker.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := future.Wait(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	for d, err := range cl.Messages(within(t), "jobs", "g", zbus.SubscribeOptions{}) {
+		if err != nil || string(d.Body) != "as it was" || d.Header("state") != "old" {
+			t.Errorf("%+v, %v", d, err)
+		}
+		break
+	}
+}
+
+func TestAClusterWaitsForAServerOnceForABatch(t *testing.T) {
+	t.Parallel()
+	cl, _ := downFor(t, zbus.Options{MaxWait: time.Second, MaxBackoff: 50 * time.Millisecond})
+	ctx, cancel := context.WithTimeout(within(t), patience)
+	defer cancel()
+	_, err := cl.PublishBatch(ctx, "jobs", make([]zbus.Message, 100)) // one by one it takes longer than ctx
+	var failed *zbus.BatchError
+	if !errors.As(err, &failed) {
+		t.Fatal(err)
+	}
+	for i, err := range failed.Errs {
+		if !errors.Is(err, zbus.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("message %d: %v", i, err)
+		}
+	}
+}
+
+func TestMessagesThatWaitForAServerAreBounded(t *testing.T) {
+	t.Parallel()
+	cl, broker := downFor(t, zbus.Options{MaxPending: 3, MaxWait: time.Minute, MaxBackoff: 50 * time.Millisecond})
+	var queued []*zbus.Future
+	for range 3 {
+		queued = append(queued, cl.PublishAsync(within(t), "jobs", zbus.Message{}))
+	}
+	ctx, cancel := context.WithTimeout(within(t), 50*time.Millisecond)
+	defer cancel()
+	more := cl.PublishAsync(ctx, "jobs", zbus.Message{})
+	select {
+	case <-more.Done():
+		if _, err := more.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, zbus.ErrUnknownOutcome) {
+			t.Errorf("one more than may wait: %v", err)
+		}
+	default:
+		t.Error("one more than may wait is queued")
+	}
+	last := make(chan *zbus.Future, 1)
+	go func() { last <- cl.PublishAsync(within(t), "jobs", zbus.Message{}) }()
+	if err := broker.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	for _, future := range append(queued, receive(t, "room", last)) {
+		if _, err := future.Wait(within(t)); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := broker.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the server is lost", func() bool { return cl.Client(broker.Addr) == nil || cl.Client(broker.Addr).Address() == "" })
+	for range 3 {
+		queued = append(queued, cl.PublishAsync(within(t), "jobs", zbus.Message{}))
+	}
+	go func() { last <- cl.PublishAsync(within(t), "jobs", zbus.Message{}) }()
+	if err := cl.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, future := range append(queued[3:], receive(t, "the end of the wait for room", last)) {
+		if _, err := future.Wait(within(t)); !errors.Is(err, zbus.ErrClosed) {
+			t.Errorf("after Close: %v", err)
+		}
+	}
+}
+
+func TestClusterMessagesLeavesOutWhatWasLostWhileItWaited(t *testing.T) {
+	t.Parallel()
+	cl, first, second := pairOf(t, "jobs")
+	for _, b := range []*zbustest.Broker{first, second} {
+		if _, err := dial(t, b.Addr, zbus.Options{}).Publish(within(t), "jobs", zbus.Message{Body: []byte(b.Addr)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := 0
+	for d, err := range cl.Messages(within(t), "jobs", "g", zbus.SubscribeOptions{Manual: true}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Ack(within(t)); err != nil {
+			t.Errorf("message %d: %v", n, err)
+		}
+		if n++; n == 2 {
+			break
+		}
+		waits := second
+		if string(d.Body) == second.Addr {
+			waits = first
+		}
+		came := func() bool {
+			info, err := cl.Client(waits.Addr).QueryGroup(within(t), "jobs", "g")
+			return err == nil && info.InFlight == 1
+		}
+		eventually(t, "the other message has come", came)
+		if err := waits.Restart(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the other server is there", func() bool { return cl.Client(waits.Addr) != nil && cl.Client(waits.Addr).Address() != "" })
+		eventually(t, "the other message has come again", came)
 	}
 }

@@ -256,7 +256,7 @@ func (c *Client) finish() {
 	for _, in := range c.subs {
 		for _, s := range slices.Clone(in.members) {
 			s.cancel()
-			s.finish((&failure{text: "the client was closed", kinds: []error{ErrClosed}}).error("subscribe", s.target()))
+			s.finish(closed().error("subscribe", s.target()))
 		}
 	}
 	if c.room != nil {
@@ -264,7 +264,7 @@ func (c *Client) finish() {
 		c.room = nil
 	}
 	c.mu.Unlock()
-	c.giveUp(&failure{text: "the client was closed", kinds: []error{ErrClosed}}, func(*request) bool { return true })
+	c.giveUp(closed(), func(*request) bool { return true })
 }
 
 // giveUp settles those requests that which chooses.

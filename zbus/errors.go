@@ -138,6 +138,9 @@ func stopped(ctx context.Context, sent bool) *failure {
 	return f
 }
 
+// closed is the outcome of what was asked of a client that is closed.
+func closed() *failure { return &failure{text: "the client is closed", kinds: []error{ErrClosed}} }
+
 // invalid refuses a request that was not sent.
 //
 // It is not inlined: that would add some hundred bytes to the binary for each of its callers.

@@ -144,7 +144,7 @@ func (s *Subscription) fetch(ctx context.Context, most int, wait time.Duration) 
 	case ctx.Err() != nil:
 		return nil, stopped(ctx, false).error("fetch", s.target())
 	case over && why == nil:
-		why = (&failure{text: "the client was closed", kinds: []error{ErrClosed}}).error("fetch", s.target())
+		why = closed().error("fetch", s.target())
 	}
 	return nil, why
 }

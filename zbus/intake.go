@@ -42,7 +42,7 @@ func (c *Client) join(ctx context.Context, s *Subscription) *failure {
 		switch {
 		case c.closed:
 			c.mu.Unlock()
-			return &failure{text: "the client is closed", kinds: []error{ErrClosed}}
+			return closed()
 		case s.fetches != nil && c.known(place) != nil:
 			c.mu.Unlock()
 			return nil

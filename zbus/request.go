@@ -168,7 +168,7 @@ func (c *Client) put(r *request, cmd string, encode func(*frameWriter)) *failure
 func (c *Client) admit(r *request) *failure {
 	switch {
 	case c.closed:
-		return &failure{text: "the client is closed", kinds: []error{ErrClosed}}
+		return closed()
 	case r.epoch != 0 && (r.epoch != c.epoch || !c.connected):
 		return connectionGone
 	case !c.connected && (c.opts.MaxWait < 0 || notAccepted(c.lastErr)):
