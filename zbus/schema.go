@@ -5,7 +5,6 @@ import (
 	"encoding"
 	"encoding/json"
 	"reflect"
-	"strings"
 	"time"
 )
 
@@ -13,7 +12,8 @@ import (
 // one of which nothing can be said. It is our own, since a library for schemas would be in every program
 // that uses the client.
 func schemaOf(t reflect.Type) json.RawMessage {
-	schema, ok := describeType(t, nil)
+	d := describer{left: maxSchema}
+	schema, ok := d.describe(t, nil)
 	if !ok {
 		return nil
 	}
@@ -24,11 +24,21 @@ func schemaOf(t reflect.Type) json.RawMessage {
 	return raw
 }
 
-// describeType is the schema of a type: true for any value. within are the types around it; one
+// maxSchema is how many values, those inside of others included, a schema describes. The rest is any
+// value: types that have each other in them would make one that nobody can read.
+const maxSchema = 2000
+
+// describer makes one schema.
+type describer struct{ left int }
+
+// describe is the schema of a type: true for any value. within are the types around it; one
 // that has itself in it is any value there.
-func describeType(t reflect.Type, within []reflect.Type) (schema any, ok bool) {
+func (d *describer) describe(t reflect.Type, within []reflect.Type) (schema any, ok bool) {
+	if d.left--; d.left < 0 {
+		return true, true
+	}
 	if t.Kind() == reflect.Pointer {
-		schema, ok = describeType(t.Elem(), within)
+		schema, ok = d.describe(t.Elem(), within)
 		if object, is := schema.(map[string]any); is {
 			if kind, is := object["type"].(string); is { // others may be null already
 				object["type"] = []string{"null", kind}
@@ -59,17 +69,17 @@ func describeType(t reflect.Type, within []reflect.Type) (schema any, ok bool) {
 	case reflect.Interface:
 		return true, true
 	case reflect.Map:
-		values, ok := describeType(t.Elem(), within)
+		values, ok := d.describe(t.Elem(), within)
 		return map[string]any{"type": "object", "additionalProperties": values}, ok
 	case reflect.Slice, reflect.Array:
-		items, ok := describeType(t.Elem(), within)
+		items, ok := d.describe(t.Elem(), within)
 		array := map[string]any{"type": []string{"null", "array"}, "items": items}
 		if t.Kind() == reflect.Array {
 			array["type"], array["minItems"], array["maxItems"] = "array", t.Len(), t.Len()
 		}
 		return array, ok
 	case reflect.Struct:
-		return describeStruct(t, within), true
+		return d.object(t, within), true
 	}
 	return nil, false // no value of it becomes JSON
 }
@@ -92,23 +102,19 @@ func describeNamed(t reflect.Type) (schema any, known bool) {
 	return nil, false
 }
 
-// describeStruct is the schema of an object, with its members in the order of the fields.
-func describeStruct(t reflect.Type, within []reflect.Type) any {
+// object is the schema of a struct, with its members in the order of the fields.
+func (d *describer) object(t reflect.Type, within []reflect.Type) any {
 	var properties bytes.Buffer
 	var required []string
-	for _, f := range reflect.VisibleFields(t) {
-		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if !f.IsExported() || f.Anonymous && name == "" && f.Type.Kind() == reflect.Struct || name == "-" && options == "" {
-			continue // of an embedded struct the fields are visible themselves
-		}
-		schema, ok := describeType(f.Type, within)
+	for _, m := range membersOf(t) {
+		schema, ok := d.describe(m.typ, within)
 		if !ok {
 			continue
 		}
-		if name == "" {
-			name = f.Name
+		if m.quoted {
+			schema = quoted(schema)
 		}
-		key, err := json.Marshal(name)
+		key, err := json.Marshal(m.name)
 		value, err2 := json.Marshal(schema)
 		if err != nil || err2 != nil {
 			continue
@@ -117,8 +123,8 @@ func describeStruct(t reflect.Type, within []reflect.Type) any {
 			properties.WriteByte(',')
 		}
 		properties.Write(append(append(key, ':'), value...))
-		if !strings.Contains(options, "omitempty") && !strings.Contains(options, "omitzero") {
-			required = append(required, name)
+		if !m.optional {
+			required = append(required, m.name)
 		}
 	}
 	object := map[string]any{"type": "object", "additionalProperties": false}
