@@ -143,7 +143,9 @@ func Handle[In, Out any](s *Service, method string, f func(ctx context.Context, 
 type CallInfo struct {
 	Topic  string
 	Module string // that the caller named, if any
-	Method string
+	Method string // as the caller wrote it, so it may be anything
+	// Known says that the service has a method of that name.
+	Known  bool
 	ID     string
 	Caller string // identifies the caller's connection, on the server
 
@@ -201,6 +203,9 @@ func (s *Service) serve(ctx context.Context, d *Delivery, answer RequestHandler)
 	info := CallInfo{Topic: s.topic, ID: d.ID, Caller: d.Sender, d: d}
 	if !whole {
 		info.read(d.Body)
+		s.mu.Lock()
+		info.Known = s.methods[info.Method] != nil
+		s.mu.Unlock()
 	}
 	m, err := answer(context.WithValue(ctx, callKey{}, info), d)
 	switch {

@@ -20,7 +20,8 @@
 //	TOPIC/METHOD       a call, on either end
 //
 // and the metrics, all with the attribute messaging.destination.name or rpc.service, and
-// error.type where it failed:
+// error.type where it failed. A service measures calls of methods that it does not have, whose names are
+// their callers', as those of rpc.method _OTHER:
 //
 //	messaging.client.sent.messages        messages published
 //	messaging.client.operation.duration   time until the outcome of a publish is there, in seconds
@@ -161,9 +162,13 @@ func (t *telemetry) serve(next zbus.RequestHandler) zbus.RequestHandler {
 	return func(ctx context.Context, d *zbus.Delivery) (m *zbus.Message, err error) {
 		began := time.Now()
 		call, _ := zbus.CallOf(ctx)
-		attrs := rpc(call.Topic, call.Method)
+		attrs, asked := rpc(call.Topic, call.Method), []attribute.KeyValue(nil)
+		if call.Method != "" && !call.Known { // or callers could make any number of series
+			attrs, asked = rpc(call.Topic, unknown), []attribute.KeyValue{attribute.String("rpc.method_original", call.Method)}
+			call.Method = unknown
+		}
 		ctx = t.propagator.Extract(ctx, incoming{d})
-		ctx, span := t.tracer.Start(ctx, call.Topic+"/"+call.Method, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(attrs...))
+		ctx, span := t.tracer.Start(ctx, call.Topic+"/"+call.Method, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(attrs...), trace.WithAttributes(asked...))
 		err = errPanic
 		defer func() {
 			end(span, err)
@@ -173,6 +178,9 @@ func (t *telemetry) serve(next zbus.RequestHandler) zbus.RequestHandler {
 		return m, err
 	}
 }
+
+// unknown stands in attributes for what is not one of a few known values.
+const unknown = "_OTHER"
 
 // errPanic is the outcome of what has not returned.
 var errPanic = errors.New("panic")
@@ -190,6 +198,9 @@ func end(span trace.Span, err error) {
 func kind(err error) string {
 	var call *zbus.CallError
 	if errors.As(err, &call) {
+		if call.Status < 400 || call.Status > 599 {
+			return "500"
+		}
 		return strconv.Itoa(call.Status)
 	}
 	for _, known := range []error{
@@ -201,5 +212,5 @@ func kind(err error) string {
 			return known.Error()
 		}
 	}
-	return "_OTHER"
+	return unknown
 }

@@ -105,6 +105,29 @@ func (r *rig) count(name string) (n uint64) {
 	return n
 }
 
+// methods counts what services have measured, by their methods.
+func (r *rig) methods() map[string]uint64 {
+	r.t.Helper()
+	var all metricdata.ResourceMetrics
+	if err := r.reader.Collect(r.t.Context(), &all); err != nil {
+		r.t.Fatal(err)
+	}
+	n := map[string]uint64{}
+	for _, scope := range all.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			data, ok := m.Data.(metricdata.Histogram[float64])
+			if !ok || m.Name != "rpc.server.duration" {
+				continue
+			}
+			for _, p := range data.DataPoints {
+				method, _ := p.Attributes.Value("rpc.method")
+				n[method.AsString()] += p.Count
+			}
+		}
+	}
+	return n
+}
+
 func TestTraceGoesOnFromPublisherToHandler(t *testing.T) {
 	r := start(t)
 	c := r.s.Client(r.opts)
@@ -215,12 +238,25 @@ func TestTraceGoesOnFromCallerToService(t *testing.T) {
 	if failed := r.span("shop/price"); failed.Status().Code != codes.Error || attribute(failed, "error.type") != "404" {
 		t.Errorf("an error of the service is %+v, %v", failed.Status(), failed.Attributes())
 	}
+	if methods := r.methods(); methods["price"] != 2 || len(methods) != 1 {
+		t.Errorf("methods of services in metrics: %v", methods)
+	}
+	for i := range 3 { // names that callers make up
+		r.spans.Reset()
+		if err := c.Call(t.Context(), "shop", fmt.Sprint("made up ", i), nil); !errors.Is(err, zbus.ErrNotFound) {
+			t.Fatal(err)
+		}
+		r.expect(r.span("shop/_OTHER"), trace.SpanKindServer, map[string]string{"rpc.method": "_OTHER", "rpc.method_original": fmt.Sprint("made up ", i)})
+	}
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	if sent, done := r.count("rpc.client.duration"), r.count("rpc.server.duration"); sent != 2 || done != 2 {
-		t.Errorf("%d calls and %d served were measured, want 2 each", sent, done)
+	if methods := r.methods(); methods["_OTHER"] != 3 || len(methods) != 2 {
+		t.Errorf("methods of services in metrics: %v", methods)
+	}
+	if sent, done := r.count("rpc.client.duration"), r.count("rpc.server.duration"); sent != 5 || done != 5 {
+		t.Errorf("%d calls and %d served were measured, want 5 each", sent, done)
 	}
 }
 
