@@ -191,6 +191,9 @@ func prepare(ctx context.Context, o Options, fields ...string) error {
 	return nil
 }
 
+// removeTime is how long the removal of topics may take, when a measurement is over or was interrupted.
+const removeTime = 5 * time.Second
+
 // temporary is prepare for topics that the measurement alone is to have. The function that it
 // returns removes those that were not there before.
 func temporary(ctx context.Context, o Options, fields ...string) (remove func(), err error) {
@@ -210,11 +213,14 @@ func temporary(ctx context.Context, o Options, fields ...string) (remove func(),
 		return nil, err
 	}
 	return func() {
-		c, err := dial(context.WithoutCancel(ctx), &o)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTime)
+		defer cancel()
+		c, err := dial(ctx, &o)
 		if err != nil {
 			return // they stay, as with a broker that has ended
 		}
 		defer c.Close()
+		defer context.AfterFunc(ctx, func() { _ = c.Close() })()
 		for _, topic := range ours {
 			_, _ = c.ask(wire.HeaderCmd, wire.CmdRemove, wire.HeaderTopic, topic, wire.HeaderID, "r") // without the grant it stays
 		}

@@ -4,10 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -157,5 +161,71 @@ func TestTopicsThatAMeasurementHasMadeAreRemoved(t *testing.T) {
 	}
 	if !there("fresh") {
 		t.Error("a topic that was there before is gone")
+	}
+}
+
+// frozen passes connections on to a server until it is told to stop: later ones are accepted, and
+// nothing is said on them.
+func frozen(t *testing.T, server string) (addr string, freeze func()) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var still atomic.Bool
+	var all sync.WaitGroup
+	ctx, stop := context.WithCancel(context.Background())
+	t.Cleanup(func() { stop(); _ = l.Close(); all.Wait() })
+	pass := func(from net.Conn) {
+		context.AfterFunc(ctx, func() { _ = from.Close() })
+		if still.Load() {
+			return
+		}
+		to, err := net.Dial("tcp", server)
+		if err != nil {
+			_ = from.Close()
+			return
+		}
+		context.AfterFunc(ctx, func() { _ = to.Close() })
+		all.Go(func() { _, _ = io.Copy(to, from); _ = to.Close() })
+		_, _ = io.Copy(from, to)
+		_ = from.Close()
+	}
+	all.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			all.Go(func() { pass(c) })
+		}
+	})
+	return l.Addr().String(), func() { still.Store(true) }
+}
+
+func TestTopicsAreNotRemovedForeverFromABrokerThatIsStuck(t *testing.T) {
+	for _, token := range []string{"", "a token"} { // which is shown first, and no answer comes to that
+		t.Run(token, func(t *testing.T) {
+			t.Parallel()
+			o := Options{Topic: "fresh", Topics: 1}
+			var freeze func()
+			o.Server, freeze = frozen(t, broker(t))
+			o.Token = token
+			remove, err := temporary(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			freeze()
+			removed := make(chan struct{})
+			go func() {
+				defer close(removed)
+				remove()
+			}()
+			select {
+			case <-removed:
+			case <-time.After(12 * removeTime):
+				t.Error("it waits for an answer that does not come")
+			}
+		})
 	}
 }

@@ -38,6 +38,7 @@ func dial(ctx context.Context, o *Options) (*conn, error) {
 		w:    bufio.NewWriterSize(c, 64<<10),
 	}
 	if o.Token != "" { // holds for all that follows
+		defer context.AfterFunc(ctx, func() { _ = c.Close() })()
 		if _, err := b.ask(wire.HeaderCmd, wire.CmdPing, wire.HeaderToken, o.Token); err != nil {
 			_ = c.Close()
 			return nil, err
