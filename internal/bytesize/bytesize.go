@@ -21,6 +21,10 @@ var units = []struct {
 	{"GB", 1e9},
 	{"MB", 1e6},
 	{"KB", 1e3},
+	{"Ti", 1 << 40},
+	{"Gi", 1 << 30},
+	{"Mi", 1 << 20},
+	{"Ki", 1 << 10},
 	{"T", 1 << 40},
 	{"G", 1 << 30},
 	{"M", 1 << 20},
@@ -30,7 +34,7 @@ var units = []struct {
 }
 
 // Parse reads a whole number of bytes or of a unit, such as 64MiB or 10 GB. GB are powers of 1000,
-// GiB and G of 1024; case does not matter. It reports false for what is no size, and for one that is too
+// GiB, Gi and G of 1024; case does not matter. It reports false for what is no size, and for one that is too
 // large for an int64.
 func Parse(s string) (n int64, ok bool) {
 	for _, u := range units {

@@ -8,7 +8,7 @@ import (
 
 func TestSizesAreReadAsPeopleWriteThem(t *testing.T) {
 	for text, want := range map[string]int64{
-		"0": 0, "12": 12, "12B": 12, "1kb": 1000, "1KiB": 1024, "2 k": 2048, "64MiB": 64 << 20, "10GB": 10_000_000_000, "10gib": 10 << 30, "3T": 3 << 40, "1TB": 1e12,
+		"0": 0, "12": 12, "12B": 12, "1kb": 1000, "1KiB": 1024, "2 k": 2048, "64MiB": 64 << 20, "10GB": 10_000_000_000, "10gib": 10 << 30, "512Mi": 512 << 20, "1ki": 1024, "2 Gi": 2 << 30, "3Ti": 3 << 40, "3T": 3 << 40, "1TB": 1e12,
 		"9223372036854775807": 1<<63 - 1,
 	} {
 		if n, ok := Parse(text); !ok || n != want {

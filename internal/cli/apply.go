@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"go.yaml.in/yaml/v3"
@@ -102,7 +103,8 @@ func (i *invocation) withGroups(ctx context.Context, c *api, topic string, group
 	}
 	topics, _ := all["topics"].([]any)
 	for _, t := range topics {
-		if t, ok := t.(map[string]any); ok && t["name"] == topic {
+		t, ok := t.(map[string]any)
+		if name, _ := t["name"].(string); ok && strings.EqualFold(name, topic) { // as the broker compares names
 			t["groups"] = groups
 			return []any{t}, nil
 		}
