@@ -162,6 +162,43 @@ func TestACredentialHelperThatFails(t *testing.T) {
 	p.zbus("", "whoami")
 }
 
+// A token is erased only when the one that replaces it is saved.
+func TestATokenStaysAsLongAsNoOtherIsSaved(t *testing.T) {
+	t.Parallel()
+	p := newLoginPlace(t)
+	program := p.program("my-vault", helper)
+	p.zbus("a good password\n", "login", "--account", "ann", "--password-stdin", "--helper", program)
+	contexts := filepath.Join(p.dir, "config", "zbus")
+	spoiler := p.program("spoiler", "#!/bin/sh\n[ $1 = store ] && mv '"+contexts+"' '"+contexts+".away' && touch '"+contexts+"'\nexit 0\n")
+	cmd := command(t, p.environ, "login", "--account", "ann", "--password-stdin", "--helper", spoiler)
+	cmd.Stdin = strings.NewReader("a good password\n")
+	if r := run(t, cmd); r.code == 0 {
+		t.Fatalf("logged in, though the context can't be saved: %+v", r)
+	}
+	if err := os.Remove(contexts); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(contexts+".away", contexts); err != nil {
+		t.Fatal(err)
+	}
+	if r := p.zbus("", "whoami"); !strings.Contains(r.out, "account  ann\n") {
+		t.Errorf("after a login that failed: %+v", r)
+	}
+	if r := p.zbus("", "token", "list", "--json"); strings.Count(r.out, "zbus login on") != 1 {
+		t.Errorf("the token that nobody has is not revoked: %s", r.out)
+	}
+	for _, args := range []string{"context add " + p.address + " --server " + p.address, "context remove " + p.address} {
+		cmd := command(t, p.environ)
+		cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", "trap '' XFSZ; ulimit -f 0; exec zbus " + args} // no file can grow
+		if r := run(t, cmd); r.code == 0 {
+			t.Fatalf("%s: %+v", args, r)
+		}
+		if r := p.zbus("", "whoami"); !strings.Contains(r.out, "account  ann\n") {
+			t.Errorf("after %s, which failed: %+v", args, r)
+		}
+	}
+}
+
 // The keyring is there and does not work, as with a session bus and nobody who keeps secrets.
 func TestWithoutAKeyringThatWorksTheFileKeepsTheToken(t *testing.T) {
 	t.Parallel()

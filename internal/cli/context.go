@@ -174,7 +174,7 @@ func (i *invocation) addContext(ctx context.Context, name string, c Context, use
 	if err != nil {
 		return err
 	}
-	i.forget(ctx, all, name)
+	before := all.Contexts[name]
 	all.Contexts[name] = c
 	if use || all.Current == "" {
 		all.Current = name
@@ -182,6 +182,7 @@ func (i *invocation) addContext(ctx context.Context, name string, c Context, use
 	if err := all.save(); err != nil {
 		return err
 	}
+	i.forget(ctx, name, before)
 	if all.Current == name {
 		i.say("context %s: %s, in use", name, c.Server)
 	} else {
@@ -225,11 +226,11 @@ func (c *Context) hasToken() string {
 	return mark(c.Token != "", "saved")
 }
 
-// forget has a context's token kept nowhere but in the file.
-func (i *invocation) forget(ctx context.Context, all *contexts, name string) {
-	saved := all.Contexts[name]
-	if err := saved.Helper.erase(ctx, kept{Context: name, Server: saved.Server}); err != nil {
-		i.say("the token of the context before is still in %s: %v", saved.Helper, err)
+// forget has the token erased of a context that was replaced, wherever it is kept but in the file. It is
+// called when the file is saved: without that the token before is still the one to use.
+func (i *invocation) forget(ctx context.Context, name string, before Context) {
+	if err := before.Helper.erase(ctx, kept{Context: name, Server: before.Server}); err != nil {
+		i.say("the token before is still in %s: %v", before.Helper, err)
 	}
 }
 
@@ -307,15 +308,19 @@ func (a *app) contextRemove() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if _, err := all.find(i.args[0]); err != nil {
+			before, err := all.find(i.args[0])
+			if err != nil {
 				return err
 			}
-			i.forget(ctx, all, i.args[0])
 			delete(all.Contexts, i.args[0])
 			if all.Current == i.args[0] {
 				all.Current = ""
 			}
-			return all.save()
+			if err := all.save(); err != nil {
+				return err
+			}
+			i.forget(ctx, i.args[0], before)
+			return nil
 		}),
 	}
 }

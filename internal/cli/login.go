@@ -98,7 +98,10 @@ func (i *invocation) login(ctx context.Context, o *loginFlags) error {
 		return err
 	}
 	if err := at.save(s, token, in); err != nil {
-		return err
+		return i.notSaved(ctx, at, s, token, in, err)
+	}
+	if at.context.Helper != in {
+		i.forget(ctx, at.saved(s), at.context)
 	}
 	i.revokeLogin(ctx, s, at.context.Login) // which it replaces
 	place := ""
@@ -112,7 +115,7 @@ func (i *invocation) login(ctx context.Context, o *loginFlags) error {
 // keep gives the token of a login to what is to keep it. Where the keyring can't, the file does.
 func (i *invocation) keep(ctx context.Context, at *choice, s *Server, token newLogin, o *loginFlags) (vault, error) {
 	k := kept{Context: at.saved(s), Server: at.context.Server, Token: token.text}
-	in, old := at.context.Helper, at.context.Helper
+	in := at.context.Helper
 	switch {
 	case o.file:
 		in = ""
@@ -128,12 +131,17 @@ func (i *invocation) keep(ctx context.Context, at *choice, s *Server, token newL
 		i.say("the keyring does not keep the token: %v", err)
 		in = ""
 	}
-	if old != in {
-		if err := old.erase(ctx, kept{Context: k.Context, Server: k.Server}); err != nil {
-			i.say("the token before is still in %s: %v", old, err)
-		}
-	}
 	return in, nil
+}
+
+// notSaved takes a login back whose context could not be saved: the one before is as good as it was,
+// unless the same vault has the new token in its place.
+func (i *invocation) notSaved(ctx context.Context, at *choice, s *Server, token newLogin, in vault, err error) error {
+	if in != "" && in == at.context.Helper {
+		return err
+	}
+	i.revokeLogin(ctx, s, token.id)
+	return errors.Join(err, in.erase(ctx, kept{Context: at.saved(s), Server: at.context.Server}))
 }
 
 // newLogin is a token to be saved.
