@@ -89,7 +89,7 @@ var rules = map[string]rule{
 	"zbus/embed":    {ours: []string{"internal/config", "internal/daemon", "zbus"}, modules: []string{"github.com/spf13/pflag"}},
 	"zbus/zbustest": {ours: []string{"zbus", "zbus/embed"}},
 	// Managing a server from a program, in the values of the contract.
-	"zbus/admin": {ours: []string{"internal/apimodel", "zbus"}},
+	"zbus/admin": {ours: []string{"internal/apimodel", "internal/apirequest"}},
 
 	// What other servers there are. It knows their JSON and nothing of what is in it.
 	"internal/cluster": {ours: []string{"internal/condition", "internal/socket", "internal/wire"}, never: []string{"net/http/httptest", "database/sql"}},
@@ -152,9 +152,11 @@ var rules = map[string]rule{
 		},
 		never: []string{"net", "database/sql", "os"},
 	},
+	// Its requests.
+	"internal/apirequest": {ours: []string{"internal/apimodel", "zbus"}},
 	// What users of a broker do, with the clients that everybody has.
 	"internal/cli": {
-		ours:    []string{"internal/apimodel", "internal/backup", "internal/bytesize", "internal/closest", "internal/datadir", "internal/proxy", "internal/storage/sqlite", "internal/wire", "zbus"},
+		ours:    []string{"internal/apimodel", "internal/apirequest", "internal/backup", "internal/bytesize", "internal/closest", "internal/datadir", "internal/proxy", "internal/storage/sqlite", "internal/wire", "zbus"},
 		modules: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/mattn/go-isatty", "go.yaml.in/yaml/v3", "golang.org/x/sys", "golang.org/x/term"},
 		never:   []string{"database/sql"},
 	},

@@ -1,19 +1,19 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 
 	"github.com/rushmore/zbus-go/internal/apimodel"
+	"github.com/rushmore/zbus-go/internal/apirequest"
 	"github.com/rushmore/zbus-go/zbus"
 )
 
@@ -58,36 +58,13 @@ func (a *api) send(ctx context.Context, operation string, in any, names ...strin
 	if err != nil {
 		return nil, err
 	}
-	return a.web.Do(req)
+	return apirequest.Send(a.web, req)
 }
 
 func (a *api) request(ctx context.Context, operation string, in any, names ...string) (*http.Request, error) {
-	method, path := operationOf(operation, names)
-	raw, whole := in.(json.RawMessage)
-	if !whole {
-		var err error
-		if raw, err = json.Marshal(in); err != nil {
-			return nil, err
-		}
-	}
-	var body io.Reader
-	switch {
-	case in == nil:
-	case method == http.MethodGet || method == http.MethodDelete:
-		query, err := queryOf(raw)
-		if err != nil {
-			return nil, err
-		}
-		path += query
-	default:
-		body = bytes.NewReader(raw)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(a.server.API, "/")+path, body)
+	req, err := apirequest.New(ctx, a.server.API, operation, in, names...)
 	if err != nil {
 		return nil, err
-	}
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
 	}
 	if a.account != "" {
 		req.SetBasicAuth(a.account, a.password)
@@ -95,32 +72,6 @@ func (a *api) request(ctx context.Context, operation string, in any, names ...st
 		req.Header.Set("Authorization", "Bearer "+a.server.Token)
 	}
 	return req, nil
-}
-
-// operationOf is the method of an operation, and its path with names for what is in braces.
-func operationOf(operation string, names []string) (method, path string) {
-	method, path, _ = strings.Cut(operation, " ")
-	for _, name := range names {
-		before, rest, _ := strings.Cut(path, "{")
-		_, after, _ := strings.Cut(rest, "}")
-		path = before + url.PathEscape(name) + after
-	}
-	return method, path
-}
-
-// queryOf makes a query of the members of an object: what says nothing is left out.
-func queryOf(object json.RawMessage) (string, error) {
-	members := map[string]any{}
-	d := json.NewDecoder(bytes.NewReader(object))
-	d.UseNumber()
-	if err := d.Decode(&members); err != nil || len(members) == 0 {
-		return "", err
-	}
-	query := url.Values{}
-	for name, v := range members {
-		query.Set(name, fmt.Sprint(v))
-	}
-	return "?" + query.Encode(), nil
 }
 
 // answer returns the body of an answer, or why there is none: takes what send returns.
@@ -142,17 +93,18 @@ func (a *api) answer(resp *http.Response, err error) (json.RawMessage, error) {
 	return body, nil
 }
 
-// noAnswer is why a request was not answered.
+// noAnswer is why a request was not answered: only one for which there was no connection has
+// certainly done nothing.
 func (a *api) noAnswer(err error) error {
-	var op *net.OpError
-	if errors.Is(err, context.Canceled) {
+	switch {
+	case errors.Is(err, context.Canceled):
 		return err
+	case errors.As(err, new(*apirequest.NotSentError)):
+		return a.server.Unreachable(err)
+	case errors.Is(err, context.DeadlineExceeded) || os.IsTimeout(err):
+		return &failure{"no answer from " + a.server.Host + " in time", join(err, zbus.ErrUnknownOutcome)}
 	}
-	cut := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-	if cut || errors.As(err, &op) && op.Op != "dial" {
-		return &failure{"the connection to " + a.server.Host + " was lost: " + reason(err), join(err, zbus.ErrUnknownOutcome)}
-	}
-	return a.server.Unreachable(err)
+	return &failure{"the connection to " + a.server.Host + " was lost: " + reason(err), join(err, zbus.ErrUnknownOutcome)}
 }
 
 // reason is the innermost text of an error of the network.
@@ -172,14 +124,6 @@ func reason(err error) string {
 
 func join(err, kind error) error { return errors.Join(kind, err) }
 
-// codes is what the API's codes are among the client's errors.
-var codes = map[apimodel.ProblemCode]error{
-	"invalid": zbus.ErrInvalid, "not_found": zbus.ErrNotFound, "exists": zbus.ErrExists, "conflict": zbus.ErrConflict,
-	"precondition_failed": zbus.ErrConflict, "unauthorized": zbus.ErrUnauthorized, "forbidden": zbus.ErrForbidden,
-	"too_large": zbus.ErrTooLarge, "quota": zbus.ErrQuota, "unavailable": zbus.ErrUnavailable, "timeout": zbus.ErrTimeout,
-	"full": zbus.ErrFull, "internal": zbus.ErrInternal, "unknown": zbus.ErrUnknownOutcome, "provider_gone": zbus.ErrUnknownOutcome,
-}
-
 // refusal is a problem that the API answered.
 type refusal struct {
 	failure
@@ -195,12 +139,9 @@ func problem(resp *http.Response, body []byte) error {
 	if json.Unmarshal(body, &p) != nil || p.Code == "" {
 		return fail(zbus.ErrUnavailable, "%s answered %s and not as a broker does: it is another server, so look at --server", resp.Request.URL.Host, resp.Status)
 	}
-	r := &refusal{failure{p.Title, codes[p.Code]}, p.Plan}
+	r := &refusal{failure{p.Title, apirequest.Kind(p.Code)}, p.Plan}
 	if p.Detail != nil && *p.Detail != "" {
 		r.text = *p.Detail
-	}
-	if r.kind == nil {
-		r.kind = zbus.ErrInternal
 	}
 	return r
 }

@@ -1,11 +1,16 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"io"
+	"net"
 	"testing"
+	"time"
 
 	"github.com/rushmore/zbus-go/internal/apimodel"
+	"github.com/rushmore/zbus-go/zbus"
 )
 
 func TestOperationsBecomeRequests(t *testing.T) {
@@ -37,5 +42,34 @@ func TestOperationsBecomeRequests(t *testing.T) {
 		if req.URL.String() != x.url || string(body) != x.body || req.Header.Get("Authorization") != "Bearer secret" || (x.body != "") != (req.Header.Get("Content-Type") == "application/json") {
 			t.Errorf("%s: %s %s %q %v", x.operation, req.Method, req.URL, body, req.Header)
 		}
+	}
+}
+
+// A request that was sent and not answered may have been carried out: only one that was not sent was not.
+func TestNobodyKnowsWhatBecameOfARequestThatWasNotAnsweredInTime(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	came := make(chan net.Conn, 1)
+	go func() {
+		if c, err := l.Accept(); err == nil {
+			came <- c
+		}
+	}()
+	s := &Server{API: "http://" + l.Addr().String() + "/api/v1", Host: l.Addr().String()}
+	a, err := s.api()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	_, err = do[apimodel.Topic](ctx, a, "POST /topics", apimodel.NewTopic{Name: "x"})
+	if !errors.Is(err, zbus.ErrUnknownOutcome) || errors.Is(err, zbus.ErrUnavailable) {
+		t.Errorf("sent, and not answered: %v", err)
+	}
+	_, _ = (<-came).Close(), l.Close()
+	if _, err = do[apimodel.Topic](t.Context(), a, "POST /topics", apimodel.NewTopic{Name: "x"}); !errors.Is(err, zbus.ErrUnavailable) || errors.Is(err, zbus.ErrUnknownOutcome) {
+		t.Errorf("nobody there: %v", err)
 	}
 }

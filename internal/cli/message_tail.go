@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/apimodel"
+	"github.com/rushmore/zbus-go/internal/apirequest"
 	"github.com/rushmore/zbus-go/zbus"
 )
 
@@ -72,7 +73,7 @@ func (i *invocation) events(ctx context.Context, c *api, p *apimodel.StreamEvent
 	if p.LastEventID != nil {
 		req.Header.Set("Last-Event-ID", *p.LastEventID)
 	}
-	resp, err := c.web.Do(req)
+	resp, err := apirequest.Send(c.web, req)
 	if err != nil || resp.StatusCode != http.StatusOK {
 		_, err := c.answer(resp, err)
 		return err

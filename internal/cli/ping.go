@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rushmore/zbus-go/internal/apirequest"
 	"github.com/rushmore/zbus-go/zbus"
 )
 
@@ -74,7 +75,7 @@ func (i *invocation) ping(ctx context.Context) (h health, err error) {
 		return h, err
 	}
 	req.URL.Path = strings.TrimSuffix(req.URL.Path, "/api/v1/server") + "/readyz" // which is not of the API
-	resp, err := a.web.Do(req)
+	resp, err := apirequest.Send(a.web, req)
 	if err != nil {
 		return h, a.noAnswer(err)
 	}

@@ -15,7 +15,6 @@
 package admin
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -27,7 +26,7 @@ import (
 	"strings"
 
 	"github.com/rushmore/zbus-go/internal/apimodel"
-	"github.com/rushmore/zbus-go/zbus"
+	"github.com/rushmore/zbus-go/internal/apirequest"
 )
 
 // Options say how a server is asked. The zero value is ready to use.
@@ -128,7 +127,7 @@ func (c *Client) ask(ctx context.Context, operation string, in any, names []stri
 	if err != nil {
 		return nil, &Error{Operation: operation, Code: "invalid", Text: "the request can't be made", cause: err}
 	}
-	resp, err := c.opts.HTTP.Do(req)
+	resp, err := apirequest.Send(c.opts.HTTP, req)
 	if err != nil {
 		return nil, noAnswer(ctx, operation, err)
 	}
@@ -146,54 +145,11 @@ func (c *Client) ask(ctx context.Context, operation string, in any, names []stri
 }
 
 func (c *Client) request(ctx context.Context, operation string, in any, names []string) (*http.Request, error) {
-	method, path, ok := strings.Cut(operation, " ")
-	if !ok || strings.Count(path, "{") != len(names) {
-		return nil, fmt.Errorf("operation %q has other names than the %d given", operation, len(names))
-	}
-	for _, name := range names {
-		before, rest, _ := strings.Cut(path, "{")
-		_, after, _ := strings.Cut(rest, "}")
-		path = before + url.PathEscape(name) + after
-	}
-	var body io.Reader
-	raw, err := json.Marshal(in)
-	switch {
-	case err != nil:
-		return nil, err
-	case in == nil:
-	case method == http.MethodGet || method == http.MethodDelete:
-		if path, err = withQuery(path, raw); err != nil {
-			return nil, err
-		}
-	default:
-		body = bytes.NewReader(raw)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
-	if err != nil {
-		return nil, err
-	}
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	if c.opts.Token != "" {
+	req, err := apirequest.New(ctx, c.base, operation, in, names...)
+	if err == nil && c.opts.Token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.opts.Token)
 	}
-	return req, nil
-}
-
-// withQuery adds the members of an object as a query.
-func withQuery(path string, object []byte) (string, error) {
-	members := map[string]any{}
-	d := json.NewDecoder(bytes.NewReader(object))
-	d.UseNumber()
-	if err := d.Decode(&members); err != nil || len(members) == 0 {
-		return path, err
-	}
-	query := url.Values{}
-	for name, v := range members {
-		query.Set(name, fmt.Sprint(v))
-	}
-	return path + "?" + query.Encode(), nil
+	return req, err
 }
 
 // Error is why an operation failed.
@@ -227,56 +183,24 @@ func (e *Error) Error() string {
 
 // Unwrap returns the errors of package zbus that this one is, and its cause.
 func (e *Error) Unwrap() (all []error) {
-	if kind := kinds(e.Code); kind != nil {
-		all = append(all, kind)
-	}
+	all = append(all, apirequest.Kind(apimodel.ProblemCode(e.Code)))
 	if e.cause != nil {
 		all = append(all, e.cause)
 	}
 	return all
 }
 
-func kinds(code string) error {
-	switch apimodel.ProblemCode(code) {
-	case "invalid":
-		return zbus.ErrInvalid
-	case "not_found":
-		return zbus.ErrNotFound
-	case "exists":
-		return zbus.ErrExists
-	case "conflict", "precondition_failed":
-		return zbus.ErrConflict
-	case "unauthorized":
-		return zbus.ErrUnauthorized
-	case "forbidden":
-		return zbus.ErrForbidden
-	case "too_large":
-		return zbus.ErrTooLarge
-	case "quota":
-		return zbus.ErrQuota
-	case "unavailable":
-		return zbus.ErrUnavailable
-	case "timeout":
-		return zbus.ErrTimeout
-	case "full":
-		return zbus.ErrFull
-	case "unknown", "provider_gone":
-		return zbus.ErrUnknownOutcome
-	}
-	return zbus.ErrInternal
-}
-
-// noAnswer is the error of a request that was not answered: only one whose connection could not be
-// made has certainly done nothing.
+// noAnswer is the error of a request that was not answered: only one for which there was no
+// connection has certainly done nothing.
 func noAnswer(ctx context.Context, operation string, err error) error {
 	e := &Error{Operation: operation, Code: "unknown", Text: "no answer", cause: err}
-	var op interface{ Timeout() bool }
+	var late interface{ Timeout() bool }
 	switch {
-	case neverSent(err):
+	case errors.As(err, new(*apirequest.NotSentError)):
 		e.Code, e.Text = "unavailable", "no connection"
 	case ctx.Err() != nil:
 		e.cause = context.Cause(ctx)
-	case errors.As(err, &op) && op.Timeout():
+	case errors.As(err, &late) && late.Timeout():
 		e.Text = "no answer in time"
 	}
 	return e

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -263,6 +264,17 @@ func TestErrorsOfTheConnectionAndOfOthers(t *testing.T) {
 	}
 	if _, err := admin.Do[admin.None](t.Context(), a, "GET /topics/{topic}", nil); !errors.Is(err, zbus.ErrInvalid) {
 		t.Errorf("without a name: %v", err)
+	}
+	deaf := must(net.Listen("tcp", "127.0.0.1:0"))
+	defer deaf.Close()
+	go func() {
+		for c, err := deaf.Accept(); err == nil; c, err = deaf.Accept() {
+			_ = c.Close()
+		}
+	}()
+	a = must(admin.New("https://"+deaf.Addr().String(), admin.Options{}))
+	if _, err := a.CreateTopic(t.Context(), admin.NewTopic{Name: "x"}); !errors.Is(err, zbus.ErrUnavailable) || errors.Is(err, zbus.ErrUnknownOutcome) {
+		t.Errorf("nobody who speaks TLS: %v", err)
 	}
 	answers := make(chan func(http.ResponseWriter), 1)
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { (<-answers)(w) }))

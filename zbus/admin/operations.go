@@ -3,9 +3,7 @@ package admin
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"iter"
-	"net"
 	"strconv"
 	"time"
 
@@ -41,12 +39,6 @@ type (
 	Role               = apimodel.Role
 	RoleBody           = apimodel.RoleBody
 )
-
-// neverSent reports whether no connection could be made.
-func neverSent(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "dial"
-}
 
 // Topics ranges over the topics whose names have a text in them; "" is all.
 func (c *Client) Topics(ctx context.Context, name string) iter.Seq2[Topic, error] {
