@@ -66,6 +66,7 @@ export default defineConfig({
           environment: 'node',
           globalSetup: 'e2e/setup.ts',
           testTimeout: 90_000,
+          expect: { poll: { timeout: 15_000 } }, // as locators wait
           hookTimeout: 180_000,
           // Most of what they do is wait, for figures and between keys.
           maxWorkers: 2,

@@ -145,7 +145,8 @@ describe.skipIf(!there)('access', () => {
     await look(page, 'lacking');
     await page.evaluate(() => (location.hash = '#/topics/orders/settings'));
     const button = page.getByRole('button', { name: 'Delete…' });
-    await button.focus();
+    // It takes no focus before there are figures of the topic.
+    await expect.poll(() => button.focus().then(() => button.evaluate((b) => b === document.activeElement))).toBe(true);
     await page.keyboard.press('Enter');
     await page.getByRole('status').getByText('Needs the grant move:orders').waitFor();
     expect(await page.locator('dialog[open]').count()).toBe(0);

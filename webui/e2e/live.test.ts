@@ -145,8 +145,6 @@ describe.skipIf(!there)('live', () => {
   it('tail shows what comes, and says how much a burst did not show', async () => {
     await go(page, broker.url, '#/topics/audit/messages?tail=1');
     await page.getByText('Waiting for the next message…').waitFor();
-    await page.locator('[data-state="live"]').waitFor();
-    await page.waitForTimeout(500); // the watch is set
     await broker.publish('audit', [{ tag: 'login', body: 'first of all' }]);
     await page.getByText('first of all').waitFor();
     await page.getByRole('button', { name: 'Hold' }).click();

@@ -208,7 +208,7 @@ describe.skipIf(!there)('what a user does stays', () => {
       await page.keyboard.press('p');
       await page.locator('[data-state="paused"]').waitFor();
       await page.evaluate((hash) => (location.hash = hash), place.hash);
-      await page.locator(place.ready).first().waitFor({ timeout: 5000 });
+      await page.locator(place.ready).first().waitFor();
     }));
   }
 });

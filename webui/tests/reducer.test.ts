@@ -9,7 +9,7 @@ const figures = (watch: string, seq: number): ServerFrame => ({ type: 'figures',
 describe('frames', () => {
   it('find their watch by the name that the broker gave it', () => {
     const wishes = [wish('1'), wish('2')];
-    expect(apply(wishes, { type: 'watching', ref: '2', watch: 'w7', channel: 'topics' }).kind).toBe('fresh');
+    expect(apply(wishes, { type: 'watching', ref: '2', watch: 'w7', channel: 'topics' })).toEqual({ kind: 'watching', wish: wishes[1] });
     expect(apply(wishes, figures('w7', 0))).toMatchObject({ kind: 'figures', wish: { ref: '2' }, data: { seq: 0 } });
     expect(apply(wishes, figures('w8', 0)).kind).toBe('none');
   });

@@ -13,6 +13,8 @@ interface Watch extends Wish {
   take(data: unknown, time: number): void;
   refused(detail: string, code: string): void;
   tail: boolean;
+  /** The broker has begun to watch. */
+  begun?: () => void;
   /** It is asked for: the socket has it for none but those who see all topics. */
   asked?: boolean;
 }
@@ -98,8 +100,8 @@ class Live {
     return this.#add({ channel, ...args }, take as Watch['take'], refused, false);
   }
 
-  tail(query: TailQuery, take: (frame: TailFrame) => void, refused: (detail: string) => void): () => void {
-    return this.#add({ channel: 'tail', ...query }, take as unknown as Watch['take'], refused, true);
+  tail(query: TailQuery, take: (frame: TailFrame) => void, refused: (detail: string) => void, begun?: () => void): () => void {
+    return this.#add({ channel: 'tail', ...query }, take as unknown as Watch['take'], refused, true, begun);
   }
 
   /**
@@ -119,8 +121,8 @@ class Live {
     for (const read of again) read();
   }
 
-  #add(op: Record<string, unknown>, take: Watch['take'], refused: Watch['refused'], tail: boolean) {
-    const watch: Watch = { ref: String(++this.#refs), op, watch: undefined, seq: -1, take, refused, tail };
+  #add(op: Record<string, unknown>, take: Watch['take'], refused: Watch['refused'], tail: boolean, begun?: () => void) {
+    const watch: Watch = { ref: String(++this.#refs), op, watch: undefined, seq: -1, take, refused, tail, begun };
     this.#watches.push(watch);
     // What a page follows does not depend on how figures come: an effect that follows
     // must not run again, and begin anew, when that changes.
@@ -195,7 +197,8 @@ class Live {
     else if (effect.kind === 'tail') {
       const { messages, missed } = effect.frame;
       (effect.wish as Watch).take({ messages, missed: missed ?? '0' }, this.now);
-    } else if (effect.kind === 'refused') this.#refused(effect.wish as Watch, effect.detail, effect.code);
+    } else if (effect.kind === 'watching') (effect.wish as Watch).begun?.();
+    else if (effect.kind === 'refused') this.#refused(effect.wish as Watch, effect.detail, effect.code);
   }
 
   #refused(w: Watch, detail: string, code: string) {

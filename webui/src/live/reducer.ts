@@ -13,6 +13,7 @@ export interface Wish {
 export type Effect =
   | { kind: 'figures'; wish: Wish; data: unknown; time: string }
   | { kind: 'tail'; wish: Wish; frame: ServerFrame & { type: 'tail' } }
+  | { kind: 'watching'; wish: Wish }
   | { kind: 'fresh' }
   | { kind: 'refused'; wish: Wish; code: string; detail: string }
   | { kind: 'none' };
@@ -22,11 +23,10 @@ export function apply(wishes: readonly Wish[], frame: ServerFrame): Effect {
   switch (frame.type) {
     case 'watching': {
       const wish = wishes.find((w) => w.ref === frame.ref);
-      if (wish) {
-        wish.watch = frame.watch;
-        wish.seq = -1;
-      }
-      return { kind: 'fresh' };
+      if (!wish) return { kind: 'fresh' };
+      wish.watch = frame.watch;
+      wish.seq = -1;
+      return { kind: 'watching', wish };
     }
     case 'figures': {
       const wish = wishes.find((w) => w.watch === frame.watch);

@@ -15,6 +15,8 @@ export class Tail {
   waiting = $state(0);
   rate = $state(0);
   problem = $state('');
+  /** The broker shows what comes from now on. */
+  began = $state(false);
   #new: Message[] = [];
   #times: [number, number][] = []; // when, how many
   #stop: (() => void) | undefined;
@@ -23,6 +25,7 @@ export class Tail {
   start(query: TailQuery) {
     this.stop();
     this.problem = '';
+    this.began = false;
     this.#stop = live.tail(
       query,
       (frame) => {
@@ -35,6 +38,7 @@ export class Tail {
         this.#times.push([Date.now(), frame.messages.length]);
       },
       (detail) => (this.problem = detail),
+      () => (this.began = true),
     );
     this.#timer = setInterval(() => this.#show(), paint);
   }
