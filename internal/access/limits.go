@@ -1,9 +1,8 @@
 package access
 
 import (
-	"context"
-	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -83,23 +82,6 @@ func (e *Limited) Error() string { return e.Text }
 // ClientText is what a client may read.
 func (e *Limited) ClientText() string { return e.Text }
 
-// coolTime is how long nothing more is taken from whom something was refused.
-const coolTime = 50 * time.Millisecond
-
-// Cool waits a little where an error is [*Limited], or until ctx ends: what goes on without regard to
-// refusals would take the processor from others by being refused.
-func Cool(ctx context.Context, err error) {
-	if limited := (*Limited)(nil); !errors.As(err, &limited) {
-		return
-	}
-	timer := time.NewTimer(coolTime)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
-
 // Quota is what the connections of an account use together of its limits. Its methods may be
 // called by any number of goroutines, and on a nil one, which has no limits.
 type Quota struct {
@@ -110,6 +92,7 @@ type Quota struct {
 	calls       atomic.Int64
 	published   flow
 	delivered   flow
+	turns       time.Time // guarded by published.mu: when the last turn that was given away begins
 }
 
 const tooMuch = "publishes more than it may in a second"
@@ -204,18 +187,21 @@ type flow struct {
 	began           time.Time     // monotonic
 	at              time.Duration // since began: up to here they were filled
 	messages, bytes float64       // what may still pass; below 0: what was too much
+	stretch         [2]float64    // messages and bytes that may still pass at a stretch; see Quota.Pace
 }
 
 // fill adds what has come up since the last time. Called with f.mu held.
 func (f *flow) fill(l *Limits) {
 	if f.began.IsZero() {
 		f.began, f.messages, f.bytes = time.Now(), float64(l.Messages), float64(l.Bytes)
+		f.stretch = [2]float64{math.MaxFloat64, math.MaxFloat64} // as much as there may be
 	}
 	now := time.Since(f.began)
 	seconds := (now - f.at).Seconds()
 	f.at = now
 	f.messages = min(f.messages+seconds*float64(l.Messages), float64(l.Messages))
 	f.bytes = min(f.bytes+seconds*float64(l.Bytes), float64(l.Bytes))
+	f.rest(l, seconds)
 }
 
 // take uses messages and bytes up, unless it returns how long that has to wait.
@@ -240,10 +226,17 @@ func (f *flow) takeNow(l *Limits, messages, bytes int) (wait time.Duration) {
 	lack(f.messages, messages, l.Messages)
 	lack(f.bytes, bytes, l.Bytes)
 	if wait == 0 {
-		f.messages -= float64(messages)
-		f.bytes -= float64(bytes)
+		f.pass(messages, bytes)
 	}
 	return wait
+}
+
+// pass takes away what passes, or gives back what has not. Called with f.mu held.
+func (f *flow) pass(messages, bytes int) {
+	f.messages -= float64(messages)
+	f.bytes -= float64(bytes)
+	f.stretch[0] -= float64(messages)
+	f.stretch[1] -= float64(bytes)
 }
 
 // advance uses a message up, unless it returns how long that has to wait, and with it some of what is
@@ -264,8 +257,7 @@ func (f *flow) advance(l *Limits, bytes int) (messages, more int, wait time.Dura
 	if messages == 0 {
 		more = 0
 	}
-	f.messages -= float64(messages)
-	f.bytes -= float64(more)
+	f.pass(messages, more)
 	return messages, more, 0
 }
 
@@ -273,8 +265,7 @@ func (f *flow) advance(l *Limits, bytes int) (messages, more int, wait time.Dura
 func (f *flow) giveBack(messages, bytes int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.messages += float64(messages)
-	f.bytes += float64(bytes)
+	f.pass(-messages, -bytes)
 }
 
 // room is how many messages may pass, at most and at least 1.

@@ -244,3 +244,95 @@ func TestEpochOfLimitsCountsTheirChanges(t *testing.T) {
 		t.Errorf("the epoch is still %d after a change, and the limit %d", n, r.LimitsFor("ann").Stored)
 	}
 }
+
+// However many connections of an account go on without regard to refusals, together they are as many as one.
+func TestConnectionsThatWereRefusedTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.add("ann", nil, "publish:#")
+		r.limit("ann", Limits{Messages: 1})
+		_, text := r.token("ann")
+		q := r.by(text).Quota()
+		r.ok(q.Publish(1, 1))
+		refused := q.Publish(1, 1)
+		if wait(t, refused) == 0 {
+			t.Fatal("it is not refused")
+		}
+		began := time.Now()
+		waited := make(chan time.Duration, 100)
+		for range cap(waited) {
+			go func() {
+				q.Cool(t.Context(), refused)
+				waited <- time.Since(began)
+			}()
+		}
+		for i := range cap(waited) {
+			if got, want := <-waited, min(coolTime*time.Duration(i+1), longestTurn); got != want {
+				t.Errorf("connection %d waits %v, want %v", i+1, got, want)
+			}
+		}
+		time.Sleep(longestTurn)
+		began = time.Now()
+		if q.Cool(t.Context(), refused); time.Since(began) != coolTime {
+			t.Errorf("one alone waits %v later", time.Since(began))
+		}
+		began = time.Now()
+		q.Cool(t.Context(), nil)
+		var none *Quota
+		if none.Cool(t.Context(), nil); time.Since(began) != 0 {
+			t.Error("who was not refused waits")
+		}
+		if none.Cool(t.Context(), refused); time.Since(began) != coolTime {
+			t.Errorf("who is refused for what another has stored waits %v", time.Since(began))
+		}
+	})
+}
+
+// What an account may publish in a second is not refused when it comes at once, but does not go into one
+// commit after the other either.
+func TestWhatComesAtOnceIsSpreadOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.add("ann", nil, "publish:#")
+		r.limit("ann", Limits{Messages: 1000, Bytes: 1 << 20})
+		_, text := r.token("ann")
+		q := r.by(text).Quota()
+		publish := func(messages, bytes int) (waited time.Duration) {
+			t.Helper()
+			r.ok(q.Publish(messages, bytes))
+			began := time.Now()
+			q.Pace(t.Context())
+			return time.Since(began)
+		}
+		if d := publish(125, 125<<10); d != 0 {
+			t.Errorf("an eighth of a second's worth waits %v", d)
+		}
+		if d := publish(1, 1); d != coolTime {
+			t.Errorf("after more it waits %v, want %v", d, coolTime)
+		}
+		began := time.Now()
+		for range 13 {
+			publish(64, 64)
+		}
+		if d := time.Since(began); d < 250*time.Millisecond || d > 500*time.Millisecond {
+			t.Errorf("nearly a second's worth takes %v", d)
+		}
+		time.Sleep(time.Second)
+		if d := publish(1, 200<<10); d != coolTime {
+			t.Errorf("with many bytes it waits %v", d)
+		}
+		r.limit("ann", Limits{Messages: 5})
+		time.Sleep(time.Minute)
+		for range 5 {
+			if d := publish(1, 1<<20); d != 0 {
+				t.Errorf("within a low limit it waits %v", d)
+			}
+		}
+		r.limit("ann", Limits{})
+		if d := publish(100_000, 1<<30); d != 0 {
+			t.Errorf("without a limit it waits %v", d)
+		}
+		var none *Quota
+		none.Pace(t.Context())
+	})
+}

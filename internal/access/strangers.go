@@ -127,11 +127,7 @@ func (r *Registry) turn(ctx context.Context, account, address, at string) (end f
 			return end, nil
 		}
 		end()
-		timer := time.NewTimer(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if sleep(ctx, pause); ctx.Err() != nil {
 			return nil, &Refused{Text: "others have failed to log in to this account too often: try again", RetryAfter: pause}
 		}
 	}

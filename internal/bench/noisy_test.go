@@ -15,11 +15,11 @@ import (
 )
 
 // TestNoisyAccount measures how long others wait for their answers while an account publishes on eight
-// connections as fast as it can, is far over its limits, and does not care: set ZBUS_NOISY=1. It takes a
-// minute or two.
+// connections as fast as it can, is over its limits, and does not care: set ZBUS_NOISY to how many messages
+// it may publish a second. It takes a minute or two.
 func TestNoisyAccount(t *testing.T) {
 	if os.Getenv("ZBUS_NOISY") == "" {
-		t.Skip("set ZBUS_NOISY=1 to measure")
+		t.Skip("set ZBUS_NOISY=1000 to measure")
 	}
 	g := &growth{T: t, binary: filepath.Join(t.TempDir(), "zbus")}
 	if out, err := exec.Command("go", "build", "-o", g.binary, "github.com/rushmore/zbus-go/cmd/zbus").CombinedOutput(); err != nil {
@@ -38,7 +38,7 @@ func TestNoisyAccount(t *testing.T) {
 	administer("a good password\n", "account", "add", "root", "--admin", "--password-stdin")
 	administer("", "account", "add", "quiet", "--role", "publisher", "--role", "operator")
 	administer("", "account", "add", "noisy", "--role", "publisher", "--role", "operator")
-	administer("", "account", "limit", "noisy", "messages=100")
+	administer("", "account", "limit", "noisy", "messages="+os.Getenv("ZBUS_NOISY"))
 	quiet, noisy := administer("", "token", "create", "quiet"), administer("", "token", "create", "noisy")
 	s := g.start(t, dir, "fsync")
 	prepared := Options{Server: s.address, Topic: "quiet", Topics: 1, Token: quiet}
@@ -57,8 +57,8 @@ func TestNoisyAccount(t *testing.T) {
 	if m[1] > 2*m[0] {
 		t.Error("that is more than twice")
 	}
-	if refused < 10*stored {
-		t.Error("the account is not noisy")
+	if refused == 0 {
+		t.Error("the account is within its limits")
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/socket"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
@@ -106,11 +105,13 @@ func (s *session) stopWaiting() {
 	}
 }
 
-// cool has a connection that was refused too many publishes not be read at once.
+// cool has a connection not be read at once of which too much was published.
 func (s *session) cool() {
 	if s.refused != nil {
-		access.Cool(s.life, s.refused)
+		s.who.Quota().Cool(s.life, s.refused)
 		s.refused = nil
+	} else {
+		s.who.Quota().Pace(s.life)
 	}
 }
 
