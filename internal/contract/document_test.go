@@ -80,7 +80,7 @@ var theContract = sync.OnceValue(func() *document {
 	// where JSON Schema lets them pass.
 	check, errs := validator.NewValidator(text,
 		config.WithFormatAssertions(), config.WithContentAssertions(), config.WithStrictMode(),
-		config.WithStrictIgnoredHeadersExtra("Cache-Control", "Content-Security-Policy", "X-Content-Type-Options", "Sec-Fetch-Mode", "Sec-Fetch-Site",
+		config.WithStrictIgnoredHeadersExtra("Cache-Control", "Content-Security-Policy", "X-Content-Type-Options", "Referrer-Policy", "Cross-Origin-Resource-Policy", "Sec-Fetch-Mode", "Sec-Fetch-Site",
 			"Access-Control-Allow-Origin", "Access-Control-Expose-Headers"),
 		// Strictness does not see through what these are made of; their schemas do hold.
 		config.WithStrictIgnorePaths("$.body.headers.*", "$.body.**.headers.*",

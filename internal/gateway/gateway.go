@@ -69,9 +69,16 @@ func routeOf(ctx context.Context) *route {
 	return r
 }
 
+// ofOwnAnswers are headers that this server gives its own answers; contain says what holds for those of
+// services.
+var ofOwnAnswers = []string{"Content-Security-Policy", "X-Content-Type-Options", "Referrer-Policy", "Cross-Origin-Resource-Policy", "Cache-Control"}
+
 // ServeHTTP finds the topic. The rest is that of a reverse proxy whose transport makes
 // calls.
 func (g *gateway) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	for _, name := range ofOwnAnswers {
+		w.Header().Del(name)
+	}
 	r, err := g.find(req)
 	if err == nil && g.foreign(req) {
 		err = problem.ForeignOrigin()

@@ -114,6 +114,7 @@ func Write(w http.ResponseWriter, p apimodel.Problem) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/problem+json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(p.Status)
 	_, _ = w.Write(append(body, '\n'))
 }

@@ -32,7 +32,7 @@ const homePage = `<!doctype html>
 // are routes to the same functions.
 func (s *Server) newHTTP() *http.Server {
 	r := chi.NewRouter()
-	r.Use(encrypted, s.forwarded, s.counted, s.shared, s.identified, s.others, s.known, s.upgrades, s.commanded)
+	r.Use(secured, encrypted, s.forwarded, s.counted, s.shared, s.identified, s.others, s.known, s.upgrades, s.commanded)
 	readable := func(path string, h http.HandlerFunc) {
 		r.Get(path, h)
 		r.Head(path, h)
@@ -100,7 +100,6 @@ func (s *Server) ready(w http.ResponseWriter, req *http.Request) {
 		status, first = http.StatusServiceUnavailable, "shutting down"
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_, _ = io.WriteString(w, first+"\n"+detail.String())
 }
@@ -373,14 +372,18 @@ func copyResponse(w http.ResponseWriter, raw io.Reader) error {
 	defer func() { _ = resp.Body.Close() }()
 	h := w.Header()
 	h["Content-Type"] = nil // none, rather than one guessed from a client's bytes
-	h.Set("X-Content-Type-Options", "nosniff")
+	policy := h.Get("Content-Security-Policy")
+	h.Del("Content-Security-Policy")
 	for k, v := range resp.Header {
 		if k != "Connection" {
 			h[k] = v
 		}
 	}
-	if t := h.Get("Content-Type"); t != "" && h.Get("Content-Security-Policy") == "" && !wire.SafeType(t) {
-		h.Set("Content-Security-Policy", apart) // a page that a service has made
+	if h.Get("Content-Security-Policy") == "" {
+		if t := h.Get("Content-Type"); t != "" && !wire.SafeType(t) {
+			policy = apart // a page that a service has made
+		}
+		h.Set("Content-Security-Policy", policy)
 	}
 	w.WriteHeader(resp.StatusCode)
 	if _, err := io.Copy(w, resp.Body); err != nil {
