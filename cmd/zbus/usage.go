@@ -3,7 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
-	"slices"
+	"sort"
 	"strconv"
 	"strings"
 
@@ -90,7 +90,7 @@ func elsewhere(cmd *cobra.Command, name string) string {
 	if len(paths) == 0 {
 		return ""
 	}
-	slices.SortStableFunc(paths, func(a, b string) int { return strings.Count(a, " ") - strings.Count(b, " ") })
+	sort.SliceStable(paths, func(i, j int) bool { return strings.Count(paths[i], " ") < strings.Count(paths[j], " ") })
 	return " (did you mean " + strings.Join(paths, " or ") + "?)"
 }
 

@@ -1,10 +1,10 @@
 package api
 
 import (
-	"cmp"
 	"context"
 	"maps"
 	"slices"
+	"sort"
 
 	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
@@ -167,7 +167,7 @@ type tagCounts map[string]int64
 // top lists them, most frequent first, at most listTags of them.
 func (c tagCounts) top() []TagCount {
 	tags := slices.Sorted(maps.Keys(c))
-	slices.SortStableFunc(tags, func(x, y string) int { return cmp.Compare(c[y], c[x]) })
+	sort.SliceStable(tags, func(i, j int) bool { return c[tags[i]] > c[tags[j]] })
 	list := make([]TagCount, 0, min(len(tags), listTags))
 	for _, tag := range tags[:min(len(tags), listTags)] {
 		list = append(list, TagCount{Tag: tag, Count: apiconv.Count(c[tag])})

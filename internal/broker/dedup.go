@@ -3,7 +3,7 @@ package broker
 import (
 	"cmp"
 	"context"
-	"slices"
+	"sort"
 	"strings"
 	"sync"
 
@@ -83,8 +83,9 @@ func (k *knownIDs) resolve(c *claim, p *Publishing) {
 // held.
 func (k *knownIDs) expire() {
 	if k.mixed {
-		slices.SortStableFunc(k.queue, func(x, y *knownID) int {
-			return cmp.Or(cmp.Compare(x.at, y.at), cmp.Compare(x.offset, y.offset))
+		sort.SliceStable(k.queue, func(i, j int) bool {
+			x, y := k.queue[i], k.queue[j]
+			return cmp.Or(cmp.Compare(x.at, y.at), cmp.Compare(x.offset, y.offset)) < 0
 		})
 		k.mixed = false
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/broker"
@@ -135,7 +136,8 @@ func (s *Sampler) due(by int64) (list map[storage.Series]*chunk, again bool) {
 	if len(r.saving) > 0 {
 		return maps.Clone(r.saving), true
 	}
-	all := slices.SortedFunc(maps.Keys(r.open), func(a, b storage.Series) int { return cmp.Compare(r.open[a].first, r.open[b].first) })
+	all := slices.Collect(maps.Keys(r.open))
+	sort.Slice(all, func(i, j int) bool { return r.open[all[i]].first < r.open[all[j]].first })
 	n := len(all)
 	if by > 0 {
 		n = 0
