@@ -17,6 +17,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/caller"
 	"github.com/rushmore/zbus-go/internal/cluster"
 	"github.com/rushmore/zbus-go/internal/forward"
+	"github.com/rushmore/zbus-go/internal/inspect"
 	"github.com/rushmore/zbus-go/internal/origin"
 	"github.com/rushmore/zbus-go/internal/problem"
 	"github.com/rushmore/zbus-go/internal/rpc"
@@ -64,6 +65,10 @@ type Options struct {
 	// request limits it as a whole.
 	MaxBody int64
 
+	// PlanBytes is how much memory plans of relocations may take that can still be applied;
+	// 16 MiB unless given.
+	PlanBytes int64
+
 	// MaxTopics is how many topics the broker holds; 0: any number.
 	MaxTopics int
 
@@ -93,6 +98,7 @@ type handler struct {
 	Options
 	broker  *broker.Broker
 	stats   *stats.Sampler
+	plans   *inspect.Plans
 	reading turns
 	imports sync.Mutex // held by the one import that is under way
 	routes  chi.Routes // to tell what there is from what was asked for
@@ -104,7 +110,7 @@ func New(opts Options) http.Handler {
 	if opts.Readers == nil {
 		opts.Readers = new(Readers)
 	}
-	h := &handler{Options: opts, reading: make(turns, 1), broker: opts.Broker, stats: opts.Stats}
+	h := &handler{Options: opts, reading: make(turns, 1), broker: opts.Broker, stats: opts.Stats, plans: inspect.NewPlans(opts.Broker, opts.PlanBytes)}
 	h.forward = forward.New(opts.Broker, opts.Cluster, opts.Log, h.problem)
 	r := chi.NewRouter()
 	r.Use(h.guard, heads, verbs, h.media)

@@ -8,6 +8,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/filter"
+	"github.com/rushmore/zbus-go/internal/inspect"
 	"github.com/rushmore/zbus-go/internal/problem"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -109,7 +110,7 @@ func (h *handler) browseFrom(ctx context.Context, t *broker.Topic, p *BrowseMess
 
 // fates are the pictures of the groups whose fates are asked for: the named one,
 // by whose filter is matched too, or all; nil when none are.
-func (h *handler) fates(ctx context.Context, t *broker.Topic, m *apiconv.Matcher, group *string, all bool) ([]*broker.Fates, error) {
+func (h *handler) fates(ctx context.Context, t *broker.Topic, m *apiconv.Matcher, group *string, all bool) ([]*inspect.Fates, error) {
 	var groups []*broker.Group
 	if group != nil {
 		g, err := h.view(ctx).For(access.See).GroupOf(t, *group)
@@ -127,10 +128,10 @@ func (h *handler) fates(ctx context.Context, t *broker.Topic, m *apiconv.Matcher
 	if group == nil && !all {
 		return nil, nil
 	}
-	list := make([]*broker.Fates, len(groups))
+	list := make([]*inspect.Fates, len(groups))
 	for i, g := range groups {
 		var err error
-		if list[i], err = g.Fates(ctx); err != nil {
+		if list[i], err = inspect.FatesOf(ctx, g); err != nil {
 			return nil, err
 		}
 	}
@@ -139,7 +140,7 @@ func (h *handler) fates(ctx context.Context, t *broker.Topic, m *apiconv.Matcher
 
 // messageWith describes a message with at most limit bytes of its body, see
 // MessageOf, and with its fates unless fates is nil.
-func messageWith(rec *storage.Record, limit int, fates []*broker.Fates) Message {
+func messageWith(rec *storage.Record, limit int, fates []*inspect.Fates) Message {
 	d := apiconv.Message(rec, limit)
 	if fates != nil {
 		list := make([]Fate, len(fates))

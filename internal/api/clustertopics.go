@@ -11,6 +11,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/cluster"
+	"github.com/rushmore/zbus-go/internal/inspect"
 )
 
 // clusterTopics is a page of the topics of all servers.
@@ -93,7 +94,7 @@ func ownFigures(t *broker.Topic, address string, state KnownServerState) *figure
 		f.depth = def.Next - def.First
 	}
 	for _, g := range t.Groups() {
-		lag, _ := g.Lag(0)
+		lag, _ := inspect.Ahead(g)
 		f.lag = max(f.lag, lag)
 	}
 	return f

@@ -8,6 +8,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/filter"
+	"github.com/rushmore/zbus-go/internal/inspect"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -17,7 +18,7 @@ const exampleCount = 10
 // trial is a filter that is run over messages next to the current one.
 type trial struct {
 	filter, current *filter.Filter // current: nil when there is none to compare with
-	groups          []*broker.Fates
+	groups          []*inspect.Fates
 
 	matched, unmatched, kept, lost, gained, pendingLost, untagged int64
 	firstGained                                                   int64
@@ -89,7 +90,7 @@ func newTrial(ctx context.Context, view broker.View, t *broker.Topic, b *FilterT
 		groups = slices.DeleteFunc(t.Groups(), func(g *broker.Group) bool { return g.Info().Filter != *current })
 	}
 	for _, g := range groups {
-		f, err := g.Fates(ctx)
+		f, err := inspect.FatesOf(ctx, g)
 		if err != nil {
 			return nil, err
 		}
@@ -121,7 +122,7 @@ func (x *trial) look(r *storage.Record) bool {
 	case was:
 		x.lost++
 		x.example("lost", r)
-		if slices.ContainsFunc(x.groups, func(f *broker.Fates) bool { return f.Pending(r.Offset) }) {
+		if slices.ContainsFunc(x.groups, func(f *inspect.Fates) bool { return f.Pending(r.Offset) }) {
 			x.pendingLost++
 		}
 	case now:

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/inspect"
 	"github.com/rushmore/zbus-go/internal/problem"
 	"github.com/rushmore/zbus-go/internal/stats"
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -24,7 +25,7 @@ func (h *handler) groupOf(ctx context.Context, g *broker.Group, lagBudget int) (
 // most lagBudget messages are looked at.
 func GroupOf(ctx context.Context, g *broker.Group, rate float64, flow stats.Flow, lagBudget int) (Group, error) {
 	info := g.Info()
-	lag, exact := g.Lag(lagBudget)
+	lag, exact := inspect.Lag(ctx, g, lagBudget)
 	d := Group{
 		Topic: g.Topic().Name(), Name: info.Name, Filter: info.Filter, Settle: SettleMode(info.Settle.String()),
 		Paused: info.Paused, Exclusive: info.Exclusive, Ephemeral: info.Ephemeral,
@@ -40,14 +41,14 @@ func GroupOf(ctx context.Context, g *broker.Group, rate float64, flow stats.Flow
 			d.DeadLetters.Cause, d.DeadLetters.RetryIn = &dead.Cause, &dead.Retry
 		}
 	}
-	bytes, err := g.LagBytes(ctx)
+	bytes, err := inspect.LagBytes(ctx, g)
 	if err != nil {
 		return d, err
 	}
 	d.LagBytes = apiconv.Optional(apiconv.Count(bytes))
 	seconds, since := 0.0, int64(0)
 	if lag > 0 {
-		if since, err = g.Waiting(ctx); err != nil {
+		if since, err = inspect.OldestPending(ctx, g); err != nil {
 			return d, err
 		}
 	}

@@ -8,12 +8,13 @@ import (
 	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/inspect"
 	"github.com/rushmore/zbus-go/internal/problem"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
 // planOf describes a plan.
-func (h *handler) planOf(ctx context.Context, p *broker.Plan) Plan {
+func (h *handler) planOf(ctx context.Context, p *inspect.Plan) Plan {
 	g := p.Group
 	d := Plan{
 		Id: p.ID, Topic: g.Topic().Name(), Group: g.Name(), From: apiconv.Count(p.From.Cursor), To: apiconv.Count(p.To),
@@ -39,7 +40,7 @@ func (h *handler) PlanRelocation(ctx context.Context, r PlanRelocationRequestObj
 	if err != nil {
 		return nil, err
 	}
-	opts := broker.PlanOptions{Tolerance: -1, Rate: h.stats.Group(g), Examples: apiconv.Or(r.Body.Examples, 20)}
+	opts := inspect.PlanOptions{Tolerance: -1, Rate: h.stats.Group(g), Examples: apiconv.Or(r.Body.Examples, 20)}
 	if opts.Examples < 0 || opts.Examples > 100 {
 		return nil, problem.Invalid("examples %d: must be 0 to 100", opts.Examples)
 	}
@@ -51,7 +52,7 @@ func (h *handler) PlanRelocation(ctx context.Context, r PlanRelocationRequestObj
 	if !h.view(ctx).Allows(access.Browse, r.Topic, "") {
 		opts.Examples = 0 // they are messages
 	}
-	p, err := g.Plan(ctx, place, opts)
+	p, err := h.plans.Make(ctx, h.view(ctx), g, place, opts)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +61,7 @@ func (h *handler) PlanRelocation(ctx context.Context, r PlanRelocationRequestObj
 
 // GetPlan shows a plan again.
 func (h *handler) GetPlan(ctx context.Context, r GetPlanRequestObject) (GetPlanResponseObject, error) {
-	p, err := h.view(ctx).FindPlan(r.Plan)
+	p, err := h.plans.Find(h.view(ctx), r.Plan)
 	if err != nil {
 		return nil, err
 	}
@@ -73,11 +74,11 @@ func (h *handler) ApplyPlan(ctx context.Context, r ApplyPlanRequestObject) (Appl
 	if err != nil {
 		return nil, err
 	}
-	p, err := h.view(ctx).PlanToApply(r.Plan)
+	p, err := h.plans.ToApply(h.view(ctx), r.Plan)
 	if err != nil {
 		return nil, err
 	}
-	move, fresh, err := h.view(ctx).Apply(ctx, p, reason)
+	move, fresh, err := h.plans.Apply(ctx, h.view(ctx), p, reason)
 	if fresh != nil {
 		again := h.planOf(ctx, fresh)
 		return nil, &problem.Detailed{Err: err, Plan: &again}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/inspect"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -57,7 +58,7 @@ func (m *wholeMessage) read(w http.ResponseWriter) (*storage.Record, error) {
 }
 
 // writeLarge writes a message that has a large body, which comes last.
-func writeLarge(w http.ResponseWriter, rec *storage.Record, fates []*broker.Fates) error {
+func writeLarge(w http.ResponseWriter, rec *storage.Record, fates []*inspect.Fates) error {
 	head := *rec
 	head.Body, head.Omitted = nil, len(rec.Body)
 	d := messageWith(&head, -1, fates)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/apimodel"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/inspect"
 	"github.com/rushmore/zbus-go/internal/problem"
 	"github.com/rushmore/zbus-go/internal/storage"
 	"github.com/rushmore/zbus-go/internal/wire"
@@ -117,9 +118,9 @@ func Delivery(b *broker.Batch, i int) apimodel.Delivery {
 }
 
 // Fate describes a fate.
-func Fate(f broker.Fate) apimodel.Fate {
+func Fate(f inspect.Fate) apimodel.Fate {
 	d := apimodel.Fate{Group: f.Group, Fate: apimodel.FateFate(f.Fate), Deliveries: Optional(f.Deliveries)}
-	if f.Fate == broker.FateFiltered {
+	if f.Fate == inspect.FateFiltered {
 		d.Part, d.Pattern = &f.Part, &f.Pattern
 	}
 	return d

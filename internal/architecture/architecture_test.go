@@ -85,6 +85,12 @@ var rules = map[string]rule{
 		never: []string{"net", "net/http", "database/sql", "os"},
 	},
 
+	// Logs, as people read them.
+	"internal/inspect": {
+		ours:  []string{"internal/access", "internal/broker", "internal/filter", "internal/storage"},
+		never: []string{"net", "net/http", "database/sql", "os"},
+	},
+
 	// A broker inside of a program, and of a test. Both are for other modules.
 	"zbus/embed":    {ours: []string{"internal/config", "internal/daemon", "zbus"}, modules: []string{"github.com/spf13/pflag"}},
 	"zbus/zbustest": {ours: []string{"zbus", "zbus/embed"}},
@@ -95,17 +101,17 @@ var rules = map[string]rule{
 	"internal/cluster": {ours: []string{"internal/condition", "internal/socket", "internal/wire"}, never: []string{"net/http/httptest", "database/sql"}},
 
 	// Emptying a server before it stops.
-	"internal/drain": {ours: []string{"internal/broker", "internal/cluster"}, never: []string{"net", "net/http", "database/sql", "os"}},
+	"internal/drain": {ours: []string{"internal/broker", "internal/cluster", "internal/inspect"}, never: []string{"net", "net/http", "database/sql", "os"}},
 
 	// Those above the broker hand on its records and errors, which are the
 	// contract's. What they may not do is call a store: they are given none.
 	"internal/server": {
-		ours:    []string{"internal/access", "internal/wire", "internal/broker", "internal/caller", "internal/cluster", "internal/condition", "internal/forward", "internal/rpc", "internal/origin", "internal/socket", "internal/storage"},
+		ours:    []string{"internal/access", "internal/wire", "internal/broker", "internal/caller", "internal/cluster", "internal/condition", "internal/forward", "internal/inspect", "internal/rpc", "internal/origin", "internal/socket", "internal/storage"},
 		modules: []string{"github.com/coder/websocket", "github.com/go-chi/chi/v5", "github.com/go-chi/cors"},
 		never:   []string{"database/sql"},
 	},
 	// Rates are sampled once for all who show them.
-	"internal/stats": {ours: []string{"internal/broker", "internal/filter", "internal/storage"}, never: []string{"net", "net/http", "database/sql"}},
+	"internal/stats": {ours: []string{"internal/broker", "internal/filter", "internal/inspect", "internal/storage"}, never: []string{"net", "net/http", "database/sql"}},
 	"internal/metrics": {
 		ours:  []string{"internal/broker", "internal/condition", "internal/rpc", "internal/stats", "internal/storage"},
 		never: []string{"database/sql"},
@@ -118,7 +124,7 @@ var rules = map[string]rule{
 	"internal/proxy":   {ours: []string{"internal/wire", "zbus"}},
 	"internal/api": {
 		ours: []string{
-			"internal/access", "internal/apiconv", "internal/apimodel", "internal/broker", "internal/caller", "internal/closest", "internal/cluster", "internal/filter", "internal/forward", "internal/packed", "internal/problem", "internal/rpc", "internal/origin", "internal/stats", "internal/storage", "internal/strictjson", "internal/wire",
+			"internal/access", "internal/apiconv", "internal/apimodel", "internal/broker", "internal/caller", "internal/closest", "internal/cluster", "internal/filter", "internal/forward", "internal/inspect", "internal/packed", "internal/problem", "internal/rpc", "internal/origin", "internal/stats", "internal/storage", "internal/strictjson", "internal/wire",
 		},
 		modules: []string{"github.com/go-chi/chi/v5", "github.com/oapi-codegen/runtime"},
 		never:   []string{"database/sql"},
@@ -148,7 +154,7 @@ var rules = map[string]rule{
 	},
 	"internal/apiconv": {
 		ours: []string{
-			"internal/apimodel", "internal/attention", "internal/broker", "internal/condition", "internal/filter", "internal/problem", "internal/rpc", "internal/stats", "internal/storage", "internal/strictjson", "internal/wire",
+			"internal/apimodel", "internal/attention", "internal/broker", "internal/condition", "internal/filter", "internal/inspect", "internal/problem", "internal/rpc", "internal/stats", "internal/storage", "internal/strictjson", "internal/wire",
 		},
 		never: []string{"net", "database/sql", "os"},
 	},
@@ -292,6 +298,7 @@ func TestRulesCatchWhatTheyAreFor(t *testing.T) {
 		{"internal/broker", module + "/internal/storage", true},
 		{"internal/broker", module + "/internal/server", false},
 		{"internal/broker", module + "/internal/storage/sqlite", false},
+		{"internal/broker", module + "/internal/inspect", false},
 		{"internal/broker", "net/http", false},
 		{"internal/broker", "net/netip", true},
 		{"internal/storage", module + "/internal/broker", false},

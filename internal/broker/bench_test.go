@@ -93,7 +93,7 @@ func benchmarkGroups(b *testing.B, groups int, settle storage.Settle) {
 		for i := range 64 {
 			p.Add(Message{Topic: topic, Record: storage.Record{ID: "0123", Headers: `{"sender":"x"}`, Body: body}, More: (63 - i) * 300})
 		}
-		p.Publish(context.Background())
+		_ = p.Publish(context.Background())
 		<-answered
 		if groups > 0 {
 			<-done

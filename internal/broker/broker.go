@@ -25,7 +25,6 @@ type Options struct {
 	PrefetchBytes int64 // the same for one subscription; 1 MiB
 	MaxTopics     int   // that can be declared; 0: any number
 	MaxGroups     int   // the same, of all topics
-	PlanBytes     int64 // plans of relocations that can still be applied; 16 MiB
 	MaxBody       int64 // of a message, but for those of the broker itself; no limit
 
 	// DedupWindow is how long ids are known, see [Dedup]; 0: not at all.
@@ -61,7 +60,6 @@ func (o Options) withDefaults() Options {
 	set(&o.MemoryBytes, 128<<20)
 	set(&o.OutboundBytes, 64<<20)
 	set(&o.PrefetchBytes, 1<<20)
-	set(&o.PlanBytes, 16<<20)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -85,7 +83,6 @@ type Broker struct {
 	shards []*shard      // at least one
 	done   chan struct{} // see Done
 	timers timers
-	plans  plans
 	time   clock
 
 	groups   atomic.Int64 // of all topics, those being created included
@@ -116,7 +113,7 @@ func Open(ctx context.Context, opts Options, storages ...Storage) (*Broker, erro
 	opts = opts.withDefaults()
 	b := &Broker{
 		opts: opts, log: opts.Log, done: make(chan struct{}),
-		plans: plans{limit: opts.PlanBytes}, topics: make(map[string]*Topic), owners: make(map[string]*owner),
+		topics: make(map[string]*Topic), owners: make(map[string]*owner),
 	}
 	b.opts.Now = func() time.Time { return opts.Now().Add(time.Duration(b.ahead.Load())) }
 	b.time.wall, b.time.uptime, b.time.hold = b.opts.Now, opts.Uptime, opts.ClockHold.Milliseconds()
@@ -177,7 +174,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	return errors.Join(committed()...)
 }
 
-// watch looks at the clock, and lets go of plans that have expired, until ctx ends.
+// watch looks at the clock until ctx ends.
 func (b *Broker) watch(ctx context.Context) {
 	tick := time.NewTicker(retentionInterval)
 	defer tick.Stop()
@@ -190,7 +187,6 @@ func (b *Broker) watch(ctx context.Context) {
 		if err := b.watchClock(ctx); err != nil && ctx.Err() == nil && b.home().failure() == nil {
 			b.log.Error("clock not saved", "err", err)
 		}
-		b.plans.expire(b.clock())
 	}
 }
 

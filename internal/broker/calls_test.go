@@ -26,7 +26,7 @@ func (r *rig) call(t *Topic, size int) *asker {
 	p := r.b.NewPublishing(func() { close(done) })
 	p.Add(Message{Topic: t, Record: storage.Record{Body: make([]byte, size)}, Call: true, GiveAway: true})
 	p.Attach(w)
-	p.Publish(context.Background())
+	_ = p.Publish(context.Background())
 	<-done
 	if _, err := p.Result(0); err != nil {
 		r.Fatal(err)

@@ -323,19 +323,3 @@ func TestVersionsGrowOverARebootWithTheClockBack(t *testing.T) {
 		})
 	}
 }
-
-func TestAPlanExpiresByTheTimeThatPassed(t *testing.T) {
-	onMachine(t, func(m *machine) {
-		_, _, p := m.planned(100)
-		m.step.Add(int64(24 * time.Hour))
-		m.wait(planLife - time.Second)
-		if _, err := m.b.findPlan(p.ID); err != nil {
-			m.Errorf("plan in its last second: %v", err)
-		}
-		m.step.Add(-int64(48 * time.Hour))
-		m.wait(2 * time.Second)
-		if _, err := m.b.findPlan(p.ID); CodeOf(err) != NotFound {
-			m.Errorf("expired plan: %v", err)
-		}
-	})
-}

@@ -30,7 +30,7 @@ func (r *rig) addsOnce(t *Topic, ids []string, want ...int64) {
 	for _, id := range ids {
 		p.Add(asks(t, id))
 	}
-	p.Publish(context.Background())
+	_ = p.Publish(context.Background())
 	<-done
 	got := make([]int64, len(ids))
 	for i, id := range ids {
@@ -84,7 +84,7 @@ func TestPublishersOfTheSameIDsDoNotWaitForEachOtherForever(t *testing.T) {
 				for _, id := range ids {
 					p.Add(asks(topic, id))
 				}
-				p.Publish(context.Background())
+				_ = p.Publish(context.Background())
 				<-done
 				var fresh int64
 				for i := range p.Len() {
@@ -120,7 +120,7 @@ func TestIDOfANativeMessageWhoseCommitFailed(t *testing.T) {
 			for range 2 {
 				p.Add(asks(topic, "a"))
 			}
-			p.Publish(context.Background())
+			_ = p.Publish(context.Background())
 			<-done
 			for i := range 2 { // the repeat has the same fate
 				if _, err := p.Result(i); CodeOf(err) != c.want || err == nil {
@@ -130,7 +130,7 @@ func TestIDOfANativeMessageWhoseCommitFailed(t *testing.T) {
 			if c.want == Unknown {
 				p.Reset()
 				p.Add(asks(topic, "a"))
-				p.Publish(context.Background())
+				_ = p.Publish(context.Background())
 				<-done
 				if _, err := p.Result(0); CodeOf(err) != Unknown || err == nil || !p.Unknown() {
 					r.Errorf("the same id after it: %v", err)
@@ -147,7 +147,7 @@ func TestDedupIsRefusedWhereIDsAreNotKept(t *testing.T) {
 		topic := r.topic("t", 0, storage.Retention{})
 		p := r.b.NewPublishing(func() {})
 		p.Add(asks(topic, "a"))
-		p.Publish(context.Background())
+		_ = p.Publish(context.Background())
 		synctest.Wait()
 		if _, err := p.Result(0); CodeOf(err) != Invalid || errors.Is(err, nil) || topic.Next() != 0 {
 			t.Errorf("without a window: %v; %d messages are stored", err, topic.Next())

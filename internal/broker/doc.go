@@ -21,7 +21,7 @@
 //
 //   - A shard has one storage and all that is kept for the topics in it: the goroutine that
 //     commits, the saver, dead letters, ids that are known, tails. A topic belongs to one, and
-//     so does a commit. Broker has what is of no storage: names, the clock, timers, plans.
+//     so does a commit. Broker has what is of no storage: names, the clock, timers.
 //   - The registry of topics: Broker.mu. A topic's definition, groups and tail
 //     of recent messages: Topic.mu. A group's place, in-flight messages and
 //     subscriptions: Group.mu. Locks are taken in the order group, topic,

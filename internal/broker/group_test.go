@@ -47,36 +47,6 @@ func TestGroupIsDeletedWithItsLastSession(t *testing.T) {
 	})
 }
 
-func TestLagIsExactWithinTheBudgetAndEstimatedBeyond(t *testing.T) {
-	inBubble(t, Options{TailBytes: 1}, func(r *rig) { // everything is read from disk
-		topic := r.topic("orders", 0, storage.Retention{})
-		all := r.group(GroupSpec{Topic: "orders", Name: "all"})
-		some := r.group(GroupSpec{Topic: "orders", Name: "some", Filter: ptr("b")})
-		tags := make([]string, 3000)
-		for i := range tags {
-			tags[i] = []string{"a", "a", "b"}[i%3]
-		}
-		r.mustPublish(topic, tags...)
-		for _, c := range []struct {
-			g      *Group
-			budget int
-			want   int64
-			exact  bool
-		}{{all, 0, 3000, true}, {some, 5000, 1000, true}, {some, 3000, 1000, true}, {some, 600, 1000, false}} {
-			n, exact := c.g.Lag(c.budget)
-			if n != c.want || exact != c.exact {
-				r.Errorf("%s, budget %d: lag %d (exact: %t), want %d (%t)", c.g.Name(), c.budget, n, exact, c.want, c.exact)
-			}
-		}
-		c := r.subscribe(some, "c")
-		c.eager = true
-		c.take(10)
-		if n, exact := some.Lag(5000); n != 990 || !exact {
-			r.Errorf("lag %d (exact: %t) after 10 of 1000", n, exact)
-		}
-	})
-}
-
 // A consumer that takes and never writes gets its share, and the others lose
 // nothing.
 func TestStuckConsumerGetsItsShareAndCostsOthersNothing(t *testing.T) {

@@ -136,8 +136,8 @@ type relocation struct {
 	kind, reason string
 	actor        storage.Actor
 	// still says whether the move may happen, with g.mu held, when nobody else can
-	// still change the group. Nil: it may.
-	still func() error
+	// still change the group, which has this version and cursor. Nil: it may.
+	still func(version string, cursor int64) error
 }
 
 // Relocate moves a group's cursor. Consumers stay connected and continue from the
@@ -193,7 +193,7 @@ func (g *Group) prepare(r relocation) (Move, *storage.Relocate, error) {
 		return Move{}, nil, groupNotFound(g.name)
 	}
 	if r.still != nil {
-		if err := r.still(); err != nil {
+		if err := r.still(g.version(), g.standing().Cursor); err != nil {
 			return Move{}, nil, err
 		}
 	}

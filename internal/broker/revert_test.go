@@ -11,9 +11,6 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/access"
 
-	"pgregory.net/rapid"
-
-	"github.com/rushmore/zbus-go/internal/faultreport"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -30,70 +27,14 @@ func (r *rig) revert(e storage.JournalEntry) storage.JournalEntry {
 	return done
 }
 
-// restored compares the place of a group with that it had before, of which retention
-// may have dropped the beginning since.
-func (h *past) restored(want storage.Progress) {
-	h.Helper()
-	got := h.g.Info().Progress
-	first, cursor := h.topic.First(), max(want.Cursor, h.topic.First())
-	for cursor < h.topic.Next() && isSettled(&want, cursor) {
-		cursor++
+// entries is the journal of a group, newest entry first.
+func (r *rig) entries(g *Group) []storage.JournalEntry {
+	r.Helper()
+	list, err := g.Journal(context.Background(), 0, 1000)
+	if err != nil || len(list) == 0 {
+		r.Fatalf("journal of %s: %d entries, %v", g.Name(), len(list), err)
 	}
-	same := got.Cursor == want.Cursor && got.Read == want.Read && slices.Equal(got.Settled, want.Settled)
-	if first <= want.Cursor && !same {
-		h.Fatalf("the group is at %+v, want %+v", got, want)
-	}
-	if got.Cursor != cursor || got.Read != max(want.Read, cursor) {
-		h.Fatalf("cursor %d and read %d, want %d and %d; the log begins at %d, the group was at %+v",
-			got.Cursor, got.Read, cursor, max(want.Read, cursor), first, want)
-	}
-	h.each(func(m *storage.Record) {
-		if isSettled(&got, m.Offset) != isSettled(&want, m.Offset) {
-			h.Fatalf("the group is at %+v, was at %+v: another fate of %d", got, want, m.Offset)
-		}
-	})
-}
-
-func TestRevertPutsThePlaceBack(t *testing.T) {
-	inBubbles(t, faultreport.ScaleAlways(t, 6, 600), func(r *rig, rt *rapid.T) {
-		h := newPast(r, rt, 0)
-		place := func() Place { return at(int64(rapid.IntRange(0, len(h.recs)).Draw(rt, "to"))) }
-		before := h.g.Info().Progress
-		moved, err := h.g.relocate(context.Background(), place(), "relocate", named("bob"), "")
-		if err != nil {
-			r.Fatal(err)
-		}
-		h.consume(rt)
-		h.publish(rt, 0)
-		h.drop(rt)
-		there := h.g.Info().Progress
-		undone := r.revert(moved.Entry)
-		h.restored(before)
-		if rapid.Bool().Draw(rt, "crash") {
-			h.reopen()
-			h.restored(before)
-		}
-		r.revert(undone)
-		h.restored(there)
-		h.reopen()
-		h.restored(there)
-
-		c := r.subscribe(h.g, "then")
-		c.eager = true
-		got, _ := offsets(c.take(1000))
-		want := slices.DeleteFunc(h.matching(0), func(o int64) bool { return isSettled(&there, o) })
-		if !slices.Equal(got, want) {
-			r.Fatalf("delivered %d, want %d from the place %+v", got, want, there)
-		}
-	})
-}
-
-// reopen is a crash.
-func (h *past) reopen() {
-	h.Helper()
-	h.crash()
-	h.g = h.again()
-	h.topic = h.g.Topic()
+	return list
 }
 
 func TestRevertOfAPlaceThatWasDroppedInPart(t *testing.T) {

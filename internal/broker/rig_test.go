@@ -256,6 +256,20 @@ func (g *Group) nackNow(offset int64, handle string, delay int64) error {
 	return answer
 }
 
+func at(offset int64) Place { return Place{At: AtOffset, Offset: offset} }
+
+// unsettled is how many messages the group has still to settle.
+func (g *Group) unsettled() (n int64) {
+	at, filter := g.Position()
+	_, _, _ = g.t.Scan(context.Background(), Scan{From: at.Cursor, To: g.t.Next(), Brief: true}, func(r *storage.Record) bool {
+		if (r.Damaged() || filter.Match(r.Tag)) && !at.Settled.Has(r.Offset) {
+			n++
+		}
+		return true
+	})
+	return n
+}
+
 func ptr[T any](v T) *T { return &v }
 
 // named is an actor with a name.

@@ -34,12 +34,16 @@ func (t *Topic) Scan(ctx context.Context, s Scan, visit func(*storage.Record) bo
 	if s.Back {
 		at = min(s.From, end-1)
 	}
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && (s.Rows == 0 || scanned < s.Rows) {
 		var page []storage.Record
 		if s.Back {
 			page, err = t.pageUpTo(ctx, at, max(s.To+1, t.First()), s.Brief)
 		} else if at = max(at, t.First()); at < min(s.To, end) {
-			page, err = t.load(ctx, at, storage.Page{Rows: scanRows, Bytes: scanBytes, Brief: s.Brief})
+			rows := scanRows
+			if s.Rows > 0 {
+				rows = int(min(s.Rows-scanned, scanRows))
+			}
+			page, err = t.load(ctx, at, storage.Page{Rows: rows, Bytes: scanBytes, Brief: s.Brief})
 		}
 		if err != nil || len(page) == 0 {
 			return scanned, at, err
@@ -69,6 +73,19 @@ func (t *Topic) Scan(ctx context.Context, s Scan, visit func(*storage.Record) bo
 		}
 	}
 	return scanned, at, ctx.Err()
+}
+
+// TimeAt is the time of the message at an offset, in Unix milliseconds, or 0 when
+// there is none.
+func (t *Topic) TimeAt(ctx context.Context, offset int64) (int64, error) {
+	if offset < t.First() || offset >= t.Next() {
+		return 0, nil
+	}
+	recs, err := t.load(ctx, offset, storage.Page{Rows: 1, Brief: true})
+	if err != nil || len(recs) == 0 {
+		return 0, err
+	}
+	return recs[0].Time, nil
 }
 
 // backRows is how many messages a page of a walk backwards has.

@@ -151,7 +151,7 @@ func TestTopicsOfTwoStoragesAreServedEachFromItsOwn(t *testing.T) {
 			entries[name] = move.Entry
 			_, _, err = s.b.transact(ctx, Transaction{Messages: given(topic, "t"), Moves: []GroupMove{{Group: g, Place: Place{At: AtEarliest}}}})
 			s.works("transaction", err)
-			if size, err := g.LagBytes(ctx); err != nil || size <= 0 {
+			if size, err := g.t.BytesFrom(ctx, g.Cursor()); err != nil || size <= 0 {
 				t.Errorf("lag of %s: %d bytes, %v", name, size, err)
 			}
 			_, _, err = s.b.declareGroup(ctx, GroupSpec{Topic: topic.name, Name: "of " + name})
@@ -314,7 +314,7 @@ func (s *shards) asked(name string) map[string]error {
 	_, all["read"] = log.shard.reader().Read(ctx, log.id, 0, storage.Page{Rows: 1}, nil)
 	_, all["time"] = log.offsetAt(ctx, 1)
 	_, all["journal"] = g.Journal(ctx, 0, 1)
-	_, all["lag"] = g.LagBytes(ctx)
+	_, all["lag"] = g.t.BytesFrom(ctx, g.Cursor())
 	_, all["relocate"] = g.relocate(ctx, Place{At: AtEarliest}, "relocate", named("ann"), "")
 	_, _, all["alter"] = s.b.declareTopic(ctx, TopicSpec{Name: log.name, LegacyMask: ptr(log.Next())})
 	_, _, all["declare group"] = s.b.declareGroup(ctx, GroupSpec{Topic: memory.name, Name: fmt.Sprint("n", log.Next())})

@@ -271,29 +271,13 @@ func (v View) Relocate(ctx context.Context, g *Group, p Place, kind, reason stri
 	return g.relocate(ctx, p, kind, v.who.Actor(), reason)
 }
 
-// FindPlan finds a plan of a move by its id.
-func (v View) FindPlan(id string) (*Plan, error) { return v.planned(v.b.findPlan(id)) }
-
-// PlanToApply is FindPlan, of one that can still be applied.
-func (v View) PlanToApply(id string) (*Plan, error) { return v.planned(v.b.planToApply(id)) }
-
-// planned hides a plan from who may not move its group.
-func (v View) planned(p *Plan, err error) (*Plan, error) {
-	if p == nil {
-		return nil, err
+// RelocateIf moves a group to an offset, if still gives no error: it is told the group's version
+// and cursor when nothing else can change them any more, and must not call the broker.
+func (v View) RelocateIf(ctx context.Context, g *Group, to int64, still func(version string, cursor int64) error, reason string) (Move, error) {
+	if err := v.Check(access.Move, g.t, g.name); err != nil {
+		return Move{}, err
 	}
-	if denied := v.Check(access.Move, p.Group.t, p.Group.name); denied != nil {
-		return nil, denied
-	}
-	return p, err
-}
-
-// Apply makes the move that a plan says.
-func (v View) Apply(ctx context.Context, p *Plan, reason string) (move Move, fresh *Plan, err error) {
-	if err := v.Check(access.Move, p.Group.t, p.Group.name); err != nil {
-		return Move{}, nil, err
-	}
-	return v.b.apply(ctx, p, v.who.Actor(), reason)
+	return g.move(ctx, relocation{to: storage.At(to), kind: "relocate", actor: v.who.Actor(), reason: reason, still: still})
 }
 
 // Revert takes back what an entry of a journal says.

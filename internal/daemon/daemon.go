@@ -122,7 +122,7 @@ func RunIn(ctx context.Context, host Host, cfg config.Config, version Version, l
 		}
 	}
 	b.broker, err = broker.Open(ctx, broker.Options{
-		TailBytes: memory.tail, PageBytes: memory.pages, MemoryBytes: memory.topics, OutboundBytes: memory.outbound, PlanBytes: memory.plans,
+		TailBytes: memory.tail, PageBytes: memory.pages, MemoryBytes: memory.topics, OutboundBytes: memory.outbound,
 		MaxTopics: maxTopics(&cfg), MaxGroups: maxGroups(&cfg),
 		MaxBody: cfg.MaxBody, DedupWindow: cfg.DedupWindow, ClockHold: cfg.ClockHold, Uptime: uptime(), Changed: changed, Conditions: board, Log: log,
 	}, broker.Storage{Reader: store, Committer: writer})

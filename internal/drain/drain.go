@@ -20,6 +20,7 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/cluster"
+	"github.com/rushmore/zbus-go/internal/inspect"
 )
 
 const (
@@ -143,7 +144,7 @@ func (d *Drain) others(topic string, served bool) (addresses []string) {
 func (d *Drain) run(ctx context.Context, patience time.Duration) {
 	limit, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	d.await(limit, d.consumed())
+	d.await(limit, d.consumed(limit))
 	if ctx.Err() != nil {
 		return
 	}
@@ -187,7 +188,7 @@ type pulled struct {
 // consumed returns a function that reports whether the consumers here have had all there is. A pull
 // consumer is not connected between two pulls: a group counts as consumed while messages of it are
 // in flight, and for a while after.
-func (d *Drain) consumed() func() bool {
+func (d *Drain) consumed(ctx context.Context) func() bool {
 	last := map[*broker.Group]pulled{}
 	left := func(g *broker.Group) bool {
 		info, n := g.Info(), g.Counts().Delivered
@@ -197,7 +198,7 @@ func (d *Drain) consumed() func() bool {
 		if info.Paused || len(info.Consumers) == 0 && info.InFlight == 0 && time.Since(last[g].since) > pullTime {
 			return false
 		}
-		lag, _ := g.Lag(lagBudget)
+		lag, _ := inspect.Lag(ctx, g, lagBudget)
 		return lag > 0 || info.InFlight > 0
 	}
 	return func() bool {

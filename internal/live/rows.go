@@ -96,7 +96,7 @@ func (f *figures) topics(ctx context.Context, _ channelKey) (data, same any, err
 		d.Groups = len(groups)
 		var worst *stats.Lagging
 		for _, g := range groups {
-			if l := f.lags.Of(g); d.lagsMost(l) {
+			if l := f.lags.Of(ctx, g); d.lagsMost(l) {
 				worst = l
 			}
 		}
@@ -113,7 +113,7 @@ func (f *figures) topic(ctx context.Context, key channelKey) (data, same any, er
 	d := f.topicRow(key.topic)
 	list := []groupFigures{}
 	for _, g := range key.topic.Groups() {
-		l := f.lags.Of(g)
+		l := f.lags.Of(ctx, g)
 		row := f.groupRow(ctx, l)
 		if d.lagsMost(l) {
 			d.WorstLagSeconds = row.LagSeconds
@@ -135,7 +135,7 @@ func (f *figures) groups(ctx context.Context, _ channelKey) (data, same any, err
 			if len(list) == maxGroups {
 				return groupList{list}, nil, nil
 			}
-			row := f.groupRow(ctx, f.lags.Of(g))
+			row := f.groupRow(ctx, f.lags.Of(ctx, g))
 			row.Topic, row.Kind = t.Name(), kind
 			list = append(list, row)
 		}

@@ -65,7 +65,7 @@ func (s *session) declare(m *wire.Message) {
 		// default group, unless it comes into being by this.
 		_, err := b.For(access.See).GroupOf(t, "")
 		if err == nil || !b.MayDeclare(t, "") { // who only publishes needs none
-			s.sendJSON(id, s.srv.topicInfo(t, exactLag))
+			s.sendJSON(id, s.srv.topicInfo(t, s.lag))
 			return
 		}
 	}
@@ -84,10 +84,10 @@ func (s *session) declare(m *wire.Message) {
 		s.own = append(s.own, g)
 	}
 	if group == "" {
-		s.sendJSON(id, s.srv.topicInfo(t, exactLag))
+		s.sendJSON(id, s.srv.topicInfo(t, s.lag))
 		return
 	}
-	s.sendJSON(id, groupInfo(g, exactLag))
+	s.sendJSON(id, groupInfo(g, s.lag))
 }
 
 // halfDeclared is why the group was not declared of a topic that was created for it. To
@@ -188,12 +188,12 @@ func (s *session) query(m *wire.Message) {
 	}
 	if m.Get(wire.HeaderConsumeGroup) == "" {
 		if t := s.topicOf(m); t != nil {
-			s.sendJSON(id, s.srv.topicInfo(t, exactLag))
+			s.sendJSON(id, s.srv.topicInfo(t, s.lag))
 		}
 		return
 	}
 	if g := s.groupOf(m); g != nil {
-		s.sendJSON(id, groupInfo(g, exactLag))
+		s.sendJSON(id, groupInfo(g, s.lag))
 	}
 }
 
@@ -257,7 +257,7 @@ func (s *session) relocate(m *wire.Message) {
 		s.fail(id, err)
 		return
 	}
-	s.sendJSON(id, groupInfo(g, exactLag))
+	s.sendJSON(id, groupInfo(g, s.lag))
 }
 
 func (s *session) finished(id string, err error) {

@@ -17,6 +17,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/cluster"
+	"github.com/rushmore/zbus-go/internal/inspect"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
@@ -293,7 +294,7 @@ func (t *tables) appendServer(dst []byte, info cluster.ServerInfo, topics []*bro
 		if dst, err = appendKey(dst, topic.Name()); err != nil {
 			return nil, err
 		}
-		object, err := json.Marshal(s.topicInfo(topic, quickLag))
+		object, err := json.Marshal(s.topicInfo(topic, inspect.Ahead))
 		if err != nil {
 			return nil, err
 		}

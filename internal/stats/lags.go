@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/inspect"
 )
 
 // lagBudget is how many messages are read to count the lag of a filtered group.
@@ -85,7 +86,7 @@ func (x *Lags) may(last int) bool {
 }
 
 // Of looks at a group, once a round.
-func (x *Lags) Of(g *broker.Group) *Lagging {
+func (x *Lags) Of(ctx context.Context, g *broker.Group) *Lagging {
 	l := x.groups[g]
 	if l == nil {
 		l = &Lagging{Group: g, passing: 1}
@@ -96,7 +97,7 @@ func (x *Lags) Of(g *broker.Group) *Lagging {
 	}
 	l.Info, l.round = g.Info(), x.round
 	if l.Info.Filter == "" {
-		l.Lag, l.Exact = g.Lag(0)
+		l.Lag, l.Exact = inspect.Ahead(g)
 		return l
 	}
 	now := l.place()
@@ -107,7 +108,7 @@ func (x *Lags) Of(g *broker.Group) *Lagging {
 		l.Lag, l.Exact = int64(math.Round(l.passing*float64(now.ahead()))), false
 		return l
 	}
-	l.Lag, l.Exact = g.Lag(lagBudget)
+	l.Lag, l.Exact = inspect.Lag(ctx, g, lagBudget)
 	l.counted, l.countedAt = now, x.round
 	if ahead := now.ahead(); ahead > 0 {
 		l.passing = float64(l.Lag) / float64(ahead)
@@ -138,7 +139,7 @@ func (x *Lags) Seconds(ctx context.Context, l *Lagging) float64 {
 		now.next = l.sought.next // what comes behind the next message does not matter
 	}
 	if l.sought != now && x.may(l.soughtAt) {
-		since, err := l.Group.Waiting(ctx)
+		since, err := inspect.OldestPending(ctx, l.Group)
 		if err == nil {
 			l.since, l.sought, l.soughtAt = since, l.place(), x.round
 		}

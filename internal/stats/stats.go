@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/inspect"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -196,7 +197,7 @@ func (s *Sampler) look(ctx context.Context, t *broker.Topic, until time.Time) []
 	paused := t.Definition().Paused
 	list := make([]looked, len(groups))
 	for i, g := range groups {
-		l := s.lags.Of(g)
+		l := s.lags.Of(ctx, g)
 		list[i] = looked{
 			group: g, counts: g.Counts(), filter: l.Info.Filter, came: s.flows.came(t, g),
 			lag:       Lag{Messages: l.Lag, Exact: l.Exact, Seconds: s.lags.Seconds(ctx, l)},
@@ -278,7 +279,7 @@ func (s *Sampler) Flow(g *broker.Group) Flow {
 // Lag is how far a group is behind: what can be known without reading as it is now, and
 // the rest as it was at the last sample.
 func (s *Sampler) Lag(g *broker.Group) Lag {
-	n, exact := g.Lag(0)
+	n, exact := inspect.Ahead(g)
 	lag := Lag{Messages: n}
 	s.mu.RLock()
 	if x := s.groups[g]; x != nil {

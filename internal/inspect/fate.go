@@ -1,9 +1,10 @@
-package broker
+package inspect
 
 import (
 	"context"
 	"slices"
 
+	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/filter"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -51,31 +52,19 @@ type consumed struct {
 // from what was passed over.
 const historyEntries = 1000
 
-// Fates takes the picture.
-func (g *Group) Fates(ctx context.Context) (*Fates, error) {
+// FatesOf takes the picture.
+func FatesOf(ctx context.Context, g *broker.Group) (*Fates, error) {
 	journal, err := g.Journal(ctx, 0, historyEntries)
 	if err != nil {
 		return nil, err
 	}
-	g.mu.Lock()
+	now := g.Snapshot()
 	f := &Fates{
-		group: g.name, filter: g.filter, cursor: g.cursor, settled: slices.Clone(g.settled),
-		flying: counts(&g.flying), returned: counts(&g.returned),
+		group: g.Name(), filter: now.Filter, cursor: now.Position.Cursor, settled: now.Position.Settled,
+		flying: now.InFlight, returned: now.Returned,
 	}
-	for _, x := range g.dead {
-		f.returned[x.offset] = x.count
-	}
-	g.mu.Unlock()
 	f.replay(journal)
 	return f, nil
-}
-
-func counts(f *flights) map[int64]int64 {
-	m := make(map[int64]int64, f.len())
-	for _, x := range f.queue {
-		m[x.offset] = x.count
-	}
-	return m
 }
 
 // replay goes through a journal, newest entry first as it is listed.

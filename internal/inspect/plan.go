@@ -1,12 +1,14 @@
-package broker
+package inspect
 
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/filter"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -24,8 +26,8 @@ const (
 // when it is made.
 type Plan struct {
 	ID    string
-	Group *Group
-	Place Place // as asked for
+	Group *broker.Group
+	Place broker.Place // as asked for
 	From  storage.Progress
 	To    int64
 
@@ -47,8 +49,8 @@ type Plan struct {
 	Expires   int64
 
 	filter *filter.Filter
-	until  int64 // on Broker.clock: when it expires
-	spent  bool  // applied or refused: what is left of it says so to a client that applies it again
+	until  time.Time // when it expires
+	spent  bool      // applied or refused: what is left of it says so to a client that applies it again
 }
 
 // PlanOptions say how a plan is made.
@@ -58,27 +60,24 @@ type PlanOptions struct {
 	Examples  int     // most messages in Plan.First and Plan.Last; fewer when they are large
 }
 
-// Plan works out what moving the group would do. Its cost grows with the messages
+// Make works out what moving a group would do. Its cost grows with the messages
 // between the present place and the new one, up to a limit.
-func (g *Group) Plan(ctx context.Context, place Place, opts PlanOptions) (*Plan, error) {
-	to, err := g.b.resolve(ctx, g.t, g, place)
+func (ps *Plans) Make(ctx context.Context, v broker.View, g *broker.Group, place broker.Place, opts PlanOptions) (*Plan, error) {
+	to, err := v.Resolve(ctx, g.Topic(), g, place)
 	if err != nil {
 		return nil, err
 	}
 	p := &Plan{
-		ID: "p-" + rand.Text(), Group: g, Place: place, To: to,
-		Tolerance: opts.Tolerance, Examples: opts.Examples, Created: g.b.now(),
+		ID: "p-" + rand.Text(), Group: g, Place: place, To: to, until: time.Now().Add(planLife),
+		Tolerance: opts.Tolerance, Examples: opts.Examples, Created: ps.b.Wall(),
 	}
 	p.Expires = p.Created + planLife.Milliseconds()
-	p.until = g.b.clock() + planLife.Milliseconds()
-	g.mu.Lock()
-	if g.gone {
-		g.mu.Unlock()
-		return nil, groupNotFound(g.name)
+	now := g.Snapshot()
+	if g.Removed() {
+		return nil, &broker.Error{Code: broker.NotFound, Text: fmt.Sprintf("ConsumeGroup(%s) not found", g.Name())}
 	}
-	p.From, p.filter, p.Version = g.standing(), g.filter, g.version()
-	p.InFlight, p.Consumers = g.flying.len(), len(g.subs)
-	g.mu.Unlock()
+	p.From, p.filter, p.Version = now.Position, now.Filter, now.Version
+	p.InFlight, p.Consumers = len(now.InFlight), now.Consumers
 	if p.Tolerance < 0 {
 		way := max(p.To-p.From.Cursor, p.From.Cursor-p.To)
 		p.Tolerance = max(minTolerance, way/10, int64(10*opts.Rate))
@@ -89,7 +88,7 @@ func (g *Group) Plan(ctx context.Context, place Place, opts PlanOptions) (*Plan,
 	if err := p.examples(ctx); err != nil {
 		return nil, err
 	}
-	g.b.plans.keep(p, g.b.clock())
+	ps.keep(p)
 	return p, nil
 }
 
@@ -108,8 +107,8 @@ func (p *Plan) count(ctx context.Context) error {
 		p.Skipped -= max(0, min(r.Hi, p.To)-r.Lo)
 	}
 	affected, looked := p.Again+p.Skipped, int64(0)
-	t := p.Group.t
-	_, _, err := t.Scan(ctx, Scan{From: lo, To: hi, Brief: true, Rows: planRows}, func(r *storage.Record) bool {
+	t := p.Group.Topic()
+	_, _, err := t.Scan(ctx, broker.Scan{From: lo, To: hi, Brief: true, Rows: planRows}, func(r *storage.Record) bool {
 		if p.From.Done(r.Offset) != (r.Offset >= p.To) {
 			return true // it is neither delivered again nor skipped
 		}
@@ -132,11 +131,11 @@ func (p *Plan) count(ctx context.Context) error {
 // examples finds the first and the last messages of what would come next, and how
 // much of it there is about.
 func (p *Plan) examples(ctx context.Context) error {
-	t := p.Group.t
+	t := p.Group.Topic()
 	next := t.Next()
 	if p.Pending = next - p.To; !p.filter.All() {
 		matched := int64(0)
-		scanned, _, err := t.Scan(ctx, Scan{From: p.To, To: next, Brief: true, Rows: exampleRows}, func(r *storage.Record) bool {
+		scanned, _, err := t.Scan(ctx, broker.Scan{From: p.To, To: next, Brief: true, Rows: exampleRows}, func(r *storage.Record) bool {
 			if r.Damaged() || p.filter.Match(r.Tag) {
 				matched += r.End() - r.Offset
 			}
@@ -164,11 +163,11 @@ func (p *Plan) examples(ctx context.Context) error {
 			return len(*list) < p.Examples
 		}
 	}
-	_, _, err := t.Scan(ctx, Scan{From: p.To, To: next, Rows: exampleRows, Bytes: exampleScan}, collect(&p.First))
+	_, _, err := t.Scan(ctx, broker.Scan{From: p.To, To: next, Rows: exampleRows, Bytes: exampleScan}, collect(&p.First))
 	if err != nil {
 		return err
 	}
-	_, _, err = t.Scan(ctx, Scan{From: next - 1, To: p.To - 1, Back: true, Rows: exampleRows, Bytes: exampleScan}, collect(&p.Last))
+	_, _, err = t.Scan(ctx, broker.Scan{From: next - 1, To: p.To - 1, Back: true, Rows: exampleRows, Bytes: exampleScan}, collect(&p.Last))
 	slices.Reverse(p.Last)
 	return err
 }
@@ -192,77 +191,28 @@ func preview(r *storage.Record) storage.Record {
 
 // exampleCost is what a message that preview made costs in memory.
 func exampleCost(r *storage.Record) int64 {
-	return r.Size() - int64(r.Omitted) + recordOverhead
+	const overhead = 128
+	return r.Size() - int64(r.Omitted) + overhead
 }
 
-// findPlan finds a plan that was made since the broker started and has neither
-// expired nor been applied, and whose group is still there.
-func (b *Broker) findPlan(id string) (*Plan, error) {
-	p, err := b.planToApply(id)
-	if err == nil && p.spent {
-		return nil, planNotFound(id)
-	}
-	return p, err
-}
-
-// planToApply is FindPlan for [Broker.Apply], which has an answer of its own for a
-// plan that was applied before.
-func (b *Broker) planToApply(id string) (*Plan, error) {
-	p := b.plans.get(id)
-	if p == nil || p.until < b.clock() || p.Group.removed() {
-		b.plans.drop(id)
-		return nil, planNotFound(id)
-	}
-	return p, nil
-}
-
-func planNotFound(id string) error {
-	return errorf(NotFound, "no plan %q: it was applied, expired or its group was removed; make a new one", id)
-}
-
-func (g *Group) removed() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.gone
-}
-
-// apply does what a plan says. When the group is no longer as the plan found it, as
-// when the plan was applied before, nothing happens, the error is a Conflict, and
-// fresh is a new plan for the same place, or nil when there is no longer such a place.
-func (b *Broker) apply(ctx context.Context, p *Plan, actor storage.Actor, reason string) (move Move, fresh *Plan, err error) {
+// still refuses a plan that the group has outgrown, which has this version now and its cursor
+// here.
+func (p *Plan) still(version string, cursor int64) error {
 	g := p.Group
-	move, err = g.move(ctx, relocation{
-		to: storage.At(p.To), kind: "relocate", actor: actor, reason: reason, still: p.still,
-	})
+	moved := cursor - p.From.Cursor
 	switch {
-	case err == nil:
-		b.plans.spend(p)
-	case CodeOf(err) == NotFound:
-		b.plans.drop(p.ID)
-	case CodeOf(err) == Conflict:
-		b.plans.spend(p)
-		again, planErr := g.Plan(ctx, p.Place, PlanOptions{Tolerance: p.Tolerance, Examples: p.Examples})
-		if planErr != nil && (CodeOf(planErr) != NotFound || g.removed()) {
-			return move, nil, planErr
-		}
-		return move, again, err
-	}
-	return move, nil, err
-}
-
-// still refuses a plan that the group has outgrown. Called with g.mu held.
-func (p *Plan) still() error {
-	g := p.Group
-	moved := g.standing().Cursor - p.From.Cursor
-	switch version := g.version(); {
 	case p.spent:
-		return errorf(Conflict, "the plan was applied or refused before")
+		return conflict("the plan was applied or refused before")
 	case version != p.Version:
-		return errorf(Conflict, "ConsumeGroup(%s) was moved or changed since the plan was made: its version is %s, not %s", g.name, version, p.Version)
+		return conflict("ConsumeGroup(%s) was moved or changed since the plan was made: its version is %s, not %s", g.Name(), version, p.Version)
 	case moved > p.Tolerance || -moved > p.Tolerance:
-		return errorf(Conflict, "the cursor of ConsumeGroup(%s) has moved by %d messages since the plan was made, more than its tolerance of %d", g.name, moved, p.Tolerance)
-	case p.To < g.t.First():
-		return errorf(Conflict, "retention has dropped offset %d since the plan was made", p.To)
+		return conflict("the cursor of ConsumeGroup(%s) has moved by %d messages since the plan was made, more than its tolerance of %d", g.Name(), moved, p.Tolerance)
+	case p.To < g.Topic().First():
+		return conflict("retention has dropped offset %d since the plan was made", p.To)
 	}
 	return nil
+}
+
+func conflict(format string, args ...any) error {
+	return &broker.Error{Code: broker.Conflict, Text: fmt.Sprintf(format, args...)}
 }

@@ -1,34 +1,32 @@
-package broker
+package inspect
 
 import (
 	"context"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
 // loaded is a group of n messages with headers of size bytes, all of them to come.
-func (r *rig) loaded(n, size int) *Group {
+func (r *rig) loaded(n, size int) *broker.Group {
 	r.Helper()
 	topic := r.topic("orders", 0, storage.Retention{})
-	g := r.group(GroupSpec{Topic: "orders"})
+	g := r.group(broker.GroupSpec{Topic: "orders"})
 	recs := make([]storage.Record, n)
 	for i := range recs {
 		recs[i].Headers = `{"h":"` + strings.Repeat("x", size) + `"}`
 	}
-	for _, p := range r.publish(topic, recs...) {
-		if p.Err != nil {
-			r.Fatal(p.Err)
-		}
-	}
+	r.publish(topic, recs...)
 	return g
 }
 
 func TestExamplesOfAPlanHaveALimitInBytes(t *testing.T) {
-	inBubble(t, Options{}, func(r *rig) {
+	inBubble(t, broker.Options{}, func(r *rig) {
 		g := r.loaded(100, 15<<10)
 		p := r.plan(g, at(0), PlanOptions{Examples: 100})
 		size := int64(0)
@@ -53,10 +51,10 @@ func TestExamplesOfAPlanHaveALimitInBytes(t *testing.T) {
 // for minutes must not keep anything.
 func TestPlanKeepsNothingOfWhatWasReadForIt(t *testing.T) {
 	const n = 200
-	inBubble(t, Options{}, func(r *rig) {
+	inBubble(t, broker.Options{}, func(r *rig) {
 		r.loaded(400, 1<<10)
 		r.crash() // so that it is read from the store
-		g, err := r.b.System().Group("orders", "orders")
+		g, err := r.v.Group("orders", "orders")
 		if err != nil {
 			r.Fatal(err)
 		}
@@ -80,7 +78,8 @@ func heapInUse() int64 {
 
 func TestPlansTogetherHaveALimitInBytes(t *testing.T) {
 	const limit = 100 << 10
-	inBubble(t, Options{PlanBytes: limit}, func(r *rig) {
+	inBubble(t, broker.Options{}, func(r *rig) {
+		r.plans = NewPlans(r.b, limit)
 		g := r.loaded(10, 15<<10)
 		var all []*Plan
 		for range 10 {
@@ -88,7 +87,7 @@ func TestPlansTogetherHaveALimitInBytes(t *testing.T) {
 		}
 		held := int64(0)
 		for i, p := range all {
-			if _, err := r.b.findPlan(p.ID); err == nil {
+			if _, err := r.plans.Find(r.v, p.ID); err == nil {
 				held += p.First[0].Size() + p.Last[0].Size()
 			} else if i >= len(all)-3 {
 				r.Errorf("plan %d of %d is gone", i+1, len(all))
@@ -98,18 +97,18 @@ func TestPlansTogetherHaveALimitInBytes(t *testing.T) {
 			r.Errorf("the plans hold %d bytes, more than %d", held, limit)
 		}
 		huge := r.plan(g, at(0), PlanOptions{Examples: 10}) // more than all may have
-		if _, err := r.b.findPlan(huge.ID); err != nil || len(r.b.plans.byID) != 1 {
-			r.Errorf("of a large plan and others %d are left: %v", len(r.b.plans.byID), err)
+		if _, err := r.plans.Find(r.v, huge.ID); err != nil || len(r.plans.byID) != 1 {
+			r.Errorf("of a large plan and others %d are left: %v", len(r.plans.byID), err)
 		}
 	})
 }
 
 func TestExpiredPlanIsLetGoOf(t *testing.T) {
-	inBubble(t, Options{}, func(r *rig) {
+	inBubble(t, broker.Options{}, func(r *rig) {
 		kept := func() int {
-			r.b.plans.mu.Lock()
-			defer r.b.plans.mu.Unlock()
-			return len(r.b.plans.byID)
+			r.plans.mu.Lock()
+			defer r.plans.mu.Unlock()
+			return len(r.plans.byID)
 		}
 		g, _, _ := r.planned(100)
 		time.Sleep(planLife + time.Millisecond)
@@ -117,12 +116,30 @@ func TestExpiredPlanIsLetGoOf(t *testing.T) {
 		if n := kept(); n != 1 {
 			r.Errorf("%d plans are kept, one of them has not expired", n)
 		}
-		time.Sleep(planLife + 2*retentionInterval) // and otherwise in a moment
+		time.Sleep(planLife + dropsWithin) // and otherwise in a moment
 		if n := kept(); n != 0 {
 			r.Errorf("%d expired plans are kept", n)
 		}
-		if _, err := g.Plan(context.Background(), at(0), PlanOptions{}); err != nil {
+		if _, err := r.plans.Make(context.Background(), r.v, g, at(0), PlanOptions{}); err != nil {
 			r.Fatal(err)
+		}
+	})
+}
+
+func TestAPlanExpiresByTheTimeThatPassed(t *testing.T) {
+	var step atomic.Int64
+	set := func() time.Time { return time.Now().Add(time.Duration(step.Load())) }
+	inBubble(t, broker.Options{Now: set}, func(r *rig) {
+		_, _, p := r.planned(100)
+		step.Add(int64(24 * time.Hour))
+		time.Sleep(planLife - time.Second)
+		if _, err := r.plans.Find(r.v, p.ID); err != nil {
+			r.Errorf("plan in its last second: %v", err)
+		}
+		step.Add(-int64(48 * time.Hour))
+		time.Sleep(2 * time.Second)
+		if _, err := r.plans.Find(r.v, p.ID); broker.CodeOf(err) != broker.NotFound {
+			r.Errorf("expired plan: %v", err)
 		}
 	})
 }

@@ -1,4 +1,4 @@
-package broker
+package inspect
 
 import (
 	"context"
@@ -11,14 +11,15 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/faultreport"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
 // plan makes a plan.
-func (r *rig) plan(g *Group, place Place, opts PlanOptions) *Plan {
+func (r *rig) plan(g *broker.Group, place broker.Place, opts PlanOptions) *Plan {
 	r.Helper()
-	p, err := g.Plan(context.Background(), place, opts)
+	p, err := r.plans.Make(context.Background(), r.v, g, place, opts)
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -26,16 +27,16 @@ func (r *rig) plan(g *Group, place Place, opts PlanOptions) *Plan {
 }
 
 // apply does what a plan says.
-func (r *rig) apply(p *Plan) Move {
+func (r *rig) apply(p *Plan) broker.Move {
 	r.Helper()
-	move, fresh, err := r.b.apply(context.Background(), p, named("ann"), "because")
+	move, fresh, err := r.plans.Apply(context.Background(), r.v, p, "because")
 	if err != nil || fresh != nil {
 		r.Fatalf("apply: %v, fresh plan %v", err, fresh)
 	}
 	return move
 }
 
-func at(offset int64) Place { return Place{At: AtOffset, Offset: offset} }
+func at(offset int64) broker.Place { return broker.Place{At: broker.AtOffset, Offset: offset} }
 
 func TestPlanSaysWhatHappens(t *testing.T) {
 	inBubbles(t, faultreport.ScaleAlways(t, 8, 800), func(r *rig, rt *rapid.T) {
@@ -69,7 +70,7 @@ func (h *past) checkCounts(p *Plan) {
 	info, filter := h.g.Info(), filterOf(h, h.g)
 	var again, skipped, matching, bytes int64
 	h.each(func(r *storage.Record) {
-		done, next := isSettled(&info.Progress, r.Offset), r.Offset >= p.To
+		done, next := info.Done(r.Offset), r.Offset >= p.To
 		switch {
 		case done && next:
 			again++
@@ -132,32 +133,22 @@ func (h *past) checkDelivered(p *Plan) {
 	}
 }
 
-// entries is the journal of a group, newest entry first.
-func (r *rig) entries(g *Group) []storage.JournalEntry {
-	r.Helper()
-	list, err := g.Journal(context.Background(), 0, 1000)
-	if err != nil || len(list) == 0 {
-		r.Fatalf("journal of %s: %d entries, %v", g.Name(), len(list), err)
-	}
-	return list
-}
-
 // What is left of a place whose beginning retention dropped is no move of the cursor,
 // also when no consumer is there to notice.
 func TestPlanOfAGroupBehindRetentionCanBeApplied(t *testing.T) {
-	inBubble(t, Options{}, func(r *rig) {
-		g := r.explicitGroup(10, 0)
+	inBubble(t, broker.Options{}, func(r *rig) {
+		g := r.explicitGroup(10)
 		c := r.subscribe(g, "a")
 		b := c.take(10)[0]
 		for _, o := range []int64{2, 3, 5, 7} {
-			if err := g.ackNow(o, b.Handle(int(o))); err != nil {
+			if err := ackNow(g, o, b.Handle(int(o))); err != nil {
 				r.Fatal(err)
 			}
 		}
 		b.Done(10)
 		c.sub.Close()
 		r.topic("orders", 0, storage.Retention{MaxCount: 5})
-		time.Sleep(2 * retentionInterval)
+		time.Sleep(dropsWithin)
 		p := r.plan(g, at(9), PlanOptions{Tolerance: 0})
 		if p.From.Cursor != 6 || p.Again != 0 || p.Skipped != 2 {
 			r.Errorf("from %d: again %d, skipped %d; want 6, 0 and 6, 8", p.From.Cursor, p.Again, p.Skipped)
@@ -170,11 +161,11 @@ func TestPlanOfAGroupBehindRetentionCanBeApplied(t *testing.T) {
 }
 
 func TestShiftOfAnySizeLeadsToTheEndOnItsSide(t *testing.T) {
-	inBubble(t, Options{}, func(r *rig) {
-		g := r.explicitGroup(10, 0)
+	inBubble(t, broker.Options{}, func(r *rig) {
+		g := r.explicitGroup(10)
 		r.apply(r.plan(g, at(4), PlanOptions{}))
 		for shift, want := range map[int64]int64{-5: 0, math.MinInt64: 0, 2: 6, 7: 10, math.MaxInt64: 10} {
-			if p := r.plan(g, Place{At: AtShift, Offset: shift}, PlanOptions{}); p.To != want {
+			if p := r.plan(g, broker.Place{At: broker.AtShift, Offset: shift}, PlanOptions{}); p.To != want {
 				r.Errorf("shift %d from 4: to %d, want %d", shift, p.To, want)
 			}
 		}
@@ -182,14 +173,14 @@ func TestShiftOfAnySizeLeadsToTheEndOnItsSide(t *testing.T) {
 }
 
 func TestPlanShowsTheBeginningOfALargeBody(t *testing.T) {
-	inBubble(t, Options{}, func(r *rig) {
+	inBubble(t, broker.Options{}, func(r *rig) {
 		topic := r.topic("orders", 0, storage.Retention{})
-		g := r.group(GroupSpec{Topic: "orders"})
+		g := r.group(broker.GroupSpec{Topic: "orders"})
 		body := []byte(strings.Repeat("0123456789", 1000))
 		r.publish(topic, storage.Record{Body: body})
 		p := r.plan(g, at(0), PlanOptions{Examples: 1})
 		e := p.First[0]
-		if string(e.Body) != string(body[:previewBytes]) || e.Omitted != len(body)-previewBytes || e.Size() != int64(len(body)) {
+		if string(e.Body) != string(body[:previewBytes]) || e.Omitted != len(body)-previewBytes || e.Size() != int64(len(e.ID)+len(body)) {
 			r.Errorf("%d bytes are shown and %d not", len(e.Body), e.Omitted)
 		}
 		recs := r.subscribe(g, "c").take(1)
@@ -200,9 +191,9 @@ func TestPlanShowsTheBeginningOfALargeBody(t *testing.T) {
 }
 
 func TestUsualToleranceOfAPlan(t *testing.T) {
-	inBubble(t, Options{}, func(r *rig) {
+	inBubble(t, broker.Options{}, func(r *rig) {
 		topic := r.topic("orders", 0, storage.Retention{})
-		g := r.group(GroupSpec{Topic: "orders"})
+		g := r.group(broker.GroupSpec{Topic: "orders"})
 		r.mustPublish(topic, make([]string, 15_000)...)
 		for _, c := range []struct {
 			to   int64
@@ -224,9 +215,9 @@ func TestUsualToleranceOfAPlan(t *testing.T) {
 // A consumer hears nothing of a relocation, it just gets other messages.
 func TestConsumerStaysThroughAnAppliedPlan(t *testing.T) {
 	for _, settle := range []storage.Settle{storage.SettleAuto, storage.SettleExplicit} {
-		inBubble(t, Options{}, func(r *rig) {
+		inBubble(t, broker.Options{}, func(r *rig) {
 			topic := r.topic("orders", 0, storage.Retention{})
-			g := r.group(GroupSpec{Topic: "orders", Settle: &settle})
+			g := r.group(broker.GroupSpec{Topic: "orders", Settle: &settle})
 			r.mustPublish(topic, make([]string, 6)...)
 			c := r.subscribe(g, "c")
 			c.eager = true
@@ -245,7 +236,7 @@ func TestConsumerStaysThroughAnAppliedPlan(t *testing.T) {
 			if settle == storage.SettleAuto {
 				return
 			}
-			if err := g.ackNow(0, before[0].Handle(0)); CodeOf(err) != Conflict || err == nil {
+			if err := ackNow(g, 0, before[0].Handle(0)); broker.CodeOf(err) != broker.Conflict || err == nil {
 				r.Errorf("ack of a delivery from before the move: %v, want a conflict", err)
 			}
 		})

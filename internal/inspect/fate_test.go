@@ -1,8 +1,7 @@
-package broker
+package inspect
 
 import (
 	"context"
-	"maps"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -10,20 +9,21 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/faultreport"
 	"github.com/rushmore/zbus-go/internal/filter"
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
 // fatesOf are those of all messages in the log.
-func (r *rig) fatesOf(g *Group) []Fate {
+func (r *rig) fatesOf(g *broker.Group) []Fate {
 	r.Helper()
-	f, err := g.Fates(context.Background())
+	f, err := FatesOf(context.Background(), g)
 	if err != nil {
 		r.Fatal(err)
 	}
 	var all []Fate
-	_, _, err = g.Topic().Scan(context.Background(), Scan{To: g.Topic().Next(), Brief: true}, func(m *storage.Record) bool {
+	_, _, err = g.Topic().Scan(context.Background(), broker.Scan{To: g.Topic().Next(), Brief: true}, func(m *storage.Record) bool {
 		fate := f.Of(m)
 		waits := fate.Fate != FateSettled && fate.Fate != FateBeforeCursor
 		if fate.Group != g.Name() || waits && fate.Fate != FateFiltered && !f.Pending(m.Offset) || !waits && f.Pending(m.Offset) {
@@ -39,7 +39,7 @@ func (r *rig) fatesOf(g *Group) []Fate {
 }
 
 // are compares fates, in the order of the log.
-func (r *rig) are(g *Group, want ...string) {
+func (r *rig) are(g *broker.Group, want ...string) {
 	r.Helper()
 	var got []string
 	for _, f := range r.fatesOf(g) {
@@ -51,18 +51,18 @@ func (r *rig) are(g *Group, want ...string) {
 }
 
 func TestFateOfEveryKind(t *testing.T) {
-	inBubble(t, Options{}, func(r *rig) {
+	inBubble(t, broker.Options{}, func(r *rig) {
 		topic := r.topic("orders", 0, storage.Retention{})
 		r.mustPublish(topic, "a", "a", "a", "a.b.c", "a", "a", "a", "a", "x.b")
-		g := r.group(GroupSpec{
+		g := r.group(broker.GroupSpec{
 			Topic: "orders", Settle: ptr(storage.SettleExplicit), Start: at(2), Filter: ptr("a;x.y.z;!b"),
 		})
 		c := r.subscribe(g, "c")
 		b := c.take(4)[0] // 2, 4, 5, 6
-		if err := g.ackNow(4, b.Handle(1)); err != nil {
+		if err := ackNow(g, 4, b.Handle(1)); err != nil {
 			r.Fatal(err)
 		}
-		if err := g.nackNow(5, b.Handle(2), 60_000); err != nil {
+		if err := nackNow(g, 5, b.Handle(2), 60_000); err != nil {
 			r.Fatal(err)
 		}
 		r.mustPublish(topic, "b", "")
@@ -83,14 +83,14 @@ func TestFateOfEveryKind(t *testing.T) {
 
 // What was skipped is told from what was consumed, before and behind it.
 func TestFateOfWhatWasPassedOver(t *testing.T) {
-	inBubble(t, Options{}, func(r *rig) {
+	inBubble(t, broker.Options{}, func(r *rig) {
 		topic := r.topic("orders", 0, storage.Retention{})
 		r.mustPublish(topic, make([]string, 8)...)
-		g := r.group(GroupSpec{Topic: "orders", Start: at(1)})
+		g := r.group(broker.GroupSpec{Topic: "orders", Start: at(1)})
 		c := r.subscribe(g, "c")
 		c.eager = true
-		move := func(to int64) Move {
-			m, err := g.relocate(context.Background(), at(to), "relocate", named("bob"), "")
+		move := func(to int64) broker.Move {
+			m, err := r.move(g, at(to))
 			if err != nil {
 				r.Fatal(err)
 			}
@@ -116,19 +116,19 @@ func TestFateOfWhatWasPassedOver(t *testing.T) {
 
 // What is settled beyond the cursor when the filter changes was settled by the old one.
 func TestFateGoesByTheFilterOfItsTime(t *testing.T) {
-	inBubble(t, Options{}, func(r *rig) {
+	inBubble(t, broker.Options{}, func(r *rig) {
 		topic := r.topic("orders", 0, storage.Retention{})
-		g := r.group(GroupSpec{Topic: "orders", Settle: ptr(storage.SettleExplicit), Filter: ptr("a")})
+		g := r.group(broker.GroupSpec{Topic: "orders", Settle: ptr(storage.SettleExplicit), Filter: ptr("a")})
 		r.mustPublish(topic, "a", "a", "b", "a")
 		c := r.subscribe(g, "c")
 		c.eager = true
 		b := c.take(3)[0] // 0, 1, 3
-		if err := g.ackNow(1, b.Handle(1)); err != nil {
+		if err := ackNow(g, 1, b.Handle(1)); err != nil {
 			r.Fatal(err)
 		}
 		const s, f = FateSettled, FateFiltered
 		r.are(g, FateInFlight, s, f, FateInFlight)
-		r.group(GroupSpec{Topic: "orders", Filter: ptr("c")})
+		r.group(broker.GroupSpec{Topic: "orders", Filter: ptr("c")})
 		r.are(g, FateInFlight, s, f, FateInFlight)
 		if all := r.fatesOf(g); all[2].Pattern != "a" {
 			r.Errorf("message 2 was shut out by %q, want a", all[2].Pattern)
@@ -154,7 +154,7 @@ func TestFatesAreWhatHappened(t *testing.T) {
 		h := &past{rig: r, topic: r.topic("orders", 0, storage.Retention{})}
 		h.publish(rt, 0)
 		start := int64(rapid.IntRange(0, len(h.recs)).Draw(rt, "start"))
-		h.g = r.group(GroupSpec{Topic: "orders", Settle: ptr(someSettle.Draw(rt, "settle")), Start: at(start)})
+		h.g = r.group(broker.GroupSpec{Topic: "orders", Settle: ptr(someSettle.Draw(rt, "settle")), Start: at(start)})
 		h.c = r.subscribe(h.g, "c")
 		h.c.eager = true
 		f := &fates{past: h, how: map[int64]Fate{}, before: h.g.Info().Progress}
@@ -181,12 +181,12 @@ func (f *fates) step(rt *rapid.T) {
 		f.consume(rt)
 	case 2:
 		moved = true
-		if _, err := f.g.relocate(context.Background(), at(int64(rapid.IntRange(0, len(f.recs)).Draw(rt, "to"))), "relocate", named("bob"), ""); err != nil {
+		if _, err := f.move(f.g, at(int64(rapid.IntRange(0, len(f.recs)).Draw(rt, "to")))); err != nil {
 			f.Fatal(err)
 		}
 	case 3:
 		if info := f.g.Info(); info.InFlight == 0 { // what is in flight passed the old filter
-			f.group(GroupSpec{Topic: "orders", Filter: ptr(someFilters.Draw(rt, "filter"))})
+			f.group(broker.GroupSpec{Topic: "orders", Filter: ptr(someFilters.Draw(rt, "filter"))})
 		}
 	case 4:
 		f.publish(rt, 1)
@@ -201,7 +201,7 @@ func (f *fates) follow(moved bool, filter *filter.Filter) {
 	now := f.g.Info().Progress
 	f.each(func(m *storage.Record) {
 		o := m.Offset
-		if !isSettled(&now, o) || isSettled(&f.before, o) {
+		if !now.Done(o) || f.before.Done(o) {
 			return
 		}
 		fate := Fate{Group: "orders", Fate: FateSettled}
@@ -222,15 +222,13 @@ func (f *fates) compare() {
 	f.Helper()
 	info, filter := f.g.Info(), filterOf(f, f.g)
 	got := f.fatesOf(f.g)
-	f.g.mu.Lock()
-	flying := maps.Clone(f.g.flying.byOffset)
-	f.g.mu.Unlock()
+	flying := f.g.Snapshot().InFlight
 	f.each(func(m *storage.Record) {
 		want := Fate{Group: "orders", Fate: FatePending}
-		if isSettled(&info.Progress, m.Offset) {
+		if info.Done(m.Offset) {
 			want = f.how[m.Offset]
-		} else if x := flying[m.Offset]; x != nil {
-			want.Fate, want.Deliveries = FateInFlight, x.count
+		} else if n, ok := flying[m.Offset]; ok {
+			want.Fate, want.Deliveries = FateInFlight, n
 		} else if pattern, part, ok := filter.Mismatch(m.Tag); ok {
 			want.Fate, want.Pattern, want.Part = FateFiltered, pattern, part
 		}

@@ -1,4 +1,4 @@
-package broker
+package inspect
 
 import (
 	"context"
@@ -7,22 +7,23 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/storage"
 	"github.com/rushmore/zbus-go/internal/storage/storetest"
 )
 
 // planned is a group of 20 messages, 10 of them consumed, and a plan to go back to
 // the beginning.
-func (r *rig) planned(tolerance int64) (g *Group, c *consumer, p *Plan) {
+func (r *rig) planned(tolerance int64) (g *broker.Group, c *consumer, p *Plan) {
 	r.Helper()
 	topic := r.topic("orders", 0, storage.Retention{})
-	g = r.group(GroupSpec{Topic: "orders"})
+	g = r.group(broker.GroupSpec{Topic: "orders"})
 	r.mustPublish(topic, make([]string, 20)...)
 	c = r.subscribe(g, "c")
 	c.eager = true
 	c.take(10)
 	p = r.plan(g, at(0), PlanOptions{Tolerance: tolerance, Examples: 1})
-	if found, err := r.b.findPlan(p.ID); err != nil || found != p {
+	if found, err := r.plans.Find(r.v, p.ID); err != nil || found != p {
 		r.Fatalf("the plan is not found: %v", err)
 	}
 	return g, c, p
@@ -32,18 +33,18 @@ func (r *rig) planned(tolerance int64) (g *Group, c *consumer, p *Plan) {
 func (r *rig) refused(p *Plan) *Plan {
 	r.Helper()
 	before := p.Group.Info()
-	_, fresh, err := r.b.apply(context.Background(), p, named("ann"), "")
-	if CodeOf(err) != Conflict || err == nil || fresh == nil {
+	_, fresh, err := r.plans.Apply(context.Background(), r.v, p, "")
+	if broker.CodeOf(err) != broker.Conflict || err == nil || fresh == nil {
 		r.Fatalf("apply: %v and the fresh plan %v, want a conflict with one", err, fresh)
 	}
 	after := p.Group.Info()
 	if after.Cursor != before.Cursor || after.Epoch != before.Epoch {
 		r.Fatalf("refused, and the group went from %d to %d", before.Cursor, after.Cursor)
 	}
-	if _, err := r.b.findPlan(p.ID); CodeOf(err) != NotFound || err == nil {
+	if _, err := r.plans.Find(r.v, p.ID); broker.CodeOf(err) != broker.NotFound || err == nil {
 		r.Fatalf("the refused plan is still there: %v", err)
 	}
-	if found, err := r.b.findPlan(fresh.ID); err != nil || found != fresh || fresh.ID == p.ID {
+	if found, err := r.plans.Find(r.v, fresh.ID); err != nil || found != fresh || fresh.ID == p.ID {
 		r.Fatalf("the fresh plan is not found: %v", err)
 	}
 	if fresh.Place != p.Place || fresh.Tolerance != p.Tolerance || fresh.Examples != p.Examples {
@@ -53,11 +54,11 @@ func (r *rig) refused(p *Plan) *Plan {
 }
 
 func TestFirstOfTwoPlansWins(t *testing.T) {
-	inBubble(t, Options{}, func(r *rig) {
+	inBubble(t, broker.Options{}, func(r *rig) {
 		g, _, first := r.planned(100)
 		second := r.plan(g, at(20), PlanOptions{Tolerance: 100, Examples: 1})
 		r.apply(first)
-		if _, err := r.b.findPlan(first.ID); CodeOf(err) != NotFound || err == nil {
+		if _, err := r.plans.Find(r.v, first.ID); broker.CodeOf(err) != broker.NotFound || err == nil {
 			r.Errorf("an applied plan is still there: %v", err)
 		}
 		fresh := r.refused(second)
@@ -72,12 +73,12 @@ func TestFirstOfTwoPlansWins(t *testing.T) {
 }
 
 func TestPlanAppliedTwiceAtOnceIsDoneOnce(t *testing.T) {
-	inBubble(t, Options{}, func(r *rig) {
+	inBubble(t, broker.Options{}, func(r *rig) {
 		g, _, p := r.planned(100)
 		release := r.store.HoldSync()
 		errs := make(chan error, 2)
 		apply := func() {
-			_, _, err := r.b.apply(context.Background(), p, named("ann"), "")
+			_, _, err := r.plans.Apply(context.Background(), r.v, p, "")
 			errs <- err
 		}
 		go apply()
@@ -99,7 +100,7 @@ func TestCursorMayMoveWithinTheToleranceOfAPlan(t *testing.T) {
 		tolerance, consumed int64
 		ok                  bool
 	}{{3, 3, true}, {3, 4, false}, {0, 0, true}, {0, 1, false}} {
-		inBubble(t, Options{}, func(r *rig) {
+		inBubble(t, broker.Options{}, func(r *rig) {
 			g, consumer, p := r.planned(c.tolerance)
 			consumer.take(c.consumed)
 			if c.ok {
@@ -119,18 +120,18 @@ func TestCursorMayMoveWithinTheToleranceOfAPlan(t *testing.T) {
 func TestChangedGroupMakesAPlanConflict(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		change func(r *rig, g *Group)
+		change func(r *rig, g *broker.Group)
 	}{
-		{"filter", func(r *rig, _ *Group) { r.group(GroupSpec{Topic: "orders", Filter: ptr("a")}) }},
-		{"pause", func(r *rig, _ *Group) { r.group(GroupSpec{Topic: "orders", Paused: ptr(true)}) }},
-		{"moved to where it was", func(r *rig, g *Group) {
-			if _, err := g.relocate(context.Background(), at(10), "relocate", named("bob"), ""); err != nil {
+		{"filter", func(r *rig, _ *broker.Group) { r.group(broker.GroupSpec{Topic: "orders", Filter: ptr("a")}) }},
+		{"pause", func(r *rig, _ *broker.Group) { r.group(broker.GroupSpec{Topic: "orders", Paused: ptr(true)}) }},
+		{"moved to where it was", func(r *rig, g *broker.Group) {
+			if _, err := r.move(g, at(10)); err != nil {
 				r.Fatal(err)
 			}
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			inBubble(t, Options{}, func(r *rig) {
+			inBubble(t, broker.Options{}, func(r *rig) {
 				g, _, p := r.planned(100)
 				c.change(r, g)
 				if fresh := r.refused(p); fresh.Version != g.Version() {
@@ -142,10 +143,10 @@ func TestChangedGroupMakesAPlanConflict(t *testing.T) {
 }
 
 func TestPlanWhosePlaceWasDroppedConflicts(t *testing.T) {
-	inBubble(t, Options{}, func(r *rig) {
+	inBubble(t, broker.Options{}, func(r *rig) {
 		_, _, p := r.planned(100)
 		r.topic("orders", 0, storage.Retention{MaxCount: 15})
-		time.Sleep(2 * retentionInterval)
+		time.Sleep(dropsWithin)
 		if fresh := r.refused(p); fresh.To != 5 || fresh.Again != 5 {
 			r.Errorf("the fresh plan goes to %d with %d again, want 5 and 5", fresh.To, fresh.Again)
 		}
@@ -153,82 +154,82 @@ func TestPlanWhosePlaceWasDroppedConflicts(t *testing.T) {
 }
 
 func TestPlanGoesWithItsGroup(t *testing.T) {
-	inBubble(t, Options{}, func(r *rig) {
+	inBubble(t, broker.Options{}, func(r *rig) {
 		g, _, p := r.planned(100)
-		if err := r.b.removeGroup(context.Background(), "orders", "", "", named("ann")); err != nil {
+		if err := r.v.RemoveGroup(context.Background(), "orders", "", ""); err != nil {
 			r.Fatal(err)
 		}
-		if _, err := r.b.findPlan(p.ID); CodeOf(err) != NotFound || err == nil {
+		if _, err := r.plans.Find(r.v, p.ID); broker.CodeOf(err) != broker.NotFound || err == nil {
 			r.Errorf("plan of a removed group: %v, want not found", err)
 		}
-		r.group(GroupSpec{Topic: "orders", Start: Place{At: AtEarliest}}) // another one of that name
-		if _, err := r.b.findPlan(p.ID); CodeOf(err) != NotFound || err == nil {
+		r.group(broker.GroupSpec{Topic: "orders", Start: broker.Place{At: broker.AtEarliest}}) // another one of that name
+		if _, err := r.plans.Find(r.v, p.ID); broker.CodeOf(err) != broker.NotFound || err == nil {
 			r.Errorf("plan of a removed group: %v, want not found", err)
 		}
-		if _, _, err := r.b.apply(context.Background(), p, named("ann"), ""); CodeOf(err) != NotFound || err == nil {
+		if _, _, err := r.plans.Apply(context.Background(), r.v, p, ""); broker.CodeOf(err) != broker.NotFound || err == nil {
 			r.Errorf("apply for a removed group: %v, want not found", err)
 		}
-		if _, err := g.Plan(context.Background(), at(0), PlanOptions{}); CodeOf(err) != NotFound || err == nil {
+		if _, err := r.plans.Make(context.Background(), r.v, g, at(0), PlanOptions{}); broker.CodeOf(err) != broker.NotFound || err == nil {
 			r.Errorf("new plan for a removed group: %v, want not found", err)
 		}
 	})
 }
 
 func TestPlanDoesNotOutliveItsProcess(t *testing.T) {
-	inBubble(t, Options{}, func(r *rig) {
+	inBubble(t, broker.Options{}, func(r *rig) {
 		_, _, p := r.planned(100)
 		r.crash()
-		if _, err := r.b.findPlan(p.ID); CodeOf(err) != NotFound || err == nil {
+		if _, err := r.plans.Find(r.v, p.ID); broker.CodeOf(err) != broker.NotFound || err == nil {
 			r.Errorf("plan of an earlier process: %v, want not found", err)
 		}
 	})
 }
 
 func TestPlanExpires(t *testing.T) {
-	inBubble(t, Options{}, func(r *rig) {
+	inBubble(t, broker.Options{}, func(r *rig) {
 		_, _, p := r.planned(100)
 		time.Sleep(planLife)
-		if _, err := r.b.findPlan(p.ID); err != nil {
+		if _, err := r.plans.Find(r.v, p.ID); err != nil {
 			r.Errorf("plan in its last millisecond: %v", err)
 		}
 		time.Sleep(time.Millisecond)
-		if _, err := r.b.findPlan(p.ID); CodeOf(err) != NotFound || err == nil {
+		if _, err := r.plans.Find(r.v, p.ID); broker.CodeOf(err) != broker.NotFound || err == nil {
 			r.Errorf("expired plan: %v, want not found", err)
 		}
 	})
 }
 
 func TestOldestPlanGoesWhenThereAreTooMany(t *testing.T) {
-	inBubble(t, Options{}, func(r *rig) {
+	inBubble(t, broker.Options{}, func(r *rig) {
 		g, _, first := r.planned(100)
 		var last *Plan
 		for range maxPlans {
 			last = r.plan(g, at(0), PlanOptions{})
 		}
-		if _, err := r.b.findPlan(first.ID); CodeOf(err) != NotFound || err == nil {
+		if _, err := r.plans.Find(r.v, first.ID); broker.CodeOf(err) != broker.NotFound || err == nil {
 			r.Errorf("the oldest plan: %v, want not found", err)
 		}
-		if _, err := r.b.findPlan(last.ID); err != nil {
+		if _, err := r.plans.Find(r.v, last.ID); err != nil {
 			r.Errorf("the newest plan: %v", err)
 		}
-		if n := len(r.b.plans.byID); n != maxPlans {
+		if n := len(r.plans.byID); n != maxPlans {
 			r.Errorf("%d plans are kept", n)
 		}
 	})
 }
 
 func TestAppliedPlanIsKnownUntilItExpires(t *testing.T) {
-	inBubble(t, Options{}, func(r *rig) {
+	inBubble(t, broker.Options{}, func(r *rig) {
 		_, _, p := r.planned(100)
 		r.apply(p)
-		held := r.b.plans.bytes
-		spent, err := r.b.planToApply(p.ID)
+		held := r.plans.bytes
+		spent, err := r.plans.ToApply(r.v, p.ID)
 		if err != nil || len(spent.First) > 0 || len(spent.From.Settled) > 0 || held > planOverhead {
 			r.Fatalf("applied plan: %v, and %d bytes are held for it", err, held)
 		}
 		r.refused(spent)
 		time.Sleep(planLife + time.Millisecond)
-		if _, err := r.b.planToApply(p.ID); CodeOf(err) != NotFound || err == nil {
+		if _, err := r.plans.ToApply(r.v, p.ID); broker.CodeOf(err) != broker.NotFound || err == nil {
 			r.Errorf("expired plan that was applied: %v, want not found", err)
 		}
 	})
@@ -236,19 +237,19 @@ func TestAppliedPlanIsKnownUntilItExpires(t *testing.T) {
 
 // A plan to a message that is gone can't be made again, and is no less refused.
 func TestConflictOfAPlanWhosePlaceIsGoneHasNoFreshPlan(t *testing.T) {
-	inBubble(t, Options{}, func(r *rig) {
+	inBubble(t, broker.Options{}, func(r *rig) {
 		topic := r.topic("orders", 0, storage.Retention{})
-		g := r.group(GroupSpec{Topic: "orders"})
+		g := r.group(broker.GroupSpec{Topic: "orders"})
 		r.publish(topic, storage.Record{ID: "x"}, storage.Record{}, storage.Record{})
-		p := r.plan(g, Place{At: AtMessage, ID: "x"}, PlanOptions{Tolerance: 10})
+		p := r.plan(g, broker.Place{At: broker.AtMessage, ID: "x"}, PlanOptions{Tolerance: 10})
 		r.topic("orders", 0, storage.Retention{MaxCount: 1})
-		time.Sleep(2 * retentionInterval)
+		time.Sleep(dropsWithin)
 		for range 2 {
-			q, err := r.b.planToApply(p.ID)
+			q, err := r.plans.ToApply(r.v, p.ID)
 			if err != nil {
 				r.Fatal(err)
 			}
-			if _, fresh, err := r.b.apply(context.Background(), q, named("ann"), ""); CodeOf(err) != Conflict || err == nil || fresh != nil {
+			if _, fresh, err := r.plans.Apply(context.Background(), r.v, q, ""); broker.CodeOf(err) != broker.Conflict || err == nil || fresh != nil {
 				r.Errorf("apply: %v and the fresh plan %v, want a conflict without one", err, fresh)
 			}
 		}
@@ -256,10 +257,10 @@ func TestConflictOfAPlanWhosePlaceIsGoneHasNoFreshPlan(t *testing.T) {
 }
 
 func TestFailedCommitLeavesThePlanAndTheGroup(t *testing.T) {
-	inBubble(t, Options{}, func(r *rig) {
+	inBubble(t, broker.Options{}, func(r *rig) {
 		g, _, p := r.planned(100)
 		r.store.FailNext(storetest.Fault{Before: storage.ErrFull})
-		if _, fresh, err := r.b.apply(context.Background(), p, named("ann"), ""); CodeOf(err) != Full || fresh != nil {
+		if _, fresh, err := r.plans.Apply(context.Background(), r.v, p, ""); broker.CodeOf(err) != broker.Full || fresh != nil {
 			r.Fatalf("apply on a full disk: %v and plan %v", err, fresh)
 		}
 		if at := g.Info().Cursor; at != 10 {
