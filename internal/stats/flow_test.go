@@ -46,7 +46,7 @@ func publish(t *testing.T, b *broker.Broker, topic *broker.Topic, tags ...string
 	for i, tag := range tags {
 		p.Add(broker.Message{Topic: topic, Record: storage.Record{ID: fmt.Sprintf("%d-%d", topic.Next(), i), Tag: tag, Body: []byte("x")}})
 	}
-	p.Publish(t.Context())
+	_ = p.Publish(t.Context())
 	<-stored
 	for i := range tags {
 		if _, err := p.Result(i); err != nil {
