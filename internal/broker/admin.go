@@ -221,11 +221,9 @@ func (b *Broker) removeTopic(_ context.Context, name, version string, actor stor
 	err = t.shard.commitThen(&storage.Atomic{Ops: []storage.Op{
 		&storage.RemoveTopic{Topic: t.id}, b.audit(actor, "topic.remove", t.name, t.extent()),
 	}}, func(err error) {
-		if err != nil {
-			return
-		}
-		if b.forget(t); !t.Memory() {
-			t.shard.tails.forget(t)
+		if err == nil {
+			b.forget(t)
+			t.log.remove()
 		}
 	})
 	if err != nil {
@@ -233,11 +231,6 @@ func (b *Broker) removeTopic(_ context.Context, name, version string, actor stor
 	}
 	for _, g := range t.Groups() {
 		g.end()
-	}
-	if t.Memory() {
-		t.mu.Lock()
-		t.forget(t.next.Load())
-		t.mu.Unlock()
 	}
 	b.opts.Changed()
 	return nil
@@ -261,15 +254,7 @@ func (b *Broker) emptyTopic(ctx context.Context, name, version string, actor sto
 	if err := t.Refused(); err != nil {
 		return err
 	}
-	note := b.audit(actor, "topic.empty", t.name, t.extent())
-	if !t.Memory() {
-		err = t.trimAll(context.WithoutCancel(ctx), note)
-	} else if err = t.shard.commit(ctx, note); err == nil {
-		t.mu.Lock()
-		t.forget(t.next.Load())
-		t.mu.Unlock()
-	}
-	if err != nil {
+	if err := t.log.empty(ctx, b.audit(actor, "topic.empty", t.name, t.extent())); err != nil {
 		return err
 	}
 	b.opts.Changed()

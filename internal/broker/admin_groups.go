@@ -84,9 +84,7 @@ func (b *Broker) declareGroup(ctx context.Context, spec GroupSpec) (*Group, bool
 	if unplaced != nil {
 		return nil, false, unplaced
 	}
-	if !t.Memory() { // places in a memory topic mean nothing to the next process
-		def.Progress = storage.Progress{Cursor: start, Read: start}
-	}
+	def.Progress = t.lasting(storage.At(start))
 	if err := b.addGroup(); err != nil {
 		return nil, false, err
 	}
@@ -104,9 +102,7 @@ func (b *Broker) declareGroup(ctx context.Context, spec GroupSpec) (*Group, bool
 		b.groups.Add(-1)
 		return nil, false, err
 	}
-	if t.Memory() {
-		g.place(storage.Progress{Cursor: start, Read: start})
-	}
+	g.place(storage.At(start))
 	t.mu.Lock()
 	t.groups[fold(def.Name)] = g
 	t.mu.Unlock()

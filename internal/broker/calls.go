@@ -120,7 +120,7 @@ func (t *Topic) noProvider() {
 			waiting = append(waiting, c)
 		}
 	}
-	t.forget(t.next.Load())
+	memoryLog{t}.forget(t.next.Load())
 	t.mu.Unlock()
 	for _, c := range waiting {
 		c.Unserved()
@@ -145,8 +145,8 @@ const keptCalls = 1 << 20
 // sweep lets go of calls that were handed out, before others are refused for want of
 // room. Called with t.mu held.
 func (t *Topic) sweep(cost int64) {
-	if t.tail.bytes > keptCalls || t.b.memory.Load()+cost > t.b.opts.MemoryBytes {
-		t.forget(t.settledBelow())
+	if log := (memoryLog{t}); t.tail.bytes > keptCalls || t.b.memory.Load()+cost > t.b.opts.MemoryBytes {
+		log.forget(log.settledBelow())
 	}
 }
 

@@ -295,9 +295,7 @@ func (g *Group) prepareBurial(epoch int64, over []*flight) (op *storage.SaveProg
 	if g.gone || g.def.Epoch != epoch {
 		return nil, nil, false
 	}
-	if !g.t.Memory() {
-		op = g.saveOp(g.progressWith(over))
-	}
+	op = g.saveOp(g.progressWith(over))
 	acks, g.acks = g.acks, nil
 	g.burying = true
 	return op, acks, true

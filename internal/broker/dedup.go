@@ -113,7 +113,7 @@ const (
 // recall reads the ids that an earlier process was given within the window, once
 // for each topic, and only while the window reaches back so far.
 func (k *knownIDs) recall(ctx context.Context, t *Topic) error {
-	if t.Memory() || t.recalled.Load() {
+	if t.recalled.Load() {
 		return nil
 	}
 	t.recalling.Lock()
@@ -122,7 +122,7 @@ func (k *knownIDs) recall(ctx context.Context, t *Topic) error {
 		return nil
 	}
 	if now := k.b.clock(); now < k.until {
-		from, err := t.offsetAt(ctx, now-k.b.time.earlier-k.window)
+		from, err := t.log.offsetAt(ctx, now-k.b.time.earlier-k.window)
 		if err != nil {
 			return err
 		}

@@ -235,7 +235,7 @@ func TestAtomicPublishingWithARefusedMessageStoresNothing(t *testing.T) {
 		p.atomic = true
 		p.Add(Message{Topic: topic, Record: storage.Record{}})
 		p.Add(Message{Topic: topic, Record: storage.Record{Tag: strings.Repeat("t", MaxTag+1)}})
-		p.Publish(context.Background())
+		_ = p.Publish(context.Background())
 		synctest.Wait()
 		if _, err := p.Result(0); CodeOf(err) != Invalid || err == nil || !answered || topic.Next() != 0 {
 			r.Errorf("answered %t: %v; the topic has %d messages", answered, err, topic.Next())

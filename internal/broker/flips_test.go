@@ -82,7 +82,7 @@ func flipDatabase(t *testing.T) (file []byte, want flipped) {
 				p.Add(Message{Topic: clicks, Record: storage.Record{Tag: "x", Body: body("clicks", m)}})
 				m++
 			}
-			p.Publish(context.Background())
+			_ = p.Publish(context.Background())
 			synctest.Wait()
 		}
 		for range 10 {

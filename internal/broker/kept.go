@@ -18,7 +18,7 @@ import (
 // offset. ids says which may be known; nil means any. It waits for those that are just
 // being stored. Called with t.trimming held.
 func (k *knownIDs) keep(ctx context.Context, t *Topic, to int64, ids []string) ([]storage.KeptID, error) {
-	if k.window == 0 || t.Memory() {
+	if k.window == 0 {
 		return nil, nil
 	}
 	if err := k.recall(ctx, t); err != nil {

@@ -85,6 +85,9 @@ type part struct {
 	room  kept   // for the messages, until they are stored
 }
 
+// stored reports whether there is something to commit.
+func (q *part) stored() bool { return !q.topic.Memory() && len(q.op.Records) > 0 }
+
 // memory is what records point into.
 type memory struct {
 	piece []byte // the last one; full pieces are let go
@@ -266,7 +269,7 @@ func (p *Publishing) Publish(ctx context.Context) (over error) {
 		for i := range q.op.Records {
 			q.op.Records[i].Time = now
 		}
-		if !q.topic.Memory() && len(q.op.Records) > 0 {
+		if q.stored() {
 			q.share.ticket.Ops = append(q.share.ticket.Ops, &q.op)
 		}
 	}

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"sort"
 
 	"github.com/rushmore/zbus-go/internal/storage"
 )
@@ -54,15 +53,15 @@ func (b *Broker) resolve(ctx context.Context, t *Topic, g *Group, p Place) (int6
 			}
 		}
 	case AtTime:
-		at, err := t.offsetAt(ctx, p.Time)
+		at, err := t.log.offsetAt(ctx, p.Time)
 		if err != nil {
 			return 0, err
 		}
 		to = at
 	case AtMessage:
-		at, err := t.findID(ctx, p.ID)
+		at, err := t.log.findID(ctx, p.ID)
 		if err != nil {
-			return 0, err
+			return 0, orNotFound(err, "Topic(%s) has no message with the id %q", t.name, p.ID)
 		}
 		to = at
 	case AtGroup:
@@ -94,33 +93,6 @@ func (b *Broker) startOf(ctx context.Context, t *Topic, p Place) (int64, error) 
 		start = max(start, g.Cursor())
 	}
 	return start, nil
-}
-
-// offsetAt finds the first message not older than a time by binary search.
-func (t *Topic) offsetAt(ctx context.Context, time int64) (int64, error) {
-	if !t.Memory() {
-		return t.shard.reader().OffsetAt(ctx, t.id, time)
-	}
-	first, n := t.First(), int(t.Next()-t.First())
-	i := sort.Search(n, func(i int) bool {
-		v := t.view(first + int64(i))
-		return len(v) == 0 || v[0].Time >= time
-	})
-	return first + int64(i), nil
-}
-
-// findID finds the newest message with an id.
-func (t *Topic) findID(ctx context.Context, id string) (int64, error) {
-	if t.Memory() {
-		for at := t.Next() - 1; at >= t.First(); at-- {
-			if v := t.view(at); len(v) > 0 && v[0].ID == id {
-				return at, nil
-			}
-		}
-	} else if at, err := t.shard.reader().FindID(ctx, t.id, id); err == nil || CodeOf(err) != NotFound {
-		return at, err
-	}
-	return 0, errorf(NotFound, "Topic(%s) has no message with the id %q", t.name, id)
 }
 
 // Move describes a relocation that was done.
@@ -199,11 +171,7 @@ func (g *Group) prepare(r relocation) (Move, *storage.Relocate, error) {
 	}
 	g.moving = true
 	move := Move{From: g.standing(), To: r.to.Cursor}
-	stored := r.to
-	if g.t.Memory() {
-		stored = storage.Progress{} // places in a memory topic mean nothing to the next process
-	}
-	return move, &storage.Relocate{Group: g.id, Epoch: g.def.Epoch, Place: stored, Entry: &storage.JournalEntry{
+	return move, &storage.Relocate{Group: g.id, Epoch: g.def.Epoch, Place: g.t.lasting(r.to), Entry: &storage.JournalEntry{
 		Topic: g.t.id, Group: g.id, Time: g.b.now(), Kind: r.kind, Actor: r.actor, Reason: r.reason,
 		From: move.From, To: r.to.Cursor, FilterFrom: g.def.Filter, FilterTo: g.def.Filter,
 	}}, nil

@@ -29,7 +29,7 @@ func (s *shard) retain(ctx context.Context) {
 			return
 		}
 		for _, t := range s.topics() {
-			if err := t.retain(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, storage.ErrNotFound) {
+			if err := t.log.retain(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, storage.ErrNotFound) {
 				log.Error("retention failed", "topic", t.name, "err", err)
 			}
 			if err := t.forgetKept(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, storage.ErrNotFound) {
@@ -44,23 +44,10 @@ func (s *shard) retain(ctx context.Context) {
 }
 
 // retain trims one topic as far as its retention says.
-func (t *Topic) retain(ctx context.Context) error {
+func (l diskLog) retain(ctx context.Context) error {
+	t := l.t
 	def := t.Definition()
-	limit, aged, old := t.age(&def)
-	if t.Memory() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		t.forget(t.settledBelow())
-		t.forget(aged)
-		for old && len(t.tail.chunks) > 0 {
-			chunk := t.tail.chunks[0]
-			if chunk[len(chunk)-1].Time >= limit {
-				break
-			}
-			t.forget(chunk[0].Offset + int64(len(chunk)))
-		}
-		return nil
-	}
+	_, aged, _ := t.age(&def)
 	for ctx.Err() == nil && t.Refused() == nil {
 		first, err := t.retainedFrom(ctx, aged)
 		if err != nil || first <= t.First() {

@@ -127,7 +127,7 @@ func (r *rig) publish(t *Topic, recs ...storage.Record) []publication {
 	for _, rec := range recs {
 		p.Add(Message{Topic: t, Record: rec, Call: t.Calls()})
 	}
-	p.Publish(context.Background())
+	_ = p.Publish(context.Background())
 	synctest.Wait()
 	if !answered {
 		r.Fatal("a publish was not answered")

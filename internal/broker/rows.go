@@ -84,8 +84,11 @@ func settledAt(place *storage.Progress, offset int64) bool {
 }
 
 // saveOp is what has to be stored to have the group at a place, or nil when that
-// is stored. Called with g.mu and saver.turn held.
+// is stored, or never is. Called with g.mu and saver.turn held.
 func (g *Group) saveOp(place storage.Progress) *storage.SaveProgress {
+	if g.t.Memory() {
+		return nil
+	}
 	op := &storage.SaveProgress{Group: g.id, Epoch: g.def.Epoch, Place: place}
 	for offset, f := range g.noted {
 		if settledAt(&place, offset) {

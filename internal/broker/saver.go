@@ -159,10 +159,9 @@ func (s *saver) prepare(g *Group) (saving, bool) {
 	}
 	p := saving{g: g, acks: g.acks}
 	g.acks = nil
-	switch {
-	case g.gone:
+	if g.gone {
 		p.err = groupNotFound(g.name)
-	case !g.t.Memory():
+	} else {
 		p.op = g.saveOp(g.progress())
 	}
 	return p, true

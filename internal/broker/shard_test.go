@@ -125,7 +125,7 @@ func TestTopicsOfTwoStoragesAreServedEachFromItsOwn(t *testing.T) {
 				messages[n].Body = []byte(name)
 			}
 			for _, stored := range s.stores(messages, []int64{0, 1, 2, 3, 4}[:len(ids)]...) {
-				at, err := topic.findID(ctx, stored.ID)
+				at, err := topic.log.findID(ctx, stored.ID)
 				if err != nil || at != stored.Offset {
 					t.Errorf("%s of %s is at %d, %v; want %d", stored.ID, name, at, err, stored.Offset)
 				}
@@ -253,7 +253,7 @@ func TestPublishingToTwoStoragesIsAnsweredOnce(t *testing.T) {
 				}
 				p.Add(m)
 			}
-			p.Publish(context.Background())
+			_ = p.Publish(context.Background())
 			synctest.Wait()
 			if release != nil {
 				if answers != 0 {
@@ -312,7 +312,7 @@ func (s *shards) asked(name string) map[string]error {
 	}
 	_, all["store"] = s.b.System().Store(ctx, given(log, "new"))
 	_, all["read"] = log.shard.reader().Read(ctx, log.id, 0, storage.Page{Rows: 1}, nil)
-	_, all["time"] = log.offsetAt(ctx, 1)
+	_, all["time"] = log.log.offsetAt(ctx, 1)
 	_, all["journal"] = g.Journal(ctx, 0, 1)
 	_, all["lag"] = g.t.BytesFrom(ctx, g.Cursor())
 	_, all["relocate"] = g.relocate(ctx, Place{At: AtEarliest}, "relocate", named("ann"), "")

@@ -1,8 +1,6 @@
 package broker
 
 import (
-	"time"
-
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
@@ -75,7 +73,7 @@ func (s *share) committed(t *storage.Ticket) {
 		return
 	}
 	for _, q := range s.p.parts[:s.p.used] {
-		if q.share == s && !q.topic.Memory() && len(q.op.Records) > 0 {
+		if q.share == s && q.stored() {
 			q.err, errs = errs[0], errs[1:]
 		}
 	}
@@ -98,18 +96,12 @@ func (s *share) fail(err error) {
 // records of log topics are on disk by now.
 func (s *share) finish() {
 	for _, q := range s.p.parts[:s.p.used] {
-		recs := q.op.Records
 		switch {
-		case q.share != s || len(recs) == 0:
+		case q.share != s || len(q.op.Records) == 0:
 			continue
 		case q.err != nil:
-		case q.topic.Memory():
-			q.err = q.topic.remember(recs, q.calls)
 		default:
-			took := time.Since(s.p.began).Microseconds()
-			q.topic.commits.add(int64(len(recs)), took*int64(len(recs)), took)
-			s.shard.tails.push(q.topic, recs)
-			q.topic.extend(recs)
+			q.err = q.topic.log.accept(q)
 		}
 		if q.err == nil {
 			q.topic.wake()

@@ -60,13 +60,5 @@ func (t *Topic) BytesFrom(ctx context.Context, from int64) (int64, error) {
 	if from >= t.Next() {
 		return 0, nil
 	}
-	if !t.Memory() {
-		return t.shard.reader().BytesFrom(ctx, t.id, from)
-	}
-	size := int64(0)
-	_, _, err := t.Scan(ctx, Scan{From: from, To: t.Next()}, func(r *storage.Record) bool {
-		size += r.Size()
-		return true
-	})
-	return size, err
+	return t.log.bytesFrom(ctx, from)
 }

@@ -20,7 +20,7 @@ func TestNothingIsDeliveredBeforeTheSync(t *testing.T) {
 		answered := false
 		p := r.b.NewPublishing(func() { answered = true })
 		p.Add(Message{Topic: topic, Record: storage.Record{}})
-		p.Publish(context.Background())
+		_ = p.Publish(context.Background())
 		synctest.Wait()
 		c := r.subscribe(g, "c")
 		if list, _ := offsets(c.take(10)); !slices.Equal(list, []int64{0}) {

@@ -18,6 +18,7 @@ type Topic struct {
 	id    storage.TopicID
 	name  string // as first declared
 	kind  storage.Kind
+	log   log // of its kind
 
 	next    atomic.Int64 // committed head: offset of the next message; grows only
 	first   atomic.Int64 // oldest offset that counts; grows only
@@ -66,7 +67,10 @@ func newTopic(s *shard, def storage.Topic) *Topic {
 		b: s.b, shard: s, id: def.ID, name: def.Name, kind: def.Kind, def: def,
 		groups: make(map[string]*Group),
 	}
+	t.log = diskLog{t}
 	if t.Memory() {
+		t.log = memoryLog{t}
+		t.recalled.Store(true)
 		// What a memory topic held is gone with the last process. Offsets continue
 		// from the clock in microseconds, so that none is ever given twice.
 		start := max(s.b.time.micros(), def.Next)
@@ -120,6 +124,14 @@ func (t *Topic) Definition() storage.Topic {
 // Removed reports whether the topic was removed; nothing can be stored in it any
 // more.
 func (t *Topic) Removed() bool { return t.gone.Load() }
+
+// lasting is a position as it is stored: one in a memory topic means nothing to the next process.
+func (t *Topic) lasting(p storage.Progress) storage.Progress {
+	if t.Memory() {
+		return storage.Progress{}
+	}
+	return p
+}
 
 // Calls reports whether the topic's messages are requests that a consumer
 // answers to their sender (RPC and proxy topics).
@@ -189,23 +201,12 @@ func (t *Topic) view(from int64) []storage.Record {
 	return t.tail.view(from)
 }
 
-// load reads records from an offset on, from memory or from the store. A memory
-// topic has no others than those in memory.
+// load reads records from an offset on, from memory or from the store.
 func (t *Topic) load(ctx context.Context, from int64, page storage.Page) ([]storage.Record, error) {
 	if recs := t.view(from); recs != nil {
 		return recs[:min(len(recs), page.Rows)], nil
 	}
-	if t.Memory() {
-		return nil, nil
-	}
-	recs, err := t.shard.reader().Read(ctx, t.id, from, page, nil)
-	// The store shows what is committed; what is not yet synced, and so not
-	// announced, may be among it.
-	for next := t.Next(); len(recs) > 0 && recs[len(recs)-1].Offset >= next; {
-		recs = recs[:len(recs)-1]
-	}
-	upTo(recs, t.Next())
-	return recs, err
+	return t.log.read(ctx, from, page)
 }
 
 // upTo shortens a record that stands for missing messages to those below an offset.

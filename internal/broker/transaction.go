@@ -213,11 +213,9 @@ func (a *Acks) prepare() (groupPart, error) {
 		taken = append(taken, f)
 	}
 	p := groupPart{group: g}
-	var op *storage.SaveProgress
-	if !g.t.Memory() {
-		if op = g.saveOp(g.progressWith(taken)); op != nil {
-			p.op = op
-		}
+	op := g.saveOp(g.progressWith(taken))
+	if op != nil {
+		p.op = op
 	}
 	g.moving = true
 	p.end = func(committed bool) {
