@@ -112,12 +112,12 @@ func TestWhoHasNoGoodTokenIsUnauthorized(t *testing.T) {
 		if !errors.Is(err, zbus.ErrUnauthorized) || errors.Is(err, zbus.ErrUnavailable) || !strings.Contains(err.Error(), "revoked") {
 			t.Errorf("%s with a wrong token: %v", scheme, err)
 		}
-		_, err = zbus.DialCluster(within(t), scheme+b.Addr, zbus.ClusterOptions{Options: zbus.Options{Token: "zb_" + id + "_wrong"}})
+		_, err = zbus.Dial(within(t), scheme+b.Addr, zbus.Options{Token: "zb_" + id + "_wrong", AllServers: true})
 		if !errors.Is(err, zbus.ErrUnauthorized) || errors.Is(err, zbus.ErrUnavailable) {
 			t.Errorf("%s, a cluster with a wrong token: %v", scheme, err)
 		}
 	}
-	cluster, err := zbus.DialCluster(within(t), b.Addr, zbus.ClusterOptions{Options: zbus.Options{Token: good}})
+	cluster, err := zbus.Dial(within(t), b.Addr, zbus.Options{Token: good, AllServers: true})
 	if err != nil {
 		t.Fatal(err)
 	}

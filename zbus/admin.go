@@ -136,20 +136,31 @@ func AtTime(t time.Time) Place {
 }
 
 // AtMessage is the newest message with an ID.
-func AtMessage(id string) Place { return place(wire.HeaderGroupStartMsgID, "msgid", id) }
+func AtMessage(id string) Place { return place(wire.HeaderGroupStartMsgID, moveToMessage, id) }
+
+// moveToMessage is how a request names the message that a group is moved to.
+const moveToMessage = "msgid"
 
 // AtGroup is where another group of the topic is.
 func AtGroup(name string) Place { return place(wire.HeaderGroupStartCopy, "from_group", name) }
 
 // DeclareTopic makes sure of a topic and its default group, and changes the topic to
 // what the specification says. It may be called for a topic that exists: ErrExists
-// says that it can't become that.
+// says that it can't become that. Of several servers it is made on all that are connected.
 func (c *Client) DeclareTopic(ctx context.Context, t TopicSpec) (TopicInfo, error) {
-	reply, err := c.ask(ctx, lossResend, "declare", t.Name, wire.CmdDeclare, t.fields()...)
+	return c.topic(ctx, "declare", t.Name, wire.CmdDeclare, t.fields()...)
+}
+
+// topic makes a request that is answered with a topic.
+func (c *Client) topic(ctx context.Context, op, topic, cmd string, fields ...field) (TopicInfo, error) {
+	if c.set != nil {
+		return c.set.topic(ctx, op, topic, cmd, fields)
+	}
+	reply, err := c.ask(ctx, lossResend, op, topic, cmd, fields...)
 	if err != nil {
 		return TopicInfo{}, err
 	}
-	j, err := decode[topicJSON]("declare", t.Name, reply.Body)
+	j, err := decode[topicJSON](op, topic, reply.Body)
 	if err != nil {
 		return TopicInfo{}, err
 	}
@@ -157,7 +168,8 @@ func (c *Client) DeclareTopic(ctx context.Context, t TopicSpec) (TopicInfo, erro
 }
 
 // DeclareGroup makes sure of a topic and a group of it, and changes the group to what
-// the specification says. Start has no effect on a group that exists: see Relocate.
+// the specification says. Start has no effect on a group that exists: see Relocate. Of several servers
+// it is made on all that are connected.
 func (c *Client) DeclareGroup(ctx context.Context, topic string, g GroupSpec) (GroupInfo, error) {
 	if g.Name == "" {
 		g.Name = topic
@@ -168,6 +180,9 @@ func (c *Client) DeclareGroup(ctx context.Context, topic string, g GroupSpec) (G
 
 // group makes a request that is answered with a group.
 func (c *Client) group(ctx context.Context, l loss, op, target, cmd string, fields ...field) (GroupInfo, error) {
+	if c.set != nil {
+		return c.set.group(ctx, l, op, target, cmd, fields)
+	}
 	reply, err := c.ask(ctx, l, op, target, cmd, fields...)
 	if err != nil {
 		return GroupInfo{}, err
@@ -179,20 +194,14 @@ func (c *Client) group(ctx context.Context, l loss, op, target, cmd string, fiel
 	return j.info(), nil
 }
 
-// QueryTopic describes a topic and its groups.
+// QueryTopic describes a topic and its groups. Of several servers it gives the sums of those that are
+// connected and have it.
 func (c *Client) QueryTopic(ctx context.Context, topic string) (TopicInfo, error) {
-	reply, err := c.ask(ctx, lossResend, "query", topic, wire.CmdQuery, named(topic, "")...)
-	if err != nil {
-		return TopicInfo{}, err
-	}
-	j, err := decode[topicJSON]("query", topic, reply.Body)
-	if err != nil {
-		return TopicInfo{}, err
-	}
-	return j.info(), nil
+	return c.topic(ctx, "query", topic, wire.CmdQuery, named(topic, "")...)
 }
 
-// QueryGroup describes a group; "" is the topic's default group.
+// QueryGroup describes a group; "" is the topic's default group. Of several servers it gives the sums of
+// those that are connected and have it, and no Cursor.
 func (c *Client) QueryGroup(ctx context.Context, topic, group string) (GroupInfo, error) {
 	if group == "" {
 		group = topic
@@ -201,8 +210,11 @@ func (c *Client) QueryGroup(ctx context.Context, topic, group string) (GroupInfo
 }
 
 // QueryServer describes the server and all its topics. The lags of filtered groups
-// are estimates in it.
+// are estimates in it. Of several servers it has to be one of them (ErrInvalid): see [Client.Server].
 func (c *Client) QueryServer(ctx context.Context) (ServerInfo, error) {
+	if c.set != nil {
+		return ServerInfo{}, invalid("query", "", "there are several servers; ask one of them, by Client.Server")
+	}
 	reply, err := c.ask(ctx, lossResend, "query", "", wire.CmdServer)
 	if err != nil {
 		return ServerInfo{}, err
@@ -214,10 +226,10 @@ func (c *Client) QueryServer(ctx context.Context) (ServerInfo, error) {
 	return j.info(), nil
 }
 
-// RemoveTopic removes a topic with its messages and groups.
+// RemoveTopic removes a topic with its messages and groups. Of several servers all that are connected
+// remove it, and so it is with RemoveGroup, EmptyTopic and EmptyGroup; it has to be on one of them.
 func (c *Client) RemoveTopic(ctx context.Context, topic string) error {
-	_, err := c.ask(ctx, lossUnknown, "remove", topic, wire.CmdRemove, named(topic, "")...)
-	return err
+	return c.command(ctx, "remove", topic, wire.CmdRemove, named(topic, ""))
 }
 
 // RemoveGroup removes a group; "" is the topic's default group.
@@ -227,8 +239,7 @@ func (c *Client) RemoveGroup(ctx context.Context, topic, group string) error {
 
 // EmptyTopic removes all messages of a topic.
 func (c *Client) EmptyTopic(ctx context.Context, topic string) error {
-	_, err := c.ask(ctx, lossUnknown, "empty", topic, wire.CmdEmpty, named(topic, "")...)
-	return err
+	return c.command(ctx, "empty", topic, wire.CmdEmpty, named(topic, ""))
 }
 
 // EmptyGroup moves a group behind the newest message.
@@ -240,13 +251,22 @@ func (c *Client) groupCommand(ctx context.Context, op, cmd, topic, group string)
 	if group == "" {
 		group = topic
 	}
-	_, err := c.ask(ctx, lossUnknown, op, topic+"/"+group, cmd, named(topic, group)...)
+	return c.command(ctx, op, topic+"/"+group, cmd, named(topic, group))
+}
+
+// command makes a request that is answered with no more than that it was done.
+func (c *Client) command(ctx context.Context, op, target, cmd string, fields []field) error {
+	if c.set != nil {
+		return c.set.command(ctx, op, target, cmd, fields)
+	}
+	_, err := c.ask(ctx, lossUnknown, op, target, cmd, fields...)
 	return err
 }
 
 // Relocate moves a group, while its consumers stay connected and continue from there.
 // What they hold unsettled is no longer theirs. The reason, which may be empty,
-// goes to the server's journal.
+// goes to the server's journal. Of several servers all that have the group move it; a place by offset or
+// message is one of a single server, and refused (ErrInvalid) where there are more.
 func (c *Client) Relocate(ctx context.Context, topic, group string, to Place, reason string) (GroupInfo, error) {
 	if group == "" {
 		group = topic
@@ -272,5 +292,5 @@ func named(topic, group string) []field {
 }
 
 // Ping returns when the server has answered everything that it was asked before on
-// this connection.
+// this connection; of several servers, when all have that are connected.
 func (c *Client) Ping(ctx context.Context) error { return c.barrier(ctx) }

@@ -27,13 +27,17 @@ func (r *Response) Header(name string) string { return r.m.Get(name) }
 // no answer in time, ErrUnknownOutcome that the provider or the connection was lost.
 // The provider may have run it in the last two cases. An error that the provider
 // answers is a [*CallError]. The deadline of ctx is told to the server; without one the
-// server has its own limit. A topic that stores messages refuses calls with ErrInvalid.
+// server has its own limit. A topic that stores messages refuses calls with ErrInvalid. Of several
+// servers another one is asked where it is certain that nothing was run.
 func (c *Client) Request(ctx context.Context, topic string, m Message) (*Response, error) {
 	return c.request(ctx, "request", topic, "", m)
 }
 
 // request is Request; method may be empty.
 func (c *Client) request(ctx context.Context, op, topic, method string, m Message) (*Response, error) {
+	if c.set != nil {
+		return c.set.request(ctx, op, topic, method, m)
+	}
 	call := around(c.opts.Middleware).call(func(ctx context.Context, topic, method string, m *Message) (*Response, error) {
 		return c.exchange(ctx, op, topic, method, m)
 	})
@@ -82,12 +86,7 @@ func (c *Client) Call(ctx context.Context, topic, method string, result any, par
 	return call(ctx, c, topic, method, result, params)
 }
 
-// caller makes requests: a Client or a Broker.
-type caller interface {
-	request(ctx context.Context, op, topic, method string, m Message) (*Response, error)
-}
-
-func call(ctx context.Context, c caller, topic, method string, result any, params []any) error {
+func call(ctx context.Context, c *Client, topic, method string, result any, params []any) error {
 	op, target := "call", topic+"/"+method
 	if params == nil {
 		params = []any{}

@@ -55,7 +55,7 @@ func TestErrorsOfAServiceReachItsCaller(t *testing.T) {
 	addr := zbustest.Start(t).Addr
 	c := dial(t, addr, zbus.Options{})
 	serve(t, shop(c), c, "shop")
-	broker, err := zbus.DialCluster(within(t), addr, zbus.ClusterOptions{})
+	broker, err := zbus.Dial(within(t), addr, zbus.Options{AllServers: true})
 	if err != nil {
 		t.Fatal(err)
 	}

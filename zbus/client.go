@@ -12,11 +12,12 @@ import (
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
-// Client is one connection to one server, which reconnects when it is lost. All
-// of its methods may be called by any number of goroutines: their requests share the
+// Client uses one server, or several. It has one connection to each, which is made again when it is
+// lost. All of its methods may be called by any number of goroutines: their requests share the
 // connection and are answered in any order.
 type Client struct {
-	opts   Options // with defaults
+	set    serverSet // that it uses, in place of a connection of its own; nil: it is one connection
+	opts   Options   // with defaults
 	log    *slog.Logger
 	addrs  []address
 	prefix string // of all ids that this client makes
@@ -55,24 +56,61 @@ type Client struct {
 	quiet     chan struct{}            // closed when no request waits; nil if nobody asks
 }
 
-// Dial connects to the first of the addresses that can be reached, and continues
-// with the others when the connection is lost. They are meant to lead to the same
-// server, or to servers that may stand in for each other; for servers that work side
-// by side there is [Broker]. An address is host:port, or host for port 15555, or a
-// URL: zbus://host:port, zbuss://host:port for TLS, ws:// and wss:// for a WebSocket.
-// Several are separated by commas.
+// Dial connects to one server, or to several. An address is host:port, or host for port 15555, or a
+// URL: zbus://host:port, zbuss://host:port for TLS, ws:// and wss:// for a WebSocket. Several are
+// separated by commas or semicolons.
 //
-// The context bounds only the first connection. If it can't be made the error
-// wraps ErrUnavailable and the reason; ErrUnauthorized, if a server refuses the token.
-// Call Close when done.
+// With one address the client is one connection to that server, unless Options.AllServers is set.
+// With several it uses all servers, and those that they tell of: every server is a tracker, which knows
+// at least itself. Servers may know of each other, or not. Then
+//
+//   - a message is stored on one server that has the topic, and a call made on one: see
+//     Options.Select. Another one is tried when it is certain that the first has not done it.
+//   - subscriptions, Fetch and services are for all servers, also for those that come later.
+//   - topics and groups are declared, removed, emptied and moved on all servers that are connected, and what
+//     is said of them is the sum. [Client.Server] leads to a single one.
+//
+// For addresses of one server, or of servers that stand in for each other, there is [DialServer].
+//
+// The context bounds only the first connections. Dial returns when all servers were tried. If none was
+// reached the error wraps ErrUnavailable and the reasons; ErrUnauthorized, if a server refuses the
+// token. Servers that were not reached are tried again. Call Close when done.
 func Dial(ctx context.Context, addresses string, opts Options) (*Client, error) {
-	addrs, err := parseAddresses(addresses, opts.TLS != nil)
+	addrs, err := dialled(addresses, &opts)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkToken(opts.Token); err != nil {
-		return nil, invalid("dial", addresses, "%v", err)
+	if len(addrs) > 1 || opts.AllServers {
+		return dialSet(ctx, addrs, opts)
 	}
+	return dialOne(ctx, addresses, addrs, opts)
+}
+
+// DialServer connects to the first of the addresses that can be reached, and continues with the
+// others when the connection is lost: they are meant to lead to the same server, or to servers that
+// stand in for each other. It is like [Dial] for the rest. A program that uses DialServer alone is
+// smaller, by 120 KB if all it does is to publish.
+func DialServer(ctx context.Context, addresses string, opts Options) (*Client, error) {
+	addrs, err := dialled(addresses, &opts)
+	if err != nil {
+		return nil, err
+	}
+	return dialOne(ctx, addresses, addrs, opts)
+}
+
+// dialled reads the addresses, and checks what is known before.
+func dialled(addresses string, opts *Options) ([]address, error) {
+	addrs, err := parseAddresses(addresses, opts.TLS != nil)
+	if err == nil {
+		if bad := checkToken(opts.Token); bad != nil {
+			err = invalid("dial", addresses, "%v", bad)
+		}
+	}
+	return addrs, err
+}
+
+// dialOne makes a client of one connection.
+func dialOne(ctx context.Context, addresses string, addrs []address, opts Options) (*Client, error) {
 	c := newClient(addrs, opts)
 	t, at, err := c.dialAny(ctx, 0)
 	if err != nil {
@@ -101,14 +139,39 @@ func newClient(addrs []address, opts Options) *Client {
 }
 
 // Address returns the address of the server that the client is connected to, as it
-// was given to Dial; "" while there is no connection.
+// was given to Dial; "" while there is no connection. Of several servers it is one that is connected.
 func (c *Client) Address() string {
+	if c.set != nil {
+		return c.set.address()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.connected {
 		return ""
 	}
 	return c.address
+}
+
+// Servers describes the servers of a client of several, as far as they have been told of, in no order. Of
+// a client of one server it is nil: see [Client.QueryServer].
+func (c *Client) Servers() []ServerInfo {
+	if c.set == nil {
+		return nil
+	}
+	return c.set.servers()
+}
+
+// Server returns the client of one of several servers, by the address in its description, for what
+// concerns that server alone; nil if there is no such server, or not yet. It must not be closed. A client of
+// one server returns itself for its own address.
+func (c *Client) Server(address string) *Client {
+	switch {
+	case c.set != nil:
+		return c.set.server(address)
+	case address != "" && address == c.Address():
+		return c
+	}
+	return nil
 }
 
 // usable reports whether there is a connection, and not one to a server that was silent before
@@ -124,6 +187,10 @@ func (c *Client) usable() bool {
 // end, and Close returns when the handlers have; it must not be called by one. For an
 // end in order call [Client.Drain]. Close may be called again. It returns nil.
 func (c *Client) Close() error {
+	if c.set != nil {
+		c.set.close()
+		return nil
+	}
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
@@ -137,6 +204,9 @@ func (c *Client) Close() error {
 // the client is closed. When ctx ends first, the client is closed at once and the
 // error is that of ctx.
 func (c *Client) Drain(ctx context.Context) error {
+	if c.set != nil {
+		return c.set.drain(ctx)
+	}
 	c.mu.Lock()
 	subs := make([]*Subscription, 0, len(c.subs))
 	for _, in := range c.subs {
@@ -189,6 +259,9 @@ func (c *Client) flush(ctx context.Context) error {
 // for a topic that nobody can have: any answer will do, and servers of every
 // generation give one.
 func (c *Client) barrier(ctx context.Context) error {
+	if c.set != nil {
+		return c.set.barrier(ctx)
+	}
 	_, err := c.ask(ctx, lossResend, "query", "", wire.CmdQuery, field{Name: wire.HeaderTopic, Value: "/"})
 	if e := (*Error)(nil); errors.As(err, &e) && e.Status != 0 {
 		return nil

@@ -4,22 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"iter"
 	"sync"
 	"time"
 )
-
-// ClusterOptions say how a set of servers is used. The zero value is ready to use.
-type ClusterOptions struct {
-	// Options are those of each connection. MaxWait is how long a request waits for
-	// any server; OnState is told of all connections. Heartbeat is 3s and HeartbeatTimeout 4s
-	// unless they are set: other servers can take over from one that says nothing.
-	Options
-	// Select chooses the servers for a publish or a call, best first. Those after the
-	// first are for the case that it has no such topic, or can't take it now. Default:
-	// [MostConsumers], and for messages with a [Message.Key] the same server for each key,
-	// as long as the servers that have the topic stay the same.
-	Select Selector
-}
 
 // The defaults of Heartbeat and HeartbeatTimeout where there are other servers: after both together, and
 // a little more, what is under way to a machine that has vanished goes elsewhere.
@@ -28,17 +16,37 @@ const (
 	clusterHeartbeatTimeout = 4 * time.Second
 )
 
-// Selector chooses from the servers that are connected, for one request to a topic,
-// and returns their addresses, best first. It may be called by several goroutines at a
-// time and must neither block nor keep or change what it gets.
-type Selector func(topic string, servers []ServerInfo) []string
+// serverSet is what a [Client] of several servers asks, in place of a connection of its own. It is an
+// interface so that programs which use [DialServer] alone are without what implements it.
+type serverSet interface {
+	address() string
+	servers() []ServerInfo
+	server(address string) *Client
+	up() []*Client
+	close()
+	drain(ctx context.Context) error
+	barrier(ctx context.Context) error
 
-// Cluster is a set of servers, with one connection to each. Trackers tell which
+	publish(ctx context.Context, p *patience, topic string, m Message) (Receipt, error)
+	publishAsync(ctx context.Context, topic string, m Message) *Future
+	publishBatch(ctx context.Context, topic string, messages []Message) ([]Receipt, error)
+	subscribe(ctx context.Context, topic, group string, opts SubscribeOptions, handler Handler) (*Subscription, error)
+	messages(ctx context.Context, topic, group string, opts SubscribeOptions) iter.Seq2[*Delivery, error]
+	fetch(ctx context.Context, topic, group string, most int, wait time.Duration) ([]*Delivery, error)
+	request(ctx context.Context, op, topic, method string, m Message) (*Response, error)
+
+	topic(ctx context.Context, op, topic, cmd string, fields []field) (TopicInfo, error)
+	group(ctx context.Context, l loss, op, target, cmd string, fields []field) (GroupInfo, error)
+	command(ctx context.Context, op, target, cmd string, fields []field) error
+}
+
+// cluster is a set of servers, with one connection to each. Trackers tell which
 // servers there are: every server is a tracker, at least of itself. A single server is
 // a set of one, and several servers that do not know of each other are a set, too.
 // All methods may be called by any number of goroutines.
-type Cluster struct {
-	opts ClusterOptions
+type cluster struct {
+	c    *Client // whose set it is
+	opts Options
 	life context.Context // ends with Close
 	end  context.CancelFunc
 	all  sync.WaitGroup // goroutines; added to with mu held and closed false
@@ -47,13 +55,13 @@ type Cluster struct {
 	mu       sync.Mutex
 	trackers []*tracker
 	members  map[string]*member // by address
-	subs     map[*ClusterSubscription]struct{}
+	subs     map[*setSubscription]struct{}
 	changed  chan struct{} // closed and made anew when something above, or a connection, changes
 	turn     uint64        // for servers that are as good
 	closed   bool
 }
 
-// tracker is a server that was named to DialCluster.
+// tracker is a server that was named to Dial.
 type tracker struct {
 	c        *Client
 	text     string                // its address as it was given
@@ -74,36 +82,28 @@ type member struct {
 	life    context.Context // ends when it is no longer a member
 }
 
-// DialCluster connects to trackers, and to the servers that they tell of. The addresses
-// are as for [Dial]. It returns when all of them and those servers were tried, with an error
-// that is ErrUnavailable if no tracker was reached. Trackers that were not are tried again.
-func DialCluster(ctx context.Context, trackers string, opts ClusterOptions) (*Cluster, error) {
-	addrs, err := parseAddresses(trackers, opts.TLS != nil)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkToken(opts.Token); err != nil {
-		return nil, invalid("dial", trackers, "%v", err)
-	}
+// dialSet connects to servers, and to those that they tell of.
+func dialSet(ctx context.Context, addrs []address, opts Options) (*Client, error) {
 	opts.Heartbeat = cmp.Or(opts.Heartbeat, clusterBeat)
 	opts.HeartbeatTimeout = cmp.Or(opts.HeartbeatTimeout, clusterHeartbeatTimeout)
-	opts.Options = opts.Options.withDefaults()
-	cl := &Cluster{
-		opts: opts, members: make(map[string]*member), subs: make(map[*ClusterSubscription]struct{}),
+	opts = opts.withDefaults()
+	cl := &cluster{
+		c: newClient(addrs, opts), opts: opts, members: make(map[string]*member), subs: make(map[*setSubscription]struct{}),
 		changed: make(chan struct{}), room: make(chan struct{}, opts.MaxPending),
 	}
-	cl.life, cl.end = context.WithCancel(context.Background())
+	cl.life, cl.end, cl.c.set = cl.c.life, cl.c.end, cl
 	for _, a := range addrs {
 		cl.track(a)
 	}
 	if err := cl.settle(ctx); err != nil {
-		return nil, errors.Join(err, cl.Close())
+		cl.close()
+		return nil, err
 	}
-	return cl, nil
+	return cl.c, nil
 }
 
 // track begins to follow a tracker.
-func (cl *Cluster) track(a address) {
+func (cl *cluster) track(a address) {
 	t := &tracker{text: a.text}
 	t.c = newClient([]address{a}, cl.memberOptions(func(s State) { cl.trackerState(t, s) }))
 	t.c.encoder.alone = true
@@ -116,8 +116,8 @@ func (cl *Cluster) track(a address) {
 
 // memberOptions are those of one connection: it does not wait for itself, since
 // there may be others.
-func (cl *Cluster) memberOptions(tell func(State)) Options {
-	opts := cl.opts.Options
+func (cl *cluster) memberOptions(tell func(State)) Options {
+	opts := cl.opts
 	opts.repeat, opts.MaxWait = max(opts.MaxWait, 0), -1
 	opts.OnState = func(s State) {
 		tell(s)
@@ -130,7 +130,7 @@ func (cl *Cluster) memberOptions(tell func(State)) Options {
 
 // settle waits until every tracker was tried, and has told of its servers if it was
 // reached.
-func (cl *Cluster) settle(ctx context.Context) error {
+func (cl *cluster) settle(ctx context.Context) error {
 	for {
 		cl.mu.Lock()
 		reached, waiting := false, false
@@ -167,9 +167,17 @@ func (cl *Cluster) settle(ctx context.Context) error {
 	}
 }
 
-// Servers describes the servers of the set, as far as they have been told of, in no
-// order.
-func (cl *Cluster) Servers() []ServerInfo {
+// address is that of a server with a connection, the first by name; "": there is none.
+func (cl *cluster) address() (first string) {
+	for _, c := range cl.up() {
+		if a := c.Address(); a != "" && (first == "" || a < first) {
+			first = a
+		}
+	}
+	return first
+}
+
+func (cl *cluster) servers() []ServerInfo {
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	all := make([]ServerInfo, 0, len(cl.members))
@@ -179,10 +187,7 @@ func (cl *Cluster) Servers() []ServerInfo {
 	return all
 }
 
-// Client returns the connection to one server of the set, by the address in its
-// description, for what concerns one server; nil if it is not in the set. It must not
-// be closed.
-func (cl *Cluster) Client(address string) *Client {
+func (cl *cluster) server(address string) *Client {
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	if m := cl.members[address]; m != nil {
@@ -191,8 +196,33 @@ func (cl *Cluster) Client(address string) *Client {
 	return nil
 }
 
-// Close ends all connections at once, as [Client.Close] does.
-func (cl *Cluster) Close() error {
+// up are the servers with a connection.
+func (cl *cluster) up() (all []*Client) {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	for _, m := range cl.members {
+		if m.c.Address() != "" {
+			all = append(all, m.c)
+		}
+	}
+	return all
+}
+
+// barrier asks all servers that have a connection. One that has lost it has nothing to answer.
+func (cl *cluster) barrier(ctx context.Context) error {
+	var all sync.WaitGroup
+	for _, c := range cl.up() {
+		all.Go(func() { _ = c.barrier(ctx) })
+	}
+	all.Wait()
+	if ctx.Err() != nil {
+		return stopped(ctx, false).error("query", "")
+	}
+	return nil
+}
+
+// close ends all connections at once.
+func (cl *cluster) close() {
 	cl.mu.Lock()
 	cl.closed = true
 	clients := cl.clients()
@@ -202,11 +232,10 @@ func (cl *Cluster) Close() error {
 		_ = c.Close() // always nil
 	}
 	cl.all.Wait()
-	return nil
 }
 
 // clients are all connections, of members and of trackers. Called with cl.mu held.
-func (cl *Cluster) clients() []*Client {
+func (cl *cluster) clients() []*Client {
 	var all []*Client
 	for _, t := range cl.trackers {
 		all = append(all, t.c)
@@ -219,8 +248,8 @@ func (cl *Cluster) clients() []*Client {
 	return all
 }
 
-// Drain ends all connections in order, as [Client.Drain] does.
-func (cl *Cluster) Drain(ctx context.Context) error {
+// drain ends all connections in order.
+func (cl *cluster) drain(ctx context.Context) error {
 	cl.mu.Lock()
 	clients := cl.clients()
 	for s := range cl.subs {
@@ -233,17 +262,16 @@ func (cl *Cluster) Drain(ctx context.Context) error {
 		all.Go(func() { errs[i] = c.Drain(ctx) })
 	}
 	all.Wait()
-	return errors.Join(append(errs, cl.Close())...)
+	cl.close()
+	return errors.Join(errs...)
 }
 
-// Publish stores a message on one server that has the topic: see [Client.Publish]. The
+// publish stores a message on one server that has the topic, as long as there is patience. The
 // next is tried when it is certain that the one before has not stored it.
-func (cl *Cluster) Publish(ctx context.Context, topic string, m Message) (r Receipt, err error) {
-	return cl.publish(ctx, cl.patience(), topic, m)
-}
-
-// publish is Publish as long as there is patience.
-func (cl *Cluster) publish(ctx context.Context, p *patience, topic string, m Message) (r Receipt, err error) {
+func (cl *cluster) publish(ctx context.Context, p *patience, topic string, m Message) (r Receipt, err error) {
+	if p == nil {
+		p = cl.patience()
+	}
 	err = cl.try(ctx, p, "publish", topic, m.Key, func(c *Client) error {
 		r, err = c.Publish(ctx, topic, m)
 		return err
@@ -251,18 +279,8 @@ func (cl *Cluster) publish(ctx context.Context, p *patience, topic string, m Mes
 	return r, err
 }
 
-// Call calls a method of a service on one server: see [Client.Call]. The next server is
-// tried when it is certain that the method was not run.
-func (cl *Cluster) Call(ctx context.Context, topic, method string, result any, params ...any) error {
-	return call(ctx, cl, topic, method, result, params)
-}
-
-// Request is [Client.Request], on a server as for Call.
-func (cl *Cluster) Request(ctx context.Context, topic string, m Message) (*Response, error) {
-	return cl.request(ctx, "request", topic, "", m)
-}
-
-func (cl *Cluster) request(ctx context.Context, op, topic, method string, m Message) (resp *Response, err error) {
+// request calls a service on one server. The next is tried when it is certain that nothing was run.
+func (cl *cluster) request(ctx context.Context, op, topic, method string, m Message) (resp *Response, err error) {
 	err = cl.try(ctx, cl.patience(), op, topic, "", func(c *Client) error {
 		resp, err = c.request(ctx, op, topic, method, m)
 		return err
@@ -276,7 +294,7 @@ type patience struct {
 	since time.Time // when the first of them began to wait
 }
 
-func (cl *Cluster) patience() *patience { return &patience{most: max(cl.opts.MaxWait, 0)} }
+func (cl *cluster) patience() *patience { return &patience{most: max(cl.opts.MaxWait, 0)} }
 
 // timer fires when there is no more. It is called by one goroutine at a time.
 func (p *patience) timer() *time.Timer {
@@ -287,7 +305,7 @@ func (p *patience) timer() *time.Timer {
 }
 
 // try has servers do something until one has, or may have. Without any it waits.
-func (cl *Cluster) try(ctx context.Context, p *patience, op, topic, key string, do func(*Client) error) error {
+func (cl *cluster) try(ctx context.Context, p *patience, op, topic, key string, do func(*Client) error) error {
 	for {
 		clients, changed := cl.choose(topic, key)
 		var err error
@@ -318,7 +336,7 @@ func (cl *Cluster) try(ctx context.Context, p *patience, op, topic, key string, 
 
 // elsewhere reports whether an error is one of a single server, which has not done what was
 // asked for: another one may.
-func (cl *Cluster) elsewhere(err error) bool {
+func (cl *cluster) elsewhere(err error) bool {
 	switch {
 	case errors.As(err, new(*CallError)) || errors.Is(err, ErrUnknownOutcome):
 		return false
@@ -326,42 +344,4 @@ func (cl *Cluster) elsewhere(err error) bool {
 		return cl.life.Err() == nil
 	}
 	return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrNotFound)
-}
-
-// DeclareTopic makes sure of a topic on every server that is connected: see
-// [Client.DeclareTopic].
-func (cl *Cluster) DeclareTopic(ctx context.Context, t TopicSpec) error {
-	return cl.everywhere("declare", t.Name, func(c *Client) error {
-		_, err := c.DeclareTopic(ctx, t)
-		return err
-	})
-}
-
-// DeclareGroup makes sure of a group on every server that is connected: see
-// [Client.DeclareGroup].
-func (cl *Cluster) DeclareGroup(ctx context.Context, topic string, g GroupSpec) error {
-	return cl.everywhere("declare", topic+"/"+g.Name, func(c *Client) error {
-		_, err := c.DeclareGroup(ctx, topic, g)
-		return err
-	})
-}
-
-// everywhere does something on each server that is connected.
-func (cl *Cluster) everywhere(op, target string, do func(*Client) error) error {
-	cl.mu.Lock()
-	var clients []*Client
-	for _, m := range cl.members {
-		if m.c.Address() != "" {
-			clients = append(clients, m.c)
-		}
-	}
-	cl.mu.Unlock()
-	if len(clients) == 0 {
-		return (&failure{text: "no server", kinds: []error{ErrUnavailable}}).error(op, target)
-	}
-	var errs []error
-	for _, c := range clients {
-		errs = append(errs, do(c))
-	}
-	return errors.Join(errs...)
 }

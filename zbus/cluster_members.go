@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"math/bits"
 	"slices"
+	"sort"
 	"time"
 )
 
@@ -23,18 +24,35 @@ const littleLag = 1000
 // 1000 messages, by half as much at least. Servers that are as good take turns; those that do not
 // have the topic, as far as is known, come last, and among them those that are being drained.
 func MostConsumers(topic string, servers []ServerInfo) []string {
-	sorted := slices.Clone(servers)
-	slices.SortStableFunc(sorted, func(a, b ServerInfo) int {
-		x, y := rankOf(&a, topic), rankOf(&b, topic)
-		return cmp.Or(cmp.Compare(y.class, x.class), cmp.Compare(y.consumers, x.consumers), cmp.Compare(x.lag, y.lag))
+	ranks := ranksOf(servers, topic, "")
+	sort.SliceStable(ranks, func(i, j int) bool {
+		a, b := &ranks[i], &ranks[j]
+		return cmp.Or(cmp.Compare(b.class, a.class), cmp.Compare(b.consumers, a.consumers), cmp.Compare(a.lag, b.lag)) < 0
 	})
-	return addressesOf(sorted)
+	return addressesOf(ranks)
 }
 
 // rank is how good a server is for a topic.
-type rank struct{ class, consumers, lag int }
+type rank struct {
+	address               string
+	class, consumers, lag int
+	score                 uint64 // for a key
+}
 
-func rankOf(s *ServerInfo, topic string) (r rank) {
+// ranksOf are the ranks of servers, in their order.
+func ranksOf(servers []ServerInfo, topic, key string) []rank {
+	ranks := make([]rank, len(servers))
+	for i := range servers {
+		ranks[i] = rankOf(&servers[i], topic)
+		if key != "" {
+			ranks[i].score = scoreOf(servers[i].Address, key)
+		}
+	}
+	return ranks
+}
+
+func rankOf(s *ServerInfo, topic string) rank {
+	r := rank{address: s.Address}
 	t, ok := s.Topics[topic]
 	switch {
 	case ok:
@@ -53,32 +71,35 @@ func rankOf(s *ServerInfo, topic string) (r rank) {
 // byKey prefers the same server for each key, among those that have the topic: when one comes
 // or goes, only the keys move that are its own.
 func byKey(topic, key string, servers []ServerInfo) []string {
-	sorted := slices.Clone(servers)
-	score := func(s *ServerInfo) uint64 {
-		h := fnv.New64a()
-		_, _ = h.Write([]byte(s.Address + " " + key))
-		x := h.Sum64() // which differs little for addresses that do
-		x ^= x >> 32
-		x *= 0xd6e8feb86659fd93
-		return x ^ x>>32
-	}
-	slices.SortStableFunc(sorted, func(a, b ServerInfo) int {
-		return cmp.Or(cmp.Compare(rankOf(&b, topic).class, rankOf(&a, topic).class), cmp.Compare(score(&b), score(&a)))
+	ranks := ranksOf(servers, topic, key)
+	sort.SliceStable(ranks, func(i, j int) bool {
+		a, b := &ranks[i], &ranks[j]
+		return cmp.Or(cmp.Compare(b.class, a.class), cmp.Compare(b.score, a.score)) < 0
 	})
-	return addressesOf(sorted)
+	return addressesOf(ranks)
 }
 
-func addressesOf(sorted []ServerInfo) []string {
+// scoreOf orders servers for a key.
+func scoreOf(address, key string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(address + " " + key))
+	x := h.Sum64() // which differs little for addresses that do
+	x ^= x >> 32
+	x *= 0xd6e8feb86659fd93
+	return x ^ x>>32
+}
+
+func addressesOf(sorted []rank) []string {
 	addresses := make([]string, len(sorted))
-	for i, s := range sorted {
-		addresses[i] = s.Address
+	for i := range sorted {
+		addresses[i] = sorted[i].address
 	}
 	return addresses
 }
 
 // choose is which servers to try, and a channel that is closed when there may be
 // others.
-func (cl *Cluster) choose(topic, key string) ([]*Client, <-chan struct{}) {
+func (cl *cluster) choose(topic, key string) ([]*Client, <-chan struct{}) {
 	cl.mu.Lock()
 	changed := cl.changed
 	servers, connected := cl.connected((*Client).usable)
@@ -88,7 +109,7 @@ func (cl *Cluster) choose(topic, key string) ([]*Client, <-chan struct{}) {
 	cl.turn++
 	turn := cl.turn
 	cl.mu.Unlock()
-	slices.SortFunc(servers, func(x, y ServerInfo) int { return cmp.Compare(x.Address, y.Address) })
+	sort.Slice(servers, func(i, j int) bool { return servers[i].Address < servers[j].Address })
 	if n := uint64(len(servers)); n > 1 {
 		servers = slices.Concat(servers[turn%n:], servers[:turn%n])
 	}
@@ -102,7 +123,7 @@ func (cl *Cluster) choose(topic, key string) ([]*Client, <-chan struct{}) {
 }
 
 // connected are the servers with a good connection. Called with cl.mu held.
-func (cl *Cluster) connected(good func(*Client) bool) (servers []ServerInfo, clients map[string]*Client) {
+func (cl *cluster) connected(good func(*Client) bool) (servers []ServerInfo, clients map[string]*Client) {
 	clients = make(map[string]*Client, len(cl.members))
 	for address, m := range cl.members {
 		if good(m.c) {
@@ -114,7 +135,7 @@ func (cl *Cluster) connected(good func(*Client) bool) (servers []ServerInfo, cli
 }
 
 // selected are the addresses of servers, best first.
-func (cl *Cluster) selected(topic, key string, servers []ServerInfo) []string {
+func (cl *cluster) selected(topic, key string, servers []ServerInfo) []string {
 	switch {
 	case cl.opts.Select != nil:
 		return cl.opts.Select(topic, servers)
@@ -125,13 +146,13 @@ func (cl *Cluster) selected(topic, key string, servers []ServerInfo) []string {
 }
 
 // touch tells those who wait that something has changed. Called with cl.mu held.
-func (cl *Cluster) touch() {
+func (cl *cluster) touch() {
 	close(cl.changed)
 	cl.changed = make(chan struct{})
 }
 
 // trackerState hears of a tracker's connection.
-func (cl *Cluster) trackerState(t *tracker, s State) {
+func (cl *cluster) trackerState(t *tracker, s State) {
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
 	t.tried, t.up = true, s.Connected
@@ -144,7 +165,7 @@ func (cl *Cluster) trackerState(t *tracker, s State) {
 }
 
 // told takes what a tracker says of its servers.
-func (cl *Cluster) told(t *tracker, body []byte) {
+func (cl *cluster) told(t *tracker, body []byte) {
 	var table trackerJSON
 	if err := json.Unmarshal(body, &table); err != nil {
 		cl.opts.Log.Warn("zbus tracker not understood", "address", t.text, "err", err)
@@ -162,7 +183,7 @@ func (cl *Cluster) told(t *tracker, body []byte) {
 
 // arrange makes members those servers that any tracker tells of. One that is not connected
 // counts only if none is: what it has told may no longer be so. Called with cl.mu held.
-func (cl *Cluster) arrange() {
+func (cl *cluster) arrange() {
 	wanted := make(map[string]serverJSON)
 	some := slices.ContainsFunc(cl.trackers, func(t *tracker) bool { return t.up && t.table != nil })
 	for _, t := range cl.trackers {
@@ -206,7 +227,7 @@ func (m *member) leave(life context.Context) {
 
 // join adds a server. One that is a tracker has a connection already, by an address
 // that is known to be good. Called with cl.mu held.
-func (cl *Cluster) join(name string, secure bool) *member {
+func (cl *cluster) join(name string, secure bool) *member {
 	m := new(member)
 	for _, t := range cl.trackers {
 		if t.own == name || t.own == "" && t.text == name { // it has not said yet what it calls itself
@@ -234,154 +255,4 @@ func (cl *Cluster) join(name string, secure bool) *member {
 		s.follow(m)
 	}
 	return m
-}
-
-// ClusterSubscription is a consumer of a group on every server of a set, from
-// [Cluster.Subscribe] until its context ends or it is closed.
-type ClusterSubscription struct {
-	cluster *Cluster
-	topic   string
-	group   string
-	opts    SubscribeOptions
-	handler Handler
-	life    context.Context
-	cancel  context.CancelFunc
-	first   chan error    // of each server, how the first attempt went, while somebody listens
-	heard   chan struct{} // closed when nobody does
-	done    chan struct{}
-	running int   // guarded by cl.mu: goroutines
-	err     error // guarded by cl.mu: why it is over, if there is a reason
-}
-
-// Subscribe has messages of a group handled from all servers of the set, and from
-// those that come to it later, as [Client.Subscribe] does for one. The window and the
-// concurrency are those of each server. It returns an error if it works for none.
-func (cl *Cluster) Subscribe(ctx context.Context, topic, group string, opts SubscribeOptions, handler Handler) (*ClusterSubscription, error) {
-	if handler == nil {
-		return nil, invalid("subscribe", topic+"/"+group, "no handler")
-	}
-	s := &ClusterSubscription{
-		cluster: cl, topic: topic, group: group, opts: opts, handler: handler,
-		first: make(chan error), heard: make(chan struct{}), done: make(chan struct{}),
-	}
-	s.life, s.cancel = context.WithCancel(ctx)
-	cl.mu.Lock()
-	if cl.closed {
-		cl.mu.Unlock()
-		s.cancel()
-		return nil, closed().error("subscribe", topic+"/"+group)
-	}
-	cl.subs[s] = struct{}{}
-	n := len(cl.members)
-	s.running++ // ends with life
-	cl.all.Go(s.keep)
-	for _, m := range cl.members {
-		s.follow(m)
-	}
-	cl.mu.Unlock()
-	err, good := error(nil), n == 0
-	for range n {
-		e := <-s.first
-		if e == nil {
-			good = true
-		} else if err == nil {
-			err = e
-		}
-	}
-	close(s.heard)
-	if !good {
-		s.cancel()
-		<-s.done
-		return nil, err
-	}
-	return s, nil
-}
-
-// Close ends the subscription in order and returns when it is over, on all servers:
-// see [Subscription.Close].
-func (s *ClusterSubscription) Close() error {
-	s.cancel()
-	<-s.done
-	return nil
-}
-
-// Topic returns the name of the topic.
-func (s *ClusterSubscription) Topic() string { return s.topic }
-
-// Group returns the name of the group.
-func (s *ClusterSubscription) Group() string { return cmp.Or(s.group, s.topic) }
-
-// Err says why the subscription is over: nil after Close or the end of its context, ErrClosed when
-// the set was closed. It is nil as long as Done is open. That a server is lost, or has no such group,
-// is no end of it.
-func (s *ClusterSubscription) Err() error {
-	select {
-	case <-s.done:
-	default:
-		return nil
-	}
-	s.cluster.mu.Lock()
-	defer s.cluster.mu.Unlock()
-	return s.err
-}
-
-// Done is closed when the subscription is over.
-func (s *ClusterSubscription) Done() <-chan struct{} { return s.done }
-
-// keep waits for the end.
-func (s *ClusterSubscription) keep() {
-	select {
-	case <-s.life.Done():
-	case <-s.cluster.life.Done():
-		s.cancel()
-		s.cluster.mu.Lock()
-		s.err = closed().error("subscribe", s.topic+"/"+s.Group())
-		s.cluster.mu.Unlock()
-	}
-	s.cluster.mu.Lock()
-	delete(s.cluster.subs, s)
-	s.cluster.mu.Unlock()
-	s.left()
-}
-
-func (s *ClusterSubscription) left() {
-	s.cluster.mu.Lock()
-	defer s.cluster.mu.Unlock()
-	if s.running--; s.running == 0 {
-		close(s.done)
-	}
-}
-
-// follow subscribes on one server. Called with cl.mu held.
-func (s *ClusterSubscription) follow(m *member) {
-	s.running++
-	s.cluster.all.Go(func() {
-		defer s.left()
-		ctx, cancel := context.WithCancel(s.life)
-		defer cancel()
-		defer context.AfterFunc(m.life, cancel)()
-		for first := true; ; first = false {
-			s.cluster.mu.Lock()
-			changed := s.cluster.changed
-			s.cluster.mu.Unlock()
-			sub, err := m.c.Subscribe(ctx, s.topic, s.group, s.opts, s.handler)
-			if first {
-				select {
-				case s.first <- err:
-				case <-s.heard:
-				}
-			}
-			if err == nil {
-				<-sub.Done()
-			}
-			if ctx.Err() != nil {
-				return
-			}
-			select {
-			case <-changed: // the topic may have come, or the connection
-			case <-ctx.Done():
-				return
-			}
-		}
-	})
 }

@@ -10,10 +10,9 @@ import (
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
-// PublishBatch stores messages, each on one server as Publish does, those for one server in
-// order: see [Client.PublishBatch]. A message that its server has certainly not stored goes to
-// the next one.
-func (cl *Cluster) PublishBatch(ctx context.Context, topic string, messages []Message) ([]Receipt, error) {
+// publishBatch stores messages, each on one server as publish does, those for one server in order. A
+// message that its server has certainly not stored goes to the next one.
+func (cl *cluster) publishBatch(ctx context.Context, topic string, messages []Message) ([]Receipt, error) {
 	receipts, errs := make([]Receipt, len(messages)), make([]error, len(messages))
 	parts := make(map[*Client][]int) // the messages of each server; of nil: of none
 	p := cl.patience()
@@ -55,17 +54,16 @@ func (cl *Cluster) PublishBatch(ctx context.Context, topic string, messages []Me
 }
 
 // first is the server that is asked first; nil: there is none now.
-func (cl *Cluster) first(topic, key string) *Client {
+func (cl *cluster) first(topic, key string) *Client {
 	if clients, _ := cl.choose(topic, key); len(clients) > 0 {
 		return clients[0]
 	}
 	return nil
 }
 
-// PublishAsync queues a message for one server, as [Client.PublishAsync] does. One that the server
-// has certainly not stored goes to the next one. As many as Options.MaxPending may be under way to all
-// servers together.
-func (cl *Cluster) PublishAsync(ctx context.Context, topic string, m Message) *Future {
+// publishAsync queues a message for one server. One that the server has certainly not stored goes to the
+// next one.
+func (cl *cluster) publishAsync(ctx context.Context, topic string, m Message) *Future {
 	f := &Future{topic: topic, done: make(chan struct{})}
 	if fail := cl.begin(ctx); fail != nil {
 		f.end(Receipt{}, fail.error("publish", topic))
@@ -73,13 +71,13 @@ func (cl *Cluster) PublishAsync(ctx context.Context, topic string, m Message) *F
 	}
 	m.Body, m.Headers = bytes.Clone(m.Body), maps.Clone(m.Headers) // another server may get them later
 	rest := context.WithoutCancel(ctx)
-	publish := func() (Receipt, error) { return cl.Publish(rest, topic, m) }
+	publish := func() (Receipt, error) { return cl.publish(rest, nil, topic, m) }
 	if c := cl.first(topic, m.Key); c != nil {
 		inner := c.PublishAsync(ctx, topic, m)
 		publish = func() (Receipt, error) {
 			r, err := inner.Wait(rest)
 			if err != nil && cl.elsewhere(err) {
-				return cl.Publish(rest, topic, m)
+				return cl.publish(rest, nil, topic, m)
 			}
 			return r, err
 		}
@@ -94,7 +92,7 @@ func (cl *Cluster) PublishAsync(ctx context.Context, topic string, m Message) *F
 }
 
 // begin waits for room for one more message. Without an error it counts in cl.all.
-func (cl *Cluster) begin(ctx context.Context) *failure {
+func (cl *cluster) begin(ctx context.Context) *failure {
 	select {
 	case cl.room <- struct{}{}:
 	default:
@@ -116,14 +114,13 @@ func (cl *Cluster) begin(ctx context.Context) *failure {
 	return nil
 }
 
-// Messages ranges over the messages of a group on all servers: see [Client.Messages]. Those of one
-// server come in order.
-func (cl *Cluster) Messages(ctx context.Context, topic, group string, opts SubscribeOptions) iter.Seq2[*Delivery, error] {
+// messages ranges over the messages of a group on all servers.
+func (cl *cluster) messages(ctx context.Context, topic, group string, opts SubscribeOptions) iter.Seq2[*Delivery, error] {
 	return func(yield func(*Delivery, error) bool) {
 		come, manual := make(chan *Delivery), opts.Manual
 		opts.Manual, opts.Concurrency = true, 1
 		over := make(chan struct{})
-		sub, err := cl.Subscribe(ctx, topic, group, opts, func(ctx context.Context, d *Delivery) error {
+		sub, err := cl.subscribe(ctx, topic, group, opts, func(ctx context.Context, d *Delivery) error {
 			next := make(chan struct{})
 			d.next = next
 			select {
@@ -152,6 +149,7 @@ func (cl *Cluster) Messages(ctx context.Context, topic, group string, opts Subsc
 					close(d.next)
 					continue
 				}
+				around(cl.opts.Middleware).received(d)
 				if !yield(d, nil) {
 					return
 				}
@@ -176,7 +174,7 @@ func (d *Delivery) gone() bool {
 	return d.s.explicit && (d.lost || d.expired(c.clock()))
 }
 
-// handled lets a delivery of Cluster.Messages go, and acks it unless others do.
+// handled lets a delivery of a cluster's messages go, and acks it unless others do.
 func (d *Delivery) handled(manual bool) {
 	if !manual {
 		d.s.c.mu.Lock()
@@ -185,33 +183,4 @@ func (d *Delivery) handled(manual bool) {
 		d.s.c.nudge()
 	}
 	close(d.next)
-}
-
-// RemoveTopic removes a topic on every server that is connected: see [Client.RemoveTopic].
-func (cl *Cluster) RemoveTopic(ctx context.Context, topic string) error {
-	return cl.somewhere("remove", topic, func(c *Client) error { return c.RemoveTopic(ctx, topic) })
-}
-
-// RemoveGroup removes a group on every server that is connected: see [Client.RemoveGroup].
-func (cl *Cluster) RemoveGroup(ctx context.Context, topic, group string) error {
-	return cl.somewhere("remove", topic+"/"+group, func(c *Client) error { return c.RemoveGroup(ctx, topic, group) })
-}
-
-// somewhere is everywhere for what need not be on all servers, but has to be on one.
-func (cl *Cluster) somewhere(op, target string, do func(*Client) error) error {
-	var missing error
-	there := false
-	err := cl.everywhere(op, target, func(c *Client) error {
-		err := do(c)
-		if errors.Is(err, ErrNotFound) {
-			missing = err
-			return nil
-		}
-		there = there || err == nil
-		return err
-	})
-	if err == nil && !there {
-		return missing
-	}
-	return err
 }

@@ -12,11 +12,11 @@ import (
 )
 
 // pairOf is two servers as a set, with an explicit group g of a topic on each.
-func pairOf(t *testing.T, topic string) (cl *zbus.Cluster, first, second *zbustest.Broker) {
+func pairOf(t *testing.T, topic string) (cl *zbus.Client, first, second *zbustest.Broker) {
 	t.Helper()
 	first, second = zbustest.Start(t), zbustest.Start(t)
-	cl = dialCluster(t, zbus.ClusterOptions{Options: hurried}, first.Addr, second.Addr)
-	if err := cl.DeclareGroup(within(t), topic, zbus.GroupSpec{Name: "g", Explicit: true}); err != nil {
+	cl = dialCluster(t, hurried, first.Addr, second.Addr)
+	if _, err := cl.DeclareGroup(within(t), topic, zbus.GroupSpec{Name: "g", Explicit: true}); err != nil {
 		t.Fatal(err)
 	}
 	return cl, first, second
@@ -60,7 +60,7 @@ func TestClusterPublishesManyAtATime(t *testing.T) {
 		}
 	}
 	for _, s := range cl.Servers() {
-		settledAt(t, cl.Client(s.Address), "orders", "g")
+		settledAt(t, cl.Server(s.Address), "orders", "g")
 	}
 	if err := first.Stop(); err != nil {
 		t.Fatal(err)
@@ -104,7 +104,7 @@ func TestClusterMessagesThatAreNotHandledComeAgain(t *testing.T) {
 		}
 		go func() {
 			for _, s := range cl.Servers() { // it is acked when the loop asks for the next one
-				settledAt(t, cl.Client(s.Address), "jobs", "g")
+				settledAt(t, cl.Server(s.Address), "jobs", "g")
 			}
 			cancel()
 		}()
@@ -135,7 +135,7 @@ func TestClusterRemovesEverywhere(t *testing.T) {
 		t.Error(err)
 	}
 	for _, s := range cl.Servers() {
-		if _, err := cl.Client(s.Address).QueryTopic(within(t), "old"); !errors.Is(err, zbus.ErrNotFound) {
+		if _, err := cl.Server(s.Address).QueryTopic(within(t), "old"); !errors.Is(err, zbus.ErrNotFound) {
 			t.Errorf("at %s: %v", s.Address, err)
 		}
 	}
@@ -152,17 +152,17 @@ func TestClusterRemovesEverywhere(t *testing.T) {
 }
 
 // downFor is a set of one server, which is down.
-func downFor(t *testing.T, opts zbus.Options) (*zbus.Cluster, *zbustest.Broker) {
+func downFor(t *testing.T, opts zbus.Options) (*zbus.Client, *zbustest.Broker) {
 	t.Helper()
 	broker := zbustest.Start(t)
-	cl := dialCluster(t, zbus.ClusterOptions{Options: opts}, broker.Addr)
-	if err := cl.DeclareGroup(within(t), "jobs", zbus.GroupSpec{Name: "g", Explicit: true}); err != nil {
+	cl := dialCluster(t, opts, broker.Addr)
+	if _, err := cl.DeclareGroup(within(t), "jobs", zbus.GroupSpec{Name: "g", Explicit: true}); err != nil {
 		t.Fatal(err)
 	}
 	if err := broker.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the server is lost", func() bool { return cl.Client(broker.Addr) == nil || cl.Client(broker.Addr).Address() == "" })
+	eventually(t, "the server is lost", func() bool { return cl.Server(broker.Addr) == nil || cl.Server(broker.Addr).Address() == "" })
 	return cl, broker
 }
 
@@ -235,7 +235,7 @@ func TestMessagesThatWaitForAServerAreBounded(t *testing.T) {
 	if err := broker.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the server is lost", func() bool { return cl.Client(broker.Addr) == nil || cl.Client(broker.Addr).Address() == "" })
+	eventually(t, "the server is lost", func() bool { return cl.Server(broker.Addr) == nil || cl.Server(broker.Addr).Address() == "" })
 	for range 3 {
 		queued = append(queued, cl.PublishAsync(within(t), "jobs", zbus.Message{}))
 	}
@@ -274,14 +274,14 @@ func TestClusterMessagesLeavesOutWhatWasLostWhileItWaited(t *testing.T) {
 			waits = first
 		}
 		came := func() bool {
-			info, err := cl.Client(waits.Addr).QueryGroup(within(t), "jobs", "g")
+			info, err := cl.Server(waits.Addr).QueryGroup(within(t), "jobs", "g")
 			return err == nil && info.InFlight == 1
 		}
 		eventually(t, "the other message has come", came)
 		if err := waits.Restart(); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the other server is there", func() bool { return cl.Client(waits.Addr) != nil && cl.Client(waits.Addr).Address() != "" })
+		eventually(t, "the other server is there", func() bool { return cl.Server(waits.Addr) != nil && cl.Server(waits.Addr).Address() != "" })
 		eventually(t, "the other message has come again", came)
 	}
 }

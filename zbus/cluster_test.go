@@ -15,9 +15,10 @@ import (
 	"github.com/rushmore/zbus-go/zbus"
 )
 
-func dialCluster(t testing.TB, opts zbus.ClusterOptions, trackers ...string) *zbus.Cluster {
+func dialCluster(t testing.TB, opts zbus.Options, trackers ...string) *zbus.Client {
 	t.Helper()
-	b, err := zbus.DialCluster(within(t), strings.Join(trackers, ";"), opts)
+	opts.AllServers = true
+	b, err := zbus.Dial(within(t), strings.Join(trackers, ";"), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,11 +29,11 @@ func dialCluster(t testing.TB, opts zbus.ClusterOptions, trackers ...string) *zb
 func TestClusterOfOneServer(t *testing.T) {
 	t.Parallel()
 	addr := zbustest.Start(t).Addr
-	b := dialCluster(t, zbus.ClusterOptions{}, addr)
+	b := dialCluster(t, zbus.Options{}, addr)
 	if _, err := b.Publish(within(t), "log", zbus.Message{}); !errors.Is(err, zbus.ErrNotFound) {
 		t.Errorf("no topic: %v", err)
 	}
-	if err := b.DeclareTopic(within(t), zbus.TopicSpec{Name: "log"}); err != nil {
+	if _, err := b.DeclareTopic(within(t), zbus.TopicSpec{Name: "log"}); err != nil {
 		t.Fatal(err)
 	}
 	got := make(chan string, 1)
@@ -54,7 +55,7 @@ func TestClusterOfOneServer(t *testing.T) {
 		t.Errorf("subscribe to no topic: %v", err)
 	}
 	servers := b.Servers()
-	if len(servers) != 1 || servers[0].Address != addr || b.Client(addr) == nil || b.Client("other") != nil {
+	if len(servers) != 1 || servers[0].Address != addr || b.Server(addr) == nil || b.Server("other") != nil {
 		t.Errorf("servers %+v", servers)
 	}
 	if err := b.Drain(within(t)); err != nil {
@@ -68,11 +69,11 @@ func TestClusterOfOneServer(t *testing.T) {
 func TestClusterOfIndependentServers(t *testing.T) {
 	t.Parallel()
 	servers := []*zbustest.Broker{zbustest.Start(t), zbustest.Start(t), zbustest.Start(t)}
-	b := dialCluster(t, zbus.ClusterOptions{Options: hurried}, servers[0].Addr, servers[1].Addr, servers[2].Addr, "127.0.0.1:1")
+	b := dialCluster(t, hurried, servers[0].Addr, servers[1].Addr, servers[2].Addr, "127.0.0.1:1")
 	if got := b.Servers(); len(got) != 3 {
 		t.Fatalf("servers %+v", got)
 	}
-	if err := b.DeclareGroup(within(t), "jobs", zbus.GroupSpec{Name: "g", Explicit: true}); err != nil {
+	if _, err := b.DeclareGroup(within(t), "jobs", zbus.GroupSpec{Name: "g", Explicit: true}); err != nil {
 		t.Fatal(err)
 	}
 	got := make(chan *zbus.Delivery, 100)
@@ -93,7 +94,7 @@ func TestClusterOfIndependentServers(t *testing.T) {
 		seen[receive(t, "a message", got).ID] = true
 	}
 	for _, s := range servers { // they took turns
-		if info, err := b.Client(s.Addr).QueryTopic(within(t), "jobs"); err != nil || info.Messages == 0 {
+		if info, err := b.Server(s.Addr).QueryTopic(within(t), "jobs"); err != nil || info.Messages == 0 {
 			t.Errorf("%s: %+v, %v", s.Addr, info, err)
 		}
 	}
@@ -135,14 +136,14 @@ func TestClusterOfIndependentServers(t *testing.T) {
 
 func TestClusterReachesNobody(t *testing.T) {
 	t.Parallel()
-	if _, err := zbus.DialCluster(within(t), "127.0.0.1:1,127.0.0.1:2", zbus.ClusterOptions{}); !errors.Is(err, zbus.ErrUnavailable) {
+	if _, err := zbus.Dial(within(t), "127.0.0.1:1,127.0.0.1:2", zbus.Options{AllServers: true}); !errors.Is(err, zbus.ErrUnavailable) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := zbus.DialCluster(within(t), " ", zbus.ClusterOptions{}); !errors.Is(err, zbus.ErrInvalid) {
+	if _, err := zbus.Dial(within(t), " ", zbus.Options{AllServers: true}); !errors.Is(err, zbus.ErrInvalid) {
 		t.Errorf("got %v", err)
 	}
 	silent := listen(t, func(*silentConn) {})
-	if _, err := zbus.DialCluster(timed(t, 50*time.Millisecond), silent, zbus.ClusterOptions{}); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := zbus.Dial(timed(t, 50*time.Millisecond), silent, zbus.Options{AllServers: true}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -178,13 +179,13 @@ func TestClusterFollowsItsTracker(t *testing.T) {
 	})
 	defer close(push)
 	var chosen []string
-	b := dialCluster(t, zbus.ClusterOptions{Select: func(_ string, all []zbus.ServerInfo) []string {
+	b := dialCluster(t, zbus.Options{Select: func(_ string, all []zbus.ServerInfo) []string {
 		chosen = append(chosen, fmt.Sprint(len(all)))
 		return zbus.MostConsumers("", all)
 	}}, tracker)
-	for len(b.Servers()) != 2 || b.Client(servers[0].Addr).Ping(within(t)) != nil || b.Client(servers[1].Addr).Ping(within(t)) != nil {
+	for len(b.Servers()) != 2 || b.Server(servers[0].Addr).Ping(within(t)) != nil || b.Server(servers[1].Addr).Ping(within(t)) != nil {
 	}
-	if err := b.DeclareTopic(within(t), zbus.TopicSpec{Name: "log"}); err != nil {
+	if _, err := b.DeclareTopic(within(t), zbus.TopicSpec{Name: "log"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.Publish(within(t), "log", zbus.Message{}); err != nil {
@@ -192,7 +193,7 @@ func TestClusterFollowsItsTracker(t *testing.T) {
 	}
 	push <- table(1, servers[0]) // not newer: nothing changes
 	push <- table(2, servers[1])
-	for b.Client(servers[0].Addr) != nil {
+	for b.Server(servers[0].Addr) != nil {
 	}
 	if _, err := b.Publish(within(t), "log", zbus.Message{}); err != nil {
 		t.Fatal(err)
@@ -205,8 +206,8 @@ func TestClusterFollowsItsTracker(t *testing.T) {
 func TestClusterCallsWhereAProviderIs(t *testing.T) {
 	t.Parallel()
 	servers := []*zbustest.Broker{zbustest.Start(t), zbustest.Start(t)}
-	b := dialCluster(t, zbus.ClusterOptions{}, servers[0].Addr, servers[1].Addr)
-	if err := b.DeclareTopic(within(t), zbus.TopicSpec{Name: "calc", RPC: true}); err != nil {
+	b := dialCluster(t, zbus.Options{}, servers[0].Addr, servers[1].Addr)
+	if _, err := b.DeclareTopic(within(t), zbus.TopicSpec{Name: "calc", RPC: true}); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.Call(within(t), "calc", "add", nil); !errors.Is(err, zbus.ErrUnavailable) {
@@ -230,21 +231,21 @@ func TestClusterOfServersThatHaveJoined(t *testing.T) {
 	join := func(c *config.Config) { c.Trackers = []string{tracker.Addr} }
 	others := []*zbustest.Broker{zbustest.Start(t, join), zbustest.Start(t, join)}
 	eventually(t, "all have joined", func() bool {
-		b, err := zbus.DialCluster(within(t), tracker.Addr, zbus.ClusterOptions{})
+		b, err := zbus.Dial(within(t), tracker.Addr, zbus.Options{AllServers: true})
 		if err != nil {
 			return false
 		}
 		defer b.Close()
 		return len(b.Servers()) == 3
 	})
-	b := dialCluster(t, zbus.ClusterOptions{Options: hurried}, tracker.Addr)
+	b := dialCluster(t, hurried, tracker.Addr)
 	for _, s := range others {
-		if c := b.Client(s.Addr); c == nil || c.Address() == "" {
+		if c := b.Server(s.Addr); c == nil || c.Address() == "" {
 			t.Fatalf("%s is not connected", s.Addr)
 		}
 	}
 	got := make(chan *zbus.Delivery, 100)
-	if err := b.DeclareTopic(within(t), zbus.TopicSpec{Name: "jobs"}); err != nil {
+	if _, err := b.DeclareTopic(within(t), zbus.TopicSpec{Name: "jobs"}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.Subscribe(within(t), "jobs", "", zbus.SubscribeOptions{}, func(_ context.Context, d *zbus.Delivery) error {
@@ -256,7 +257,7 @@ func TestClusterOfServersThatHaveJoined(t *testing.T) {
 	if err := others[1].Stop(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the server that has left is no longer known", func() bool { return b.Client(others[1].Addr) == nil })
+	eventually(t, "the server that has left is no longer known", func() bool { return b.Server(others[1].Addr) == nil })
 	for i := range 10 {
 		if _, err := b.Publish(within(t), "jobs", zbus.Message{ID: fmt.Sprint(i)}); err != nil {
 			t.Fatal(err)
@@ -269,5 +270,5 @@ func TestClusterOfServersThatHaveJoined(t *testing.T) {
 	if err := others[1].Restart(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the server is back", func() bool { return b.Client(others[1].Addr) != nil })
+	eventually(t, "the server is back", func() bool { return b.Server(others[1].Addr) != nil })
 }

@@ -167,8 +167,8 @@ func TestClusterWithRetryWaitsForTheServerThatWasAsked(t *testing.T) {
 	p := through(t, broker.Addr)
 	opts := hurried
 	opts.Retry, opts.MaxWait = true, patience
-	cl := dialCluster(t, zbus.ClusterOptions{Options: opts}, p.addr)
-	if err := cl.DeclareTopic(within(t), zbus.TopicSpec{Name: "log"}); err != nil {
+	cl := dialCluster(t, opts, p.addr)
+	if _, err := cl.DeclareTopic(within(t), zbus.TopicSpec{Name: "log"}); err != nil {
 		t.Fatal(err)
 	}
 	p.set(func() { p.cut = 3_000 })

@@ -41,7 +41,7 @@ type Delivery struct {
 	at     int                     // in Subscription.running
 	lost   bool                    // it is no longer the client's
 
-	next chan struct{} // of Cluster.Messages: closed when it asks for the next one
+	next chan struct{} // of a cluster's messages: closed when it asks for the next one
 }
 
 // read takes what a delivery is from its message, which has come.

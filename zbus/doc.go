@@ -3,7 +3,7 @@
 //
 // # Connecting
 //
-// [Dial] connects to a server. A [Client] is one connection that any number of
+// [Dial] connects to a server, or to several. A [Client] has one connection to each, that any number of
 // goroutines share; when it is lost it is made again, with its subscriptions, and what
 // was waiting to be sent is sent then. Close it, or shut it down gracefully with
 // [Client.Drain].
@@ -17,8 +17,11 @@
 // [Options] have the token, TLS, and how patient the client is; a zero is a default.
 // Where a server wants to know who asks, a wrong token is [ErrUnauthorized] and a missing
 // grant [ErrForbidden].
-// [DialCluster] connects to several servers, chooses one for each request and continues
-// with the others when one is lost.
+//
+// With the addresses of several servers, "a:15555;b:15555", the same methods are for all of them, and for
+// those that they tell of: a publish or a call goes to one server that has the topic, and to the next when
+// it is certain that the first has not done it; subscriptions, Fetch and services are at all servers. [Client.Server]
+// leads to a single one. [DialServer] uses one of its addresses at a time.
 //
 // # Topics and groups
 //

@@ -231,20 +231,20 @@ func ExampleService() {
 	// <nil>
 }
 
-// A set of servers. This one has a single server, which is found by itself.
-func ExampleDialCluster() {
+// All servers that one of them tells of, as with several addresses. Here there is no other.
+func ExampleDial_servers() {
 	ctx := context.Background()
-	broker, err := zbus.DialCluster(ctx, address, zbus.ClusterOptions{Select: zbus.MostConsumers})
+	client, err := zbus.Dial(ctx, address, zbus.Options{AllServers: true})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	defer broker.Close()
-	if err := broker.DeclareTopic(ctx, zbus.TopicSpec{Name: "spread"}); err != nil {
+	defer client.Close()
+	if _, err := client.DeclareTopic(ctx, zbus.TopicSpec{Name: "spread"}); err != nil { // on each of them
 		fmt.Println(err)
 		return
 	}
-	receipt, err := broker.Publish(ctx, "spread", zbus.Message{})
-	fmt.Println(receipt.Offset, err, len(broker.Servers()))
+	receipt, err := client.Publish(ctx, "spread", zbus.Message{}) // on one of them
+	fmt.Println(receipt.Offset, err, len(client.Servers()))
 	// Output: 0 <nil> 1
 }

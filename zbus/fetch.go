@@ -22,7 +22,8 @@ const (
 // none.
 //
 // The first Fetch makes the client a consumer of the group until it is closed. Fetches of one
-// group take turns; they share its messages with the client's subscriptions to it.
+// group take turns; they share its messages with the client's subscriptions to it. Of several servers
+// it takes messages from all that have the group, those of one server in order.
 func (c *Client) Fetch(ctx context.Context, topic, group string, most int, wait time.Duration) ([]*Delivery, error) {
 	if group == "" {
 		group = topic
@@ -30,6 +31,19 @@ func (c *Client) Fetch(ctx context.Context, topic, group string, most int, wait 
 	if most < 1 || most > maxWindow {
 		return nil, invalid("fetch", topic+"/"+group, "can't take %d messages at a time: must be 1 to %d", most, maxWindow)
 	}
+	wait = min(max(wait, leastFetch), mostFetch)
+	if c.set != nil {
+		return c.set.fetch(ctx, topic, group, most, wait)
+	}
+	got, err := c.fetch(ctx, topic, group, most, wait)
+	for _, d := range got {
+		around(c.opts.Middleware).received(d)
+	}
+	return got, err
+}
+
+// fetch is Fetch from one server.
+func (c *Client) fetch(ctx context.Context, topic, group string, most int, wait time.Duration) ([]*Delivery, error) {
 	s, err := c.fetcher(ctx, topic, group)
 	if err != nil {
 		return nil, err
@@ -40,7 +54,7 @@ func (c *Client) Fetch(ctx context.Context, topic, group string, most int, wait 
 	case <-ctx.Done():
 		return nil, stopped(ctx, false).error("fetch", s.target())
 	}
-	return s.fetch(ctx, most, min(max(wait, leastFetch), mostFetch))
+	return s.fetch(ctx, most, wait)
 }
 
 // fetching is what a subscription has that Fetch takes messages from. It wants as many as its
@@ -129,17 +143,15 @@ func (s *Subscription) fetch(ctx context.Context, most int, wait time.Duration) 
 	}
 	s.opts.Window, s.fetches.until = 0, 0
 	if s.in.left > 0 && len(s.in.members) == 1 { // what was asked for is for nobody: the next one asks anew
-		s.in.generation++
+		s.in.ask(1, 0)
 		s.in.granted, s.in.left = 0, 0
 	}
 	got = s.present(got)
 	over, why := s.over || s.stopping, s.err
 	c.mu.Unlock()
+	c.nudge()
 	switch {
 	case len(got) > 0:
-		for _, d := range got {
-			around(c.opts.Middleware).received(d)
-		}
 		return got, nil
 	case ctx.Err() != nil:
 		return nil, stopped(ctx, false).error("fetch", s.target())

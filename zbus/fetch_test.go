@@ -40,6 +40,24 @@ func settledAt(t testing.TB, c *zbus.Client, topic, group string) {
 	})
 }
 
+// What a Fetch has asked for and no longer wants is for others: at most one message is on its way.
+func TestAFetchThatWasGivenUpLeavesMessagesToOthers(t *testing.T) {
+	t.Parallel()
+	addr := zbustest.Start(t).Addr
+	c, other := dial(t, addr, zbus.Options{}), dial(t, addr, zbus.Options{})
+	fill(t, c, "jobs", 0)
+	if _, err := c.Fetch(timed(t, 100*time.Millisecond), "jobs", "g", 100, time.Minute); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+	if err := c.Ping(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	fill(t, other, "jobs", 6)
+	if got, err := other.Fetch(within(t), "jobs", "g", 5, patience); err != nil || len(got) != 5 {
+		t.Errorf("%d messages are left to others, %v", len(got), err)
+	}
+}
+
 func TestFetchTakesMessagesUpToANumberWithinATime(t *testing.T) {
 	t.Parallel()
 	c := dial(t, zbustest.Start(t).Addr, zbus.Options{})

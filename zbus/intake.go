@@ -178,20 +178,29 @@ func (in *intake) renew() {
 	if !in.c.connected || 2*in.left > in.granted {
 		return
 	}
-	window, held, wait := 0, 0, time.Duration(0)
+	window, held, wait := 0, 0, time.Duration(-1)
 	for _, s := range in.members {
 		if s.stopping {
 			continue
 		}
 		window += s.opts.Window
 		held += s.held
-		if left := s.fetches.left(); left > 0 && (wait == 0 || left < wait) {
+		if left := s.fetches.left(); left > 0 && (wait < 0 || left < wait) {
 			wait = left
 		}
 	}
 	window = min(window, maxWindow)
 	room := window - held - in.left
 	if room <= 0 || in.left > 0 && (room <= in.left || room < window/4) {
+		return
+	}
+	in.ask(room, wait)
+}
+
+// ask asks for so many messages, in place of what was asked for before and has not come. The server gives it
+// up after some time; with 0 at once, when at most one comes; with less it does not.
+func (in *intake) ask(room int, wait time.Duration) {
+	if !in.c.connected {
 		return
 	}
 	in.generation++
@@ -201,7 +210,7 @@ func (in *intake) renew() {
 		w.field(wire.HeaderTopic, in.topic)
 		w.field(wire.HeaderConsumeGroup, in.group)
 		w.int(wire.HeaderWindow, int64(room))
-		if wait > 0 {
+		if wait >= 0 {
 			w.int(wire.HeaderTimeout, int64((wait+time.Millisecond-1)/time.Millisecond))
 		}
 		w.body(nil)

@@ -57,6 +57,17 @@ func dial(t testing.TB, addr string, opts zbus.Options) *zbus.Client {
 	return c
 }
 
+// dialServer is dial for one of several servers at a time.
+func dialServer(t testing.TB, addrs string, opts zbus.Options) *zbus.Client {
+	t.Helper()
+	c, err := zbus.DialServer(within(t), addrs, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
 // declare makes a topic.
 func declare(t testing.TB, c *zbus.Client, topic string) {
 	t.Helper()

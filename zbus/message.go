@@ -26,7 +26,7 @@ type Message struct {
 	// is published again on purpose.
 	AllowDuplicate bool
 	// Key says what the message is about, in at most 256 bytes, for consumers: it arrives as
-	// the header key. A [Cluster] publishes messages of one key to one server.
+	// the header key. Of several servers, messages of one key go to one.
 	Key string
 	// Tag is what filters of groups look at, such as stock.hk.600; at most 127 bytes.
 	Tag string

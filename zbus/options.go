@@ -13,6 +13,11 @@ import (
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
+// Selector chooses from the servers that are connected, for one request to a topic,
+// and returns their addresses, best first. It may be called by several goroutines at a
+// time and must neither block nor keep or change what it gets.
+type Selector func(topic string, servers []ServerInfo) []string
+
 // Options say how a client connects. The zero value is ready to use.
 type Options struct {
 	// Token proves who the client is: a token of the server's. It goes with every request,
@@ -36,24 +41,33 @@ type Options struct {
 	// DialTimeout bounds one attempt to connect, with TLS. Default: 10s.
 	DialTimeout time.Duration
 	// Heartbeat is how long the connection may be silent before the client asks
-	// whether the server is there, 100ms at least. Default: 30s.
+	// whether the server is there, 100ms at least. Default: 30s, and 3s where there are several servers, as
+	// others can take over from one that says nothing.
 	Heartbeat time.Duration
 	// HeartbeatTimeout is how long to wait for a reply to a heartbeat, or to take
-	// bytes in, before the connection is given up. Default: 10s.
+	// bytes in, before the connection is given up. Default: 10s, and 4s where there are several servers.
 	HeartbeatTimeout time.Duration
-	// MaxWait is how long a request waits for a connection, if its context lets it,
+	// MaxWait is how long a request waits for a connection, to any server, if its context lets it,
 	// before it fails with ErrUnavailable; it is checked once an attempt to connect.
 	// Default: 30s. Negative: a request fails if there is no connection.
 	MaxWait time.Duration
 	// MaxBackoff is the longest pause between two attempts to connect. Pauses begin
 	// at 50ms and double; each is a random part of that. Default: 5s.
 	MaxBackoff time.Duration
+	// AllServers has a client with one address use all servers that the one there tells of, as with several
+	// addresses.
+	AllServers bool
+	// Select chooses among several servers, for a publish or a call: best first. Those after the
+	// first are for the case that it has no such topic, or can't take it now. Default:
+	// [MostConsumers], and for messages with a [Message.Key] the same server for each key,
+	// as long as the servers that have the topic stay the same.
+	Select Selector
 	// Retry sends messages again that were sent and not answered when a connection was lost,
 	// as soon as there is another one. The server knows them by their IDs, and those without
 	// one by that of the client, so each is stored once, for as long as it keeps IDs; but not
 	// those with AllowDuplicate. So ErrUnknownOutcome is left for those whose context ends, or
-	// for which there is no connection within MaxWait. Addresses that lead to different servers
-	// don't go with it: an ID is known to one server.
+	// for which there is no connection within MaxWait. With several servers it is the same server that gets
+	// it again: an ID is known to one. So the addresses of [DialServer] have to lead to one server.
 	Retry bool
 	// MaxPending is the number of requests that may wait for their answers; more
 	// wait for their turn. Default: 4096, which is also what a server reads ahead.
@@ -66,7 +80,7 @@ type Options struct {
 	// Log gets what nobody is told otherwise, such as lost connections. Default: none.
 	Log *slog.Logger
 	// OnState, if not nil, is told of connections made, lost, and not made after a
-	// loss. The calls come one at a time and hold up reconnecting, so it must return
+	// loss. The calls of a connection come one at a time and hold up reconnecting, so it must return
 	// soon.
 	OnState func(State)
 

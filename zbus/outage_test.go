@@ -56,7 +56,7 @@ func TestServerRestart(t *testing.T) {
 func TestFailover(t *testing.T) {
 	t.Parallel()
 	first, second := zbustest.Start(t), zbustest.Start(t)
-	c := dial(t, first.Addr+","+second.Addr, hurried)
+	c := dialServer(t, first.Addr+","+second.Addr, hurried)
 	got := make(chan string, 10)
 	_, err := c.Subscribe(within(t), "log", "", zbus.SubscribeOptions{Declare: &zbus.GroupSpec{}}, func(_ context.Context, d *zbus.Delivery) error {
 		got <- string(d.Body)

@@ -71,8 +71,12 @@ func (c *Client) newPublish(topic string, m *Message) (*request, func(*frameWrit
 // Options.Retry.
 //
 // While there is no connection it waits for one, as long as ctx and Options.MaxWait
-// allow; what had not been sent is sent then.
+// allow; what had not been sent is sent then. Of several servers, one that has the topic stores the
+// message.
 func (c *Client) Publish(ctx context.Context, topic string, m Message) (Receipt, error) {
+	if c.set != nil {
+		return c.set.publish(ctx, nil, topic, m)
+	}
 	done, err := c.ready(ctx, topic, &m)
 	if err != nil {
 		return Receipt{}, err
@@ -149,8 +153,12 @@ func (f *Future) end(receipt Receipt, err error) {
 // PublishAsync queues a message and returns without waiting for its outcome. Messages
 // published by one goroutine are stored in order. ctx bounds only the wait for room in the
 // queue: see Options.MaxPending. The message may be changed when PublishAsync has returned.
-// One that can't be queued has its outcome at once.
+// One that can't be queued has its outcome at once. With several servers those in order are the messages
+// that go to one of them, as those of one key do, and Options.MaxPending is for all servers together.
 func (c *Client) PublishAsync(ctx context.Context, topic string, m Message) *Future {
+	if c.set != nil {
+		return c.set.publishAsync(ctx, topic, m)
+	}
 	f := &Future{c: c, topic: topic, done: make(chan struct{})}
 	told, err := c.ready(ctx, topic, &m)
 	if err != nil {
@@ -169,8 +177,12 @@ func (c *Client) PublishAsync(ctx context.Context, topic string, m Message) *Fut
 // PublishBatch stores messages in a topic, in order, and returns where each is when all of
 // them are stored. Otherwise the error is a [*BatchError] that says of each what became of
 // it: others may be stored, and have their receipts. The batch is written at once, as far as
-// there is room in the queue.
+// there is room in the queue. With several servers it is one batch for each of those that the messages go
+// to.
 func (c *Client) PublishBatch(ctx context.Context, topic string, messages []Message) ([]Receipt, error) {
+	if c.set != nil {
+		return c.set.publishBatch(ctx, topic, messages)
+	}
 	b := &batch{
 		c: c, topic: topic, requests: make([]*request, len(messages)), done: make(chan int, len(messages)),
 		receipts: make([]Receipt, len(messages)), errs: make([]error, len(messages)),

@@ -55,7 +55,7 @@ func joined(t *testing.T, n int, more ...func(*config.Config)) (all []*zbustest.
 	}
 	for _, a := range addresses {
 		eventually(t, "a tracker lists all servers", func() bool {
-			b, err := zbus.DialCluster(within(t), a, zbus.ClusterOptions{})
+			b, err := zbus.Dial(within(t), a, zbus.Options{AllServers: true})
 			if err != nil {
 				return false
 			}
@@ -67,10 +67,10 @@ func joined(t *testing.T, n int, more ...func(*config.Config)) (all []*zbustest.
 }
 
 // messages are the ids of a topic on each server.
-func messages(t *testing.T, b *zbus.Cluster, topic string, addresses []string) (on []map[string]int) {
+func messages(t *testing.T, b *zbus.Client, topic string, addresses []string) (on []map[string]int) {
 	t.Helper()
 	for _, a := range addresses {
-		on = append(on, stored(t, b.Client(a), topic))
+		on = append(on, stored(t, b.Server(a), topic))
 	}
 	return on
 }
@@ -78,8 +78,8 @@ func messages(t *testing.T, b *zbus.Cluster, topic string, addresses []string) (
 func TestMessagesOfOneKeyGoToOneServer(t *testing.T) {
 	t.Parallel()
 	all, addresses := joined(t, 3)
-	b := dialCluster(t, zbus.ClusterOptions{Options: hurried}, addresses...)
-	if err := b.DeclareTopic(within(t), zbus.TopicSpec{Name: "orders"}); err != nil {
+	b := dialCluster(t, hurried, addresses...)
+	if _, err := b.DeclareTopic(within(t), zbus.TopicSpec{Name: "orders"}); err != nil {
 		t.Fatal(err)
 	}
 	listed := func() (n int) {
@@ -130,7 +130,7 @@ func TestMessagesOfOneKeyGoToOneServer(t *testing.T) {
 	if err := all[2].Stop(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the server is gone", func() bool { return b.Client(addresses[2]) == nil })
+	eventually(t, "the server is gone", func() bool { return b.Server(addresses[2]) == nil })
 	addresses = addresses[:2]
 	round("third")
 	for k, now := range place("third") {
@@ -139,7 +139,7 @@ func TestMessagesOfOneKeyGoToOneServer(t *testing.T) {
 		}
 	}
 	// The key arrives.
-	for d, err := range b.Client(addresses[0]).Messages(within(t), "orders", "g", zbus.SubscribeOptions{Declare: &zbus.GroupSpec{Start: zbus.Earliest()}}) {
+	for d, err := range b.Server(addresses[0]).Messages(within(t), "orders", "g", zbus.SubscribeOptions{Declare: &zbus.GroupSpec{Start: zbus.Earliest()}}) {
 		if err != nil || !strings.HasPrefix(d.Header("key"), "customer ") {
 			t.Errorf("%+v, %v", d, err)
 		}
@@ -161,7 +161,7 @@ func TestClientWithAddressesGoesWhereItIsSent(t *testing.T) {
 			connects <- s.Address
 		}
 	}
-	c := dial(t, strings.Join(addresses, ","), opts)
+	c := dialServer(t, strings.Join(addresses, ","), opts)
 	got := make(chan string, 100)
 	if _, err := c.Subscribe(within(t), "jobs", "", zbus.SubscribeOptions{}, func(_ context.Context, d *zbus.Delivery) error {
 		got <- string(d.Body)
@@ -189,7 +189,7 @@ func TestClientWithAddressesGoesWhereItIsSent(t *testing.T) {
 		t.Errorf("and once more to %s", <-connects)
 	}
 	// One that comes to the drained server is sent on, too.
-	late := dial(t, strings.Join(addresses, ","), opts)
+	late := dialServer(t, strings.Join(addresses, ","), opts)
 	receive(t, "a connection", connects)
 	if _, err := late.Publish(within(t), "jobs", zbus.Message{}); err == nil {
 		t.Error("a drained server has taken a message that another one takes")

@@ -58,7 +58,8 @@ type method struct {
 	params, result json.RawMessage // JSON Schemas; nil: unknown
 }
 
-// NewService makes a provider of calls to a topic.
+// NewService makes a provider of calls to a topic. With a client of several servers it answers those of
+// all of them, also of servers that come later.
 func NewService(c *Client, topic string, opts ServiceOptions) *Service {
 	if opts.Concurrency <= 0 {
 		opts.Concurrency = 64
@@ -312,7 +313,7 @@ func (s *Service) request(ctx context.Context, d *Delivery, f RequestHandler) (m
 // send sends the answer to a call. failed is the status of an error inside; 0 is none.
 // Callers in other languages look for that in the body of an answer with status 200.
 func (s *Service) send(d *Delivery, status, failed int, m *Message) {
-	c := s.c
+	c := d.s.c
 	c.mu.Lock()
 	c.post(wire.CmdRoute, 0, func(w *frameWriter) {
 		w.field(wire.HeaderID, d.ID)

@@ -72,12 +72,23 @@ func (s *Service) describeAgain() {
 	if !s.running.Load() {
 		return
 	}
-	s.c.mu.Lock()
-	if s.c.connected {
-		s.describe(s.c)
+	if s.c.set != nil {
+		for _, c := range s.c.set.up() {
+			s.describeTo(c)
+		}
+		return
 	}
-	s.c.mu.Unlock()
-	s.c.nudge()
+	s.describeTo(s.c)
+}
+
+// describeTo tells one server, if there is a connection.
+func (s *Service) describeTo(c *Client) {
+	c.mu.Lock()
+	if c.connected {
+		s.describe(c)
+	}
+	c.mu.Unlock()
+	c.nudge()
 }
 
 // paramsSchema is the JSON Schema of the array of parameters that decodeParams makes a

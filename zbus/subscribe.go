@@ -68,7 +68,9 @@ func (o SubscribeOptions) withDefaults(prefetch bool) SubscribeOptions {
 // like the topic. Topic and group have to exist (ErrNotFound), unless the options
 // declare them. When Subscribe returns, the server knows of the subscription, and it
 // is restored after every loss of the connection. Several subscriptions of a client to one
-// group share its messages fairly, and each ends by itself.
+// group share its messages fairly, and each ends by itself. Of several servers it is a subscription
+// to all, also to those that come later, each with the window and the concurrency of the options; an error
+// says that it works for none.
 //
 // In an explicit group each message is handled once or more often, and one whose
 // handling was not confirmed comes again. In the others it is handled once at most:
@@ -95,6 +97,9 @@ func (c *Client) Subscribe(ctx context.Context, topic, group string, opts Subscr
 // In an explicit group going on to the next message acks the one before, unless it
 // was settled or the options say Manual. Leaving the loop does not: call Ack before.
 func (c *Client) Messages(ctx context.Context, topic, group string, opts SubscribeOptions) iter.Seq2[*Delivery, error] {
+	if c.set != nil {
+		return c.set.messages(ctx, topic, group, opts)
+	}
 	return func(yield func(*Delivery, error) bool) {
 		s, err := c.subscribe(ctx, topic, group, opts, nil)
 		if err != nil {
@@ -157,6 +162,9 @@ func (c *Client) subscribe(ctx context.Context, topic, group string, opts Subscr
 	if group == "" {
 		group = topic
 	}
+	if c.set != nil {
+		return c.set.subscribe(ctx, topic, group, opts, handler)
+	}
 	info, err := c.groupFor(ctx, topic, group, opts.Declare)
 	if err != nil {
 		return nil, err
@@ -218,7 +226,8 @@ func (s *Subscription) Done() <-chan struct{} { return s.done }
 // Err says why the subscription is over: nil after Close or the end of its context,
 // ErrNotFound when the group was removed, ErrForbidden when its messages are no longer for
 // the client's account, ErrClosed when the client was closed. It is
-// nil as long as Done is open.
+// nil as long as Done is open. Of several servers none of the first two is an end: it goes on with the
+// others, and with that one when it has the group again.
 func (s *Subscription) Err() error {
 	select {
 	case <-s.done:
@@ -246,6 +255,10 @@ func (s *Subscription) target() string { return s.topic + "/" + s.group }
 // stop ends the subscription in order, without waiting.
 func (s *Subscription) stop() {
 	c := s.c
+	if c.set != nil {
+		s.cancel()
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if s.stopping || c.closed {

@@ -295,7 +295,7 @@ func (i *invocation) dial(ctx context.Context, o zbus.Options) (*zbus.Client, er
 	defer cancel()
 	o.Token, o.TLS = s.Token, s.TLS
 	o.Log = slog.New(slog.NewTextHandler(i.err, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	c, err := zbus.Dial(ctx, s.Native, o)
+	c, err := zbus.DialServer(ctx, s.Native, o)
 	if errors.Is(err, zbus.ErrUnauthorized) || errors.Is(err, zbus.ErrQuota) {
 		return nil, err
 	}

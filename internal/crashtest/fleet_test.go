@@ -66,7 +66,7 @@ func (f *fleet) complete() {
 	f.t.Helper()
 	for a := range strings.SplitSeq(f.trackers, ";") {
 		f.until("tracker "+a+" lists all servers", func() bool {
-			c, err := zbus.DialCluster(f.t.Context(), a, zbus.ClusterOptions{})
+			c, err := zbus.Dial(f.t.Context(), a, zbus.Options{AllServers: true})
 			if err != nil {
 				return false
 			}
@@ -127,7 +127,7 @@ type load struct {
 	ledger   ledger
 	stop     atomic.Bool
 	all      sync.WaitGroup
-	clients  []*zbus.Cluster
+	clients  []*zbus.Client
 	services []func() // what ends them
 
 	mu       sync.Mutex
@@ -135,16 +135,16 @@ type load struct {
 }
 
 // cluster makes a client of all servers.
-func (l *load) cluster(name string) *zbus.Cluster {
+func (l *load) cluster(name string) *zbus.Client {
 	l.f.t.Helper()
-	opts := zbus.ClusterOptions{Options: zbus.Options{MaxBackoff: 200 * time.Millisecond, OnState: func(s zbus.State) {
+	opts := zbus.Options{MaxBackoff: 200 * time.Millisecond, OnState: func(s zbus.State) {
 		if s.Connected {
 			l.mu.Lock()
 			l.connects[name+" to "+s.Address]++
 			l.mu.Unlock()
 		}
-	}}}
-	c, err := zbus.DialCluster(l.f.t.Context(), l.f.trackers, opts)
+	}}
+	c, err := zbus.Dial(l.f.t.Context(), l.f.trackers, opts)
 	if err != nil {
 		l.f.t.Fatal(err)
 	}
@@ -160,11 +160,11 @@ func (f *fleet) begin(publishers, callers int) *load {
 		published: map[string]error{}, delivered: map[string][]arrival{}, called: map[string]error{}, ran: map[string]int{},
 	}}
 	admin := l.cluster("admin")
-	declared := errors.Join(
-		admin.DeclareGroup(f.t.Context(), fleetTopic, zbus.GroupSpec{Name: fleetGroup, Explicit: true}),
-		admin.DeclareTopic(f.t.Context(), zbus.TopicSpec{Name: fleetCalls, RPC: true}))
-	if declared != nil {
-		f.t.Fatal(declared)
+	if _, err := admin.DeclareGroup(f.t.Context(), fleetTopic, zbus.GroupSpec{Name: fleetGroup, Explicit: true}); err != nil {
+		f.t.Fatal(err)
+	}
+	if _, err := admin.DeclareTopic(f.t.Context(), zbus.TopicSpec{Name: fleetCalls, RPC: true}); err != nil {
+		f.t.Fatal(err)
 	}
 	for _, a := range f.addrs {
 		l.provide(a)
@@ -232,7 +232,7 @@ func (l *load) took(_ context.Context, d *zbus.Delivery) error {
 // beside others.
 const pace = 2 * time.Millisecond
 
-func (l *load) publish(c *zbus.Cluster, i int) {
+func (l *load) publish(c *zbus.Client, i int) {
 	for n := 0; !l.stop.Load(); n++ {
 		id := fmt.Sprintf("p%d-%d", i, n)
 		_, err := c.Publish(l.f.t.Context(), fleetTopic, zbus.Message{ID: id, Body: []byte(id)})
@@ -246,7 +246,7 @@ func (l *load) publish(c *zbus.Cluster, i int) {
 	}
 }
 
-func (l *load) call(c *zbus.Cluster, i int) {
+func (l *load) call(c *zbus.Client, i int) {
 	for n := 0; !l.stop.Load(); n++ {
 		id, got := fmt.Sprintf("c%d-%d", i, n), ""
 		err := c.Call(l.f.t.Context(), fleetCalls, "echo", &got, id)
@@ -286,7 +286,7 @@ func (l *load) end() *verdict {
 	admin := l.clients[0]
 	l.f.until("all servers are connected", func() bool {
 		for _, a := range l.f.addrs {
-			if c := admin.Client(a); c == nil || c.Address() == "" {
+			if c := admin.Server(a); c == nil || c.Address() == "" {
 				return false
 			}
 		}
@@ -294,7 +294,7 @@ func (l *load) end() *verdict {
 	})
 	on := map[string][]int{}
 	for i, a := range l.f.addrs {
-		for id := range l.stored(admin.Client(a)) {
+		for id := range l.stored(admin.Server(a)) {
 			on[id] = append(on[id], i)
 		}
 	}
