@@ -14,3 +14,8 @@ var SQLite embed.FS
 //
 //go:embed sqlite.json
 var SQLiteSchema string
+
+// Postgres holds the migrations of the PostgreSQL store, in the folder "postgres".
+//
+//go:embed postgres/*.sql
+var Postgres embed.FS

@@ -65,8 +65,14 @@ var rules = map[string]rule{
 		never:   []string{"net", "net/http", "database/sql"},
 	},
 	"internal/storage/sqlite/wal": {never: []string{"net", "net/http", "database/sql", "unsafe"}},
-	"internal/storage/storetest":  {ours: []string{"internal/storage"}, modules: []string{"pgregory.net/rapid"}},
-	"migrations":                  {},
+	"internal/storage/postgres": {
+		ours:    []string{"internal/condition", "internal/storage", "migrations"},
+		modules: []string{"github.com/jackc/pgx/v5/pgconn", "github.com/pressly/goose/v3"},
+		never:   []string{"net/http"},
+	},
+	"internal/storage/postgres/pgtest": {},
+	"internal/storage/storetest":       {ours: []string{"internal/storage"}, modules: []string{"pgregory.net/rapid"}},
+	"migrations":                       {},
 
 	// Who may do what, for all ways in.
 	"internal/access": {
@@ -203,7 +209,7 @@ var rules = map[string]rule{
 }
 
 // onlyTests are the packages that only tests may import, whatever the rules say.
-var onlyTests = []string{"internal/storage/storetest", "internal/zbustest"}
+var onlyTests = []string{"internal/storage/postgres/pgtest", "internal/storage/storetest", "internal/zbustest"}
 
 // listed is what the go command says about a package.
 type listed struct {

@@ -34,7 +34,7 @@ func layout(t *testing.T) (names []string) {
 func TestTheMapShowsEveryFolder(t *testing.T) {
 	mapped := layout(t)
 	var there []string
-	for _, pattern := range []string{"../../[a-z]*", "../../internal/*", "../../internal/storage/*", "../../internal/storage/sqlite/*"} {
+	for _, pattern := range []string{"../../[a-z]*", "../../internal/*", "../../internal/storage/*", "../../internal/storage/postgres/*", "../../internal/storage/sqlite/*"} {
 		paths, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

@@ -88,7 +88,7 @@ func CodeOf(err error) Code {
 		return Invalid
 	case errors.Is(err, storage.ErrFull):
 		return Full
-	case errors.Is(err, storage.ErrOverloaded), errors.Is(err, storage.ErrUnavailable):
+	case errors.Is(err, storage.ErrOverloaded), errors.Is(err, storage.ErrUnavailable), errors.Is(err, storage.ErrNotStored), errors.Is(err, storage.ErrFenced):
 		return Unavailable
 	case errors.Is(err, context.DeadlineExceeded):
 		return Timeout

@@ -17,6 +17,8 @@ import (
 	"github.com/rushmore/zbus-go/internal/faultreport"
 	"github.com/rushmore/zbus-go/internal/filter"
 	"github.com/rushmore/zbus-go/internal/storage"
+	"github.com/rushmore/zbus-go/internal/storage/postgres"
+	"github.com/rushmore/zbus-go/internal/storage/postgres/pgtest"
 )
 
 // model is one topic as it should be, next to the broker that has it.
@@ -47,9 +49,31 @@ type hidden struct{ *testing.T }
 
 func TestBrokerDoesWhatTheModelSays(t *testing.T) {
 	fewChecks(t, faultreport.ScaleAlways(t, 6, 600))
+	runModel(t, "model", func(rt *rapid.T) *rig {
+		dir, err := os.MkdirTemp(t.TempDir(), "")
+		if err != nil {
+			rt.Fatal(err)
+		}
+		return &rig{tester: rt, path: dir + "/zbus.db"}
+	})
+}
+
+func TestBrokerOnPostgresDoesWhatTheModelSays(t *testing.T) {
+	fewChecks(t, faultreport.ScaleAlways(t, 3, 100))
+	c := pgtest.Start(t)
+	runModel(t, "model on PostgreSQL", func(rt *rapid.T) *rig {
+		url := c.Database(t)
+		return &rig{tester: rt, engine: func() (storage.Store, error) {
+			return postgres.Open(context.Background(), postgres.Options{URL: url, Node: "a"})
+		}}
+	})
+}
+
+// runModel runs brokers that make makes, and the model beside each.
+func runModel(t *testing.T, name string, make func(rt *rapid.T) *rig) {
 	steps := 0
 	r := faultreport.Record{
-		Test: "model", Fault: "random steps: publish, consume, ack, nack, expire, relocate, remove, crash, stop and start",
+		Test: name, Fault: "random steps: publish, consume, ack, nack, expire, relocate, remove, crash, stop and start",
 		Promise: "the broker does what a model in memory says",
 	}
 	defer func() {
@@ -61,12 +85,8 @@ func TestBrokerDoesWhatTheModelSays(t *testing.T) {
 	}()
 	synctest.Test(t, func(t *testing.T) {
 		rapid.Check(hidden{t}, func(rt *rapid.T) {
-			dir, err := os.MkdirTemp(t.TempDir(), "")
-			if err != nil {
-				rt.Fatal(err)
-			}
 			m := &model{
-				rt: rt, rig: &rig{tester: rt, path: dir + "/zbus.db"},
+				rt: rt, rig: make(rt),
 				dying: map[letter]int{}, dead: map[letter]bool{}, steps: &steps,
 			}
 			r.Runs++

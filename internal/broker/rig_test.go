@@ -26,12 +26,13 @@ type tester interface {
 	Errorf(format string, args ...any)
 }
 
-// rig is a running broker on a SQLite file. It lives in a synctest bubble: time
+// rig is a running broker on a SQLite file, or another engine. It lives in a synctest bubble: time
 // passes only while the test sleeps, and synctest.Wait returns when everybody,
 // the disk included, has nothing more to do.
 type rig struct {
 	tester
 	path   string
+	engine func() (storage.Store, error) // opens the store; nil: SQLite at path
 	opts   Options
 	store  *storetest.Faulty
 	b      *Broker
@@ -69,7 +70,13 @@ func inBubble(t *testing.T, opts Options, test func(r *rig)) {
 
 func (r *rig) open() {
 	r.Helper()
-	store, err := sqlite.Open(context.Background(), sqlite.Options{Path: r.path, Durability: sqlite.Relaxed})
+	open := r.engine
+	if open == nil {
+		open = func() (storage.Store, error) {
+			return sqlite.Open(context.Background(), sqlite.Options{Path: r.path, Durability: sqlite.Relaxed})
+		}
+	}
+	store, err := open()
 	if err != nil {
 		r.Fatal(err)
 	}

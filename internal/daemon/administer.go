@@ -66,7 +66,11 @@ func saveTo(store storage.Store) func(context.Context, ...storage.Op) error {
 		if err != nil {
 			return err
 		}
-		return errors.Join(errors.Join(errs...), store.Sync())
+		err = errors.Join(errs...)
+		if y, ok := store.(storage.Syncer); ok {
+			err = errors.Join(err, y.Sync())
+		}
+		return err
 	}
 }
 

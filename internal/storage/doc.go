@@ -19,6 +19,6 @@
 //
 // Every change is a value of type [Op]. [Store.Commit] takes a list of them
 // and makes them durable in one transaction; a single bad one fails alone.
-// [Store.Sync] then makes the commit survive a power loss. Nothing is answered,
+// [Syncer.Sync] then makes the commit survive a power loss. Nothing is answered,
 // announced or delivered before that.
 package storage

@@ -15,13 +15,13 @@ import (
 
 // slowDisk is a store whose syncs take a while.
 type slowDisk struct {
-	storage.Store
+	*storetest.Memory
 	took time.Duration
 }
 
 func (s slowDisk) Sync() error {
 	time.Sleep(s.took)
-	return s.Store.Sync()
+	return s.Memory.Sync()
 }
 
 // crowd has clients write for a while, each one message at a time with a pause of its own

@@ -42,7 +42,7 @@ const aheadBytes = 24 << 10
 //
 // Three goroutines share the work, so that the processor and the disk work at the
 // same time: this one commits, one syncs, one answers. What need not be synced to
-// be answered ([Store.SyncDue]) is answered by the one that committed it.
+// be answered ([Syncer.SyncDue]) is answered by the one that committed it.
 func (w *Writer) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -87,7 +87,10 @@ func (w *Writer) write(ctx context.Context) error {
 		} else if ctx.Err() != nil {
 			return w.drain() // also when there is always more to do
 		}
-		if err := w.store.Maintain(); err != nil {
+		if w.maintainer == nil {
+			continue
+		}
+		if err := w.maintainer.Maintain(); err != nil {
 			return unavailable(err)
 		}
 	}
@@ -164,10 +167,14 @@ func (w *Writer) commit(batch []*Ticket) error {
 	w.commits.Add(1)
 	w.commitTime.Add(int64(time.Since(began)))
 	var fatal error
-	if g.err != nil && !errors.Is(g.err, ErrFull) {
+	switch {
+	case g.err == nil, errors.Is(g.err, ErrFull), errors.Is(g.err, ErrNotStored):
+	case errors.Is(g.err, ErrFenced):
+		fatal, g.err = unavailable(g.err), unavailable(g.err)
+	default:
 		fatal, g.err = unavailable(g.err), unknown(g.err)
 	}
-	due := w.store.SyncDue()
+	due := w.syncer != nil && w.syncer.SyncDue()
 	w.mu.Lock()
 	w.committing = false
 	now := !due && w.open == 0
@@ -200,7 +207,7 @@ func (w *Writer) sync(done <-chan struct{}, stop func()) {
 			took := time.Duration(0)
 			if err == nil {
 				began := time.Now()
-				err = w.store.Sync()
+				err = w.syncer.Sync()
 				took = time.Since(began)
 				w.syncs.Add(1)
 				w.syncTime.Add(int64(took))
@@ -216,7 +223,7 @@ func (w *Writer) beginSync(last bool) (groups []commitGroup, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
-	case len(w.committed) == 0 && !w.idle:
+	case len(w.committed) == 0 && !w.idle, w.syncer == nil:
 		return nil, false
 	case len(w.committed) > 0 && !last && !w.ready && (w.committing || len(w.pending) > 0 || w.gather.waits(true)):
 		return nil, false

@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"fmt"
 )
 
 // The errors a Store or the Writer reports. They may be wrapped; test with
@@ -24,8 +25,14 @@ var (
 	// ErrInUse: another process has the database open.
 	ErrInUse = errors.New("database in use")
 	// ErrUnavailable: the writer or the store has stopped. Nothing of what was asked
-	// for is stored.
+	// for is stored, and nothing will be.
 	ErrUnavailable = errors.New("unavailable")
+	// ErrNotStored: the store could not do it this time, and nothing of it is stored. It
+	// can be asked again.
+	ErrNotStored = errors.New("not stored")
+	// ErrFenced: the lease of the store has ended, since another process has taken what was
+	// its own. Nothing of what was asked for is stored, and nothing will be: by this process.
+	ErrFenced = errors.New("lease has ended")
 	// ErrUnknown: a commit or a sync failed, or the caller stopped waiting for it, so
 	// the operations may be stored or not. It wraps the cause, which may be another of
 	// these errors: test for ErrUnknown first.
@@ -115,6 +122,20 @@ type Progress struct {
 
 // Done reports whether the message at an offset is settled.
 func (p *Progress) Done(offset int64) bool { return offset < p.Cursor || p.Settled.Has(offset) }
+
+// Check refuses, with ErrInvalid, a place that no group of a topic with that next offset can be at.
+func (p *Progress) Check(next int64) error {
+	good := 0 <= p.Cursor && p.Cursor <= p.Read && p.Read <= next
+	last := p.Cursor
+	for _, r := range p.Settled {
+		good = good && last < r.Lo && r.Lo < r.Hi && r.Hi <= p.Read
+		last = r.Hi
+	}
+	if !good {
+		return fmt.Errorf("progress %+v of a log up to %d: %w", *p, next, ErrInvalid)
+	}
+	return nil
+}
 
 // Group is the stored definition and state of one consume group.
 type Group struct {
@@ -233,39 +254,53 @@ type Page struct {
 	Brief bool  // leave out Body and do not verify the checksum
 }
 
-// Store keeps topics, groups and messages.
-//
-// Commit, Maintain and Close are called by one goroutine, never two at a time,
-// and Sync by one that may be another. The other methods may be called by any
-// number of goroutines, also while a Commit runs, and see only what was
-// committed.
-type Store interface {
-	// Commit makes all ops happen in one transaction and in this order. When it
-	// returns they survive the end of the process, but not yet a power loss: see
-	// Sync. errs has one entry an op: nil, or why this one alone was left out.
-	// When err is not nil nobody knows what was stored: the caller must answer
-	// nobody with success, make no further call but Close, and start again from
-	// what is on disk. The exception is ErrFull: then nothing was stored and the
-	// store can continue.
-	//
-	// Commit fills in what the ops leave to it (ids, offsets, times raised to
-	// Topic.LastTime, checksums) and keeps no reference to them.
-	Commit(ops []Op) (errs []error, err error)
-
+// Syncer is a [Store] of whose commits a power loss leaves no more than what was synced.
+// What other stores have committed is as durable as their setting promises.
+type Syncer interface {
 	// Sync makes everything that Commit returned for before the call as durable
 	// as the store's setting promises; only then may it be answered. It may run
-	// while a later Commit does, so that writing and syncing overlap. An error is
-	// as fatal as Commit's.
+	// while a later Commit does, so that writing and syncing overlap. It is called by
+	// one goroutine, which may be another than the one that commits. An error
+	// is as fatal as an unknown outcome of Commit.
 	Sync() error
 
 	// SyncDue reports whether what Commit has returned for may be answered only
 	// after a Sync. It is asked by the goroutine that commits, after each commit.
 	SyncDue() bool
+}
 
-	// Maintain does what has to be done between commits, such as a checkpoint. It
-	// is called after each commit, and now and then while there are none. An error
-	// is as fatal as Commit's.
+// Maintainer is a [Store] that has work to do between commits, such as a checkpoint.
+type Maintainer interface {
+	// Maintain does some of it. It is called by the goroutine that commits, after each
+	// commit, and now and then while there are none. After an error nothing more is
+	// committed.
 	Maintain() error
+}
+
+// Store keeps topics, groups and messages. It may be a [Syncer] and a [Maintainer], too.
+//
+// A store is a lease: from the moment it is opened until it is closed nobody else changes
+// what is its own. Where another process can take that all the same, as with a database on a
+// network, the lease is part of each commit: what the one who had it before commits from then
+// on is refused as a whole, with ErrFenced.
+//
+// Commit and Close are called by one goroutine, never two at a time. The other methods may be
+// called by any number of goroutines, also while a Commit runs, and see only what was
+// committed.
+type Store interface {
+	// Commit makes all ops happen in one transaction and in this order. When it
+	// returns they survive the end of the process, and a power loss unless the store is
+	// a [Syncer]. errs has one entry an op: nil, or why this one alone was left out.
+	//
+	// An error says what became of all of them. With ErrNotStored or ErrFull nothing was
+	// stored and the store can continue. With ErrFenced nothing was stored, and the store
+	// has ended. With any other nobody knows what was stored. After that, as after
+	// ErrFenced, the caller must make no further call but Close, and start again from what
+	// is there.
+	//
+	// Commit fills in what the ops leave to it (ids, offsets, times raised to
+	// Topic.LastTime, checksums) and keeps no reference to them.
+	Commit(ops []Op) (errs []error, err error)
 
 	// Load reads all topics, groups and parked messages.
 	Load(ctx context.Context) (State, error)

@@ -41,7 +41,7 @@ type WriterLimits struct {
 	// PendingBytes is the most that may be unanswered; beyond it Submit answers
 	// ErrOverloaded. Default 128 MiB.
 	PendingBytes int64
-	// Upkeep is how often Store.Maintain and Store.Sync are called while nothing
+	// Upkeep is how often Maintainer.Maintain and Syncer.Sync are called while nothing
 	// is written. Default 100 ms.
 	Upkeep time.Duration
 }
@@ -67,11 +67,13 @@ func (l WriterLimits) withDefaults() WriterLimits {
 //
 // Its methods may be called by any number of goroutines.
 type Writer struct {
-	store  Store
-	limits WriterLimits
-	wake   chan struct{} // capacity 1: one token says "look whether to commit"
-	settle chan struct{} // capacity 1: one token says "look whether to sync"
-	tell   chan struct{} // capacity 1: one token says "look whom to answer"
+	store      Store
+	syncer     Syncer     // the store, or nil
+	maintainer Maintainer // the store, or nil
+	limits     WriterLimits
+	wake       chan struct{} // capacity 1: one token says "look whether to commit"
+	settle     chan struct{} // capacity 1: one token says "look whether to sync"
+	tell       chan struct{} // capacity 1: one token says "look whom to answer"
 
 	mu      sync.Mutex // held for a few assignments only
 	pending []*Ticket  // guarded by mu
@@ -92,7 +94,7 @@ type WriterTotals struct {
 	Commits    int64
 	CommitTime time.Duration // spent in Store.Commit
 	Syncs      int64
-	SyncTime   time.Duration // spent in Store.Sync
+	SyncTime   time.Duration // spent in Syncer.Sync
 	Gathers    int64         // waits for company before a commit
 	GatherTime time.Duration // spent in them
 }
@@ -115,10 +117,13 @@ func (w *Writer) Stopped() error {
 
 // NewWriter makes a Writer for a store. Nothing is written until Run is called.
 func NewWriter(store Store, limits WriterLimits) *Writer {
-	return &Writer{
+	w := &Writer{
 		store: store, limits: limits.withDefaults(),
 		wake: make(chan struct{}, 1), settle: make(chan struct{}, 1), tell: make(chan struct{}, 1),
 	}
+	w.syncer, _ = store.(Syncer)
+	w.maintainer, _ = store.(Maintainer)
+	return w
 }
 
 // Submit hands a ticket over and returns at once. After an error (ErrOverloaded,

@@ -131,6 +131,8 @@ func TestEveryWaiterLearnsTheFateOfItsCommit(t *testing.T) {
 		{"it fails and nothing is stored", storetest.Fault{Before: errDisk}, errDisk, false, true},
 		{"it is stored but the answer is lost", storetest.Fault{After: errDisk}, errDisk, true, true},
 		{"no room, nothing is stored", storetest.Fault{Before: storage.ErrFull}, storage.ErrFull, false, false},
+		{"not this time, nothing is stored", storetest.Fault{Before: storage.ErrNotStored}, storage.ErrNotStored, false, false},
+		{"the lease has ended, nothing is stored", storetest.Fault{Before: storage.ErrFenced}, storage.ErrFenced, false, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -166,7 +168,11 @@ func TestEveryWaiterLearnsTheFateOfItsCommit(t *testing.T) {
 				}
 				b.stored(names...)
 				for _, w := range waiting {
-					b.is(w, storage.ErrUnknown)
+					if errors.Is(c.want, storage.ErrFenced) {
+						b.is(w, storage.ErrUnavailable) // which is not unknown
+					} else {
+						b.is(w, storage.ErrUnknown)
+					}
 				}
 				b.is(behind, storage.ErrUnavailable) // the store was never given it
 				b.stopped(c.want)
@@ -511,5 +517,33 @@ func TestCommitUnderWayWhenTheSyncFailsIsUnknown(t *testing.T) {
 		b.is(large, storage.ErrUnknown)
 		b.stored("first", "large")
 		b.stopped(errDisk)
+	})
+}
+
+// plain is a store that is durable when Commit returns, and has nothing to do in between.
+type plain struct{ storage.Store }
+
+func TestWriterOfAStoreThatNeedsNoSync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := storetest.NewMemory()
+		w := storage.NewWriter(plain{memory}, storage.WriterLimits{})
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- w.Run(ctx) }()
+		create := &storage.CreateTopic{Topic: &storage.Topic{Name: "t"}}
+		if err := w.Do(ctx, create); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second) // in which there is nothing to do
+		if err := w.Do(ctx, &storage.Append{Topic: create.Topic.ID, Records: make([]storage.Record, 1)}); err != nil {
+			t.Fatal(err)
+		}
+		stop()
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		if n := w.Totals(); n.Commits != 2 || n.Syncs != 0 {
+			t.Fatalf("%d commits, %d syncs", n.Commits, n.Syncs)
+		}
 	})
 }

@@ -184,20 +184,3 @@ func (p *catalog) setDropped(lo, hi int64) {
 		}
 	})
 }
-
-// fold makes names that differ only in the case of ASCII letters equal, as the
-// tables' NOCASE does.
-func fold(name string) string {
-	for i := range len(name) {
-		if 'A' <= name[i] && name[i] <= 'Z' {
-			b := []byte(name)
-			for ; i < len(b); i++ {
-				if 'A' <= b[i] && b[i] <= 'Z' {
-					b[i] += 'a' - 'A'
-				}
-			}
-			return string(b)
-		}
-	}
-	return name
-}

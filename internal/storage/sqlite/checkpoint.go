@@ -149,7 +149,7 @@ func checkpoint(c *conn, mode statement) (w copiedLog, err error) {
 	return w, nil
 }
 
-// Maintain implements [storage.Store]: it merges what is fresh and keeps the
+// Maintain implements [storage.Maintainer]: it merges what is fresh and keeps the
 // write-ahead log short.
 func (s *Store) Maintain() error {
 	if err := s.usable(); err != nil {

@@ -66,7 +66,7 @@ func loadCatalog(c *conn) (*catalog, *loaded, error) {
 	for i := range l.topics {
 		t := &l.topics[i]
 		p.addTopic(&topic{
-			id: t.ID, name: fold(t.Name), kind: t.Kind, damaged: t.Damage != "", cut: t.cut, groups: map[string]*group{},
+			id: t.ID, name: storage.Fold(t.Name), kind: t.Kind, damaged: t.Damage != "", cut: t.cut, groups: map[string]*group{},
 			marks: marks{
 				first: t.First, next: t.Next, lastTime: t.LastTime, total: t.total, dropped: t.dropped, rows: t.First,
 				lost: t.lost, stored: t.stored, pieces: t.pieces, fresh: t.fresh,
@@ -78,7 +78,7 @@ func loadCatalog(c *conn) (*catalog, *loaded, error) {
 		if t == nil {
 			return nil, nil, fmt.Errorf("group %d has no topic: %w", g.ID, storage.ErrDamaged)
 		}
-		p.addGroup(&group{id: g.ID, topic: t, name: fold(g.Name), epoch: g.Epoch})
+		p.addGroup(&group{id: g.ID, topic: t, name: storage.Fold(g.Name), epoch: g.Epoch})
 	}
 	for _, d := range l.dropped {
 		p.dropped[d.Lo] = d.Hi

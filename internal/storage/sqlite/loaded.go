@@ -280,7 +280,7 @@ func (l *loaded) readGroups(c *conn) error {
 			t.refuse("the place of its group %s is damaged", g.Name)
 			g.Progress = storage.At(t.First)
 		case !t.Kind.Stored():
-		case checkProgress(&g.Progress, t.Next) != nil:
+		case g.Progress.Check(t.Next) != nil:
 			t.refuse("its group %s has read up to %d, beyond the end of the log at %d", g.Name, g.Read, t.Next)
 		}
 		l.state.Groups = append(l.state.Groups, g)

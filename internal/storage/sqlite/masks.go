@@ -47,14 +47,14 @@ func topicMaskSum(t *storage.Topic, memory bool) int64 {
 	r := t.Retention
 	return rowSum('t', []int64{
 		int64(t.ID), t.LegacyMask, truth(memory), truth(t.Paused), r.MaxAge, r.MaxCount, r.MaxBytes,
-	}, fold(t.Name))
+	}, storage.Fold(t.Name))
 }
 
 // groupMaskSum is the checksum that the definition of such a group has.
 func groupMaskSum(g *storage.Group) int64 {
 	return rowSum('g', []int64{
 		int64(g.ID), int64(g.Topic), g.LegacyMask, g.AckTimeout, g.AckWindow, g.MaxDeliver, g.Version,
-	}, fold(g.Name), g.Filter)
+	}, storage.Fold(g.Name), g.Filter)
 }
 
 // described is what a row says of a topic or group.

@@ -132,7 +132,11 @@ type Store struct {
 	images  images
 }
 
-var _ storage.Store = (*Store)(nil)
+var (
+	_ storage.Store      = (*Store)(nil)
+	_ storage.Syncer     = (*Store)(nil)
+	_ storage.Maintainer = (*Store)(nil)
+)
 
 // Open opens the database at options.Path, and creates it if there is no file.
 // An older schema is brought up to date. ctx bounds the migration.

@@ -116,14 +116,14 @@ func (b *batch) createTopic(n *storage.Topic) error {
 	switch {
 	case n == nil || n.Name == "" || n.First != n.Next || n.Next < 0 || n.Next > storage.MaxOffset+1 || n.Bytes != 0:
 		return fmt.Errorf("definition of topic: %w", storage.ErrInvalid)
-	case b.names[fold(n.Name)] != nil:
+	case b.names[storage.Fold(n.Name)] != nil:
 		return fmt.Errorf("topic %q: %w", n.Name, storage.ErrExists)
 	case b.lastTopic >= maxTopic:
 		return fmt.Errorf("topic ids used up: %w", storage.ErrInvalid)
 	}
 	n.ID = storage.TopicID(b.nextID(&b.lastTopic))
 	b.addTopic(&topic{
-		id: n.ID, name: fold(n.Name), kind: n.Kind, groups: map[string]*group{},
+		id: n.ID, name: storage.Fold(n.Name), kind: n.Kind, groups: map[string]*group{},
 		marks: marks{first: n.First, next: n.Next, lastTime: n.LastTime, rows: n.First, stored: n.Next},
 	})
 	t := b.topics[n.ID]

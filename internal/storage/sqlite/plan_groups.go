@@ -15,14 +15,14 @@ func (b *batch) createGroup(op *storage.CreateGroup) error {
 	if err != nil {
 		return err
 	}
-	if t.groups[fold(n.Name)] != nil {
+	if t.groups[storage.Fold(n.Name)] != nil {
 		return fmt.Errorf("group %q: %w", n.Name, storage.ErrExists)
 	}
-	if err := checkProgress(&n.Progress, t.next); err != nil {
+	if err := n.Progress.Check(t.next); err != nil {
 		return err
 	}
 	n.ID = storage.GroupID(b.nextID(&b.lastGroup))
-	b.addGroup(&group{id: n.ID, topic: t, name: fold(n.Name), epoch: n.Epoch})
+	b.addGroup(&group{id: n.ID, topic: t, name: storage.Fold(n.Name), epoch: n.Epoch})
 	settled := n.Settled.String()
 	b.add(insertGroup, 1, int64(n.ID), int64(n.Topic), n.Name, n.Filter, n.LegacyMask, n.Creator, n.Created, n.Updated,
 		n.AckTimeout, n.AckWindow, n.MaxDeliver, n.Version, n.Epoch, n.Cursor, n.Read, settled,
@@ -69,7 +69,7 @@ func (b *batch) saveProgress(op *storage.SaveProgress) error {
 	if err != nil {
 		return err
 	}
-	if err := checkProgress(&op.Place, g.topic.next); err != nil {
+	if err := op.Place.Check(g.topic.next); err != nil {
 		return err
 	}
 	for _, p := range op.Park {
@@ -95,7 +95,7 @@ func (b *batch) relocate(op *storage.Relocate) error {
 	if err != nil {
 		return err
 	}
-	if err := checkProgress(&op.Place, g.topic.next); err != nil {
+	if err := op.Place.Check(g.topic.next); err != nil {
 		return err
 	}
 	b.raiseEpoch(g)
@@ -118,19 +118,4 @@ func (b *batch) journal(e *storage.JournalEntry) {
 	e.ID = b.nextID(&b.lastJournal)
 	b.add(insertJournal, 1, e.ID, int64(e.Topic), int64(e.Group), e.Time, e.Kind, e.Actor.Name, e.Reason,
 		e.From.Cursor, e.From.Read, e.From.Settled.String(), e.To, e.FilterFrom, e.FilterTo, e.Actor.Address, e.Actor.Token)
-}
-
-// checkProgress refuses a place that no group of a topic with that next offset
-// can be at.
-func checkProgress(p *storage.Progress, next int64) error {
-	good := 0 <= p.Cursor && p.Cursor <= p.Read && p.Read <= next
-	last := p.Cursor
-	for _, r := range p.Settled {
-		good = good && last < r.Lo && r.Lo < r.Hi && r.Hi <= p.Read
-		last = r.Hi
-	}
-	if !good {
-		return fmt.Errorf("progress %+v of a log up to %d: %w", *p, next, storage.ErrInvalid)
-	}
-	return nil
 }

@@ -112,10 +112,10 @@ func (s *salvager) writeTopic(ctx context.Context, id storage.TopicID, names map
 	}
 	s.topics[id] = t
 	l.report.Name = t.name
-	if !usable(t.name) || names[fold(t.name)] {
+	if !usable(t.name) || names[storage.Fold(t.name)] {
 		l.report.Name = fmt.Sprintf("recovered-%d", id)
 	}
-	names[fold(l.report.Name)] = true
+	names[storage.Fold(l.report.Name)] = true
 	return s.finish(ctx, l, t)
 }
 
@@ -284,7 +284,7 @@ func (s *salvager) writeGroups(ctx context.Context) error {
 		}
 		settled, err := storage.ParseRanges(r.settled)
 		place := storage.Progress{Cursor: r.cursor, Read: r.read, Settled: settled}
-		if err != nil || checkProgress(&place, t.next) != nil {
+		if err != nil || place.Check(t.next) != nil {
 			cursor := r.cursor
 			if cursor < 0 || cursor > t.next {
 				cursor = t.first

@@ -28,7 +28,7 @@ func rowSum(kind byte, words []int64, texts ...string) int64 {
 // topicSum is the checksum of a topic's definition. Who made it, and when, is not in
 // it. name is folded: so it says which topic it is.
 func topicSum(t *storage.Topic) int64 {
-	r, texts := t.Retention, []string{fold(t.Name), t.Kind.String()}
+	r, texts := t.Retention, []string{storage.Fold(t.Name), t.Kind.String()}
 	if t.Owner != "" { // those without one have the checksum that they had before there were owners
 		texts = append(texts, t.Owner)
 	}
@@ -47,7 +47,7 @@ func groupSum(g *storage.Group) int64 {
 	return rowSum('G', []int64{
 		int64(g.ID), int64(g.Topic), g.LegacyMask, truth(g.Exclusive), truth(g.Paused), truth(g.Ephemeral),
 		g.AckTimeout, g.AckWindow, g.MaxDeliver, g.Version,
-	}, fold(g.Name), g.Filter, g.Settle.String())
+	}, storage.Fold(g.Name), g.Filter, g.Settle.String())
 }
 
 // groupPlaceSum is the checksum of a group's place. settled is as it is stored.

@@ -67,11 +67,11 @@ func (y *syncer) due() bool {
 	return y.every == 0 || int64(time.Since(y.began))-y.last.Load() >= int64(y.every)
 }
 
-// SyncDue implements [storage.Store]. When durability is relaxed, only what comes
+// SyncDue implements [storage.Syncer]. When durability is relaxed, only what comes
 // after most of SyncInterval has to wait for a sync.
 func (s *Store) SyncDue() bool { return s.sync.due() }
 
-// Sync implements [storage.Store]. When durability is relaxed it syncs only if
+// Sync implements [storage.Syncer]. When durability is relaxed it syncs only if
 // the last time is most of SyncInterval ago, so it has to be called four times in
 // that time while nothing is committed, too.
 func (s *Store) Sync() error {

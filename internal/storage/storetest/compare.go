@@ -59,7 +59,7 @@ func compareCommit(r *rapid.T, store storage.Store, memory *Memory, make func() 
 	if err != nil {
 		r.Fatalf("commit: %v", err)
 	}
-	if err := errors.Join(store.Sync(), store.Maintain()); err != nil {
+	if err := settle(store); err != nil {
 		r.Fatalf("after a commit: %v", err)
 	}
 	for i := range a {

@@ -43,7 +43,7 @@ type Faulty struct {
 	sync    error          // guarded by mu: what Sync returns
 	hold    chan struct{}  // guarded by mu: Sync waits until it is closed; nil: it does not
 	broken  error          // guarded by mu: what every commit from now on returns
-	unknown bool           // guarded by mu: a call failed other than by ErrFull
+	unknown bool           // guarded by mu: a call failed other than by ErrFull or ErrNotStored
 	misused bool           // guarded by mu: the store was used although unknown
 
 	reads atomic.Int64 // calls of Read and OffsetAt
@@ -116,7 +116,7 @@ func (f *Faulty) HoldSync() chan struct{} {
 	return f.hold
 }
 
-// Sync implements [storage.Store].
+// Sync implements [storage.Syncer].
 func (f *Faulty) Sync() error {
 	f.mu.Lock()
 	hold := f.hold
@@ -127,19 +127,20 @@ func (f *Faulty) Sync() error {
 	f.mu.Lock()
 	err := f.sync
 	f.mu.Unlock()
-	if err == nil {
-		err = f.Store.Sync()
+	if y, ok := f.Store.(storage.Syncer); ok && err == nil {
+		err = y.Sync()
 	}
 	return f.failed(err)
 }
 
-// SyncDue implements [storage.Store]. It is true once Sync was told to wait or to
+// SyncDue implements [storage.Syncer]. It is true once Sync was told to wait or to
 // fail.
 func (f *Faulty) SyncDue() bool {
 	f.mu.Lock()
 	told := f.hold != nil || f.sync != nil
 	f.mu.Unlock()
-	return told || f.Store.SyncDue()
+	y, ok := f.Store.(storage.Syncer)
+	return told || ok && y.SyncDue()
 }
 
 // Commits lists the ops of every commit begun so far.
@@ -205,7 +206,7 @@ func (f *Faulty) begin(ops []storage.Op) (Fault, error) {
 
 // failed notes what an error means for the calls that follow, and returns it.
 func (f *Faulty) failed(err error) error {
-	if err != nil && !errors.Is(err, storage.ErrFull) {
+	if err != nil && !errors.Is(err, storage.ErrFull) && !errors.Is(err, storage.ErrNotStored) {
 		f.mu.Lock()
 		f.unknown = true
 		f.mu.Unlock()
@@ -213,7 +214,7 @@ func (f *Faulty) failed(err error) error {
 	return err
 }
 
-// Maintain implements [storage.Store].
+// Maintain implements [storage.Maintainer].
 func (f *Faulty) Maintain() error {
 	f.mu.Lock()
 	f.upkeeps++
@@ -222,8 +223,8 @@ func (f *Faulty) Maintain() error {
 		f.misused, err = true, ErrMisuse
 	}
 	f.mu.Unlock()
-	if err == nil {
-		err = f.Store.Maintain()
+	if m, ok := f.Store.(storage.Maintainer); ok && err == nil {
+		err = m.Maintain()
 	}
 	return f.failed(err)
 }

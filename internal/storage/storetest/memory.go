@@ -20,7 +20,10 @@ type Memory struct {
 	state memoryState
 }
 
-var _ storage.Store = (*Memory)(nil)
+var (
+	_ storage.Store  = (*Memory)(nil)
+	_ storage.Syncer = (*Memory)(nil)
+)
 
 // memoryState is all that a Memory holds. A copy made by clone shares records
 // and lists with the original, which are only ever appended to.
@@ -96,14 +99,11 @@ func (m *Memory) commit(op storage.Op) error {
 	return nil
 }
 
-// Sync implements [storage.Store].
+// Sync implements [storage.Syncer].
 func (m *Memory) Sync() error { return nil }
 
-// SyncDue implements [storage.Store].
+// SyncDue implements [storage.Syncer].
 func (m *Memory) SyncDue() bool { return true }
-
-// Maintain implements [storage.Store].
-func (m *Memory) Maintain() error { return nil }
 
 // Close implements [storage.Store].
 func (m *Memory) Close() error { return nil }

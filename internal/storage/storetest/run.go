@@ -51,10 +51,21 @@ func (h *harness) commit(ops ...storage.Op) []error {
 	if err != nil || len(errs) != len(ops) {
 		h.Fatalf("commit of %d ops: %d errors, %v", len(ops), len(errs), err)
 	}
-	if err := errors.Join(h.Sync(), h.Maintain()); err != nil {
+	if err := settle(h.Store); err != nil {
 		h.Fatalf("after a commit: %v", err)
 	}
 	return errs
+}
+
+// settle does what is to be done after a commit.
+func settle(store storage.Store) (err error) {
+	if y, ok := store.(storage.Syncer); ok {
+		err = y.Sync()
+	}
+	if m, ok := store.(storage.Maintainer); ok && err == nil {
+		err = m.Maintain()
+	}
+	return err
 }
 
 // ok commits ops that must all succeed.

@@ -1,0 +1,26 @@
+// Package postgres keeps what a broker stores in a PostgreSQL database, which may be several
+// servers of which one takes over from another: it is a [storage.Store].
+//
+// # Writing
+//
+// One connection writes. A commit is one round trip: all of its statements are sent at once, and
+// the server makes them one transaction. The first of them counts the number "seq" of the broker's
+// own row up by one, if the row has the holder and the epoch that this connection has given it, and
+// fails otherwise, which fails the whole transaction. So a broker whose place another one has taken
+// stores nothing any longer, whatever it still has on its way.
+//
+// # After an error
+//
+// When a connection breaks in a commit, nobody knows what became of it. So the store connects
+// again, to whichever server takes writes by then, and counts the epoch of its row up. That waits
+// for a transaction that is still under way, keeps out one that comes later, and says what seq is:
+// the commit is stored if seq is its number, and if it is the one before, it is sent again. What
+// is answered has been replicated as the server's settings say: a server that gave up to wait for a
+// standby says so with a warning, which is handled as a broken connection. Should seq be any other
+// number, the database has lost what it has confirmed, and the store ends.
+//
+// # Lease
+//
+// The row of a broker has the time when it was last seen, by the clock of the database. One who
+// finds that it does not change for a while takes the lease from it.
+package postgres

@@ -1,0 +1,198 @@
+package postgres
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+const (
+	// leaseTime is how long the row of a broker has to stay as it is until another one may take its
+	// place.
+	leaseTime = 5 * time.Second
+	// beatEvery is how often a broker that commits nothing says that it is there.
+	beatEvery = time.Second
+	// longGone is how old a row has to be, by the database's clock, for nobody to wait. It is more
+	// than a database takes to go on on another server, in which no broker can say that it is there.
+	longGone = time.Minute
+)
+
+// lease is what the store knows of its own row in "brokers". Of the goroutine that commits.
+type lease struct {
+	node, holder string
+	epoch        int64 // of the connection that writes
+	seq          int64 // of the last transaction that is known to be stored
+	generation   int64 // of the database, when last seen
+	sent         bool  // the transaction after seq has been sent, and its outcome is not known
+	beat         time.Time
+}
+
+// errLost is wrapped when the database does not have what it has confirmed.
+var errLost = errors.New("the database has gone back to an earlier state, and what was answered since is lost")
+
+func newLease(node string) lease {
+	b := make([]byte, 16)
+	_, _ = rand.Read(b) // never fails
+	return lease{node: node, holder: hex.EncodeToString(b)}
+}
+
+// application is how a session of the lease is called in pg_stat_activity: at most 63 bytes.
+func application(holder, role string) string {
+	return "zbus-" + holder[:min(16, len(holder))] + "-" + role
+}
+
+// holder is a row of "brokers" that has a lease.
+type holder struct {
+	name, holder, seen string
+	age                time.Duration // by the database's clock
+}
+
+// take waits until nobody else has a lease, and takes it. Who is there is refused with
+// [storage.ErrInUse]: who shows no sign of life for a while loses its lease.
+func (s *Store) take(ctx context.Context, c *conn) error {
+	began, first := time.Now(), map[string]string{}
+	for {
+		others, err := holders(ctx, c)
+		if err != nil {
+			return err
+		}
+		gone := true
+		for _, o := range others {
+			if seen, known := first[o.holder]; known && seen != o.seen || !known && len(first) > 0 {
+				return fmt.Errorf("%w: by the broker %q, which runs", storage.ErrInUse, o.name)
+			}
+			gone = gone && o.age >= longGone
+		}
+		if gone || time.Since(began) >= s.options.lease {
+			return s.grab(ctx, c, others)
+		}
+		for _, o := range others {
+			if _, known := first[o.holder]; !known {
+				s.options.Log.Info("waiting whether the broker that has the database still runs", "node", o.name, "wait", s.options.lease)
+			}
+			first[o.holder] = o.seen
+		}
+		select {
+		case <-time.After(s.options.lease / 10):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func holders(ctx context.Context, c *conn) (list []holder, err error) {
+	rows, err := c.query(ctx, "SELECT name, holder, seen::text, (extract(epoch FROM clock_timestamp() - seen) * 1000)::bigint FROM brokers WHERE holder <> ''")
+	for _, r := range rows {
+		age, _ := strconv.ParseInt(r[3], 10, 64)
+		list = append(list, holder{name: string(text([]byte(r[0]))), holder: r[1], seen: r[2], age: time.Duration(age) * time.Millisecond})
+	}
+	return list, err
+}
+
+// grab takes the lease, and ends that of others, in one transaction. Counting up the generation makes
+// those who do it at once follow each other.
+func (s *Store) grab(ctx context.Context, c *conn, others []holder) (err error) {
+	for _, o := range others {
+		terminate(ctx, c, o.holder)
+	}
+	if _, err := c.query(ctx, "BEGIN"); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_, _ = c.query(ctx, "ROLLBACK")
+		}
+	}()
+	generation, err := c.value(ctx, "UPDATE identity SET generation = generation + 1 RETURNING generation")
+	if err != nil {
+		return err
+	}
+	for _, o := range others {
+		_, err := c.query(ctx, "UPDATE brokers SET holder = '', epoch = epoch + 1 WHERE holder = $1 AND seen::text = $2", o.holder, o.seen)
+		if err != nil {
+			return err
+		}
+	}
+	left, err := c.value(ctx, "SELECT coalesce(max(name), '') FROM brokers WHERE holder <> ''")
+	switch {
+	case err != nil:
+		return err
+	case left != "":
+		return fmt.Errorf("%w: by the broker %q, which runs", storage.ErrInUse, left)
+	}
+	rows, err := c.query(ctx, "INSERT INTO brokers (name, holder, epoch, seq, seen) VALUES ($1, $2, 1, 0, clock_timestamp())"+
+		" ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, epoch = brokers.epoch + 1, seen = excluded.seen RETURNING epoch, seq",
+		s.node, s.holder)
+	if err == nil {
+		_, err = c.query(ctx, "COMMIT")
+	}
+	if err != nil {
+		return err
+	}
+	if c.local {
+		return fmt.Errorf("%w: the lease was not replicated", storage.ErrUnavailable)
+	}
+	s.epoch, s.seq, s.generation = number(rows[0][0]), number(rows[0][1]), number(generation)
+	s.beat = time.Now()
+	return nil
+}
+
+func number(s string) int64 {
+	n, _ := strconv.ParseInt(s, 10, 64)
+	return n
+}
+
+// terminate ends the sessions of a holder: one that waits for a standby, or is frozen in the middle of
+// a transaction, keeps the row locked. Without the right to do so, the lock is waited for.
+func terminate(ctx context.Context, c *conn, holder string) {
+	_, _ = c.query(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND application_name = $1",
+		application(holder, writerRole))
+}
+
+// claim makes a new connection the one that writes, and says up to which transaction all is stored.
+// When it returns without an error, that is as durable as a commit, and none of an earlier connection
+// can follow.
+func (s *Store) claim(ctx context.Context, c *conn) (seq int64, err error) {
+	terminate(ctx, c, s.holder)
+	rows, err := c.query(ctx, "UPDATE brokers SET epoch = epoch + 1, seen = clock_timestamp() WHERE name = $1 AND holder = $2"+
+		" RETURNING epoch, seq, (SELECT generation FROM identity)", s.node, s.holder)
+	switch {
+	case err != nil:
+		return 0, err
+	case c.local:
+		return 0, fmt.Errorf("%w: a standby does not answer", storage.ErrUnavailable)
+	case len(rows) == 0:
+		return 0, fmt.Errorf("%w: another broker has the database, or it has gone back to an earlier state", storage.ErrFenced)
+	}
+	epoch, seq, generation := number(rows[0][0]), number(rows[0][1]), number(rows[0][2])
+	if last := s.seq; seq < last || seq > last+1 || seq > last && !s.sent || epoch <= s.epoch || generation < s.generation {
+		return 0, fmt.Errorf("%w: transaction %d was stored, and it has %d (epoch %d after %d, generation %d after %d)",
+			errLost, last, seq, epoch, s.epoch, generation, s.generation)
+	}
+	s.epoch, s.generation, s.beat = epoch, generation, time.Now()
+	return seq, nil
+}
+
+// beatNow says that the broker is there. It need not be durable.
+func (s *Store) beatNow(ctx context.Context) error {
+	rows, err := s.writer.query(ctx, "WITH quick AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true) AS set)"+
+		" UPDATE brokers SET seen = clock_timestamp() FROM quick WHERE name = $1 AND holder = $2 AND epoch = $3 AND quick.set = 'off' RETURNING 1",
+		s.node, s.holder, s.epoch)
+	if err == nil && len(rows) == 0 {
+		return fmt.Errorf("%w: another broker has the database", storage.ErrFenced)
+	}
+	return err
+}
+
+// release gives the lease back, so that the next one need not wait.
+func (s *Store) release(ctx context.Context) error {
+	_, err := s.writer.query(ctx, "UPDATE brokers SET holder = '', epoch = epoch + 1, seen = clock_timestamp() WHERE name = $1 AND holder = $2 AND epoch = $3",
+		s.node, s.holder, s.epoch)
+	return err
+}

@@ -1,0 +1,176 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/rushmore/zbus-go/internal/condition"
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// The roles of sessions, which their application_name has.
+const (
+	writerRole = "writer"
+	readerRole = "reader"
+)
+
+// Options say where and how to store. The zero value of a field but URL means its default.
+type Options struct {
+	// URL of the database, as libpq has it: several hosts are tried in turn until one takes writes.
+	// What it leaves out is taken from libpq's variables and password file.
+	URL string
+	// Node is the broker's name among those that use the database. Default: the host's name.
+	Node string
+	// Relaxed lets a server answer before what it has committed is on a disk, or replicated.
+	Relaxed bool
+	// CommitTimeout is how long a server may take for a commit. One that takes longer is left for
+	// another. Default 5 s.
+	CommitTimeout time.Duration
+	// Patience is how long is tried to find out what became of a commit, before the store gives up.
+	// Default 60 s.
+	Patience time.Duration
+	// Readers is how many connections read. Default 4.
+	Readers int
+	// Conditions are told what is wrong with the store. May be nil.
+	Conditions *condition.Board
+	// Log takes warnings. By default they are dropped.
+	Log *slog.Logger
+
+	lease time.Duration // leaseTime; tests have another
+	beat  time.Duration // beatEvery; tests have another
+}
+
+func (o Options) withDefaults() Options {
+	if o.Node == "" {
+		o.Node, _ = os.Hostname()
+	}
+	if o.CommitTimeout == 0 {
+		o.CommitTimeout = 5 * time.Second
+	}
+	if o.Patience == 0 {
+		o.Patience = time.Minute
+	}
+	if o.Readers == 0 {
+		o.Readers = 4
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.lease == 0 {
+		o.lease = leaseTime
+	}
+	if o.beat == 0 {
+		o.beat = beatEvery
+	}
+	return o
+}
+
+// Store is a [storage.Store] in a PostgreSQL database.
+type Store struct {
+	options  Options
+	dialer   *dialer
+	identity string
+
+	// Of the goroutine that calls Commit, Maintain and Close.
+	lease
+	writer  *conn // nil while there is no connection
+	catalog *catalog
+	batch   *batch
+	failed  error // why nothing more is written
+	closed  bool
+
+	recent  recent
+	readers *readers
+}
+
+var (
+	_ storage.Store      = (*Store)(nil)
+	_ storage.Maintainer = (*Store)(nil)
+)
+
+// Open connects to a database, brings its schema up to date and takes its lease: while another broker
+// has that, the error is [storage.ErrInUse]. A database of a newer version is [storage.ErrForeign].
+func Open(ctx context.Context, options Options) (*Store, error) {
+	options = options.withDefaults()
+	d, err := newDialer(options.URL, options.Relaxed)
+	if err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	s := &Store{options: options, dialer: d, lease: newLease(options.Node)}
+	s.readers = newReaders(options.Readers, func(ctx context.Context) (*conn, error) {
+		return d.dial(ctx, application(s.holder, readerRole))
+	})
+	if err := s.open(ctx); err != nil {
+		s.writer.leave()
+		s.readers.close()
+		return nil, fmt.Errorf("store: %w", explain(err))
+	}
+	return s, nil
+}
+
+func (s *Store) open(ctx context.Context) (err error) {
+	if err := migrate(ctx, s.dialer); err != nil {
+		return err
+	}
+	if s.writer, err = s.dialer.dial(ctx, application(s.holder, writerRole)); err != nil {
+		return err
+	}
+	if s.identity, err = s.writer.value(ctx, "SELECT id FROM identity"); err != nil {
+		return err
+	}
+	if err := s.take(ctx, s.writer); err != nil {
+		return err
+	}
+	l, err := load(ctx, s.writer)
+	if err != nil {
+		return err
+	}
+	if s.catalog, err = l.catalog(ctx, s.writer); err != nil {
+		return err
+	}
+	s.batch = &batch{catalog: s.catalog}
+	s.recent.show(s.catalog)
+	return nil
+}
+
+// Identity tells the database from any other.
+func (s *Store) Identity() string { return s.identity }
+
+// Close implements [storage.Store]. It gives the lease back.
+func (s *Store) Close() error {
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	s.readers.close()
+	if s.writer == nil {
+		return nil
+	}
+	ctx, stop := context.WithTimeout(context.Background(), s.options.CommitTimeout)
+	defer stop()
+	if s.failed == nil {
+		if err := s.release(ctx); err != nil {
+			s.options.Log.Warn("the lease of the database was not given back: the next start waits for its end", "err", err)
+		}
+	}
+	s.writer.leave()
+	return nil
+}
+
+// explain says what to do about an error of Open.
+func explain(err error) error {
+	switch codeOf(err) {
+	case noSuchDatabase:
+		return fmt.Errorf("%w: create it with: createdb --owner USER NAME: %w", storage.ErrNotFound, err)
+	case insufficientRight:
+		return fmt.Errorf("%w: the user may not create or use tables there; make it the database's owner: %w", storage.ErrForeign, err)
+	}
+	if errors.Is(err, storage.ErrInUse) || errors.Is(err, storage.ErrForeign) || errors.Is(err, storage.ErrDamaged) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
+}

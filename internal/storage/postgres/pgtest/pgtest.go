@@ -1,0 +1,199 @@
+// Package pgtest starts PostgreSQL servers for tests.
+package pgtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Cluster is a server of its own in a temporary directory. It listens on a Unix socket, and stops
+// with the test.
+type Cluster struct {
+	dir, bin string
+	user     *syscall.Credential // nil: our own
+	made     atomic.Int64        // databases
+}
+
+// Start starts a server. Without the programs of one the test is skipped, and fails where CI is set.
+func Start(t testing.TB, settings ...string) *Cluster {
+	t.Helper()
+	c := &Cluster{bin: programs()}
+	if c.bin == "" || runtime.GOOS != "linux" {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("no PostgreSQL here: install the package postgresql")
+		}
+		t.Skip("NOT TESTED: no PostgreSQL here; the package postgresql has it")
+	}
+	dir, err := os.MkdirTemp("", "zbus-pg") // a socket's path may have 107 bytes, and others have to reach it
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.dir = dir
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if os.Geteuid() == 0 { // which PostgreSQL does not run as
+		u, err := user.Lookup("postgres")
+		if err != nil {
+			t.Fatal(err)
+		}
+		uid, _ := strconv.Atoi(u.Uid)
+		gid, _ := strconv.Atoi(u.Gid)
+		c.user = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+		if err := errors.Join(os.Chown(dir, uid, gid), os.Chmod(dir, 0o755)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.must(t, "initdb", "--pgdata", c.data(), "--auth", "trust", "--username", "zbus", "--encoding", "UTF8", "--locale", "C", "--no-sync")
+	conf := "listen_addresses = ''\nunix_socket_directories = '" + dir + "'\nfsync = off\nmax_connections = 200\nshared_buffers = 32MB\n"
+	for _, s := range settings {
+		conf += s + "\n"
+	}
+	f, err := os.OpenFile(filepath.Join(c.data(), "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.WriteString(conf)
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Stop() })
+	c.Go(t)
+	return c
+}
+
+// programs is the directory of the newest server's programs, "" if there is none.
+func programs() string {
+	if found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb"); len(found) > 0 {
+		return filepath.Dir(found[len(found)-1])
+	}
+	path, err := exec.LookPath("initdb")
+	if err == nil {
+		path, err = filepath.EvalSymlinks(path)
+	}
+	if err != nil {
+		return ""
+	}
+	return filepath.Dir(path)
+}
+
+func (c *Cluster) data() string { return filepath.Join(c.dir, "data") }
+
+func (c *Cluster) must(t testing.TB, program string, args ...string) {
+	t.Helper()
+	if out, err := c.run(program, args...); err != nil {
+		t.Fatalf("%s: %v\n%s", program, err, out)
+	}
+}
+
+func (c *Cluster) run(program string, args ...string) (string, error) {
+	ctx, stop := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer stop()
+	cmd := exec.CommandContext(ctx, filepath.Join(c.bin, program), args...)
+	cmd.Dir = c.dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.user}
+	out, err := os.CreateTemp("", "zbus-pg") // no pipe: a server keeps it open
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = errors.Join(out.Close(), os.Remove(out.Name())) }()
+	cmd.Stdout, cmd.Stderr = out, out
+	err = cmd.Run()
+	text, _ := os.ReadFile(out.Name())
+	return string(text), err
+}
+
+// Go starts a server that has stopped, and waits until it takes connections.
+func (c *Cluster) Go(t testing.TB) {
+	t.Helper()
+	c.must(t, "pg_ctl", "--pgdata", c.data(), "--log", filepath.Join(c.dir, "log"), "--timeout", "60", "--wait", "start")
+}
+
+// Stop stops the server, as a crash would when now is given.
+func (c *Cluster) Stop() {
+	_, _ = c.run("pg_ctl", "--pgdata", c.data(), "--mode", "immediate", "--wait", "stop")
+}
+
+// Freeze stops all processes of the server where they are, until thaw.
+func (c *Cluster) Freeze(t testing.TB) (thaw func()) {
+	t.Helper()
+	pids := c.processes(t)
+	for _, pid := range pids {
+		_ = syscall.Kill(pid, syscall.SIGSTOP)
+	}
+	return func() {
+		for _, pid := range pids {
+			_ = syscall.Kill(pid, syscall.SIGCONT)
+		}
+	}
+}
+
+// processes are those of the server: the first one and its children.
+func (c *Cluster) processes(t testing.TB) []int {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(c.data(), "postmaster.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var first int
+	if _, err := fmt.Sscan(string(text), &first); err != nil {
+		t.Fatal(err)
+	}
+	pids := []int{first}
+	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", first, first))
+	for rest := string(children); ; {
+		var pid int
+		n, _ := fmt.Sscan(rest, &pid)
+		if n == 0 {
+			return pids
+		}
+		pids = append(pids, pid)
+		rest = rest[len(strconv.Itoa(pid))+1:]
+	}
+}
+
+// Database makes an empty database and returns its address.
+func (c *Cluster) Database(t testing.TB) string { return c.Copy(t, "template1") }
+
+// Copy makes a copy of a database that nobody uses and returns its address.
+func (c *Cluster) Copy(t testing.TB, of string) string {
+	t.Helper()
+	name := fmt.Sprintf("db%d", c.made.Add(1))
+	c.SQL(t, "postgres", "CREATE DATABASE "+name+" TEMPLATE "+of)
+	return c.URL(name)
+}
+
+// URL is the address of a database.
+func (c *Cluster) URL(name string) string {
+	u := url.URL{Scheme: "postgres", User: url.User("zbus"), Path: "/" + name, RawQuery: url.Values{"host": {c.dir}}.Encode()}
+	return u.String()
+}
+
+// Name is the database of an address.
+func Name(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Path[1:]
+}
+
+// SQL runs a statement in a database, and returns what it answers.
+func (c *Cluster) SQL(t testing.TB, database, text string) string {
+	t.Helper()
+	out, err := c.run("psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set", "ON_ERROR_STOP=1", "--host", c.dir, "--username", "zbus", "--dbname", database, "--command", text)
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", text, err, out)
+	}
+	return out
+}

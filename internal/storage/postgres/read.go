@@ -1,0 +1,299 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/rushmore/zbus-go/internal/storage"
+)
+
+// readers are the connections that read.
+type readers struct {
+	dial  func(context.Context) (*conn, error)
+	slots chan struct{} // a token for each that is in use
+
+	mu     sync.Mutex
+	idle   []*conn // guarded by mu
+	closed bool    // guarded by mu
+}
+
+func newReaders(n int, dial func(context.Context) (*conn, error)) *readers {
+	return &readers{dial: dial, slots: make(chan struct{}, n)}
+}
+
+// take gives a connection, and says whether it is a new one.
+func (r *readers) take(ctx context.Context) (c *conn, fresh bool, err error) {
+	select {
+	case r.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, false, context.Cause(ctx)
+	}
+	r.mu.Lock()
+	closed := r.closed
+	if n := len(r.idle); n > 0 {
+		c, r.idle = r.idle[n-1], r.idle[:n-1]
+	}
+	r.mu.Unlock()
+	if closed {
+		err = fmt.Errorf("%w: the store is closed", storage.ErrUnavailable)
+	} else if c == nil {
+		fresh = true
+		if c, err = r.dial(ctx); err != nil {
+			err = fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
+		}
+	}
+	if err != nil {
+		<-r.slots
+	}
+	return c, fresh, err
+}
+
+// put takes a connection back. After an error of it those that are idle may be as bad.
+func (r *readers) put(c *conn, err error) {
+	bad := err != nil && c.broken(err)
+	r.mu.Lock()
+	var drop []*conn
+	if bad {
+		drop, r.idle = append(r.idle, c), nil
+	} else if r.closed {
+		drop = []*conn{c}
+	} else {
+		r.idle = append(r.idle, c)
+	}
+	r.mu.Unlock()
+	for _, c := range drop {
+		c.drop()
+	}
+	<-r.slots
+}
+
+// close closes all connections, and waits for those in use.
+func (r *readers) close() {
+	r.mu.Lock()
+	r.closed = true
+	r.mu.Unlock()
+	for range cap(r.slots) {
+		r.slots <- struct{}{}
+	}
+	for _, c := range r.idle {
+		c.leave()
+	}
+}
+
+// ours reports whether an error is what a function given to read has found, and none of a connection.
+func ours(err error) bool {
+	return errors.Is(err, storage.ErrNotFound) || errors.Is(err, storage.ErrDamaged)
+}
+
+// read runs f with one of the connections that read, and once more with a new one if the first was
+// lost since it was last used.
+func (s *Store) read(ctx context.Context, f func(*conn) error) error {
+	for {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		c, fresh, err := s.readers.take(ctx)
+		if err != nil {
+			return err
+		}
+		err = f(c)
+		if ours(err) {
+			s.readers.put(c, nil)
+			return err
+		}
+		lost := err != nil && c.broken(err)
+		s.readers.put(c, err)
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case !lost || fresh:
+			return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
+		}
+	}
+}
+
+// recent is how far the topics are, for those who read. It is brought up to date after each commit, so
+// what it says is committed.
+type recent struct {
+	mu     sync.Mutex
+	topics map[storage.TopicID]shown // guarded by mu
+}
+
+// shown is what readers know of a topic.
+type shown struct{ first, next, total int64 }
+
+func (r *recent) of(topic storage.TopicID) (shown, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s, ok := r.topics[topic]
+	if !ok {
+		return s, fmt.Errorf("topic %d: %w", topic, storage.ErrNotFound)
+	}
+	return s, nil
+}
+
+// show shows readers all topics.
+func (r *recent) show(p *catalog) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.topics = make(map[storage.TopicID]shown, len(p.topics))
+	for id, t := range p.topics {
+		r.topics[id] = shown{t.first, t.next, t.total}
+	}
+}
+
+// publish shows readers the topics that the changes of a commit are about.
+func (r *recent) publish(p *catalog, changes []change) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range changes {
+		t := changes[i].topic
+		switch {
+		case t == nil:
+		case p.topics[t.id] == t:
+			r.topics[t.id] = shown{t.first, t.next, t.total}
+		default:
+			delete(r.topics, t.id)
+		}
+	}
+}
+
+// pageBlocks is how many blocks are asked for at a time.
+const pageBlocks = 8
+
+// Read implements [storage.Store].
+func (s *Store) Read(ctx context.Context, topic storage.TopicID, from int64, page storage.Page, dst []storage.Record) ([]storage.Record, error) {
+	before := len(dst)
+	t, err := s.recent.of(topic)
+	if err != nil {
+		return dst, err
+	}
+	p := pageReader{topic: topic, shown: t, page: page, rows: max(page.Rows, 1), dst: dst}
+	p.at = min(max(from, t.first), storage.MaxOffset+1)
+	if p.at >= t.next {
+		return dst, nil
+	}
+	begun := p
+	err = s.read(ctx, func(c *conn) error {
+		p = begun
+		p.dst = dst[:before]
+		return p.fill(ctx, c)
+	})
+	if err != nil {
+		return dst[:before], fmt.Errorf("read topic %d from %d: %w", topic, from, err)
+	}
+	return p.dst, nil
+}
+
+// pageReader fills a page from one block after the other.
+type pageReader struct {
+	topic storage.TopicID
+	shown // taken before the database was looked at
+	page  storage.Page
+	at    int64 // the offset that comes next
+	rows  int   // that are left
+	size  int64
+	dst   []storage.Record
+}
+
+// fill reads blocks until the page is full or the log ends.
+func (p *pageReader) fill(ctx context.Context, c *conn) error {
+	for p.at < p.next {
+		list, err := p.blocks(ctx, c)
+		if err != nil {
+			return err
+		}
+		began := p.at
+		for i := range list {
+			full := false
+			if list[i].first > p.at {
+				full, err = p.missing(ctx, c, list[i].first)
+			}
+			if full || err != nil || p.take(&list[i]) {
+				return err
+			}
+		}
+		if p.at > began {
+			continue
+		}
+		if full, err := p.missing(ctx, c, p.next); full || err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// blocks reads the next few.
+func (p *pageReader) blocks(ctx context.Context, c *conn) (list []block, err error) {
+	st, most := selectBlocks, min(p.rows, pageBlocks)
+	if p.page.Brief {
+		st = selectBrief
+	} else if p.page.Bytes > 0 && p.page.Bytes-p.size <= maxBlockBytes/2 {
+		most = min(most, 2)
+	}
+	for row, err := range c.rows(ctx, st, int64(p.topic), p.at, p.next, int64(most)) {
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, blockOf(row))
+	}
+	return list, nil
+}
+
+// take appends what a block has and reports whether the page is full.
+func (p *pageReader) take(b *block) (full bool) {
+	for e := b.entries(); ; {
+		var r storage.Record
+		if !e.record(p.page.Brief, &r) || r.Offset >= p.next {
+			return false
+		}
+		if r.Offset < p.at {
+			continue
+		}
+		p.dst = append(p.dst, r)
+		p.at = r.Offset + 1
+		p.size += r.Size()
+		if p.rows--; p.rows == 0 || p.page.Bytes > 0 && p.size >= p.page.Bytes {
+			return true
+		}
+	}
+}
+
+// missing says that there are no messages up to an offset, unless they are not to be there any more,
+// and reports whether the page is full.
+func (p *pageReader) missing(ctx context.Context, c *conn, to int64) (full bool, err error) {
+	// What is gone now may have been there when the page was begun.
+	err = fmt.Errorf("topic %d: %w", p.topic, storage.ErrNotFound)
+	for row, e := range c.rows(ctx, selectMarks, int64(p.topic)) {
+		if e != nil {
+			return false, e
+		}
+		p.first, err = integer(row[0]), nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if p.at = max(p.at, min(p.first, to)); p.at == to {
+		return false, nil
+	}
+	p.dst = append(p.dst, storage.Record{Offset: p.at, Missing: to - p.at})
+	p.at = to
+	p.rows--
+	return p.rows == 0, nil
+}
+
+// blockOf is the block of a row. It owns its memory.
+func blockOf(row [][]byte) block {
+	b := block{
+		topic: storage.TopicID(integer(row[0])), first: integer(row[1]), n: min(max(integer(row[2]), 0), maxBlockRows),
+		time: integer(row[3]), last: integer(row[4]), total: integer(row[5]), meta: append([]byte(nil), row[6]...),
+	}
+	if len(row) > 7 {
+		b.body = append([]byte(nil), row[7]...)
+	}
+	return b
+}
