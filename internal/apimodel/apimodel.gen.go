@@ -1441,7 +1441,7 @@ type History struct {
 	// Failed Dead letters in the interval; of a service, calls without an answer or with a status of 400 or more.
 	Failed *[]float64 `json:"failed,omitempty"`
 
-	// Gaps Intervals of which nothing is known; their values are 0.
+	// Gaps Intervals of which nothing is known, as the broker was stopped, or so much happened at a time that there was no room to keep all; their values are 0.
 	Gaps []HistoryGap `json:"gaps"`
 
 	// In Messages per second that came; to a group those that pass its filter, to a service its calls.

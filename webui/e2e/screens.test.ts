@@ -26,6 +26,7 @@ interface Screen {
   over?: true;
 }
 
+const drawn = '[data-chart=in] path.trace:not([d=""])';
 const screens: Screen[] = [
   { name: 'overview', hash: '#/', ready: 'td a', prepare: (p) => p.locator('td polyline').first().waitFor({ state: 'attached' }) },
   { name: 'topics', hash: '#/topics', ready: '[role=grid] a' },
@@ -40,6 +41,9 @@ const screens: Screen[] = [
   { name: 'group-filter', hash: '#/topics/orders/groups/billing/filter?filter=eu.%2B.paid', ready: '.diff' },
   { name: 'group-journal', hash: '#/topics/orders/groups/billing/journal', ready: 'tbody button' },
   { name: 'group-settings', hash: '#/topics/orders/groups/billing/settings', ready: 'dl.facts dd' },
+  { name: 'group-history', hash: '#/topics/orders/groups/billing/history', ready: drawn },
+  { name: 'topic-history', hash: '#/topics/orders/history', ready: drawn, prepare: chooseMoment },
+  { name: 'service-history', hash: '#/topics/pricing/history', ready: drawn },
   { name: 'diff', hash: '#/topics/orders/messages?from=30100&at=30101&diff=1', ready: '.inspector .gone', over: true, show: (p) => p.locator('.inspector .gone').first().evaluate((e) => e.scrollIntoView({ block: 'center' })) },
   { name: 'republish', hash: '#/topics/orders/messages?dir=next', ready: '[role=row][id] input', prepare: republishDialog, over: true },
   { name: 'rpc', hash: '#/rpc', ready: '[role=row][id]' },
@@ -81,6 +85,10 @@ async function dryRun(page: Page) {
   await page.getByLabel('Definitions, as JSON').fill(JSON.stringify(definitions, null, 2));
   await page.getByRole('button', { name: 'See what would change' }).click();
   await page.locator('[data-report]').waitFor();
+}
+async function chooseMoment(page: Page) {
+  await page.getByRole('slider').press('[');
+  await page.getByRole('link', { name: 'Messages at this moment' }).waitFor();
 }
 async function palette(page: Page) {
   await page.keyboard.press('Control+k');

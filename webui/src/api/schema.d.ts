@@ -2714,7 +2714,7 @@ export interface components {
             latency?: number[];
             /** @description The longest of these. */
             slowest?: number[];
-            /** @description Intervals of which nothing is known; their values are 0. */
+            /** @description Intervals of which nothing is known, as the broker was stopped, or so much happened at a time that there was no room to keep all; their values are 0. */
             gaps: components["schemas"]["HistoryGap"][];
             /** @description What was done in that time, oldest first; at most the newest 200. */
             marks: components["schemas"]["HistoryMark"][];

@@ -8,11 +8,11 @@ export function ceiling(most: number, n = 4): { top: number; step: number } {
   return { top: step * Math.max(1, Math.ceil(most / step - 0.001)), step };
 }
 
-const steps = [1, 2, 5, 10, 15, 30, 60, 120, 180, 300, 600, 900, 1800, 3600, 7200, 10_800, 14_400, 21_600, 43_200].map((s) => s * 1000);
+const steps = [1, 2, 5, 10, 15, 30, 60, 120, 180, 300, 600, 900, 1800, 3600, 7200, 10_800, 14_400, 21_600, 43_200, 86_400, 172_800, 432_000].map((s) => s * 1000);
 
 /** moments are round times from..to, at most n; offset is the zone's, in milliseconds. */
 export function moments(from: number, to: number, n: number, offset = 0): number[] {
-  const step = steps.find((s) => (to - from) / s <= n) ?? 86_400_000;
+  const step = steps.find((s) => (to - from) / s <= n) ?? 864_000_000;
   const found: number[] = [];
   for (let at = Math.ceil((from + offset) / step) * step - offset; at <= to; at += step) found.push(at);
   return found;

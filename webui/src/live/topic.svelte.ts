@@ -7,6 +7,8 @@ export class TopicNow {
   figures = $state.raw<Figures['topic']>();
   problem = $state('');
   gone = $state(false);
+  /** How many milliseconds the broker's clock is ahead of this computer's, when figures came. */
+  ahead = 0;
 
   follow(topic: string): () => void {
     this.figures = undefined;
@@ -15,8 +17,9 @@ export class TopicNow {
     return live.watch(
       'topic',
       { topic },
-      (data) => {
+      (data, time) => {
         this.problem = '';
+        this.ahead = time - Date.now();
         this.figures = data;
       },
       (detail, code) => {
