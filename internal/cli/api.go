@@ -48,7 +48,12 @@ func (s *Server) api() (*api, error) {
 // do asks for what the contract has at an operation, such as "GET /topics/{topic}", with names
 // for what is in braces. For send what in is.
 func do[T any](ctx context.Context, a *api, operation string, in any, names ...string) (decoded[T], error) {
-	return decode[T](a.answer(a.send(ctx, operation, in, names...)))
+	return decode[T](a.ask(ctx, operation, in, names))
+}
+
+// ask is do for an answer that is not decoded.
+func (a *api) ask(ctx context.Context, operation string, in any, names []string) (json.RawMessage, error) {
+	return a.answer(a.send(ctx, operation, in, names...))
 }
 
 // send is do for an answer that is read otherwise. in is the parameters of a query with GET and
@@ -152,16 +157,22 @@ type decoded[T any] struct {
 	value T
 }
 
-// decode reads the body of an answer.
+// decode reads the body of an answer. There is one for each type, so what is the same for all is apart.
 func decode[T any](raw json.RawMessage, err error) (decoded[T], error) {
-	d := decoded[T]{raw: raw}
+	d := &decoded[T]{raw: raw}
+	err = read(raw, err, &d.value)
+	return *d, err
+}
+
+// read reads the body of an answer into a value, unless there was none.
+func read(raw json.RawMessage, err error, value any) error {
 	if err != nil {
-		return d, err
+		return err
 	}
-	if err := json.Unmarshal(raw, &d.value); err != nil {
-		return d, fail(zbus.ErrInternal, "the broker's answer is not what it should be: %v", err)
+	if err := json.Unmarshal(raw, value); err != nil {
+		return fail(zbus.ErrInternal, "the broker's answer is not what it should be: %v", err)
 	}
-	return d, nil
+	return nil
 }
 
 // pageSize is how many members of a list are asked for at a time.
