@@ -2,6 +2,7 @@ package zbus
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"iter"
@@ -116,6 +117,7 @@ func (cl *cluster) begin(ctx context.Context) *failure {
 
 // messages ranges over the messages of a group on all servers.
 func (cl *cluster) messages(ctx context.Context, topic, group string, opts SubscribeOptions) iter.Seq2[*Delivery, error] {
+	group = cmp.Or(group, topic)
 	return func(yield func(*Delivery, error) bool) {
 		come, manual := make(chan *Delivery), opts.Manual
 		opts.Manual, opts.Concurrency = true, 1

@@ -350,3 +350,47 @@ func TestDialFollowsTheAddresses(t *testing.T) {
 		}
 	}
 }
+
+// A server that is drained gives its consumers what it has, also those that fetch; then the others go on.
+func TestFetchEmptiesAServerThatIsDrained(t *testing.T) {
+	t.Parallel()
+	_, addresses := joined(t, 2)
+	cl := dial(t, addresses[0]+";"+addresses[1], hurried)
+	if _, err := cl.DeclareGroup(within(t), "jobs", zbus.GroupSpec{Name: "g", Explicit: true, AckTimeout: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	const each = 40
+	for _, addr := range addresses {
+		c := dial(t, addr, zbus.Options{})
+		for n := range each {
+			if _, err := c.Publish(within(t), "jobs", zbus.Message{Body: fmt.Append(nil, addr, " ", n)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	seen := map[string]int{}
+	for len(seen) < 2*each {
+		got, err := cl.Fetch(within(t), "jobs", "g", min(7, 2*each-len(seen)), patience)
+		if err != nil || len(got) == 0 {
+			t.Fatalf("after %d messages: %d, %v", len(seen), len(got), err)
+		}
+		if len(seen) == 0 {
+			post(t, addresses[0], "/servers/"+addresses[0]+":drain")
+		}
+		for _, d := range got {
+			if seen[string(d.Body)]++; seen[string(d.Body)] > 1 {
+				t.Errorf("%s comes again, in attempt %d", d.Body, d.Attempt)
+			}
+		}
+		if err := zbus.AckAll(within(t), got); err != nil {
+			t.Error(err)
+		}
+	}
+	eventually(t, "the drained server has left", func() bool { return cl.Server(addresses[0]) == nil })
+	if _, err := cl.Publish(within(t), "jobs", zbus.Message{Body: []byte("later")}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := cl.Fetch(within(t), "jobs", "g", 1, patience); err != nil || !slices.Equal(bodies(got), []string{"later"}) {
+		t.Errorf("%v, %v", bodies(got), err)
+	}
+}
