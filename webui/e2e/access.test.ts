@@ -174,6 +174,39 @@ describe.skipIf(!there)('access', () => {
     await context.close();
   });
 
+  it('gives a token a new secret, and what was open with the old one ends', async () => {
+    const { page, context, clean } = await view();
+    await broker.call('POST', '/accounts', { name: 'till', roles: ['consumer'] });
+    const old = await broker.call<{ id: string; token: string }>('POST', '/tokens', { account: 'till' });
+    const asks = async (token: string) => (await fetch(`${broker.url}/api/v1/whoami`, { headers: { Authorization: `Bearer ${token}` } })).status;
+    expect(await asks(old.token)).toBe(200);
+    await broker.call('POST', '/topics/orders/groups', { name: 'till', filter: 'nothing', settle: 'explicit' });
+    const pull = fetch(`${broker.url}/api/v1/topics/orders/groups/till:pull`, { method: 'POST', headers: { Authorization: `Bearer ${old.token}`, 'Content-Type': 'application/json' }, body: '{"timeout":60000}' });
+    const sessions = async () => (await broker.call<{ sessions: unknown[] }>('GET', '/sessions?topic=orders')).sessions;
+    await expect.poll(sessions, { timeout: 20_000 }).toHaveLength(1);
+    await login(page, 'anna', '#/access/tokens');
+    await page.getByRole('row').filter({ hasText: old.id }).getByRole('button', { name: 'Rotate…' }).click();
+    await page.getByRole('dialog').getByText('The old one stops working at once').waitFor();
+    await look(page, 'rotate-token');
+    await page.getByRole('button', { name: 'Rotate', exact: true }).click();
+    const token = (await page.locator('[data-secret]').textContent())!;
+    expect(token).toMatch(new RegExp(`^zb_${old.id}_`));
+    expect(token).not.toBe(old.token);
+    expect([await asks(old.token), await asks(token)]).toEqual([401, 200]);
+    expect(await pull.then((r) => r.status, () => 0)).not.toBe(200); // long before its minute is over
+    await expect.poll(sessions, { timeout: 20_000 }).toEqual([]);
+    await page.getByRole('button', { name: 'Done' }).click();
+    expect(await page.content()).not.toContain(token);
+    await page.getByRole('row').filter({ hasText: old.id }).getByRole('button', { name: 'Revoke…' }).click();
+    await page.getByRole('button', { name: 'Revoke', exact: true }).click();
+    await page.getByRole('row').filter({ hasText: old.id }).waitFor({ state: 'detached' });
+    expect(await asks(token)).toBe(401);
+    await broker.call('DELETE', '/topics/orders/groups/till');
+    await broker.call('DELETE', '/accounts/till');
+    clean();
+    await context.close();
+  });
+
   it('manages accounts, roles and tokens, and says which grant decides', async () => {
     const { page, context, clean } = await view();
     await login(page, 'anna', '#/topics');

@@ -22,6 +22,8 @@ export class Provider {
     broker: Broker,
     readonly topic: string,
     readonly answer: (call: Call) => Reply | Promise<Reply>,
+    /** What each of its requests says besides. */
+    readonly more: Record<string, string> = {},
   ) {
     this.#socket = connect(Number(new URL(broker.url).port), '127.0.0.1');
     this.#socket.on('error', () => undefined);
@@ -53,7 +55,7 @@ export class Provider {
 
   #write(cmd: string, headers: Record<string, string>, body = '', start = 'GET / HTTP/1.1') {
     const size = { 'content-length': String(Buffer.byteLength(body)) };
-    const lines = Object.entries({ cmd, ...headers, ...size }).map(([name, value]) => `${name}: ${value}\r\n`);
+    const lines = Object.entries({ cmd, ...this.more, ...headers, ...size }).map(([name, value]) => `${name}: ${value}\r\n`);
     this.#socket.write(`${start}\r\n${lines.join('')}\r\n${body}`);
   }
 
