@@ -94,7 +94,7 @@ func printPages[T any](i *invocation, all iter.Seq2[decoded[T], error], t *table
 	return i.printTable(t, empty)
 }
 
-// printFields prints names and values; those without a value are left out.
+// printFields prints names and values, each in a line; those without a value are left out.
 func (i *invocation) printFields(pairs ...string) error {
 	width := 0
 	for n := 0; n < len(pairs); n += 2 {
@@ -104,7 +104,7 @@ func (i *invocation) printFields(pairs ...string) error {
 	}
 	for n := 0; n < len(pairs); n += 2 {
 		if pairs[n+1] != "" {
-			fmt.Fprintf(i.out, "%-*s  %s\n", width, pairs[n], pairs[n+1])
+			fmt.Fprintf(i.out, "%-*s  %s\n", width, pairs[n], strings.ReplaceAll(pairs[n+1], "\n", " "))
 		}
 	}
 	return nil

@@ -166,6 +166,9 @@ func (s *Server) accounted(next http.Handler) http.Handler {
 				tooLarge(w, limit)
 				return
 			}
+			if s.stranger(req) { // most handlers refuse it without reading the body
+				limit = strangersBody
+			}
 			body := http.MaxBytesReader(w, req.Body, limit)
 			deadline := http.NewResponseController(w).SetReadDeadline
 			_ = deadline(time.Now().Add(socket.BodyGrace)) // what the handler does not read, net/http does

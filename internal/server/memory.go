@@ -7,6 +7,7 @@ import (
 	"mime"
 	"net/http"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 )
 
@@ -97,6 +98,14 @@ func (s *Server) mostReceived() int64 { return s.opts.RequestBytes / 2 }
 // linesFactor is how much larger a body may be whose lines are handled while it is
 // read.
 const linesFactor = 64
+
+// strangersBody is the largest body that is read of who has not said who it is: that of a login, with room to spare.
+const strangersBody = 64 << 10
+
+// stranger reports whether it is not known who makes a request, where that is asked for.
+func (s *Server) stranger(req *http.Request) bool {
+	return s.access.On() && access.From(req.Context()).Anonymous()
+}
 
 // bodyLimit is the largest body of a request. In JSON a message takes more room
 // than by itself.
