@@ -28,13 +28,18 @@ type step struct {
 	rows int  // so many of batch.rows have to be there before
 }
 
-// add queues a statement that may change any number of rows.
+// add queues a statement that may change any number of rows. Inlined, it would add to the binary for each
+// of its callers.
+//
+//go:noinline
 func (b *batch) add(st statement, values ...any) *step {
 	b.steps = append(b.steps, step{statement: st, args: encode(values)})
 	return &b.steps[len(b.steps)-1]
 }
 
 // addOne queues a statement that has to change one row.
+//
+//go:noinline
 func (b *batch) addOne(st statement, values ...any) { b.add(st, values...).one = true }
 
 // place is a point in a batch to which it can be taken back.

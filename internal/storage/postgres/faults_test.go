@@ -149,8 +149,12 @@ func TestCommitsSurviveTheirServer(t *testing.T) {
 		if err := r.append("a"); err != nil {
 			t.Fatal(err)
 		}
+		r.options.ReadTimeout = 200 * time.Millisecond
 		thaw := c.Freeze(t)
 		defer thaw()
+		if _, err := r.Audit(context.Background(), 0, 1); !errors.Is(err, storage.ErrUnavailable) {
+			t.Fatalf("read from a frozen server: %v", err)
+		}
 		done := r.start("b")
 		select {
 		case err := <-done:
@@ -240,6 +244,9 @@ func TestHistoryThatGoesBackStopsTheStore(t *testing.T) {
 				t.Fatalf("commit after that: %v", err)
 			}
 			r.has("a")
+			if _, err := r.Audit(context.Background(), 0, 1); !errors.Is(err, storage.ErrUnavailable) {
+				t.Fatalf("read from a store that is closed: %v", err)
+			}
 		})
 	}
 }

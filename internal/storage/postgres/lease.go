@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -33,8 +32,9 @@ type lease struct {
 	beat         time.Time
 }
 
-// errLost is wrapped when the database does not have what it has confirmed.
-var errLost = errors.New("the database has gone back to an earlier state, and what was answered since is lost")
+// errLost is wrapped when the database does not have what it has confirmed. It is damage, which no new
+// start mends.
+var errLost = fmt.Errorf("%w: the database has gone back to an earlier state, and what was answered since is lost", storage.ErrDamaged)
 
 func newLease(node string) lease {
 	b := make([]byte, 16)
@@ -46,6 +46,17 @@ func newLease(node string) lease {
 func application(holder, role string) string {
 	return "zbus-" + holder[:min(16, len(holder))] + "-" + role
 }
+
+// InUse is an [storage.ErrInUse]: another broker has the database.
+type InUse struct{ Node string }
+
+// Error implements error.
+func (e *InUse) Error() string {
+	return fmt.Sprintf("the broker %q has the database, and runs", e.Node)
+}
+
+// Unwrap makes it an [storage.ErrInUse].
+func (e *InUse) Unwrap() error { return storage.ErrInUse }
 
 // holder is a row of "brokers" that has a lease.
 type holder struct {
@@ -65,7 +76,7 @@ func (s *Store) take(ctx context.Context, c *conn) error {
 		gone := true
 		for _, o := range others {
 			if seen, known := first[o.holder]; known && seen != o.seen || !known && len(first) > 0 {
-				return fmt.Errorf("%w: by the broker %q, which runs", storage.ErrInUse, o.name)
+				return &InUse{o.name}
 			}
 			gone = gone && o.age >= longGone
 		}
@@ -124,7 +135,7 @@ func (s *Store) grab(ctx context.Context, c *conn, others []holder) (err error) 
 	case err != nil:
 		return err
 	case left != "":
-		return fmt.Errorf("%w: by the broker %q, which runs", storage.ErrInUse, left)
+		return &InUse{left}
 	}
 	rows, err := c.query(ctx, "INSERT INTO brokers (name, holder, epoch, seq, seen) VALUES ($1, $2, 1, 0, clock_timestamp())"+
 		" ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, epoch = brokers.epoch + 1, seen = excluded.seen RETURNING epoch, seq",

@@ -16,7 +16,7 @@ type loaded struct {
 
 // Load implements [storage.Store].
 func (s *Store) Load(ctx context.Context) (state storage.State, err error) {
-	err = s.read(ctx, func(c *conn) error {
+	err = s.read(ctx, func(ctx context.Context, c *conn) error {
 		l, err := load(ctx, c)
 		if err == nil {
 			state = l.state
@@ -215,7 +215,7 @@ func (s *Store) Entry(ctx context.Context, id int64) (storage.JournalEntry, erro
 }
 
 func (s *Store) entries(ctx context.Context, st statement, args ...any) (list []storage.JournalEntry, err error) {
-	err = s.read(ctx, func(c *conn) error {
+	err = s.read(ctx, func(ctx context.Context, c *conn) error {
 		list = nil
 		for row, err := range c.rows(ctx, st, args...) {
 			if err != nil {
@@ -238,7 +238,7 @@ func (s *Store) entries(ctx context.Context, st statement, args ...any) (list []
 
 // Audit implements [storage.Store].
 func (s *Store) Audit(ctx context.Context, before int64, limit int) (list []storage.AuditEntry, err error) {
-	err = s.read(ctx, func(c *conn) error {
+	err = s.read(ctx, func(ctx context.Context, c *conn) error {
 		list = nil
 		for row, err := range c.rows(ctx, selectAudit, below(before), int64(max(limit, 0))) {
 			if err != nil {
@@ -256,7 +256,7 @@ func (s *Store) Audit(ctx context.Context, before int64, limit int) (list []stor
 
 // History implements [storage.Store].
 func (s *Store) History(ctx context.Context, of storage.Series, least, most uint8) (list []storage.HistoryChunk, err error) {
-	err = s.read(ctx, func(c *conn) error {
+	err = s.read(ctx, func(ctx context.Context, c *conn) error {
 		list = nil
 		for row, err := range c.rows(ctx, selectHistory, int64(of.Topic), int64(of.Group), int64(least), int64(most)) {
 			if err != nil {
@@ -271,7 +271,7 @@ func (s *Store) History(ctx context.Context, of storage.Series, least, most uint
 
 // HistorySizes implements [storage.Store].
 func (s *Store) HistorySizes(ctx context.Context) (list []storage.HistorySize, err error) {
-	err = s.read(ctx, func(c *conn) error {
+	err = s.read(ctx, func(ctx context.Context, c *conn) error {
 		list = nil
 		for row, err := range c.rows(ctx, selectHistorySizes, int64(storage.ChunkCost)) {
 			if err != nil {

@@ -24,7 +24,7 @@ func (s *Store) OffsetAt(ctx context.Context, topic storage.TopicID, time int64)
 	if err != nil {
 		return 0, err
 	}
-	err = s.read(ctx, func(c *conn) error {
+	err = s.read(ctx, func(ctx context.Context, c *conn) error {
 		lo, hi := t.first, t.next
 		// Blocks that start below lo start earlier than time; none from hi on does. The log may lose
 		// its beginning in the meantime; that changes nothing.
@@ -62,7 +62,7 @@ func (s *Store) BytesFrom(ctx context.Context, topic storage.TopicID, offset int
 	if err != nil || offset >= t.next || t.first == t.next {
 		return 0, err
 	}
-	err = s.read(ctx, func(c *conn) error {
+	err = s.read(ctx, func(ctx context.Context, c *conn) error {
 		from := max(offset, t.first)
 		b, found, err := blockAt(ctx, c, topic, from)
 		if err != nil || !found {
@@ -95,7 +95,7 @@ func (s *Store) FindID(ctx context.Context, topic storage.TopicID, id string) (o
 	}
 	found := false
 	for hi := t.next; hi > t.first && !found; {
-		err = s.read(ctx, func(c *conn) error {
+		err = s.read(ctx, func(ctx context.Context, c *conn) error {
 			more := int64(0)
 			for row, err := range c.rows(ctx, selectBlocksDown, int64(topic), hi, int64(searchBlocks)) {
 				if err != nil {

@@ -33,6 +33,8 @@ type Options struct {
 	// Patience is how long is tried to find out what became of a commit, before the store gives up.
 	// Default 60 s.
 	Patience time.Duration
+	// ReadTimeout is how long a server may take to answer a question. Default 30 s.
+	ReadTimeout time.Duration
 	// Readers is how many connections read. Default 4.
 	Readers int
 	// Conditions are told what is wrong with the store. May be nil.
@@ -53,6 +55,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Patience == 0 {
 		o.Patience = time.Minute
+	}
+	if o.ReadTimeout == 0 {
+		o.ReadTimeout = 30 * time.Second
 	}
 	if o.Readers == 0 {
 		o.Readers = 4

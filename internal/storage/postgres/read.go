@@ -80,6 +80,9 @@ func (r *readers) close() {
 	for _, c := range r.idle {
 		c.leave()
 	}
+	for range cap(r.slots) { // who still comes is told
+		<-r.slots
+	}
 }
 
 // ours reports whether an error is what a function given to read has found, and none of a connection.
@@ -89,31 +92,39 @@ func ours(err error) bool {
 
 // read runs f with one of the connections that read, and once more with a new one if the first was
 // lost since it was last used.
-func (s *Store) read(ctx context.Context, f func(*conn) error) error {
+func (s *Store) read(ctx context.Context, f func(context.Context, *conn) error) error {
 	for {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		c, fresh, err := s.readers.take(ctx)
-		if err != nil {
-			return err
-		}
-		err = f(c)
-		if ours(err) {
-			s.readers.put(c, nil)
-			return err
-		}
-		lost := err != nil && c.broken(err)
-		s.readers.put(c, err)
+		again, err := s.readOnce(ctx, f)
 		switch {
-		case err == nil:
-			return nil
+		case err == nil || ours(err):
+			return err
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case !lost || fresh:
+		case !again:
 			return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
 		}
 	}
+}
+
+// readOnce says, after an error, whether another connection may do better.
+func (s *Store) readOnce(ctx context.Context, f func(context.Context, *conn) error) (again bool, err error) {
+	ctx, stop := context.WithTimeout(ctx, s.options.ReadTimeout)
+	defer stop()
+	c, fresh, err := s.readers.take(ctx)
+	if err != nil {
+		return false, err
+	}
+	err = f(ctx, c)
+	if err == nil || ours(err) {
+		s.readers.put(c, nil)
+		return false, err
+	}
+	lost := c.broken(err)
+	s.readers.put(c, err)
+	return lost && !fresh, err
 }
 
 // recent is how far the topics are, for those who read. It is brought up to date after each commit, so
@@ -178,7 +189,7 @@ func (s *Store) Read(ctx context.Context, topic storage.TopicID, from int64, pag
 		return dst, nil
 	}
 	begun := p
-	err = s.read(ctx, func(c *conn) error {
+	err = s.read(ctx, func(ctx context.Context, c *conn) error {
 		p = begun
 		p.dst = dst[:before]
 		return p.fill(ctx, c)

@@ -119,7 +119,7 @@ func (c *Cluster) Go(t testing.TB) {
 	c.must(t, "pg_ctl", "--pgdata", c.data(), "--log", filepath.Join(c.dir, "log"), "--timeout", "60", "--wait", "start")
 }
 
-// Stop stops the server, as a crash would when now is given.
+// Stop stops the server as a crash would.
 func (c *Cluster) Stop() {
 	_, _ = c.run("pg_ctl", "--pgdata", c.data(), "--mode", "immediate", "--wait", "stop")
 }
