@@ -141,7 +141,7 @@ func TestRevokedTokenEndsTheConnectionAndIsNotTriedInALoop(t *testing.T) {
 	id, token := b.token()
 	news := make(chan zbus.State, 100)
 	opts := hurried
-	opts.Token, opts.MaxWait = token, time.Minute
+	opts.Token, opts.ReconnectTimeout = token, time.Minute
 	opts.OnState = func(s zbus.State) { news <- s }
 	c := dial(t, b.Addr, opts)
 	declare(t, c, "log")

@@ -63,9 +63,9 @@ type GroupSpec struct {
 	MaxDeliver int
 	Exclusive  bool // for one connection at a time
 	Temporary  bool // removed when its last consumer leaves
-	// Start is where a new group begins. The zero Place is where the most advanced
+	// Start is where a new group begins. The zero Position is where the most advanced
 	// group of the topic is, or the earliest message if there is none.
-	Start Place
+	Start Position
 	// Topic is what the topic should be. Its Name is not used.
 	Topic TopicSpec
 	// Exact changes also what is zero here: an existing group loses its filter, acks and
@@ -101,48 +101,48 @@ func appendInt(all []field, exact bool, name string, v int64) []field {
 	return append(all, field{Name: name, Value: strconv.FormatInt(v, 10)})
 }
 
-// Place is a position in a topic's log. The zero Place is none.
-type Place struct {
+// Position is a position in a topic's log. The zero Position is none.
+type Position struct {
 	start []field // as the start of a new group
 	move  []field // as where to move a group
 }
 
-func place(start, move, value string) Place {
-	return Place{start: []field{{Name: start, Value: value}}, move: []field{{Name: move, Value: value}}}
+func position(start, move, value string) Position {
+	return Position{start: []field{{Name: start, Value: value}}, move: []field{{Name: move, Value: value}}}
 }
 
 // Earliest is the oldest message.
-func Earliest() Place {
+func Earliest() Position {
 	p := AtOffset(0)
 	p.move = []field{{Name: "to", Value: "earliest"}}
 	return p
 }
 
 // Latest is behind the newest message.
-func Latest() Place {
+func Latest() Position {
 	p := AtOffset(math.MaxInt64)
 	p.move = []field{{Name: "to", Value: "latest"}}
 	return p
 }
 
 // AtOffset is the message with an offset, or the end of the log nearest to it.
-func AtOffset(offset int64) Place {
-	return place(wire.HeaderGroupStartOffset, wire.HeaderOffset, strconv.FormatInt(offset, 10))
+func AtOffset(offset int64) Position {
+	return position(wire.HeaderGroupStartOffset, wire.HeaderOffset, strconv.FormatInt(offset, 10))
 }
 
 // AtTime is the first message that is not older.
-func AtTime(t time.Time) Place {
-	return place(wire.HeaderGroupStartTime, wire.HeaderTimestamp, strconv.FormatInt(max(t.UnixMilli(), 0), 10))
+func AtTime(t time.Time) Position {
+	return position(wire.HeaderGroupStartTime, wire.HeaderTimestamp, strconv.FormatInt(max(t.UnixMilli(), 0), 10))
 }
 
 // AtMessage is the newest message with an ID.
-func AtMessage(id string) Place { return place(wire.HeaderGroupStartMsgID, moveToMessage, id) }
+func AtMessage(id string) Position { return position(wire.HeaderGroupStartMsgID, moveToMessage, id) }
 
 // moveToMessage is how a request names the message that a group is moved to.
 const moveToMessage = "msgid"
 
 // AtGroup is where another group of the topic is.
-func AtGroup(name string) Place { return place(wire.HeaderGroupStartCopy, "from_group", name) }
+func AtGroup(name string) Position { return position(wire.HeaderGroupStartCopy, "from_group", name) }
 
 // DeclareTopic makes sure of a topic and its default group, and changes the topic to
 // what the specification says. It may be called for a topic that exists: ErrExists
@@ -267,7 +267,7 @@ func (c *Client) command(ctx context.Context, op, target, cmd string, fields []f
 // What they hold unsettled is no longer theirs. The reason, which may be empty,
 // goes to the server's journal. Of several servers all that have the group move it; a place by offset or
 // message is one of a single server, and refused (ErrInvalid) where there are more.
-func (c *Client) Relocate(ctx context.Context, topic, group string, to Place, reason string) (GroupInfo, error) {
+func (c *Client) Relocate(ctx context.Context, topic, group string, to Position, reason string) (GroupInfo, error) {
 	if group == "" {
 		group = topic
 	}

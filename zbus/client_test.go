@@ -69,7 +69,7 @@ func TestErrorsAreTheSameAcrossTheNetwork(t *testing.T) {
 	_, subErr := c.Subscribe(ctx, "there", "missing", zbus.SubscribeOptions{}, func(context.Context, *zbus.Delivery) error { return nil })
 	_, nameErr := c.DeclareTopic(ctx, zbus.TopicSpec{Name: "a/b"})
 	_, moveErr := c.Relocate(ctx, "there", "", zbus.AtMessage("nobody's"), "")
-	_, nowhere := c.Relocate(ctx, "there", "", zbus.Place{}, "")
+	_, nowhere := c.Relocate(ctx, "there", "", zbus.Position{}, "")
 	for _, test := range []struct {
 		name   string
 		err    error
@@ -229,7 +229,7 @@ func TestAdministration(t *testing.T) {
 		t.Fatalf("%+v, %v", group, err)
 	}
 	for name, place := range map[string]struct {
-		to   zbus.Place
+		to   zbus.Position
 		want int64
 	}{
 		"earliest": {zbus.Earliest(), 0}, "latest": {zbus.Latest(), 10}, "offset": {zbus.AtOffset(3), 3},

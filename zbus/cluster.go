@@ -118,7 +118,7 @@ func (cl *cluster) track(a address) {
 // there may be others.
 func (cl *cluster) memberOptions(tell func(State)) Options {
 	opts := cl.opts
-	opts.repeat, opts.MaxWait = max(opts.MaxWait, 0), -1
+	opts.repeat, opts.ReconnectTimeout = max(opts.ReconnectTimeout, 0), -1
 	opts.OnState = func(s State) {
 		tell(s)
 		if cl.opts.OnState != nil {
@@ -294,7 +294,7 @@ type patience struct {
 	since time.Time // when the first of them began to wait
 }
 
-func (cl *cluster) patience() *patience { return &patience{most: max(cl.opts.MaxWait, 0)} }
+func (cl *cluster) patience() *patience { return &patience{most: max(cl.opts.ReconnectTimeout, 0)} }
 
 // timer fires when there is no more. It is called by one goroutine at a time.
 func (p *patience) timer() *time.Timer {

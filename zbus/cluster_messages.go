@@ -180,7 +180,7 @@ func (d *Delivery) gone() bool {
 func (d *Delivery) handled(manual bool) {
 	if !manual {
 		d.s.c.mu.Lock()
-		d.settleLater(wire.CmdAck, giveBack{})
+		d.settleLater(wire.CmdAck, redelivery{})
 		d.s.c.mu.Unlock()
 		d.s.c.nudge()
 	}

@@ -189,7 +189,7 @@ func TestAMessageOfAClusterMayBeChangedOnceItIsQueued(t *testing.T) {
 
 func TestAClusterWaitsForAServerOnceForABatch(t *testing.T) {
 	t.Parallel()
-	cl, _ := downFor(t, zbus.Options{MaxWait: time.Second, MaxBackoff: 50 * time.Millisecond})
+	cl, _ := downFor(t, zbus.Options{ReconnectTimeout: time.Second, MaxBackoff: 50 * time.Millisecond})
 	ctx, cancel := context.WithTimeout(within(t), patience)
 	defer cancel()
 	_, err := cl.PublishBatch(ctx, "jobs", make([]zbus.Message, 100)) // one by one it takes longer than ctx
@@ -206,7 +206,7 @@ func TestAClusterWaitsForAServerOnceForABatch(t *testing.T) {
 
 func TestMessagesThatWaitForAServerAreBounded(t *testing.T) {
 	t.Parallel()
-	cl, broker := downFor(t, zbus.Options{MaxPending: 3, MaxWait: time.Minute, MaxBackoff: 50 * time.Millisecond})
+	cl, broker := downFor(t, zbus.Options{MaxPending: 3, ReconnectTimeout: time.Minute, MaxBackoff: 50 * time.Millisecond})
 	var queued []*zbus.Future
 	for range 3 {
 		queued = append(queued, cl.PublishAsync(within(t), "jobs", zbus.Message{}))

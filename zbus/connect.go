@@ -241,7 +241,7 @@ func (c *Client) sendAgain(again []*request, now time.Time) {
 func (c *Client) expire(err error) {
 	now := time.Now()
 	c.giveUp(unreachable("no connection", err), func(r *request) bool {
-		wait := c.opts.MaxWait
+		wait := c.opts.ReconnectTimeout
 		if r.tried && r.loss == lossRepeat {
 			wait = c.opts.repeat
 		}

@@ -81,7 +81,7 @@ func TestRetryStoresEachMessageOnceAndInOrder(t *testing.T) {
 	p := through(t, broker.Addr)
 	p.set(func() { p.cut, p.slice = 8_000, 700 })
 	opts := hurried
-	opts.Retry, opts.MaxWait, opts.MaxPending = true, patience, 16
+	opts.Retry, opts.ReconnectTimeout, opts.MaxPending = true, patience, 16
 	c := dial(t, p.addr, opts)
 	const n = 1000
 	futures := make([]*zbus.Future, n)
@@ -135,7 +135,7 @@ func TestRetryThatIsGivenUpHasAnUnknownOutcome(t *testing.T) {
 			}))
 			lost := make(chan zbus.State, 100)
 			opts := hurried
-			opts.Retry, opts.MaxWait = true, test.wait
+			opts.Retry, opts.ReconnectTimeout = true, test.wait
 			opts.OnState = func(s zbus.State) {
 				if !s.Connected {
 					select {
@@ -166,7 +166,7 @@ func TestClusterWithRetryWaitsForTheServerThatWasAsked(t *testing.T) {
 	broker := zbustest.Start(t)
 	p := through(t, broker.Addr)
 	opts := hurried
-	opts.Retry, opts.MaxWait = true, patience
+	opts.Retry, opts.ReconnectTimeout = true, patience
 	cl := dialCluster(t, opts, p.addr)
 	if _, err := cl.DeclareTopic(within(t), zbus.TopicSpec{Name: "log"}); err != nil {
 		t.Fatal(err)

@@ -113,31 +113,31 @@ func (d *Delivery) Explicit() bool { return d.s.explicit }
 // connection was lost, it took longer than the group's ack timeout, or the group was
 // moved. The message comes again then, perhaps to others.
 func (d *Delivery) Ack(ctx context.Context) error {
-	return d.settle(ctx, "ack", wire.CmdAck, giveBack{})
+	return d.settle(ctx, "ack", wire.CmdAck, redelivery{})
 }
 
 // Nack gives the message back, to be delivered again after the delay, at most a week. The reason
 // is for people, up to 500 bytes of it, and may be empty: should this have been the last attempt,
 // it is on the dead letter as the header dead-cause. For the rest it is like Ack.
 func (d *Delivery) Nack(ctx context.Context, reason string, delay time.Duration) error {
-	return d.settle(ctx, "nack", wire.CmdNack, giveBack{delay: delay, reason: reason})
+	return d.settle(ctx, "nack", wire.CmdNack, redelivery{delay: delay, reason: reason})
 }
 
 // Bury gives the message to the dead letters of the group: it is not delivered again. The reason
 // goes with it, in the header dead-cause, up to 500 bytes. The group needs a limit of deliveries
 // ([GroupSpec].MaxDeliver), or it is ErrInvalid. For the rest it is like Ack.
 func (d *Delivery) Bury(ctx context.Context, reason string) error {
-	return d.settle(ctx, "bury", wire.CmdNack, giveBack{reason: reason, dead: true})
+	return d.settle(ctx, "bury", wire.CmdNack, redelivery{reason: reason, dead: true})
 }
 
-// giveBack is how a message is given back. The zero value says nothing, as of an ack.
-type giveBack struct {
+// redelivery is how a message is given back. The zero value says nothing, as of an ack.
+type redelivery struct {
 	delay  time.Duration
 	reason string
 	dead   bool
 }
 
-func (d *Delivery) settle(ctx context.Context, op, cmd string, how giveBack) error {
+func (d *Delivery) settle(ctx context.Context, op, cmd string, how redelivery) error {
 	if !d.Explicit() || d.done.Swap(true) {
 		return nil
 	}
@@ -152,7 +152,7 @@ func (d *Delivery) settle(ctx context.Context, op, cmd string, how giveBack) err
 
 // settleLater is settle without an answer: one comes only if the message is not the
 // subscription's, and is logged. Called with Client.mu held.
-func (d *Delivery) settleLater(cmd string, how giveBack) {
+func (d *Delivery) settleLater(cmd string, how redelivery) {
 	if !d.Explicit() || d.done.Swap(true) {
 		return
 	}
@@ -172,7 +172,7 @@ func (d *Delivery) settleLater(cmd string, how giveBack) {
 	})
 }
 
-func (d *Delivery) encode(w *frameWriter, how giveBack) {
+func (d *Delivery) encode(w *frameWriter, how redelivery) {
 	w.field(wire.HeaderTopic, d.s.topic)
 	w.field(wire.HeaderConsumeGroup, d.s.group)
 	w.int(wire.HeaderOffset, d.Offset)

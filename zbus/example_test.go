@@ -167,7 +167,7 @@ func ExampleClient_Relocate() {
 			return
 		}
 	}
-	for _, to := range []zbus.Place{zbus.Latest(), zbus.AtOffset(2), zbus.AtTime(time.Now().Add(-time.Hour))} {
+	for _, to := range []zbus.Position{zbus.Latest(), zbus.AtOffset(2), zbus.AtTime(time.Now().Add(-time.Hour))} {
 		group, err := c.Relocate(ctx, "events", "", to, "an example")
 		if err != nil {
 			fmt.Println(err)

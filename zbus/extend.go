@@ -31,7 +31,7 @@ func (d *Delivery) Extend(ctx context.Context) error {
 	c, asked := d.s.c, d.s.c.clock()
 	r := c.newRequest(classRequest, lossBound)
 	r.epoch = d.epoch
-	c.do(ctx, r, wire.CmdExtend, func(w *frameWriter) { d.encode(w, giveBack{}) })
+	c.do(ctx, r, wire.CmdExtend, func(w *frameWriter) { d.encode(w, redelivery{}) })
 	reply, status, err := r.reply, r.status, r.err("extend", d.s.target())
 	c.recycle(r)
 	c.mu.Lock()
@@ -171,7 +171,7 @@ func (s *Subscription) extend(d *Delivery) {
 		c.extending[c.number] = extension{d, now}
 		c.post(wire.CmdExtend, c.epoch, func(w *frameWriter) {
 			w.id(c.prefix, classExtend, c.number)
-			d.encode(w, giveBack{})
+			d.encode(w, redelivery{})
 		})
 	}
 }

@@ -47,10 +47,10 @@ type Options struct {
 	// HeartbeatTimeout is how long to wait for a reply to a heartbeat, or to take
 	// bytes in, before the connection is given up. Default: 10s, and 4s where there are several servers.
 	HeartbeatTimeout time.Duration
-	// MaxWait is how long a request waits for a connection, to any server, if its context lets it,
+	// ReconnectTimeout is how long a request waits for a connection, to any server, if its context lets it,
 	// before it fails with ErrUnavailable; it is checked once an attempt to connect.
 	// Default: 30s. Negative: a request fails if there is no connection.
-	MaxWait time.Duration
+	ReconnectTimeout time.Duration
 	// MaxBackoff is the longest pause between two attempts to connect. Pauses begin
 	// at 50ms and double; each is a random part of that. Default: 5s.
 	MaxBackoff time.Duration
@@ -66,7 +66,7 @@ type Options struct {
 	// as soon as there is another one. The server knows them by their IDs, and those without
 	// one by that of the client, so each is stored once, for as long as it keeps IDs; but not
 	// those with AllowDuplicate. So ErrUnknownOutcome is left for those whose context ends, or
-	// for which there is no connection within MaxWait. With several servers it is the same server that gets
+	// for which there is no connection within ReconnectTimeout. With several servers it is the same server that gets
 	// it again: an ID is known to one. So the addresses of [DialServer] have to lead to one server.
 	Retry bool
 	// MaxPending is the number of requests that may wait for their answers; more
@@ -84,7 +84,7 @@ type Options struct {
 	// soon.
 	OnState func(State)
 
-	repeat time.Duration // how long what Retry sends again waits for a connection; 0: MaxWait
+	repeat time.Duration // how long what Retry sends again waits for a connection; 0: ReconnectTimeout
 }
 
 // State is news of a client's connection.
@@ -103,9 +103,9 @@ func (o Options) withDefaults() Options {
 	def(&o.DialTimeout, 10*time.Second)
 	def(&o.Heartbeat, 30*time.Second)
 	def(&o.HeartbeatTimeout, 10*time.Second)
-	def(&o.MaxWait, 30*time.Second)
+	def(&o.ReconnectTimeout, 30*time.Second)
 	def(&o.MaxBackoff, 5*time.Second)
-	def(&o.repeat, o.MaxWait)
+	def(&o.repeat, o.ReconnectTimeout)
 	o.Heartbeat = max(o.Heartbeat, 100*time.Millisecond)
 	o.MaxBackoff = max(o.MaxBackoff, firstBackoff)
 	if o.MaxPending <= 0 {

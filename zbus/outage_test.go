@@ -90,10 +90,10 @@ func TestWithoutConnection(t *testing.T) {
 	p := through(t, broker.Addr)
 	lost := make(chan zbus.State, 100)
 	opts := hurried
-	opts.MaxWait = time.Minute
+	opts.ReconnectTimeout = time.Minute
 	opts.OnState = func(s zbus.State) { lost <- s }
 	patient := dial(t, p.addr, opts)
-	opts.MaxWait = -1
+	opts.ReconnectTimeout = -1
 	hasty := dial(t, p.addr, opts)
 	receive(t, "a connection", lost)
 	receive(t, "a connection", lost)
@@ -129,12 +129,12 @@ func TestWithoutConnection(t *testing.T) {
 	}
 }
 
-func TestMaxWaitEndsRequests(t *testing.T) {
+func TestReconnectTimeoutEndsRequests(t *testing.T) {
 	t.Parallel()
 	broker := zbustest.Start(t)
 	p := through(t, broker.Addr)
 	opts := hurried
-	opts.MaxWait = 50 * time.Millisecond
+	opts.ReconnectTimeout = 50 * time.Millisecond
 	c := dial(t, p.addr, opts)
 	p.down()
 	if _, err := c.Publish(within(t), "log", zbus.Message{}); !errors.Is(err, zbus.ErrUnavailable) && !errors.Is(err, zbus.ErrUnknownOutcome) {

@@ -70,7 +70,7 @@ func (c *Client) newPublish(topic string, m *Message) (*request, func(*frameWrit
 // ErrFull. After ErrUnknownOutcome a message with an ID can be published again; see also
 // Options.Retry.
 //
-// While there is no connection it waits for one, as long as ctx and Options.MaxWait
+// While there is no connection it waits for one, as long as ctx and Options.ReconnectTimeout
 // allow; what had not been sent is sent then. Of several servers, one that has the topic stores the
 // message.
 func (c *Client) Publish(ctx context.Context, topic string, m Message) (Receipt, error) {

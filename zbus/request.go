@@ -171,7 +171,7 @@ func (c *Client) admit(r *request) *failure {
 		return closed()
 	case r.epoch != 0 && (r.epoch != c.epoch || !c.connected):
 		return connectionGone
-	case !c.connected && (c.opts.MaxWait < 0 || notAccepted(c.lastErr)):
+	case !c.connected && (c.opts.ReconnectTimeout < 0 || notAccepted(c.lastErr)):
 		return unreachable("no connection", c.lastErr)
 	}
 	if !c.connected {

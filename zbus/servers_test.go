@@ -274,7 +274,7 @@ func TestWhatIsSaidOfSeveralServersIsTheSum(t *testing.T) {
 	if info, err := cl.Relocate(ctx, "jobs", "g", zbus.Earliest(), "all again"); err != nil || info.Lag != 3 {
 		t.Errorf("%+v, %v", info, err)
 	}
-	for _, place := range []zbus.Place{zbus.AtOffset(1), zbus.AtMessage("x")} {
+	for _, place := range []zbus.Position{zbus.AtOffset(1), zbus.AtMessage("x")} {
 		if _, err := cl.Relocate(ctx, "jobs", "g", place, ""); !errors.Is(err, zbus.ErrInvalid) {
 			t.Errorf("a place of one server: %v", err)
 		}

@@ -217,15 +217,15 @@ func (s *Subscription) settleHandled(d *Delivery, err error) {
 	switch {
 	case s.opts.Manual:
 	case err == nil:
-		d.settleLater(wire.CmdAck, giveBack{})
+		d.settleLater(wire.CmdAck, redelivery{})
 	default:
 		d.settleLater(wire.CmdNack, s.afterError(d, err))
 	}
 }
 
 // afterError is how a message is given back whose handler has failed.
-func (s *Subscription) afterError(d *Delivery, err error) giveBack {
-	how := giveBack{delay: s.opts.Backoff.after(d.Attempt), reason: err.Error()}
+func (s *Subscription) afterError(d *Delivery, err error) redelivery {
+	how := redelivery{delay: s.opts.Backoff.after(d.Attempt), reason: err.Error()}
 	var own *handled
 	if errors.As(err, &own) {
 		how.reason, how.dead = own.Error(), own.dead

@@ -75,34 +75,34 @@ func (h *handler) BrowseMessages(ctx context.Context, r BrowseMessagesRequestObj
 // browseFrom is the offset to begin with.
 func (h *handler) browseFrom(ctx context.Context, t *broker.Topic, p *BrowseMessagesParams, back bool) (int64, error) {
 	given := 0
-	place := broker.Place{At: broker.AtEarliest}
+	position := broker.Position{At: broker.AtEarliest}
 	if back {
-		place.At = broker.AtLatest
+		position.At = broker.AtLatest
 	}
 	var err error
 	if p.From != nil {
 		given++
-		place.At = broker.AtOffset
-		if place.Offset, err = apiconv.ParseCount("from", *p.From); err != nil {
+		position.At = broker.AtOffset
+		if position.Offset, err = apiconv.ParseCount("from", *p.From); err != nil {
 			return 0, err
 		}
 	}
 	if p.Time != nil {
 		given++
-		place.At = broker.AtTime
-		if place.Time, err = apiconv.ParseTime(*p.Time); err != nil {
+		position.At = broker.AtTime
+		if position.Time, err = apiconv.ParseTime(*p.Time); err != nil {
 			return 0, problem.Invalid("time %q: must be RFC 3339 or Unix milliseconds", broker.Excerpt(*p.Time))
 		}
 	}
 	if p.Id != nil {
 		given++
-		place.At, place.ID = broker.AtMessage, *p.Id
+		position.At, position.ID = broker.AtMessage, *p.Id
 	}
 	if given > 1 {
 		return 0, problem.Invalid("from, time and id say where to begin: give one of them")
 	}
-	from, err := h.view(ctx).Resolve(ctx, t, nil, place)
-	if back && place.At == broker.AtLatest {
+	from, err := h.view(ctx).Resolve(ctx, t, nil, position)
+	if back && position.At == broker.AtLatest {
 		from--
 	}
 	return from, err

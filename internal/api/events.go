@@ -75,7 +75,7 @@ func (h *handler) StreamEvents(ctx context.Context, r StreamEventsRequestObject)
 }
 
 // eventGroup is the group to consume in: the named one, or one of the caller's own. reset
-// says that the caller's place was beyond the log.
+// says that the caller's position was beyond the log.
 func (h *handler) eventGroup(ctx context.Context, t *broker.Topic, p *StreamEventsParams) (g *broker.Group, reset bool, err error) {
 	if p.Group != nil {
 		if p.Filter != nil {
@@ -84,7 +84,7 @@ func (h *handler) eventGroup(ctx context.Context, t *broker.Topic, p *StreamEven
 		g, err = h.view(ctx).GroupOf(t, *p.Group)
 		return g, false, err
 	}
-	start := broker.Place{At: broker.AtLatest}
+	start := broker.Position{At: broker.AtLatest}
 	if p.LastEventID != nil && *p.LastEventID != "" {
 		if start, reset, err = apiconv.ParseResume(t, "Last-Event-ID", *p.LastEventID); err != nil {
 			return nil, false, err

@@ -112,7 +112,7 @@ func (h *handler) timeBounds(ctx context.Context, t *broker.Topic, lo, hi int64,
 	}
 	bounds, times = []int64{lo}, evenly(first, max(last, first)+1, int(min(int64(n), hi-lo)))
 	for _, ms := range times[1:] {
-		at, err := h.view(ctx).Resolve(ctx, t, nil, broker.Place{At: broker.AtTime, Time: ms})
+		at, err := h.view(ctx).Resolve(ctx, t, nil, broker.Position{At: broker.AtTime, Time: ms})
 		if err != nil {
 			return nil, nil, err
 		}

@@ -162,7 +162,7 @@ func (h *handler) moveOf(ctx context.Context, m TransactionMove) (move broker.Gr
 	if move.Group, err = h.view(ctx).For(access.Move).Group(m.Topic, m.Group); err != nil {
 		return move, err
 	}
-	if move.Place, err = apiconv.ParsePosition("to", m.To); err != nil {
+	if move.Position, err = apiconv.ParsePosition("to", m.To); err != nil {
 		return move, err
 	}
 	move.Reason, err = apiconv.ParseReason(m.Reason)

@@ -36,7 +36,7 @@ func (h *handler) PlanRelocation(ctx context.Context, r PlanRelocationRequestObj
 	if err != nil {
 		return nil, err
 	}
-	place, err := apiconv.ParsePosition("to", r.Body.To)
+	position, err := apiconv.ParsePosition("to", r.Body.To)
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ func (h *handler) PlanRelocation(ctx context.Context, r PlanRelocationRequestObj
 	if !h.view(ctx).Allows(access.Browse, r.Topic, "") {
 		opts.Examples = 0 // they are messages
 	}
-	p, err := h.plans.Make(ctx, h.view(ctx), g, place, opts)
+	p, err := h.plans.Make(ctx, h.view(ctx), g, position, opts)
 	if err != nil {
 		return nil, err
 	}

@@ -22,27 +22,27 @@ type position struct {
 	Shift     *json.RawMessage `json:"shift"`
 }
 
-// ParsePosition reads a place in a log: "earliest", "latest", or an object with one
+// ParsePosition reads a position in a log: "earliest", "latest", or an object with one
 // member. name is the member it is from.
-func ParsePosition(name string, p apimodel.Place) (broker.Place, error) {
+func ParsePosition(name string, p apimodel.Place) (broker.Position, error) {
 	raw, err := p.MarshalJSON()
 	if err != nil {
-		return broker.Place{}, err
+		return broker.Position{}, err
 	}
 	return parsePosition(name, raw)
 }
 
 const positionHelp = `must be "earliest", "latest", or an object with one of offset, time, messageId, group, shift`
 
-func parsePosition(name string, raw []byte) (broker.Place, error) {
-	var none broker.Place
+func parsePosition(name string, raw []byte) (broker.Position, error) {
+	var none broker.Position
 	var word string
 	if json.Unmarshal(raw, &word) == nil {
 		switch word {
 		case "earliest":
-			return broker.Place{At: broker.AtEarliest}, nil
+			return broker.Position{At: broker.AtEarliest}, nil
 		case "latest":
-			return broker.Place{At: broker.AtLatest}, nil
+			return broker.Position{At: broker.AtLatest}, nil
 		}
 		return none, problem.Invalid("%s %q: %s", name, broker.Excerpt(word), positionHelp)
 	}
@@ -57,8 +57,8 @@ func parsePosition(name string, raw []byte) (broker.Place, error) {
 	return o.broker(name)
 }
 
-// place is the broker's form. One member is set.
-func (o *position) broker(name string) (p broker.Place, err error) {
+// position is the broker's form. One member is set.
+func (o *position) broker(name string) (p broker.Position, err error) {
 	switch {
 	case o.Offset != nil:
 		p.At = broker.AtOffset

@@ -13,9 +13,9 @@ const nothingYet = "-1"
 // is interrupted before one comes: the offset before that.
 func ResumeID(next int64) string { return strconv.FormatInt(next-1, 10) }
 
-// ParseResume is the place behind the message with a resume id. Beyond the log, which has become
+// ParseResume is the position behind the message with a resume id. Beyond the log, which has become
 // another one then, it is the beginning, and reset is true. name is what the id is called.
-func ParseResume(t *broker.Topic, name, id string) (start broker.Place, reset bool, err error) {
+func ParseResume(t *broker.Topic, name, id string) (start broker.Position, reset bool, err error) {
 	last := int64(-1)
 	if id != nothingYet {
 		if last, err = ParseCount(name, id); err != nil {
@@ -23,7 +23,7 @@ func ParseResume(t *broker.Topic, name, id string) (start broker.Place, reset bo
 		}
 	}
 	if last >= t.Next() {
-		return broker.Place{At: broker.AtEarliest}, true, nil
+		return broker.Position{At: broker.AtEarliest}, true, nil
 	}
-	return broker.Place{At: broker.AtOffset, Offset: last + 1}, false, nil
+	return broker.Position{At: broker.AtOffset, Offset: last + 1}, false, nil
 }

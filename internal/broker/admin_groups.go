@@ -24,9 +24,9 @@ type GroupSpec struct {
 	AckTimeout  *int64 // milliseconds
 	AckWindow   *int64
 	MaxDeliver  *int64
-	Start       Place  // of a new group; ignored for an existing one
-	New         bool   // an existing group is refused with Exists
-	Version     string // unless "", an existing group must have this one, see [Group.Version]
+	Start       Position // of a new group; ignored for an existing one
+	New         bool     // an existing group is refused with Exists
+	Version     string   // unless "", an existing group must have this one, see [Group.Version]
 	Actor       storage.Actor
 	Reason      string // for the journal, when the filter changes
 
@@ -102,7 +102,7 @@ func (b *Broker) declareGroup(ctx context.Context, spec GroupSpec) (*Group, bool
 		b.groups.Add(-1)
 		return nil, false, err
 	}
-	g.place(storage.At(start))
+	g.moveTo(storage.At(start))
 	t.mu.Lock()
 	t.groups[fold(def.Name)] = g
 	t.mu.Unlock()
@@ -156,7 +156,7 @@ func (spec *GroupSpec) set(def *storage.Group) error {
 // the filter is journalled.
 func (b *Broker) alterGroup(ctx context.Context, g *Group, spec GroupSpec) error {
 	g.mu.Lock()
-	old, place := g.def, g.standing()
+	old, position := g.def, g.standing()
 	g.mu.Unlock()
 	if err := g.expect(spec.Version); err != nil {
 		return err
@@ -184,7 +184,7 @@ func (b *Broker) alterGroup(ctx context.Context, g *Group, spec GroupSpec) error
 	if def.Filter != old.Filter {
 		alter.Entry = &storage.JournalEntry{
 			Topic: g.t.id, Group: g.id, Time: def.Updated, Kind: cmp.Or(spec.kind, "filter"), Actor: spec.Actor, Reason: spec.Reason,
-			From: place, To: place.Cursor, FilterFrom: old.Filter, FilterTo: def.Filter,
+			From: position, To: position.Cursor, FilterFrom: old.Filter, FilterTo: def.Filter,
 		}
 	}
 	err := g.t.shard.commit(ctx, &storage.Atomic{Ops: []storage.Op{
@@ -206,7 +206,7 @@ func (b *Broker) alterGroup(ctx context.Context, g *Group, spec GroupSpec) error
 	g.def.Settle, g.def.Exclusive, g.def.Paused, g.def.Ephemeral, g.def.LegacyMask = def.Settle, def.Exclusive, def.Paused, def.Ephemeral, def.LegacyMask
 	g.def.AckTimeout, g.def.AckWindow, g.def.MaxDeliver = def.AckTimeout, def.AckWindow, def.MaxDeliver
 	g.revive()
-	g.burial.due = 0 // what was wrong may be mended
+	g.deadRetry.due = 0 // what was wrong may be mended
 	g.mu.Unlock()
 	g.wakeUp()
 	g.tidy()
@@ -287,10 +287,10 @@ func (g *Group) end() {
 	g.flying.clear()
 	g.returned.clear()
 	g.dead, g.noted = nil, nil
-	unburied := g.burial.pause > 0
+	retrying := g.deadRetry.pause > 0
 	g.mu.Unlock()
 	g.b.timers.cancel(g)
-	if unburied {
+	if retrying {
 		g.b.opts.Conditions.Clear(deadLetters, g.t.name+"/"+g.name)
 	}
 	for _, s := range subs {

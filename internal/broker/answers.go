@@ -63,7 +63,7 @@ func handle(token string, epoch, count int64) string {
 }
 
 // Ack settles a delivered message for good. done is called once, after the new
-// place is on disk, or at once with the reason why not; it must not block.
+// position is on disk, or at once with the reason why not; it must not block.
 func (g *Group) Ack(offset int64, handle string, done func(error)) {
 	g.answered(offset, handle, done, func(*flight) { g.settle(offset, offset+1) })
 }

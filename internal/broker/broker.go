@@ -145,9 +145,9 @@ func Open(ctx context.Context, opts Options, storages ...Storage) (*Broker, erro
 	return b, nil
 }
 
-// Run commits, and does the work in the background: saving places, retention, deleting
+// Run commits, and does the work in the background: saving positions, retention, deleting
 // what is no longer reachable. It returns when ctx ended, every pump has stopped and every
-// place is saved. Its error says which storages have failed; the topics of others are served
+// position is saved. Its error says which storages have failed; the topics of others are served
 // until ctx ends: see [Broker.Done].
 func (b *Broker) Run(ctx context.Context) error {
 	base := context.WithoutCancel(ctx)

@@ -157,13 +157,13 @@ func TestACallIsHandedOutOnceWhateverHappensToIt(t *testing.T) {
 		then func(*rig, *Topic, *Group, *consumer)
 	}{
 		{"a second group", func(r *rig, _ *Topic, _ *Group, _ *consumer) {
-			g := r.group(GroupSpec{Topic: "add", Name: "second", Start: Place{At: AtEarliest}})
+			g := r.group(GroupSpec{Topic: "add", Name: "second", Start: Position{At: AtEarliest}})
 			if n := got(r.providers(g, 10, "other")); n[0] != 0 {
 				r.Errorf("a second group got %d calls that the first one had", n[0])
 			}
 		}},
 		{"relocation", func(r *rig, _ *Topic, g *Group, p *consumer) {
-			if _, err := g.relocate(context.Background(), Place{At: AtEarliest}, "relocate", named("test"), ""); err != nil {
+			if _, err := g.relocate(context.Background(), Position{At: AtEarliest}, "relocate", named("test"), ""); err != nil {
 				r.Fatal(err)
 			}
 			synctest.Wait()

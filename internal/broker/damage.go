@@ -38,7 +38,7 @@ func (b *Broker) reportDamage() {
 
 // accept has a topic that is not served be served again as it is. What can't be read
 // of its log, up to where its groups have been, is damage from then on: it is counted
-// and passed over. A group whose place is damaged gets everything again.
+// and passed over. A group whose position is damaged gets everything again.
 func (b *Broker) accept(ctx context.Context, name string, actor storage.Actor) (*Topic, error) {
 	t, err := b.findTopic(name)
 	if err != nil {

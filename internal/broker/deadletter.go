@@ -22,21 +22,21 @@ const deadSuffix = ".dead"
 // since the acks of other groups wait for the same commits; and again after a failure,
 // later each time.
 const (
-	buryRows     = 64
-	buryBytes    = 1 << 20
-	buryPause    = 1000          // milliseconds
-	maxBuryPause = 5 * 60 * 1000 // milliseconds
+	letterRows     = 64
+	letterBytes    = 1 << 20
+	letterPause    = 1000          // milliseconds
+	maxLetterPause = 5 * 60 * 1000 // milliseconds
 )
 
-// maxUnburied is how many dead messages a group holds whose letters can't be stored.
+// maxDead is how many dead messages a group holds whose letters can't be stored.
 // With so many it delivers nothing more.
-const maxUnburied = maxAckWindow
+const maxDead = maxAckWindow
 
 // deadLetters is the condition that letters can't be stored.
 const deadLetters = "dead-letters"
 
-// burial is how a group's dead letters fare. Guarded by Group.mu.
-type burial struct {
+// deadRetry is how a group's dead letters fare. Guarded by Group.mu.
+type deadRetry struct {
 	due   int64  // on Broker.clock; not tried earlier
 	pause int64  // milliseconds before due; 0 unless the last attempt failed
 	cause string // why it failed
@@ -108,27 +108,27 @@ func (t *Topic) checkTakesLetters(def *storage.Topic) error {
 	return nil
 }
 
-// bury moves some of a group's dead messages to the dead-letter topic and settles them, both
+// storeDead moves some of a group's dead messages to the dead-letter topic and settles them, both
 // in one commit: a crash leaves either the message or its letter. It reports whether there
 // may be more.
-func (b *Broker) bury(ctx context.Context, g *Group) (more bool) {
+func (b *Broker) storeDead(ctx context.Context, g *Group) (more bool) {
 	if ctx.Err() != nil {
 		return false
 	}
 	g.mu.Lock()
 	now, epoch := b.clock(), g.def.Epoch
-	dead := slices.Clone(g.dead[:min(len(g.dead), buryRows)])
-	if len(dead) > 0 && now < g.burial.due {
-		b.timers.at(g, g.burial.due)
+	dead := slices.Clone(g.dead[:min(len(g.dead), letterRows)])
+	if len(dead) > 0 && now < g.deadRetry.due {
+		b.timers.at(g, g.deadRetry.due)
 		g.mu.Unlock()
 		return false
 	}
-	over := len(dead) == 0 && g.burial.pause > 0
+	over := len(dead) == 0 && g.deadRetry.pause > 0
 	if over {
-		g.burial = burial{}
+		g.deadRetry = deadRetry{}
 	}
 	for _, f := range dead {
-		f.buried = true
+		f.storing = true
 	}
 	g.mu.Unlock()
 	if over {
@@ -139,7 +139,7 @@ func (b *Broker) bury(ctx context.Context, g *Group) (more bool) {
 	}
 	began := time.Now()
 	err := b.storeLetters(ctx, g, epoch, dead)
-	g.buried(dead, err)
+	g.lettersStored(dead, err)
 	if err != nil {
 		return false
 	}
@@ -157,18 +157,18 @@ func rest(ctx context.Context, d time.Duration) {
 	}
 }
 
-// buried notes the outcome of an attempt to store letters of dead.
-func (g *Group) buried(dead []*flight, err error) {
+// lettersStored notes the outcome of an attempt to store letters of dead.
+func (g *Group) lettersStored(dead []*flight, err error) {
 	b := g.b
 	g.mu.Lock()
 	for _, f := range dead {
-		f.buried = false
+		f.storing = false
 	}
-	before := g.burial.pause
-	if g.burial = (burial{}); err != nil {
-		pause := min(max(2*before, buryPause), maxBuryPause)
-		g.burial = burial{due: b.after(pause), pause: pause, cause: err.Error()}
-		b.timers.at(g, g.burial.due)
+	before := g.deadRetry.pause
+	if g.deadRetry = (deadRetry{}); err != nil {
+		pause := min(max(2*before, letterPause), maxLetterPause)
+		g.deadRetry = deadRetry{due: b.after(pause), pause: pause, cause: err.Error()}
+		b.timers.at(g, g.deadRetry.due)
 	}
 	g.revive() // the limit may have been raised in the meantime
 	waiting, gone := len(g.dead), g.gone
@@ -190,7 +190,7 @@ func (g *Group) buried(dead []*flight, err error) {
 // letters are just being stored. Called with g.mu held.
 func (g *Group) revive() {
 	g.dead = slices.DeleteFunc(g.dead, func(f *flight) bool {
-		lives := !f.buried && !g.over(f)
+		lives := !f.storing && !g.over(f)
 		if lives {
 			g.returned.put(f)
 		}
@@ -220,7 +220,7 @@ func (b *Broker) storeLetters(ctx context.Context, g *Group, epoch int64, dead [
 	p.shareOf(g.t.shard) // also when there is nothing to store but that messages are settled
 	var over []*flight
 	var failed error
-	for size := int64(0); len(dead) > 0 && size < buryBytes; dead = dead[1:] {
+	for size := int64(0); len(dead) > 0 && size < letterBytes; dead = dead[1:] {
 		f := dead[0]
 		rec, err := g.t.Message(ctx, f.offset)
 		switch {
@@ -249,11 +249,11 @@ func (b *Broker) storeLetters(ctx context.Context, g *Group, epoch int64, dead [
 // settleWith publishes letters and settles what is over in one commit, which is a save of
 // the group: until it is done there is no other, as that could go before or after it.
 // Deliveries continue. Without a commit nothing is changed, nor if the group has left its
-// place.
+// position.
 func (g *Group) settleWith(letters *Publishing, stored <-chan struct{}, epoch int64, over []*flight) error {
 	g.t.changes.Lock() // no relocation, removal or transaction until the commit
 	defer g.t.changes.Unlock()
-	op, acks, ok := g.prepareBurial(epoch, over)
+	op, acks, ok := g.prepareLetters(epoch, over)
 	if !ok {
 		return nil
 	}
@@ -263,7 +263,7 @@ func (g *Group) settleWith(letters *Publishing, stored <-chan struct{}, epoch in
 	_ = letters.Publish(context.Background()) // there is nothing to wait for, and no limit
 	<-stored
 	g.mu.Lock()
-	g.burying = false
+	g.storingLetters = false
 	if letters.err != nil {
 		g.acks = append(acks, g.acks...) // the next save answers them
 		g.mu.Unlock()
@@ -284,11 +284,11 @@ func (g *Group) settleWith(letters *Publishing, stored <-chan struct{}, epoch in
 	return nil
 }
 
-// prepareBurial takes the group's unsaved state, with what is over settled. There is no op
+// prepareLetters takes the group's unsaved state, with what is over settled. There is no op
 // for a topic in memory.
-func (g *Group) prepareBurial(epoch int64, over []*flight) (op *storage.SaveProgress, acks []func(error), ok bool) {
+func (g *Group) prepareLetters(epoch int64, over []*flight) (op *storage.SaveProgress, acks []func(error), ok bool) {
 	turn := &g.t.shard.saver.turn
-	turn.Lock() // a save that has looked at places from before goes first
+	turn.Lock() // a save that has looked at positions from before goes first
 	defer turn.Unlock()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -297,7 +297,7 @@ func (g *Group) prepareBurial(epoch int64, over []*flight) (op *storage.SaveProg
 	}
 	op = g.saveOp(g.progressWith(over))
 	acks, g.acks = g.acks, nil
-	g.burying = true
+	g.storingLetters = true
 	return op, acks, true
 }
 

@@ -163,13 +163,13 @@ func TestCrashLeavesAMessageOrItsLetter(t *testing.T) {
 
 // A group with many dead messages takes turns with the others.
 func TestGroupsBuryInTurn(t *testing.T) {
-	const messages = 12 * buryRows
+	const messages = 12 * letterRows
 	inBubble(t, Options{}, func(r *rig) {
 		topic := r.topic("orders", 0, storage.Retention{})
 		r.topic("orders"+deadSuffix, 0, storage.Retention{})
 		die := func(name string, n, timeout int64) {
 			r.pull(r.group(GroupSpec{
-				Topic: "orders", Name: name, Settle: ptr(storage.SettleExplicit), MaxDeliver: ptr[int64](1), AckTimeout: &timeout, Start: Place{At: AtEarliest},
+				Topic: "orders", Name: name, Settle: ptr(storage.SettleExplicit), MaxDeliver: ptr[int64](1), AckTimeout: &timeout, Start: Position{At: AtEarliest},
 			}), n)
 		}
 		r.mustPublish(topic, make([]string, messages)...)
@@ -185,7 +185,7 @@ func TestGroupsBuryInTurn(t *testing.T) {
 		}
 		for offset := range dead.Next() {
 			if rec, err := dead.Message(t.Context(), offset); err != nil || strings.Contains(rec.Headers, `"dead-group":"one"`) {
-				if err != nil || offset > 3*buryRows {
+				if err != nil || offset > 3*letterRows {
 					r.Errorf("the letter of the other group is number %d, %v", offset, err)
 				}
 				return
@@ -199,10 +199,10 @@ func TestGroupsBuryInTurn(t *testing.T) {
 func TestAckDoesNotWaitUntilAllLettersAreStored(t *testing.T) {
 	const batches = 12
 	inBubble(t, Options{}, func(r *rig) {
-		g := r.explicitGroup(batches*buryRows+1, 1)
+		g := r.explicitGroup(batches*letterRows+1, 1)
 		r.topic("orders"+deadSuffix, 0, storage.Retention{})
 		for range batches {
-			r.pull(g, buryRows)
+			r.pull(g, letterRows)
 		}
 		time.Sleep(time.Second)
 		acked := r.pull(g, 1)[0]
@@ -210,7 +210,7 @@ func TestAckDoesNotWaitUntilAllLettersAreStored(t *testing.T) {
 		time.Sleep((DefaultAckTimeout - 500) * time.Millisecond)
 		before := r.b.Writer().Commits // the first letters are being committed
 		var after int64
-		g.Ack(batches*buryRows, acked.Handle(0), func(err error) {
+		g.Ack(batches*letterRows, acked.Handle(0), func(err error) {
 			if after = int64(r.b.Writer().Commits); err != nil {
 				r.Error(err)
 			}
@@ -224,7 +224,7 @@ func TestAckDoesNotWaitUntilAllLettersAreStored(t *testing.T) {
 		if n := after - int64(before); after == 0 || n > 4 { // others may be committed before it is told
 			r.Errorf("the ack was answered after %d commits", n)
 		}
-		if at := g.Info().Cursor; at != batches*buryRows+1 || g.Counts().Dead != batches*buryRows {
+		if at := g.Info().Cursor; at != batches*letterRows+1 || g.Counts().Dead != batches*letterRows {
 			r.Errorf("the group is at %d, %+v", at, g.Counts())
 		}
 	})
@@ -321,7 +321,7 @@ func TestDeadLetterOfADeadLetter(t *testing.T) {
 			}
 		}
 		die(g)
-		second := r.group(GroupSpec{Topic: "orders.dead", Name: "again", Settle: ptr(storage.SettleExplicit), MaxDeliver: ptr[int64](1), Start: Place{At: AtEarliest}})
+		second := r.group(GroupSpec{Topic: "orders.dead", Name: "again", Settle: ptr(storage.SettleExplicit), MaxDeliver: ptr[int64](1), Start: Position{At: AtEarliest}})
 		die(second)
 		last, err := r.b.findTopic("orders.dead.dead")
 		if err != nil {

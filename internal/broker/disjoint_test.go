@@ -108,7 +108,7 @@ func BenchmarkTransactions(b *testing.B) {
 		{"transaction", func(br *Broker, g *Group) error {
 			_, _, err := br.transact(context.Background(), Transaction{
 				Messages: []Message{{Topic: g.t, Record: storage.Record{Body: []byte("a")}}},
-				Moves:    []GroupMove{{g, Place{At: AtLatest}, "test"}},
+				Moves:    []GroupMove{{g, Position{At: AtLatest}, "test"}},
 			})
 			return err
 		}},

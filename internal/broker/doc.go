@@ -12,7 +12,7 @@
 //	            │   nack, timeout, connection lost, write failed
 //	            └─ returned ◄┘──── too many deliveries ──► dead-letter topic
 //
-// A group's place is its cursor (all below is settled), the settled ranges above
+// A group's position is its cursor (all below is settled), the settled ranges above
 // it, and the next offset to read. In an auto group a message is settled when it
 // was written to the consumer's socket; in an explicit group when the consumer
 // acked it and the ack was committed.
@@ -23,7 +23,7 @@
 //     commits, the saver, dead letters, ids that are known, tails. A topic belongs to one, and
 //     so does a commit. Broker has what is of no storage: names, the clock, timers.
 //   - The registry of topics: Broker.mu. A topic's definition, groups and tail
-//     of recent messages: Topic.mu. A group's place, in-flight messages and
+//     of recent messages: Topic.mu. A group's position, in-flight messages and
 //     subscriptions: Group.mu. Locks are taken in the order group, topic,
 //     broker, saver, timers; none is held over I/O, a channel operation that can block,
 //     or a call into a Sink.
@@ -35,10 +35,10 @@
 //     reads the log for the group. Who has the group's turn, the pump or a consumer
 //     that has just given credit, decides who gets what and hands it over, so a
 //     subscriber sees its deliveries in order. Sending comes after the turn.
-//   - The saver goroutine of a shard writes the place of every group in it: within
+//   - The saver goroutine of a shard writes the position of every group in it: within
 //     20 ms of a change, at once for an ack that waits for its answer.
 //   - The timers goroutine does what is due in any group: ack timeouts, delays that
-//     are over, places below the beginning of the log. It does not deliver.
+//     are over, positions below the beginning of the log. It does not deliver.
 //   - Commit callbacks run on the one goroutine of a shard's storage writer that
 //     answers, when the commit is synced. They only append to tails and wake
 //     pumps.

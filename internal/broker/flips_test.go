@@ -133,7 +133,7 @@ func flipDatabase(t *testing.T) (file []byte, want flipped) {
 }
 
 // structureOf lists the bytes of a database that say where something is: the heads of
-// pages, the places of cells, and the beginning of each cell.
+// pages, the positions of cells, and the beginning of each cell.
 func structureOf(file []byte) (list []int) {
 	for i := range 100 {
 		list = append(list, i)

@@ -18,7 +18,7 @@ type Group struct {
 	id   storage.GroupID
 	name string // as first declared
 
-	earlier bool // it was there when the broker was opened
+	loaded bool // it was there when the broker was opened
 
 	wake chan struct{} // capacity 1: one token says "there may be something to deliver"
 	turn sync.Mutex    // held by who looks and delivers; taken before mu
@@ -43,15 +43,15 @@ type Group struct {
 	seen    int64          // offsets below were handed out before the broker started
 	settled storage.Ranges // settled offsets in [cursor, next)
 
-	flying   flights                  // explicit groups: in flight, due = ack timeout
-	returned flights                  // came back, due = not before
-	dead     []*flight                // delivered too often; stay until their letters are stored
-	burial   burial                   // of these
-	burying  bool                     // letters are being committed; nothing is saved
-	parked   map[int64]storage.Parked // what the parked table has, by offset
-	noted    map[int64]*flight        // those that may need another row there
-	acks     []func(error)            // waiting for the next save
-	page     []storage.Record         // read and not delivered yet; see pages
+	flying         flights                  // explicit groups: in flight, due = ack timeout
+	returned       flights                  // came back, due = not before
+	dead           []*flight                // delivered too often; stay until their letters are stored
+	deadRetry      deadRetry                // of these
+	storingLetters bool                     // letters are being committed; nothing is saved
+	parked         map[int64]storage.Parked // what the parked table has, by offset
+	noted          map[int64]*flight        // those that may need another row there
+	acks           []func(error)            // waiting for the next save
+	page           []storage.Record         // read and not delivered yet; see pages
 
 	subs    []*Subscription // all, in the order they came
 	ready   ready           // those with credit
@@ -98,13 +98,13 @@ func newGroup(t *Topic, def storage.Group) (*Group, error) {
 		wake:   make(chan struct{}, 1),
 		parked: make(map[int64]storage.Parked),
 	}
-	g.place(def.Progress)
+	g.moveTo(def.Progress)
 	return g, nil
 }
 
-// place puts the group where a stored Progress says. What was handed out but not
+// moveTo puts the group where a stored Progress says. What was handed out but not
 // settled is read again from the log.
-func (g *Group) place(p storage.Progress) {
+func (g *Group) moveTo(p storage.Progress) {
 	g.cursor, g.next, g.seen = p.Cursor, p.Cursor, p.Read
 	g.settled = slices.Clone(p.Settled)
 	g.settledTo.Store(g.cursor)
@@ -138,9 +138,9 @@ func (g *Group) Info() GroupInfo {
 	defer g.mu.Unlock()
 	info := GroupInfo{Group: g.def, InFlight: g.flying.len(), Returned: g.returned.len()}
 	info.Progress = g.standing()
-	info.DeadLetters = DeadLetters{Waiting: len(g.dead), Cause: g.burial.cause}
-	if g.burial.due > 0 {
-		info.DeadLetters.Retry = max(0, g.burial.due-g.b.clock())
+	info.DeadLetters = DeadLetters{Waiting: len(g.dead), Cause: g.deadRetry.cause}
+	if g.deadRetry.due > 0 {
+		info.DeadLetters.Retry = max(0, g.deadRetry.due-g.b.clock())
 	}
 	info.Consumers = make([]string, len(g.subs))
 	for i, s := range g.subs {
@@ -149,7 +149,7 @@ func (g *Group) Info() GroupInfo {
 	return info
 }
 
-// progress is the group's place as it would be stored. Called with g.mu held.
+// progress is the group's position as it would be stored. Called with g.mu held.
 func (g *Group) progress() storage.Progress {
 	return storage.Progress{Cursor: g.cursor, Read: max(g.next, g.seen), Settled: slices.Clone(g.settled)}
 }
@@ -166,7 +166,7 @@ func (g *Group) progressWith(over []*flight) storage.Progress {
 	return p
 }
 
-// standing is the group's place in the log as it is now: what the topic has just
+// standing is the group's position in the log as it is now: what the topic has just
 // dropped needs no settling. Called with g.mu held.
 func (g *Group) standing() storage.Progress {
 	p := g.progress()
@@ -271,7 +271,7 @@ func (g *Group) comeBack(f *flight) {
 
 // skipTrimmed settles what the topic dropped under the group, wherever it is: with a
 // consumer, where it takes room in the window, on its way back or to the dead letters.
-// Called with g.mu held; reports whether the place changed.
+// Called with g.mu held; reports whether the position changed.
 func (g *Group) skipTrimmed() bool {
 	first := g.t.First()
 	if g.cursor >= first {
@@ -295,13 +295,13 @@ func (g *Group) land(f *flight) {
 	f.sub.held--
 }
 
-// apply puts the group at a new place after a relocation was committed. Messages
+// apply puts the group at a new position after a relocation was committed. Messages
 // under way are void: their handles name an epoch that is over. Called with g.mu
 // held.
 func (g *Group) apply(to storage.Progress) {
 	g.def.Epoch++
 	g.def.Progress = to
-	g.place(g.def.Progress)
+	g.moveTo(g.def.Progress)
 	for _, f := range g.flying.queue {
 		f.sub.held--
 	}

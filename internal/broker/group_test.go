@@ -93,7 +93,7 @@ func TestCrowdOfStuckConsumersLeavesRoomForOthers(t *testing.T) {
 			recs[i].Body = make([]byte, size)
 		}
 		r.publish(topic, recs...)
-		good := r.subscribe(r.group(GroupSpec{Topic: "orders", Name: "good", Start: Place{At: AtEarliest}}), "good")
+		good := r.subscribe(r.group(GroupSpec{Topic: "orders", Name: "good", Start: Position{At: AtEarliest}}), "good")
 		good.eager = true
 		good.sub.SetCredit("g", 100_000)
 		synctest.Wait()

@@ -44,7 +44,7 @@ func (h *housekeeping) run(ctx context.Context) {
 		}
 		for g := range h.take() {
 			h.s.b.removeIfLeft(g)
-			if h.s.b.bury(ctx, g) {
+			if h.s.b.storeDead(ctx, g) {
 				h.add(g) // behind the others
 			}
 		}

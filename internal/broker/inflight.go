@@ -5,14 +5,14 @@ import "container/heap"
 // flight is one message that a consumer of an explicit group holds, or that came
 // back and waits for its next delivery.
 type flight struct {
-	offset int64
-	count  int64         // deliveries so far
-	due    int64         // Unix ms: when it times out (in flight) or may go again (returned)
-	sub    *Subscription // who holds it; nil when returned
-	sent   bool          // its batch was reported as written
-	buried bool          // its dead letter is being stored
-	cause  string        // why it came back last
-	index  int           // place in the heap
+	offset  int64
+	count   int64         // deliveries so far
+	due     int64         // Unix ms: when it times out (in flight) or may go again (returned)
+	sub     *Subscription // who holds it; nil when returned
+	sent    bool          // its batch was reported as written
+	storing bool          // its dead letter is being stored
+	cause   string        // why it came back last
+	index   int           // place in the heap
 
 	condemned bool // it is not to be delivered again, however often it was
 }

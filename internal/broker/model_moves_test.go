@@ -40,12 +40,12 @@ func (m *model) leave(rt *rapid.T) {
 	synctest.Wait()
 }
 
-// relocate moves a group to one of all the kinds of places.
+// relocate moves a group to one of all the kinds of positions.
 func (m *model) relocate(rt *rapid.T) {
 	g := m.one(rt)
 	next := int64(len(m.recs))
 	offset := func() int64 { return int64(rapid.IntRange(0, len(m.recs)+2).Draw(rt, "offset")) }
-	p := Place{At: At(rapid.IntRange(int(AtEarliest), int(AtShift)).Draw(rt, "kind"))}
+	p := Position{At: At(rapid.IntRange(int(AtEarliest), int(AtShift)).Draw(rt, "kind"))}
 	to := int64(0)
 	switch p.At {
 	case AtEarliest:
@@ -82,7 +82,7 @@ func (m *model) relocate(rt *rapid.T) {
 	if err != nil || move.To != to {
 		m.Fatalf("%s: relocated to %d, want %d: %v", g.name(), move.To, to, err)
 	}
-	g.place(to)
+	g.position(to)
 }
 
 func (m *model) changeFilter(rt *rapid.T) {

@@ -185,7 +185,7 @@ func (m *model) trimmed() {
 	m.first = first
 }
 
-// add declares a group and gives it its place in the model.
+// add declares a group and gives it its position in the model.
 func (m *model) add(name, filter string, settle storage.Settle, most int64) *modelGroup {
 	start := m.first
 	for _, other := range m.groups {
@@ -200,7 +200,7 @@ func (m *model) add(name, filter string, settle storage.Settle, most int64) *mod
 		m.Fatalf("%s: starts at %d, want %d", name, at, start)
 	}
 	m.groups = append(m.groups, g)
-	g.place(start)
+	g.position(start)
 	return g
 }
 

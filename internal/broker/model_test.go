@@ -296,8 +296,8 @@ func isSettled(p *storage.Progress, offset int64) bool {
 	return p.Done(offset)
 }
 
-// place puts the group at an offset, as a relocation or a declaration does.
-func (g *modelGroup) place(to int64) {
+// position puts the group at an offset, as a relocation or a declaration does.
+func (g *modelGroup) position(to int64) {
 	g.fates = make(map[int64]*fate)
 	for o := range to {
 		g.set(o, settled).sure = true

@@ -24,7 +24,7 @@ func TestGroupsThatLagBehindShareTheRoomForWhatWasRead(t *testing.T) {
 		got := make([]int, 20)
 		for i := range got {
 			name := fmt.Sprint("g", i)
-			c := r.subscribe(r.group(GroupSpec{Topic: "orders", Name: name, Start: Place{At: AtEarliest}}), name)
+			c := r.subscribe(r.group(GroupSpec{Topic: "orders", Name: name, Start: Position{At: AtEarliest}}), name)
 			c.sub.SetCredit("x", 1)
 			synctest.Wait()
 			got[i] = len(c.drain())
@@ -59,7 +59,7 @@ func TestAGroupWithoutConsumersSoonKeepsNothingOfWhatWasRead(t *testing.T) {
 		topic := r.topic("orders", 0, storage.Retention{})
 		r.publish(topic, make([]storage.Record, 100)...)
 		read := func(name string) *consumer {
-			c := r.subscribe(r.group(GroupSpec{Topic: "orders", Name: name, Start: Place{At: AtEarliest}}), name)
+			c := r.subscribe(r.group(GroupSpec{Topic: "orders", Name: name, Start: Position{At: AtEarliest}}), name)
 			c.take(1)
 			return c
 		}
@@ -89,7 +89,7 @@ func TestARemovedGroupKeepsNothingOfWhatWasRead(t *testing.T) {
 	inBubble(t, Options{TailBytes: 1}, func(r *rig) {
 		topic := r.topic("orders", 0, storage.Retention{})
 		r.publish(topic, make([]storage.Record, 100)...)
-		g := r.group(GroupSpec{Topic: "orders", Start: Place{At: AtEarliest}})
+		g := r.group(GroupSpec{Topic: "orders", Start: Position{At: AtEarliest}})
 		c := r.subscribe(g, "c")
 		c.sub.SetCredit("x", 1)
 		synctest.Wait()

@@ -138,7 +138,7 @@ func (g *Group) look() round {
 			// Somebody else's backlog fills the memory; nobody wakes us for that.
 			r.wait = min(r.wait, 10*time.Millisecond)
 			return r
-		case g.explicit() && (g.flying.len() >= g.ackWindow() || len(g.dead) >= maxUnburied):
+		case g.explicit() && (g.flying.len() >= g.ackWindow() || len(g.dead) >= maxDead):
 			return r
 		}
 		if f := g.returned.first(); f != nil {

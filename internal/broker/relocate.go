@@ -6,9 +6,9 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
-// Place names a position in a topic's log. The zero Place is "as usual": the
+// Position names a position in a topic's log. The zero Position is "as usual": the
 // start position of a new group.
-type Place struct {
+type Position struct {
 	At     At
 	Offset int64  // for AtOffset: the offset; for AtShift: how far, negative for back
 	Time   int64  // for AtTime: Unix milliseconds
@@ -19,7 +19,7 @@ type Place struct {
 // At is the kind of a Place.
 type At int
 
-// The ways to name a place.
+// The ways to name a position.
 const (
 	AtDefault  At = iota // where the topic's most advanced group is, or the earliest message
 	AtEarliest           // the oldest message
@@ -31,10 +31,10 @@ const (
 	AtShift              // relative to the group's own cursor
 )
 
-// resolve finds the offset that a place means in a topic now. An offset beyond
+// resolve finds the offset that a position means in a topic now. An offset beyond
 // either end of the log means that end. The group is the one that is to move,
 // for AtShift; it may be nil otherwise.
-func (b *Broker) resolve(ctx context.Context, t *Topic, g *Group, p Place) (int64, error) {
+func (b *Broker) resolve(ctx context.Context, t *Topic, g *Group, p Position) (int64, error) {
 	to := int64(0)
 	switch p.At {
 	case AtEarliest:
@@ -78,13 +78,13 @@ func (b *Broker) resolve(ctx context.Context, t *Topic, g *Group, p Place) (int6
 		from := g.Cursor()
 		to = from + min(max(p.Offset, t.First()-from), t.Next()-from)
 	default:
-		return 0, errorf(Invalid, "no place given: name an offset, a time, a message id, a group, earliest or latest")
+		return 0, errorf(Invalid, "no position given: name an offset, a time, a message id, a group, earliest or latest")
 	}
 	return min(max(to, t.First()), t.Next()), nil
 }
 
 // startOf is where a new group begins.
-func (b *Broker) startOf(ctx context.Context, t *Topic, p Place) (int64, error) {
+func (b *Broker) startOf(ctx context.Context, t *Topic, p Position) (int64, error) {
 	if p.At != AtDefault {
 		return b.resolve(ctx, t, nil, p)
 	}
@@ -113,10 +113,10 @@ type relocation struct {
 }
 
 // Relocate moves a group's cursor. Consumers stay connected and continue from the
-// new place; messages in flight become void (their acks are refused), so each is
-// delivered again or skipped as the new place says. The move is journalled with
+// new position; messages in flight become void (their acks are refused), so each is
+// delivered again or skipped as the new position says. The move is journalled with
 // actor and reason.
-func (g *Group) relocate(ctx context.Context, p Place, kind string, actor storage.Actor, reason string) (Move, error) {
+func (g *Group) relocate(ctx context.Context, p Position, kind string, actor storage.Actor, reason string) (Move, error) {
 	// Before the lock: a search for a message id may take long.
 	to, err := g.b.resolve(ctx, g.t, g, p)
 	if err != nil {
@@ -125,7 +125,7 @@ func (g *Group) relocate(ctx context.Context, p Place, kind string, actor storag
 	return g.move(ctx, relocation{to: storage.At(to), kind: kind, actor: actor, reason: reason})
 }
 
-// move commits a relocation and puts the group at its new place.
+// move commits a relocation and puts the group at its new position.
 func (g *Group) move(ctx context.Context, r relocation) (Move, error) {
 	b := g.b
 	g.t.changes.Lock()
@@ -154,7 +154,7 @@ func (g *Group) move(ctx context.Context, r relocation) (Move, error) {
 
 // prepare makes a relocation the group's next change: from here until g.moving is
 // cleared nothing is delivered, and the saver leaves the group alone, as what it
-// would store belongs to the place that is left. Called with Topic.changes held.
+// would store belongs to the position that is left. Called with Topic.changes held.
 func (g *Group) prepare(r relocation) (Move, *storage.Relocate, error) {
 	if err := g.t.Refused(); err != nil {
 		return Move{}, nil, err
@@ -171,14 +171,14 @@ func (g *Group) prepare(r relocation) (Move, *storage.Relocate, error) {
 	}
 	g.moving = true
 	move := Move{From: g.standing(), To: r.to.Cursor}
-	return move, &storage.Relocate{Group: g.id, Epoch: g.def.Epoch, Place: g.t.lasting(r.to), Entry: &storage.JournalEntry{
+	return move, &storage.Relocate{Group: g.id, Epoch: g.def.Epoch, Position: g.t.lasting(r.to), Entry: &storage.JournalEntry{
 		Topic: g.t.id, Group: g.id, Time: g.b.now(), Kind: r.kind, Actor: r.actor, Reason: r.reason,
 		From: move.From, To: r.to.Cursor, FilterFrom: g.def.Filter, FilterTo: g.def.Filter,
 	}}, nil
 }
 
-// revert undoes a journal entry: it puts the group's place, or its filter, back to
-// what the entry changed. Of the place only what retention dropped since is lost.
+// revert undoes a journal entry: it puts the group's position, or its filter, back to
+// what the entry changed. Of the position only what retention dropped since is lost.
 // The revert is journalled, too.
 func (b *Broker) revert(ctx context.Context, g *Group, e storage.JournalEntry, actor storage.Actor, reason string) (*Group, storage.JournalEntry, error) {
 	if e.Kind == "create" {
@@ -199,7 +199,7 @@ func (b *Broker) revert(ctx context.Context, g *Group, e storage.JournalEntry, a
 	return g, move.Entry, err
 }
 
-// clip fits a place from the past into the log as it is now.
+// clip fits a position from the past into the log as it is now.
 func (g *Group) clip(p storage.Progress) storage.Progress {
 	first, next := g.t.First(), g.t.Next()
 	fit := func(offset int64) int64 { return min(max(offset, first), next) }

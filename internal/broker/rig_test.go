@@ -263,7 +263,7 @@ func (g *Group) nackNow(offset int64, handle string, delay int64) error {
 	return answer
 }
 
-func at(offset int64) Place { return Place{At: AtOffset, Offset: offset} }
+func at(offset int64) Position { return Position{At: AtOffset, Offset: offset} }
 
 // unsettled is how many messages the group has still to settle.
 func (g *Group) unsettled() (n int64) {

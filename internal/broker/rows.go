@@ -7,7 +7,7 @@ import (
 )
 
 // What the store knows of a message that is not settled is its row in the parked
-// table, or without one what its place says: not delivered yet when it is at or above
+// table, or without one what its position says: not delivered yet when it is at or above
 // Progress.Read, and otherwise delivered once. So a first delivery costs no row, nor
 // does its ack; only what comes back has one, and keeps it until it is settled. The
 // row of a message that is in flight again gets the new count when the delivery is
@@ -36,7 +36,7 @@ func (g *Group) noteAgain(f *flight) {
 }
 
 // noteSent notes a delivery that was reported as written, unless it is a first one,
-// which is known from the group's place. Called with g.mu held.
+// which is known from the group's position. Called with g.mu held.
 func (g *Group) noteSent(f *flight) {
 	_, parked := g.parked[f.offset]
 	if f.count > 1 || parked {
@@ -70,7 +70,7 @@ func (g *Group) unsaved(f *flight) (p storage.Parked, missing bool) {
 	return p, needed
 }
 
-// known reports whether more is known of a message than its place says: it came back,
+// known reports whether more is known of a message than its position says: it came back,
 // or is being delivered for another time. Called with g.mu held.
 func (g *Group) known(offset int64) bool {
 	_, parked := g.parked[offset]
@@ -78,20 +78,20 @@ func (g *Group) known(offset int64) bool {
 	return parked || noted
 }
 
-// settledAt reports whether a message is settled in a group at a place.
-func settledAt(place *storage.Progress, offset int64) bool {
-	return place.Done(offset)
+// settledAt reports whether a message is settled in a group at a position.
+func settledAt(position *storage.Progress, offset int64) bool {
+	return position.Done(offset)
 }
 
-// saveOp is what has to be stored to have the group at a place, or nil when that
+// saveOp is what has to be stored to have the group at a position, or nil when that
 // is stored, or never is. Called with g.mu and saver.turn held.
-func (g *Group) saveOp(place storage.Progress) *storage.SaveProgress {
+func (g *Group) saveOp(position storage.Progress) *storage.SaveProgress {
 	if g.t.Memory() {
 		return nil
 	}
-	op := &storage.SaveProgress{Group: g.id, Epoch: g.def.Epoch, Place: place}
+	op := &storage.SaveProgress{Group: g.id, Epoch: g.def.Epoch, Position: position}
 	for offset, f := range g.noted {
-		if settledAt(&place, offset) {
+		if settledAt(&position, offset) {
 			continue
 		}
 		if p, missing := g.unsaved(f); missing {
@@ -99,7 +99,7 @@ func (g *Group) saveOp(place storage.Progress) *storage.SaveProgress {
 		}
 	}
 	for offset := range g.parked {
-		if settledAt(&place, offset) {
+		if settledAt(&position, offset) {
 			op.Unpark = append(op.Unpark, offset)
 		}
 	}
@@ -111,7 +111,7 @@ func (g *Group) saveOp(place storage.Progress) *storage.SaveProgress {
 
 // dirty reports whether op differs from what is stored.
 func (g *Group) dirty(op *storage.SaveProgress) bool {
-	old, p := &g.def.Progress, &op.Place
+	old, p := &g.def.Progress, &op.Position
 	return len(op.Park) > 0 || len(op.Unpark) > 0 ||
 		old.Cursor != p.Cursor || old.Read != p.Read || !slices.Equal(old.Settled, p.Settled)
 }
@@ -121,7 +121,7 @@ func (g *Group) saved(op *storage.SaveProgress) {
 	if op.Epoch != g.def.Epoch {
 		return
 	}
-	g.def.Progress = op.Place
+	g.def.Progress = op.Position
 	for _, p := range op.Park {
 		g.parked[p.Offset] = p
 	}
@@ -129,13 +129,13 @@ func (g *Group) saved(op *storage.SaveProgress) {
 		delete(g.parked, offset)
 	}
 	for offset, f := range g.noted {
-		if _, missing := g.unsaved(f); !missing || settledAt(&op.Place, offset) {
+		if _, missing := g.unsaved(f); !missing || settledAt(&op.Position, offset) {
 			delete(g.noted, offset)
 		}
 	}
 }
 
-// load takes over the rows that an earlier process stored, when the group's place is
+// load takes over the rows that an earlier process stored, when the group's position is
 // known. What was in flight comes back at once. In a group that delivers only once,
 // that is too often already, with or without a row.
 func (g *Group) load(rows []storage.Parked) {
@@ -151,7 +151,7 @@ func (g *Group) load(rows []storage.Parked) {
 		return
 	}
 	settled := g.settled
-	for at := max(g.cursor, first); at < g.seen && len(g.dead) < maxUnburied; at++ {
+	for at := max(g.cursor, first); at < g.seen && len(g.dead) < maxDead; at++ {
 		for len(settled) > 0 && settled[0].Hi <= at {
 			settled = settled[1:]
 		}

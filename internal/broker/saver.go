@@ -10,11 +10,11 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
-// saveInterval is how long a changed place may stay unsaved when nobody waits
+// saveInterval is how long a changed position may stay unsaved when nobody waits
 // for it. A crash repeats at most the deliveries of that time.
 const saveInterval = 20 * time.Millisecond
 
-// saver stores the places of a shard's groups. One save is under way at a time; whatever
+// saver stores the positions of a shard's groups. One save is under way at a time; whatever
 // changes until then goes into the next one, so acks share commits the way
 // publishes do.
 type saver struct {
@@ -22,7 +22,7 @@ type saver struct {
 	wake   chan struct{} // capacity 1: some group is dirty
 	urgent chan struct{} // capacity 1: somebody waits for the save
 
-	// turn is held from where places are looked at until the writer, which keeps the
+	// turn is held from where positions are looked at until the writer, which keeps the
 	// order, has them, so that none is overtaken by a later one. It is taken after
 	// Topic.changes.
 	turn sync.Mutex
@@ -38,10 +38,10 @@ func (s *saver) init(of *shard) {
 	s.dirty = make(map[*Group]struct{})
 }
 
-// toSave has the group's place saved soon, or at once when a caller waits for it.
+// toSave has the group's position saved soon, or at once when a caller waits for it.
 func (g *Group) toSave(urgent bool) { g.t.shard.saver.mark(g, urgent) }
 
-// mark notes that a group's place changed, and whether somebody waits.
+// mark notes that a group's position changed, and whether somebody waits.
 func (s *saver) mark(g *Group, urgent bool) {
 	s.mu.Lock()
 	s.dirty[g] = struct{}{}
@@ -94,7 +94,7 @@ type saving struct {
 	err  error
 }
 
-// save stores the places of all groups that are dirty now and waits for it. last says
+// save stores the positions of all groups that are dirty now and waits for it. last says
 // that nothing will be saved after it.
 func (s *saver) save(last bool) {
 	s.mu.Lock()
@@ -117,7 +117,7 @@ func (s *saver) save(last bool) {
 	}
 }
 
-// submit hands the places of groups to the writer. It returns a function that waits for
+// submit hands the positions of groups to the writer. It returns a function that waits for
 // the commit, and returns what was taken and an error for each that has an op.
 func (s *saver) submit(dirty map[*Group]struct{}) func() ([]saving, []error) {
 	s.turn.Lock()
@@ -153,7 +153,7 @@ func (s *saver) submit(dirty map[*Group]struct{}) func() ([]saving, []error) {
 func (s *saver) prepare(g *Group) (saving, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.moving || g.burying {
+	if g.moving || g.storingLetters {
 		s.mark(g, false)
 		return saving{}, false
 	}
@@ -169,7 +169,7 @@ func (s *saver) prepare(g *Group) (saving, bool) {
 
 // finish notes the outcome at the group, and reports whether it is open: what could
 // not be stored for want of room is tried again, and acks wait for that. A conflict
-// means that the group was relocated or removed in between, and its old place is void.
+// means that the group was relocated or removed in between, and its old position is void.
 func (s *saver) finish(p *saving) (again bool) {
 	p.g.mu.Lock()
 	defer p.g.mu.Unlock()

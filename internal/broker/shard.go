@@ -95,7 +95,7 @@ func (s *shard) adopt(state *storage.State) error {
 		if err != nil {
 			return fmt.Errorf("group %q of topic %q: %w", def.Name, t.Name(), err)
 		}
-		g.earlier = true
+		g.loaded = true
 		t.groups[fold(def.Name)] = g
 		groups[def.ID] = g
 	}
@@ -202,7 +202,7 @@ func (s *shard) removeLeftovers(ctx context.Context) {
 	for _, t := range s.topics() {
 		for _, g := range t.Groups() {
 			g.mu.Lock()
-			left := g.earlier && len(g.subs) == 0 && !g.gone && g.ephemeral()
+			left := g.loaded && len(g.subs) == 0 && !g.gone && g.ephemeral()
 			g.mu.Unlock()
 			if !left || ctx.Err() != nil {
 				continue

@@ -146,10 +146,10 @@ func TestTopicsOfTwoStoragesAreServedEachFromItsOwn(t *testing.T) {
 			}
 			c.sub.Close()
 
-			move, err := g.relocate(ctx, Place{At: AtLatest}, "relocate", named("ann"), name)
+			move, err := g.relocate(ctx, Position{At: AtLatest}, "relocate", named("ann"), name)
 			s.works("relocate", err)
 			entries[name] = move.Entry
-			_, _, err = s.b.transact(ctx, Transaction{Messages: given(topic, "t"), Moves: []GroupMove{{Group: g, Place: Place{At: AtEarliest}}}})
+			_, _, err = s.b.transact(ctx, Transaction{Messages: given(topic, "t"), Moves: []GroupMove{{Group: g, Position: Position{At: AtEarliest}}}})
 			s.works("transaction", err)
 			if size, err := g.t.BytesFrom(ctx, g.Cursor()); err != nil || size <= 0 {
 				t.Errorf("lag of %s: %d bytes, %v", name, size, err)
@@ -287,7 +287,7 @@ func TestOneCommitIsNotOfTwoStorages(t *testing.T) {
 		_, err := s.b.System().Store(ctx, append(given(a, "1"), given(b, "2")...))
 		s.fails("store", err, Invalid)
 		g, _ := b.group("g")
-		_, _, err = s.b.transact(ctx, Transaction{Messages: given(a, "1"), Moves: []GroupMove{{Group: g, Place: Place{At: AtLatest}}}})
+		_, _, err = s.b.transact(ctx, Transaction{Messages: given(a, "1"), Moves: []GroupMove{{Group: g, Position: Position{At: AtLatest}}}})
 		s.fails("transaction", err, Invalid)
 		if a.Next() != 0 || b.Next() != 0 {
 			t.Errorf("stored: %d and %d messages", a.Next(), b.Next())
@@ -315,13 +315,13 @@ func (s *shards) asked(name string) map[string]error {
 	_, all["time"] = log.log.offsetAt(ctx, 1)
 	_, all["journal"] = g.Journal(ctx, 0, 1)
 	_, all["lag"] = g.t.BytesFrom(ctx, g.Cursor())
-	_, all["relocate"] = g.relocate(ctx, Place{At: AtEarliest}, "relocate", named("ann"), "")
+	_, all["relocate"] = g.relocate(ctx, Position{At: AtEarliest}, "relocate", named("ann"), "")
 	_, _, all["alter"] = s.b.declareTopic(ctx, TopicSpec{Name: log.name, LegacyMask: ptr(log.Next())})
 	_, _, all["declare group"] = s.b.declareGroup(ctx, GroupSpec{Topic: memory.name, Name: fmt.Sprint("n", log.Next())})
 	_, _, all["transaction"] = s.b.transact(ctx, Transaction{Messages: given(log, fmt.Sprint("t", log.Next()))})
 	c := &consumer{session: "c"}
 	if c.sub, all["subscribe"] = g.Subscribe(c); all["subscribe"] == nil {
-		all["bury"] = s.buries(g, c)
+		all["storeDead"] = s.buries(g, c)
 		c.sub.Close()
 	}
 	return all

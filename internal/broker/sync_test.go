@@ -70,7 +70,7 @@ func TestNothingIsDeliveredWhileAGroupMoves(t *testing.T) {
 		release := r.store.HoldSync()
 		moved := make(chan error, 1)
 		go func() {
-			_, err := g.relocate(context.Background(), Place{At: AtOffset, Offset: 8}, "relocate", named("test"), "")
+			_, err := g.relocate(context.Background(), Position{At: AtOffset, Offset: 8}, "relocate", named("test"), "")
 			moved <- err
 		}()
 		synctest.Wait()

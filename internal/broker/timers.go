@@ -9,7 +9,7 @@ import (
 
 // timers looks after what is due in groups, whether anyone consumes from them or
 // not: deliveries that were not acked in time, messages that may be delivered again,
-// places below the beginning of the log. One goroutine serves all groups and sleeps
+// positions below the beginning of the log. One goroutine serves all groups and sleeps
 // until the next thing is due. It goes by Broker.clock, so nobody who sets the wall
 // clock makes it late or early.
 type timers struct {
@@ -133,9 +133,9 @@ func (g *Group) lookAfter() {
 			b.timers.at(g, f.due)
 		}
 	}
-	if len(g.dead) > 0 || g.burial.pause > 0 || g.left {
-		if g.burial.due > now {
-			b.timers.at(g, g.burial.due)
+	if len(g.dead) > 0 || g.deadRetry.pause > 0 || g.left {
+		if g.deadRetry.due > now {
+			b.timers.at(g, g.deadRetry.due)
 		} else {
 			g.tidy()
 		}

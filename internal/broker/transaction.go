@@ -30,9 +30,9 @@ type DeliveryHandle struct {
 
 // GroupMove relocates one group.
 type GroupMove struct {
-	Group  *Group
-	Place  Place
-	Reason string
+	Group    *Group
+	Position Position
+	Reason   string
 }
 
 // part of a transaction that concerns a group: what has to be stored, and what
@@ -51,17 +51,17 @@ func (b *Broker) transact(ctx context.Context, tx Transaction) ([]Stored, []stor
 	if err != nil {
 		return nil, nil, err
 	}
-	places := make([]int64, len(tx.Moves))
+	positions := make([]int64, len(tx.Moves))
 	for i, m := range tx.Moves { // before the lock: a search for a message id may take long
-		to, err := b.resolve(ctx, m.Group.t, m.Group, m.Place)
+		to, err := b.resolve(ctx, m.Group.t, m.Group, m.Position)
 		if err != nil {
 			return nil, nil, err
 		}
-		places[i] = to
+		positions[i] = to
 	}
 	defer tx.lock()()
-	s.saver.turn.Lock() // a save that has looked at places from before goes first
-	parts, entries, err := tx.prepare(b, places)
+	s.saver.turn.Lock() // a save that has looked at positions from before goes first
+	parts, entries, err := tx.prepare(b, positions)
 	s.saver.turn.Unlock()
 	var stored []Stored
 	if err == nil {
@@ -152,7 +152,7 @@ func (tx *Transaction) check() (*shard, error) {
 
 // prepare takes the groups' parts out of the hands of others. The parts that are
 // returned have to be ended, also with an error. Called with Topic.changes held.
-func (tx *Transaction) prepare(b *Broker, places []int64) (parts []groupPart, entries []*storage.JournalEntry, err error) {
+func (tx *Transaction) prepare(b *Broker, positions []int64) (parts []groupPart, entries []*storage.JournalEntry, err error) {
 	for _, a := range tx.Acks {
 		p, err := a.prepare()
 		if err != nil {
@@ -161,7 +161,7 @@ func (tx *Transaction) prepare(b *Broker, places []int64) (parts []groupPart, en
 		parts = append(parts, p)
 	}
 	for i, m := range tx.Moves {
-		g, to := m.Group, storage.At(places[i])
+		g, to := m.Group, storage.At(positions[i])
 		_, op, err := g.prepare(relocation{to: to, kind: "relocate", actor: tx.Actor, reason: m.Reason})
 		if err != nil {
 			return parts, nil, err

@@ -141,7 +141,7 @@ func TestBatchMayBeReportedDuringATransaction(t *testing.T) {
 	})
 }
 
-// A save that began before the transaction must not end after it: it has the place
+// A save that began before the transaction must not end after it: it has the position
 // from before.
 func TestSaveUnderWayDoesNotUndoATransaction(t *testing.T) {
 	onLedger(t, func(l *ledger) {
@@ -175,7 +175,7 @@ func TestSaveUnderWayDoesNotUndoATransaction(t *testing.T) {
 	})
 }
 
-// A memory topic has no place to store, so an ack in it is as good as its process.
+// A memory topic has no position to store, so an ack in it is as good as its process.
 func TestTransactionWithAcksInMemory(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
 		topic := r.topic("ticks", storage.KindMemory, storage.Retention{})

@@ -85,7 +85,7 @@ func (l *ledger) is(when string, done bool) {
 		want = "1 2 1 [2-3] 3 2"
 	}
 	if got != want {
-		l.Fatalf("%s: messages, place and journal are %s, want %s", when, got, want)
+		l.Fatalf("%s: messages, position and journal are %s, want %s", when, got, want)
 	}
 }
 
@@ -184,17 +184,17 @@ var impossible = []struct {
 	}},
 	{"move of a removed group", NotFound, func(l *ledger) Transaction {
 		tx := l.transaction()
-		tx.Moves = append(tx.Moves, GroupMove{Group: l.removed(), Place: at(0)})
+		tx.Moves = append(tx.Moves, GroupMove{Group: l.removed(), Position: at(0)})
 		return tx
 	}},
-	{"no such place", NotFound, func(l *ledger) Transaction {
+	{"no such position", NotFound, func(l *ledger) Transaction {
 		tx := l.transaction()
-		tx.Moves[0].Place = Place{At: AtMessage, ID: "nobody's"}
+		tx.Moves[0].Position = Position{At: AtMessage, ID: "nobody's"}
 		return tx
 	}},
 	{"acks and a move of one group", Invalid, func(l *ledger) Transaction {
 		tx := l.transaction()
-		tx.Moves = append(tx.Moves, GroupMove{Group: l.acks, Place: at(0)})
+		tx.Moves = append(tx.Moves, GroupMove{Group: l.acks, Position: at(0)})
 		return tx
 	}},
 	{"two moves of one group", Invalid, func(l *ledger) Transaction {

@@ -53,7 +53,7 @@ func changesOf() map[string]change {
 		},
 		"remove group": func(r *rig, _ *Batch) error { return r.b.removeGroup(ctx, "t", "g", "", named("ann")) },
 		"relocate": func(_ *rig, b *Batch) error {
-			_, err := b.Sub.Group().relocate(ctx, Place{At: AtLatest}, "relocate", named("ann"), "")
+			_, err := b.Sub.Group().relocate(ctx, Position{At: AtLatest}, "relocate", named("ann"), "")
 			return err
 		},
 		"transaction": func(r *rig, _ *Batch) error {

@@ -257,14 +257,14 @@ func (v View) Accept(ctx context.Context, name string) (*Topic, error) {
 	return v.b.accept(ctx, name, v.who.Actor())
 }
 
-// Resolve finds the offset that a place means. Another group's place may be asked for by
+// Resolve finds the offset that a position means. Another group's position may be asked for by
 // who may see the topic.
-func (v View) Resolve(ctx context.Context, t *Topic, g *Group, p Place) (int64, error) {
+func (v View) Resolve(ctx context.Context, t *Topic, g *Group, p Position) (int64, error) {
 	return v.b.resolve(ctx, t, g, p)
 }
 
 // Relocate moves a group, which was found with the verb for it.
-func (v View) Relocate(ctx context.Context, g *Group, p Place, kind, reason string) (Move, error) {
+func (v View) Relocate(ctx context.Context, g *Group, p Position, kind, reason string) (Move, error) {
 	if err := v.Check(access.Move, g.t, g.name); err != nil {
 		return Move{}, err
 	}

@@ -109,7 +109,7 @@ func (i *invocation) consume(ctx context.Context, o *consuming) error {
 	if err != nil {
 		return err
 	}
-	c, err := i.dial(ctx, zbus.Options{MaxWait: endTime})
+	c, err := i.dial(ctx, zbus.Options{ReconnectTimeout: endTime})
 	if err != nil {
 		return err
 	}

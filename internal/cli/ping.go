@@ -56,7 +56,7 @@ type health struct {
 
 // ping asks over the native protocol, and for the rest over HTTP.
 func (i *invocation) ping(ctx context.Context) (h health, err error) {
-	c, err := i.dial(ctx, zbus.Options{MaxWait: -1})
+	c, err := i.dial(ctx, zbus.Options{ReconnectTimeout: -1})
 	if err != nil {
 		return h, err
 	}

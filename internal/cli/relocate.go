@@ -24,7 +24,7 @@ type relocation struct {
 func (a *app) relocateCommand() *cobra.Command {
 	var r relocation
 	cmd := &cobra.Command{
-		Use: "relocate TOPIC GROUP", Short: "Move a group to another place in its topic",
+		Use: "relocate TOPIC GROUP", Short: "Move a group to another position in its topic",
 		Args: wants("TOPIC", "GROUP"), ValidArgsFunction: a.completeTopicGroup,
 		Long: "Move a group, while its consumers stay connected. First the plan is shown: how many\n" +
 			"messages would be delivered again or never, and which come next. Every move can be\n" +

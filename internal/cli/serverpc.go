@@ -71,7 +71,7 @@ func (i *invocation) serveRPC(ctx context.Context, o *serving) error {
 	if o.limit, _ = strconv.ParseInt(size, 10, 64); o.limit == 0 {
 		return usage("--max-output %q: must be a size such as 64MiB", o.output)
 	}
-	c, err := i.dial(ctx, zbus.Options{MaxWait: endTime})
+	c, err := i.dial(ctx, zbus.Options{ReconnectTimeout: endTime})
 	if err != nil {
 		return err
 	}

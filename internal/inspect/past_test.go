@@ -172,7 +172,7 @@ func filterOf(t tester, g *broker.Group) *filter.Filter {
 	return f
 }
 
-// restored compares the place of a group with that it had before, of which retention
+// restored compares the position of a group with that it had before, of which retention
 // may have dropped the beginning since.
 func (h *past) restored(want storage.Progress) {
 	h.Helper()
@@ -199,9 +199,9 @@ func (h *past) restored(want storage.Progress) {
 func TestRevertPutsThePlaceBack(t *testing.T) {
 	inBubbles(t, faultreport.ScaleAlways(t, 6, 600), func(r *rig, rt *rapid.T) {
 		h := newPast(r, rt, 0)
-		place := func() broker.Place { return at(int64(rapid.IntRange(0, len(h.recs)).Draw(rt, "to"))) }
+		position := func() broker.Position { return at(int64(rapid.IntRange(0, len(h.recs)).Draw(rt, "to"))) }
 		before := h.g.Info().Progress
-		moved, err := r.move(h.g, place())
+		moved, err := r.move(h.g, position())
 		if err != nil {
 			r.Fatal(err)
 		}
@@ -225,7 +225,7 @@ func TestRevertPutsThePlaceBack(t *testing.T) {
 		got, _ := offsets(c.take(1000))
 		want := slices.DeleteFunc(h.matching(0), func(o int64) bool { return there.Done(o) })
 		if !slices.Equal(got, want) {
-			r.Fatalf("delivered %d, want %d from the place %+v", got, want, there)
+			r.Fatalf("delivered %d, want %d from the position %+v", got, want, there)
 		}
 	})
 }

@@ -25,11 +25,11 @@ const (
 // Plan says what a relocation would do. It changed nothing. Its fields are set
 // when it is made.
 type Plan struct {
-	ID    string
-	Group *broker.Group
-	Place broker.Place // as asked for
-	From  storage.Progress
-	To    int64
+	ID       string
+	Group    *broker.Group
+	Position broker.Position // as asked for
+	From     storage.Progress
+	To       int64
 
 	Again    int64 // settled messages that pass again
 	Skipped  int64 // messages not settled that are passed over
@@ -61,14 +61,14 @@ type PlanOptions struct {
 }
 
 // Make works out what moving a group would do. Its cost grows with the messages
-// between the present place and the new one, up to a limit.
-func (ps *Plans) Make(ctx context.Context, v broker.View, g *broker.Group, place broker.Place, opts PlanOptions) (*Plan, error) {
-	to, err := v.Resolve(ctx, g.Topic(), g, place)
+// between the present position and the new one, up to a limit.
+func (ps *Plans) Make(ctx context.Context, v broker.View, g *broker.Group, position broker.Position, opts PlanOptions) (*Plan, error) {
+	to, err := v.Resolve(ctx, g.Topic(), g, position)
 	if err != nil {
 		return nil, err
 	}
 	p := &Plan{
-		ID: "p-" + rand.Text(), Group: g, Place: place, To: to, until: time.Now().Add(planLife),
+		ID: "p-" + rand.Text(), Group: g, Position: position, To: to, until: time.Now().Add(planLife),
 		Tolerance: opts.Tolerance, Examples: opts.Examples, Created: ps.b.Wall(),
 	}
 	p.Expires = p.Created + planLife.Milliseconds()
@@ -93,7 +93,7 @@ func (ps *Plans) Make(ctx context.Context, v broker.View, g *broker.Group, place
 }
 
 // count finds what passes again and what is skipped, and how much of it matches.
-// Numbers of messages come from the places alone; the filter needs the messages.
+// Numbers of messages come from the positions alone; the filter needs the messages.
 func (p *Plan) count(ctx context.Context) error {
 	settled := p.From.Settled
 	lo, hi := min(p.From.Cursor, p.To), max(p.From.Cursor, p.To)

@@ -47,7 +47,7 @@ func (r *rig) refused(p *Plan) *Plan {
 	if found, err := r.plans.Find(r.v, fresh.ID); err != nil || found != fresh || fresh.ID == p.ID {
 		r.Fatalf("the fresh plan is not found: %v", err)
 	}
-	if fresh.Place != p.Place || fresh.Tolerance != p.Tolerance || fresh.Examples != p.Examples {
+	if fresh.Position != p.Position || fresh.Tolerance != p.Tolerance || fresh.Examples != p.Examples {
 		r.Fatalf("the fresh plan is %+v, made from %+v", fresh, p)
 	}
 	return fresh
@@ -162,7 +162,7 @@ func TestPlanGoesWithItsGroup(t *testing.T) {
 		if _, err := r.plans.Find(r.v, p.ID); broker.CodeOf(err) != broker.NotFound || err == nil {
 			r.Errorf("plan of a removed group: %v, want not found", err)
 		}
-		r.group(broker.GroupSpec{Topic: "orders", Start: broker.Place{At: broker.AtEarliest}}) // another one of that name
+		r.group(broker.GroupSpec{Topic: "orders", Start: broker.Position{At: broker.AtEarliest}}) // another one of that name
 		if _, err := r.plans.Find(r.v, p.ID); broker.CodeOf(err) != broker.NotFound || err == nil {
 			r.Errorf("plan of a removed group: %v, want not found", err)
 		}
@@ -241,7 +241,7 @@ func TestConflictOfAPlanWhosePlaceIsGoneHasNoFreshPlan(t *testing.T) {
 		topic := r.topic("orders", 0, storage.Retention{})
 		g := r.group(broker.GroupSpec{Topic: "orders"})
 		r.publish(topic, storage.Record{ID: "x"}, storage.Record{}, storage.Record{})
-		p := r.plan(g, broker.Place{At: broker.AtMessage, ID: "x"}, PlanOptions{Tolerance: 10})
+		p := r.plan(g, broker.Position{At: broker.AtMessage, ID: "x"}, PlanOptions{Tolerance: 10})
 		r.topic("orders", 0, storage.Retention{MaxCount: 1})
 		time.Sleep(dropsWithin)
 		for range 2 {

@@ -17,9 +17,9 @@ import (
 )
 
 // plan makes a plan.
-func (r *rig) plan(g *broker.Group, place broker.Place, opts PlanOptions) *Plan {
+func (r *rig) plan(g *broker.Group, position broker.Position, opts PlanOptions) *Plan {
 	r.Helper()
-	p, err := r.plans.Make(context.Background(), r.v, g, place, opts)
+	p, err := r.plans.Make(context.Background(), r.v, g, position, opts)
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func (r *rig) apply(p *Plan) broker.Move {
 	return move
 }
 
-func at(offset int64) broker.Place { return broker.Place{At: broker.AtOffset, Offset: offset} }
+func at(offset int64) broker.Position { return broker.Position{At: broker.AtOffset, Offset: offset} }
 
 func TestPlanSaysWhatHappens(t *testing.T) {
 	inBubbles(t, faultreport.ScaleAlways(t, 8, 800), func(r *rig, rt *rapid.T) {
@@ -45,7 +45,7 @@ func TestPlanSaysWhatHappens(t *testing.T) {
 		examples := rapid.IntRange(0, 4).Draw(rt, "examples")
 		p := r.plan(h.g, at(offset), PlanOptions{Examples: examples})
 		want := min(max(offset, h.topic.First()), h.topic.Next())
-		if p.To != want || p.Group != h.g || p.Place != at(offset) {
+		if p.To != want || p.Group != h.g || p.Position != at(offset) {
 			r.Fatalf("planned to go to %d, want %d", p.To, want)
 		}
 		h.checkCounts(p)
@@ -133,7 +133,7 @@ func (h *past) checkDelivered(p *Plan) {
 	}
 }
 
-// What is left of a place whose beginning retention dropped is no move of the cursor,
+// What is left of a position whose beginning retention dropped is no move of the cursor,
 // also when no consumer is there to notice.
 func TestPlanOfAGroupBehindRetentionCanBeApplied(t *testing.T) {
 	inBubble(t, broker.Options{}, func(r *rig) {
@@ -165,7 +165,7 @@ func TestShiftOfAnySizeLeadsToTheEndOnItsSide(t *testing.T) {
 		g := r.explicitGroup(10)
 		r.apply(r.plan(g, at(4), PlanOptions{}))
 		for shift, want := range map[int64]int64{-5: 0, math.MinInt64: 0, 2: 6, 7: 10, math.MaxInt64: 10} {
-			if p := r.plan(g, broker.Place{At: broker.AtShift, Offset: shift}, PlanOptions{}); p.To != want {
+			if p := r.plan(g, broker.Position{At: broker.AtShift, Offset: shift}, PlanOptions{}); p.To != want {
 				r.Errorf("shift %d from 4: to %d, want %d", shift, p.To, want)
 			}
 		}

@@ -59,7 +59,7 @@ func planNotFound(id string) error {
 
 // Apply does what a plan says. When the group is no longer as the plan found it, as
 // when the plan was applied before, nothing happens, the error is a Conflict, and
-// fresh is a new plan for the same place, or nil when there is no longer such a place.
+// fresh is a new plan for the same position, or nil when there is no longer such a position.
 func (ps *Plans) Apply(ctx context.Context, v broker.View, p *Plan, reason string) (move broker.Move, fresh *Plan, err error) {
 	g := p.Group
 	move, err = v.RelocateIf(ctx, g, p.To, p.still, reason)
@@ -70,7 +70,7 @@ func (ps *Plans) Apply(ctx context.Context, v broker.View, p *Plan, reason strin
 		ps.drop(p.ID)
 	case broker.CodeOf(err) == broker.Conflict:
 		ps.spend(p)
-		again, planErr := ps.Make(ctx, v, g, p.Place, PlanOptions{Tolerance: p.Tolerance, Examples: p.Examples})
+		again, planErr := ps.Make(ctx, v, g, p.Position, PlanOptions{Tolerance: p.Tolerance, Examples: p.Examples})
 		if planErr != nil && (broker.CodeOf(planErr) != broker.NotFound || g.Removed()) {
 			return move, nil, planErr
 		}
@@ -117,7 +117,7 @@ func (ps *Plans) spend(n *Plan) {
 		return // it has gone, or another one who applied it was here
 	}
 	left := &Plan{
-		ID: n.ID, Group: n.Group, Place: n.Place, Tolerance: n.Tolerance, Examples: n.Examples,
+		ID: n.ID, Group: n.Group, Position: n.Position, Tolerance: n.Tolerance, Examples: n.Examples,
 		Created: n.Created, Expires: n.Expires, until: n.until, spent: true,
 	}
 	ps.bytes += left.cost() - n.cost()
@@ -146,7 +146,7 @@ func (ps *Plans) dropExpired() {
 	}
 }
 
-// dropAt drops a plan by its place in ps.old. Called with ps.mu held.
+// dropAt drops a plan by its position in ps.old. Called with ps.mu held.
 func (ps *Plans) dropAt(i int) {
 	n := ps.old[i]
 	ps.bytes -= n.cost()
@@ -159,7 +159,7 @@ const planOverhead = 1 << 10
 
 // cost is about how many bytes of memory a plan holds. It does not change.
 func (p *Plan) cost() int64 {
-	n := int64(planOverhead + len(p.Place.ID) + len(p.Place.Group) + 16*len(p.From.Settled))
+	n := int64(planOverhead + len(p.Position.ID) + len(p.Position.Group) + 16*len(p.From.Settled))
 	for _, list := range [][]storage.Record{p.First, p.Last} {
 		for i := range list {
 			n += exampleCost(&list[i])

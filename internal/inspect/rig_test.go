@@ -153,7 +153,7 @@ func (r *rig) mustPublish(t *broker.Topic, tags ...string) {
 }
 
 // move relocates a group.
-func (r *rig) move(g *broker.Group, to broker.Place) (broker.Move, error) {
+func (r *rig) move(g *broker.Group, to broker.Position) (broker.Move, error) {
 	return r.v.Relocate(context.Background(), g, to, "relocate", "")
 }
 

@@ -138,7 +138,7 @@ func TestRelocationDeliversAgainToWhoIsConnected(t *testing.T) {
 	c := r.dial(nil)
 	c.call(`{"op":"subscribe","topic":"orders","group":"billing","window":100}`, "subscribed")
 	c.offsets(3)
-	if _, err := r.b.System().Relocate(context.Background(), g, broker.Place{At: broker.AtOffset, Offset: 1}, "relocate", ""); err != nil {
+	if _, err := r.b.System().Relocate(context.Background(), g, broker.Position{At: broker.AtOffset, Offset: 1}, "relocate", ""); err != nil {
 		t.Fatal(err)
 	}
 	if got := c.offsets(2); !slices.Equal(got, []string{"1", "2"}) {

@@ -198,7 +198,7 @@ func checkWindow(name string, n int64) error {
 }
 
 // group is the group to consume in: the named one, or one of the subscription's own. reset
-// says that its place was beyond the log.
+// says that its position was beyond the log.
 func (s *socket) group(view broker.View, op *subscribeOp) (g *broker.Group, reset bool, err error) {
 	t, err := view.For(access.See).Topic(op.Topic) // the group is what one consumes
 	if err != nil {
@@ -211,7 +211,7 @@ func (s *socket) group(view broker.View, op *subscribeOp) (g *broker.Group, rese
 		g, err = view.GroupOf(t, *op.Group)
 		return g, false, err
 	}
-	spec := broker.GroupSpec{Filter: op.Filter, Start: broker.Place{At: broker.AtLatest}}
+	spec := broker.GroupSpec{Filter: op.Filter, Start: broker.Position{At: broker.AtLatest}}
 	switch {
 	case op.Start != nil && op.After != nil:
 		return nil, false, fail(broker.Invalid, "start and after both say where to begin: leave out one of them")

@@ -43,9 +43,9 @@ func (c *client) glance(channel, more string) got {
 func TestEveryChannelShowsItsFigures(t *testing.T) {
 	r := start(t)
 	orders := r.topic("orders")
-	r.group(broker.GroupSpec{Topic: "orders", Name: "all", Settle: new(storage.SettleExplicit), Start: broker.Place{At: broker.AtEarliest}})
+	r.group(broker.GroupSpec{Topic: "orders", Name: "all", Settle: new(storage.SettleExplicit), Start: broker.Position{At: broker.AtEarliest}})
 	eu := "eu.*"
-	r.group(broker.GroupSpec{Topic: "orders", Name: "eu", Filter: &eu, Start: broker.Place{At: broker.AtEarliest}})
+	r.group(broker.GroupSpec{Topic: "orders", Name: "eu", Filter: &eu, Start: broker.Position{At: broker.AtEarliest}})
 	r.publish(orders, "eu.a", "us.a", "eu.b")
 	c := r.dial(nil)
 	c.call(`{"op":"subscribe","topic":"orders","group":"all","window":1}`, "subscribed")

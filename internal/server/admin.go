@@ -144,39 +144,39 @@ func (s *session) groupSpec(m *wire.Message) (broker.GroupSpec, bool) {
 			return spec, false
 		}
 	}
-	place, ok := s.placeOf(m, wire.HeaderGroupStartOffset, wire.HeaderGroupStartTime,
+	position, ok := s.positionOf(m, wire.HeaderGroupStartOffset, wire.HeaderGroupStartTime,
 		wire.HeaderGroupStartMsgID, wire.HeaderGroupStartCopy)
-	spec.Start = place
+	spec.Start = position
 	return spec, ok
 }
 
-// placeOf reads a place in the log from the headers of the given names.
-func (s *session) placeOf(m *wire.Message, offset, time, msgID, group string) (broker.Place, bool) {
+// positionOf reads a position in the log from the headers of the given names.
+func (s *session) positionOf(m *wire.Message, offset, time, msgID, group string) (broker.Position, bool) {
 	at, ok := s.param(m, offset, 0, math.MaxInt64)
 	if !ok {
-		return broker.Place{}, false
+		return broker.Position{}, false
 	}
 	when, ok := s.param(m, time, 0, math.MaxInt64)
 	if !ok {
-		return broker.Place{}, false
+		return broker.Position{}, false
 	}
 	if when != nil && *when >= 1e9 && *when < 1e10 {
 		// A time of 2001 or later in seconds; in milliseconds it is in the first months of 1970.
 		s.send(http.StatusBadRequest, m.Get(wire.HeaderID), fmt.Sprintf("Bad %s: %d looks like seconds, and must be in milliseconds: %d", time, *when, *when*1000))
-		return broker.Place{}, false
+		return broker.Position{}, false
 	}
 	id := m.Get(msgID)
 	switch {
 	case m.Get(group) != "":
-		return broker.Place{At: broker.AtGroup, Group: m.Get(group)}, true
+		return broker.Position{At: broker.AtGroup, Group: m.Get(group)}, true
 	case at != nil:
-		return broker.Place{At: broker.AtOffset, Offset: *at, ID: id}, true
+		return broker.Position{At: broker.AtOffset, Offset: *at, ID: id}, true
 	case when != nil:
-		return broker.Place{At: broker.AtTime, Time: *when}, true
+		return broker.Position{At: broker.AtTime, Time: *when}, true
 	case id != "":
-		return broker.Place{At: broker.AtMessage, ID: id}, true
+		return broker.Position{At: broker.AtMessage, ID: id}, true
 	}
-	return broker.Place{}, true
+	return broker.Position{}, true
 }
 
 // query tells about the server, a topic or a group.
@@ -226,34 +226,34 @@ func (s *session) empty(m *wire.Message) {
 		return
 	}
 	if g := s.groupOf(m); g != nil {
-		_, err := s.view().Relocate(s.admin(), g, broker.Place{At: broker.AtLatest}, "empty", "")
+		_, err := s.view().Relocate(s.admin(), g, broker.Position{At: broker.AtLatest}, "empty", "")
 		s.finished(id, err)
 	}
 }
 
 // relocate moves a group: to an offset, a time, a message, another group's
-// place, or (to: earliest, to: latest) one of the ends.
+// position, or (to: earliest, to: latest) one of the ends.
 func (s *session) relocate(m *wire.Message) {
 	g := s.groupOf(m)
 	if g == nil {
 		return
 	}
 	id := m.Get(wire.HeaderID)
-	place, ok := s.placeOf(m, wire.HeaderOffset, wire.HeaderTimestamp, "msgid", "from_group")
+	position, ok := s.positionOf(m, wire.HeaderOffset, wire.HeaderTimestamp, "msgid", "from_group")
 	if !ok {
 		return
 	}
 	switch to := m.Get("to"); to {
 	case "":
 	case "earliest":
-		place.At = broker.AtEarliest
+		position.At = broker.AtEarliest
 	case "latest":
-		place.At = broker.AtLatest
+		position.At = broker.AtLatest
 	default:
-		s.send(http.StatusBadRequest, id, "Bad to: must be earliest or latest; for another place give offset=, timestamp=, msgid= or from_group= instead")
+		s.send(http.StatusBadRequest, id, "Bad to: must be earliest or latest; for another position give offset=, timestamp=, msgid= or from_group= instead")
 		return
 	}
-	if _, err := s.view().Relocate(s.admin(), g, place, "relocate", m.Get("reason")); err != nil {
+	if _, err := s.view().Relocate(s.admin(), g, position, "relocate", m.Get("reason")); err != nil {
 		s.fail(id, err)
 		return
 	}

@@ -144,7 +144,7 @@ func confirmationOf(req *http.Request) (token string, ok bool, err error) {
 var deeds = map[string]string{
 	wire.CmdProduce: "publish a message to %s", wire.CmdConsume: "take a message from %s", wire.CmdRPC: "call the service %s",
 	wire.CmdDeclare: "create or change %s", wire.CmdRemove: "remove %s", wire.CmdEmpty: "remove all messages of %s",
-	wire.CmdRelocate: "move the consumers of %s to another place",
+	wire.CmdRelocate: "move the consumers of %s to another position",
 }
 
 // ask answers with a page that says what would be done, and has a button that does it.

@@ -53,6 +53,6 @@ func (c *followedConn) answer() {
 	dst := append(wire.AppendStatus(nil, bad.Status), "connection: close\r\n"...)
 	_ = c.SetWriteDeadline(time.Now().Add(lastWordsTime))
 	if _, err := c.Write(wire.AppendBody(dst, []byte(bad.Reason))); err == nil {
-		lastWords(c.Conn)
+		lingerClose(c.Conn)
 	}
 }

@@ -89,7 +89,7 @@ func refusePlain(conn net.Conn) {
 	dst := append(wire.AppendStatus(nil, http.StatusForbidden), "connection: close\r\n"...)
 	_ = conn.SetWriteDeadline(time.Now().Add(lastWordsTime))
 	if _, err := conn.Write(wire.AppendBody(dst, []byte(text))); err == nil {
-		lastWords(conn)
+		lingerClose(conn)
 	}
 	_ = conn.Close()
 }

@@ -236,14 +236,14 @@ func (s *session) serveStream(conn net.Conn, stream *socket.Conn, r *wire.Reader
 	unread := bad != nil || s.hungUp.Load() || s.finishing.Load() && s.inflight.busy()
 	s.end()
 	if unread {
-		lastWords(conn)
+		lingerClose(conn)
 	}
 	_ = conn.Close()
 }
 
-// lastWords gives a client that keeps sending a moment to read the last
+// lingerClose gives a client that keeps sending a moment to read the last
 // replies: closing with bytes unread makes the system throw away what was sent.
-func lastWords(conn net.Conn) {
+func lingerClose(conn net.Conn) {
 	if closeWrite(conn) != nil {
 		return
 	}

@@ -176,7 +176,7 @@ func turnAway(conn net.Conn, r *wire.Reader) {
 		dst = wire.AppendBody(dst, []byte("shutting down: nothing was done, try again later"))
 		_ = conn.SetWriteDeadline(time.Now().Add(lastWordsTime))
 		if _, err := conn.Write(dst); err == nil {
-			lastWords(conn)
+			lingerClose(conn)
 		}
 	}
 	r.Release()

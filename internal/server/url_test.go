@@ -220,7 +220,7 @@ var urls = []struct {
 	{"GET", "/tracker", "", 200, `"serverTable":{`},
 	{"GET", "/?cmd=tracker&token=x", "", 200, `"serverTable":{`},
 	{"GET", "/relocate/{T}/g1?to=earliest", "", 200, `"cursor":0,`},
-	{"GET", "/relocate/{T}/g1?to=middle", "", 400, "=Bad to: must be earliest or latest; for another place give offset=, timestamp=, msgid= or from_group= instead"},
+	{"GET", "/relocate/{T}/g1?to=middle", "", 400, "=Bad to: must be earliest or latest; for another position give offset=, timestamp=, msgid= or from_group= instead"},
 	{"GET", "/consume/{T}/g1", "", 200, "=A form"},
 	{"GET", "/empty/{T}/g3", "", 200, ""},
 	{"GET", "/query/{T}/g3", "", 200, `"messageCount":0,`},

@@ -11,7 +11,7 @@ import (
 type Summer struct{ head [36]byte }
 
 // Checksum is the CRC-32C over topic, offset, time, id, tag, headers and body of
-// a record. It covers the place as well as the content, so that a row which
+// a record. It covers the position as well as the content, so that a row which
 // turns up under another key is found out, and the lengths, so that bytes cannot
 // move from one field to the next unnoticed. It is never 0: a record without a
 // checksum is a damaged one.

@@ -59,7 +59,7 @@ type CreateGroup struct {
 }
 
 // AlterGroup sets the definition of an existing group: Filter, Settle, Exclusive, Paused,
-// Ephemeral, LegacyMask, AckTimeout, AckWindow, MaxDeliver, Version and Updated. Its place is
+// Ephemeral, LegacyMask, AckTimeout, AckWindow, MaxDeliver, Version and Updated. Its position is
 // left alone. Entry, unless nil, goes to the journal.
 type AlterGroup struct {
 	Group *Group
@@ -73,25 +73,25 @@ type RemoveGroup struct{ Group GroupID }
 // messages, Unpark removes them. Fails with ErrConflict when Epoch is not the
 // group's.
 type SaveProgress struct {
-	Group  GroupID
-	Epoch  int64
-	Place  Progress
-	Park   []Parked
-	Unpark []int64
+	Group    GroupID
+	Epoch    int64
+	Position Progress
+	Park     []Parked
+	Unpark   []int64
 }
 
-// Relocate puts a group at a place. Nothing is parked then, and Epoch is raised by
+// Relocate puts a group at a position. Nothing is parked then, and Epoch is raised by
 // one. Entry goes to the journal. Fails with ErrConflict when Epoch is not the
 // group's.
 type Relocate struct {
-	Group GroupID
-	Epoch int64
-	Place Progress
-	Entry *JournalEntry
+	Group    GroupID
+	Epoch    int64
+	Position Progress
+	Entry    *JournalEntry
 }
 
 // Accept has a damaged topic ([Topic.Damage]) be as the caller says: Topic and all of
-// its Groups become what is stored, with their places. What is missing below
+// its Groups become what is stored, with their positions. What is missing below
 // Topic.Next is read as damage from then on. Fails with ErrInvalid when the topic is
 // not damaged.
 type Accept struct {

@@ -108,7 +108,7 @@ type Topic struct {
 
 	// Damage says why the topic can't be served, "" if it can: what is stored of it, or
 	// of its groups, contradicts itself, so that messages could be passed over or
-	// overwritten without a word. First, Next and the groups' places are then what can
+	// overwritten without a word. First, Next and the groups' positions are then what can
 	// be made out. The topic can be read, removed, or accepted as it is: [Accept].
 	Damage string
 }
@@ -150,7 +150,7 @@ type Group struct {
 	LegacyMask int64 // as that of a topic
 	Creator    string
 	Created    int64 // Unix milliseconds
-	Updated    int64 // Unix milliseconds, last change of definition or place
+	Updated    int64 // Unix milliseconds, last change of definition or position
 	AckTimeout int64 // milliseconds until an unanswered delivery is given back
 	AckWindow  int64 // most deliveries in flight over all consumers
 	MaxDeliver int64 // deliveries before a message is dead; 0 means no limit
@@ -159,7 +159,7 @@ type Group struct {
 	Progress
 }
 
-// At is the place of a group that is to continue at an offset, with nothing settled
+// At is the position of a group that is to continue at an offset, with nothing settled
 // beyond it.
 func At(offset int64) Progress { return Progress{Cursor: offset, Read: offset} }
 
@@ -208,7 +208,7 @@ type JournalEntry struct {
 	Kind   string // "create", "relocate", "filter", "empty", "revert"
 	Actor  Actor
 	Reason string
-	From   Progress // the place before
+	From   Progress // the position before
 	To     int64    // the cursor after
 	// FilterFrom and FilterTo differ when the filter changed.
 	FilterFrom, FilterTo string

@@ -64,7 +64,7 @@ func (b *batch) saveProgress(op *storage.SaveProgress) error {
 	if err != nil {
 		return err
 	}
-	if err := op.Place.Check(g.topic.next); err != nil {
+	if err := op.Position.Check(g.topic.next); err != nil {
 		return err
 	}
 	for _, p := range op.Park {
@@ -73,7 +73,7 @@ func (b *batch) saveProgress(op *storage.SaveProgress) error {
 		}
 	}
 	id := int64(op.Group)
-	b.addOne(moveGroup, id, op.Place.Cursor, op.Place.Read, op.Place.Settled.String())
+	b.addOne(moveGroup, id, op.Position.Cursor, op.Position.Read, op.Position.Settled.String())
 	for _, p := range op.Park {
 		b.addOne(putParked, id, p.Offset, p.Count, p.Due, p.Cause)
 	}
@@ -88,7 +88,7 @@ func (b *batch) relocate(op *storage.Relocate) error {
 	if err != nil {
 		return err
 	}
-	if err := op.Place.Check(g.topic.next); err != nil {
+	if err := op.Position.Check(g.topic.next); err != nil {
 		return err
 	}
 	b.raiseEpoch(g)
@@ -97,7 +97,7 @@ func (b *batch) relocate(op *storage.Relocate) error {
 		now = op.Entry.Time
 	}
 	b.add(deleteGroupParked, int64(op.Group))
-	b.addOne(relocateGroup, int64(op.Group), op.Place.Cursor, op.Place.Read, op.Place.Settled.String(), g.epoch, now)
+	b.addOne(relocateGroup, int64(op.Group), op.Position.Cursor, op.Position.Read, op.Position.Settled.String(), g.epoch, now)
 	b.journal(op.Entry)
 	return nil
 }

@@ -105,7 +105,7 @@ func BenchmarkSaveProgress(b *testing.B) {
 	for i := range ops {
 		g := &storage.Group{Topic: topic, Name: fmt.Sprint("g", i)}
 		mustCommit(b, s, &storage.CreateGroup{Group: g})
-		ops[i] = &storage.SaveProgress{Group: g.ID, Place: storage.Progress{Cursor: 10, Read: 20, Settled: storage.Ranges{{Lo: 12, Hi: 14}}}}
+		ops[i] = &storage.SaveProgress{Group: g.ID, Position: storage.Progress{Cursor: 10, Read: 20, Settled: storage.Ranges{{Lo: 12, Hi: 14}}}}
 	}
 	b.ReportAllocs()
 	for b.Loop() {

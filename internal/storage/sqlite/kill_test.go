@@ -70,7 +70,7 @@ func writeForEver(path, mode string) error {
 	for {
 		cursor := next[0]
 		ops := appendSome(state, next)
-		ops = append(ops, &storage.SaveProgress{Group: group, Place: storage.Progress{Cursor: cursor, Read: cursor}})
+		ops = append(ops, &storage.SaveProgress{Group: group, Position: storage.Progress{Cursor: cursor, Read: cursor}})
 		errs, err := s.Commit(ops)
 		if err = errors.Join(append(errs, err)...); err != nil {
 			return fmt.Errorf("commit: %w", err)

@@ -251,7 +251,7 @@ func (b *batch) accept(op *storage.Accept) error {
 		if err := b.alterGroup(&storage.AlterGroup{Group: g}); err != nil {
 			return err
 		}
-		if err := b.saveProgress(&storage.SaveProgress{Group: g.ID, Epoch: g.Epoch, Place: g.Progress}); err != nil {
+		if err := b.saveProgress(&storage.SaveProgress{Group: g.ID, Epoch: g.Epoch, Position: g.Progress}); err != nil {
 			return err
 		}
 	}

@@ -69,7 +69,7 @@ func (b *batch) saveProgress(op *storage.SaveProgress) error {
 	if err != nil {
 		return err
 	}
-	if err := op.Place.Check(g.topic.next); err != nil {
+	if err := op.Position.Check(g.topic.next); err != nil {
 		return err
 	}
 	for _, p := range op.Park {
@@ -78,8 +78,8 @@ func (b *batch) saveProgress(op *storage.SaveProgress) error {
 		}
 	}
 	id := int64(op.Group)
-	settled := op.Place.Settled.String()
-	b.add(moveGroup, 1, id, op.Place.Cursor, op.Place.Read, settled, groupPlaceSum(g.id, g.epoch, &op.Place, settled))
+	settled := op.Position.Settled.String()
+	b.add(moveGroup, 1, id, op.Position.Cursor, op.Position.Read, settled, groupPlaceSum(g.id, g.epoch, &op.Position, settled))
 	for _, p := range op.Park {
 		p.Group = g.id
 		b.add(putParked, 1, id, p.Offset, p.Count, p.Due, p.Cause, parkedSum(&p))
@@ -95,7 +95,7 @@ func (b *batch) relocate(op *storage.Relocate) error {
 	if err != nil {
 		return err
 	}
-	if err := op.Place.Check(g.topic.next); err != nil {
+	if err := op.Position.Check(g.topic.next); err != nil {
 		return err
 	}
 	b.raiseEpoch(g)
@@ -104,9 +104,9 @@ func (b *batch) relocate(op *storage.Relocate) error {
 		now = op.Entry.Time
 	}
 	b.add(deleteGroupParked, anyRows, int64(op.Group))
-	settled := op.Place.Settled.String()
-	b.add(relocateGroup, 1, int64(op.Group), op.Place.Cursor, g.epoch, now, op.Place.Read, settled,
-		groupPlaceSum(g.id, g.epoch, &op.Place, settled))
+	settled := op.Position.Settled.String()
+	b.add(relocateGroup, 1, int64(op.Group), op.Position.Cursor, g.epoch, now, op.Position.Read, settled,
+		groupPlaceSum(g.id, g.epoch, &op.Position, settled))
 	b.journal(op.Entry)
 	return nil
 }

@@ -276,7 +276,7 @@ func (s shape) ticket(number int64, state storage.State, at int64) *storage.Tick
 	return &storage.Ticket{
 		Ops: []storage.Op{
 			&storage.Append{Topic: state.Topics[s.topic].ID, Records: s.records(number)},
-			&storage.SaveProgress{Group: state.Groups[s.topic].ID, Place: storage.Progress{Cursor: at, Read: at}},
+			&storage.SaveProgress{Group: state.Groups[s.topic].ID, Position: storage.Progress{Cursor: at, Read: at}},
 		},
 		Bytes: int64(s.rows * s.size),
 	}

@@ -47,7 +47,7 @@ func mixedDatabase(t testing.TB) (path string, messages map[string][]storage.Rec
 		&storage.RemoveTopic{Topic: ids[3]},
 		&storage.Audit{Entry: &storage.AuditEntry{Actor: storage.Actor{Name: "me", Address: "here", Token: "t"}, Action: "test"}},
 		&storage.SaveProgress{
-			Group: 1, Place: storage.Progress{Cursor: 10, Read: 20, Settled: storage.Ranges{{Lo: 12, Hi: 14}}},
+			Group: 1, Position: storage.Progress{Cursor: 10, Read: 20, Settled: storage.Ranges{{Lo: 12, Hi: 14}}},
 			Park: []storage.Parked{{Group: 1, Offset: 15, Count: 2, Due: 7, Cause: "nack"}},
 		},
 	)

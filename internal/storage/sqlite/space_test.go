@@ -83,9 +83,9 @@ func (w *worker) work(t *testing.T, rounds int) {
 	for range rounds {
 		w.first++
 		mustCommit(t, w.s,
-			&storage.SaveProgress{Group: w.group.ID, Epoch: w.group.Epoch, Place: storage.At(w.first)},
+			&storage.SaveProgress{Group: w.group.ID, Epoch: w.group.Epoch, Position: storage.At(w.first)},
 			&storage.Relocate{
-				Group: w.group.ID, Epoch: w.group.Epoch, Place: storage.At(w.first - 1),
+				Group: w.group.ID, Epoch: w.group.Epoch, Position: storage.At(w.first - 1),
 				Entry: &storage.JournalEntry{Topic: w.topic, Group: w.group.ID, Kind: "relocate", To: w.first - 1},
 			},
 			&storage.AlterTopic{Topic: w.topic, Retention: storage.Retention{MaxCount: w.first}},
@@ -100,7 +100,7 @@ func (w *worker) save(t *testing.T, rounds int) {
 	t.Helper()
 	for range rounds {
 		w.first++
-		mustCommit(t, w.s, &storage.SaveProgress{Group: w.group.ID, Epoch: w.group.Epoch, Place: storage.At(w.first)})
+		mustCommit(t, w.s, &storage.SaveProgress{Group: w.group.ID, Epoch: w.group.Epoch, Position: storage.At(w.first)})
 		mustMaintain(t, w.s)
 	}
 }
@@ -156,7 +156,7 @@ func TestBelowTheFloorOnlyMessagesAndFiguresAreRefused(t *testing.T) {
 	// A transaction that would store messages as well is refused as a whole.
 	errs, err := s.Commit([]storage.Op{&storage.Atomic{Ops: []storage.Op{
 		&storage.Append{Topic: topic, Records: messages(1, 100)},
-		&storage.SaveProgress{Group: w.group.ID, Epoch: w.group.Epoch, Place: storage.At(1999)},
+		&storage.SaveProgress{Group: w.group.ID, Epoch: w.group.Epoch, Position: storage.At(1999)},
 	}}})
 	if err != nil || !errors.Is(errs[0], storage.ErrFull) {
 		t.Fatalf("%v, %v", errs, err)
@@ -196,7 +196,7 @@ func TestFullDiskTakesAnythingButMessagesFromTheReserve(t *testing.T) {
 			}
 			errs, err := s.Commit([]storage.Op{
 				&storage.Append{Topic: topic, Records: messages(2000, 100)},
-				&storage.SaveProgress{Group: w.group.ID, Place: storage.At(1)},
+				&storage.SaveProgress{Group: w.group.ID, Position: storage.At(1)},
 			})
 			if err != nil || !errors.Is(errs[0], storage.ErrFull) || errs[1] != nil {
 				t.Fatalf("messages and progress: %v, %v", errs, err)

@@ -30,7 +30,7 @@ func smallDatabase(t testing.TB) string {
 	}
 	mustCommit(t, s, &storage.Append{Topic: b, Records: messages(1, 1<<17)}) // merges what is fresh of it
 	mustCommit(t, s, &storage.SaveProgress{
-		Group: 1, Place: storage.Progress{Cursor: 10, Read: 20, Settled: storage.Ranges{{Lo: 12, Hi: 14}}},
+		Group: 1, Position: storage.Progress{Cursor: 10, Read: 20, Settled: storage.Ranges{{Lo: 12, Hi: 14}}},
 		Park: []storage.Parked{{Group: 1, Offset: 15, Count: 2, Due: 1, Cause: "nack"}},
 	}, &storage.SaveClock{Clock: storage.Clock{Boot: "b", Since: 1, Last: 2}})
 	if err := s.Close(); err != nil {

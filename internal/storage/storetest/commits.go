@@ -76,10 +76,10 @@ func commitAtomic(h *harness) {
 	move := func() []storage.Op { // everything that a group of ops can touch
 		return []storage.Op{
 			&storage.Append{Topic: topic, Records: records(70)},
-			&storage.SaveProgress{Group: g, Epoch: 7, Place: storage.Progress{Cursor: 73, Read: 73}, Park: []storage.Parked{{Offset: 1, Count: 1}}},
+			&storage.SaveProgress{Group: g, Epoch: 7, Position: storage.Progress{Cursor: 73, Read: 73}, Park: []storage.Parked{{Offset: 1, Count: 1}}},
 			&storage.CreateTopic{Topic: &storage.Topic{Name: "dead"}},
 			&storage.CreateGroup{Group: &storage.Group{Topic: topic, Name: "g2"}},
-			&storage.Relocate{Group: g, Epoch: 7, Place: storage.At(2), Entry: &storage.JournalEntry{Group: g}},
+			&storage.Relocate{Group: g, Epoch: 7, Position: storage.At(2), Entry: &storage.JournalEntry{Group: g}},
 			&storage.Trim{Topic: topic, First: 1, Bytes: 1},
 			&storage.Purge{Limit: 10},
 			&storage.AlterTopic{Topic: topic, LegacyMask: 5},
@@ -97,13 +97,13 @@ func commitAtomic(h *harness) {
 	h.refuse(storage.ErrNotFound, &storage.Atomic{Ops: []storage.Op{
 		&storage.RemoveTopic{Topic: topic}, &storage.Append{Topic: topic, Records: records(1)},
 	}})
-	h.ok(&storage.SaveProgress{Group: g, Epoch: 7, Place: storage.Progress{Cursor: 1, Read: 1}})
+	h.ok(&storage.SaveProgress{Group: g, Epoch: 7, Position: storage.Progress{Cursor: 1, Read: 1}})
 
 	// Around the failed one the others pass, and the ids and offsets with them.
 	errs := h.commit(
 		&storage.Append{Topic: topic, Records: records(1)},
 		&storage.Atomic{Ops: append(move(), &storage.Purge{})},
-		&storage.SaveProgress{Group: g, Epoch: 7, Place: storage.Progress{Cursor: 5, Read: 5}},
+		&storage.SaveProgress{Group: g, Epoch: 7, Position: storage.Progress{Cursor: 5, Read: 5}},
 		&storage.Append{Topic: topic, Records: records(1)},
 	)
 	if errs[0] != nil || errs[1] == nil || !errors.Is(errs[2], storage.ErrInvalid) || errs[3] != nil {

@@ -197,16 +197,16 @@ func drawSimple(r *rapid.T) maker {
 		func() storage.Op { return &storage.RemoveGroup{Group: group} },
 		func() storage.Op {
 			return &storage.SaveProgress{
-				Group: group, Epoch: a % 3, Place: storage.Progress{Cursor: b, Read: b + 6, Settled: storage.Ranges{{Lo: b + 1, Hi: b + 3}}},
+				Group: group, Epoch: a % 3, Position: storage.Progress{Cursor: b, Read: b + 6, Settled: storage.Ranges{{Lo: b + 1, Hi: b + 3}}},
 				Park: []storage.Parked{{Offset: b, Count: 1, Cause: name}}, Unpark: []int64{a},
 			}
 		},
 		func() storage.Op {
-			return &storage.Relocate{Group: group, Epoch: a % 3, Place: storage.At(b), Entry: &storage.JournalEntry{Group: group, Time: c, To: b}}
+			return &storage.Relocate{Group: group, Epoch: a % 3, Position: storage.At(b), Entry: &storage.JournalEntry{Group: group, Time: c, To: b}}
 		},
 		func() storage.Op {
 			place := storage.Progress{Cursor: b, Read: b + 6, Settled: storage.Ranges{{Lo: b + 2, Hi: b + 4}}}
-			return &storage.Relocate{Group: group, Epoch: a % 3, Place: place}
+			return &storage.Relocate{Group: group, Epoch: a % 3, Position: place}
 		},
 		func() storage.Op { return &storage.Audit{Entry: &storage.AuditEntry{Time: a, Action: name}} },
 		func() storage.Op {

@@ -12,7 +12,7 @@ func groupTests() []test {
 		{"a group comes back as it was created", groupRoundTrip},
 		{"group names are unique within their topic", groupNames},
 		{"impossible groups are refused", groupInvalid},
-		{"altering a group leaves its place alone", groupAlter},
+		{"altering a group leaves its position alone", groupAlter},
 		{"progress, settled ranges and parked messages come back", groupProgress},
 		{"impossible progress is refused", groupProgressInvalid},
 		{"progress of another epoch is a conflict", groupEpoch},
@@ -70,9 +70,9 @@ func groupAlter(h *harness) {
 	topic := h.topic("t")
 	h.fill(topic, 10)
 	g := h.group(topic, "g")
-	h.ok(&storage.SaveProgress{Group: g.ID, Epoch: 7, Place: storage.Progress{Cursor: 3, Read: 5}})
+	h.ok(&storage.SaveProgress{Group: g.ID, Epoch: 7, Position: storage.Progress{Cursor: 3, Read: 5}})
 	want := h.groupState(g.ID)
-	altered := storage.Group{ // place, epoch, name and creator do not count
+	altered := storage.Group{ // position, epoch, name and creator do not count
 		ID: g.ID, Topic: 77, Name: "other", Creator: "other", Created: 99, Epoch: 99, Progress: storage.Progress{Cursor: 9, Read: 9},
 		Filter: "c", Settle: storage.SettleExplicit, Paused: true, LegacyMask: 8, AckTimeout: 9, AckWindow: 10, MaxDeliver: 11, Version: 2, Updated: 50,
 	}
@@ -106,27 +106,27 @@ func groupProgress(h *harness) {
 	topic := h.topic("t")
 	h.fill(topic, 40)
 	g, other := h.group(topic, "g").ID, h.group(topic, "other").ID
-	place := storage.Progress{Cursor: 10, Read: 40, Settled: storage.Ranges{{Lo: 11, Hi: 12}, {Lo: 20, Hi: 39}}}
+	position := storage.Progress{Cursor: 10, Read: 40, Settled: storage.Ranges{{Lo: 11, Hi: 12}, {Lo: 20, Hi: 39}}}
 	parked := []storage.Parked{
 		{Group: g, Offset: 10, Count: 2, Due: 99, Cause: "timeout"},
 		{Group: g, Offset: 15, Count: 1},
 	}
 	h.ok(
-		&storage.SaveProgress{Group: g, Epoch: 7, Place: place, Park: parked},
-		&storage.SaveProgress{Group: other, Epoch: 7, Place: storage.Progress{Read: 1}, Park: []storage.Parked{{Offset: 0, Count: 3}}},
+		&storage.SaveProgress{Group: g, Epoch: 7, Position: position, Park: parked},
+		&storage.SaveProgress{Group: other, Epoch: 7, Position: storage.Progress{Read: 1}, Park: []storage.Parked{{Offset: 0, Count: 3}}},
 	)
 	check := func() {
 		h.Helper()
-		h.same(place, h.groupState(g).Progress)
+		h.same(position, h.groupState(g).Progress)
 		h.same(append(parked, storage.Parked{Group: other, Offset: 0, Count: 3}), h.state().Parked)
 	}
 	check()
 	h.reopen()
 	check()
 
-	place = storage.Progress{Cursor: 40, Read: 40}
+	position = storage.Progress{Cursor: 40, Read: 40}
 	parked = []storage.Parked{{Group: g, Offset: 15, Count: 4, Due: 5, Cause: "nack"}, {Group: g, Offset: 16}}
-	h.ok(&storage.SaveProgress{Group: g, Epoch: 7, Place: place, Park: parked, Unpark: []int64{10, 33}})
+	h.ok(&storage.SaveProgress{Group: g, Epoch: 7, Position: position, Park: parked, Unpark: []int64{10, 33}})
 	check()
 	h.reopen()
 	check()
@@ -142,7 +142,7 @@ func groupProgressInvalid(h *harness) {
 		}
 		return rs
 	}
-	for _, place := range []storage.Progress{
+	for _, position := range []storage.Progress{
 		{Cursor: -1, Read: 5},
 		{Cursor: 6, Read: 5},
 		{Cursor: 6, Read: 21},
@@ -152,10 +152,10 @@ func groupProgressInvalid(h *harness) {
 		{Cursor: 5, Read: 15, Settled: ranges(9, 10, 7, 8)},
 		{Cursor: 5, Read: 15, Settled: ranges(7, 9, 9, 10)},
 	} {
-		h.refuse(storage.ErrInvalid, &storage.SaveProgress{Group: g, Epoch: 7, Place: place})
+		h.refuse(storage.ErrInvalid, &storage.SaveProgress{Group: g, Epoch: 7, Position: position})
 	}
 	for _, p := range []storage.Parked{{Offset: -1, Count: 1}, {Offset: 20, Count: 1}, {Offset: 3, Count: -1}} {
-		h.refuse(storage.ErrInvalid, &storage.SaveProgress{Group: g, Epoch: 7, Place: storage.Progress{Read: 20}, Park: []storage.Parked{p}})
+		h.refuse(storage.ErrInvalid, &storage.SaveProgress{Group: g, Epoch: 7, Position: storage.Progress{Read: 20}, Park: []storage.Parked{p}})
 	}
 }
 
@@ -164,13 +164,13 @@ func groupEpoch(h *harness) {
 	h.fill(topic, 5)
 	g := h.group(topic, "g").ID
 	save := func(epoch int64) storage.Op {
-		return &storage.SaveProgress{Group: g, Epoch: epoch, Place: storage.Progress{Cursor: 2, Read: 2}}
+		return &storage.SaveProgress{Group: g, Epoch: epoch, Position: storage.Progress{Cursor: 2, Read: 2}}
 	}
 	h.refuse(storage.ErrConflict, save(6))
 	h.refuse(storage.ErrConflict, save(8))
 	h.refuse(storage.ErrConflict, &storage.Relocate{Group: g, Epoch: 6})
 	h.ok(save(7))
-	h.ok(&storage.Relocate{Group: g, Epoch: 7, Place: storage.At(1)})
+	h.ok(&storage.Relocate{Group: g, Epoch: 7, Position: storage.At(1)})
 	h.refuse(storage.ErrConflict, save(7))
 	h.refuse(storage.ErrConflict, &storage.Relocate{Group: g, Epoch: 7})
 	h.reopen()
@@ -178,7 +178,7 @@ func groupEpoch(h *harness) {
 	h.ok(save(8))
 
 	// Both in one batch: the second of two relocations comes too late.
-	errs := h.commit(&storage.Relocate{Group: g, Epoch: 8, Place: storage.At(3)}, &storage.Relocate{Group: g, Epoch: 8, Place: storage.At(4)}, save(9))
+	errs := h.commit(&storage.Relocate{Group: g, Epoch: 8, Position: storage.At(3)}, &storage.Relocate{Group: g, Epoch: 8, Position: storage.At(4)}, save(9))
 	if errs[0] != nil || errs[1] == nil || errs[2] != nil {
 		h.Fatalf("errors %v", errs)
 	}
@@ -188,14 +188,14 @@ func groupRelocate(h *harness) {
 	topic := h.topic("t")
 	h.fill(topic, 20)
 	g := h.group(topic, "g").ID
-	place := storage.Progress{Cursor: 3, Read: 12, Settled: storage.Ranges{{Lo: 5, Hi: 6}}}
-	h.ok(&storage.SaveProgress{Group: g, Epoch: 7, Place: place, Park: []storage.Parked{{Offset: 4, Count: 1}}})
-	h.refuse(storage.ErrInvalid, &storage.Relocate{Group: g, Epoch: 7, Place: storage.At(21)})
-	h.refuse(storage.ErrInvalid, &storage.Relocate{Group: g, Epoch: 7, Place: storage.At(-1)})
+	position := storage.Progress{Cursor: 3, Read: 12, Settled: storage.Ranges{{Lo: 5, Hi: 6}}}
+	h.ok(&storage.SaveProgress{Group: g, Epoch: 7, Position: position, Park: []storage.Parked{{Offset: 4, Count: 1}}})
+	h.refuse(storage.ErrInvalid, &storage.Relocate{Group: g, Epoch: 7, Position: storage.At(21)})
+	h.refuse(storage.ErrInvalid, &storage.Relocate{Group: g, Epoch: 7, Position: storage.At(-1)})
 	want := h.groupState(g)
 	want.Progress, want.Epoch, want.Updated = storage.Progress{Cursor: 20, Read: 20}, 8, 500
-	entry := &storage.JournalEntry{Topic: topic, Group: g, Time: 500, Kind: "relocate", From: place, To: 20}
-	h.ok(&storage.Relocate{Group: g, Epoch: 7, Place: storage.At(20), Entry: entry})
+	entry := &storage.JournalEntry{Topic: topic, Group: g, Time: 500, Kind: "relocate", From: position, To: 20}
+	h.ok(&storage.Relocate{Group: g, Epoch: 7, Position: storage.At(20), Entry: entry})
 	check := func() {
 		h.Helper()
 		h.same(want, h.groupState(g))
@@ -211,13 +211,13 @@ func groupRestore(h *harness) {
 	topic := h.topic("t")
 	h.fill(topic, 20)
 	g := h.group(topic, "g").ID
-	place := storage.Progress{Cursor: 3, Read: 12, Settled: storage.Ranges{{Lo: 5, Hi: 6}, {Lo: 8, Hi: 11}}}
+	position := storage.Progress{Cursor: 3, Read: 12, Settled: storage.Ranges{{Lo: 5, Hi: 6}, {Lo: 8, Hi: 11}}}
 	beyond := storage.Progress{Cursor: 3, Read: 12, Settled: storage.Ranges{{Lo: 5, Hi: 13}}}
-	h.refuse(storage.ErrInvalid, &storage.Relocate{Group: g, Epoch: 7, Place: beyond})
-	h.ok(&storage.Relocate{Group: g, Epoch: 7, Place: place})
-	h.same(place, h.groupState(g).Progress)
+	h.refuse(storage.ErrInvalid, &storage.Relocate{Group: g, Epoch: 7, Position: beyond})
+	h.ok(&storage.Relocate{Group: g, Epoch: 7, Position: position})
+	h.same(position, h.groupState(g).Progress)
 	h.reopen()
-	h.same(place, h.groupState(g).Progress)
+	h.same(position, h.groupState(g).Progress)
 }
 
 func groupRemove(h *harness) {
@@ -225,7 +225,7 @@ func groupRemove(h *harness) {
 	h.fill(topic, 5)
 	g := h.group(topic, "g").ID
 	h.ok(
-		&storage.SaveProgress{Group: g, Epoch: 7, Place: storage.Progress{Read: 5}, Park: []storage.Parked{{Offset: 1, Count: 1}}},
+		&storage.SaveProgress{Group: g, Epoch: 7, Position: storage.Progress{Read: 5}, Park: []storage.Parked{{Offset: 1, Count: 1}}},
 		&storage.AlterGroup{Group: &storage.Group{ID: g}, Entry: &storage.JournalEntry{Group: g, Kind: "filter"}},
 		&storage.RemoveGroup{Group: g},
 	)
@@ -246,7 +246,7 @@ func groupRemoveTopic(h *harness) {
 	g, kept := h.group(a, "g").ID, h.group(b, "g").ID
 	park := []storage.Parked{{Offset: 1, Count: 1}}
 	for _, id := range []storage.GroupID{g, kept} {
-		h.ok(&storage.SaveProgress{Group: id, Epoch: 7, Place: storage.Progress{Read: 2}, Park: park})
+		h.ok(&storage.SaveProgress{Group: id, Epoch: 7, Position: storage.Progress{Read: 2}, Park: park})
 	}
 	h.ok(&storage.RemoveTopic{Topic: a})
 	h.refuse(storage.ErrNotFound, &storage.SaveProgress{Group: g, Epoch: 7})
@@ -261,11 +261,11 @@ func groupJournal(h *harness) {
 	h.fill(topic, 10)
 	a, b := h.group(topic, "a").ID, h.group(topic, "b").ID
 	for i := range int64(5) {
-		h.ok(&storage.Relocate{Group: a, Epoch: 7 + i, Place: storage.At(i), Entry: &storage.JournalEntry{
+		h.ok(&storage.Relocate{Group: a, Epoch: 7 + i, Position: storage.At(i), Entry: &storage.JournalEntry{
 			Group: a, Topic: topic, Time: 10 - i, Kind: "relocate", Actor: storage.Actor{Name: "x"}, To: i,
 			From: storage.Progress{Cursor: i, Read: 9, Settled: storage.Ranges{{Lo: i + 1, Hi: i + 2}}},
 		}})
-		h.ok(&storage.Relocate{Group: b, Epoch: 7 + i, Place: storage.At(i), Entry: &storage.JournalEntry{Group: b, Kind: "empty"}})
+		h.ok(&storage.Relocate{Group: b, Epoch: 7 + i, Position: storage.At(i), Entry: &storage.JournalEntry{Group: b, Kind: "empty"}})
 	}
 	h.reopen()
 	list := h.journal(a, 3)

@@ -216,11 +216,11 @@ func (s *memoryState) saveProgress(op *storage.SaveProgress) error {
 		if g.Epoch != op.Epoch {
 			return storage.ErrConflict
 		}
-		if !possible(op.Place, next) {
+		if !possible(op.Position, next) {
 			return storage.ErrInvalid
 		}
-		g.Progress = op.Place
-		g.Settled = slices.Clone(op.Place.Settled)
+		g.Progress = op.Position
+		g.Settled = slices.Clone(op.Position.Settled)
 		g.parked = maps.Clone(g.parked)
 		if g.parked == nil {
 			g.parked = map[int64]storage.Parked{}
@@ -244,11 +244,11 @@ func (s *memoryState) relocate(op *storage.Relocate) error {
 		if g.Epoch != op.Epoch {
 			return storage.ErrConflict
 		}
-		if !possible(op.Place, s.topics[g.Topic].Next) {
+		if !possible(op.Position, s.topics[g.Topic].Next) {
 			return storage.ErrInvalid
 		}
-		g.Progress = op.Place
-		g.Settled = slices.Clone(op.Place.Settled)
+		g.Progress = op.Position
+		g.Settled = slices.Clone(op.Position.Settled)
 		g.Epoch++
 		g.parked = nil
 		if op.Entry != nil {

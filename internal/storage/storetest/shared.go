@@ -110,7 +110,7 @@ func sharedTaken(t *testing.T, p SharedPlace) {
 	topic := old.topic("t")
 	old.fill(topic, 100)
 	g := old.group(topic, "g")
-	old.ok(&storage.SaveProgress{Group: g.ID, Epoch: 7, Place: storage.Progress{Cursor: 40, Read: 60}})
+	old.ok(&storage.SaveProgress{Group: g.ID, Epoch: 7, Position: storage.Progress{Cursor: 40, Read: 60}})
 	want := old.dump()
 	now := &harness{T: t, Store: p.Take()}
 	now.same(want, now.dump())

@@ -117,7 +117,7 @@ func (p place) api() (out apimodel.Place, err error) {
 }
 
 // native is the place as the native protocol takes it.
-func (p place) native() zbus.Place {
+func (p place) native() zbus.Position {
 	switch {
 	case p.word == "earliest":
 		return zbus.Earliest()
