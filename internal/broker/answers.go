@@ -135,7 +135,7 @@ func (g *Group) Nack(offset int64, handle string, r Return, done func(error)) {
 		if f.condemned = r.Dead; r.Dead {
 			due = 0
 		}
-		g.giveBack(f, due, cause)
+		g.requeue(f, due, cause)
 	})
 }
 

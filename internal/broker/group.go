@@ -249,9 +249,9 @@ func (g *Group) settle(lo, hi int64) {
 	g.settledTo.Store(g.cursor)
 }
 
-// giveBack returns a delivered message to the group: to be delivered again at
+// requeue returns a delivered message to the group: to be delivered again at
 // due, or, after too many deliveries, to the dead letters. Called with g.mu held.
-func (g *Group) giveBack(f *flight, due int64, cause string) {
+func (g *Group) requeue(f *flight, due int64, cause string) {
 	f.sub, f.due, f.cause = nil, due, cause
 	g.note(f)
 	g.comeBack(f)

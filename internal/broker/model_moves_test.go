@@ -17,7 +17,7 @@ func (m *model) close1(c *modelClient) {
 	g.absorb()
 	for _, o := range g.holds(c) {
 		if !slices.Contains(c.batches, g.fates[o].batch) {
-			g.giveBack(o, 0)
+			g.requeue(o, 0)
 		}
 	}
 	g.clients = slices.DeleteFunc(g.clients, func(x *modelClient) bool { return x == c })

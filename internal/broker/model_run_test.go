@@ -363,7 +363,7 @@ func (m *model) nack(g *modelGroup, offset int64, f *fate, delay int64) {
 		due = nowMS() + delay + 1
 	}
 	h := handle(f.holder.sub.token, f.batch.epoch, f.count)
-	g.giveBack(offset, due)
+	g.requeue(offset, due)
 	f.sure = true
 	if err := g.g.nackNow(offset, h, delay); err != nil {
 		m.Fatalf("%s: nack of offset %d: %v", g.name(), offset, err)

@@ -127,8 +127,8 @@ func (g *modelGroup) set(offset int64, s state) *fate {
 	return f
 }
 
-// giveBack is a delivery that came to nothing.
-func (g *modelGroup) giveBack(offset, due int64) {
+// requeue is a delivery that came to nothing.
+func (g *modelGroup) requeue(offset, due int64) {
 	f := g.fate(offset)
 	if most := *g.spec.MaxDeliver; g.explicit() && most > 0 && f.count >= most {
 		g.set(offset, dying)
@@ -147,7 +147,7 @@ func (g *modelGroup) matches(offset int64) bool { return g.filter.Match(g.m.recs
 func (g *modelGroup) expire(now int64) {
 	for _, offset := range slices.Sorted(maps.Keys(g.fates)) {
 		if f := g.fates[offset]; g.explicit() && f.state == flying && f.due <= now {
-			g.giveBack(offset, 0)
+			g.requeue(offset, 0)
 		}
 	}
 }
@@ -371,11 +371,11 @@ func (g *modelGroup) reported(c *modelClient, b *Batch, written int) {
 			f.sent, f.at = true, nowMS()
 		case i >= written: // never left the broker: does not count
 			f.count--
-			g.giveBack(item.Record.Offset, 0)
+			g.requeue(item.Record.Offset, 0)
 		case !g.explicit():
 			g.set(item.Record.Offset, settled)
 		case g.explicit(): // the connection is gone since
-			g.giveBack(item.Record.Offset, 0)
+			g.requeue(item.Record.Offset, 0)
 		}
 	}
 }

@@ -278,7 +278,7 @@ func (g *Group) drop(s *Subscription) {
 	for _, f := range append(flightHeap(nil), g.flying.queue...) {
 		if f.sub == s && f.sent {
 			g.land(f)
-			g.giveBack(f, 0, "connection lost")
+			g.requeue(f, 0, "connection lost")
 		}
 	}
 }
@@ -357,6 +357,6 @@ func (g *Group) sent(b *Batch, n int) {
 		if i >= n {
 			f.count--
 		}
-		g.giveBack(f, 0, "connection lost")
+		g.requeue(f, 0, "connection lost")
 	}
 }

@@ -159,7 +159,7 @@ func (g *Group) expire(now int64) (changed bool) {
 		}
 		g.land(f)
 		g.counters.timeouts.Add(1)
-		g.giveBack(f, 0, "ack timeout")
+		g.requeue(f, 0, "ack timeout")
 		changed = true
 	}
 	return changed

@@ -192,7 +192,7 @@ func (a *Acks) prepare() (groupPart, error) {
 	back := func() {
 		for _, f := range taken {
 			if f.sub.closed && !f.sub.left {
-				g.giveBack(f, 0, "connection lost")
+				g.requeue(f, 0, "connection lost")
 				continue
 			}
 			f.sub.held++
