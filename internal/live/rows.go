@@ -26,7 +26,32 @@ type topicFigures struct {
 	WorstLag        apimodel.Count     `json:"worstLag"`
 	WorstLagGroup   string             `json:"worstLagGroup,omitempty"`
 	WorstLagSeconds float64            `json:"worstLagSeconds"`
+	Second          *secondFigures     `json:"second,omitempty"` // of one topic alone
 	worst           int64
+}
+
+// secondFigures are what happened in the last second, as in an interval of the history.
+type secondFigures struct {
+	In          int64   `json:"in,omitempty"`
+	Out         int64   `json:"out,omitempty"`
+	Redelivered int64   `json:"redelivered,omitempty"`
+	Failed      int64   `json:"failed,omitempty"`
+	Lag         int64   `json:"lag,omitempty"`
+	Age         float64 `json:"age,omitempty"`
+	Latency     float64 `json:"latency,omitempty"`
+	Slowest     float64 `json:"slowest,omitempty"`
+}
+
+// second is nil when nothing happened to a group.
+func (f *figures) second(t *broker.Topic, g *broker.Group) *secondFigures {
+	x := f.hub.opts.Stats.Latest(t, g)
+	if g != nil && x == (stats.Figures{}) {
+		return nil
+	}
+	return &secondFigures{
+		x.In, x.Out, x.Again, x.Failed, x.Lag, round1(float64(x.Age) / 1000),
+		round2(float64(x.Took) / 1000 / float64(max(x.Timed, 1))), round2(float64(x.Longest) / 1000),
+	}
 }
 
 // groupFigures are what is shown of a group.
@@ -49,6 +74,7 @@ type groupFigures struct {
 	Returned   apimodel.Count      `json:"returned"`
 	Consumers  int                 `json:"consumers"`
 	Version    string              `json:"version"`
+	Second     *secondFigures      `json:"second,omitempty"` // where those of one topic are shown
 }
 
 // topicList and groupList are the figures of topics and groups.
@@ -115,6 +141,7 @@ func (f *figures) topic(ctx context.Context, key channelKey) (data, same any, er
 	for _, g := range key.topic.Groups() {
 		l := f.lags.Of(ctx, g)
 		row := f.groupRow(ctx, l)
+		row.Second = f.second(nil, g)
 		if d.lagsMost(l) {
 			d.WorstLagSeconds = row.LagSeconds
 		}
@@ -122,7 +149,7 @@ func (f *figures) topic(ctx context.Context, key channelKey) (data, same any, er
 			list = append(list, row)
 		}
 	}
-	d.Groups = list
+	d.Groups, d.Second = list, f.second(key.topic, nil)
 	return d, nil, nil
 }
 

@@ -66,6 +66,9 @@ func TestEveryChannelShowsItsFigures(t *testing.T) {
 	if one.Name != "orders" || one.WorstLag != "3" || len(one.Groups) != 2 {
 		t.Errorf("topic: %+v", one)
 	}
+	if one.Second == nil || one.Second.Lag != 5 || one.Groups[0].Second == nil || one.Groups[0].Second.Lag != 3 || topics[0].Second != nil {
+		t.Errorf("of the last second: topic %+v, group %+v; in a list %+v", one.Second, one.Groups[0].Second, topics[0].Second)
+	}
 	for _, groups := range [][]groupFigures{one.Groups, figuresOf[groupList](t, c.glance("groups", "")).Groups} {
 		all, eu := groups[0], groups[1]
 		if all.Name != "all" || all.Settle != "explicit" || all.Lag != "3" || !all.LagExact || all.InFlight != "1" || all.Consumers != 1 || all.Version == "" {
@@ -82,6 +85,30 @@ func TestEveryChannelShowsItsFigures(t *testing.T) {
 	audit := figuresOf[auditList](t, c.glance("audit", "")).Entries
 	if len(audit) != 3 || audit[0].Action != "group.create" || audit[0].Target != "orders/eu" || audit[2].Action != "topic.create" {
 		t.Errorf("audit: %+v", audit)
+	}
+}
+
+func TestFiguresOfATopicHaveWhatHappenedInTheLastSecond(t *testing.T) {
+	r := start(t)
+	orders := r.topic("orders")
+	r.group(broker.GroupSpec{Topic: "orders", Name: "all"})
+	c := r.dial(nil)
+	c.call(`{"op":"watch","channel":"topic","topic":"orders"}`, "watching")
+	for n := 0; ; n++ {
+		d := figuresOf[struct {
+			topicFigures
+			Groups []groupFigures `json:"groups"`
+		}](t, c.await("figures"))
+		if s := d.Second; s != nil && s.In > 0 {
+			if s.In > int64(n) || s.Latency > s.Slowest {
+				t.Errorf("%+v, want no more than the %d messages that there are", s, n)
+			}
+			return
+		}
+		if n == 20 {
+			t.Fatal("nothing came in any of 20 seconds")
+		}
+		r.publish(orders, "x")
 	}
 }
 

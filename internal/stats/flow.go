@@ -173,6 +173,7 @@ type groupSeries struct {
 	unmatched          int64
 	paused             bool
 	consumers          int
+	latest             Figures // of the last sample
 }
 
 // Lag is how many messages that pass its filter a group has still to settle, and the

@@ -20,6 +20,8 @@ type topicSeries struct {
 	out  float64 // the rate of its groups
 	lag  int64   // at the last sample, of all groups or of calls that wait
 	past *lately // nil: nothing came in its time
+
+	latest Figures // of the last sample
 }
 
 // lately is a ring of rates. All topics have the same place in theirs, so that those

@@ -123,7 +123,21 @@ func (s *Sampler) recordTopic(t *broker.Topic, x *topicSeries, in int64, groups 
 	if t.KeepsHistory() {
 		s.record.add(storage.Series{Topic: t.ID()}, &f, x.lag)
 	}
-	x.lag = f.Lag
+	x.lag, x.latest = f.Lag, f
+}
+
+// Latest is what the last sample found of a topic, or of one of its groups: it is of a second.
+func (s *Sampler) Latest(t *broker.Topic, g *broker.Group) (f Figures) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if g == nil {
+		if x := s.topics[t]; x != nil {
+			f = x.latest
+		}
+	} else if x := s.groups[g]; x != nil {
+		f = x.latest
+	}
+	return f
 }
 
 // due takes what is to be stored now, so that each chunk is stored a minute after its first moment:

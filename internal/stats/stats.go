@@ -158,6 +158,7 @@ func (s *Sampler) sample(ctx context.Context, now time.Time) {
 				s.record.add(storage.Series{Topic: t.ID(), Group: l.group.ID()}, &f, x.lag.Messages)
 			}
 			all.join(&f)
+			x.latest = f
 			x.add(now, l)
 			seenGroups[l.group] = x
 			in.out += x.delivered.rate()

@@ -44,6 +44,18 @@ describe('figures over time', () => {
     expect(now.read).toBe(0);
   });
 
+  it('go on with the mean, the most or the sum of seconds in longer intervals', () => {
+    let now = readPast(told({ step: 15_000 }));
+    for (const [i, n] of [2, 4, 6].entries()) {
+      now = goOn(now, end + i * 1000, { in: n, lag: n, failed: n, latency: i === 1 ? undefined : n }, false);
+      now = goOn(now, end + i * 1000 + 400, { in: 99 }, false); // the same second
+    }
+    expect([now.lists.in, now.lists.lag, now.lists.failed].map((l) => l.slice(10))).toEqual([[4], [6], [12]]);
+    expect(goOn(now, end - 5000, { in: 1 }, false), 'of what the broker told nothing changes').toBe(now);
+    now = goOn(now, end + 15_000, { in: 1 }, false);
+    expect(now.lists.in.slice(10)).toEqual([4, 1]);
+  });
+
   it('are drawn with the mean of rates and the largest of lags, a value a pixel at most', () => {
     const past = readPast(told({ in: [1, 3, 5, 7, 0, 0, 0, 0, 0, 2], lag: [1, 9, 2, 2, 0, 0, 0, 0, 0, 7], gaps: [{ from: 4, to: 8 }] }));
     const seen = (key: 'in' | 'lag', from: number, width: number) => bins(past, key, from, end, width).map((b) => b.value);

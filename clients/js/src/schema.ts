@@ -1403,7 +1403,7 @@ export interface components {
             latency?: number[];
             /** @description The longest of these. */
             slowest?: number[];
-            /** @description Intervals of which nothing is known; their values are 0. */
+            /** @description Intervals of which nothing is known, as the broker was stopped, or so much happened at a time that there was no room to keep all; their values are 0. */
             gaps: components["schemas"]["HistoryGap"][];
             /** @description What was done in that time, oldest first; at most the newest 200. */
             marks: components["schemas"]["HistoryMark"][];
@@ -1804,6 +1804,8 @@ export interface components {
             worstLagGroup?: string;
             /** @description Age of the next message of that group. */
             worstLagSeconds: number;
+            /** @description In the channel `topic` alone. */
+            second?: components["schemas"]["WsSecondFigures"];
         };
         WsGroupList: {
             /** @description By topic and name. */
@@ -1841,6 +1843,42 @@ export interface components {
             consumers: number;
             /** @description Changes with the definition and with every relocation. */
             version: string;
+            /** @description In the channel `topic` alone. */
+            second?: components["schemas"]["WsSecondFigures"];
+        };
+        /** @description What happened in the last second, as in an interval of `GET /topics/{topic}/stats` and `…/groups/{group}/stats`; what is 0 is left out. */
+        WsSecondFigures: {
+            /**
+             * Format: int64
+             * @description Messages that came; to a group those that pass its filter, to a service its calls.
+             */
+            in?: number;
+            /**
+             * Format: int64
+             * @description Deliveries.
+             */
+            out?: number;
+            /**
+             * Format: int64
+             * @description Of these, the repeated ones.
+             */
+            redelivered?: number;
+            /**
+             * Format: int64
+             * @description Dead letters; of a service, calls without an answer or with a status of 400 or more.
+             */
+            failed?: number;
+            /**
+             * Format: int64
+             * @description Messages still to settle; of a service, calls that wait for a provider.
+             */
+            lag?: number;
+            /** @description Seconds: age of the next message to settle. */
+            age?: number;
+            /** @description Milliseconds, on average. */
+            latency?: number;
+            /** @description The longest of these. */
+            slowest?: number;
         };
         WsServiceList: {
             /** @description By topic, at most 1,000. */

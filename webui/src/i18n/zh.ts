@@ -967,7 +967,6 @@ export const zh: Record<string, string> = {
   'Let go': '取消选择',
   'Moment': '时刻',
   'Gray is what nobody knows: the broker was stopped, or what it knew was not stored. Draw over a chart to zoom in; a click keeps a moment. Keys: arrows, [ and ] from mark to mark, + and −.': '灰色部分无人知晓：服务器已停止，或其数据未能保存。在图上拖动可放大，单击可固定一个时刻。按键：方向键移动，[ 和 ] 在标记间跳转，+ 和 − 缩放。',
-  'Rates at the right end are over some seconds. Of the other charts the broker was last asked for what was until {time}; choose the range again for more.': '右端的速率是数秒内的平均。其余图表的数据截至 {time}；再次选择范围即可更新。',
   'Marks': '标记',
   'History': '历史',
 };

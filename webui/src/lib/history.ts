@@ -12,6 +12,8 @@ export interface Past {
   start: number; // of the first interval, in milliseconds since 1970
   span: number;
   read: number; // how many intervals the broker told; the others came since
+  second: number; // of the last figures that came, and how many of the last interval did
+  came: number;
   lists: Record<Key, number[]>;
   marks: Mark[];
 }
@@ -28,25 +30,28 @@ export function readPast(h: Schemas['History']): Past {
     if (key === 'latency' || key === 'slowest') for (let i = 0; i < list.length; i++) if (list[i] === 0) list[i] = NaN;
   }
   const span = h.step * h.count;
-  return { step: h.step, start: Date.parse(h.end) - span, span, read: h.count, lists, marks: h.marks.map((m) => ({ ...m, at: Date.parse(m.time) })) };
+  return { step: h.step, start: Date.parse(h.end) - span, span, read: h.count, second: 0, came: 0, lists, marks: h.marks.map((m) => ({ ...m, at: Date.parse(m.time) })) };
 }
 
-/** goOn puts present figures behind the past ones. What was missed, if anything was, stays unknown. */
+/** goOn puts the figures of a second behind the past ones. What was missed, if anything was, stays unknown. */
 export function goOn(past: Past, time: number, now: Partial<Record<Key, number>>, missed: boolean): Past {
+  const second = Math.floor(time / 1000);
   const i = Math.floor((time - past.start) / past.step);
   const n = past.lists.in.length;
-  if (i < n || i > n + 2 * past.span / past.step) return past;
+  if (second <= past.second || i < past.read || i < n - 1 || i > n + (2 * past.span) / past.step) return past;
+  const came = i < n ? past.came : 0;
   for (const key of keys) {
     const list = past.lists[key];
-    // Figures that stay the same are not sent again: they were the same in between.
     const value = now[key] ?? NaN;
+    // Figures that stay the same are not sent again: they were the same in between.
     while (list.length < i) list.push(missed ? NaN : value);
-    list.push(value);
+    const old = list[i] ?? NaN;
+    list[i] = Number.isNaN(old) ? value : Number.isNaN(value) ? old : key === 'failed' ? old + value : peaks.includes(key) ? Math.max(old, value) : old + (value - old) / (came + 1);
   }
   // What has left the range on the left side is no longer needed.
   const gone = Math.max(0, i + 1 - Math.ceil((2 * past.span) / past.step));
   for (const key of keys) past.lists[key].splice(0, gone);
-  return { ...past, start: past.start + gone * past.step, read: Math.max(0, past.read - gone) };
+  return { ...past, start: past.start + gone * past.step, read: Math.max(0, past.read - gone), second, came: came + 1 };
 }
 
 export const endOf = (past: Past) => past.start + past.lists.in.length * past.step;

@@ -1,6 +1,7 @@
 // What the socket of live figures says.
 
 import type { Message, Schemas } from '../api/client';
+import type { Key } from '../lib/history';
 
 export type ServerFigures = Schemas['Server'] & { calls: number; lag: string; lagExact: boolean; backlog: string; point?: Schemas['StatsPoint'] };
 
@@ -19,7 +20,11 @@ export interface TopicFigures {
   worstLag: string;
   worstLagGroup?: string;
   worstLagSeconds: number;
+  /** What happened in the last second; what is 0 is left out. Of one topic alone, and by the socket. */
+  second?: Second;
 }
+
+export type Second = Partial<Record<Key, number>>;
 
 export interface GroupFigures {
   name: string;
@@ -39,6 +44,8 @@ export interface GroupFigures {
   returned: string;
   consumers: number;
   version: string;
+  /** Absent where nothing happened, or where the topic has none. */
+  second?: Second;
 }
 
 export interface ServiceRow extends Omit<Schemas['Service'], 'providers' | 'methods'> {
