@@ -93,6 +93,7 @@ type Quota struct {
 	published   flow
 	delivered   flow
 	turns       time.Time // guarded by published.mu: when the last turn that was given away begins
+	done        totals
 }
 
 const tooMuch = "publishes more than it may in a second"
@@ -105,6 +106,7 @@ func (q *Quota) Publish(messages, bytes int) error {
 	if wait := q.published.take(q.limits.Load(), messages, bytes); wait > 0 {
 		return q.over(wait, tooMuch)
 	}
+	q.done.publish(messages, bytes)
 	return nil
 }
 
@@ -129,6 +131,8 @@ func (q *Quota) Room(most int) int {
 func (q *Quota) Deliver(messages int, bytes int64) {
 	if q != nil {
 		q.delivered.use(q.limits.Load(), messages, bytes)
+		q.done[Delivered].Add(int64(messages))
+		q.done[DeliveredBytes].Add(bytes)
 	}
 }
 
@@ -175,6 +179,7 @@ func (q *Quota) Answered() {
 func (q *Quota) busy() bool { return q.connections.Load() > 0 || q.calls.Load() > 0 }
 
 func (q *Quota) over(wait time.Duration, what string) error {
+	q.done[RefusedByLimit].Add(1)
 	wait = max((wait + time.Second - 1).Truncate(time.Second), time.Second)
 	return &Limited{fmt.Sprintf("account %s %s: wait %s", q.account, what, wait), wait}
 }

@@ -7,6 +7,11 @@ type Purse struct {
 	quota    *Quota
 	messages int
 	bytes    int
+
+	paid struct { // what passed and is not counted yet
+		by              *Quota
+		messages, bytes int
+	}
 }
 
 // How much is taken in advance, where there is that much.
@@ -21,6 +26,7 @@ func (p *Purse) Publish(q *Quota, bytes int, more bool) error {
 	if p.messages > 0 && p.bytes >= bytes && p.quota == q {
 		p.messages--
 		p.bytes -= bytes
+		p.count(q, bytes)
 		return nil
 	}
 	if q == nil {
@@ -28,6 +34,7 @@ func (p *Purse) Publish(q *Quota, bytes int, more bool) error {
 	}
 	l := q.limits.Load()
 	if l.Messages == 0 && l.Bytes == 0 {
+		p.count(q, bytes)
 		return nil
 	}
 	p.Return()
@@ -39,11 +46,32 @@ func (p *Purse) Publish(q *Quota, bytes int, more bool) error {
 		return q.over(wait, tooMuch)
 	}
 	p.quota, p.messages, p.bytes = q, messages, room
+	p.count(q, bytes)
 	return nil
+}
+
+// count notes a message that has passed: all connections of the account share what it is added to.
+func (p *Purse) count(q *Quota, bytes int) {
+	if p.paid.by != q {
+		p.tell()
+		p.paid.by = q
+	}
+	p.paid.messages++
+	p.paid.bytes += bytes
+}
+
+// tell adds what was noted.
+func (p *Purse) tell() {
+	if p.paid.messages > 0 {
+		p.paid.by.done.publish(p.paid.messages, p.paid.bytes)
+		p.paid.messages, p.paid.bytes = 0, 0
+	}
 }
 
 // Return gives back what is left.
 func (p *Purse) Return() {
+	p.tell()
+	p.paid.by = nil
 	if p.messages == 0 && p.bytes == 0 {
 		return
 	}

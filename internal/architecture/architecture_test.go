@@ -119,7 +119,7 @@ var rules = map[string]rule{
 	// Rates are sampled once for all who show them.
 	"internal/stats": {ours: []string{"internal/broker", "internal/filter", "internal/inspect", "internal/storage"}, never: []string{"net", "net/http", "database/sql"}},
 	"internal/metrics": {
-		ours:  []string{"internal/broker", "internal/condition", "internal/rpc", "internal/stats", "internal/storage"},
+		ours:  []string{"internal/access", "internal/broker", "internal/condition", "internal/rpc", "internal/stats", "internal/storage"},
 		never: []string{"database/sql"},
 	},
 	// Calls for who is no session.

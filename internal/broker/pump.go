@@ -377,8 +377,9 @@ func (g *Group) damaged(r *storage.Record) bool {
 // hand puts a batch in flight and charges its subscription, which is the one
 // that nextReady found. Called with g.mu held.
 func (g *Group) hand(b *Batch) {
-	s := b.Sub
+	s, bodies := b.Sub, 0
 	for i := range b.Items {
+		bodies += len(b.Items[i].Record.Body)
 		s.credit--
 		b.Items[i].Credit = s.credit
 		if b.Items[i].Call != nil {
@@ -390,7 +391,7 @@ func (g *Group) hand(b *Batch) {
 	}
 	g.counters.delivered.Add(int64(len(b.Items)))
 	g.noteAges(b)
-	s.quota().Deliver(len(b.Items), b.bytes)
+	s.quota().Deliver(len(b.Items), int64(bodies))
 	if b.Auto = !g.explicit(); !b.Auto {
 		due := g.b.after(g.ackTimeout())
 		for i := range b.Items {

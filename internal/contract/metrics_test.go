@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
@@ -70,6 +71,7 @@ func TestMetricsKeepTheirNamesTypesAndLabels(t *testing.T) {
 	c.do("GET", "/topics/T/events").refused(429, "quota", "this address has 1")
 	_, body := outside(c, "/metrics")
 	got := seriesOf(body)
+	maps.Copy(got, seriesOf(startGuarded(t).metrics())) // those that accounts have
 	for _, line := range slices.Sorted(maps.Keys(want)) {
 		if !got[line] && !strings.HasPrefix(line, "zbus_condition ") { // there may be nothing wrong
 			t.Errorf("missing: %s", line)
@@ -92,7 +94,16 @@ func TestPrometheusTakesTheMetrics(t *testing.T) {
 	c.post("/rpc/calc/add", list{1, 2}).refused(503, "unavailable", "calc")
 	_, body := outside(c, "/metrics")
 	lint := exec.CommandContext(t.Context(), "go", "-C", "../../tools", "run", "./promlint")
-	lint.Stdin = strings.NewReader(body)
+	ofAccounts := startGuarded(t).metrics()
+	at := strings.Index(ofAccounts, "# HELP zbus_account_")
+	ofAccounts = ofAccounts[at:]
+	for n, line := range strings.SplitAfter(ofAccounts, "\n") {
+		if strings.HasPrefix(line, "# HELP ") && !strings.HasPrefix(line, "# HELP zbus_account_") {
+			ofAccounts = strings.Join(strings.SplitAfter(ofAccounts, "\n")[:n], "")
+			break
+		}
+	}
+	lint.Stdin = strings.NewReader(body + ofAccounts)
 	if said, err := lint.CombinedOutput(); err != nil {
 		t.Errorf("%v: %s", err, said)
 	}
@@ -109,5 +120,73 @@ func TestPrometheusTakesTheMetrics(t *testing.T) {
 		if !strings.HasPrefix(name, "zbus_") && !strings.HasPrefix(name, "go_") && !strings.HasPrefix(name, "process_") {
 			t.Errorf("%s has no prefix of ours", name)
 		}
+	}
+}
+
+// metrics are those of a broker with access on.
+func (g *guarded) metrics() string {
+	g.t.Helper()
+	req, err := http.NewRequestWithContext(g.t.Context(), http.MethodGet, "http://"+g.addr+"/metrics", http.NoBody)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+g.token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		g.t.Fatalf("%s %s %v", resp.Status, text, err)
+	}
+	return string(text)
+}
+
+// Each account has its own figures, whichever way it publishes and consumes.
+func TestMetricsOfAccounts(t *testing.T) {
+	g := startGuarded(t)
+	g.fixture()
+	token, other := g.limited("shop", object{"messages": 100}), g.limited("other", object{})
+	g.admin.do("POST", "/topics/t/messages", list{object{"body": "12345"}, object{"body": "678"}}, as(token)).want(201)
+	n := g.native(t)
+	n.send("produce topic=t id=1 token=" + token)
+	n.next()
+	for range 5 {
+		n.send("produce topic=t id=1 token=" + other)
+		n.next()
+	}
+	many := list{}
+	for range 200 {
+		many = append(many, object{"body": "x"})
+	}
+	stored, refused := 3, 0
+	for stored == 3 || refused == 0 { // more than a second's worth needs a full second, and the next one waits
+		if g.unchecked.do("POST", "/topics/t/messages", many, as(token)).status == 201 {
+			stored += len(many)
+		} else {
+			refused++
+		}
+	}
+	for got := 0; got < 8; {
+		got += len(g.admin.do("POST", "/topics/t/groups/g:pull", object{"max": 8 - got, "timeout": 30_000}, as(token)).want(200).list("deliveries"))
+	}
+	eventually(t, "all is counted", func() bool {
+		text := g.metrics()
+		for _, line := range []string{
+			fmt.Sprint(`zbus_account_published_messages_total{account="shop"} `, stored), fmt.Sprint(`zbus_account_published_bytes_total{account="shop"} `, stored+5),
+			`zbus_account_delivered_messages_total{account="shop"} 8`, `zbus_account_delivered_bytes_total{account="shop"} 8`,
+			fmt.Sprint(`zbus_account_refused_total{account="shop"} `, refused), `zbus_account_published_messages_total{account="other"} 5`,
+			`zbus_account_connections{account="other"} 1`, `zbus_account_connections{account="shop"} 0`,
+		} {
+			if !strings.Contains(text, "\n"+line+"\n") {
+				return false
+			}
+		}
+		return true
+	})
+	g.admin.do("DELETE", "/accounts/shop", as(g.token)).want(204)
+	if strings.Contains(g.metrics(), `account="shop"`) {
+		t.Error("an account that is gone has series still")
 	}
 }

@@ -31,7 +31,7 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 	numbers := metrics.New(metrics.Options{
 		Broker: p.broker, Calls: p.calls, Stats: p.stats, Version: string(version), Connections: connections,
 		Conditions: p.board, Refused: func() map[string]int64 { return p.server.Refused() }, Backups: p.backupFigures,
-		Database: func() int64 { return databaseSize(cfg.Data) }, Space: p.space, Scrub: p.scrubbed,
+		Database: func() int64 { return databaseSize(cfg.Data) }, Space: p.space, Scrub: p.scrubbed, Accounts: p.access.Usage,
 	})
 	console, err := webui.Handler()
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/condition"
 	"github.com/rushmore/zbus-go/internal/rpc"
@@ -30,6 +31,7 @@ type Options struct {
 	Space       func() storage.Space
 	Scrub       func() storage.Scrub
 	Refused     func() map[string]int64 // what limits have refused
+	Accounts    func(most int) []access.Usage
 }
 
 // Backups are figures of the broker's backups. Last is the last complete one.
@@ -68,6 +70,7 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 	}
 	w := text{bufio.NewWriterSize(rw, 32<<10)}
 	h.writeBroker(w)
+	h.writeAccounts(w)
 	h.writeCalls(w)
 	writeGo(w)
 	writeProcess(w)
