@@ -151,7 +151,7 @@ func TestWhatClientsSaySteersNoTerminal(t *testing.T) {
 	for _, args := range []string{
 		"topic list", "topic show T", "group list", "group list T", "group show T g", "group show T f", "group journal T g", "group filter T f",
 		"message list T", "message show T 0", "message show T 1", "message show T 2", "message find T owned", "message tail T", "message list T.dead", "message show T.dead 0",
-		"consume T --count 3", "server sessions", "server audit", "server list", "server export", "server info", "server stats",
+		"consume T", "server sessions", "server audit", "server list", "server export", "server info", "server stats",
 		"topic show '" + steering + "'", "message find T '" + steering + "'",
 	} {
 		for _, flag := range []string{"", " --json"} {
