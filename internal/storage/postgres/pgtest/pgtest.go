@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -22,8 +23,8 @@ import (
 // with the test.
 type Cluster struct {
 	dir, bin string
-	user     *syscall.Credential // nil: our own
-	made     atomic.Int64        // databases
+	user     *syscall.SysProcAttr // nil: our own
+	made     atomic.Int64         // databases
 }
 
 // Start starts a server. Without the programs of one the test is skipped, and fails where CI is set.
@@ -36,29 +37,54 @@ func Start(t testing.TB, settings ...string) *Cluster {
 		}
 		t.Skip("NOT TESTED: no PostgreSQL here; the package postgresql has it")
 	}
+	c.home(t)
+	c.must(t, "initdb", "--pgdata", c.data(), "--auth", "trust", "--username", "zbus", "--encoding", "UTF8", "--locale", "C", "--no-sync")
+	c.set(t, append([]string{"listen_addresses = ''", "fsync = off", "max_connections = 200", "shared_buffers = 32MB"}, settings...))
+	t.Cleanup(func() { c.Stop() })
+	c.Go(t)
+	return c
+}
+
+// Twin starts a server that has what this one has now, and goes its own way from then on.
+func (c *Cluster) Twin(t testing.TB) *Cluster {
+	t.Helper()
+	n := &Cluster{bin: c.bin}
+	n.home(t)
+	n.must(t, "pg_basebackup", "--pgdata", n.data(), "--host", c.dir, "--username", "zbus", "--checkpoint", "fast", "--no-sync")
+	n.set(t, nil)
+	t.Cleanup(func() { n.Stop() })
+	n.Go(t)
+	return n
+}
+
+// home makes the server's directory.
+func (c *Cluster) home(t testing.TB) {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "zbus-pg") // a socket's path may have 107 bytes, and others have to reach it
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.dir = dir
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	if os.Geteuid() == 0 { // which PostgreSQL does not run as
-		u, err := user.Lookup("postgres")
-		if err != nil {
-			t.Fatal(err)
-		}
-		uid, _ := strconv.Atoi(u.Uid)
-		gid, _ := strconv.Atoi(u.Gid)
-		c.user = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-		if err := errors.Join(os.Chown(dir, uid, gid), os.Chmod(dir, 0o755)); err != nil {
-			t.Fatal(err)
-		}
+	if os.Geteuid() != 0 { // which PostgreSQL does not run as
+		return
 	}
-	c.must(t, "initdb", "--pgdata", c.data(), "--auth", "trust", "--username", "zbus", "--encoding", "UTF8", "--locale", "C", "--no-sync")
-	conf := "listen_addresses = ''\nunix_socket_directories = '" + dir + "'\nfsync = off\nmax_connections = 200\nshared_buffers = 32MB\n"
-	for _, s := range settings {
-		conf += s + "\n"
+	u, err := user.Lookup("postgres")
+	if err != nil {
+		t.Fatal(err)
 	}
+	uid, _ := strconv.Atoi(u.Uid)
+	gid, _ := strconv.Atoi(u.Gid)
+	c.user = as(uid, gid)
+	if err := errors.Join(os.Chown(dir, uid, gid), os.Chmod(dir, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// set adds settings to those of the server, and has it listen in its directory.
+func (c *Cluster) set(t testing.TB, settings []string) {
+	t.Helper()
+	conf := strings.Join(append(settings, "unix_socket_directories = '"+c.dir+"'"), "\n") + "\n"
 	f, err := os.OpenFile(filepath.Join(c.data(), "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
 	if err == nil {
 		_, err = f.WriteString(conf)
@@ -67,9 +93,6 @@ func Start(t testing.TB, settings ...string) *Cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { c.Stop() })
-	c.Go(t)
-	return c
 }
 
 // programs is the directory of the newest server's programs, "" if there is none.
@@ -101,7 +124,7 @@ func (c *Cluster) run(program string, args ...string) (string, error) {
 	defer stop()
 	cmd := exec.CommandContext(ctx, filepath.Join(c.bin, program), args...)
 	cmd.Dir = c.dir
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.user}
+	cmd.SysProcAttr = c.user
 	out, err := os.CreateTemp("", "zbus-pg") // no pipe: a server keeps it open
 	if err != nil {
 		return "", err
@@ -128,14 +151,8 @@ func (c *Cluster) Stop() {
 func (c *Cluster) Freeze(t testing.TB) (thaw func()) {
 	t.Helper()
 	pids := c.processes(t)
-	for _, pid := range pids {
-		_ = syscall.Kill(pid, syscall.SIGSTOP)
-	}
-	return func() {
-		for _, pid := range pids {
-			_ = syscall.Kill(pid, syscall.SIGCONT)
-		}
-	}
+	pause(pids, true)
+	return func() { pause(pids, false) }
 }
 
 // processes are those of the server: the first one and its children.
@@ -173,9 +190,13 @@ func (c *Cluster) Copy(t testing.TB, of string) string {
 	return c.URL(name)
 }
 
-// URL is the address of a database.
-func (c *Cluster) URL(name string) string {
-	u := url.URL{Scheme: "postgres", User: url.User("zbus"), Path: "/" + name, RawQuery: url.Values{"host": {c.dir}}.Encode()}
+// URL is the address of a database, which other servers may have as well.
+func (c *Cluster) URL(name string, others ...*Cluster) string {
+	hosts := c.dir
+	for _, o := range others {
+		hosts += "," + o.dir
+	}
+	u := url.URL{Scheme: "postgres", User: url.User("zbus"), Path: "/" + name, RawQuery: url.Values{"host": {hosts}}.Encode()}
 	return u.String()
 }
 

@@ -1,0 +1,11 @@
+//go:build !unix
+
+package pgtest
+
+import "syscall"
+
+// No server is started on these systems: see Start.
+
+func as(int, int) *syscall.SysProcAttr { return nil }
+
+func pause([]int, bool) {}

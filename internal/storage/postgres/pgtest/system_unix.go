@@ -1,0 +1,21 @@
+//go:build unix
+
+package pgtest
+
+import "syscall"
+
+// as are the attributes of a process of another user.
+func as(uid, gid int) *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+}
+
+// pause stops processes where they are, or has them go on.
+func pause(pids []int, stop bool) {
+	signal := syscall.SIGCONT
+	if stop {
+		signal = syscall.SIGSTOP
+	}
+	for _, pid := range pids {
+		_ = syscall.Kill(pid, signal)
+	}
+}
