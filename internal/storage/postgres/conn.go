@@ -49,7 +49,6 @@ func newDialer(url string, relaxed bool) (*dialer, error) {
 		c.ConnectTimeout = connectTimeout
 		c.DialFunc = (&net.Dialer{Timeout: connectTimeout, KeepAlive: 15 * time.Second}).DialContext
 	}
-	c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	return &dialer{config: c, relaxed: relaxed}, nil
 }
 
@@ -57,13 +56,21 @@ func newDialer(url string, relaxed bool) (*dialer, error) {
 type conn struct {
 	*pgconn.PgConn
 	prepared [statements]bool
-	local    bool // what was committed may be on this server alone
+	local    bool  // what was committed may be on this server alone
+	epoch    int64 // of the lease when a reader was connected
 }
 
-// dial connects as an application.
-func (d *dialer) dial(ctx context.Context, application string) (*conn, error) {
+// dial connects as an application, to the first server that takes writes and is valid.
+func (d *dialer) dial(ctx context.Context, application string, valid ...pgconn.ValidateConnectFunc) (*conn, error) {
 	c := &conn{}
 	config := d.config.Copy()
+	config.ValidateConnect = func(ctx context.Context, to *pgconn.PgConn) error {
+		err := pgconn.ValidateConnectTargetSessionAttrsReadWrite(ctx, to)
+		for i := 0; i < len(valid) && err == nil; i++ {
+			err = valid[i](ctx, to)
+		}
+		return err
+	}
 	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		c.local = c.local || n.Code == warned
 	}
@@ -83,6 +90,7 @@ func (d *dialer) dial(ctx context.Context, application string) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.local = false // a server may begin with a warning, as that its collations are of another version
 	return c, nil
 }
 

@@ -19,8 +19,14 @@
 // standby says so with a warning, which is handled as a broken connection. Should seq be any other
 // number, the database has lost what it has confirmed, and the store ends.
 //
+// # Reading
+//
+// Other connections read. They are made anew whenever the one that writes is, to a server that has its
+// epoch: one that was left behind by a failover may still answer, and lacks what was stored since.
+//
 // # Lease
 //
 // The row of a broker has the time when it was last seen, by the clock of the database. One who
-// finds that it does not change for a while takes the lease from it.
+// finds that it does not change for a while takes the lease from it. A commit that was sent before may be
+// stored, and the broker that has lost its lease does not know: it says so, unless seq is what it was.
 package postgres

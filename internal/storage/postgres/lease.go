@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -162,6 +163,7 @@ func number(s string) int64 {
 // terminate ends the sessions of a holder: one that waits for a standby, or is frozen in the middle of
 // a transaction, keeps the row locked. Without the right to do so, the lock is waited for.
 func terminate(ctx context.Context, c *conn, holder string) {
+	defer func(before bool) { c.local = before }(c.local) // the server warns when a session has just ended
 	_, _ = c.query(ctx, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND application_name = $1",
 		application(holder, writerRole))
 }
@@ -179,7 +181,7 @@ func (s *Store) claim(ctx context.Context, c *conn) (seq int64, err error) {
 	case c.local:
 		return 0, fmt.Errorf("%w: a standby does not answer", storage.ErrUnavailable)
 	case len(rows) == 0:
-		return 0, fmt.Errorf("%w: another broker has the database, or it has gone back to an earlier state", storage.ErrFenced)
+		return 0, s.fenced(ctx, c)
 	}
 	epoch, seq, generation := number(rows[0][0]), number(rows[0][1]), number(rows[0][2])
 	if last := s.seq; seq < last || seq > last+1 || seq > last && !s.sent || epoch <= s.epoch || generation < s.generation {
@@ -188,6 +190,25 @@ func (s *Store) claim(ctx context.Context, c *conn) (seq int64, err error) {
 	}
 	s.epoch, s.generation, s.beat = epoch, generation, time.Now()
 	return seq, nil
+}
+
+// errTaken is wrapped when another broker has taken the lease after a commit was sent, which may have been
+// stored before.
+var errTaken = errors.New("another broker has the database, and nobody knows whether the last commit is stored")
+
+// fenced is the error for a lease that is no longer this store's. Nothing of it can be stored any more: if
+// seq is what it was, the transaction that was sent last never was.
+func (s *Store) fenced(ctx context.Context, c *conn) error {
+	if s.sent {
+		rows, err := c.query(ctx, "SELECT seq FROM brokers WHERE name = $1", s.node)
+		if err != nil {
+			return err
+		}
+		if len(rows) == 0 || number(rows[0][0]) != s.seq {
+			return errTaken
+		}
+	}
+	return fmt.Errorf("%w: another broker has the database, or it has gone back to an earlier state", storage.ErrFenced)
 }
 
 // beatNow says that the broker is there. It need not be durable.

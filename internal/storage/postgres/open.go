@@ -106,9 +106,7 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	s := &Store{options: options, dialer: d, lease: newLease(options.Node)}
-	s.readers = newReaders(options.Readers, func(ctx context.Context) (*conn, error) {
-		return d.dial(ctx, application(s.holder, readerRole))
-	})
+	s.readers = newReaders(options.Readers, s.readerFor)
 	if err := s.open(ctx); err != nil {
 		s.writer.leave()
 		s.readers.close()
@@ -130,6 +128,7 @@ func (s *Store) open(ctx context.Context) (err error) {
 	if err := s.take(ctx, s.writer); err != nil {
 		return err
 	}
+	s.readers.renew(s.epoch)
 	l, err := load(ctx, s.writer)
 	if err != nil {
 		return err

@@ -6,21 +6,52 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
 // readers are the connections that read.
 type readers struct {
-	dial  func(context.Context) (*conn, error)
+	dial  func(ctx context.Context, epoch int64) (*conn, error)
 	slots chan struct{} // a token for each that is in use
 
 	mu     sync.Mutex
+	epoch  int64   // guarded by mu: of the lease
 	idle   []*conn // guarded by mu
 	closed bool    // guarded by mu
 }
 
-func newReaders(n int, dial func(context.Context) (*conn, error)) *readers {
+func newReaders(n int, dial func(ctx context.Context, epoch int64) (*conn, error)) *readers {
 	return &readers{dial: dial, slots: make(chan struct{}, n)}
+}
+
+// renew has all reads from now on be of a server that has an epoch of the lease. One that was left
+// behind by a failover may still answer, and lacks what was stored since.
+func (r *readers) renew(epoch int64) {
+	r.mu.Lock()
+	r.epoch = epoch
+	idle := r.idle
+	r.idle = nil
+	r.mu.Unlock()
+	for _, c := range idle {
+		c.drop()
+	}
+}
+
+// readerFor makes a connection that reads, to a server that has an epoch of the lease.
+func (s *Store) readerFor(ctx context.Context, epoch int64) (*conn, error) {
+	c, err := s.dialer.dial(ctx, application(s.holder, readerRole), func(ctx context.Context, to *pgconn.PgConn) error {
+		has, err := (&conn{PgConn: to}).value(ctx, "SELECT coalesce(max(epoch), 0) FROM brokers WHERE name = $1", s.node)
+		if err == nil && number(has) < epoch {
+			err = fmt.Errorf("it was left behind, in epoch %s: %w", has, storage.ErrUnavailable)
+		}
+		return err
+	})
+	if err == nil {
+		c.epoch = epoch
+	}
+	return c, err
 }
 
 // take gives a connection, and says whether it is a new one.
@@ -31,7 +62,7 @@ func (r *readers) take(ctx context.Context) (c *conn, fresh bool, err error) {
 		return nil, false, context.Cause(ctx)
 	}
 	r.mu.Lock()
-	closed := r.closed
+	closed, epoch := r.closed, r.epoch
 	if n := len(r.idle); n > 0 {
 		c, r.idle = r.idle[n-1], r.idle[:n-1]
 	}
@@ -40,7 +71,7 @@ func (r *readers) take(ctx context.Context) (c *conn, fresh bool, err error) {
 		err = fmt.Errorf("%w: the store is closed", storage.ErrUnavailable)
 	} else if c == nil {
 		fresh = true
-		if c, err = r.dial(ctx); err != nil {
+		if c, err = r.dial(ctx, epoch); err != nil {
 			err = fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
 		}
 	}
@@ -57,7 +88,7 @@ func (r *readers) put(c *conn, err error) {
 	var drop []*conn
 	if bad {
 		drop, r.idle = append(r.idle, c), nil
-	} else if r.closed {
+	} else if r.closed || c.epoch < r.epoch || c.TxStatus() != 'I' {
 		drop = []*conn{c}
 	} else {
 		r.idle = append(r.idle, c)

@@ -69,7 +69,8 @@ func (s *Store) write(steps []step) error {
 
 // final reports whether it is of no use to try again.
 func final(err error) bool {
-	return errors.Is(err, storage.ErrFenced) || errors.Is(err, storage.ErrFull) || errors.Is(err, errLost) || errors.Is(err, errForeign)
+	return errors.Is(err, storage.ErrFenced) || errors.Is(err, storage.ErrFull) || errors.Is(err, errLost) || errors.Is(err, errForeign) ||
+		errors.Is(err, errTaken)
 }
 
 // try stores steps, or finds out that they are stored.
@@ -170,6 +171,7 @@ func (s *Store) reconnect() (seq int64, err error) {
 		return 0, err
 	}
 	s.writer = c
+	s.readers.renew(s.epoch)
 	s.options.Log.Info("connection to the database is back")
 	if s.options.Conditions != nil {
 		s.options.Conditions.Clear(conditionKind, "")
