@@ -292,5 +292,5 @@ func named(topic, group string) []field {
 }
 
 // Ping returns when the server has answered everything that it was asked before on
-// this connection; of several servers, when all have that are connected.
+// this connection; of several servers, when all have that are connected, which has to be one (ErrUnavailable).
 func (c *Client) Ping(ctx context.Context) error { return c.barrier(ctx) }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 	"sync"
 	"time"
 )
@@ -56,8 +57,11 @@ type cluster struct {
 	trackers []*tracker
 	members  map[string]*member // by address
 	subs     map[*setSubscription]struct{}
-	changed  chan struct{} // closed and made anew when something above, or a connection, changes
-	turn     uint64        // for servers that are as good
+	lanes    map[string]*turn // the last message of each; see turn
+	changed  chan struct{}    // closed and made anew when something above, or a connection, changes
+	turn     uint64           // for servers that are as good
+	working  int              // publishes and calls under way
+	idle     chan struct{}    // closed when there are none; nil if nobody waits for that
 	closed   bool
 }
 
@@ -89,6 +93,7 @@ func dialSet(ctx context.Context, addrs []address, opts Options) (*Client, error
 	opts = opts.withDefaults()
 	cl := &cluster{
 		c: newClient(addrs, opts), opts: opts, members: make(map[string]*member), subs: make(map[*setSubscription]struct{}),
+		lanes:   make(map[string]*turn),
 		changed: make(chan struct{}), room: make(chan struct{}, opts.MaxPending),
 	}
 	cl.life, cl.end, cl.c.set = cl.c.life, cl.c.end, cl
@@ -208,62 +213,30 @@ func (cl *cluster) up() (all []*Client) {
 	return all
 }
 
-// barrier asks all servers that have a connection. One that has lost it has nothing to answer.
+// barrier asks all servers that have a connection. One that has lost it has nothing to answer, but there has
+// to be one that does.
 func (cl *cluster) barrier(ctx context.Context) error {
-	var all sync.WaitGroup
-	for _, c := range cl.up() {
-		all.Go(func() { _ = c.barrier(ctx) })
-	}
-	all.Wait()
-	if ctx.Err() != nil {
-		return stopped(ctx, false).error("query", "")
-	}
-	return nil
-}
-
-// close ends all connections at once.
-func (cl *cluster) close() {
-	cl.mu.Lock()
-	cl.closed = true
-	clients := cl.clients()
-	cl.mu.Unlock()
-	cl.end()
-	for _, c := range clients {
-		_ = c.Close() // always nil
-	}
-	cl.all.Wait()
-}
-
-// clients are all connections, of members and of trackers. Called with cl.mu held.
-func (cl *cluster) clients() []*Client {
-	var all []*Client
-	for _, t := range cl.trackers {
-		all = append(all, t.c)
-	}
-	for _, m := range cl.members {
-		if !m.tracker {
-			all = append(all, m.c)
-		}
-	}
-	return all
-}
-
-// drain ends all connections in order.
-func (cl *cluster) drain(ctx context.Context) error {
-	cl.mu.Lock()
-	clients := cl.clients()
-	for s := range cl.subs {
-		s.cancel()
-	}
-	cl.mu.Unlock()
+	clients := cl.up()
 	errs := make([]error, len(clients))
 	var all sync.WaitGroup
 	for i, c := range clients {
-		all.Go(func() { errs[i] = c.Drain(ctx) })
+		all.Go(func() { errs[i] = c.barrier(ctx) })
 	}
 	all.Wait()
-	cl.close()
+	switch {
+	case ctx.Err() != nil:
+		return stopped(ctx, false).error("query", "")
+	case len(clients) == 0:
+		return noServer("query", "")
+	case slices.Contains(errs, nil):
+		return nil
+	}
 	return errors.Join(errs...)
+}
+
+// noServer is the outcome of what no server could be asked for.
+func noServer(op, target string) error {
+	return (&failure{text: "no server", kinds: []error{ErrUnavailable}}).error(op, target)
 }
 
 // publish stores a message on one server that has the topic, as long as there is patience. The
@@ -306,6 +279,8 @@ func (p *patience) timer() *time.Timer {
 
 // try has servers do something until one has, or may have. Without any it waits.
 func (cl *cluster) try(ctx context.Context, p *patience, op, topic, key string, do func(*Client) error) error {
+	cl.begun()
+	defer cl.ended()
 	for {
 		clients, changed := cl.choose(topic, key)
 		var err error
@@ -318,7 +293,7 @@ func (cl *cluster) try(ctx context.Context, p *patience, op, topic, key string, 
 			return err // a server is there, and has said so
 		}
 		if err == nil {
-			err = (&failure{text: "no server", kinds: []error{ErrUnavailable}}).error(op, topic)
+			err = noServer(op, topic)
 		}
 		timer := p.timer()
 		select {

@@ -13,7 +13,7 @@ import (
 func (cl *cluster) everywhere(op, target string, do func(*Client) error) error {
 	clients := cl.up()
 	if len(clients) == 0 {
-		return (&failure{text: "no server", kinds: []error{ErrUnavailable}}).error(op, target)
+		return noServer(op, target)
 	}
 	var errs []error
 	for _, c := range clients {

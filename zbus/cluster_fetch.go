@@ -64,7 +64,7 @@ func (cl *cluster) fetch(ctx context.Context, topic, group string, most int, wai
 // servers, or the time is over. The error is that none of them has such a group, or can be asked now.
 func (cl *cluster) fetchRound(ctx context.Context, clients []*Client, changed <-chan struct{}, topic, group string, most int, left func() time.Duration) (got []*Delivery, err error) {
 	if len(clients) == 0 {
-		return nil, (&failure{text: "no server", kinds: []error{ErrUnavailable}}).error("fetch", topic+"/"+group)
+		return nil, noServer("fetch", topic+"/"+group)
 	}
 	ctx, cancel := context.WithTimeout(ctx, left()+lateFetch)
 	defer cancel()

@@ -252,7 +252,7 @@ func (cl *cluster) join(name string, secure bool) *member {
 	m.life, m.gone = context.WithCancel(cl.life)
 	cl.members[name] = m
 	for s := range cl.subs {
-		s.follow(m)
+		s.follow(m, false)
 	}
 	return m
 }

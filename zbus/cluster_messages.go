@@ -14,6 +14,8 @@ import (
 // publishBatch stores messages, each on one server as publish does, those for one server in order. A
 // message that its server has certainly not stored goes to the next one.
 func (cl *cluster) publishBatch(ctx context.Context, topic string, messages []Message) ([]Receipt, error) {
+	cl.begun()
+	defer cl.ended()
 	receipts, errs := make([]Receipt, len(messages)), make([]error, len(messages))
 	parts := make(map[*Client][]int) // the messages of each server; of nil: of none
 	p := cl.patience()
@@ -72,22 +74,16 @@ func (cl *cluster) publishAsync(ctx context.Context, topic string, m Message) *F
 	}
 	m.Body, m.Headers = bytes.Clone(m.Body), maps.Clone(m.Headers) // another server may get them later
 	rest := context.WithoutCancel(ctx)
-	publish := func() (Receipt, error) { return cl.publish(rest, nil, topic, m) }
-	if c := cl.first(topic, m.Key); c != nil {
-		inner := c.PublishAsync(ctx, topic, m)
-		publish = func() (Receipt, error) {
-			r, err := inner.Wait(rest)
-			if err != nil && cl.elsewhere(err) {
-				return cl.publish(rest, nil, topic, m)
-			}
-			return r, err
-		}
+	t, inner := cl.enqueue(topic, m.Key), (*Future)(nil)
+	if c := cl.first(topic, m.Key); c != nil && cl.isDue(t) {
+		inner = cl.give(ctx, c, t, topic, m)
 	}
 	go func() {
 		defer cl.all.Done()
-		r, err := publish()
+		r, err := cl.publishInTurn(rest, t, inner, topic, m)
 		<-cl.room
 		f.end(r, err)
+		cl.ended()
 	}()
 	return f
 }
@@ -112,6 +108,7 @@ func (cl *cluster) begin(ctx context.Context) *failure {
 		return closed()
 	}
 	cl.all.Add(1)
+	cl.working++
 	return nil
 }
 
@@ -120,7 +117,7 @@ func (cl *cluster) messages(ctx context.Context, topic, group string, opts Subsc
 	group = cmp.Or(group, topic)
 	return func(yield func(*Delivery, error) bool) {
 		come, manual := make(chan *Delivery), opts.Manual
-		opts.Manual, opts.Concurrency = true, 1
+		opts.Manual, opts.Concurrency, opts.pulled = true, 1, true
 		over := make(chan struct{})
 		sub, err := cl.subscribe(ctx, topic, group, opts, func(ctx context.Context, d *Delivery) error {
 			next := make(chan struct{})
@@ -130,11 +127,13 @@ func (cl *cluster) messages(ctx context.Context, topic, group string, opts Subsc
 			case <-ctx.Done(): // it comes again, or the client is closed
 				return nil
 			case <-over:
+				d.s.stop() // before this returns, and the next one is asked for
 				return nil
 			}
 			select {
 			case <-next:
 			case <-over:
+				d.s.stop()
 			}
 			return nil
 		})
@@ -147,7 +146,7 @@ func (cl *cluster) messages(ctx context.Context, topic, group string, opts Subsc
 		for {
 			select {
 			case d := <-come:
-				if d.gone() {
+				if d.gone() || d.Explicit() && ctx.Err() != nil {
 					close(d.next)
 					continue
 				}
@@ -168,7 +167,7 @@ func (cl *cluster) messages(ctx context.Context, topic, group string, opts Subsc
 	}
 }
 
-// gone reports whether a delivery comes again, and is not to be handled.
+// gone reports whether a delivery is lost: it comes again, and is not to be handled.
 func (d *Delivery) gone() bool {
 	c := d.s.c
 	c.mu.Lock()

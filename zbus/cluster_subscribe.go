@@ -12,7 +12,7 @@ type setSubscription struct {
 	handler Handler
 	life    context.Context
 	cancel  context.CancelFunc
-	first   chan error    // of each server, how the first attempt went, while somebody listens
+	first   chan error    // how the first attempt went, of each server that there was, while somebody listens
 	heard   chan struct{} // closed when nobody does
 	running int           // guarded by cl.mu: goroutines
 }
@@ -36,7 +36,7 @@ func (cl *cluster) subscribe(ctx context.Context, topic, group string, opts Subs
 	s.running++ // ends with life
 	cl.all.Go(s.keep)
 	for _, m := range cl.members {
-		s.follow(m)
+		s.follow(m, true)
 	}
 	cl.mu.Unlock()
 	err, good := error(nil), n == 0
@@ -81,15 +81,16 @@ func (s *setSubscription) left() {
 	}
 }
 
-// follow subscribes on one server. Called with cl.mu held.
-func (s *setSubscription) follow(m *member) {
+// follow subscribes on one server. told says that subscribe waits for how that goes; it does not for servers
+// that come in the meantime. Called with cl.mu held.
+func (s *setSubscription) follow(m *member, told bool) {
 	s.running++
 	s.cluster.all.Go(func() {
 		defer s.left()
 		ctx, cancel := context.WithCancel(s.life)
 		defer cancel()
 		defer context.AfterFunc(m.life, cancel)()
-		for first := true; ; first = false {
+		for first := told; ; first = false {
 			s.cluster.mu.Lock()
 			changed := s.cluster.changed
 			s.cluster.mu.Unlock()

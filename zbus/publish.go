@@ -154,7 +154,8 @@ func (f *Future) end(receipt Receipt, err error) {
 // published by one goroutine are stored in order. ctx bounds only the wait for room in the
 // queue: see Options.MaxPending. The message may be changed when PublishAsync has returned.
 // One that can't be queued has its outcome at once. With several servers those in order are the messages
-// that go to one of them, as those of one key do, and Options.MaxPending is for all servers together.
+// that go to one of them, as those of one key do while its server stays the same, also when they have waited for it.
+// Options.MaxPending is for all servers together.
 func (c *Client) PublishAsync(ctx context.Context, topic string, m Message) *Future {
 	if c.set != nil {
 		return c.set.publishAsync(ctx, topic, m)

@@ -43,7 +43,8 @@ type SubscribeOptions struct {
 	// the connection or the group was lost. Its Name is not used.
 	Declare *GroupSpec
 
-	greet func(*Client) // called with its mu held before each request on a new connection
+	greet  func(*Client) // called with its mu held before each request on a new connection
+	pulled bool          // the handler hands messages to a loop, which may end at any of them
 }
 
 const (
@@ -171,7 +172,7 @@ func (c *Client) subscribe(ctx context.Context, topic, group string, opts Subscr
 	}
 	s := &Subscription{
 		c: c, topic: topic, group: group, handler: handler, explicit: info.Explicit,
-		opts: opts.withDefaults(handler != nil || info.Explicit),
+		opts: opts.withDefaults(handler != nil && !opts.pulled || info.Explicit),
 		done: make(chan struct{}), come: make(chan struct{}, 1),
 		ackTimeout: info.AckTimeout,
 	}
