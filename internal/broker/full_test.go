@@ -9,14 +9,20 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage/storetest"
 )
 
-// An ack that finds no room is stored when there is some. Until then nobody can say
-// that it is not.
-func TestAckOnAFullDiskIsAnsweredWhenItIsStored(t *testing.T) {
+// An ack that finds no room, or no database, is stored when there is some. Until then nobody
+// can say that it is not.
+func TestAckThatCanNotBeStoredIsAnsweredWhenItIs(t *testing.T) {
+	for _, cause := range []error{storage.ErrFull, storage.ErrNotStored} {
+		t.Run(cause.Error(), func(t *testing.T) { ackLater(t, cause) })
+	}
+}
+
+func ackLater(t *testing.T, cause error) {
 	inBubble(t, Options{}, func(r *rig) {
 		g := r.explicitGroup(3, 0)
 		b := r.subscribe(g, "c").take(3)[0]
 		release := make(chan struct{})
-		r.store.FailNext(storetest.Fault{Before: storage.ErrFull, Release: release})
+		r.store.FailNext(storetest.Fault{Before: cause, Release: release})
 		var answers []error
 		answer := func(err error) { answers = append(answers, err) }
 		g.Ack(0, b.Handle(0), answer)

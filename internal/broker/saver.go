@@ -168,7 +168,7 @@ func (s *saver) prepare(g *Group) (saving, bool) {
 }
 
 // finish notes the outcome at the group, and reports whether it is open: what could
-// not be stored for want of room is tried again, and acks wait for that. A conflict
+// not be stored this time is tried again, and acks wait for that. A conflict
 // means that the group was relocated or removed in between, and its old position is void.
 func (s *saver) finish(p *saving) (again bool) {
 	p.g.mu.Lock()
@@ -176,7 +176,7 @@ func (s *saver) finish(p *saving) (again bool) {
 	switch {
 	case p.err == nil:
 		p.g.saved(p.op)
-	case errors.Is(p.err, storage.ErrFull), errors.Is(p.err, storage.ErrOverloaded):
+	case errors.Is(p.err, storage.ErrFull), errors.Is(p.err, storage.ErrNotStored), errors.Is(p.err, storage.ErrOverloaded):
 		again = true
 	}
 	return again
