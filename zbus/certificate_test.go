@@ -1,9 +1,6 @@
 package zbus_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -12,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/certtest"
 	"github.com/rushmore/zbus-go/internal/config"
 	"github.com/rushmore/zbus-go/zbus"
 )
@@ -23,19 +21,10 @@ func signed(t testing.TB, certFile, keyFile, account string) tls.Certificate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
+	return *certtest.Sign(t, &x509.Certificate{
 		SerialNumber: big.NewInt(2), NotAfter: time.Now().Add(time.Hour), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 		URIs: []*url.URL{{Scheme: "zbus", Opaque: "account/" + account}},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, by.Leaf, &key.PublicKey, by.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+	}, &by)
 }
 
 // A certificate in Options.TLS says who the client is, over TCP and WebSocket, and a token wins over it.

@@ -1,26 +1,20 @@
 package main
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
-	"math/big"
 	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/rushmore/zbus-go/internal/certtest"
 )
 
 // stopLimit is how long an orderly stop may take, whatever clients do.
@@ -135,7 +129,7 @@ func TestAStopEndsWithin10SecondsWhateverClientsDo(t *testing.T) {
 
 // stopWith stops a broker that has these clients.
 func stopWith(t *testing.T, clients []stuckClient) (code int, took time.Duration) {
-	cert, key := selfSigned(t)
+	cert, key := certtest.Own(t, t.TempDir(), 1)
 	b := start(t, command(t, nil, "--listen=127.0.0.1:0", "--tls-cert", cert, "--tls-key", key))
 	addr := strings.TrimPrefix(b.url, "https://")
 	for i, stuck := range clients {
@@ -152,7 +146,7 @@ func stopWith(t *testing.T, clients []stuckClient) (code int, took time.Duration
 // clients can't connect, and those that have connected before are told.
 func TestAStopClosesThePortAtOnceAndTellsWhoeverHasConnected(t *testing.T) {
 	t.Parallel()
-	cert, key := selfSigned(t)
+	cert, key := certtest.Own(t, t.TempDir(), 1)
 	b := start(t, command(t, nil, "--listen=127.0.0.1:0", "--tls-cert", cert, "--tls-key", key))
 	addr := strings.TrimPrefix(b.url, "https://")
 	fill(t, addr, "T")
@@ -347,36 +341,4 @@ func waitFor(t *testing.T, c net.Conn, topic string) {
 			t.Fatalf("nobody consumes: %s", text)
 		}
 	}
-}
-
-// selfSigned writes a certificate for 127.0.0.1 and its key.
-func selfSigned(t *testing.T) (cert, key string) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for path, block := range map[string]*pem.Block{
-		cert: {Type: "CERTIFICATE", Bytes: der},
-		key:  {Type: "PRIVATE KEY", Bytes: keyDER},
-	} {
-		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return cert, key
 }

@@ -2,15 +2,11 @@ package cluster_test
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"io"
 	"math/big"
@@ -22,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/certtest"
 	"github.com/rushmore/zbus-go/internal/config"
 	"github.com/rushmore/zbus-go/internal/wire"
 	"github.com/rushmore/zbus-go/internal/zbustest"
@@ -30,74 +27,35 @@ import (
 // authority signs the certificates of servers.
 type authority struct {
 	t    *testing.T
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+	cert *tls.Certificate
 	file string // its certificate in PEM
 	last int64  // serial number
 }
 
 func newAuthority(t *testing.T, name string) *authority {
 	t.Helper()
-	a := &authority{t: t, last: 1}
-	a.cert, a.key = a.sign(&x509.Certificate{
+	a := &authority{t: t, last: 1, cert: certtest.Sign(t, &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
-	})
-	a.file = filepath.Join(t.TempDir(), "ca.pem")
-	writePEM(t, a.file, "CERTIFICATE", a.cert.Raw)
+	}, nil)}
+	a.file, _ = certtest.Write(t, t.TempDir(), a.cert)
 	return a
-}
-
-// sign signs a certificate with a new key; the authority's own with its own.
-func (a *authority) sign(template *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
-	a.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	parent, by := a.cert, a.key
-	if parent == nil {
-		parent, by = template, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, by)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return cert, key
 }
 
 // server has a broker use a certificate of its own, and trust the trackers of the authority.
 func (a *authority) server(c *config.Config) {
 	a.last++
-	cert, key := a.sign(&x509.Certificate{
+	c.TrackerCA = a.file
+	c.TLSCert, c.TLSKey = certtest.Write(a.t, a.t.TempDir(), certtest.Sign(a.t, &x509.Certificate{
 		SerialNumber: big.NewInt(a.last), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		KeyUsage: x509.KeyUsageDigitalSignature, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	})
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	dir := a.t.TempDir()
-	c.TLSCert, c.TLSKey, c.TrackerCA = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"), a.file
-	writePEM(a.t, c.TLSCert, "CERTIFICATE", cert.Raw)
-	writePEM(a.t, c.TLSKey, "PRIVATE KEY", der)
-}
-
-func writePEM(t *testing.T, path, kind string, der []byte) {
-	t.Helper()
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	}, a.cert))
 }
 
 // trusting is what a client goes by that trusts the authority.
 func (a *authority) trusting() *tls.Config {
 	pool := x509.NewCertPool()
-	pool.AddCert(a.cert)
+	pool.AddCert(a.cert.Leaf)
 	return &tls.Config{RootCAs: pool}
 }
 

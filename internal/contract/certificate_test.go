@@ -1,9 +1,6 @@
 package contract
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -22,6 +19,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/rushmore/zbus-go/internal/certtest"
 	"github.com/rushmore/zbus-go/internal/config"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
@@ -29,42 +27,21 @@ import (
 // authority signs the certificates of a test.
 type authority struct {
 	t    testing.TB
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+	cert *tls.Certificate
 }
 
 func newAuthority(t testing.TB) *authority {
 	t.Helper()
-	a := &authority{t: t}
-	template := &x509.Certificate{
+	return &authority{t, certtest.Sign(t, &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, IsCA: true, BasicConstraintsValid: true,
 		NotBefore: time.Now().Add(-24 * time.Hour), NotAfter: time.Now().Add(24 * time.Hour), KeyUsage: x509.KeyUsageCertSign,
-	}
-	pair := a.sign(template)
-	a.cert, a.key = pair.Leaf, pair.PrivateKey.(*ecdsa.PrivateKey)
-	return a
+	}, nil)}
 }
 
-// sign signs a certificate for a new key; the first one itself.
+// sign signs a certificate for a new key.
 func (a *authority) sign(template *x509.Certificate) *tls.Certificate {
 	a.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	by, with := a.cert, a.key
-	if by == nil {
-		by, with = template, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, by, &key.PublicKey, with)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(der)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
+	return certtest.Sign(a.t, template, a.cert)
 }
 
 // client is a certificate of a client with some URIs.
@@ -92,7 +69,7 @@ func (a *authority) of(account string) *tls.Certificate {
 // write stores certificates as the files that a broker reads.
 func (a *authority) write(path string) {
 	a.t.Helper()
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw}), 0o600); err != nil {
+	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Leaf.Raw}), 0o600); err != nil {
 		a.t.Fatal(err)
 	}
 }
@@ -130,7 +107,7 @@ func startCertified(t testing.TB, set ...func(*config.Config)) *certified {
 // with is how a client connects that shows a certificate; nil: none.
 func (c *certified) with(cert *tls.Certificate) *tls.Config {
 	roots := x509.NewCertPool()
-	roots.AddCert(c.authority.cert)
+	roots.AddCert(c.authority.cert.Leaf)
 	cfg := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(10)}
 	if cert != nil { // whoever the server says that it takes
 		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil }

@@ -2,14 +2,9 @@ package server_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -17,50 +12,17 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 
+	"github.com/rushmore/zbus-go/internal/certtest"
 	"github.com/rushmore/zbus-go/internal/config"
 )
 
 // selfSigned writes a certificate for 127.0.0.1 and its key.
 func selfSigned(t testing.TB) (cert, key string) {
 	t.Helper()
-	dir := t.TempDir()
-	return certificateIn(t, dir, 1)
-}
-
-// certificateIn writes one with a number into a directory.
-func certificateIn(t testing.TB, dir string, serial int64) (cert, key string) {
-	t.Helper()
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, key = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
-	for path, block := range map[string]*pem.Block{
-		cert: {Type: "CERTIFICATE", Bytes: der},
-		key:  {Type: "PRIVATE KEY", Bytes: keyDER},
-	} {
-		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return cert, key
+	return certtest.Own(t, t.TempDir(), 1)
 }
 
 // served is the number of the certificate that a new connection gets.
@@ -115,7 +77,7 @@ func TestACertificateIsRenewedWithoutARestart(t *testing.T) {
 		if got := b.served(t); got != serial-1 || !strings.HasPrefix(ready(), "ok\n") {
 			t.Errorf("with a broken key, certificate %d is served, and %q", got, ready())
 		}
-		certificateIn(t, filepath.Dir(cert), serial)
+		certtest.Own(t, filepath.Dir(cert), serial)
 		tell()
 		eventually(t, "the new certificate is served", func() bool { return b.served(t) == serial })
 		eventually(t, "nothing is wrong", func() bool { return ready() == "ok\n" })
