@@ -187,6 +187,7 @@ var rules = map[string]rule{
 	"internal/faultdisk":        {modules: []string{"golang.org/x/sys"}, never: []string{"net", "net/http", "database/sql"}},
 	"internal/faultreport":      {never: []string{"net", "net/http", "database/sql"}},
 	"internal/faultreport/page": {ours: []string{"internal/faultreport"}},
+	"internal/bubbles":          {modules: []string{"pgregory.net/rapid"}, never: []string{"net", "net/http", "database/sql"}},
 	"internal/certtest":         {never: []string{"net/http", "database/sql"}},
 	"internal/testreport":       {never: []string{"net", "net/http", "database/sql"}},
 	"internal/zbustest":         {ours: []string{"internal/config", "internal/daemon", "zbus"}},
@@ -210,7 +211,7 @@ var rules = map[string]rule{
 }
 
 // onlyTests are the packages that only tests may import, whatever the rules say.
-var onlyTests = []string{"internal/certtest", "internal/storage/postgres/pgtest", "internal/storage/storetest", "internal/zbustest"}
+var onlyTests = []string{"internal/bubbles", "internal/certtest", "internal/storage/postgres/pgtest", "internal/storage/storetest", "internal/zbustest"}
 
 // listed is what the go command says about a package.
 type listed struct {

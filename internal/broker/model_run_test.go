@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +13,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/rushmore/zbus-go/internal/bubbles"
 	"github.com/rushmore/zbus-go/internal/faultreport"
 	"github.com/rushmore/zbus-go/internal/filter"
 	"github.com/rushmore/zbus-go/internal/storage"
@@ -43,25 +43,17 @@ type letter struct {
 	offset int64
 }
 
-// hidden is a testing.T that rapid does not recognise: inside a bubble it must
-// not ask for the deadline of the test.
-type hidden struct{ *testing.T }
-
 func TestBrokerDoesWhatTheModelSays(t *testing.T) {
-	fewChecks(t, faultreport.ScaleAlways(t, 6, 600))
-	runModel(t, "model", func(rt *rapid.T) *rig {
-		dir, err := os.MkdirTemp(t.TempDir(), "")
-		if err != nil {
-			rt.Fatal(err)
-		}
+	bubbles.Few(t, faultreport.ScaleAlways(t, 6, 600))
+	runModel(t, "model", func(rt *rapid.T, dir string) *rig {
 		return &rig{tester: rt, path: dir + "/zbus.db"}
 	})
 }
 
 func TestBrokerOnPostgresDoesWhatTheModelSays(t *testing.T) {
-	fewChecks(t, faultreport.ScaleAlways(t, 3, 100))
+	bubbles.Few(t, faultreport.ScaleAlways(t, 3, 100))
 	c := pgtest.Start(t)
-	runModel(t, "model on PostgreSQL", func(rt *rapid.T) *rig {
+	runModel(t, "model on PostgreSQL", func(rt *rapid.T, _ string) *rig {
 		url := c.Database(t)
 		return &rig{tester: rt, engine: func() (storage.Store, error) {
 			return postgres.Open(context.Background(), postgres.Options{URL: url, Node: "a"})
@@ -70,7 +62,7 @@ func TestBrokerOnPostgresDoesWhatTheModelSays(t *testing.T) {
 }
 
 // runModel runs brokers that make makes, and the model beside each.
-func runModel(t *testing.T, name string, make func(rt *rapid.T) *rig) {
+func runModel(t *testing.T, name string, make func(rt *rapid.T, dir string) *rig) {
 	steps := 0
 	r := faultreport.Record{
 		Test: name, Fault: "random steps: publish, consume, ack, nack, expire, relocate, remove, crash, stop and start",
@@ -83,22 +75,20 @@ func runModel(t *testing.T, name string, make func(rt *rapid.T) *rig) {
 		r.Add("steps", steps)
 		r.Save(t)
 	}()
-	synctest.Test(t, func(t *testing.T) {
-		rapid.Check(hidden{t}, func(rt *rapid.T) {
-			m := &model{
-				rt: rt, rig: make(rt),
-				dying: map[letter]int{}, dead: map[letter]bool{}, steps: &steps,
-			}
-			r.Runs++
-			m.open()
-			defer func() { m.close() }()
-			m.begin()
-			rt.Repeat(m.actions())
-			for _, g := range m.groups {
-				g.finish()
-			}
-			m.checkDeadLetters()
-		})
+	bubbles.Check(t, func(rt *rapid.T, dir string) {
+		m := &model{
+			rt: rt, rig: make(rt, dir),
+			dying: map[letter]int{}, dead: map[letter]bool{}, steps: &steps,
+		}
+		r.Runs++
+		m.open()
+		defer func() { m.close() }()
+		m.begin()
+		rt.Repeat(m.actions())
+		for _, g := range m.groups {
+			g.finish()
+		}
+		m.checkDeadLetters()
 	})
 }
 

@@ -41,13 +41,19 @@ func quantile(sorted []time.Duration, q float64) int64 {
 	return sorted[int(q*float64(len(sorted)-1))].Milliseconds()
 }
 
+// busyFleet is one that runs, with clients.
+func busyFleet(t *testing.T, n, trackers int, flags ...string) (*fleet, *load) {
+	t.Helper()
+	f := newFleet(t, n, trackers, flags...)
+	f.start()
+	return f, f.begin(fleetPublishers, fleetCallers)
+}
+
 // A server after the other is killed under load, and started again.
 func TestServersOfASetAreKilled(t *testing.T) {
 	t.Parallel()
 	rounds := faultreport.ScaleAlways(t, 1, 20)
-	f := newFleet(t, 3, 2)
-	f.start()
-	l := f.begin(fleetPublishers, fleetCallers)
+	f, l := busyFleet(t, 3, 2)
 	var gaps []time.Duration
 	for range rounds {
 		for i, p := range f.servers {
@@ -75,9 +81,7 @@ func TestServersOfASetAreKilled(t *testing.T) {
 func TestAServerOfASetIsFrozen(t *testing.T) {
 	t.Parallel()
 	runs := faultreport.Scale(t, 1, 5)
-	f := newFleet(t, 3, 2)
-	f.start()
-	l := f.begin(fleetPublishers, fleetCallers)
+	f, l := busyFleet(t, 3, 2)
 	var gaps []time.Duration
 	for i := range runs {
 		p := f.servers[i%len(f.servers)]
@@ -108,9 +112,7 @@ func TestAServerOfASetIsFrozen(t *testing.T) {
 func TestTheTrackerOfASetIsGone(t *testing.T) {
 	t.Parallel()
 	seconds := faultreport.Scale(t, 5, 180)
-	f := newFleet(t, 3, 1)
-	f.start()
-	l := f.begin(fleetPublishers, fleetCallers)
+	f, l := busyFleet(t, 3, 1)
 	killed := l.kill(0)
 	gaps := l.settled(killed, fleetPublishers)
 	last := time.Now()
@@ -141,9 +143,7 @@ func TestTheTrackerOfASetIsGone(t *testing.T) {
 func TestServersOfASetAreRestartedInTurn(t *testing.T) {
 	t.Parallel()
 	rounds := faultreport.ScaleAlways(t, 1, 20)
-	f := newFleet(t, 3, 2, "--drain=30s")
-	f.start()
-	l := f.begin(fleetPublishers, fleetCallers)
+	f, l := busyFleet(t, 3, 2, "--drain=30s")
 	longest := time.Duration(0)
 	for range rounds {
 		for _, p := range f.servers {
