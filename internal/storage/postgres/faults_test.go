@@ -267,6 +267,26 @@ func TestHistoryThatGoesBackStopsTheStore(t *testing.T) {
 	}
 }
 
+// Who wants no more than relaxed durability is not stopped for good by what that may cost.
+func TestRelaxedHistoryMayGoBack(t *testing.T) {
+	c := pgtest.Start(t)
+	o := quick()
+	o.Relaxed = true
+	r := newRig(t, c, o)
+	if err := r.append("a"); err != nil {
+		t.Fatal(err)
+	}
+	r.beside.must(t, "UPDATE brokers SET seq = seq - 1")
+	r.beside.must(t, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1", application(r.holder, writerRole))
+	if err := r.append("b"); !errors.Is(err, errCrashed) || errors.Is(err, storage.ErrDamaged) || errors.Is(err, storage.ErrNotStored) {
+		t.Fatalf("commit: %v", err)
+	}
+	if err := r.append("c"); !errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrDamaged) {
+		t.Fatalf("commit after that: %v", err)
+	}
+	r.has("a")
+}
+
 func TestTablesThatWereChanged(t *testing.T) {
 	c := pgtest.Start(t)
 	t.Run("a column is missing", func(t *testing.T) {
@@ -319,6 +339,8 @@ func TestReadsAreNotOfAServerThatWasLeftBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Go(t)
+	// The broker may have claimed its lease there as well, which was not replicated.
+	c.SQL(t, pgtest.Name(r.url), "UPDATE brokers SET epoch = epoch + 1")
 	rs, err := r.Read(context.Background(), r.topic, 0, storage.Page{Rows: 9}, nil)
 	if err != nil || len(rs) != 2 || rs[1].ID != "b" {
 		t.Fatalf("read: %+v, %v", rs, err)

@@ -37,6 +37,9 @@ type lease struct {
 // start mends.
 var errLost = fmt.Errorf("%w: the database has gone back to an earlier state, and what was answered since is lost", storage.ErrDamaged)
 
+// errCrashed is errLost where a crash of the server may cost the last moments: the next start has what is left.
+var errCrashed = fmt.Errorf("%w: the database's server has crashed and lost what was answered last, as relaxed durability lets it", storage.ErrUnavailable)
+
 func newLease(node string) lease {
 	b := make([]byte, 16)
 	_, _ = rand.Read(b) // never fails
@@ -185,8 +188,12 @@ func (s *Store) claim(ctx context.Context, c *conn) (seq int64, err error) {
 	}
 	epoch, seq, generation := number(rows[0][0]), number(rows[0][1]), number(rows[0][2])
 	if last := s.seq; seq < last || seq > last+1 || seq > last && !s.sent || epoch <= s.epoch || generation < s.generation {
+		lost := errLost
+		if s.options.Relaxed {
+			lost = errCrashed
+		}
 		return 0, fmt.Errorf("%w: transaction %d was stored, and it has %d (epoch %d after %d, generation %d after %d)",
-			errLost, last, seq, epoch, s.epoch, generation, s.generation)
+			lost, last, seq, epoch, s.epoch, generation, s.generation)
 	}
 	s.epoch, s.generation, s.beat = epoch, generation, time.Now()
 	return seq, nil

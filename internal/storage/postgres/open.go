@@ -137,7 +137,7 @@ func (s *Store) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.batch = &batch{catalog: s.catalog}
-	s.recent.show(s.catalog)
+	s.recent.show(s.catalog, s.seq)
 	return nil
 }
 

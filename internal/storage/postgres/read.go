@@ -39,12 +39,14 @@ func (r *readers) renew(epoch int64) {
 	}
 }
 
-// readerFor makes a connection that reads, to a server that has an epoch of the lease.
+// readerFor makes a connection that reads, to a server that has an epoch of the lease, and all that was
+// stored: one to which the lease was not replicated may have counted up to the same epoch.
 func (s *Store) readerFor(ctx context.Context, epoch int64) (*conn, error) {
+	seq := s.recent.stored()
 	c, err := s.dialer.dial(ctx, application(s.holder, readerRole), func(ctx context.Context, to *pgconn.PgConn) error {
-		has, err := (&conn{PgConn: to}).value(ctx, "SELECT coalesce(max(epoch), 0) FROM brokers WHERE name = $1", s.node)
-		if err == nil && number(has) < epoch {
-			err = fmt.Errorf("it was left behind, in epoch %s: %w", has, storage.ErrUnavailable)
+		rows, err := (&conn{PgConn: to}).query(ctx, "SELECT FROM brokers WHERE name = $1 AND epoch >= $2 AND seq >= $3", s.node, epoch, seq)
+		if err == nil && len(rows) == 0 {
+			err = fmt.Errorf("%w: it was left behind, before epoch %d and transaction %d", storage.ErrUnavailable, epoch, seq)
 		}
 		return err
 	})
@@ -163,6 +165,14 @@ func (s *Store) readOnce(ctx context.Context, f func(context.Context, *conn) err
 type recent struct {
 	mu     sync.Mutex
 	topics map[storage.TopicID]shown // guarded by mu
+	seq    int64                     // guarded by mu: of the last transaction
+}
+
+// stored is the last transaction.
+func (r *recent) stored() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.seq
 }
 
 // shown is what readers know of a topic.
@@ -179,9 +189,10 @@ func (r *recent) of(topic storage.TopicID) (shown, error) {
 }
 
 // show shows readers all topics.
-func (r *recent) show(p *catalog) {
+func (r *recent) show(p *catalog, seq int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.seq = seq
 	r.topics = make(map[storage.TopicID]shown, len(p.topics))
 	for id, t := range p.topics {
 		r.topics[id] = shown{t.first, t.next, t.total}
@@ -189,9 +200,10 @@ func (r *recent) show(p *catalog) {
 }
 
 // publish shows readers the topics that the changes of a commit are about.
-func (r *recent) publish(p *catalog, changes []change) {
+func (r *recent) publish(p *catalog, changes []change, seq int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.seq = seq
 	for i := range changes {
 		t := changes[i].topic
 		switch {

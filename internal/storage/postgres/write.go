@@ -40,7 +40,7 @@ func (s *Store) Commit(ops []storage.Op) ([]error, error) {
 		}
 		return nil, fmt.Errorf("commit: %w", err)
 	}
-	s.recent.publish(s.catalog, s.catalog.undo)
+	s.recent.publish(s.catalog, s.catalog.undo, s.seq)
 	return errs, nil
 }
 
@@ -70,7 +70,7 @@ func (s *Store) write(steps []step) error {
 // final reports whether it is of no use to try again.
 func final(err error) bool {
 	return errors.Is(err, storage.ErrFenced) || errors.Is(err, storage.ErrFull) || errors.Is(err, errLost) || errors.Is(err, errForeign) ||
-		errors.Is(err, errTaken)
+		errors.Is(err, errCrashed) || errors.Is(err, errTaken)
 }
 
 // try stores steps, or finds out that they are stored.
