@@ -222,6 +222,27 @@ func TestWhoDoesNotCareAboutRefusalsIsSlowedDown(t *testing.T) {
 	}
 }
 
+// A connection of which nothing was published is not slowed down by what others of its account have published at
+// a stretch: acks, answers and heartbeats are not read later for it.
+func TestWhoPublishesNothingDoesNotWaitForThoseOfItsAccountWhoDo(t *testing.T) {
+	g := startGuarded(t)
+	g.fixture()
+	token := g.limited("shop", object{"bytes": 8 << 10})
+	n := g.native(t)
+	n.send("ping id=1 token=" + token)
+	n.next()
+	// For three seconds that is more than may come at a stretch.
+	g.admin.do("POST", "/topics/t/messages", object{"body": strings.Repeat("x", 200<<10)}, as(token)).want(201)
+	began := time.Now()
+	for range 50 { // turns are 50 ms apart
+		n.send("ping id=1")
+		n.next()
+	}
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("50 requests take %v", took)
+	}
+}
+
 // status is that of a publish by URL.
 func (g *guarded) status(t *testing.T, path, token string) int {
 	t.Helper()

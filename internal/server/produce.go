@@ -108,6 +108,7 @@ func (s *session) publish(m *wire.Message, ack bool) {
 		s.fail(m.Get(wire.HeaderID), err)
 		return
 	}
+	s.taken = true
 	want := wanted{ack: ack && !t.Unacked(), receipt: dedup != broker.NoDedup || isTrue(m.Get(wire.HeaderReceipt))}
 	rec := storage.Record{ID: m.Get(wire.HeaderID), Body: m.Body}
 	if id := m.Get(wire.HeaderMessageID); id != "" && !calls {

@@ -105,14 +105,14 @@ func (s *session) stopWaiting() {
 	}
 }
 
-// cool has a connection not be read at once of which too much was published.
+// cool has a connection not be read at once of which too much was published. Others of its account are read.
 func (s *session) cool() {
 	if s.refused != nil {
 		s.who.Quota().Cool(s.life, s.refused)
-		s.refused = nil
-	} else {
+	} else if s.taken {
 		s.who.Quota().Pace(s.life)
 	}
+	s.refused, s.taken = nil, false
 }
 
 // fill reads more. In the middle of a frame it takes note of how long that took.

@@ -57,6 +57,7 @@ type session struct {
 	pending  *produced       // publishes of the current read, not yet handed over
 	purse    access.Purse    // pays for them
 	refused  error           // the last publish that was more than the account may; see cool
+	taken    bool            // a publish was taken since the last cool
 	touched  []*session
 	borrowed bool // the message at hand is the reader's, to be copied from
 	more     int  // bytes read and not yet handled behind that message
