@@ -60,6 +60,8 @@ type cluster struct {
 	lanes    map[string]*turn // the last message of each; see turn
 	changed  chan struct{}    // closed and made anew when something above, or a connection, changes
 	turn     uint64           // for servers that are as good
+	held     int              // bytes of bodies that PublishAsync holds
+	less     chan struct{}    // closed when there are less; nil if nobody waits for that
 	working  int              // publishes and calls under way
 	idle     chan struct{}    // closed when there are none; nil if nobody waits for that
 	closed   bool

@@ -3,6 +3,7 @@ package zbus
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sort"
 	"strings"
 
@@ -17,7 +18,11 @@ func (cl *cluster) everywhere(op, target string, do func(*Client) error) error {
 	}
 	var errs []error
 	for _, c := range clients {
-		errs = append(errs, do(c))
+		err := do(c)
+		if err != nil && len(clients) > 1 {
+			err = fmt.Errorf("server %s: %w", c.addrs[0].text, err)
+		}
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }

@@ -68,7 +68,7 @@ func (cl *cluster) first(topic, key string) *Client {
 // next one.
 func (cl *cluster) publishAsync(ctx context.Context, topic string, m Message) *Future {
 	f := &Future{topic: topic, done: make(chan struct{})}
-	if fail := cl.begin(ctx); fail != nil {
+	if fail := cl.begin(ctx, len(m.Body)); fail != nil {
 		f.end(Receipt{}, fail.error("publish", topic))
 		return f
 	}
@@ -81,15 +81,18 @@ func (cl *cluster) publishAsync(ctx context.Context, topic string, m Message) *F
 	go func() {
 		defer cl.all.Done()
 		r, err := cl.publishInTurn(rest, t, inner, topic, m)
-		<-cl.room
+		cl.free(len(m.Body))
 		f.end(r, err)
 		cl.ended()
 	}()
 	return f
 }
 
-// begin waits for room for one more message. Without an error it counts in cl.all.
-func (cl *cluster) begin(ctx context.Context) *failure {
+// mostHeld is how many bytes of bodies PublishAsync holds at most, but for a single message.
+const mostHeld = 64 << 20
+
+// begin waits for room for one more message, until free. Without an error it counts in cl.all.
+func (cl *cluster) begin(ctx context.Context, size int) *failure {
 	select {
 	case cl.room <- struct{}{}:
 	default:
@@ -101,15 +104,55 @@ func (cl *cluster) begin(ctx context.Context) *failure {
 			return closed()
 		}
 	}
+	f := cl.hold(ctx, size)
+	if f != nil {
+		<-cl.room
+	}
+	return f
+}
+
+// hold waits until a body may be held.
+func (cl *cluster) hold(ctx context.Context, size int) *failure {
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
+	for !cl.closed && cl.held > 0 && cl.held+size > mostHeld {
+		if cl.less == nil {
+			cl.less = make(chan struct{})
+		}
+		less := cl.less
+		cl.mu.Unlock()
+		var f *failure
+		select {
+		case <-less:
+		case <-cl.life.Done():
+			f = closed()
+		case <-ctx.Done():
+			f = stopped(ctx, false)
+		}
+		cl.mu.Lock()
+		if f != nil {
+			return f
+		}
+	}
 	if cl.closed {
-		<-cl.room
 		return closed()
 	}
 	cl.all.Add(1)
 	cl.working++
+	cl.held += size
 	return nil
+}
+
+// free gives the room of a message to others.
+func (cl *cluster) free(size int) {
+	<-cl.room
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	cl.held -= size
+	if cl.less != nil {
+		close(cl.less)
+		cl.less = nil
+	}
 }
 
 // messages ranges over the messages of a group on all servers.

@@ -70,7 +70,8 @@ type Options struct {
 	// it again: an ID is known to one. So the addresses of [DialServer] have to lead to one server.
 	Retry bool
 	// MaxPending is the number of requests that may wait for their answers; more
-	// wait for their turn. Default: 4096, which is also what a server reads ahead.
+	// wait for their turn. Default: 4096, which is also what a server reads ahead. Of messages of PublishAsync to
+	// several servers it is no more than 64 MiB of bodies.
 	MaxPending int
 	// MaxBody is the largest body that is accepted, in bytes. Default: 512 MiB, which
 	// no server exceeds.

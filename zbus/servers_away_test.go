@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -142,5 +143,49 @@ func TestMessagesThatHaveWaitedForAServerAreStoredInOrder(t *testing.T) {
 			t.Fatalf("message %d of %d is stored at %d, behind one at %d", n, len(futures), r.Offset, last)
 		}
 		last = r.Offset
+	}
+}
+
+func TestLargeMessagesThatWaitForAServerAreBounded(t *testing.T) {
+	t.Parallel()
+	cl, _ := downFor(t, zbus.Options{ReconnectTimeout: time.Minute, MaxBackoff: 50 * time.Millisecond})
+	large := zbus.Message{Body: make([]byte, 16<<20)}
+	var queued []*zbus.Future
+	for range 4 {
+		queued = append(queued, cl.PublishAsync(within(t), "jobs", large))
+	}
+	ctx, cancel := context.WithTimeout(within(t), 50*time.Millisecond)
+	defer cancel()
+	more := cl.PublishAsync(ctx, "jobs", large)
+	select {
+	case <-more.Done():
+		if _, err := more.Wait(within(t)); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, zbus.ErrUnknownOutcome) {
+			t.Errorf("more than is held: %v", err)
+		}
+	default:
+		t.Error("more than may be held is queued")
+	}
+	last := make(chan *zbus.Future, 1)
+	go func() { last <- cl.PublishAsync(within(t), "jobs", large) }()
+	if err := cl.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, future := range append(queued, receive(t, "the end of the wait for room", last)) {
+		if _, err := future.Wait(within(t)); !errors.Is(err, zbus.ErrClosed) {
+			t.Errorf("after Close: %v", err)
+		}
+	}
+}
+
+// What one server says is not what all of them say.
+func TestErrorsNameTheServersThatTheyAreOf(t *testing.T) {
+	t.Parallel()
+	cl, first, second := pairOf(t, "jobs")
+	if _, err := dial(t, second.Addr, zbus.Options{}).DeclareTopic(within(t), zbus.TopicSpec{Name: "shop.dead", Memory: true}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := cl.DeclareGroup(within(t), "shop", zbus.GroupSpec{Name: "g", Explicit: true, MaxDeliver: 3})
+	if !errors.Is(err, zbus.ErrConflict) || !strings.Contains(err.Error(), second.Addr) || strings.Contains(err.Error(), first.Addr) {
+		t.Errorf("one server has no place for dead letters: %v", err)
 	}
 }
