@@ -2,10 +2,12 @@ package postgres
 
 import (
 	"bytes"
+	"context"
 	"reflect"
 	"testing"
 
 	"github.com/rushmore/zbus-go/internal/storage"
+	"github.com/rushmore/zbus-go/internal/storage/postgres/pgtest"
 )
 
 // FuzzBlock reads blocks and lists of ids that are anything: nothing panics, and no more comes out than
@@ -75,6 +77,29 @@ func TestTextsThatPostgresCannotHold(t *testing.T) {
 		}
 		if bytes.IndexByte(escape(s), 0) >= 0 {
 			t.Errorf("%q has a zero byte", escape(s))
+		}
+	}
+}
+
+// A page of large messages is not read eight times over.
+func TestNoMoreBlocksAreReadThanThePageTakes(t *testing.T) {
+	r := newRig(t, pgtest.Start(t), Options{})
+	large := make([]storage.Record, 6)
+	for i := range large {
+		large[i].Body = make([]byte, 1<<20)
+	}
+	if errs, err := r.Commit([]storage.Op{&storage.Append{Topic: r.topic, Records: large}}); err != nil || errs[0] != nil {
+		t.Fatal(errs, err)
+	}
+	for bytes, want := range map[int64]int{1: 1, 1 << 20: 1, 5 << 19: 3, 0: 6} {
+		p := pageReader{topic: r.topic, shown: shown{next: 6}, page: storage.Page{Bytes: bytes}, rows: 100}
+		list, err := p.blocks(context.Background(), r.writer)
+		if err != nil || len(list) != want {
+			t.Errorf("%d blocks for %d bytes, want %d; %v", len(list), bytes, want, err)
+		}
+		rs, err := r.Read(context.Background(), r.topic, 0, storage.Page{Rows: 100, Bytes: bytes}, nil)
+		if err != nil || len(rs) != want || len(rs[want-1].Body) != 1<<20 {
+			t.Errorf("%d messages for %d bytes, want %d; %v", len(rs), bytes, want, err)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -283,13 +284,16 @@ func (p *pageReader) fill(ctx context.Context, c *conn) error {
 
 // blocks reads the next few.
 func (p *pageReader) blocks(ctx context.Context, c *conn) (list []block, err error) {
-	st, most := selectBlocks, min(p.rows, pageBlocks)
-	if p.page.Brief {
+	st, args := selectBlocks, []any{int64(p.topic), p.at, p.next, int64(min(p.rows, pageBlocks))}
+	switch {
+	case p.page.Brief:
 		st = selectBrief
-	} else if p.page.Bytes > 0 && p.page.Bytes-p.size <= maxBlockBytes/2 {
-		most = min(most, 2)
+	case p.page.Bytes > 0:
+		args = append(args, p.page.Bytes-p.size)
+	default:
+		args = append(args, int64(math.MaxInt64))
 	}
-	for row, err := range c.rows(ctx, st, int64(p.topic), p.at, p.next, int64(most)) {
+	for row, err := range c.rows(ctx, st, args...) {
 		if err != nil {
 			return nil, err
 		}

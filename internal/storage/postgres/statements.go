@@ -83,7 +83,7 @@ const (
 	// The blocks of topic $1 from the one that holds offset $2 upwards, of those that begin
 	// below $3.
 	fromOffset = " FROM blocks WHERE topic = $1 AND first < $3 AND" +
-		" first >= coalesce((SELECT max(first) FROM blocks WHERE topic = $1 AND first <= $2), $2) ORDER BY first LIMIT $4"
+		" first >= coalesce((SELECT first FROM blocks WHERE topic = $1 AND first <= $2 ORDER BY first DESC LIMIT 1), $2) ORDER BY first LIMIT $4"
 )
 
 // sqlText has a text for each statement. turn divides by zero unless the row is as it should be,
@@ -149,8 +149,11 @@ func sqlText(st statement) string {
 		selectKept:      "SELECT topic, last, ids FROM kept_ids ORDER BY topic, last",
 		selectLast:      "SELECT kind, last FROM ids",
 		selectMarks:     "SELECT first FROM topics WHERE id = $1",
-		selectBlocks:    "SELECT " + blockColumns + ", bodies" + fromOffset,
-		selectBrief:     "SELECT " + blockColumns + fromOffset,
+		// Of these no more than take $5 bytes, and the one that goes beyond.
+		selectBlocks: "SELECT " + blockColumns + ", bodies FROM (SELECT *, sum(size) OVER (ORDER BY first) - size AS before" +
+			" FROM (SELECT " + blockColumns + ", bodies, length(meta) + length(bodies) AS size" + fromOffset + ") few) fit" +
+			" WHERE before < $5::bigint ORDER BY first",
+		selectBrief: "SELECT " + blockColumns + fromOffset,
 		selectBlockAt: "SELECT " + blockColumns + " FROM blocks WHERE topic = $1 AND first <= $2" +
 			" ORDER BY first DESC LIMIT 1",
 		selectBlocksDown: "SELECT " + blockColumns + " FROM blocks WHERE topic = $1 AND first < $2 ORDER BY first DESC LIMIT $3",
