@@ -138,6 +138,47 @@ func TestTheTrackerOfASetIsGone(t *testing.T) {
 	r.Save(t)
 }
 
+// No tracker is left for a while. Servers and clients know each other, and go on without an error.
+func TestAllTrackersOfASetAreGone(t *testing.T) {
+	t.Parallel()
+	seconds := faultreport.Scale(t, 5, 600)
+	f := newFleet(t, 3, 1)
+	f.trackedBy(2)
+	f.start()
+	l := f.begin(fleetPublishers, fleetCallers)
+	l.settled(time.Now(), fleetPublishers)
+	for _, p := range f.only {
+		p.kill()
+	}
+	killed, longest := time.Now(), time.Duration(0)
+	for last := killed; time.Since(killed) < time.Duration(seconds)*time.Second; last = time.Now() {
+		for _, gap := range l.settled(last, fleetPublishers) {
+			longest = max(longest, gap)
+		}
+	}
+	for _, p := range f.only {
+		p.start()
+	}
+	started := time.Now()
+	f.complete()
+	listed := time.Since(started)
+	l.settled(time.Now(), fleetPublishers)
+	v := l.end()
+	if v.unknown+v.refused+v.callsUnknown+v.callsRefused > 0 {
+		v.fault("%d publishes and %d calls failed, the outcome of %d and %d is unknown", v.refused, v.callsRefused, v.unknown, v.callsUnknown)
+		l.ledger.explain(t)
+	}
+	if listed > 20*time.Second {
+		v.fault("all servers were listed after %s", listed)
+	}
+	r := v.record(t, "set-trackers", "both trackers of a set of three servers, which are only that, are killed, and started again after some time",
+		"no publish, delivery or call fails meanwhile, and nothing is lost", 1)
+	r.Add("seconds without a tracker", seconds)
+	r.Add("longest time without a success ms", longest.Milliseconds())
+	r.Add("all servers listed after ms", listed.Milliseconds())
+	r.Save(t)
+}
+
 // All servers are restarted, one after the other, as for an upgrade: with --drain no client
 // notices.
 func TestServersOfASetAreRestartedInTurn(t *testing.T) {

@@ -25,37 +25,59 @@ type fleet struct {
 	t        *testing.T
 	servers  []*process
 	addrs    []string
+	only     []*process // trackers that are no servers for messages
 	trackers string
 }
 
 func newFleet(t *testing.T, n, trackers int, flags ...string) *fleet {
 	t.Helper()
-	f := &fleet{t: t}
-	for range n { // they have to know each other before they run
+	f := &fleet{t: t, addrs: freeAddresses(t, n)}
+	f.trackers = strings.Join(f.addrs[:trackers], ";")
+	for _, a := range f.addrs {
+		f.servers = append(f.servers, f.process(a, flags))
+	}
+	return f
+}
+
+// trackedBy has the servers join n processes that are only trackers.
+func (f *fleet) trackedBy(n int) {
+	f.t.Helper()
+	addrs := freeAddresses(f.t, n)
+	f.trackers = strings.Join(addrs, ";")
+	for _, a := range addrs {
+		f.only = append(f.only, f.process(a, []string{"--tracker-only"}))
+	}
+}
+
+// freeAddresses are some that processes can listen on: servers have to know each other before
+// they run.
+func freeAddresses(t *testing.T, n int) (addrs []string) {
+	t.Helper()
+	for range n {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer ln.Close()
-		f.addrs = append(f.addrs, ln.Addr().String())
+		addrs = append(addrs, ln.Addr().String())
 	}
-	f.trackers = strings.Join(f.addrs[:trackers], ";")
-	for _, a := range f.addrs {
-		p := &process{t: t, dir: t.TempDir()}
-		p.command = func() *exec.Cmd {
-			cmd := exec.Command(os.Getenv(binaryVariable), append([]string{"--listen=" + a, "--data=" + p.dir, "--tracker=" + f.trackers}, flags...)...)
-			cmd.Env = []string{"HOME=/"}
-			return cmd
-		}
-		f.servers = append(f.servers, p)
+	return addrs
+}
+
+func (f *fleet) process(addr string, flags []string) *process {
+	p := &process{t: f.t, dir: f.t.TempDir()}
+	p.command = func() *exec.Cmd {
+		cmd := exec.Command(os.Getenv(binaryVariable), append([]string{"--listen=" + addr, "--data=" + p.dir, "--tracker=" + f.trackers}, flags...)...)
+		cmd.Env = []string{"HOME=/"}
+		return cmd
 	}
-	return f
+	return p
 }
 
 // start runs all servers, and waits until all trackers list all of them.
 func (f *fleet) start() {
 	f.t.Helper()
-	for _, p := range f.servers {
+	for _, p := range slices.Concat(f.only, f.servers) {
 		p.start()
 	}
 	f.complete()
@@ -326,7 +348,7 @@ func (l *load) end() *verdict {
 // stored are the ids of the messages on one server. One that is there twice is a fault.
 func (l *load) stored(c *zbus.Client) map[string]int {
 	l.f.t.Helper()
-	ctx, cancel := context.WithTimeout(l.f.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(l.f.t.Context(), 5*time.Minute)
 	defer cancel()
 	info, err := c.QueryTopic(ctx, fleetTopic)
 	if err != nil {
