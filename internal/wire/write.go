@@ -9,7 +9,7 @@ func AppendStatus(dst []byte, status int) []byte {
 		return append(dst, line...)
 	}
 	if status < 100 || status > 999 {
-		return append(dst, statusLines[500]...)
+		return append(dst, statusLine(500)...)
 	}
 	return appendReason(dst, status, "Unknown")
 }

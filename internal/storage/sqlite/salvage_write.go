@@ -32,7 +32,9 @@ func (s *salvager) writeTopics(ctx context.Context) error {
 		}
 	}
 	names := map[string]bool{}
-	for _, id := range slices.Sorted(maps.Keys(ids)) {
+	list := slices.Collect(maps.Keys(ids))
+	sort.Slice(list, func(i, j int) bool { return list[i] < list[j] })
+	for _, id := range list {
 		if err := s.writeTopic(ctx, id, names); err != nil {
 			return err
 		}

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
+	"sort"
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/storage/sqlite/vfs"
@@ -144,7 +144,7 @@ var errFreeList = fmt.Errorf("the list of unused pages: %w", storage.ErrDamaged)
 
 // sorted sorts page numbers, each of which has to be in the file, and there once.
 func sorted(pages []uint32, all uint32) error {
-	slices.Sort(pages)
+	sort.Slice(pages, func(i, j int) bool { return pages[i] < pages[j] }) // no code of its own in the binary
 	for i, p := range pages {
 		if p < 2 || p > all || i > 0 && p == pages[i-1] {
 			return errFreeList
