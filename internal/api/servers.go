@@ -5,7 +5,9 @@ import (
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/apiconv"
+	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/cluster"
+	"github.com/rushmore/zbus-go/internal/stats"
 )
 
 // ListServers lists the servers that are known: this one, and the others.
@@ -55,7 +57,33 @@ func otherServer(s *cluster.Server) KnownServer {
 	if s.Topics >= 0 {
 		d.Topics = &s.Topics
 	}
+	if s.Figures != nil {
+		addFigures(&d, s.Figures)
+	}
 	return d
+}
+
+// addFigures adds what another server has told of itself.
+func addFigures(d *KnownServer, f *cluster.Figures) {
+	d.Uptime, d.Groups, d.Connections = &f.Uptime, &f.Groups, &f.Connections
+	d.Messages, d.Bytes, d.Database, d.Memory = new(apiconv.Count(f.Messages)), new(apiconv.Count(f.Bytes)), new(apiconv.Count(f.Database)), new(apiconv.Count(f.Memory))
+	d.Rates = &Rates{In: f.In, Out: f.Out}
+	if f.DiskFree >= 0 {
+		d.DiskFree = new(apiconv.Count(f.DiskFree))
+	}
+	d.Disk = &Disk{Room: apiconv.Count(f.Room), Unused: apiconv.Count(f.Unused), Floor: apiconv.Count(f.Floor), Reserve: apiconv.Count(f.Reserve), Stopped: f.Stopped}
+}
+
+// FiguresOf are what other servers are told of this one.
+func FiguresOf(info apiconv.ServerInfo, b *broker.Broker, s *stats.Sampler) cluster.Figures {
+	f := cluster.Figures{
+		Uptime: time.Since(info.Started).Milliseconds(), Connections: int(info.Connections), Database: info.Database, Memory: info.Memory, DiskFree: info.DiskFree,
+		Room: info.Space.Room, Unused: info.Space.Unused, Floor: info.Space.Floor, Reserve: info.Space.Reserve, Stopped: info.Space.Stopped,
+	}
+	f.Messages, f.Bytes, f.Groups = apiconv.Stored(b)
+	total, _ := s.Total()
+	f.In, f.Out = total.In, total.Out
+	return f
 }
 
 // trackersOf are the addresses of trackers; nil without any.

@@ -58,18 +58,22 @@ func Server(info ServerInfo, b *broker.Broker, s *stats.Sampler) apimodel.Server
 	d.Disk = &apimodel.Disk{
 		Room: Count(sp.Room), Unused: Count(sp.Unused), Floor: Count(sp.Floor), Reserve: Count(sp.Reserve), Stopped: sp.Stopped,
 	}
-	messages, bytes := int64(0), int64(0)
-	for _, t := range b.System().Topics() {
-		def := t.Definition()
-		d.Topics++
-		d.Groups += len(t.Groups())
-		messages += def.Next - def.First
-		bytes += def.Bytes
-	}
-	d.Messages, d.Bytes = Count(messages), Count(bytes)
+	messages, bytes, groups := Stored(b)
+	d.Topics, d.Groups, d.Messages, d.Bytes = len(b.System().Topics()), groups, Count(messages), Count(bytes)
 	total, _ := s.Total()
 	d.Rates = apimodel.Rates{In: total.In, Out: total.Out}
 	return d
+}
+
+// Stored is how much all topics of a broker have together.
+func Stored(b *broker.Broker) (messages, bytes int64, groups int) {
+	for _, t := range b.System().Topics() {
+		def := t.Definition()
+		groups += len(t.Groups())
+		messages += def.Next - def.First
+		bytes += def.Bytes
+	}
+	return messages, bytes, groups
 }
 
 // scrubOf describes the check of what is stored.

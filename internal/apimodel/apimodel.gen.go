@@ -1547,7 +1547,7 @@ type JournalEntry struct {
 // JournalKind `revert` undoes a move or a filter change.
 type JournalKind string
 
-// KnownServer A server as this one knows it. This server has all properties of `Server` as well; of others only those up to `topics` are known.
+// KnownServer A server as this one knows it. This server has all properties of `Server` as well. Of another one that is reached, what it has told within the last 10 seconds is known besides: `uptime`, `groups`, `connections`, `messages`, `bytes`, `database`, `diskFree`, `disk`, `memory` and `rates`.
 type KnownServer struct {
 	// Address What clients and other servers connect to.
 	Address string `json:"address"`

@@ -64,14 +64,14 @@ func (a *app) serverList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			t := newTable("SERVER", "STATE", "SINCE", "HEARD", "VERSION", ">TOPICS", ">GROUPS", ">MESSAGES", ">CONNECTIONS", ">IN/S", ">OUT/S")
+			t := newTable("SERVER", "STATE", "SINCE", "HEARD", "VERSION", ">TOPICS", ">GROUPS", ">MESSAGES", ">CONNECTIONS", ">IN/S", ">OUT/S", ">DISK FREE")
 			all := list[apimodel.KnownServer](c, "servers", func(*string) (*http.Response, error) { return c.send(ctx, "GET /servers", nil) })
 			return printPages(i, all, t, "no servers", func(s *apimodel.KnownServer) { t.add(i.knownServer(s)...) })
 		}),
 	}
 }
 
-// knownServer is a line of the list of servers. Of others little is known.
+// knownServer is a line of the list of servers. Of one that is not reached little is known.
 func (i *invocation) knownServer(s *apimodel.KnownServer) []string {
 	heard, version, topics := "", "", ""
 	switch {
@@ -88,9 +88,16 @@ func (i *invocation) knownServer(s *apimodel.KnownServer) []string {
 	}
 	cells := []string{s.Address, string(s.State), i.when(s.Since), heard, version, topics}
 	if s.Groups == nil || s.Messages == nil || s.Connections == nil || s.Rates == nil {
-		return append(cells, "", "", "", "", "")
+		return append(cells, "", "", "", "", "", "")
 	}
-	return append(cells, number(*s.Groups), count(*s.Messages), number(*s.Connections), rate(s.Rates.In), rate(s.Rates.Out))
+	free := ""
+	if s.DiskFree != nil {
+		free = size(*s.DiskFree)
+	}
+	if s.Disk != nil && s.Disk.Stopped {
+		free += ", too little"
+	}
+	return append(cells, number(*s.Groups), count(*s.Messages), number(*s.Connections), rate(s.Rates.In), rate(s.Rates.Out), free)
 }
 
 func (a *app) serverStats() *cobra.Command {

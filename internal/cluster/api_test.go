@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/rushmore/zbus-go/internal/config"
@@ -48,4 +49,35 @@ func TestAPIListsTheServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the other is gone", func() bool { return servers(t, tracker.Addr)[other.Addr] == nil })
+}
+
+// Every server shows what the others have and do, also a server that only a tracker knows.
+func TestAPITellsWhatOtherServersHaveAndDo(t *testing.T) {
+	t.Parallel()
+	tracker := zbustest.Start(t)
+	join := func(c *config.Config) { c.Trackers = []string{tracker.Addr} }
+	busy, idle := zbustest.Start(t, join), zbustest.Start(t, join)
+	c := connect(t, busy.Addr)
+	c.ok("declare", "topic", "orders")
+	for i := range 7 {
+		c.ok("produce", "topic", "orders", "n", fmt.Sprint(i))
+	}
+	for _, at := range []string{tracker.Addr, idle.Addr} {
+		eventually(t, at+" shows what "+busy.Addr+" has", func() bool {
+			s := servers(t, at)[busy.Addr]
+			return s["messages"] == "7" && s["groups"] == 1.0 && s["connections"].(float64) >= 1 && s["uptime"].(float64) > 0 && s["diskFree"] != nil && s["disk"].(map[string]any)["stopped"] == false
+		})
+	}
+	// Rates are told while they last.
+	for _, at := range []string{tracker.Addr, idle.Addr} {
+		eventually(t, at+" shows how much comes in at "+busy.Addr, func() bool {
+			c.ok("produce", "topic", "orders")
+			s := servers(t, at)[busy.Addr]
+			return s["rates"] != nil && s["rates"].(map[string]any)["in"].(float64) > 0 && s["age"].(float64) < 15_000
+		})
+	}
+	if err := busy.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "nothing is shown of it any longer", func() bool { return servers(t, idle.Addr)[busy.Addr] == nil })
 }

@@ -63,4 +63,8 @@ type probed struct {
 	Proved bool `json:"proved"`
 	// Servers are those that it lists, itself too; only for who may join.
 	Servers []Address `json:"servers"`
+	// Figures are its own, for who may join and the trackers that it has joined.
+	Figures *Figures `json:"figures,omitempty"`
+	// Others are those of the servers that have joined it, if they are asked for.
+	Others []figuresOf `json:"others,omitempty"`
 }

@@ -50,6 +50,9 @@ type link struct {
 	lists  []*Info   // the servers in its table; replaced and never changed
 	listed time.Time // when it was told that
 
+	figures told
+	relayed map[Address]told // of servers that have joined the tracker; replaced and never changed
+
 	certificates map[Address]certificate // of servers that this one has no certificate of
 }
 
@@ -133,7 +136,7 @@ func (l *link) join(ctx context.Context) (joined bool, err error) {
 		return false, err
 	}
 	defer conn.close()
-	answer, err := probe(ctx, conn, l.c.proof, token)
+	answer, err := probe(ctx, conn, dialTime, l.c.proof, token, true)
 	if err != nil {
 		return false, err
 	}
@@ -146,6 +149,7 @@ func (l *link) join(ctx context.Context) (joined bool, err error) {
 	l.c.mu.Lock()
 	l.name, l.knows, l.told = answer.ServerAddress, answer.Servers[:min(len(answer.Servers), maxMembers)], 0
 	l.c.mu.Unlock()
+	l.heardOf(answer)
 	return l.tell(ctx, conn)
 }
 
@@ -200,12 +204,11 @@ func (l *link) listen(ctx context.Context, conn *conn, tick <-chan time.Time, re
 		case <-l.urgent:
 			return nil
 		case <-tick:
-			if _, err := conn.ask(ctx, answerTime, command(wire.CmdPing)); err != nil {
+			answer, err := probe(ctx, conn, answerTime, l.c.proof, "", l.hears())
+			if err != nil {
 				return err
 			}
-			l.c.mu.Lock()
-			l.heard = time.Now()
-			l.c.mu.Unlock()
+			l.heardOf(answer)
 		}
 	}
 }

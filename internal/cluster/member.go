@@ -42,6 +42,7 @@ type member struct {
 	proved      bool   // it has been up
 	since       time.Time
 	heard       time.Time
+	figures     told
 	err         error // why it is not up
 }
 
@@ -85,13 +86,14 @@ func (c *Cluster) watch(ctx context.Context, m *member) (up bool, err error) {
 		return false, err
 	}
 	defer conn.close()
-	answer, err := probe(ctx, conn, m.proof, "")
+	answer, err := probe(ctx, conn, dialTime, m.proof, "", false)
 	if err != nil {
 		return false, err
 	}
 	if !answer.Proved || answer.ServerAddress.Address != m.address.Address {
 		return false, errOther
 	}
+	c.told(m, answer)
 	if !c.arrived(m) {
 		return false, context.Canceled
 	}
@@ -106,23 +108,35 @@ func (c *Cluster) watch(ctx context.Context, m *member) (up bool, err error) {
 				return true, conn.err
 			}
 		case <-tick.C:
-			if _, err := conn.ask(ctx, answerTime, command(wire.CmdPing)); err != nil {
+			if answer, err = probe(ctx, conn, answerTime, m.proof, "", false); err != nil {
 				return true, err
 			}
-			c.mu.Lock()
-			m.heard = time.Now()
-			c.mu.Unlock()
+			if !answer.Proved {
+				return true, errOther
+			}
+			c.told(m, answer)
 		}
 	}
 }
 
-// probe asks a server who it is.
-func probe(ctx context.Context, conn *conn, proof, token string) (*probed, error) {
+// told takes what a server tells with each heartbeat.
+func (c *Cluster) told(m *member, answer *probed) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m.heard = time.Now()
+	m.figures = told{answer.Figures.sound(), m.heard}
+}
+
+// probe asks a server who it is and what it does, and with others the same of those that it knows.
+func probe(ctx context.Context, conn *conn, limit time.Duration, proof, token string, others bool) (*probed, error) {
 	fields := append(command(wire.CmdTrackProbe), wire.Field{Name: wire.HeaderProof, Value: proof})
+	if others {
+		fields = append(fields, wire.Field{Name: wire.HeaderScope, Value: "all"})
+	}
 	if token != "" {
 		fields = append(fields, wire.Field{Name: wire.HeaderToken, Value: token})
 	}
-	m, err := conn.ask(ctx, dialTime, fields)
+	m, err := conn.ask(ctx, limit, fields)
 	if err != nil {
 		return nil, err
 	}

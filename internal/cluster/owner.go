@@ -33,7 +33,9 @@ type hearsay struct {
 
 // server describes it. Called with Cluster.mu held.
 func (h *hearsay) server() Server {
-	return Server{Address: h.Address, State: h.Phase.state(), Version: h.Version, Topics: h.Topics(), Since: h.link.since, Heard: h.link.listed, Trackers: h.Trackers}
+	s := Server{Address: h.Address, State: h.Phase.state(), Version: h.Version, Topics: h.Topics(), Since: h.link.since, Heard: h.link.listed, Trackers: h.Trackers}
+	s.hear(h.link.relayed[h.Address])
+	return s
 }
 
 // merge finds out which servers there are: those that have joined this one, and those that

@@ -124,6 +124,20 @@ type Server struct {
 	Heard   time.Time // when it was heard of last; zero: never
 
 	Trackers []Address // that it joins
+	Figures  *Figures  // as it has told last; nil: not known
+}
+
+// hear adds what a server that is reached has told.
+func (s *Server) hear(t told) {
+	if t.Figures == nil {
+		return
+	}
+	f := *t.Figures
+	f.Uptime += time.Since(t.at).Milliseconds()
+	s.Figures = &f
+	if t.at.After(s.Heard) {
+		s.Heard = t.at
+	}
 }
 
 // server describes a member. Called with Cluster.mu held.
@@ -131,6 +145,7 @@ func (m *member) server() Server {
 	s := Server{Address: m.address, State: Unreachable, Version: m.info.Version, Topics: m.info.Topics(), Since: m.since, Heard: m.heard, Trackers: m.info.Trackers}
 	if m.up {
 		s.State = m.info.Phase.state()
+		s.hear(m.figures)
 	}
 	return s
 }
@@ -191,6 +206,7 @@ func (c *Cluster) Servers() (all []Server) {
 		s := Server{Address: name, State: Unreachable, Topics: -1, Since: l.since, Heard: l.heard}
 		if l.joined {
 			s.State = Up
+			s.hear(l.figures)
 		}
 		all = append(all, s)
 	}

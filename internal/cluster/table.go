@@ -44,14 +44,21 @@ func (c *Cluster) Changes() int64 {
 }
 
 // Identity is the answer to a track_probe, for JSON: who this server is, whether a proof is
-// its own, and for who may know that which servers it lists.
-func (c *Cluster) Identity(proof string, all bool) any {
+// its own, and for who may join which servers it lists, with others also their figures. A tracker
+// that knows the proof gets the figures of this server.
+func (c *Cluster) Identity(proof string, join, others bool) any {
 	answer := probed{
 		ServerAddress: c.opts.Self, Servers: []Address{},
 		Proved: subtle.ConstantTimeCompare([]byte(proof), []byte(c.proof)) == 1,
 	}
-	if !all {
+	if join || answer.Proved {
+		answer.Figures = c.figures()
+	}
+	if !join {
 		return answer
+	}
+	if others {
+		answer.Others = c.relayed()
 	}
 	if !c.opts.TrackerOnly {
 		answer.Servers = append(answer.Servers, c.opts.Self)

@@ -6,15 +6,18 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/rushmore/zbus-go/internal/api"
 	"github.com/rushmore/zbus-go/internal/cluster"
 	"github.com/rushmore/zbus-go/internal/config"
 )
 
 // openCluster makes what knows the other servers. It is called before the server is made.
 func (p *parts) openCluster(cfg config.Config, version Version, bytes int64) (*cluster.Cluster, error) {
+	info := p.info(cfg, version)
 	opts := cluster.Options{
 		Self:    cluster.Address{Address: cfg.Advertised(p.listeners[0].Addr()), SSLEnabled: cfg.TLS()},
 		Version: string(version), TrackerOnly: cfg.TrackerOnly, TokenFile: cfg.TrackerTokenFile, TableBytes: bytes,
+		Figures:    func() cluster.Figures { return api.FiguresOf(info(), p.broker, p.stats) },
 		Changed:    func() { p.server.Joined() },
 		Conditions: p.board, Log: p.log,
 	}

@@ -77,12 +77,13 @@ func (s *session) trackPub(m *wire.Message) {
 	}
 }
 
-// trackProbe is how another server finds out who this one is.
+// trackProbe is how another server finds out who this one is, and then now and then what it does.
 func (s *session) trackProbe(m *wire.Message) {
 	c := s.srv.tracker.cluster
 	if c == nil {
 		s.send(http.StatusNotFound, m.Get(wire.HeaderID), "This server works by itself")
 		return
 	}
-	s.sendJSON(m.Get(wire.HeaderID), c.Identity(m.Get(wire.HeaderProof), s.who.Allows(access.Join, "", "")))
+	join := s.who.Allows(access.Join, "", "")
+	s.sendJSON(m.Get(wire.HeaderID), c.Identity(m.Get(wire.HeaderProof), join, m.Get(wire.HeaderScope) == "all"))
 }

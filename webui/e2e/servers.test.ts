@@ -73,6 +73,11 @@ describe.skipIf(!there)('servers', () => {
     await map.waitFor();
     expect(await map.getAttribute('aria-label')).toContain(`${addresses[1]} joins`);
     await card(1).getByText('● up').waitFor();
+    // What the other one has and does, on its card and in the map.
+    await card(1).getByText('2,500 (').waitFor();
+    await card(1).getByText(/ free/).waitFor();
+    await card(1).getByText('0/s in, 0/s out').waitFor();
+    await map.getByText(/^[\d.]+k?\/s in, .* free$/).nth(1).waitFor();
     expect(await card(1).getByRole('link').getAttribute('href')).toBe(`http://${addresses[1]}/ui/#/servers`);
     await row('orders').getByText('2,500', { exact: true }).waitFor();
     // The other server lags more.

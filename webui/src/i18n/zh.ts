@@ -485,6 +485,8 @@ export const zh: Record<string, string> = {
   'Who joins whom': '谁加入谁',
   'an arrow goes to a tracker, which tells clients of all that join it': '箭头指向追踪器，它把加入它的服务器告诉客户端',
   'Joins': '加入',
+  'Running for': '已运行',
+  'disk full': '磁盘已满',
   'Console': '控制台',
   'none': '无',
   '{n} consumer': '{n} 个消费者',
