@@ -302,7 +302,7 @@ func (v View) Store(ctx context.Context, messages []Message) ([]Stored, error) {
 		return nil, err
 	}
 	stored, err := v.b.shardOf(messages).publishAndWait(ctx, messages, nil)
-	access.Cool(ctx, err)
+	v.who.Quota().Cool(ctx, err)
 	return stored, err
 }
 
@@ -316,7 +316,7 @@ func (v View) StoreThen(ctx context.Context, messages []Message, done func([]Sto
 		done(nil, err)
 		return
 	}
-	access.Cool(ctx, v.b.shardOf(messages).publish(ctx, messages, nil, done))
+	v.who.Quota().Cool(ctx, v.b.shardOf(messages).publish(ctx, messages, nil, done))
 }
 
 // charge takes messages from what the caller may publish. An error comes a little later.
@@ -326,9 +326,7 @@ func (v View) charge(ctx context.Context, messages []Message) error {
 		bytes += len(messages[i].Body)
 	}
 	err := v.who.Quota().Publish(len(messages), bytes)
-	if err != nil {
-		access.Cool(ctx, err)
-	}
+	v.who.Quota().Cool(ctx, err)
 	return err
 }
 
@@ -342,7 +340,7 @@ func (v View) Transact(ctx context.Context, tx Transaction) ([]Stored, []storage
 		}
 	}
 	stored, moves, err := v.b.transact(ctx, tx)
-	access.Cool(ctx, err)
+	v.who.Quota().Cool(ctx, err)
 	return stored, moves, err
 }
 

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -219,6 +221,33 @@ func TestWhoDoesNotCareAboutRefusalsIsSlowedDown(t *testing.T) {
 		if refused < 2 || refused > 40 {
 			t.Errorf("%s: refused %d times in a second", what, refused)
 		}
+	}
+}
+
+// However many requests of an account go on without regard to refusals, together they are as many as one.
+func TestRequestsThatAreRefusedTakeTurns(t *testing.T) {
+	g := startGuarded(t)
+	g.fixture()
+	token := g.limited("shop", object{"messages": 1})
+	many := list{}
+	for range 100 {
+		many = append(many, object{"body": "x"})
+	}
+	g.admin.do("POST", "/topics/t/messages", many, as(token)).want(201) // all that comes for 100 seconds
+	began := time.Now()
+	var all sync.WaitGroup
+	var refused atomic.Int64
+	for range 12 {
+		all.Go(func() {
+			r, err := g.unchecked.try("POST", "/topics/t/messages", object{"body": "x"}, as(token))
+			if err == nil && r.status == http.StatusTooManyRequests {
+				refused.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if took := time.Since(began); refused.Load() != 12 || took < 600*time.Millisecond {
+		t.Errorf("%d of 12 requests are refused in %v", refused.Load(), took)
 	}
 }
 
