@@ -15,6 +15,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/cli"
 	"github.com/rushmore/zbus-go/internal/datadir"
 	"github.com/rushmore/zbus-go/internal/storage"
+	"github.com/rushmore/zbus-go/internal/storage/postgres"
 )
 
 // The exit codes of the broker, those of sysexits.h where it has one. A process
@@ -147,6 +148,9 @@ func explain(err error) string {
 	if errors.As(err, &op) && op.Op == "listen" && op.Addr != nil && errors.Is(err, syscall.EADDRINUSE) {
 		return fmt.Sprintf("cannot listen on %s: the address is in use;"+
 			" stop the program that has it, or choose another address with --listen", op.Addr)
+	}
+	if errors.As(err, new(*postgres.InUse)) {
+		return err.Error() + "; stop that one, or give this one a database of its own with --store"
 	}
 	if errors.Is(err, datadir.ErrInUse) || errors.Is(err, storage.ErrInUse) {
 		return err.Error() + "; stop that one, or give this one a directory of its own with --data"

@@ -57,7 +57,7 @@ func execute(ctx context.Context, args []string) error {
 	cli.AddTo(root, func(ctx context.Context, data string, create bool) (http.Handler, func() error, error) {
 		return daemon.Administer(ctx, data, create, slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	})
-	for _, cmd := range []*cobra.Command{serveCommand("serve"), verifyCommand(), benchCommand(), versionCommand()} {
+	for _, cmd := range []*cobra.Command{serveCommand("serve"), verifyCommand(), storeCommand(), benchCommand(), versionCommand()} {
 		cmd.GroupID = cli.GroupBroker
 		root.AddCommand(cmd)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/config"
 	"github.com/rushmore/zbus-go/internal/daemon"
+	"github.com/rushmore/zbus-go/internal/storage/postgres"
 )
 
 // writeScreen tells a person at a terminal what runs where, how safe it is and
@@ -21,16 +22,12 @@ func writeScreen(w io.Writer, cfg *config.Config, r daemon.Ready) {
 	for i, a := range addrs {
 		urls[i] = scheme(cfg) + a.String()
 	}
-	data, err := filepath.Abs(cfg.Data)
-	if err != nil {
-		data = cfg.Data
-	}
 	fmt.Fprintf(w, `zbus %s
 listening   %s
-data        %s (%s)
+data        %s
 durability  %s
 access      %s
-`, version(), strings.Join(urls, "  "), data, formatBytes(diskUsage(cfg.Data)), durabilityText(cfg), accessText(r))
+`, version(), strings.Join(urls, "  "), dataText(cfg), durabilityText(cfg), accessText(r))
 	if len(addrs) > 0 {
 		at := scheme(cfg) + reachable(addrs[0])
 		if r.Setup != "" {
@@ -46,6 +43,18 @@ consume     curl '%[1]s/consume/hello?timeout=1000'
 	fmt.Fprint(w, "stop        Ctrl-C\n")
 }
 
+// dataText is where the messages are.
+func dataText(cfg *config.Config) string {
+	if cfg.Store != "" {
+		return postgres.Describe(cfg.Store)
+	}
+	data, err := filepath.Abs(cfg.Data)
+	if err != nil {
+		data = cfg.Data
+	}
+	return fmt.Sprintf("%s (%s)", data, formatBytes(diskUsage(cfg.Data)))
+}
+
 func accessText(r daemon.Ready) string {
 	if r.Open {
 		return "off: all clients may do everything; zbus account add --admin NAME turns it on"
@@ -54,6 +63,12 @@ func accessText(r daemon.Ready) string {
 }
 
 func durabilityText(cfg *config.Config) string {
+	switch {
+	case cfg.Store != "" && cfg.Durability == config.Relaxed:
+		return "relaxed: an answered publish survives a killed broker; a crash of the database may cost the last moments"
+	case cfg.Store != "":
+		return "an answered publish is as durable as the database's standbys make it: zbus store check"
+	}
 	if cfg.Durability == config.Relaxed {
 		return fmt.Sprintf("relaxed: an answered publish survives a killed process; power loss may cost the last %s",
 			cfg.SyncInterval)

@@ -39,6 +39,9 @@ func serve(cmd *cobra.Command, _ []string) error {
 	if err != nil {
 		return usageError{err}
 	}
+	if err := cfg.CheckStore(); err != nil {
+		return usageError{err}
+	}
 	if cfg.TLS() {
 		// The broker loads them too. Here a wrong file is still a wrong setting.
 		if _, err := tls.LoadX509KeyPair(cfg.TLSCert, cfg.TLSKey); err != nil {

@@ -54,9 +54,10 @@ func Server(info ServerInfo, b *broker.Broker, s *stats.Sampler) apimodel.Server
 	}
 	d.Backup = &info.Backup
 	d.Scrub = scrubOf(&info.Scrub)
-	sp := info.Space
-	d.Disk = &apimodel.Disk{
-		Room: Count(sp.Room), Unused: Count(sp.Unused), Floor: Count(sp.Floor), Reserve: Count(sp.Reserve), Stopped: sp.Stopped,
+	if sp := info.Space; sp != (storage.Space{}) {
+		d.Disk = &apimodel.Disk{
+			Room: Count(sp.Room), Unused: Count(sp.Unused), Floor: Count(sp.Floor), Reserve: Count(sp.Reserve), Stopped: sp.Stopped,
+		}
 	}
 	messages, bytes, groups := Stored(b)
 	d.Topics, d.Groups, d.Messages, d.Bytes = len(b.System().Topics()), groups, Count(messages), Count(bytes)

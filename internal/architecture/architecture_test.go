@@ -204,7 +204,7 @@ var rules = map[string]rule{
 	},
 	"cmd/zbus": {
 		ours: []string{
-			"internal/bench", "internal/cli", "internal/closest", "internal/config", "internal/daemon", "internal/datadir", "internal/logs", "internal/storage", "internal/storage/sqlite", "zbus",
+			"internal/bench", "internal/cli", "internal/closest", "internal/config", "internal/daemon", "internal/datadir", "internal/logs", "internal/storage", "internal/storage/postgres", "internal/storage/sqlite", "zbus",
 		},
 		modules: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "modernc.org/sqlite"},
 	},

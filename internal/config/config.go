@@ -63,6 +63,10 @@ type Config struct {
 	Auth Auth
 	// Data is the data directory, created when missing. Default: ./zbus-data.
 	Data string
+	// Store is the URL of a PostgreSQL database that has everything instead. Default: none.
+	Store string
+	// Node is the broker's name among those that use the database. Default: the machine's.
+	Node string
 	// Durability says when a publish is answered. Default: Fsync.
 	Durability Durability
 	// SyncInterval is the longest time that Relaxed leaves answered publishes
@@ -279,6 +283,9 @@ func (c *Config) Validate() error {
 	}
 	if c.TLSCert == "" && c.TLSClientCA != "" {
 		return fmt.Errorf("tls-client-ca %q: needs tls-cert and tls-key as well", c.TLSClientCA)
+	}
+	if c.Store == "" && c.Node != "" {
+		return fmt.Errorf("node %q: needs store as well", c.Node)
 	}
 	if err := c.validateSSO(); err != nil {
 		return err

@@ -50,7 +50,7 @@ func TestNothingGivenIsTheDefault(t *testing.T) {
 // everySetting has a value other than the default for each setting.
 func everySetting() (map[string]string, Config) {
 	given := map[string]string{
-		"listen": "0.0.0.0:1,[::1]:0,broker-1.example:65535", "insecure": "true", "auth": "on", "data": "/var/lib/zbus",
+		"listen": "0.0.0.0:1,[::1]:0,broker-1.example:65535", "insecure": "true", "auth": "on", "data": "/var/lib/zbus", "store": "postgres://zbus@db1,db2/zbus", "node": "mq1",
 		"durability": "relaxed", "sync-interval": "10ms", "dedup-window": "1m", "disk-floor": "1GiB", "clock-hold": "2m", "accept-loss": "1a2b3c4d", "scrub-every": "1h", "backup-every": "24h", "backup-keep": "3", "backup-dir": "/mnt/zbus", "advertise": "mq.example:443", "tracker": "a.example:1,[SSL]b.example:2,[fd00::1]:3", "tracker-only": "true", "tracker-token-file": "join.token", "tracker-ca": "trackers.pem", "drain": "20s", "broadcast-interval": "5s", "idle-timeout": "0",
 		"rpc-timeout": "1s", "rpc-max-timeout": "1m",
 		"tls-cert": "c.pem", "tls-key": "k.pem", "tls-client-ca": "ca.pem", "sso-issuer": "https://login.example/realm", "sso-client-id": "zbus", "sso-client-secret-file": "sso.secret", "sso-audience": "zbus,https://mq.example", "sso-roles": "ops=operator,cn=staff=viewer", "sso-name-claim": "email", "sso-groups-claim": "realm_access.roles", "sso-scopes": "email,groups", "allow-plain": "true", "plain-sockets": "true", "plain-io": "true", "public-url": "https://mq.example/mq/,http://mq.example:8080", "trusted-proxy": "10.0.0.5,fd00::/64", "allow-origin": "app.example,*.example:8443", "max-body": "64KB", "max-head": "1MiB", "max-fields": "100",
@@ -58,7 +58,7 @@ func everySetting() (map[string]string, Config) {
 		"log-level": "debug", "log-format": "json", "log-dir": "/var/log/zbus", "log-size": "1MiB", "log-keep": "3", "pprof": "localhost:6060",
 	}
 	return given, Config{
-		Listen: []string{"0.0.0.0:1", "[::1]:0", "broker-1.example:65535"}, Insecure: true, Data: "/var/lib/zbus",
+		Listen: []string{"0.0.0.0:1", "[::1]:0", "broker-1.example:65535"}, Insecure: true, Data: "/var/lib/zbus", Store: "postgres://zbus@db1,db2/zbus", Node: "mq1",
 		Auth: AuthOn, Durability: Relaxed, SyncInterval: 10 * time.Millisecond, DedupWindow: time.Minute, DiskFloor: 1 << 30, ClockHold: 2 * time.Minute, AcceptLoss: "1a2b3c4d", ScrubEvery: time.Hour, BackupEvery: 24 * time.Hour, BackupKeep: 3, BackupDir: "/mnt/zbus", Advertise: "mq.example:443", IdleTimeout: 0,
 		Trackers: []string{"a.example:1", "[SSL]b.example:2", "[fd00::1]:3"}, TrackerOnly: true, TrackerTokenFile: "join.token", TrackerCA: "trackers.pem", Drain: 20 * time.Second, BroadcastInterval: 5 * time.Second,
 		RPCTimeout: time.Second, RPCMaxTimeout: time.Minute,
@@ -236,7 +236,7 @@ func TestUnknownVariableIsRefusedWithTheClosestSetting(t *testing.T) {
 		"ZBUS_TLS_CRT":        "ZBUS_TLS_CERT",
 		"ZBUS_CONF":           "ZBUS_CONFIG",
 		"ZBUS_listen":         "ZBUS_LISTEN",
-		"ZBUS_PORT":           "ZBUS_PPROF", // a guess; outside Kubernetes it is an error all the same
+		"ZBUS_PORT":           "ZBUS_STORE", // a guess; outside Kubernetes it is an error all the same
 	} {
 		_, err := load(t, nil, []string{variable + "=1"})
 		want := variable + ": unknown variable; the closest setting is " + closest
@@ -394,5 +394,33 @@ func TestAdvertisedIsAnAddressOthersCanUse(t *testing.T) {
 	c.Advertise = "mq.example:443"
 	if got := c.Advertised(bound("0.0.0.0:15555")); got != "mq.example:443" {
 		t.Errorf("got %s, want what was set", got)
+	}
+}
+
+func TestStoreLeavesNoRoomForSettingsOfFiles(t *testing.T) {
+	for args, want := range map[string]string{
+		"--disk-floor=1GiB":      "disk-floor: is not for a broker with store",
+		"--accept-loss=1a2b3c4d": "accept-loss",
+		"--backup-every=1h":      "pg_basebackup",
+		"--backup-dir=/mnt":      "pg_basebackup",
+		"--plain-io":             "plain-io",
+	} {
+		c, err := load(t, []string{"--store=postgres://zbus@db/zbus", args}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.CheckStore(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", args, err)
+		}
+		if c.Store = ""; c.CheckStore() != nil {
+			t.Errorf("%s is refused without a store", args)
+		}
+	}
+	if _, err := load(t, []string{"--node=a"}, nil); err == nil || !strings.Contains(err.Error(), "needs store") {
+		t.Errorf("a node without a store: %v", err)
+	}
+	_, err := load(t, []string{"--store=mysql://zbus:geheim@db/zbus"}, nil)
+	if err == nil || strings.Contains(err.Error(), "geheim") {
+		t.Errorf("an address of something else: %v", err)
 	}
 }

@@ -31,6 +31,11 @@ func settings(c *Config) []setting {
 		},
 		{"data", "DIR", "directory of the messages, created when missing", text{&c.Data, isGiven, "a directory"}},
 		{
+			"store", "URL", "PostgreSQL database to keep everything in instead, such as postgres://zbus@db1,db2/zbus",
+			secret{text{&c.Store, orEmpty(isStore), "a URL such as postgres://USER@HOST,HOST/DATABASE, or empty"}},
+		},
+		{"node", "NAME", "the broker's name among those that use the store (default: the machine's)", text{&c.Node, isAny, ""}},
+		{
 			"durability", "MODE", "an answered publish survives power loss (fsync) or only a killed process (relaxed)",
 			choice[Durability]{&c.Durability, []Durability{Fsync, Relaxed}},
 		},
@@ -193,6 +198,9 @@ func settings(c *Config) []setting {
 
 // fault is the complaint about a bad value of the setting.
 func (s setting) fault(given string) error {
+	if _, hidden := s.value.(secret); hidden {
+		return fmt.Errorf("%s: must be %s", s.name, s.value.want())
+	}
 	return fmt.Errorf("%s %q: must be %s", s.name, given, s.value.want())
 }
 
@@ -205,6 +213,10 @@ func variable(name string) string {
 func isLoss(s string) bool {
 	_, err := hex.DecodeString(s)
 	return err == nil && len(s) == 8
+}
+
+func isStore(s string) bool {
+	return strings.HasPrefix(s, "postgres://") || strings.HasPrefix(s, "postgresql://")
 }
 
 func isAny(string) bool     { return true }

@@ -32,6 +32,9 @@ func (v text) valid() bool       { return v.check(*v.p) }
 func (v text) want() string      { return v.must }
 func (v text) String() string    { return *v.p }
 
+// secret is a text that may have a password in it, and is not repeated.
+type secret struct{ text }
+
 // list is one or more different strings that check accepts, commas between.
 type list struct {
 	p     *[]string

@@ -12,22 +12,21 @@ import (
 	"github.com/rushmore/zbus-go/internal/config"
 	"github.com/rushmore/zbus-go/internal/metrics"
 	"github.com/rushmore/zbus-go/internal/storage"
-	"github.com/rushmore/zbus-go/internal/storage/sqlite"
 )
 
 // backupsDir is where scheduled backups are unless told otherwise.
 const backupsDir = "backups"
 
 // openBackups makes the backups of a store.
-func (p *parts) openBackups(cfg config.Config, store *sqlite.Store) (err error) {
+func (p *parts) openBackups(cfg config.Config) (err error) {
 	dir := cfg.BackupDir
 	if dir == "" {
 		dir = filepath.Join(cfg.Data, backupsDir)
 	}
 	p.backups, err = backup.New(backup.Options{
-		Begin: func() (backup.Image, error) { return store.Image() },
+		Begin: p.store.image,
 		Every: cfg.BackupEvery, Keep: cfg.BackupKeep, Dir: dir,
-		Room: func(dir string) int64 { return backupRoom(dir, store.Space().Floor) },
+		Room: func(dir string) int64 { return backupRoom(dir, p.store.space().Floor) },
 		Note: func(ctx context.Context, actor storage.Actor, target, detail string) error {
 			return p.broker.Note(ctx, actor, "backup", target, detail)
 		},

@@ -84,35 +84,31 @@ func RunIn(ctx context.Context, host Host, cfg config.Config, version Version, l
 	if !host.Embedded {
 		defer certificates.notice()()
 	}
-	dir, err := datadir.Open(cfg.Data)
+	store, err := newEngine(cfg)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, dir.Close()) }()
+	defer func() { err = errors.Join(err, store.leave()) }()
 	listeners, err := listen(ctx, cfg.Listen)
 	if err != nil {
-		return errors.Join(err, dir.PutBack())
+		return errors.Join(err, store.putBack())
 	}
 	defer closeAll(listeners)
 	listeners = append(listeners, host.Listeners...)
 
 	board := condition.New(log)
-	store, err := openStore(ctx, cfg, dir, board, log)
-	if err != nil {
-		return errors.Join(err, dir.PutBack())
-	}
-	if paths := dir.Tightened(); len(paths) > 0 {
-		log.Warn("others had permissions for what is the broker's alone: they were taken away", "paths", paths)
+	if err := store.open(ctx, board, log); err != nil {
+		return errors.Join(err, store.putBack())
 	}
 	memory := divide(&cfg)
 	if certificates != nil {
 		certificates.board = board
 	}
-	b := parts{log: log, board: board, certificates: certificates, space: store.Space, scrubbed: store.Scrubbed, pprof: cfg.Pprof, listeners: listeners}
+	b := parts{log: log, board: board, certificates: certificates, store: store, pprof: cfg.Pprof, listeners: listeners}
 	b.calls = rpc.New(rpc.Options{Timeout: cfg.RPCTimeout, MaxTimeout: cfg.RPCMaxTimeout})
 	b.stopping, b.stop = context.WithCancel(context.WithoutCancel(ctx))
 	defer b.stop()
-	writer := storage.NewWriter(store, storage.WriterLimits{
+	writer := storage.NewWriter(store.Store, storage.WriterLimits{
 		PendingBytes: memory.pending,
 		Upkeep:       min(100*time.Millisecond, cfg.SyncInterval/4),
 	})
@@ -134,8 +130,7 @@ func RunIn(ctx context.Context, host Host, cfg config.Config, version Version, l
 		return errors.Join(err, store.Close())
 	}
 	b.broker.Bill(b.access)
-	b.scrub = func(ctx context.Context) error { return store.Scrub(ctx, cfg.ScrubEvery) }
-	if err := b.openBackups(cfg, store); err != nil {
+	if err := b.openBackups(cfg); err != nil {
 		return errors.Join(err, store.Close())
 	}
 	if b.cluster, err = b.openCluster(cfg, version, memory.servers); err != nil {
@@ -158,10 +153,10 @@ func RunIn(ctx context.Context, host Host, cfg config.Config, version Version, l
 	floor := make([]byte, heapFloor)
 	err = b.run(ctx, cfg.Drain, func() { ready(b.ready()) })
 	runtime.KeepAlive(floor)
-	if err := errors.Join(err, store.Close()); err != nil {
-		return err
+	if err != nil {
+		return errors.Join(err, store.Close())
 	}
-	return dir.MarkClean()
+	return store.end()
 }
 
 // openStore opens the database of the data directory.
@@ -198,9 +193,7 @@ type parts struct {
 	board     *condition.Board
 	pprof     string
 	listeners []net.Listener
-	space     func() storage.Space
-	scrubbed  func() storage.Scrub
-	scrub     func(context.Context) error
+	store     *engine
 	broker    *broker.Broker
 	server    *server.Server
 	cluster   *cluster.Cluster
@@ -242,7 +235,7 @@ func (p *parts) run(ctx context.Context, draining time.Duration, ready func()) e
 	sampling := start(serving, p.stats.Run)
 	showing := start(serving, p.live.Run)
 	saving := start(serving, p.backups.Run)
-	scrubbing := start(serving, p.scrub)
+	scrubbing := start(serving, p.store.scrub)
 	expiring := start(base, p.access.Run)
 	resting := start(serving, giveBack)
 	renewing := start(serving, p.certificates.run)

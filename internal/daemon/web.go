@@ -31,7 +31,7 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 	numbers := metrics.New(metrics.Options{
 		Broker: p.broker, Calls: p.calls, Stats: p.stats, Version: string(version), Connections: connections,
 		Conditions: p.board, Refused: func() map[string]int64 { return p.server.Refused() }, Backups: p.backupFigures,
-		Database: func() int64 { return databaseSize(cfg.Data) }, Space: p.space, Scrub: p.scrubbed, Accounts: p.access.Usage,
+		Database: p.store.size, Space: p.store.space, Scrub: p.store.scrubbed, Accounts: p.access.Usage,
 	})
 	console, err := webui.Handler()
 	if err != nil {
@@ -69,8 +69,8 @@ func (p *parts) info(cfg config.Config, version Version) func() apiconv.ServerIn
 		return apiconv.ServerInfo{
 			Address: address, TLS: cfg.TLS(), PublicURLs: site(cfg).Public, MaxBody: cfg.MaxBody, Version: string(version), Durability: string(cfg.Durability),
 			Started: started, Connections: p.server.Connections(),
-			Conditions: p.board.List(), Backup: p.backupState(), Scrub: p.scrubbed(),
-			Database: databaseSize(cfg.Data), DiskFree: diskFree(cfg.Data), Space: p.space(), Memory: residentMemory(),
+			Conditions: p.board.List(), Backup: p.backupState(), Scrub: p.store.scrubbed(),
+			Database: p.store.size(), DiskFree: p.store.free(), Space: p.store.space(), Memory: residentMemory(),
 		}
 	}
 }

@@ -6,6 +6,7 @@ package metrics
 import (
 	"bufio"
 	"maps"
+	"math"
 	"net/http"
 	"slices"
 	"time"
@@ -112,14 +113,23 @@ type figure struct {
 
 func figures(o Options) []figure {
 	b := o.Broker
+	room := func(read func(storage.Space) int64) func() float64 {
+		return func() float64 {
+			s := o.Space()
+			if s == (storage.Space{}) { // the database is not on a disk of this machine
+				return math.NaN()
+			}
+			return float64(read(s))
+		}
+	}
 	return []figure{
 		{gauge, "zbus_connections", "Open connections.", func() float64 { return float64(o.Connections()) }},
 		{gauge, "zbus_database_size_bytes", "Size of the database's files.", func() float64 { return float64(o.Database()) }},
-		{gauge, "zbus_disk_free_bytes", "Bytes free on the disk of the database.", func() float64 { return float64(o.Space().Free) }},
-		{gauge, "zbus_database_unused_bytes", "Bytes of the database's file that removed messages have left.", func() float64 { return float64(o.Space().Unused) }},
-		{gauge, "zbus_disk_room_bytes", "Bytes that messages can take: free on the disk, or unused in the database.", func() float64 { return float64(o.Space().Room) }},
-		{gauge, "zbus_disk_floor_bytes", "Publishing is stopped while there is less room.", func() float64 { return float64(o.Space().Floor) }},
-		{gauge, "zbus_disk_reserve_bytes", "Bytes held for a full disk; 0 while they are given up.", func() float64 { return float64(o.Space().Reserve) }},
+		{gauge, "zbus_disk_free_bytes", "Bytes free on the disk of the database.", room(func(s storage.Space) int64 { return s.Free })},
+		{gauge, "zbus_database_unused_bytes", "Bytes of the database's file that removed messages have left.", room(func(s storage.Space) int64 { return s.Unused })},
+		{gauge, "zbus_disk_room_bytes", "Bytes that messages can take: free on the disk, or unused in the database.", room(func(s storage.Space) int64 { return s.Room })},
+		{gauge, "zbus_disk_floor_bytes", "Publishing is stopped while there is less room.", room(func(s storage.Space) int64 { return s.Floor })},
+		{gauge, "zbus_disk_reserve_bytes", "Bytes held for a full disk; 0 while they are given up.", room(func(s storage.Space) int64 { return s.Reserve })},
 		{gauge, "zbus_publishing_stopped", "1 while messages are refused because the disk is almost full.", func() float64 { return truth(o.Space().Stopped) }},
 		{gauge, "zbus_storage_backlog_bytes", "Bytes that wait to be stored.", func() float64 { return float64(b.Backlog()) }},
 		{gauge, "zbus_page_bytes", "Bytes read for groups that lag behind and not yet delivered.", func() float64 { return float64(b.Pages()) }},

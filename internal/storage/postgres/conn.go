@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"iter"
 	"net"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -50,6 +52,21 @@ func newDialer(url string, relaxed bool) (*dialer, error) {
 		c.DialFunc = (&net.Dialer{Timeout: connectTimeout, KeepAlive: 15 * time.Second}).DialContext
 	}
 	return &dialer{config: c, relaxed: relaxed}, nil
+}
+
+// Describe is an address as it can be shown: without a password.
+func Describe(url string) string {
+	d, err := newDialer(url, false)
+	if err != nil {
+		return "PostgreSQL"
+	}
+	hosts := []string{d.config.Host}
+	for _, f := range d.config.Fallbacks {
+		if !slices.Contains(hosts, f.Host) {
+			hosts = append(hosts, f.Host)
+		}
+	}
+	return "PostgreSQL database " + d.config.Database + " at " + strings.Join(hosts, ", ")
 }
 
 // conn is a connection. One goroutine uses it at a time.

@@ -16,6 +16,19 @@ import (
 // migrationLock is the advisory lock of those who change the schema: "zbus" in ASCII.
 const migrationLock = "SELECT pg_advisory_lock(2053272947)"
 
+// newestSchema is the version of the last migration.
+func newestSchema() (newest int64, err error) {
+	names, err := fs.Glob(migrations.Postgres, "postgres/*.sql")
+	for _, name := range names {
+		v, err := goose.NumericComponent(name)
+		if err != nil {
+			return 0, err
+		}
+		newest = max(newest, v)
+	}
+	return newest, err
+}
+
 // migrate brings the schema up to date. A schema that is newer is [storage.ErrForeign].
 func migrate(ctx context.Context, d *dialer) (err error) {
 	files, err := fs.Sub(migrations.Postgres, "postgres")

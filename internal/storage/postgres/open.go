@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/condition"
@@ -88,6 +89,9 @@ type Store struct {
 	failed  error // why nothing more is written
 	closed  bool
 
+	measured time.Time // when size was
+	size     atomic.Int64
+
 	recent  recent
 	readers *readers
 }
@@ -137,8 +141,18 @@ func (s *Store) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.batch = &batch{catalog: s.catalog}
+	s.measure(ctx)
+	s.warn(ctx)
 	s.recent.show(s.catalog, s.seq)
 	return nil
+}
+
+// warn says what a broker that starts should not keep to itself: see Check for the rest.
+func (s *Store) warn(ctx context.Context) {
+	names, err := s.writer.value(ctx, "SHOW synchronous_standby_names")
+	if err == nil && names == "" {
+		s.options.Log.Warn("the database has no synchronous standby, so what is answered is lost with its server; see zbus store check")
+	}
 }
 
 // Identity tells the database from any other.

@@ -144,6 +144,23 @@ func (s *Store) send(ctx context.Context, steps []step) error {
 	return nil
 }
 
+// measureEvery is how often the size of the database is asked for.
+const measureEvery = 30 * time.Second
+
+// measure asks how large the database is. Nothing depends on the answer.
+func (s *Store) measure(ctx context.Context) {
+	if s.writer == nil || !s.measured.IsZero() && time.Since(s.measured) < measureEvery {
+		return
+	}
+	s.measured = time.Now()
+	if size, err := s.writer.value(ctx, "SELECT pg_database_size(current_database())"); err == nil {
+		s.size.Store(number(size))
+	}
+}
+
+// Size is how many bytes the database took when it was last looked.
+func (s *Store) Size() int64 { return s.size.Load() }
+
 // disconnect gives the connection that writes up.
 func (s *Store) disconnect(cause error) {
 	s.writer.drop()
@@ -187,6 +204,7 @@ func (s *Store) Maintain() error {
 	s.beat = time.Now()
 	ctx, stop := context.WithTimeout(context.Background(), s.options.CommitTimeout)
 	defer stop()
+	s.measure(ctx)
 	var err error
 	if s.writer == nil {
 		_, err = s.reconnect()

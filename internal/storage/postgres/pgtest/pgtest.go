@@ -179,6 +179,15 @@ func (c *Cluster) processes(t testing.TB) []int {
 	}
 }
 
+// RequirePassword has the server ask for passwords from soon on.
+func (c *Cluster) RequirePassword(t testing.TB) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(c.data(), "pg_hba.conf"), []byte("local all all scram-sha-256\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.must(t, "pg_ctl", "--pgdata", c.data(), "reload")
+}
+
 // Database makes an empty database and returns its address.
 func (c *Cluster) Database(t testing.TB) string { return c.Copy(t, "template1") }
 
