@@ -57,7 +57,7 @@ describe.skipIf(!there)('RPC', () => {
         await page.locator('main').getByText(seen).first().waitFor();
         await page.getByText('calls since the start of the broker').first().waitFor();
         for (const name of ['Publish', 'Empty…']) expect(await page.getByRole('button', { name, exact: true }).count(), name).toBe(0);
-        expect(await page.getByRole('navigation', { name: 'Parts of the topic' }).getByRole('link').allTextContents()).toEqual([topic === 'shop' ? 'Requests' : 'Calls', 'Settings']);
+        expect(await page.getByRole('navigation', { name: 'Parts of the topic' }).getByRole('link').allTextContents()).toEqual([topic === 'shop' ? 'Requests' : 'Calls', 'Settings', 'History']);
         await accessible(page, `the topic ${topic}`);
       }
       const [group] = (await broker.call<{ groups: { name: string }[] }>('GET', '/topics/calc')).groups;

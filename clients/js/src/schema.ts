@@ -1109,7 +1109,7 @@ export interface components {
             backup?: components["schemas"]["Backups"];
             scrub?: components["schemas"]["Scrub"];
         };
-        /** @description A server as this one knows it. This server has all properties of `Server` as well; of others only those up to `topics` are known. */
+        /** @description A server as this one knows it. This server has all properties of `Server` as well. Of another one that is reached, what it has told within the last 10 seconds is known besides: `uptime`, `groups`, `connections`, `messages`, `bytes`, `database`, `diskFree`, `disk`, `memory` and `rates`. */
         KnownServer: {
             /** @description What clients and other servers connect to. */
             address: string;
