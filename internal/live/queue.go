@@ -29,6 +29,7 @@ type queue struct {
 	bytes   int64    // guarded by mu: of the answers among items
 	pending int      // guarded by mu: answers that are still to come
 	held    int64    // guarded by mu: bytes of the frames these are for
+	taken   bool     // guarded by mu: a frame is being handled, so that what answers it is taken in
 	closed  bool     // guarded by mu: nothing but these is taken in
 	over    bool     // guarded by mu: nothing at all is
 	dirty   []*watch // guarded by mu: those with something to show, each once
@@ -63,7 +64,7 @@ func (q *queue) init() {
 // put adds an item and reports false if it was not taken in.
 func (q *queue) put(it item) bool {
 	q.mu.Lock()
-	ok := !q.closed
+	ok := !q.closed || q.taken && !q.over && it.batch == nil
 	if ok {
 		q.add(it)
 	}
@@ -76,6 +77,23 @@ func (q *queue) put(it item) bool {
 func (q *queue) add(it item) {
 	q.items = append(q.items, it)
 	q.bytes += it.cost
+}
+
+// begin takes a frame on, and reports false once nothing is taken in any longer: what is not answered
+// must not be done.
+func (q *queue) begin() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.taken = !q.closed
+	return q.taken
+}
+
+// done is called when a frame that was taken on is handled, and its answer put or expected.
+func (q *queue) done() {
+	q.mu.Lock()
+	q.taken = false
+	q.mu.Unlock()
+	signal(q.wake)
 }
 
 // expect announces the answer to a frame.
@@ -131,7 +149,7 @@ func (q *queue) take() (items []item, next *watch, over bool) {
 			q.dirty = nil
 		}
 	}
-	return items, next, q.closed && q.pending == 0 && len(items) == 0
+	return items, next, q.closed && !q.taken && q.pending == 0 && len(items) == 0
 }
 
 // sent is called when what take gave is sent. Until then its answers count.
@@ -150,7 +168,7 @@ func (q *queue) sent(items []item) {
 	signal(q.relayed)
 }
 
-// close takes nothing more, but answers that are expected.
+// close takes nothing more, but answers that are expected and those to a frame that is being handled.
 func (q *queue) close() {
 	q.mu.Lock()
 	q.closed, q.dirty, q.beat = true, nil, nil

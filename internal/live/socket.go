@@ -154,10 +154,15 @@ func (s *socket) read() bool {
 		case err != nil:
 			return false
 		}
+		if !s.out.begin() {
+			f.release()
+			return true
+		}
 		s.in.Add(1)
 		s.active.Store(int64(time.Since(s.since)))
 		s.who.Touch()
 		s.handle(f)
+		s.out.done()
 		if s.over() {
 			return true
 		}
