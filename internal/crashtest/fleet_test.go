@@ -159,7 +159,7 @@ type load struct {
 // cluster makes a client of all servers.
 func (l *load) cluster(name string) *zbus.Client {
 	l.f.t.Helper()
-	opts := zbus.Options{MaxBackoff: 200 * time.Millisecond, OnState: func(s zbus.State) {
+	opts := zbus.Options{AllServers: true, MaxBackoff: 200 * time.Millisecond, OnState: func(s zbus.State) {
 		if s.Connected {
 			l.mu.Lock()
 			l.connects[name+" to "+s.Address]++

@@ -55,7 +55,7 @@ const (
 	prepared = "../storage/sqlite/statements.go"
 	synced   = "../storage/sqlite/sync_linux.go"
 
-	saveOp  = "\top := &storage.SaveProgress{Group: g.id, Epoch: g.def.Epoch, Place: place}\n"
+	saveOp  = "\top := &storage.SaveProgress{Group: g.id, Epoch: g.def.Epoch, Position: position}\n"
 	forward = "\tt.Next = max(t.Next, t.end)\n"
 	insert  = `"INSERT INTO blocks (" + blockColumns + ", bodies) VALUES`
 	batched = "\tbatch := w.pending[:n:n]\n"
@@ -84,10 +84,10 @@ func mutants() []mutant {
 	}
 ` + handed}}},
 		{"cursor-before-delivery", kills, `"skipped":[1-9]`, []patch{{
-			rows, saveOp, "\tif " + when("cursor-before-delivery") + " {\n\t\tat := min(place.Read+100, g.t.Next())\n\t\tplace = storage.Progress{Cursor: at, Read: at}\n\t}\n" + saveOp,
+			rows, saveOp, "\tif " + when("cursor-before-delivery") + " {\n\t\tat := min(position.Read+100, g.t.Next())\n\t\tposition = storage.Progress{Cursor: at, Read: at}\n\t}\n" + saveOp,
 		}}},
 		{"acks-not-stored", kills, `"ack_undone":[1-9]`, []patch{{
-			rows, saveOp, "\tif " + when("acks-not-stored") + " {\n\t\tplace.Settled = nil\n\t}\n" + saveOp,
+			rows, saveOp, "\tif " + when("acks-not-stored") + " {\n\t\tposition.Settled = nil\n\t}\n" + saveOp,
 		}}},
 		{"order-swapped", kills, `"reordered":[1-9]`, []patch{{pipe, batched, batched + "\tif " + when("order-swapped") + ` {
 		for i, j := 0, n-1; i < j; i, j = i+1, j-1 {
