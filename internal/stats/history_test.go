@@ -318,6 +318,23 @@ func TestIdleTopicsAndGroupsHaveNoHistoryThatCosts(t *testing.T) {
 	}
 }
 
+func TestHistoryIsThereBeforeTheFirstLookAfterAStart(t *testing.T) {
+	r := newRig(t)
+	orders := r.topic("orders")
+	r.pass(70, orders, 1)
+	r.restart(true, 2*time.Second)
+	again, err := r.b.System().Topic("orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	looked := r.history(again, 0, "15m")
+	r.s = New(r.b, Options{Connections: func() int64 { return 0 }})
+	h := r.history(again, 0, "15m")
+	if h.in() != 70 || h.in() != looked.in() || h.End < looked.End {
+		t.Errorf("%d messages up to %d, want %d up to %d or later", h.in(), h.End, looked.in(), looked.End)
+	}
+}
+
 func TestAChunkIsReadAsItWasWritten(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		number := rapid.OneOf(rapid.Int64Range(0, 5), rapid.Int64Range(0, math.MaxInt64/4))

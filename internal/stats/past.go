@@ -45,6 +45,9 @@ type Part struct {
 func (s *Sampler) History(ctx context.Context, of storage.Series, span Span) (*History, error) {
 	s.mu.RLock()
 	rec := s.record
+	if rec.began == 0 {
+		rec.tick(s.broker) // of the copy: nobody has looked yet since the start
+	}
 	var recent [][]byte
 	for _, k := range []*chunk{rec.saving[of], rec.open[of]} {
 		if k != nil {
