@@ -141,7 +141,7 @@ func (ps *Plans) arm() {
 
 // dropExpired drops what has expired. Called with ps.mu held.
 func (ps *Plans) dropExpired() {
-	for now := time.Now(); len(ps.old) > 0 && ps.old[0].until.Before(now); {
+	for at := time.Now(); len(ps.old) > 0 && ps.old[0].until.Before(at); {
 		ps.dropAt(0)
 	}
 }

@@ -230,17 +230,17 @@ func TestNothingWaitsLongToBeStoredHoweverMuchThereIs(t *testing.T) {
 		t.Run(fmt.Sprint(series), func(t *testing.T) {
 			s := &Sampler{record: record{open: map[storage.Series]*chunk{}}}
 			most, oldest := 0, int64(0)
-			for now := int64(1_000_000); now < 1_400_000; now += 5000 {
-				taken, _ := s.due(now - saveAge)
+			for at := int64(1_000_000); at < 1_400_000; at += 5000 {
+				taken, _ := s.due(at - saveAge)
 				s.saved(slices.Collect(maps.Keys(taken)))
 				most = max(most, len(taken))
 				for _, c := range s.record.open {
-					oldest = max(oldest, now-c.first)
+					oldest = max(oldest, at-c.first)
 				}
 				for i := range series {
 					of := storage.Series{Topic: storage.TopicID(i + 1)}
 					if s.record.open[of] == nil {
-						s.record.open[of] = &chunk{first: now}
+						s.record.open[of] = &chunk{first: at}
 					}
 				}
 			}
