@@ -275,7 +275,7 @@ describe.skipIf(!there)('groups', () => {
     expect(await remove.isDisabled()).toBe(true);
     await page.getByLabel('Type billing to confirm').fill('billing');
     // While it is removed the page does not ask for it, even when it was changed a moment before;
-    // and when the answer comes after the figures that say so, nothing asks for it any more.
+    // and when the answer comes after the figures that say so, nothing asks for it.
     let removing = false;
     const asked: string[] = [];
     await page.route('**/groups/billing', async (route) => {

@@ -59,27 +59,27 @@ describe.skipIf(!there)('markup', () => {
     await broker.close();
   });
 
-  /** What is shown at each place, of what was put there. */
-  const places: { hash: string; shows: string[] }[] = [
+  /** What each page shows of the payloads, and what is there only once it has loaded. */
+  const pages: { hash: string; shows?: string[]; ready?: string }[] = [
     { hash: '#/topics/orders/messages?from=0', shows: kinds.map((_, i) => `tag${i}`) },
     ...kinds.map((_, i) => ({ hash: `#/topics/orders/messages?from=${i}&at=${i}`, shows: [`id${i}`, `tag${i}`, `body${i}`, `header${i}`] })),
     { hash: `#/topics/orders/messages?from=0&at=${kinds.length}`, shows: ['member', 'value'] },
     { hash: '#/topics/orders.dead/messages?from=0&at=0', shows: ['nack reason'] },
     { hash: '#/topics/orders/groups', shows: ['filter'] },
-    { hash: '#/topics/orders/groups/moved/filter', shows: [] },
+    { hash: '#/topics/orders/groups/moved/filter', shows: ['filter'], ready: '.meter' },
     { hash: '#/topics/orders/groups/moved/journal', shows: ['move reason'] },
-    { hash: '#/groups', shows: [] },
-    { hash: '#/audit', shows: [] },
+    { hash: '#/groups', shows: ['filter'], ready: '[role=row][id]' },
+    { hash: '#/audit', ready: '[aria-label=Audit] [role=row][id]' },
     { hash: '#/access', shows: ['account note'] },
     { hash: '#/access/tokens', shows: ['token note'] },
     { hash: '#/access/roles', shows: ['role note'] },
     { hash: '#/rpc/calc', shows: ['service', 'description', 'method', 'of method'] },
-    { hash: '#/sessions', shows: [] },
+    { hash: '#/sessions', ready: '[aria-label=Sessions] [role=row][id]' },
     // What the address of the page says.
-    { hash: `#/topics?q=${encodeURIComponent(kinds[0]!('sought'))}`, shows: [] },
-    { hash: `#/topics/${encodeURIComponent(kinds[1]!('topic'))}/messages`, shows: [] },
-    { hash: `#/topics/orders/groups/${encodeURIComponent(kinds[2]!('group'))}`, shows: [] },
-    { hash: `#/${encodeURIComponent(kinds[3]!('page'))}`, shows: [] },
+    { hash: `#/topics?q=${encodeURIComponent(kinds[0]!('sought'))}`, ready: 'text=No topic fits' },
+    { hash: `#/topics/${encodeURIComponent(kinds[1]!('topic'))}/messages`, shows: ['topic'], ready: '.note.bad' },
+    { hash: `#/topics/orders/groups/${encodeURIComponent(kinds[2]!('group'))}`, shows: ['group'], ready: '.note.bad' },
+    { hash: `#/${encodeURIComponent(kinds[3]!('page'))}`, ready: 'text=There is no such page' },
   ];
 
   /** What of the payloads has become more than text. */
@@ -107,14 +107,14 @@ describe.skipIf(!there)('markup', () => {
     await page.getByLabel('Password', { exact: true }).fill(password);
     await page.keyboard.press('Enter');
     await page.locator('[data-state="live"]').waitFor();
-    for (const { hash, shows } of places) {
+    for (const { hash, shows = [], ready } of pages) {
       await page.evaluate((hash) => (location.hash = hash), hash);
+      if (ready) await page.locator('main').locator(ready).first().waitFor();
       for (const field of shows) {
         const text = kinds.map((k) => k(field));
         const found = () => page.evaluate((text) => text.some((t) => document.querySelector('main')!.textContent!.includes(t.slice(0, t.indexOf('hit(')))), text);
         await expect.poll(found, { message: `${hash}: ${field}`, timeout: 20_000 }).toBe(true);
       }
-      await page.locator('main :is(h1, h2, p)').first().waitFor();
       expect(await alive(page), hash).toEqual([]);
     }
 

@@ -27,6 +27,6 @@ export function fateText(f: Fate): string {
       if (!f.pattern) return t('filtered out');
       return f.part ? t('filtered out by {pattern} at part {part}', { pattern: f.pattern, part: f.part }) : t('shut out by {pattern}', { pattern: f.pattern });
     default:
-      return t('skipped: before the place where the group began or was moved to');
+      return t('skipped: before the position where the group began or to which it was moved');
   }
 }
