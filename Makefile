@@ -18,7 +18,7 @@ build: ## build bin/zbus
 
 # 20 MB, and what PostgreSQL adds: 946,176 bytes of pgconn and 323,584 of the engine (docs/adr/0048-postgresql.md).
 MOST_BYTES := $(shell expr 20000000 + 946176 + 323584)
-size: ## print the size of the stripped binary, and fail when it has more than it may
+size: ## print the size of the stripped binary, and fail when it exceeds the limit
 	@size=$$(mktemp) && trap 'rm "$$size"' EXIT && CGO_ENABLED=0 GOOS=linux GOARCH=amd64 go build -tags $(TAGS) -trimpath -ldflags '-s -w' -o "$$size" ./cmd/zbus && \
 		bytes=$$(wc -c <"$$size") && echo "$$bytes bytes, of at most $(MOST_BYTES)" && [ "$$bytes" -le $(MOST_BYTES) ]
 

@@ -173,8 +173,8 @@ func TestAllTrackersOfASetAreGone(t *testing.T) {
 	if listed > 20*time.Second {
 		v.fault("all servers were listed after %s", listed)
 	}
-	r := v.record(t, "set-trackers", "both trackers of a set of three servers, which are only that, are killed, and started again after some time",
-		"no publish, delivery or call fails meanwhile, and nothing is lost", 1)
+	r := v.record(t, "set-trackers", "the two trackers of a set of three servers, which hold no topics, are killed, and started again later",
+		"no publish, delivery or call fails while they are down, and nothing is lost", 1)
 	r.Add("seconds without a tracker", seconds)
 	r.Add("longest time without a success ms", longest.Milliseconds())
 	r.Add("all servers listed after ms", listed.Milliseconds())
