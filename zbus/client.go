@@ -67,9 +67,9 @@ type Client struct {
 //   - a message is stored on one server that has the topic, and a call made on one: see
 //     Options.Select. Another one is tried when it is certain that the first has not done it.
 //   - subscriptions, Fetch and services are for all servers, also for those that come later.
-//   - topics and groups are declared, removed, emptied and moved on all servers that are connected, and what
-//     is said of them is the sum. [Client.Server] leads to a single one. An error names the servers that it is
-//     of, and is no more than that: others may have done what was asked for.
+//   - topics and groups are declared, removed, emptied and moved on all servers that are connected, and their
+//     figures are sums. [Client.Server] leads to a single one. An error names the servers that it comes from;
+//     others may have done their part.
 //
 // For addresses of one server, or of servers that stand in for each other, there is [DialServer].
 //

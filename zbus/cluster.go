@@ -61,9 +61,9 @@ type cluster struct {
 	changed  chan struct{}    // closed and made anew when something above, or a connection, changes
 	turn     uint64           // for servers that are as good
 	held     int              // bytes of bodies that PublishAsync holds
-	less     chan struct{}    // closed when there are less; nil if nobody waits for that
+	less     chan struct{}    // closed when there are less; nil if no goroutine waits for that
 	working  int              // publishes and calls under way
-	idle     chan struct{}    // closed when there are none; nil if nobody waits for that
+	idle     chan struct{}    // closed when there are none; nil if no goroutine waits for that
 	closed   bool
 }
 

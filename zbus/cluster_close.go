@@ -45,7 +45,7 @@ func (cl *cluster) drain(ctx context.Context) error {
 	var all sync.WaitGroup
 	for i, c := range clients {
 		all.Go(func() {
-			if err := c.Drain(ctx); !errors.Is(err, ErrUnavailable) { // nothing is under way to who is not there
+			if err := c.Drain(ctx); !errors.Is(err, ErrUnavailable) { // a server that is away has nothing under way
 				errs[i] = err
 			}
 		})

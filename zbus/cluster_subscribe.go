@@ -12,8 +12,8 @@ type setSubscription struct {
 	handler Handler
 	life    context.Context
 	cancel  context.CancelFunc
-	first   chan error    // how the first attempt went, of each server that there was, while somebody listens
-	heard   chan struct{} // closed when nobody does
+	first   chan error    // the outcome of the first attempt on each server that there was, until heard is closed
+	heard   chan struct{} // closed when the outcomes are no longer read
 	running int           // guarded by cl.mu: goroutines
 }
 

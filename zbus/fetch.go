@@ -142,7 +142,7 @@ func (s *Subscription) fetch(ctx context.Context, most int, wait time.Duration) 
 		}
 	}
 	s.opts.Window, s.fetches.until = 0, 0
-	if s.in.left > 0 && len(s.in.members) == 1 { // what was asked for is for nobody: the next one asks anew
+	if s.in.left > 0 && len(s.in.members) == 1 { // no Fetch wants these: the next one asks anew
 		s.in.ask(1, 0)
 		s.in.granted, s.in.left = 0, 0
 	}

@@ -25,7 +25,7 @@ func schemaOf(t reflect.Type) json.RawMessage {
 }
 
 // maxSchema is how many values, those inside of others included, a schema describes. The rest is any
-// value: types that have each other in them would make one that nobody can read.
+// value: types that contain each other would make a schema too large to read.
 const maxSchema = 2000
 
 // describer makes one schema.

@@ -185,7 +185,7 @@ func TestATokenStaysAsLongAsNoOtherIsSaved(t *testing.T) {
 		t.Errorf("after a login that failed: %+v", r)
 	}
 	if r := p.zbus("", "token", "list", "--json"); strings.Count(r.out, "zbus login on") != 1 {
-		t.Errorf("the token that nobody has is not revoked: %s", r.out)
+		t.Errorf("the token that was not saved is not revoked: %s", r.out)
 	}
 	for _, args := range []string{"context add " + p.address + " --server " + p.address, "context remove " + p.address} {
 		cmd := command(t, p.environ)

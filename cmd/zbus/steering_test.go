@@ -137,7 +137,7 @@ func TestWhatClientsSaySteersNoLog(t *testing.T) {
 	}
 }
 
-// Whatever looks at it prints it, on a terminal, and none of it is obeyed.
+// Every command that shows it on a terminal prints it escaped, and the terminal obeys none of it.
 func TestWhatClientsSaySteersNoTerminal(t *testing.T) {
 	t.Parallel()
 	terminal, err := exec.LookPath("script")

@@ -13,17 +13,17 @@ const (
 	longestTurn = time.Second
 )
 
-// Cool waits a little where an error is [*Limited], or until ctx ends: what goes on without regard to
-// refusals would take the processor from others by being refused.
+// Cool waits a little after a [*Limited] error, or until ctx ends: a client that does not slow down when it is
+// refused would take the processor from others.
 func Cool(ctx context.Context, err error) {
 	if limited := (*Limited)(nil); errors.As(err, &limited) {
 		sleep(ctx, coolTime)
 	}
 }
 
-// Cool is Cool for a connection of which a publish was refused. All of an account wait for their turns, one
-// after the other: so many of them make no more refusals, commits and syncs than one does. Nobody waits longer than
-// a second, as who is refused is told to wait for.
+// Cool is Cool for a connection of which a publish was refused. The connections of an account take turns,
+// so many of them cause no more refusals, commits and syncs than one. No connection waits longer than
+// a second, the time that a refused client is told to wait.
 func (q *Quota) Cool(ctx context.Context, err error) {
 	if limited := (*Limited)(nil); q == nil || !errors.As(err, &limited) {
 		Cool(ctx, err)
@@ -68,8 +68,8 @@ const (
 )
 
 // Pace is for a connection of which something was published: it waits for a turn of its account, or until ctx ends,
-// when that has published more at a stretch than it should. What an account may publish in a second
-// would fill a commit after the other if it all came at once, and all others would wait for these.
+// when that has published more at a stretch than it should. If a second's worth
+// came at once, it would fill one commit after the other, and all other accounts would wait for these.
 func (q *Quota) Pace(ctx context.Context) {
 	if q == nil {
 		return
@@ -87,7 +87,7 @@ func (f *flow) long(l *Limits) bool {
 	return l.Messages > 0 && f.stretch[0] < 0 || l.Bytes > 0 && f.stretch[1] < 0
 }
 
-// rest has what may pass at a stretch come back. Called with f.mu held.
+// rest refills the allowance for a stretch. Called with f.mu held.
 func (f *flow) rest(l *Limits, seconds float64) {
 	for i, rate := range [2]float64{float64(l.Messages), float64(l.Bytes)} {
 		most := max(rate/stretchShare, [2]float64{leastMessages, leastBytes}[i])

@@ -19,9 +19,9 @@ const (
 	maxAcquainted = 10_000
 )
 
-// strangers slows down guessing at one account from many addresses. Who logs in where the account has
-// logged in before is not slowed down. Everybody else waits, and is never refused for what others did: with
-// the right password, one gets in from a new address after the wait, too.
+// strangers slows down guessing at one account from many addresses. Logins from an
+// address where the account has logged in before are not slowed down. Others wait, but are never refused because
+// of other clients' failures: the right password gets in from a new address, too, after the wait.
 type strangers struct {
 	mu         sync.Mutex
 	attacks    map[string]*attack  // guarded by mu; by account, whether there is one or not

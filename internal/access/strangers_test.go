@@ -89,7 +89,7 @@ func TestGuessesAreForgottenFiveAMinute(t *testing.T) {
 	})
 }
 
-// Who waits does not keep others from having their passwords checked, and may give up.
+// A login that waits does not keep the passwords of others from being checked, and may be given up.
 func TestWhoWaitsHoldsNobodyUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := &guesser{newRig(t)}

@@ -62,8 +62,8 @@ func Message(r *storage.Record, limit int) apimodel.Message {
 func IsText(body []byte) bool { return utf8.Valid(body) && !swells(body) }
 
 // swells reports whether a large text takes more than twice as much as JSON, which writes each
-// control character and each of <, > and & in six bytes: nobody reads that, and it may be more than
-// there is memory for.
+// control character and each of <, > and & in six bytes: no one reads that, and it may need more
+// memory than there is.
 func swells(body []byte) bool {
 	if len(body) <= LargeBody {
 		return false

@@ -51,8 +51,8 @@ func providerOf(p rpc.ProviderFigures) apimodel.ServiceProvider {
 	return d
 }
 
-// methodsOf lists what providers say that they have, the newest provider's word
-// first, and what was called besides.
+// methodsOf lists the methods that providers describe, those of the newest provider
+// first, and then others that were called.
 func methodsOf(f rpc.ServiceFigures) []apimodel.ServiceMethod {
 	list := map[string]*apimodel.ServiceMethod{}
 	for _, p := range slices.Backward(f.Providers) {

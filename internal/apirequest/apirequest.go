@@ -1,5 +1,5 @@
-// Package apirequest makes requests of the HTTP API, and says what became of those that were not
-// answered with what was asked for: for package zbus/admin and the commands.
+// Package apirequest makes requests of the HTTP API for package zbus/admin and the commands, and
+// tells how a request that did not succeed ended.
 package apirequest
 
 import (
@@ -86,7 +86,7 @@ func (e *NotSentError) Error() string { return e.cause.Error() }
 // Unwrap returns the cause.
 func (e *NotSentError) Unwrap() error { return e.cause }
 
-// Send sends a request. Its error is a NotSentError, or nobody knows what became of the request.
+// Send sends a request. With an error other than NotSentError the outcome of the request is unknown.
 func Send(web *http.Client, req *http.Request) (*http.Response, error) {
 	var wanted, got atomic.Bool // a connection: clients that make none themselves do not say so
 	ctx := httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{

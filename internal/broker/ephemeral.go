@@ -11,7 +11,7 @@ import (
 // EphemeralGroup creates a group of a topic that lasts as long as its one consumer. Its name is made
 // up.
 func (v View) EphemeralGroup(ctx context.Context, t *Topic, spec GroupSpec) (*Group, error) {
-	if t.Calls() { // before there is a group that nobody would remove
+	if t.Calls() { // before there is a group that would never be removed
 		return nil, errorf(Invalid, "Topic(%s) is for calls: only a provider that speaks the native protocol can answer them", t.name)
 	}
 	spec.Topic, spec.Name, spec.New = t.name, Ephemeral+strings.ToLower(rand.Text()), true

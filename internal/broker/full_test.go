@@ -9,8 +9,8 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage/storetest"
 )
 
-// An ack that finds no room, or no database, is stored when there is some. Until then nobody
-// can say that it is not.
+// An ack that finds no room, or no database, is stored when there is some. Until then its
+// outcome is unknown.
 func TestAckThatCanNotBeStoredIsAnsweredWhenItIs(t *testing.T) {
 	for _, cause := range []error{storage.ErrFull, storage.ErrNotStored} {
 		t.Run(cause.Error(), func(t *testing.T) { ackLater(t, cause) })

@@ -10,17 +10,17 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
-// saveInterval is how long a changed position may stay unsaved when nobody waits
+// saveInterval is how long a changed position may stay unsaved when no caller waits
 // for it. A crash repeats at most the deliveries of that time.
 const saveInterval = 20 * time.Millisecond
 
-// saver stores the positions of a shard's groups. One save is under way at a time; whatever
-// changes until then goes into the next one, so acks share commits the way
+// saver stores the positions of a shard's groups. One save is under way at a time; changes
+// during it go into the next one, so acks share commits the way
 // publishes do.
 type saver struct {
 	s      *shard
 	wake   chan struct{} // capacity 1: some group is dirty
-	urgent chan struct{} // capacity 1: somebody waits for the save
+	urgent chan struct{} // capacity 1: a caller waits for the save
 
 	// turn is held from where positions are looked at until the writer, which keeps the
 	// order, has them, so that none is overtaken by a later one. It is taken after
@@ -41,7 +41,7 @@ func (s *saver) init(of *shard) {
 // toSave has the group's position saved soon, or at once when a caller waits for it.
 func (g *Group) toSave(urgent bool) { g.t.shard.saver.mark(g, urgent) }
 
-// mark notes that a group's position changed, and whether somebody waits.
+// mark notes that a group's position changed, and whether a caller waits for the save.
 func (s *saver) mark(g *Group, urgent bool) {
 	s.mu.Lock()
 	s.dirty[g] = struct{}{}

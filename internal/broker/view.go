@@ -271,8 +271,8 @@ func (v View) Relocate(ctx context.Context, g *Group, p Position, kind, reason s
 	return g.relocate(ctx, p, kind, v.who.Actor(), reason)
 }
 
-// RelocateIf moves a group to an offset, if still gives no error: it is told the group's version
-// and cursor when nothing else can change them any more, and must not call the broker.
+// RelocateIf moves a group to an offset if still returns no error. still gets the group's version
+// and cursor at a point where nothing else can change them, and must not call the broker.
 func (v View) RelocateIf(ctx context.Context, g *Group, to int64, still func(version string, cursor int64) error, reason string) (Move, error) {
 	if err := v.Check(access.Move, g.t, g.name); err != nil {
 		return Move{}, err

@@ -42,7 +42,7 @@ type Options struct {
 	// to this one by, in PEM; nil without TLS.
 	Secrets     *tls.Config
 	Certificate func() string
-	// Figures are those of this server; nil if nobody knows them.
+	// Figures are those of this server; nil if it has none.
 	Figures func() Figures
 	// Changed is called when the table of the members is another. It must not block.
 	Changed    func()

@@ -48,7 +48,7 @@ func (f *Figures) sound() *Figures {
 	return f
 }
 
-// figures are those of this server, if anybody knows them.
+// figures are those of this server, or nil if it has none.
 func (c *Cluster) figures() *Figures {
 	if c.opts.Figures == nil {
 		return nil
@@ -57,7 +57,7 @@ func (c *Cluster) figures() *Figures {
 	return &f
 }
 
-// relayed are the figures of those that have joined, for who can't ask them.
+// relayed are the figures of those that have joined, for servers that can't ask them.
 func (c *Cluster) relayed() (all []figuresOf) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

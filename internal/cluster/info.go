@@ -61,9 +61,9 @@ type probed struct {
 	ServerAddress Address `json:"serverAddress"`
 	// Proved says that the secret in the request is that of this server.
 	Proved bool `json:"proved"`
-	// Servers are those that it lists, itself too; only for who may join.
+	// Servers are those that it lists, itself too; only for clients that may join.
 	Servers []Address `json:"servers"`
-	// Figures are its own, for who may join and the trackers that it has joined.
+	// Figures are its own, for clients that may join and the trackers that it has joined.
 	Figures *Figures `json:"figures,omitempty"`
 	// Others are those of the servers that have joined it, if they are asked for.
 	Others []figuresOf `json:"others,omitempty"`

@@ -44,7 +44,7 @@ func (c *Cluster) Changes() int64 {
 }
 
 // Identity is the answer to a track_probe, for JSON: who this server is, whether a proof is
-// its own, and for who may join which servers it lists, with others also their figures. A tracker
+// its own, and for clients that may join the servers that it lists, with others also their figures. A tracker
 // that knows the proof gets the figures of this server.
 func (c *Cluster) Identity(proof string, join, others bool) any {
 	answer := probed{

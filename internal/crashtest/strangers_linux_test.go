@@ -15,8 +15,8 @@ import (
 // strangersMemory is what --max-memory gives a broker that strangers want to fill.
 const strangersMemory = 128 << 20
 
-// Who has not said who it is can't make the broker hold more than it may hold, whatever it sends, on however many
-// connections; and others are served meanwhile.
+// An unauthenticated client can't make the broker hold more than the limit, no matter what it sends on how many
+// connections, and other clients are served all the while.
 func TestStrangersTakeBoundedMemory(t *testing.T) {
 	p := realBroker(t, "fsync")
 	plain := p.command

@@ -221,7 +221,7 @@ func (g *gateway) fail(w http.ResponseWriter, req *http.Request, err error) {
 	problem.Write(w, p)
 }
 
-// refuse is an error with a status of HTTP, and a text for whoever sent the request.
+// refuse is an error with an HTTP status, and a text for the client.
 func refuse(status int, text string) error {
 	code := map[int]apimodel.ProblemCode{
 		http.StatusNotFound: "not_found", http.StatusRequestEntityTooLarge: "too_large", http.StatusBadGateway: "bad_answer",

@@ -33,7 +33,7 @@ func NewPlans(b *broker.Broker, limit int64) *Plans {
 }
 
 // Find finds a plan that was made since the broker started and has neither
-// expired nor been applied, and whose group is still there. It is for who may move that.
+// expired nor been applied, and whose group is still there. The account must be allowed to move that.
 func (ps *Plans) Find(v broker.View, id string) (*Plan, error) {
 	p, err := ps.ToApply(v, id)
 	if err == nil && p.spent {

@@ -79,8 +79,8 @@ func (q *queue) add(it item) {
 	q.bytes += it.cost
 }
 
-// begin takes a frame on, and reports false once nothing is taken in any longer: what is not answered
-// must not be done.
+// begin takes a frame on. It reports false once no more answers are taken in: a request that can't be
+// answered must not be done.
 func (q *queue) begin() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()

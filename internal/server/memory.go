@@ -99,10 +99,10 @@ func (s *Server) mostReceived() int64 { return s.opts.RequestBytes / 2 }
 // read.
 const linesFactor = 64
 
-// strangersBody is the largest body that is read of who has not said who it is: that of a login, with room to spare.
+// strangersBody is the largest body of an unauthenticated request: that of a login, with room to spare.
 const strangersBody = 64 << 10
 
-// stranger reports whether it is not known who makes a request, where that is asked for.
+// stranger reports whether a request is unauthenticated while access is on.
 func (s *Server) stranger(req *http.Request) bool {
 	return s.access.On() && access.From(req.Context()).Anonymous()
 }

@@ -2,9 +2,9 @@ package server
 
 import "net/http"
 
-// secured has every answer say what browsers may do with it: nothing, as far as a page is concerned. It is around
-// all that is served, so that no route can be without; what has a page of its own says there what that
-// may, and a proxy, whose answers are others', takes it all back.
+// secured has every answer tell browsers what they may do with it: nothing that a page can do. It is around
+// all routes, so that none can be without; handlers with a page of their own allow more, and the proxy, whose
+// answers come from services, takes all of it back.
 func secured(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		h := w.Header()

@@ -40,8 +40,8 @@ func everyRoute(t *testing.T) (all [][2]string) {
 	return all
 }
 
-// Whatever is asked for, by whom, and whether it is there: browsers are told not to guess what it is, not to show
-// it within another page, to run nothing of it, and not to say where they come from.
+// Every answer, to any client and also of what is not there, tells browsers not to guess its type, not to show
+// it within another page, to run nothing in it, and not to say where they come from.
 func TestEveryRouteTellsBrowsersWhatTheyMayDo(t *testing.T) {
 	t.Parallel()
 	routes := everyRoute(t)

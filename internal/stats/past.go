@@ -46,7 +46,7 @@ func (s *Sampler) History(ctx context.Context, of storage.Series, span Span) (*H
 	s.mu.RLock()
 	rec := s.record
 	if rec.began == 0 {
-		rec.tick(s.broker) // of the copy: nobody has looked yet since the start
+		rec.tick(s.broker) // of the copy: no sample was taken yet since the start
 	}
 	var recent [][]byte
 	for _, k := range []*chunk{rec.saving[of], rec.open[of]} {

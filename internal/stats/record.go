@@ -183,7 +183,7 @@ func (s *Sampler) unkept() int {
 	return len(s.record.lost)
 }
 
-// saved notes what of that need not wait any longer.
+// saved takes series from those that wait to be stored.
 func (s *Sampler) saved(list []storage.Series) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -279,10 +279,10 @@ type Maintainer interface {
 
 // Store keeps topics, groups and messages. It may be a [Syncer] and a [Maintainer], too.
 //
-// A store is a lease: from the moment it is opened until it is closed nobody else changes
-// what is its own. Where another process can take that all the same, as with a database on a
-// network, the lease is part of each commit: what the one who had it before commits from then
-// on is refused as a whole, with ErrFenced.
+// A store is a lease: from the moment it is opened until it is closed no other process changes
+// its data. Where another process can take the lease all the same, as with a database on a
+// network, the lease is part of each commit: from then on every commit of the previous holder
+// is refused as a whole, with ErrFenced.
 //
 // Commit and Close are called by one goroutine, never two at a time. The other methods may be
 // called by any number of goroutines, also while a Commit runs, and see only what was
@@ -294,7 +294,7 @@ type Store interface {
 	//
 	// An error says what became of all of them. With ErrNotStored or ErrFull nothing was
 	// stored and the store can continue. With ErrFenced nothing was stored, and the store
-	// has ended. With any other nobody knows what was stored. After that, as after
+	// has ended. With any other error the outcome is unknown. After that, as after
 	// ErrFenced, the caller must make no further call but Close, and start again from what
 	// is there.
 	//

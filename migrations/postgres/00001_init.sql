@@ -76,7 +76,7 @@ CREATE TABLE blocks (
 -- Messages are rarely worth the time that compressing them takes here.
 ALTER TABLE blocks ALTER COLUMN meta SET STORAGE EXTERNAL, ALTER COLUMN bodies SET STORAGE EXTERNAL;
 
--- Ranges of offsets, hi excluded, that nobody can reach any more: below their topic's first one, or
+-- Ranges of offsets, hi excluded, that no reader can reach: below their topic's first one, or
 -- of a removed topic. Their blocks go bit by bit.
 CREATE TABLE dropped (
     topic bigint NOT NULL,
@@ -170,8 +170,8 @@ CREATE TABLE clock (
     held  bigint NOT NULL  -- nothing is deleted by age until the clock shows this
 );
 
--- What is kept as a whole and read at the start alone: accounts, roles and tokens. "value" is JSON;
--- package access knows what it means.
+-- Documents that are kept whole and read only at the start: accounts, roles and tokens. "value" is
+-- JSON of package access.
 CREATE TABLE documents (
     kind  text NOT NULL,
     name  text NOT NULL,
@@ -179,7 +179,7 @@ CREATE TABLE documents (
     PRIMARY KEY (kind, name)
 );
 
--- What became of topics and groups over time; package stats knows how.
+-- The history of topics and groups, in the format of package stats.
 CREATE TABLE history (
     id       bigint PRIMARY KEY,
     topic    bigint NOT NULL,

@@ -122,7 +122,7 @@ func (k *checker) disk(ctx context.Context) error {
 	return nil
 }
 
-// standbys looks at who else has what is answered. Brokers set synchronous_commit themselves.
+// standbys looks at the servers that have answered commits, too. Brokers set synchronous_commit themselves.
 func (k *checker) standbys(ctx context.Context) error {
 	v, err := k.c.value(ctx, "SELECT setting FROM pg_settings WHERE name = 'synchronous_commit'")
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// What follows is as much of a driver for database/sql as the migrations need: pgx's own one would
-// add 3 MB to the program.
+// This is as much of a driver for database/sql as the migrations need: pgx's own would add 3 MB to
+// the program.
 
 // connector makes connections of database/sql.
 type connector struct{ *dialer }
@@ -26,7 +26,7 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	return &session{to}, nil
 }
 
-// Driver implements [driver.Connector]. Nobody asks for it.
+// Driver implements [driver.Connector]. It is never called.
 func (c *connector) Driver() driver.Driver { return nil }
 
 // session is a connection of database/sql.

@@ -96,7 +96,7 @@ func TestCommitsSurviveTheirConnections(t *testing.T) {
 		}
 		r.has("over the proxy", "a")
 	})
-	t.Run("nobody ever says what became of it", func(t *testing.T) {
+	t.Run("no server ever says what became of it", func(t *testing.T) {
 		o := quick()
 		o.Patience = time.Second
 		r := newRig(t, c, o)
@@ -267,7 +267,7 @@ func TestHistoryThatGoesBackStopsTheStore(t *testing.T) {
 	}
 }
 
-// Who wants no more than relaxed durability is not stopped for good by what that may cost.
+// With relaxed durability a loss that it allows does not stop the broker for good.
 func TestRelaxedHistoryMayGoBack(t *testing.T) {
 	c := pgtest.Start(t)
 	o := quick()

@@ -18,8 +18,8 @@ const (
 	leaseTime = 5 * time.Second
 	// beatEvery is how often a broker that commits nothing says that it is there.
 	beatEvery = time.Second
-	// longGone is how old a row has to be, by the database's clock, for nobody to wait. It is more
-	// than a database takes to go on on another server, in which no broker can say that it is there.
+	// longGone is how old a row has to be, by the database's clock, to be taken over without a wait. It
+	// is more than a failover of the database takes, during which no broker can show that it lives.
 	longGone = time.Minute
 )
 
@@ -68,8 +68,8 @@ type holder struct {
 	age                time.Duration // by the database's clock
 }
 
-// take waits until nobody else has a lease, and takes it. Who is there is refused with
-// [storage.ErrInUse]: who shows no sign of life for a while loses its lease.
+// take waits until no other broker has a lease, and takes it. While the other shows signs of life the
+// error is [storage.ErrInUse]; one that shows none for a while loses its lease.
 func (s *Store) take(ctx context.Context, c *conn) error {
 	began, first := time.Now(), map[string]string{}
 	for {
@@ -201,10 +201,10 @@ func (s *Store) claim(ctx context.Context, c *conn) (seq int64, err error) {
 
 // errTaken is wrapped when another broker has taken the lease after a commit was sent, which may have been
 // stored before.
-var errTaken = errors.New("another broker has the database, and nobody knows whether the last commit is stored")
+var errTaken = errors.New("another broker has the database, and it is not known whether the last commit is stored")
 
-// fenced is the error for a lease that is no longer this store's. Nothing of it can be stored any more: if
-// seq is what it was, the transaction that was sent last never was.
+// fenced is the error for a lease that is no longer this store's. It can no longer store anything: if
+// seq is unchanged, the transaction that was sent last was not stored either.
 func (s *Store) fenced(ctx context.Context, c *conn) error {
 	if s.sent {
 		rows, err := c.query(ctx, "SELECT seq FROM brokers WHERE name = $1", s.node)

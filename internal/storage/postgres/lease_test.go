@@ -49,7 +49,7 @@ func until(t *testing.T, what string, f func() bool) {
 	}
 }
 
-// ending ends the lease of whoever has it while a commit runs: it has the row locked, and counted up
+// ending ends the lease of its holder while a commit runs: it has the row locked, and incremented
 // by the time that the commit gets it.
 func ending(t *testing.T, url string) func(commit func()) {
 	return func(commit func()) {
@@ -89,7 +89,7 @@ func TestStoreKeepsTheContractOfLeases(t *testing.T) {
 				}
 				return storetest.SharedPlace{
 					Open: func() (storage.Store, error) {
-						// Whoever has the lease shows signs of life.
+						// The holder of the lease shows signs of life.
 						alive := dialFor(t, url)
 						ctx, stop := context.WithCancel(context.Background())
 						beating := make(chan struct{})

@@ -13,7 +13,7 @@ import (
 	"github.com/rushmore/zbus-go/migrations"
 )
 
-// migrationLock is the advisory lock of those who change the schema: "zbus" in ASCII.
+// migrationLock is the advisory lock held while the schema is changed: "zbus" in ASCII.
 const migrationLock = "SELECT pg_advisory_lock(2053272947)"
 
 // newestSchema is the version of the last migration.

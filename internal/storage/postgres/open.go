@@ -31,7 +31,7 @@ type Options struct {
 	// CommitTimeout is how long a server may take for a commit. One that takes longer is left for
 	// another. Default 5 s.
 	CommitTimeout time.Duration
-	// Patience is how long is tried to find out what became of a commit, before the store gives up.
+	// Patience is how long the store tries to find out what became of a commit before it gives up.
 	// Default 60 s.
 	Patience time.Duration
 	// ReadTimeout is how long a server may take to answer a question. Default 30 s.
@@ -147,7 +147,7 @@ func (s *Store) open(ctx context.Context) (err error) {
 	return nil
 }
 
-// warn says what a broker that starts should not keep to itself: see Check for the rest.
+// warn logs the findings that matter most at the start: see Check for the rest.
 func (s *Store) warn(ctx context.Context) {
 	names, err := s.writer.value(ctx, "SHOW synchronous_standby_names")
 	if err == nil && names == "" {

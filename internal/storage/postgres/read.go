@@ -114,7 +114,7 @@ func (r *readers) close() {
 	for _, c := range r.idle {
 		c.leave()
 	}
-	for range cap(r.slots) { // who still comes is told
+	for range cap(r.slots) { // later readers get an error
 		<-r.slots
 	}
 }
@@ -321,8 +321,8 @@ func (p *pageReader) take(b *block) (full bool) {
 	}
 }
 
-// missing says that there are no messages up to an offset, unless they are not to be there any more,
-// and reports whether the page is full.
+// missing says that there are no messages up to an offset, unless they were removed, and reports
+// whether the page is full.
 func (p *pageReader) missing(ctx context.Context, c *conn, to int64) (full bool, err error) {
 	// What is gone now may have been there when the page was begun.
 	err = fmt.Errorf("topic %d: %w", p.topic, storage.ErrNotFound)

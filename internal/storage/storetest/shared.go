@@ -28,10 +28,10 @@ func RunShared(t *testing.T, place func(t *testing.T) SharedPlace) {
 		name string
 		run  func(t *testing.T, p SharedPlace)
 	}{
-		{"who comes while somebody has the lease is refused", sharedRefused},
+		{"a second broker is refused while the first has the lease", sharedRefused},
 		{"nothing is stored after the lease has ended", sharedFenced},
 		{"a lease that ends in the middle of a commit ends the commit", sharedDuring},
-		{"who takes the lease has all that was answered", sharedTaken},
+		{"the next holder of the lease has all that was answered", sharedTaken},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, place(t)) })
 	}
