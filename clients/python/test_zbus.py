@@ -45,11 +45,19 @@ class Broker:
         shutil.rmtree(self.dir)
 
 
+class Connections:
+    """Those of a line between two cuts."""
+
+    def __init__(self) -> None:
+        self.ends: list[socket.socket] = []
+        self.muted = False
+
+
 class Line:
     """A way to the broker that can be cut."""
 
     def __init__(self, to: str):
-        self.to, self.ends, self.muted = to, [], False
+        self.to, self.now = to, Connections()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = "http://127.0.0.1:%d" % self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
@@ -61,14 +69,15 @@ class Line:
                 far = socket.create_connection(self.to.split(":"))
             except OSError:
                 return
-            self.ends += [near, far]
-            threading.Thread(target=self._pass, args=(near, far, False), daemon=True).start()
-            threading.Thread(target=self._pass, args=(far, near, True), daemon=True).start()
+            now = self.now
+            now.ends += [near, far]
+            threading.Thread(target=self._pass, args=(near, far, None), daemon=True).start()
+            threading.Thread(target=self._pass, args=(far, near, now), daemon=True).start()
 
-    def _pass(self, source: socket.socket, to: socket.socket, answers: bool) -> None:
+    def _pass(self, source: socket.socket, to: socket.socket, heard: Connections | None) -> None:
         try:
             while data := source.recv(65536):
-                if not (answers and self.muted):
+                if not (heard and heard.muted):
                     to.sendall(data)
         except OSError:
             pass
@@ -78,14 +87,18 @@ class Line:
             except OSError:
                 pass
 
+    def mute(self) -> None:
+        """Lets no answer through on the connections there are, however late it comes."""
+        self.now.muted = True
+
     def cut(self) -> None:
-        self.muted = False
-        for s in self.ends:
+        """Ends the connections there are. New ones are let through."""
+        cut, self.now = self.now, Connections()
+        for s in cut.ends:
             try:
                 s.shutdown(socket.SHUT_RDWR)
             except OSError:
                 pass
-        self.ends = []
 
     def close(self) -> None:
         self.listener.close()
@@ -148,7 +161,7 @@ class TestClient(unittest.TestCase):
         line = self.line()
         far = Client(line.url)
         far.publish("once", "0")
-        line.muted = True
+        line.mute()
         got: list = []
         t = threading.Thread(target=lambda: got.append(far.publish("once", "1")))
         t.start()
