@@ -20,6 +20,15 @@ class LongestFirst extends BaseSequencer {
   }
 }
 
+// Styles are scoped by three letters of their own sum; two that came out alike would mix.
+const scopes = new Map<string, string>();
+function scope(css: string, hash: (text: string) => string) {
+  const short = 'z' + hash(css).slice(-3);
+  if ((scopes.get(short) ?? css) !== css) throw new Error(`two styles have the scope ${short}: change either`);
+  scopes.set(short, css);
+  return short;
+}
+
 // The build is committed, so it has to come out the same everywhere: names without
 // hashes, no source maps, and style scopes that depend on the style alone.
 export default defineConfig({
@@ -27,7 +36,7 @@ export default defineConfig({
   plugins: [
     packed,
     svelte({
-      compilerOptions: { cssHash: ({ css, hash }) => 'z' + hash(css) },
+      compilerOptions: { cssHash: ({ css, hash }) => scope(css, hash), discloseVersion: false },
     }),
   ],
   worker: { rolldownOptions: { output: { entryFileNames: 'assets/[name].js' } } },
@@ -41,8 +50,9 @@ export default defineConfig({
     rolldownOptions: {
       output: {
         entryFileNames: 'assets/[name].js',
-        // What all chunks share has the framework in it; it would be named after any of its modules.
-        chunkFileNames: (chunk) => (chunk.moduleIds.some((id) => id.includes('node_modules/svelte/')) ? 'assets/base.js' : 'assets/[name].js'),
+        chunkFileNames: 'assets/[name].js',
+        // All of the first page in one file: two would compress worse.
+        codeSplitting: { groups: [{ name: 'index', tags: ['$initial'] }] },
         assetFileNames: 'assets/[name][extname]',
       },
     },

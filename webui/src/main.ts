@@ -7,6 +7,6 @@ import Root from './Root.svelte';
 
 // The language first, so that no text changes before the eyes; and who one is, so that no page
 // is seen that one may not see.
+// Nothing is awaited while this module runs: other pages import from it.
 const language = useLanguage().catch(() => undefined);
-await Promise.all([language, me.arrive(language)]);
-mount(Root, { target: document.getElementById('app')! });
+void Promise.all([language, me.arrive(language)]).then(() => mount(Root, { target: document.getElementById('app')! }));
