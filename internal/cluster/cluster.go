@@ -314,11 +314,12 @@ func (m *member) done() {
 	}
 }
 
-// lost no longer lists a server, and reports whether to connect to it again.
+// lost no longer lists a server, and reports whether to connect to it again. A tracker that stops says nothing:
+// its clients would drop servers that run.
 func (c *Cluster) lost(m *member, err error) bool {
 	c.mu.Lock()
-	now, was := time.Now(), m.up
-	if m.up {
+	now, was := time.Now(), m.up && !c.closed
+	if was {
 		m.up, m.since = false, now
 		c.list()
 	}

@@ -11,7 +11,7 @@ import (
 
 func TestEveryTrackerListsAllServers(t *testing.T) {
 	t.Parallel()
-	for _, n := range []int{1, 2, 3} {
+	for _, n := range []int{1, 2, 3, 7} {
 		all := set(t, n)
 		var subs []*subscriber
 		for _, b := range all {
