@@ -1,5 +1,3 @@
--- +goose Up
-
 -- What is kept as a whole and read at the start alone: accounts, roles and tokens. "value"
 -- is JSON; package access knows what it means. "sum" is the checksum of the row.
 CREATE TABLE documents (
