@@ -6,30 +6,26 @@ import (
 	"time"
 )
 
-// coolTime is how long nothing more is taken from whom something was refused, and between two connections of
-// an account of which something was refused. longestTurn is how long each waits at most.
+// coolTime is how long a connection waits after a refusal before it is read again, and how far apart the turns of
+// an account's connections are. longestTurn is the longest wait for one.
 const (
 	coolTime    = 50 * time.Millisecond
 	longestTurn = time.Second
 )
 
-// Cool waits a little after a [*Limited] error, or until ctx ends: a client that does not slow down when it is
-// refused would take the processor from others.
-func Cool(ctx context.Context, err error) {
-	if limited := (*Limited)(nil); errors.As(err, &limited) {
-		sleep(ctx, coolTime)
-	}
-}
-
-// Cool is Cool for a connection of which a publish was refused. The connections of an account take turns,
-// so many of them cause no more refusals, commits and syncs than one. No connection waits longer than
-// a second, the time that a refused client is told to wait.
+// Cool waits, or until ctx ends, where err is the [*Limited] with which a publish of this account was refused: a
+// client that disregards refusals would take the processor from others by being refused. The connections of an
+// account wait for their turns, one after the other, so that many of them make no more refusals, commits and
+// syncs than one does. None waits longer than a second, which is what a refused client is told to wait.
 func (q *Quota) Cool(ctx context.Context, err error) {
-	if limited := (*Limited)(nil); q == nil || !errors.As(err, &limited) {
-		Cool(ctx, err)
+	if limited := (*Limited)(nil); !errors.As(err, &limited) {
 		return
 	}
-	sleep(ctx, q.turn())
+	d := coolTime
+	if q != nil {
+		d = q.turn()
+	}
+	sleep(ctx, d)
 }
 
 // turn takes the next turn, and returns how long it is until then.
@@ -58,8 +54,8 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// What an account with a limit may publish at a stretch: an eighth of what it may in a second, and so much at
-// least. It comes back faster than by the limit, but no faster than this.
+// What an account with a limit may publish at a stretch: an eighth of what it may in a second, but at least
+// this much. It comes back faster than the limit allows to publish, by this factor and no faster.
 const (
 	stretchShare    = 8
 	leastMessages   = 64
@@ -67,9 +63,9 @@ const (
 	stretchRecovers = 2.5 // times the limit a second
 )
 
-// Pace is for a connection of which something was published: it waits for a turn of its account, or until ctx ends,
-// when that has published more at a stretch than it should. If a second's worth
-// came at once, it would fill one commit after the other, and all other accounts would wait for these.
+// Pace is called after something was published on a connection: it waits for a turn of the account, or until ctx
+// ends, if the account has published more at a stretch than it should. All at once, what it may publish in a second
+// would fill one commit after another, and all other accounts would wait for these.
 func (q *Quota) Pace(ctx context.Context) {
 	if q == nil {
 		return
@@ -79,7 +75,7 @@ func (q *Quota) Pace(ctx context.Context) {
 	}
 }
 
-// long reports whether more has passed at a stretch than should.
+// long reports whether more has passed at a stretch than it should.
 func (f *flow) long(l *Limits) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -87,10 +83,13 @@ func (f *flow) long(l *Limits) bool {
 	return l.Messages > 0 && f.stretch[0] < 0 || l.Bytes > 0 && f.stretch[1] < 0
 }
 
-// rest refills the allowance for a stretch. Called with f.mu held.
+// rest gives back what may pass at a stretch, by the time that has passed. Called with f.mu held.
 func (f *flow) rest(l *Limits, seconds float64) {
 	for i, rate := range [2]float64{float64(l.Messages), float64(l.Bytes)} {
 		most := max(rate/stretchShare, [2]float64{leastMessages, leastBytes}[i])
 		f.stretch[i] = max(min(f.stretch[i]+seconds*stretchRecovers*rate, most), -most)
+		if rate == 0 { // as in filled
+			f.stretch[i] = full
+		}
 	}
 }

@@ -198,15 +198,27 @@ type flow struct {
 // fill adds what has come up since the last time. Called with f.mu held.
 func (f *flow) fill(l *Limits) {
 	if f.began.IsZero() {
-		f.began, f.messages, f.bytes = time.Now(), float64(l.Messages), float64(l.Bytes)
-		f.stretch = [2]float64{math.MaxFloat64, math.MaxFloat64} // as much as there may be
+		f.began, f.messages, f.bytes = time.Now(), full, full
+		f.stretch = [2]float64{full, full}
 	}
 	now := time.Since(f.began)
 	seconds := (now - f.at).Seconds()
 	f.at = now
-	f.messages = min(f.messages+seconds*float64(l.Messages), float64(l.Messages))
-	f.bytes = min(f.bytes+seconds*float64(l.Bytes), float64(l.Bytes))
+	f.messages = filled(f.messages, seconds, l.Messages)
+	f.bytes = filled(f.bytes, seconds, l.Bytes)
 	f.rest(l, seconds)
+}
+
+// full is more than any bucket holds.
+const full = math.MaxFloat64
+
+// filled is what a bucket holds after some time. Without a limit it is full for the one that may come: what
+// passed before that was not too much.
+func filled(level, seconds float64, rate int64) float64 {
+	if rate == 0 {
+		return full
+	}
+	return min(level+seconds*float64(rate), float64(rate))
 }
 
 // take uses messages and bytes up, unless it returns how long that has to wait.

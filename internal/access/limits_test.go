@@ -336,3 +336,27 @@ func TestWhatComesAtOnceIsSpreadOut(t *testing.T) {
 		none.Pace(t.Context())
 	})
 }
+
+// What passed while nothing bounded it is not held against an account that gets a limit of it later.
+func TestALimitThatComesLaterBeginsWithAFullSecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.add("ann", nil, "publish:#", "consume:#")
+		r.limit("ann", Limits{Bytes: 1 << 20})
+		_, text := r.token("ann")
+		q := r.by(text).Quota()
+		r.ok(q.Publish(1_000_000, 1))
+		q.Deliver(1_000_000, 1)
+		r.limit("ann", Limits{Messages: 1000, Bytes: 1 << 20})
+		r.ok(q.Publish(100, 1))
+		if began := time.Now(); q.Room(2000) != 1000 || q.Pause() != 0 {
+			t.Errorf("room for %d, and wait %v", q.Room(2000), q.Pause())
+		} else if q.Pace(t.Context()); time.Since(began) != 0 {
+			t.Errorf("the first hundred at a stretch wait %v", time.Since(began))
+		}
+		r.limit("ann", Limits{Messages: 1000})
+		r.ok(q.Publish(1, 1<<30))
+		r.limit("ann", Limits{Messages: 1000, Bytes: 1 << 20})
+		r.ok(q.Publish(1, 100<<10))
+	})
+}
