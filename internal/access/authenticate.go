@@ -123,7 +123,7 @@ func (r *Registry) verify(ctx context.Context, name, password, address string) (
 		return "", r.refused(from, at)
 	}
 	r.slow.succeeded(at)
-	r.strangers.succeeded(at)
+	r.strangers.succeeded(name, at)
 	return stored, nil
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 // How many failed tries at one account are free, a minute and from all addresses together, and how long
-// one more waits before it is looked at: each failure doubles that.
+// the next one waits before it is looked at: each failure doubles that.
 const (
 	freeAtAccount = 5
 	failureCounts = time.Minute / freeAtAccount
@@ -24,8 +24,8 @@ const (
 // of other clients' failures: the right password gets in from a new address, too, after the wait.
 type strangers struct {
 	mu         sync.Mutex
-	attacks    map[string]*attack  // guarded by mu; by account, whether there is one or not
-	acquainted map[string]struct{} // guarded by mu: accounts with addresses they have logged in from
+	attacks    map[string]*attack // guarded by mu; by account, whether there is one or not
+	acquainted map[string]string  // guarded by mu: accounts with addresses they have logged in from, and the account of each
 }
 
 // attack is how many failed tries at an account count.
@@ -35,10 +35,10 @@ type attack struct {
 }
 
 func (s *strangers) init() {
-	s.attacks, s.acquainted = map[string]*attack{}, map[string]struct{}{}
+	s.attacks, s.acquainted = map[string]*attack{}, map[string]string{}
 }
 
-// pause is how long a try at an account waits. at is the account with the address.
+// pause is how long a try at an account waits. at is the account together with the address.
 func (s *strangers) pause(account, at string, now time.Duration) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,20 +71,25 @@ func (s *strangers) failed(account, at string, now time.Duration) (over bool) {
 	return a.failures > freeAtAccount
 }
 
-// succeeded remembers where an account has logged in.
-func (s *strangers) succeeded(at string) {
+// succeeded remembers where an account has logged in. When there is no room, one of its own addresses is
+// forgotten, if it has any: no account can have those of others forgotten by logging in from everywhere.
+func (s *strangers) succeeded(account, at string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for other := range s.acquainted {
-		if len(s.acquainted) < maxAcquainted {
-			break
+	if _, ok := s.acquainted[at]; !ok && len(s.acquainted) >= maxAcquainted {
+		var gone string
+		for other, of := range s.acquainted {
+			if gone = other; of == account {
+				break
+			}
 		}
-		delete(s.acquainted, other)
+		delete(s.acquainted, gone)
 	}
-	s.acquainted[at] = struct{}{}
+	s.acquainted[at] = account
 }
 
-// makeRoom drops the attacks that are over, and if that is not enough any. Called with s.mu held.
+// makeRoom drops the attacks that are over, and if that is not enough, any others: as passwords take long to check,
+// no attacker can keep so many going. Called with s.mu held.
 func (s *strangers) makeRoom(now time.Duration) {
 	if len(s.attacks) < maxAttacked {
 		return
@@ -116,7 +121,7 @@ func (r *Registry) turn(ctx context.Context, account, address, at string) (end f
 		case <-ctx.Done():
 			return nil, &Refused{Text: "too many passwords are being checked: try again", RetryAfter: time.Second}
 		}
-		// Not before it is this one's turn: guesses made at the same time count as well.
+		// Only now: guesses made at the same time count as well.
 		end := func() { <-r.hashing }
 		if wait := r.slow.wait(address, at); wait > 0 {
 			end()

@@ -122,9 +122,33 @@ func TestStrangersAreBounded(t *testing.T) {
 	s.init()
 	for i := range maxAttacked + 100 {
 		s.failed(fmt.Sprint(i), "at", 0)
-		s.succeeded(fmt.Sprint(i))
+		s.succeeded(fmt.Sprint(i), fmt.Sprint(i))
 	}
 	if len(s.attacks) > maxAttacked || len(s.acquainted) > maxAcquainted {
 		t.Errorf("%d and %d are remembered", len(s.attacks), len(s.acquainted))
+	}
+}
+
+// An account that logs in from very many addresses has its own forgotten, not those of others.
+func TestLoginsFromEverywhereMakeNoStrangersOfOthers(t *testing.T) {
+	var s strangers
+	s.init()
+	const others = 1000
+	for i := range others {
+		s.succeeded(fmt.Sprint("ann", i), fmt.Sprint("ann", i))
+	}
+	for range 2 {
+		for i := range maxAcquainted {
+			s.succeeded("eve", fmt.Sprint("eve", i))
+		}
+	}
+	known := 0
+	for i := range others {
+		if _, ok := s.acquainted[fmt.Sprint("ann", i)]; ok {
+			known++
+		}
+	}
+	if known != others || len(s.acquainted) != maxAcquainted {
+		t.Errorf("of %d accounts %d are known where they have logged in; %d of all", others, known, len(s.acquainted))
 	}
 }
