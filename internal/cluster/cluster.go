@@ -61,6 +61,9 @@ type Cluster struct {
 	settled chan struct{} // closed when the table has those that it should have
 	reading chan struct{} // capacity 1: held while an event is decoded
 
+	counting sync.Mutex
+	counted  told // guarded by counting: the figures of this server; see figures
+
 	mu      sync.Mutex
 	members map[string]*member // guarded by mu; by address and proof
 	numbers int64              // guarded by mu: the last Info.Number

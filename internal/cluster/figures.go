@@ -2,6 +2,10 @@ package cluster
 
 import "time"
 
+// figuresTime is how long figures are told again as they are: counting is a walk over all topics, and every
+// server that is known asks every [beat].
+const figuresTime = time.Second
+
 // Figures are what a server has and does. Servers ask each other for them with the heartbeats
 // that they exchange anyway: in a table they would be news all the time.
 type Figures struct {
@@ -37,7 +41,7 @@ type figuresOf struct {
 
 // sound are the figures, or nil if no server has such ones.
 func (f *Figures) sound() *Figures {
-	if f == nil || f.In < 0 || f.Out < 0 {
+	if f == nil || f.In < 0 || f.Out < 0 || f.In > maxRevision || f.Out > maxRevision {
 		return nil
 	}
 	for _, n := range [...]int64{f.Uptime, int64(f.Groups), int64(f.Connections), f.Messages, f.Bytes, f.Database, f.Memory, max(f.DiskFree, 0), f.Room, f.Unused, f.Floor, f.Reserve} {
@@ -53,8 +57,13 @@ func (c *Cluster) figures() *Figures {
 	if c.opts.Figures == nil {
 		return nil
 	}
-	f := c.opts.Figures()
-	return &f
+	c.counting.Lock()
+	defer c.counting.Unlock()
+	if c.counted.Figures == nil || time.Since(c.counted.at) >= figuresTime {
+		f := c.opts.Figures()
+		c.counted = told{&f, time.Now()}
+	}
+	return c.counted.Figures
 }
 
 // relayed are the figures of those that have joined, for servers that can't ask them.
@@ -71,16 +80,15 @@ func (c *Cluster) relayed() (all []figuresOf) {
 
 // heardOf takes what a tracker tells of itself and of servers that only it knows.
 func (l *link) heardOf(answer *probed) {
-	now := time.Now()
-	l.c.mu.Lock()
-	defer l.c.mu.Unlock()
-	l.figures, l.heard = told{answer.Figures.sound(), now}, now
-	l.relayed = make(map[Address]told)
+	now, relayed := time.Now(), make(map[Address]told)
 	for _, f := range answer.Others[:min(len(answer.Others), maxMembers)] {
 		if f.Address.check() == nil && f.Age >= 0 && f.Age < memberTime.Milliseconds() {
-			l.relayed[f.Address] = told{f.Figures.sound(), now.Add(-time.Duration(f.Age) * time.Millisecond)}
+			relayed[f.Address] = told{f.Figures.sound(), now.Add(-time.Duration(f.Age) * time.Millisecond)}
 		}
 	}
+	l.c.mu.Lock()
+	defer l.c.mu.Unlock()
+	l.figures, l.heard, l.relayed = told{answer.Figures.sound(), now}, now, relayed
 }
 
 // hears reports whether there are servers that only this tracker knows.
