@@ -26,8 +26,10 @@ import (
 const (
 	// lookInterval is how often is looked whether there is something left to consume.
 	lookInterval = 100 * time.Millisecond
-	// lookShare is how many times as long as it took to look is not looked again.
+	// lookShare is how many times as long as it took to look is not looked again, but for lookMost at most: on
+	// a busy machine a look takes long as well, and clients would be left with no time.
 	lookShare = 10
+	lookMost  = 2 * time.Second
 	// lagBudget is how many messages are read to count what a filter lets through.
 	lagBudget = 20_000
 	// leaveTime is how long clients have to go by themselves, once the server is not in their
@@ -171,7 +173,7 @@ func (d *Drain) await(ctx context.Context, so func() bool) {
 			n = 0
 		}
 		select {
-		case <-time.After(max(lookInterval, lookShare*time.Since(began))):
+		case <-time.After(min(max(lookInterval, lookShare*time.Since(began)), lookMost)):
 		case <-ctx.Done():
 			return
 		}
