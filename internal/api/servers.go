@@ -68,9 +68,10 @@ func addFigures(d *KnownServer, f *cluster.Figures) {
 	d.Uptime, d.Groups, d.Connections = &f.Uptime, &f.Groups, &f.Connections
 	d.Messages, d.Bytes, d.Database, d.Memory = new(apiconv.Count(f.Messages)), new(apiconv.Count(f.Bytes)), new(apiconv.Count(f.Database)), new(apiconv.Count(f.Memory))
 	d.Rates = &Rates{In: f.In, Out: f.Out}
-	if f.DiskFree >= 0 {
-		d.DiskFree = new(apiconv.Count(f.DiskFree))
+	if f.DiskFree < 0 { // as of a server whose database is not on its disk
+		return
 	}
+	d.DiskFree = new(apiconv.Count(f.DiskFree))
 	d.Disk = &Disk{Room: apiconv.Count(f.Room), Unused: apiconv.Count(f.Unused), Floor: apiconv.Count(f.Floor), Reserve: apiconv.Count(f.Reserve), Stopped: f.Stopped}
 }
 
