@@ -21,7 +21,7 @@ type inbox struct {
 	since    time.Time
 	sub      *broker.Subscription
 	by       access.Caller // who consumes
-	cut      chan string   // capacity 1: why an administrator has ended it
+	cut      chan error    // capacity 1: why it was ended, for the client
 	out      atomic.Int64  // messages sent
 	wake     chan struct{} // capacity 1: there may be a batch
 	ended    chan struct{} // closed when the group is gone
@@ -35,7 +35,7 @@ type inbox struct {
 func newInbox(ctx context.Context) *inbox {
 	return &inbox{
 		by: access.From(ctx), name: actor(ctx), id: newID(), since: time.Now(),
-		cut: make(chan string, 1), wake: make(chan struct{}, 1), ended: make(chan struct{}),
+		cut: make(chan error, 1), wake: make(chan struct{}, 1), ended: make(chan struct{}),
 	}
 }
 
@@ -136,8 +136,8 @@ func (p *inbox) gather(ctx context.Context, stopping <-chan struct{}, most int, 
 			return batches, nil
 		case <-p.ended:
 			return batches, &broker.Error{Code: broker.NotFound, Text: "the group was removed"}
-		case reason := <-p.cut:
-			return batches, disconnected(reason)
+		case err := <-p.cut:
+			return batches, err
 		case <-stopping:
 			return batches, nil
 		case <-ctx.Done():

@@ -134,8 +134,8 @@ func (e *events) VisitStreamEventsResponse(w http.ResponseWriter) error {
 		case <-e.ended:
 			e.write(w, out, "event: end\ndata: the group was removed\n\n")
 			return nil
-		case reason := <-e.cut:
-			e.write(w, out, "event: end\ndata: "+reason+"\n\n")
+		case err := <-e.cut:
+			e.write(w, out, "event: end\ndata: "+err.Error()+"\n\n")
 			return nil
 		case <-e.stopping:
 			return nil

@@ -36,29 +36,41 @@ func (r *Readers) Sessions() []apiconv.SessionInfo {
 // Disconnect ends the one with an id: it reports false when there is none. The reason
 // is for the client.
 func (r *Readers) Disconnect(id, reason string) bool {
-	r.mu.Lock()
-	p := r.all[id]
-	delete(r.all, id) // it is ended once
-	r.mu.Unlock()
+	p := r.claim(id)
 	if p == nil {
 		return false
 	}
-	p.cut <- cmp.Or(strings.Join(strings.Fields(reason), " "), "disconnected by an administrator")
+	reason = cmp.Or(strings.Join(strings.Fields(reason), " "), "disconnected by an administrator")
+	p.cut <- &broker.Error{Code: broker.Unavailable, Text: reason}
 	return true
+}
+
+// claim takes one out, for who ends it: it is ended once. Nil: there is none.
+func (r *Readers) claim(id string) *inbox {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := r.all[id]
+	delete(r.all, id)
+	return p
 }
 
 // Recheck ends those that may no longer consume what they do.
 func (r *Readers) Recheck(b *broker.Broker) {
 	r.mu.Lock()
-	var lost []string
-	for id, p := range r.all {
-		if p.denied(b) {
-			lost = append(lost, id)
-		}
+	readers := make([]*inbox, 0, len(r.all))
+	for _, p := range r.all {
+		readers = append(readers, p)
 	}
 	r.mu.Unlock()
-	for _, id := range lost {
-		r.Disconnect(id, noLonger)
+	for _, p := range readers {
+		r.recheck(p, b)
+	}
+}
+
+// recheck ends one that may not, or no longer, consume what it does, with the error that says why.
+func (r *Readers) recheck(p *inbox, b *broker.Broker) {
+	if err := b.As(p.by, access.Consume).MayConsume(p.sub.Group()); err != nil && r.claim(p.id) != nil {
+		p.cut <- err
 	}
 }
 
@@ -71,17 +83,8 @@ func (r *Readers) add(p *inbox, b *broker.Broker) {
 	}
 	r.all[p.id] = p
 	r.mu.Unlock()
-	if p.denied(b) {
-		r.Disconnect(p.id, noLonger)
-	}
+	r.recheck(p, b)
 }
-
-// denied reports whether the request may not, or no longer, consume what it does.
-func (p *inbox) denied(b *broker.Broker) bool {
-	return b.As(p.by, access.Consume).MayConsume(p.sub.Group()) != nil
-}
-
-const noLonger = "its account may not consume this, or no longer"
 
 func (r *Readers) remove(p *inbox) {
 	r.mu.Lock()
@@ -97,9 +100,4 @@ func (p *inbox) info() apiconv.SessionInfo {
 		ID: p.id, Remote: p.name, Protocol: "api", Since: p.since, Active: p.since, In: 1, Out: p.out.Load(),
 		Subscriptions: []apiconv.SubscriptionInfo{{Topic: g.Topic().Name(), Group: g.Name(), Credit: credit, InFlight: inFlight}},
 	}
-}
-
-// disconnected is what a pull is answered that an administrator has ended.
-func disconnected(reason string) error {
-	return &broker.Error{Code: broker.Unavailable, Text: "nothing was delivered: " + reason}
 }
