@@ -53,7 +53,7 @@ var rules = map[string]rule{
 	},
 	"internal/storage/sqlite": {
 		ours:    []string{"internal/condition", "internal/storage", "internal/storage/sqlite/pages", "internal/storage/sqlite/vfs", "internal/storage/sqlite/wal", "migrations"},
-		modules: []string{"modernc.org/sqlite", "golang.org/x/sys"},
+		modules: []string{"modernc.org/sqlite", "github.com/pressly/goose/v3", "golang.org/x/sys"},
 		never:   []string{"net", "net/http"},
 	},
 	// Knows the file format and not what is in the tables.
@@ -67,7 +67,7 @@ var rules = map[string]rule{
 	"internal/storage/sqlite/wal": {never: []string{"net", "net/http", "database/sql", "unsafe"}},
 	"internal/storage/postgres": {
 		ours:    []string{"internal/condition", "internal/storage", "migrations"},
-		modules: []string{"github.com/jackc/pgx/v5/pgconn"},
+		modules: []string{"github.com/jackc/pgx/v5/pgconn", "github.com/pressly/goose/v3"},
 		never:   []string{"net/http"},
 	},
 	"internal/storage/postgres/pgtest": {},

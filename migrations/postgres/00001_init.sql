@@ -1,3 +1,5 @@
+-- +goose Up
+
 -- All times are Unix milliseconds, but for brokers.seen. A text that PostgreSQL can't hold, as it
 -- has a zero byte or is no UTF-8, is "\x" and its bytes in hexadecimal digits.
 

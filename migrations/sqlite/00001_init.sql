@@ -1,3 +1,5 @@
+-- +goose Up
+
 -- "zbus" in ASCII: tells a database of ours from somebody else's.
 PRAGMA application_id = 0x7a627573;
 

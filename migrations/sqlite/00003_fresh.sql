@@ -1,3 +1,5 @@
+-- +goose Up
+
 -- Messages that were appended to several topics at once, a few to each: so a commit
 -- writes some pages in a row, and not one for each topic. "pieces" is JSONB, an array of
 -- [topic id, offset of the first message, how many, time, total, meta, start of the

@@ -1,3 +1,5 @@
+-- +goose Up
+
 -- What blocks hold, if they are not all that their commit wrote: one after the other,
 -- in the order in which they were written, whatever their topics. Rows of "blocks" are
 -- then so small that pages are full of them. Side by side with what they hold there was

@@ -1,3 +1,5 @@
+-- +goose Up
+
 -- One row, which tells this database from any other and from older copies of it.
 CREATE TABLE identity (
     id         TEXT    NOT NULL, -- 16 random bytes in hexadecimal digits

@@ -1,3 +1,5 @@
+-- +goose Up
+
 -- What was bits of a mask has columns. NULL: the row was written before there were any; they
 -- are filled in from the mask when the database is opened. "mask" is what a client of the
 -- original declared last, and "memory" 1 for all kinds but "log": both are for older rows.

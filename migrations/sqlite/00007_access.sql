@@ -1,3 +1,5 @@
+-- +goose Up
+
 -- What is kept as a whole and read at the start alone: accounts, roles and tokens. "value"
 -- is JSON; package access knows what it means. "sum" is the checksum of the row.
 CREATE TABLE documents (

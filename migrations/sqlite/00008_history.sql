@@ -1,3 +1,5 @@
+-- +goose Up
+
 -- What became of topics and groups over time: figures of seconds at level 0, of quarters of a
 -- minute at level 1, of ten minutes at level 2. A row has some minutes to hours of one of them;
 -- package stats knows how. Rows that grow old are put together into one of the next level.

@@ -1,3 +1,5 @@
+-- +goose Up
+
 -- The account whose limits of topics and of stored bytes a topic counts for: who created it, or
 -- whom an administrator named since; '' is nobody, as for all topics from before. It is part of
 -- definition_sum where there is one.

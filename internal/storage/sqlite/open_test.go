@@ -5,13 +5,17 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/pressly/goose/v3"
+
 	"github.com/rushmore/zbus-go/internal/storage"
+	"github.com/rushmore/zbus-go/migrations"
 )
 
 func TestSettingsTakeEffect(t *testing.T) {
@@ -219,18 +223,19 @@ func TestViewsShowWhatCounts(t *testing.T) {
 // A database of the first schema is brought up to date, with what is in it.
 func TestOlderSchemaIsMigrated(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "zbus.db")
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c, err := connect(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(migrateTo(c, 0, 1), c.close()); err != nil {
-		t.Fatal(err)
-	}
 	db, err := sql.Open("sqlite", path)
 	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := fs.Sub(migrations.SQLite, "sqlite")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.UpTo(context.Background(), 1); err != nil {
 		t.Fatal(err)
 	}
 	_, err = db.Exec(`INSERT INTO topics (name, mask, memory, creator, created, updated, first, dropped, next, total, last_time, max_age, max_count, max_bytes)

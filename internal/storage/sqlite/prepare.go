@@ -3,13 +3,15 @@ package sqlite
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
+
+	"github.com/pressly/goose/v3"
 
 	"github.com/rushmore/zbus-go/internal/storage"
 	"github.com/rushmore/zbus-go/migrations"
@@ -40,17 +42,17 @@ func prepareOnce(ctx context.Context, o Options) (*markState, error) {
 	} else if err != nil {
 		return nil, err
 	}
-	newest, err := newestSchema()
-	if err != nil {
-		return nil, err
-	}
 	if _, err := os.Stat(o.Path); errors.Is(err, fs.ErrNotExist) {
 		if marked || o.Used || o.Identity != "" {
 			loss := newLoss(m, filepath.Base(o.Path), "%s is missing from a directory that had it", o.Path)
 			return nil, refuse(o, loss, true)
 		}
-		return nil, create(o)
+		return nil, create(ctx, o)
 	} else if err != nil {
+		return nil, err
+	}
+	newest, err := newestSchema()
+	if err != nil {
 		return nil, err
 	}
 	if err := checkMagic(o.Path); err != nil {
@@ -67,15 +69,15 @@ func prepareOnce(ctx context.Context, o Options) (*markState, error) {
 	case err != nil:
 		return nil, err
 	case version < newest:
-		return m, migrateMarked(o, m, version)
+		return m, migrateMarked(ctx, o, m)
 	}
 	return m, nil
 }
 
 // migrateMarked has the mark say that the log is in other hands while the schema changes.
-func migrateMarked(o Options, m *markState, found int64) error {
+func migrateMarked(ctx context.Context, o Options, m *markState) error {
 	if m == nil {
-		return migrate(o, found)
+		return migrate(ctx, o)
 	}
 	k, err := openMark(o.Path, m)
 	if err != nil {
@@ -84,7 +86,7 @@ func migrateMarked(o Options, m *markState, found int64) error {
 	if err := errors.Join(k.flag(markLoose, markClosed), k.close()); err != nil {
 		return err
 	}
-	if err := migrate(o, found); err != nil {
+	if err := migrate(ctx, o); err != nil {
 		return err
 	}
 	*m = k.state()
@@ -93,7 +95,7 @@ func migrateMarked(o Options, m *markState, found int64) error {
 
 // create makes a database under another name and renames it when it is
 // complete. A crash before leaves no database; an empty file is never ours.
-func create(o Options) error {
+func create(ctx context.Context, o Options) error {
 	if size(o.Path+"-wal") > 0 {
 		return fmt.Errorf("log %s-wal without its database: %w", o.Path, storage.ErrDamaged)
 	}
@@ -112,7 +114,7 @@ func create(o Options) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	if err := migrate(draft, 0); err != nil {
+	if err := migrate(ctx, draft); err != nil {
 		return err
 	}
 	if size(draft.Path+"-wal") > 0 {
@@ -124,16 +126,8 @@ func create(o Options) error {
 	return syncDir(filepath.Dir(o.Path))
 }
 
-// createVersions creates the table of versions, which every database of ours has.
-const createVersions = `CREATE TABLE IF NOT EXISTS goose_db_version (
-		id INTEGER PRIMARY KEY AUTOINCREMENT,
-		version_id INTEGER NOT NULL,
-		is_applied INTEGER NOT NULL,
-		tstamp TIMESTAMP DEFAULT (datetime('now'))
-	);`
-
-// migrate brings the schema up to date, over a connection of its own.
-func migrate(o Options, found int64) (err error) {
+// migrate brings the schema up to date, over a database/sql handle of its own.
+func migrate(ctx context.Context, o Options) (err error) {
 	files, err := o.files()
 	if err != nil {
 		return err
@@ -141,35 +135,47 @@ func migrate(o Options, found int64) (err error) {
 	defer files.Close()
 	setup := writerSetup(o)
 	setup.vfs = files.Name()
-	c, err := open(setup)
+	dsn, err := setup.dsn()
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, c.close()) }()
-	return migrateTo(c, found, math.MaxInt64)
-}
-
-// migrateTo brings the schema from the version that it has to another. When it fails, the
-// connection has a transaction that is undone when it is closed.
-func migrateTo(c *conn, found, version int64) error {
-	steps, err := migrations.Steps("sqlite")
+	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
 		return err
 	}
-	for _, step := range steps {
-		if step.Version <= found || step.Version > version {
-			continue
-		}
-		record := fmt.Sprintf("INSERT INTO goose_db_version (version_id, is_applied) VALUES (%d, 1);", step.Version)
-		if err := c.run("BEGIN IMMEDIATE;" + createVersions + step.SQL + record + "COMMIT"); err != nil {
-			return fmt.Errorf("migrate to schema %d: %w", step.Version, translate(err))
-		}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	db.SetMaxOpenConns(1)
+	provider, err := migrator(db)
+	if err != nil {
+		return err
+	}
+	if _, err := provider.Up(ctx); err != nil {
+		return fmt.Errorf("migrate: %w", translate(err))
 	}
 	return nil
 }
 
+// migrator runs the migrations on db.
+func migrator(db *sql.DB) (*goose.Provider, error) {
+	files, err := fs.Sub(migrations.SQLite, "sqlite")
+	if err != nil {
+		return nil, err
+	}
+	return goose.NewProvider(goose.DialectSQLite3, db, files, goose.WithDisableGlobalRegistry(true))
+}
+
 // newestSchema is the version of the last migration.
-func newestSchema() (int64, error) { return migrations.Newest("sqlite") }
+func newestSchema() (newest int64, err error) {
+	names, err := fs.Glob(migrations.SQLite, "sqlite/*.sql")
+	for _, name := range names {
+		v, err := goose.NumericComponent(name)
+		if err != nil {
+			return 0, err
+		}
+		newest = max(newest, v)
+	}
+	return newest, err
+}
 
 // inspect reads the schema version of an existing file, checks that the schema is the
 // one of that version, and checks all of the file if it was not closed properly. It
@@ -206,7 +212,7 @@ func inspect(ctx context.Context, o Options, m *markState, newest int64) (versio
 	if version, err = schemaOf(c); err != nil {
 		return 0, err
 	}
-	return version, checkSchema(c, version, newest)
+	return version, checkSchema(ctx, c, version, newest)
 }
 
 // checkOurs refuses a database of another program.

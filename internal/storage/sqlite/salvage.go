@@ -76,7 +76,7 @@ func Salvage(ctx context.Context, from, to string, progress func(float64)) (repo
 		return report, &os.PathError{Op: "create", Path: to, Err: os.ErrExist}
 	}
 	o := Options{Path: to}.withDefaults()
-	if err := create(o); err != nil {
+	if err := create(ctx, o); err != nil {
 		return report, fmt.Errorf("create %s: %w", to, err)
 	}
 	c, err := open(writerSetup(o))

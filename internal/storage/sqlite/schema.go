@@ -1,6 +1,8 @@
 package sqlite
 
 import (
+	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,12 +25,12 @@ const listSchema = `SELECT type, name, tbl_name, ifnull(sql, '') FROM sqlite_sch
 // checkSchema refuses a database that is newer than this program, or has anything but what
 // the migrations up to its version have created. A trigger would change what is stored
 // behind the store's back, a view or a column in the place of another what is read.
-func checkSchema(c *conn, version, newest int64) error {
+func checkSchema(ctx context.Context, c *conn, version, newest int64) error {
 	if version > newest {
 		return fmt.Errorf("%w: schema %d is newer than this zbus knows (%d); use the zbus that wrote it, or a newer one",
 			storage.ErrForeign, version, newest)
 	}
-	want, err := schemaAt(version, newest)
+	want, err := schemaAt(ctx, version, newest)
 	if err != nil {
 		return fmt.Errorf("schema %d: %w", version, err)
 	}
@@ -53,8 +55,8 @@ func checkSchema(c *conn, version, newest int64) error {
 	return nil
 }
 
-// definition is what has to be the same. A migration library created
-// the table of versions of older databases, in its own words.
+// definition is what has to be the same. The table of versions is the migration
+// library's, and another version of that may create it in other words.
 func definition(o object, table, sql string) string {
 	if o.name == "goose_db_version" {
 		return table
@@ -64,9 +66,9 @@ func definition(o object, table, sql string) string {
 
 // schemaAt is what a database of a version has to have. That of the newest is kept as a
 // text, since running the migrations takes most of the time of a start.
-func schemaAt(version, newest int64) (map[object]string, error) {
+func schemaAt(ctx context.Context, version, newest int64) (map[object]string, error) {
 	if version < newest {
-		return createdBy(version)
+		return createdBy(ctx, version)
 	}
 	var list []schemaObject
 	if err := json.Unmarshal([]byte(migrations.SQLiteSchema), &list); err != nil {
@@ -83,22 +85,33 @@ func schemaAt(version, newest int64) (map[object]string, error) {
 type schemaObject struct{ Kind, Name, Definition string }
 
 // createdBy is what the migrations up to a version create, by running them in memory.
-func createdBy(version int64) (objects map[object]string, err error) {
-	c, err := connect(":memory:")
+func createdBy(ctx context.Context, version int64) (objects map[object]string, err error) {
+	db, err := sql.Open("sqlite", ":memory:")
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, c.close()) }()
-	if err := migrateTo(c, 0, version); err != nil {
+	defer func() { err = errors.Join(err, db.Close()) }()
+	db.SetMaxOpenConns(1) // each connection has a memory of its own
+	provider, err := migrator(db)
+	if err != nil {
 		return nil, err
 	}
-	objects = map[object]string{}
-	for row, err := range c.ask(listSchema) {
-		if err != nil {
-			return nil, translate(err)
-		}
-		o := object{text(row[0]), text(row[1])}
-		objects[o] = definition(o, text(row[2]), text(row[3]))
+	if _, err := provider.UpTo(ctx, version); err != nil {
+		return nil, translate(err)
 	}
-	return objects, nil
+	rows, err := db.QueryContext(ctx, listSchema)
+	if err != nil {
+		return nil, translate(err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	objects = map[object]string{}
+	for rows.Next() {
+		var o object
+		var table, created string
+		if err := rows.Scan(&o.kind, &o.name, &table, &created); err != nil {
+			return nil, err
+		}
+		objects[o] = definition(o, table, created)
+	}
+	return objects, rows.Err()
 }

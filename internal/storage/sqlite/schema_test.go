@@ -57,7 +57,7 @@ func TestSchemaTextIsWhatTheMigrationsCreate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	created, err := createdBy(newest)
+	created, err := createdBy(t.Context(), newest)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestSchemaTextIsWhatTheMigrationsCreate(t *testing.T) {
 		}
 		return
 	}
-	kept, err := schemaAt(newest, newest)
+	kept, err := schemaAt(t.Context(), newest, newest)
 	if err != nil || !maps.Equal(kept, created) {
 		t.Errorf("migrations/sqlite.json is not what the migrations create (%v): run this test with ZBUS_UPDATE=1", err)
 	}
