@@ -10,54 +10,53 @@ import (
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
-// everywhere does something on each server that is connected.
-func (cl *cluster) everywhere(op, target string, do func(*Client) error) error {
+// ask has each connected server do something: a declare is for all of them, the rest for those that have
+// what it is about, which has to be one.
+func (cl *cluster) ask(op, target, cmd string, do func(*Client) error) error {
 	clients := cl.up()
-	if len(clients) == 0 {
-		return noServer(op, target)
-	}
+	var missing error
 	var errs []error
+	done := false
 	for _, c := range clients {
 		err := do(c)
-		if err != nil && len(clients) > 1 {
-			err = fmt.Errorf("server %s: %w", c.addrs[0].text, err)
-		}
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
-}
-
-// somewhere is everywhere for what need not be on all servers, but has to be on one.
-func (cl *cluster) somewhere(op, target string, do func(*Client) error) error {
-	var missing error
-	there := false
-	err := cl.everywhere(op, target, func(c *Client) error {
-		err := do(c)
-		if errors.Is(err, ErrNotFound) {
+		switch {
+		case err == nil:
+			done = true
+		case cmd != wire.CmdDeclare && errors.Is(err, ErrNotFound):
 			missing = err
-			return nil
+		case len(clients) > 1:
+			errs = append(errs, fmt.Errorf("server %s: %w", c.addrs[0].text, err))
+		default:
+			errs = append(errs, err)
 		}
-		there = there || err == nil
-		return err
-	})
-	if err == nil && !there {
-		return missing
 	}
-	return err
+	switch err := errors.Join(errs...); {
+	case len(clients) == 0:
+		return noServer(op, target)
+	case err == nil && !done:
+		return missing
+	case errors.Is(err, ErrUnavailable) && cmd != wire.CmdQuery && (done || errors.Is(err, ErrUnknownOutcome)):
+		return partly(errs).error(op, target)
+	default:
+		return err
+	}
 }
 
-// ask has each connected server do something: a declare is for all of them, the rest for those that have
-// what it is about.
-func (cl *cluster) ask(op, target, cmd string, do func(*Client) error) error {
-	if cmd == wire.CmdDeclare {
-		return cl.everywhere(op, target, do)
+// partly is the outcome of a change that some servers have made, or may have, and others certainly have
+// not: ErrUnavailable says that nothing was done, which holds for these alone.
+func partly(errs []error) *failure {
+	f := &failure{text: "other servers have done it, or may have: " + errors.Join(errs...).Error(), kinds: []error{ErrUnknownOutcome}}
+	for _, err := range errs {
+		if !errors.Is(err, ErrUnavailable) {
+			f.kinds = append(f.kinds, err)
+		}
 	}
-	return cl.somewhere(op, target, do)
+	return f
 }
 
 // command has servers do something.
 func (cl *cluster) command(ctx context.Context, op, target, cmd string, fields []field) error {
-	return cl.somewhere(op, target, func(c *Client) error { return c.command(ctx, op, target, cmd, fields) })
+	return cl.ask(op, target, cmd, func(c *Client) error { return c.command(ctx, op, target, cmd, fields) })
 }
 
 // topic makes one description of those that the servers give.
@@ -70,10 +69,13 @@ func (cl *cluster) topic(ctx context.Context, op, topic, cmd string, fields []fi
 		}
 		return err
 	})
-	if err != nil || len(found) == 1 {
-		return first(found), err
+	if err != nil {
+		return TopicInfo{}, err
 	}
 	t := found[0]
+	if len(found) == 1 {
+		return t, nil
+	}
 	t.Server, t.Groups = "", nil
 	groups := make(map[string][]GroupInfo)
 	for i := range found {
@@ -115,7 +117,7 @@ func (cl *cluster) group(ctx context.Context, l loss, op, target, cmd string, fi
 		return err
 	})
 	if err != nil {
-		return first(found), err
+		return GroupInfo{}, err
 	}
 	return groupOf(found), nil
 }
@@ -137,12 +139,4 @@ func groupOf(found []GroupInfo) GroupInfo {
 		}
 	}
 	return g
-}
-
-// first is the first of what was found, or nothing.
-func first[T any](found []T) (none T) {
-	if len(found) == 0 {
-		return none
-	}
-	return found[0]
 }
