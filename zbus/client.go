@@ -32,6 +32,7 @@ type Client struct {
 	requests sync.Pool
 	handlers sync.WaitGroup // goroutines of subscriptions; added to with mu held and closed false
 	pushed   func([]byte)   // takes the tables of a tracker, on the reader; set before the start, nil: not a tracker
+	spoken   func()         // called when silent ends, on the reader; set before the start, nil: nobody asks
 
 	mu        sync.Mutex
 	out       outbox
@@ -47,7 +48,7 @@ type Client struct {
 	epoch     uint64                   // of the connection, counted from 1
 	connected bool                     // there is one
 	present   *link                    // the latest one
-	silent    bool                     // the one before ended because the server said nothing
+	silent    bool                     // one before ended because the server said nothing, and it has said nothing since
 	address   string                   // of it
 	lastErr   error                    // why there is none
 	woken     bool                     // a token for the writer is in wake
@@ -69,7 +70,8 @@ type Client struct {
 //   - subscriptions, Fetch and services are for all servers, also for those that come later.
 //   - topics and groups are declared, removed, emptied and moved on all servers that are connected, and their
 //     figures are sums. [Client.Server] leads to a single one. An error names the servers that it comes from;
-//     others may have done their part.
+//     others may have done their part: if one of them has, or may have, the error is ErrUnknownOutcome and
+//     not ErrUnavailable.
 //
 // For addresses of one server, or of servers that stand in for each other, there is [DialServer].
 //
@@ -180,7 +182,14 @@ func (c *Client) Server(address string) *Client {
 func (c *Client) usable() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.connected && (!c.silent || c.present.heard.Load() > 0)
+	return c.connected && !c.silent
+}
+
+// tried reports whether the server was reached, or could not be, and why there is no connection now.
+func (c *Client) tried() (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.connected || c.lastErr != nil, c.lastErr
 }
 
 // Close ends the client at once. Requests that wait fail: with ErrClosed those that

@@ -74,8 +74,6 @@ type tracker struct {
 	own      string                // what it calls itself, once that is known
 	table    map[string]serverJSON // what it has told last
 	revision int64                 // of that
-	up       bool                  // it is connected
-	tried    bool                  // it was reached, or could not be
 }
 
 // member is a server of the set.
@@ -83,7 +81,6 @@ type member struct {
 	c       *Client
 	info    ServerInfo
 	tracker bool // c is a tracker's, and stays when the member goes
-	tried   bool // it was reached, or could not be
 	gone    context.CancelFunc
 	life    context.Context // ends when it is no longer a member
 }
@@ -113,7 +110,7 @@ func dialSet(ctx context.Context, addrs []address, opts Options) (*Client, error
 func (cl *cluster) track(a address) {
 	t := &tracker{text: a.text}
 	t.c = newClient([]address{a}, cl.memberOptions(func(s State) { cl.trackerState(t, s) }))
-	t.c.encoder.alone = true
+	t.c.encoder.alone, t.c.spoken = true, cl.news
 	t.c.pushed = func(table []byte) { cl.told(t, table) }
 	cl.mu.Lock()
 	cl.trackers = append(cl.trackers, t)
@@ -143,17 +140,14 @@ func (cl *cluster) settle(ctx context.Context) error {
 		reached, waiting := false, false
 		var cause error
 		for _, t := range cl.trackers {
-			connected := t.c.Address() != ""
+			tried, err := t.c.tried()
 			reached = reached || t.table != nil
-			waiting = waiting || !t.tried || connected && t.table == nil
-			if !connected {
-				t.c.mu.Lock()
-				cause = errors.Join(cause, t.c.lastErr)
-				t.c.mu.Unlock()
-			}
+			waiting = waiting || !tried || err == nil && t.table == nil
+			cause = errors.Join(cause, err)
 		}
 		for _, m := range cl.members { // so that a topic is declared on all of them
-			waiting = waiting || !m.tried && !m.tracker
+			tried, _ := m.c.tried()
+			waiting = waiting || !tried && !m.tracker
 		}
 		changed := cl.changed
 		cl.mu.Unlock()
@@ -189,7 +183,7 @@ func (cl *cluster) servers() []ServerInfo {
 	defer cl.mu.Unlock()
 	all := make([]ServerInfo, 0, len(cl.members))
 	for _, m := range cl.members {
-		all = append(all, m.info)
+		all = append(all, m.info.clone())
 	}
 	return all
 }
@@ -321,4 +315,27 @@ func (cl *cluster) elsewhere(err error) bool {
 		return cl.life.Err() == nil
 	}
 	return errors.Is(err, ErrUnavailable) || errors.Is(err, ErrNotFound)
+}
+
+// foremost is the error of a request that none of some servers has carried out, the same whichever answers
+// first: that of one that refuses it; or else that of one that can't be asked now, since it may have what
+// the rest do not have.
+func (cl *cluster) foremost(errs []error) (most error) {
+	rank := func(err error) int {
+		switch {
+		case err == nil:
+			return 0
+		case errors.Is(err, ErrNotFound):
+			return 1
+		case cl.elsewhere(err):
+			return 2
+		}
+		return 3
+	}
+	for _, err := range errs {
+		if rank(err) > rank(most) {
+			most = err
+		}
+	}
+	return most
 }

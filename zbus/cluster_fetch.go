@@ -13,9 +13,9 @@ const lateFetch = time.Second
 
 // fetched is what one server has given.
 type fetched struct {
-	c   *Client
-	got []*Delivery
-	err error
+	server int // among those that were asked
+	got    []*Delivery
+	err    error
 }
 
 // fetch takes messages of a group from all servers that have it, in rounds: each is asked for its share of
@@ -62,7 +62,7 @@ func (cl *cluster) fetch(ctx context.Context, topic, group string, most int, wai
 
 // fetchRound asks servers for their shares of most messages, until one has given its own, there may be other
 // servers, or the time is over. The error is that none of them has such a group, or can be asked now.
-func (cl *cluster) fetchRound(ctx context.Context, clients []*Client, changed <-chan struct{}, topic, group string, most int, left func() time.Duration) (got []*Delivery, err error) {
+func (cl *cluster) fetchRound(ctx context.Context, clients []*Client, changed <-chan struct{}, topic, group string, most int, left func() time.Duration) (got []*Delivery, without error) {
 	if len(clients) == 0 {
 		return nil, noServer("fetch", topic+"/"+group)
 	}
@@ -70,21 +70,19 @@ func (cl *cluster) fetchRound(ctx context.Context, clients []*Client, changed <-
 	defer cancel()
 	share := (most + len(clients) - 1) / len(clients)
 	answers := make(chan fetched, len(clients))
-	for _, c := range clients {
+	for i, c := range clients {
 		go func() { // waited for below
 			some, err := c.fetch(ctx, topic, group, share, left())
-			answers <- fetched{c, some, err}
+			answers <- fetched{i, some, err}
 		}()
 	}
-	asked := false
+	asked, errs := false, make([]error, len(clients))
 	for n := 0; n < len(clients); {
 		select {
 		case a := <-answers:
 			n++
 			asked = asked || a.err == nil || ctx.Err() != nil && !cl.elsewhere(a.err)
-			if a.err != nil && err == nil {
-				err = a.err
-			}
+			errs[a.server] = a.err
 			take := min(len(a.got), most-len(got))
 			got = append(got, a.got[:take]...)
 			putBack(a.got[take:])
@@ -100,9 +98,9 @@ func (cl *cluster) fetchRound(ctx context.Context, clients []*Client, changed <-
 		}
 	}
 	if asked || len(got) > 0 {
-		err = nil
+		return got, nil
 	}
-	return got, err
+	return nil, cl.foremost(errs)
 }
 
 // usable are the servers that can be asked, by their addresses, and a channel that is closed when there may
@@ -126,12 +124,11 @@ func (cl *cluster) usable() (all []*Client, changed <-chan struct{}) {
 // ours are those of some deliveries that are still the client's.
 func ours(got []*Delivery) (all []*Delivery) {
 	for _, d := range got {
-		c := d.s.c
-		c.mu.Lock()
-		if !d.s.explicit || c.connected && d.epoch == c.epoch {
+		d.s.c.mu.Lock()
+		if d.present() {
 			all = append(all, d)
 		}
-		c.mu.Unlock()
+		d.s.c.mu.Unlock()
 	}
 	return all
 }
@@ -144,12 +141,7 @@ func putBack(some []*Delivery) {
 	s := some[0].s
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
-	var all []*Delivery
-	for _, d := range some {
-		if !s.explicit || s.c.connected && d.epoch == s.c.epoch {
-			all = append(all, d)
-		}
-	}
+	all := present(some)
 	s.queue = append(all, s.queue[s.head:]...)
 	s.head = 0
 	s.held += len(all)

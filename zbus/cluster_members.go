@@ -151,11 +151,17 @@ func (cl *cluster) touch() {
 	cl.changed = make(chan struct{})
 }
 
+// news is touch for what the set hears of a connection.
+func (cl *cluster) news() {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	cl.touch()
+}
+
 // trackerState hears of a tracker's connection.
 func (cl *cluster) trackerState(t *tracker, s State) {
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
-	t.tried, t.up = true, s.Connected
 	if s.Connected {
 		t.revision = 0 // it may be another run of it
 	} else if !cl.closed {
@@ -185,9 +191,9 @@ func (cl *cluster) told(t *tracker, body []byte) {
 // counts only if none is: what it has told may no longer be so. Called with cl.mu held.
 func (cl *cluster) arrange() {
 	wanted := make(map[string]serverJSON)
-	some := slices.ContainsFunc(cl.trackers, func(t *tracker) bool { return t.up && t.table != nil })
+	some := slices.ContainsFunc(cl.trackers, func(t *tracker) bool { return t.c.Address() != "" && t.table != nil })
 	for _, t := range cl.trackers {
-		if some && !t.up {
+		if some && t.c.Address() == "" {
 			continue
 		}
 		for _, s := range t.table {
@@ -240,13 +246,8 @@ func (cl *cluster) join(name string, secure bool) *member {
 			cl.opts.Log.Warn("zbus server left out", "address", name, "err", err)
 			return nil
 		}
-		m.c = newClient([]address{a}, cl.memberOptions(func(State) {
-			cl.mu.Lock()
-			m.tried = true
-			cl.touch()
-			cl.mu.Unlock()
-		}))
-		m.c.encoder.alone = true
+		m.c = newClient([]address{a}, cl.memberOptions(func(State) { cl.news() }))
+		m.c.encoder.alone, m.c.spoken = true, cl.news
 		go m.c.run(nil, 0, nil)
 	}
 	m.life, m.gone = context.WithCancel(cl.life)

@@ -39,20 +39,16 @@ func (cl *cluster) subscribe(ctx context.Context, topic, group string, opts Subs
 		s.follow(m, true)
 	}
 	cl.mu.Unlock()
-	err, good := error(nil), n == 0
-	for range n {
-		e := <-s.first
-		if e == nil {
-			good = true
-		} else if err == nil {
-			err = e
-		}
+	errs, good := make([]error, n), n == 0
+	for i := range errs {
+		errs[i] = <-s.first
+		good = good || errs[i] == nil
 	}
 	close(s.heard)
 	if !good {
 		s.cancel()
 		<-s.out.done
-		return nil, err
+		return nil, cl.foremost(errs)
 	}
 	return s.out, nil
 }
@@ -90,6 +86,7 @@ func (s *setSubscription) follow(m *member, told bool) {
 		ctx, cancel := context.WithCancel(s.life)
 		defer cancel()
 		defer context.AfterFunc(m.life, cancel)()
+		said := "" // of a server that refuses it
 		for first := told; ; first = false {
 			s.cluster.mu.Lock()
 			changed := s.cluster.changed
@@ -102,10 +99,16 @@ func (s *setSubscription) follow(m *member, told bool) {
 				}
 			}
 			if err == nil {
+				said = ""
 				<-sub.Done()
+				err = sub.Err()
 			}
 			if ctx.Err() != nil {
 				return
+			}
+			if err != nil && !s.cluster.elsewhere(err) && err.Error() != said {
+				said = err.Error()
+				s.out.c.log.Warn("zbus subscription refused by a server", "address", m.c.addrs[0].text, "err", err)
 			}
 			select {
 			case <-changed: // the topic may have come, or the connection

@@ -178,7 +178,7 @@ func (c *Client) restore() {
 func (c *Client) disconnected(err error) {
 	c.mu.Lock()
 	c.connected, c.lastErr = false, err
-	c.silent = errors.Is(err, errSilent) || c.silent && c.present.heard.Load() == 0
+	c.silent = c.silent || errors.Is(err, errSilent)
 	clear(c.extending)
 	c.acks.clear()
 	for _, in := range c.subs {

@@ -146,7 +146,7 @@ func (s *Subscription) fetch(ctx context.Context, most int, wait time.Duration) 
 		s.in.ask(1, 0)
 		s.in.granted, s.in.left = 0, 0
 	}
-	got = s.present(got)
+	got = present(got)
 	over, why := s.over || s.stopping, s.err
 	c.mu.Unlock()
 	c.nudge()
@@ -181,14 +181,21 @@ func (s *Subscription) taken(got []*Delivery, most int) []*Delivery {
 	return got
 }
 
-// present are those of a group's messages that are still the client's. Called with c.mu held.
-func (s *Subscription) present(got []*Delivery) (ours []*Delivery) {
+// present are those of a server's messages that are still the client's. Called with c.mu held.
+func present(got []*Delivery) (ours []*Delivery) {
 	for _, d := range got {
-		if !s.explicit || s.c.connected && d.epoch == s.c.epoch {
+		if d.present() {
 			ours = append(ours, d)
 		}
 	}
 	return ours
+}
+
+// present reports whether a message is still the client's: one that has to be acked is lost with the
+// connection that it came by. Called with c.mu held.
+func (d *Delivery) present() bool {
+	c := d.s.c
+	return !d.s.explicit || c.connected && d.epoch == c.epoch
 }
 
 // elapsed hears that the time of a request for messages is over, and nothing more comes for it.

@@ -2,6 +2,8 @@ package zbus
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -64,6 +66,19 @@ type ServerInfo struct {
 	// the topics that it no longer lists here.
 	Draining bool
 	Topics   map[string]TopicInfo
+}
+
+// clone is a description that shares nothing with the other one.
+func (s ServerInfo) clone() ServerInfo {
+	s.Topics = maps.Clone(s.Topics)
+	for name, t := range s.Topics {
+		t.Groups = slices.Clone(t.Groups)
+		for i := range t.Groups {
+			t.Groups[i].Consumers = slices.Clone(t.Groups[i].Consumers)
+		}
+		s.Topics[name] = t
+	}
+	return s
 }
 
 // The JSON objects of the protocol.

@@ -237,10 +237,14 @@ func (c *Client) dispatch(l *link) {
 		l.done = append(l.done, r)
 	}
 	c.roomier()
-	wake := c.unsent() && c.wakeLocked()
+	wake, spoken := c.unsent() && c.wakeLocked(), c.silent && c.spoken != nil
+	c.silent = false
 	c.mu.Unlock()
 	if wake {
 		c.wake <- struct{}{}
+	}
+	if spoken {
+		c.spoken()
 	}
 	for i, r := range l.done {
 		r.finish()
