@@ -11,7 +11,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/strictjson"
 )
 
-// position is a Place as an object. Numbers may be strings or not.
+// position is a Position as an object. Numbers may be strings or not.
 type position struct {
 	Offset    *json.RawMessage `json:"offset"`
 	Time      *json.RawMessage `json:"time"`
@@ -24,7 +24,7 @@ type position struct {
 
 // ParsePosition reads a position in a log: "earliest", "latest", or an object with one
 // member. name is the member it is from.
-func ParsePosition(name string, p apimodel.Place) (broker.Position, error) {
+func ParsePosition(name string, p apimodel.Position) (broker.Position, error) {
 	raw, err := p.MarshalJSON()
 	if err != nil {
 		return broker.Position{}, err

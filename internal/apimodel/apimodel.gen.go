@@ -283,14 +283,14 @@ func (e MatterLevel) Valid() bool {
 	}
 }
 
-// Defines values for Place0.
+// Defines values for Position0.
 const (
-	Earliest Place0 = "earliest"
-	Latest   Place0 = "latest"
+	Earliest Position0 = "earliest"
+	Latest   Position0 = "latest"
 )
 
-// Valid indicates whether the value is a known member of the Place0 enum.
-func (e Place0) Valid() bool {
+// Valid indicates whether the value is a known member of the Position0 enum.
+func (e Position0) Valid() bool {
 	switch e {
 	case Earliest:
 		return true
@@ -301,30 +301,30 @@ func (e Place0) Valid() bool {
 	}
 }
 
-// Defines values for Place1Earliest.
+// Defines values for Position1Earliest.
 const (
-	Place1EarliestTrue Place1Earliest = true
+	Position1EarliestTrue Position1Earliest = true
 )
 
-// Valid indicates whether the value is a known member of the Place1Earliest enum.
-func (e Place1Earliest) Valid() bool {
+// Valid indicates whether the value is a known member of the Position1Earliest enum.
+func (e Position1Earliest) Valid() bool {
 	switch e {
-	case Place1EarliestTrue:
+	case Position1EarliestTrue:
 		return true
 	default:
 		return false
 	}
 }
 
-// Defines values for Place1Latest.
+// Defines values for Position1Latest.
 const (
-	Place1LatestTrue Place1Latest = true
+	Position1LatestTrue Position1Latest = true
 )
 
-// Valid indicates whether the value is a known member of the Place1Latest enum.
-func (e Place1Latest) Valid() bool {
+// Valid indicates whether the value is a known member of the Position1Latest enum.
+func (e Position1Latest) Valid() bool {
 	switch e {
-	case Place1LatestTrue:
+	case Position1LatestTrue:
 		return true
 	default:
 		return false
@@ -1785,7 +1785,7 @@ type NewGroup struct {
 	Settle *SettleMode `json:"settle,omitempty"`
 
 	// Start Defaults to the position of the topic's most advanced group, or to the oldest message.
-	Start *Place `json:"start,omitempty"`
+	Start *Position `json:"start,omitempty"`
 }
 
 // NewMessage defines model for NewMessage.
@@ -1858,71 +1858,6 @@ type NewTopic struct {
 
 // Next Pass this as `after` for the next page. Absent on the last one.
 type Next = string
-
-// Place A position in a topic's log: one of the two words, or an object with one member.
-type Place struct {
-	union json.RawMessage
-}
-
-// Place0 defines model for Place.0.
-type Place0 string
-
-// Place1 defines model for Place.1.
-type Place1 struct {
-	Earliest *Place1Earliest `json:"earliest,omitempty"`
-
-	// Group The position of another group of the topic.
-	Group  *string       `json:"group,omitempty"`
-	Latest *Place1Latest `json:"latest,omitempty"`
-
-	// MessageId The newest message with this id.
-	MessageId *string `json:"messageId,omitempty"`
-
-	// Offset An offset.
-	Offset *Place_1_Offset `json:"offset,omitempty"`
-
-	// Shift This many messages forward, or back if negative; not for a new group.
-	Shift *Place_1_Shift `json:"shift,omitempty"`
-
-	// Time The first message that is not older: RFC 3339 or Unix milliseconds.
-	Time *Place_1_Time `json:"time,omitempty"`
-}
-
-// Place1Earliest defines model for Place.1.Earliest.
-type Place1Earliest bool
-
-// Place1Latest defines model for Place.1.Latest.
-type Place1Latest bool
-
-// Place1Offset1 defines model for Place.1.Offset.1.
-type Place1Offset1 = int64
-
-// Place_1_Offset An offset.
-type Place_1_Offset struct {
-	union json.RawMessage
-}
-
-// Place1Shift0 defines model for Place.1.Shift.0.
-type Place1Shift0 = string
-
-// Place1Shift1 defines model for Place.1.Shift.1.
-type Place1Shift1 = int64
-
-// Place_1_Shift This many messages forward, or back if negative; not for a new group.
-type Place_1_Shift struct {
-	union json.RawMessage
-}
-
-// Place1Time0 defines model for Place.1.Time.0.
-type Place1Time0 = string
-
-// Place1Time1 defines model for Place.1.Time.1.
-type Place1Time1 = int64
-
-// Place_1_Time The first message that is not older: RFC 3339 or Unix milliseconds.
-type Place_1_Time struct {
-	union json.RawMessage
-}
 
 // Plan defines model for Plan.
 type Plan struct {
@@ -2002,12 +1937,77 @@ type PlanRequest struct {
 	Examples *int `json:"examples,omitempty"`
 
 	// To A position in a topic's log: one of the two words, or an object with one member.
-	To Place `json:"to"`
+	To Position `json:"to"`
 
 	// Tolerance How many messages the cursor may advance before the plan is applied. Defaults to a tenth of the distance, ten seconds at the current rate, or 1,000, whichever is largest.
 	//
 	// Examples: 1204551
 	Tolerance *Count `json:"tolerance,omitempty"`
+}
+
+// Position A position in a topic's log: one of the two words, or an object with one member.
+type Position struct {
+	union json.RawMessage
+}
+
+// Position0 defines model for Position.0.
+type Position0 string
+
+// Position1 defines model for Position.1.
+type Position1 struct {
+	Earliest *Position1Earliest `json:"earliest,omitempty"`
+
+	// Group The position of another group of the topic.
+	Group  *string          `json:"group,omitempty"`
+	Latest *Position1Latest `json:"latest,omitempty"`
+
+	// MessageId The newest message with this id.
+	MessageId *string `json:"messageId,omitempty"`
+
+	// Offset An offset.
+	Offset *Position_1_Offset `json:"offset,omitempty"`
+
+	// Shift This many messages forward, or back if negative; not for a new group.
+	Shift *Position_1_Shift `json:"shift,omitempty"`
+
+	// Time The first message that is not older: RFC 3339 or Unix milliseconds.
+	Time *Position_1_Time `json:"time,omitempty"`
+}
+
+// Position1Earliest defines model for Position.1.Earliest.
+type Position1Earliest bool
+
+// Position1Latest defines model for Position.1.Latest.
+type Position1Latest bool
+
+// Position1Offset1 defines model for Position.1.Offset.1.
+type Position1Offset1 = int64
+
+// Position_1_Offset An offset.
+type Position_1_Offset struct {
+	union json.RawMessage
+}
+
+// Position1Shift0 defines model for Position.1.Shift.0.
+type Position1Shift0 = string
+
+// Position1Shift1 defines model for Position.1.Shift.1.
+type Position1Shift1 = int64
+
+// Position_1_Shift This many messages forward, or back if negative; not for a new group.
+type Position_1_Shift struct {
+	union json.RawMessage
+}
+
+// Position1Time0 defines model for Position.1.Time.0.
+type Position1Time0 = string
+
+// Position1Time1 defines model for Position.1.Time.1.
+type Position1Time1 = int64
+
+// Position_1_Time The first message that is not older: RFC 3339 or Unix milliseconds.
+type Position_1_Time struct {
+	union json.RawMessage
 }
 
 // Problem defines model for Problem.
@@ -2682,8 +2682,8 @@ type TransactionMove struct {
 	Reason *string `json:"reason,omitempty"`
 
 	// To A position in a topic's log: one of the two words, or an object with one member.
-	To    Place  `json:"to"`
-	Topic string `json:"topic"`
+	To    Position `json:"to"`
+	Topic string   `json:"topic"`
 }
 
 // TransactionResult defines model for TransactionResult.
@@ -3191,22 +3191,22 @@ func (t *NewMessages) UnmarshalJSON(b []byte) error {
 	return err
 }
 
-// AsPlace0 returns the union data inside the Place as a Place0
-func (t Place) AsPlace0() (Place0, error) {
-	var body Place0
+// AsPosition0 returns the union data inside the Position as a Position0
+func (t Position) AsPosition0() (Position0, error) {
+	var body Position0
 	err := json.Unmarshal(t.union, &body)
 	return body, err
 }
 
-// FromPlace0 overwrites any union data inside the Place as the provided Place0
-func (t *Place) FromPlace0(v Place0) error {
+// FromPosition0 overwrites any union data inside the Position as the provided Position0
+func (t *Position) FromPosition0(v Position0) error {
 	b, err := json.Marshal(v)
 	t.union = b
 	return err
 }
 
-// MergePlace0 performs a merge with any union data inside the Place, using the provided Place0
-func (t *Place) MergePlace0(v Place0) error {
+// MergePosition0 performs a merge with any union data inside the Position, using the provided Position0
+func (t *Position) MergePosition0(v Position0) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -3217,22 +3217,22 @@ func (t *Place) MergePlace0(v Place0) error {
 	return err
 }
 
-// AsPlace1 returns the union data inside the Place as a Place1
-func (t Place) AsPlace1() (Place1, error) {
-	var body Place1
+// AsPosition1 returns the union data inside the Position as a Position1
+func (t Position) AsPosition1() (Position1, error) {
+	var body Position1
 	err := json.Unmarshal(t.union, &body)
 	return body, err
 }
 
-// FromPlace1 overwrites any union data inside the Place as the provided Place1
-func (t *Place) FromPlace1(v Place1) error {
+// FromPosition1 overwrites any union data inside the Position as the provided Position1
+func (t *Position) FromPosition1(v Position1) error {
 	b, err := json.Marshal(v)
 	t.union = b
 	return err
 }
 
-// MergePlace1 performs a merge with any union data inside the Place, using the provided Place1
-func (t *Place) MergePlace1(v Place1) error {
+// MergePosition1 performs a merge with any union data inside the Position, using the provided Position1
+func (t *Position) MergePosition1(v Position1) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -3243,32 +3243,32 @@ func (t *Place) MergePlace1(v Place1) error {
 	return err
 }
 
-func (t Place) MarshalJSON() ([]byte, error) {
+func (t Position) MarshalJSON() ([]byte, error) {
 	b, err := t.union.MarshalJSON()
 	return b, err
 }
 
-func (t *Place) UnmarshalJSON(b []byte) error {
+func (t *Position) UnmarshalJSON(b []byte) error {
 	err := t.union.UnmarshalJSON(b)
 	return err
 }
 
-// AsCount returns the union data inside the Place_1_Offset as a Count
-func (t Place_1_Offset) AsCount() (Count, error) {
+// AsCount returns the union data inside the Position_1_Offset as a Count
+func (t Position_1_Offset) AsCount() (Count, error) {
 	var body Count
 	err := json.Unmarshal(t.union, &body)
 	return body, err
 }
 
-// FromCount overwrites any union data inside the Place_1_Offset as the provided Count
-func (t *Place_1_Offset) FromCount(v Count) error {
+// FromCount overwrites any union data inside the Position_1_Offset as the provided Count
+func (t *Position_1_Offset) FromCount(v Count) error {
 	b, err := json.Marshal(v)
 	t.union = b
 	return err
 }
 
-// MergeCount performs a merge with any union data inside the Place_1_Offset, using the provided Count
-func (t *Place_1_Offset) MergeCount(v Count) error {
+// MergeCount performs a merge with any union data inside the Position_1_Offset, using the provided Count
+func (t *Position_1_Offset) MergeCount(v Count) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -3279,22 +3279,22 @@ func (t *Place_1_Offset) MergeCount(v Count) error {
 	return err
 }
 
-// AsPlace1Offset1 returns the union data inside the Place_1_Offset as a Place1Offset1
-func (t Place_1_Offset) AsPlace1Offset1() (Place1Offset1, error) {
-	var body Place1Offset1
+// AsPosition1Offset1 returns the union data inside the Position_1_Offset as a Position1Offset1
+func (t Position_1_Offset) AsPosition1Offset1() (Position1Offset1, error) {
+	var body Position1Offset1
 	err := json.Unmarshal(t.union, &body)
 	return body, err
 }
 
-// FromPlace1Offset1 overwrites any union data inside the Place_1_Offset as the provided Place1Offset1
-func (t *Place_1_Offset) FromPlace1Offset1(v Place1Offset1) error {
+// FromPosition1Offset1 overwrites any union data inside the Position_1_Offset as the provided Position1Offset1
+func (t *Position_1_Offset) FromPosition1Offset1(v Position1Offset1) error {
 	b, err := json.Marshal(v)
 	t.union = b
 	return err
 }
 
-// MergePlace1Offset1 performs a merge with any union data inside the Place_1_Offset, using the provided Place1Offset1
-func (t *Place_1_Offset) MergePlace1Offset1(v Place1Offset1) error {
+// MergePosition1Offset1 performs a merge with any union data inside the Position_1_Offset, using the provided Position1Offset1
+func (t *Position_1_Offset) MergePosition1Offset1(v Position1Offset1) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -3305,32 +3305,32 @@ func (t *Place_1_Offset) MergePlace1Offset1(v Place1Offset1) error {
 	return err
 }
 
-func (t Place_1_Offset) MarshalJSON() ([]byte, error) {
+func (t Position_1_Offset) MarshalJSON() ([]byte, error) {
 	b, err := t.union.MarshalJSON()
 	return b, err
 }
 
-func (t *Place_1_Offset) UnmarshalJSON(b []byte) error {
+func (t *Position_1_Offset) UnmarshalJSON(b []byte) error {
 	err := t.union.UnmarshalJSON(b)
 	return err
 }
 
-// AsPlace1Shift0 returns the union data inside the Place_1_Shift as a Place1Shift0
-func (t Place_1_Shift) AsPlace1Shift0() (Place1Shift0, error) {
-	var body Place1Shift0
+// AsPosition1Shift0 returns the union data inside the Position_1_Shift as a Position1Shift0
+func (t Position_1_Shift) AsPosition1Shift0() (Position1Shift0, error) {
+	var body Position1Shift0
 	err := json.Unmarshal(t.union, &body)
 	return body, err
 }
 
-// FromPlace1Shift0 overwrites any union data inside the Place_1_Shift as the provided Place1Shift0
-func (t *Place_1_Shift) FromPlace1Shift0(v Place1Shift0) error {
+// FromPosition1Shift0 overwrites any union data inside the Position_1_Shift as the provided Position1Shift0
+func (t *Position_1_Shift) FromPosition1Shift0(v Position1Shift0) error {
 	b, err := json.Marshal(v)
 	t.union = b
 	return err
 }
 
-// MergePlace1Shift0 performs a merge with any union data inside the Place_1_Shift, using the provided Place1Shift0
-func (t *Place_1_Shift) MergePlace1Shift0(v Place1Shift0) error {
+// MergePosition1Shift0 performs a merge with any union data inside the Position_1_Shift, using the provided Position1Shift0
+func (t *Position_1_Shift) MergePosition1Shift0(v Position1Shift0) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -3341,22 +3341,22 @@ func (t *Place_1_Shift) MergePlace1Shift0(v Place1Shift0) error {
 	return err
 }
 
-// AsPlace1Shift1 returns the union data inside the Place_1_Shift as a Place1Shift1
-func (t Place_1_Shift) AsPlace1Shift1() (Place1Shift1, error) {
-	var body Place1Shift1
+// AsPosition1Shift1 returns the union data inside the Position_1_Shift as a Position1Shift1
+func (t Position_1_Shift) AsPosition1Shift1() (Position1Shift1, error) {
+	var body Position1Shift1
 	err := json.Unmarshal(t.union, &body)
 	return body, err
 }
 
-// FromPlace1Shift1 overwrites any union data inside the Place_1_Shift as the provided Place1Shift1
-func (t *Place_1_Shift) FromPlace1Shift1(v Place1Shift1) error {
+// FromPosition1Shift1 overwrites any union data inside the Position_1_Shift as the provided Position1Shift1
+func (t *Position_1_Shift) FromPosition1Shift1(v Position1Shift1) error {
 	b, err := json.Marshal(v)
 	t.union = b
 	return err
 }
 
-// MergePlace1Shift1 performs a merge with any union data inside the Place_1_Shift, using the provided Place1Shift1
-func (t *Place_1_Shift) MergePlace1Shift1(v Place1Shift1) error {
+// MergePosition1Shift1 performs a merge with any union data inside the Position_1_Shift, using the provided Position1Shift1
+func (t *Position_1_Shift) MergePosition1Shift1(v Position1Shift1) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -3367,32 +3367,32 @@ func (t *Place_1_Shift) MergePlace1Shift1(v Place1Shift1) error {
 	return err
 }
 
-func (t Place_1_Shift) MarshalJSON() ([]byte, error) {
+func (t Position_1_Shift) MarshalJSON() ([]byte, error) {
 	b, err := t.union.MarshalJSON()
 	return b, err
 }
 
-func (t *Place_1_Shift) UnmarshalJSON(b []byte) error {
+func (t *Position_1_Shift) UnmarshalJSON(b []byte) error {
 	err := t.union.UnmarshalJSON(b)
 	return err
 }
 
-// AsPlace1Time0 returns the union data inside the Place_1_Time as a Place1Time0
-func (t Place_1_Time) AsPlace1Time0() (Place1Time0, error) {
-	var body Place1Time0
+// AsPosition1Time0 returns the union data inside the Position_1_Time as a Position1Time0
+func (t Position_1_Time) AsPosition1Time0() (Position1Time0, error) {
+	var body Position1Time0
 	err := json.Unmarshal(t.union, &body)
 	return body, err
 }
 
-// FromPlace1Time0 overwrites any union data inside the Place_1_Time as the provided Place1Time0
-func (t *Place_1_Time) FromPlace1Time0(v Place1Time0) error {
+// FromPosition1Time0 overwrites any union data inside the Position_1_Time as the provided Position1Time0
+func (t *Position_1_Time) FromPosition1Time0(v Position1Time0) error {
 	b, err := json.Marshal(v)
 	t.union = b
 	return err
 }
 
-// MergePlace1Time0 performs a merge with any union data inside the Place_1_Time, using the provided Place1Time0
-func (t *Place_1_Time) MergePlace1Time0(v Place1Time0) error {
+// MergePosition1Time0 performs a merge with any union data inside the Position_1_Time, using the provided Position1Time0
+func (t *Position_1_Time) MergePosition1Time0(v Position1Time0) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -3403,22 +3403,22 @@ func (t *Place_1_Time) MergePlace1Time0(v Place1Time0) error {
 	return err
 }
 
-// AsPlace1Time1 returns the union data inside the Place_1_Time as a Place1Time1
-func (t Place_1_Time) AsPlace1Time1() (Place1Time1, error) {
-	var body Place1Time1
+// AsPosition1Time1 returns the union data inside the Position_1_Time as a Position1Time1
+func (t Position_1_Time) AsPosition1Time1() (Position1Time1, error) {
+	var body Position1Time1
 	err := json.Unmarshal(t.union, &body)
 	return body, err
 }
 
-// FromPlace1Time1 overwrites any union data inside the Place_1_Time as the provided Place1Time1
-func (t *Place_1_Time) FromPlace1Time1(v Place1Time1) error {
+// FromPosition1Time1 overwrites any union data inside the Position_1_Time as the provided Position1Time1
+func (t *Position_1_Time) FromPosition1Time1(v Position1Time1) error {
 	b, err := json.Marshal(v)
 	t.union = b
 	return err
 }
 
-// MergePlace1Time1 performs a merge with any union data inside the Place_1_Time, using the provided Place1Time1
-func (t *Place_1_Time) MergePlace1Time1(v Place1Time1) error {
+// MergePosition1Time1 performs a merge with any union data inside the Position_1_Time, using the provided Position1Time1
+func (t *Position_1_Time) MergePosition1Time1(v Position1Time1) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err
@@ -3429,12 +3429,12 @@ func (t *Place_1_Time) MergePlace1Time1(v Place1Time1) error {
 	return err
 }
 
-func (t Place_1_Time) MarshalJSON() ([]byte, error) {
+func (t Position_1_Time) MarshalJSON() ([]byte, error) {
 	b, err := t.union.MarshalJSON()
 	return b, err
 }
 
-func (t *Place_1_Time) UnmarshalJSON(b []byte) error {
+func (t *Position_1_Time) UnmarshalJSON(b []byte) error {
 	err := t.union.UnmarshalJSON(b)
 	return err
 }

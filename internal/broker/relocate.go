@@ -16,7 +16,7 @@ type Position struct {
 	Group  string // for AtGroup: another group of the topic
 }
 
-// At is the kind of a Place.
+// At is the kind of a Position.
 type At int
 
 // The ways to name a position.

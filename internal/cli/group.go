@@ -70,7 +70,7 @@ func (a *app) groupCreate() *cobra.Command {
 			MaxDeliver: given(cmd, "max-deliver", g.maxDeliver), Exclusive: given(cmd, "exclusive", g.exclusive), Paused: given(cmd, "paused", paused),
 		}
 		if start != "" {
-			at, err := apiPlace("start", start, false)
+			at, err := apiPosition("start", start, false)
 			if err != nil {
 				return err
 			}
@@ -108,11 +108,11 @@ func (i *invocation) createGroup(ctx context.Context, body apimodel.NewGroup, if
 	return nil
 }
 
-// apiPlace reads a place for the API.
-func apiPlace(flag, text string, shifts bool) (apimodel.Place, error) {
+// apiPosition reads a place for the API.
+func apiPosition(flag, text string, shifts bool) (apimodel.Position, error) {
 	p, err := parsePlace(flag, text, shifts, time.Now())
 	if err != nil {
-		return apimodel.Place{}, err
+		return apimodel.Position{}, err
 	}
 	return p.api()
 }

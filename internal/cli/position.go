@@ -95,7 +95,7 @@ func parseTime(text string, now time.Time) (time.Time, error) {
 }
 
 // api is the place as the API takes it.
-func (p place) api() (out apimodel.Place, err error) {
+func (p place) api() (out apimodel.Position, err error) {
 	var v any = p.word
 	switch {
 	case p.offset != nil:

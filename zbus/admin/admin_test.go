@@ -111,7 +111,7 @@ func TestMovesArePlannedAppliedAndReverted(t *testing.T) {
 	must(c.DeclareGroup(ctx, "orders", zbus.GroupSpec{Name: "other"}))
 	must(c.PublishBatch(ctx, "orders", []zbus.Message{{ID: "a", Body: []byte("one")}, {Body: []byte("two")}, {Body: []byte("three")}}))
 	for name, test := range map[string]struct {
-		to   admin.Place
+		to   admin.Position
 		want string
 	}{
 		"latest": {admin.Latest(), "3"}, "offset": {admin.AtOffset(1), "1"}, "message": {admin.AtMessage("a"), "0"},

@@ -97,35 +97,35 @@ func (c *Client) DeleteGroup(ctx context.Context, topic, group string) error {
 	return err
 }
 
-// Place is a place in a topic's log.
-type Place struct{ at any }
+// Position is a position in a topic's log.
+type Position struct{ at any }
 
 // Earliest is the oldest message.
-func Earliest() Place { return Place{"earliest"} }
+func Earliest() Position { return Position{"earliest"} }
 
 // Latest is behind the newest message.
-func Latest() Place { return Place{"latest"} }
+func Latest() Position { return Position{"latest"} }
 
 // AtOffset is the message with an offset.
-func AtOffset(offset int64) Place {
-	return Place{map[string]string{"offset": strconv.FormatInt(offset, 10)}}
+func AtOffset(offset int64) Position {
+	return Position{map[string]string{"offset": strconv.FormatInt(offset, 10)}}
 }
 
 // AtTime is the first message that is not older.
-func AtTime(t time.Time) Place { return Place{map[string]string{"time": t.Format(time.RFC3339Nano)}} }
+func AtTime(t time.Time) Position { return Position{map[string]string{"time": t.Format(time.RFC3339Nano)}} }
 
 // AtMessage is the newest message with an ID.
-func AtMessage(id string) Place { return Place{map[string]string{"messageId": id}} }
+func AtMessage(id string) Position { return Position{map[string]string{"messageId": id}} }
 
 // AtGroup is where another group of the topic is.
-func AtGroup(name string) Place { return Place{map[string]string{"group": name}} }
+func AtGroup(name string) Position { return Position{map[string]string{"group": name}} }
 
 // MarshalJSON is part of json.Marshaler.
-func (p Place) MarshalJSON() ([]byte, error) { return json.Marshal(p.at) }
+func (p Position) MarshalJSON() ([]byte, error) { return json.Marshal(p.at) }
 
 // Plan says what moving a group would do: how many messages would come again or be skipped, and the
 // first of those that come next. Nothing changes until [Client.Apply].
-func (c *Client) Plan(ctx context.Context, topic, group string, to Place) (Plan, error) {
+func (c *Client) Plan(ctx context.Context, topic, group string, to Position) (Plan, error) {
 	return Do[Plan](ctx, c, "POST /topics/{topic}/groups/{group}/plans", map[string]any{"to": to}, topic, group)
 }
 

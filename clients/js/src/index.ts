@@ -10,7 +10,7 @@ import { Subscription, type SubscribeOptions } from './subscription.js';
 
 export { CallError, ZbusError, type Code } from './errors.js';
 export { Service, type Methods, type ServeOptions } from './service.js';
-export { Subscription, type Gap, type Message, type Place, type SubscribeOptions } from './subscription.js';
+export { Subscription, type Gap, type Message, type Position, type SubscribeOptions } from './subscription.js';
 export type { Socket } from './connection.js';
 
 /** All types of the API, by their names in openapi.yaml. */

@@ -645,7 +645,7 @@ export interface components {
             exclusive?: boolean;
             paused?: boolean;
             /** @description Defaults to the position of the topic's most advanced group, or to the oldest message. */
-            start?: components["schemas"]["Place"];
+            start?: components["schemas"]["Position"];
         };
         GroupPatch: {
             filter?: string;
@@ -662,7 +662,7 @@ export interface components {
             reason?: string;
         };
         /** @description A position in a topic's log: one of the two words, or an object with one member. */
-        Place: ("earliest" | "latest") | {
+        Position: ("earliest" | "latest") | {
             /** @description An offset. */
             offset?: components["schemas"]["Count"] | number;
             /** @description The first message that is not older: RFC 3339 or Unix milliseconds. */
@@ -848,7 +848,7 @@ export interface components {
             dead?: boolean;
         };
         PlanRequest: {
-            to: components["schemas"]["Place"];
+            to: components["schemas"]["Position"];
             /** @description How many messages the cursor may advance before the plan is applied. Defaults to a tenth of the distance, ten seconds at the current rate, or 1,000, whichever is largest. */
             tolerance?: components["schemas"]["Count"];
             /**
@@ -962,7 +962,7 @@ export interface components {
         TransactionMove: {
             topic: string;
             group: string;
-            to: components["schemas"]["Place"];
+            to: components["schemas"]["Position"];
             reason?: string;
         };
         TransactionResult: {
@@ -1475,7 +1475,7 @@ export interface components {
              */
             settle?: "auto" | "explicit";
             /** @description Only without `group`; defaults to `latest`. */
-            start?: components["schemas"]["Place"];
+            start?: components["schemas"]["Position"];
             /** @description Only without `group` and `start`: start after this offset, as given in `subscribed` or in a message. If it is beyond the log, all messages are delivered, and `subscribed` has `reset`. */
             after?: string;
             /**

@@ -3,7 +3,7 @@ import { ZbusError, errorOf } from './errors.js';
 import type { components } from './schema.js';
 
 type Delivered = components['schemas']['Delivery'];
-export type Place = components['schemas']['Place'];
+export type Position = components['schemas']['Position'];
 
 /** A message, and how to settle it. */
 export interface Message extends Delivered {
@@ -36,7 +36,7 @@ export interface SubscribeOptions {
   /** Without a group: only messages whose tags match. */
   filter?: string;
   /** Without a group: where to begin; `latest` unless set. */
-  start?: Place;
+  start?: Position;
   /** Without a group: begin behind this offset. */
   after?: string;
   /** How many messages may be here or on their way before they are handled: 1 to 10000, 100 unless set. */

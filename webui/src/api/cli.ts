@@ -25,7 +25,7 @@ function duration(ms: unknown): string {
 }
 
 /** placeText is a place as --to and --start read it. */
-export function placeText(place: Schemas['Place']): string {
+export function placeText(place: Schemas['Position']): string {
   if (typeof place === 'string') return place;
   if (place.offset !== undefined) return String(place.offset);
   if (place.time !== undefined) return new Date(place.time).toISOString();
@@ -95,7 +95,7 @@ function commandOf({ name, path, query, body }: Operation): string {
     case 'POST /topics/{topic}:resume':
       return words('topic', 'resume', topic);
     case 'POST /topics/{topic}/groups': {
-      const start = b.start === undefined ? undefined : placeText(b.start as Schemas['Place']);
+      const start = b.start === undefined ? undefined : placeText(b.start as Schemas['Position']);
       return words('group', 'create', topic, String(b.name), ['start', start], ['filter', b.filter], ...settings({ ...b, settle: b.settle === 'auto' ? undefined : b.settle, exclusive: b.exclusive || undefined }), ['paused', b.paused]);
     }
     case 'PATCH /topics/{topic}/groups/{group}':
@@ -103,7 +103,7 @@ function commandOf({ name, path, query, body }: Operation): string {
     case 'DELETE /topics/{topic}/groups/{group}':
       return words('group', 'delete', topic, group, ['yes', true]);
     case 'POST /topics/{topic}/groups/{group}/plans':
-      return words('relocate', topic, group, ['to', placeText(b.to as Schemas['Place'])], ['reason', b.reason], ['yes', true]);
+      return words('relocate', topic, group, ['to', placeText(b.to as Schemas['Position'])], ['reason', b.reason], ['yes', true]);
     case 'POST /topics/{topic}/filters:test':
       return words('group', 'filter', topic, String(b.group), String(b.filter), ['last', b.last], ['test', true]);
     case 'POST /topics/{topic}/messages':

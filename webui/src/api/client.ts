@@ -14,7 +14,7 @@ export type Group = Schemas['Group'];
 export type Message = Schemas['Message'];
 export type Plan = Schemas['Plan'];
 export type Problem = Schemas['Problem'];
-export type Place = Schemas['Place'];
+export type Position = Schemas['Position'];
 
 /** topicsIn are the topics of this server in the answer of a list that asked for no others. */
 export const topicsIn = (data: { topics: (Topic | Schemas['ClusterTopic'])[] }) => data.topics as Topic[];

@@ -1956,7 +1956,7 @@ export interface components {
             exclusive?: boolean;
             paused?: boolean;
             /** @description Defaults to the position of the topic's most advanced group, or to the oldest message. */
-            start?: components["schemas"]["Place"];
+            start?: components["schemas"]["Position"];
         };
         GroupPatch: {
             filter?: string;
@@ -1973,7 +1973,7 @@ export interface components {
             reason?: string;
         };
         /** @description A position in a topic's log: one of the two words, or an object with one member. */
-        Place: ("earliest" | "latest") | {
+        Position: ("earliest" | "latest") | {
             /** @description An offset. */
             offset?: components["schemas"]["Count"] | number;
             /** @description The first message that is not older: RFC 3339 or Unix milliseconds. */
@@ -2159,7 +2159,7 @@ export interface components {
             dead?: boolean;
         };
         PlanRequest: {
-            to: components["schemas"]["Place"];
+            to: components["schemas"]["Position"];
             /** @description How many messages the cursor may advance before the plan is applied. Defaults to a tenth of the distance, ten seconds at the current rate, or 1,000, whichever is largest. */
             tolerance?: components["schemas"]["Count"];
             /**
@@ -2273,7 +2273,7 @@ export interface components {
         TransactionMove: {
             topic: string;
             group: string;
-            to: components["schemas"]["Place"];
+            to: components["schemas"]["Position"];
             reason?: string;
         };
         TransactionResult: {

@@ -1,6 +1,6 @@
 // Choosing a place for a group: the histogram under the strip, the place, its plan.
 
-import { call, command, Failure, together, type Message, type Place, type Plan, type Schemas, type Twins } from '../api/client';
+import { call, command, Failure, together, type Message, type Position, type Plan, type Schemas, type Twins } from '../api/client';
 import { big } from '../lib/format';
 import { live } from '../live/live.svelte';
 import { clamp, readBuckets, type Bucket, type View } from '../lib/strip';
@@ -13,7 +13,7 @@ export class Relocation {
   axis = $state<'offset' | 'time'>('offset');
   target = $state<bigint>();
   plan = $state.raw<Plan>();
-  planned = $state.raw<Place>(); // what the plan was asked for
+  planned = $state.raw<Position>(); // what the plan was asked for
   planning = $state(false);
   /** Why the plan shown is not the one that was asked for first. */
   renewed = $state('');
@@ -70,14 +70,14 @@ export class Relocation {
     this.renewed = '';
   }
 
-  planCall(to: Place) {
+  planCall(to: Position) {
     return call('post', '/topics/{topic}/groups/{group}/plans', { params: { path: { topic: this.topic, group: this.group } }, body: { to } });
   }
 
   /** ask has the broker say what going to a place would do; nothing changes by it. */
-  async ask(to?: Place) {
+  async ask(to?: Position) {
     clearTimeout(this.#timer);
-    const place: Place | undefined = to ?? (this.target === undefined ? undefined : { offset: String(this.target) });
+    const place: Position | undefined = to ?? (this.target === undefined ? undefined : { offset: String(this.target) });
     if (place === undefined) return;
     this.planning = true;
     this.planned = place;
@@ -101,7 +101,7 @@ export class Relocation {
   }
 
   twins(reason: string): Twins {
-    const to: Place = this.planned ?? { offset: this.plan?.to ?? '' };
+    const to: Position = this.planned ?? { offset: this.plan?.to ?? '' };
     const cli = command({ name: 'POST /topics/{topic}/groups/{group}/plans', path: { topic: this.topic, group: this.group }, query: {}, body: { to, reason } });
     return { curl: together([this.planCall(to), this.applyCall(reason)]).curl, cli };
   }

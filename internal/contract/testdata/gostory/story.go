@@ -74,8 +74,8 @@ func (s *story) begin() {
 	}
 	equal(s.t, "code of the second", must(s, err, r.Body, r.ApplicationproblemJSONDefault).Code, "exists")
 
-	explicit, start := generated.SettleMode("explicit"), generated.Place{}
-	if err := start.FromPlace0("earliest"); err != nil {
+	explicit, start := generated.SettleMode("explicit"), generated.Position{}
+	if err := start.FromPosition0("earliest"); err != nil {
 		s.t.Fatal(err)
 	}
 	g, err := s.c.CreateGroupWithResponse(s.ctx, s.topic, generated.NewGroup{Name: s.group, Settle: &explicit, Start: &start})
@@ -133,8 +133,8 @@ func (s *story) ack(list []generated.Delivery) {
 }
 
 func (s *story) moveAndRevert() {
-	var to generated.Place
-	if err := to.FromPlace1(generated.Place1{MessageId: ptr(s.idOf(1))}); err != nil {
+	var to generated.Position
+	if err := to.FromPosition1(generated.Position1{MessageId: ptr(s.idOf(1))}); err != nil {
 		s.t.Fatal(err)
 	}
 	p, err := s.c.PlanRelocationWithResponse(s.ctx, s.topic, s.group, generated.PlanRequest{To: to})
