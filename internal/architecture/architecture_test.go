@@ -51,8 +51,10 @@ var rules = map[string]rule{
 	"internal/storage": {
 		never: []string{"net", "net/http", "database/sql"},
 	},
+	// What a store allows, whatever its engine.
+	"internal/storage/rules": {ours: []string{"internal/storage"}, never: []string{"net", "net/http", "database/sql", "os"}},
 	"internal/storage/sqlite": {
-		ours:    []string{"internal/condition", "internal/storage", "internal/storage/sqlite/pages", "internal/storage/sqlite/vfs", "internal/storage/sqlite/wal", "migrations"},
+		ours:    []string{"internal/condition", "internal/storage", "internal/storage/rules", "internal/storage/sqlite/pages", "internal/storage/sqlite/vfs", "internal/storage/sqlite/wal", "migrations"},
 		modules: []string{"modernc.org/sqlite", "github.com/pressly/goose/v3", "golang.org/x/sys"},
 		never:   []string{"net", "net/http"},
 	},
@@ -66,7 +68,7 @@ var rules = map[string]rule{
 	},
 	"internal/storage/sqlite/wal": {never: []string{"net", "net/http", "database/sql", "unsafe"}},
 	"internal/storage/postgres": {
-		ours:    []string{"internal/condition", "internal/storage", "migrations"},
+		ours:    []string{"internal/condition", "internal/storage", "internal/storage/rules", "migrations"},
 		modules: []string{"github.com/jackc/pgx/v5/pgconn", "github.com/pressly/goose/v3"},
 		never:   []string{"net/http"},
 	},

@@ -13,7 +13,7 @@ import (
 
 // monotonic are the packages that order, sync and time out, which a wall clock that
 // is set must not change. They measure time and never ask what time it is.
-var monotonic = []string{"internal/storage", "internal/storage/postgres", "internal/storage/sqlite", "internal/storage/sqlite/vfs", "internal/storage/sqlite/wal", "internal/rpc", "internal/socket", "internal/stats", "internal/cluster"}
+var monotonic = []string{"internal/storage", "internal/storage/postgres", "internal/storage/rules", "internal/storage/sqlite", "internal/storage/sqlite/vfs", "internal/storage/sqlite/wal", "internal/rpc", "internal/socket", "internal/stats", "internal/cluster"}
 
 // wallClock are the methods that give up the monotonic clock of a time.Time.
 var wallClock = []string{"Unix", "UnixMilli", "UnixMicro", "UnixNano", "UTC", "AddDate"}

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/rushmore/zbus-go/internal/storage"
+	"github.com/rushmore/zbus-go/internal/storage/rules"
 )
 
 // batch is what one transaction is about to do. Planning ops (see plan.go) changes the catalog at
@@ -13,11 +14,10 @@ import (
 // Only the committing goroutine touches it.
 type batch struct {
 	*catalog
-	rows    []row // messages to insert
-	steps   []step
-	changed []*topic            // whose marks are to be stored
-	used    map[string]struct{} // kinds of ids that were given
-	sums    storage.Summer
+	rows  []row // messages to insert
+	steps []step
+	given [rules.Kinds]int64 // the ids given last, as they are stored
+	sums  storage.Summer
 }
 
 // step is one statement to run.
@@ -45,12 +45,11 @@ func (b *batch) addOne(st statement, values ...any) { b.add(st, values...).one =
 // place is a point in a batch to which it can be taken back.
 type place struct{ rows, steps, undo int }
 
-func (b *batch) place() place { return place{len(b.rows), len(b.steps), len(b.undo)} }
+func (b *batch) place() place { return place{len(b.rows), len(b.steps), len(b.Undo)} }
 
-// takeBack undoes what was planned since at. Topics and kinds of ids stay to be stored: to store what
-// was there before does no harm.
+// takeBack undoes what was planned since at.
 func (b *batch) takeBack(at place) {
-	b.back(at.undo)
+	b.Back(at.undo)
 	clear(b.rows[at.rows:])
 	clear(b.steps[at.steps:])
 	b.rows, b.steps = b.rows[:at.rows], b.steps[:at.steps]
@@ -60,28 +59,12 @@ func (b *batch) takeBack(at place) {
 func (b *batch) empty() {
 	clear(b.rows)
 	clear(b.steps)
-	b.rows, b.steps, b.changed, b.used = b.rows[:0], b.steps[:0], nil, nil
+	b.Stored()
+	b.rows, b.steps = b.rows[:0], b.steps[:0]
 }
 
 // nothing reports whether what was planned changes nothing, as when there is nothing to purge.
-func (b *batch) nothing() bool { return len(b.rows) == 0 && len(b.steps) == 0 && len(b.undo) == 0 }
-
-// id gives the id after the last one.
-func (b *batch) id(kind string) int64 {
-	if b.used == nil {
-		b.used = map[string]struct{}{}
-	}
-	b.used[kind] = struct{}{}
-	return b.nextID(kind)
-}
-
-// store has the marks of a topic stored. Appending does not need it: what it changes can be read off
-// the last block.
-func (b *batch) store(t *topic) {
-	if !slices.Contains(b.changed, t) {
-		b.changed = append(b.changed, t)
-	}
-}
+func (b *batch) nothing() bool { return len(b.rows) == 0 && len(b.steps) == 0 && len(b.Undo) == 0 }
 
 // all is the whole queue as statements.
 func (b *batch) all() []step {
@@ -95,13 +78,15 @@ func (b *batch) all() []step {
 		list = append(list, s)
 	}
 	list = b.blocks(list, b.rows[inserted:])
-	for _, t := range b.changed {
-		if b.topics[t.id] == t {
-			list = append(list, step{statement: moveTopic, one: true, args: encode([]any{int64(t.id), t.first, t.dropped, t.next, t.total, t.lastTime})})
+	for _, t := range b.Changed {
+		if b.Topics[t.ID] == t {
+			list = append(list, step{statement: moveTopic, one: true, args: encode([]any{int64(t.ID), t.First, t.Dropped, t.Next, t.Total, t.LastTime})})
 		}
 	}
-	for kind := range b.used {
-		list = append(list, step{statement: setLast, one: true, args: encode([]any{kind, b.last[kind]})})
+	for kind, name := range idNames() {
+		if last := b.Last[kind]; last != b.given[kind] {
+			list = append(list, step{statement: setLast, one: true, args: encode([]any{name, last})})
+		}
 	}
 	return list
 }
@@ -119,7 +104,7 @@ func (b *batch) blocks(list []step, rows []row) []step {
 			n++
 		}
 		own := rows[:n]
-		if rows = rows[n:]; b.topics[id] == nil {
+		if rows = rows[n:]; b.Topics[id] == nil {
 			continue // removed since
 		}
 		for len(own) > 0 {

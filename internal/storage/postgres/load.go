@@ -4,14 +4,16 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"github.com/rushmore/zbus-go/internal/storage"
+	"github.com/rushmore/zbus-go/internal/storage/rules"
 )
 
 // loaded is what the tables say, but for the messages.
 type loaded struct {
 	state  storage.State
-	totals map[storage.TopicID][2]int64 // total and dropped: see marks
+	totals map[storage.TopicID][2]int64 // total and dropped: see rules.Marks
 }
 
 // Load implements [storage.Store].
@@ -156,36 +158,34 @@ func (l *loaded) readKept(ctx context.Context, c *conn) error {
 
 // catalog is what the writing goroutine has to know.
 func (l *loaded) catalog(ctx context.Context, c *conn) (*catalog, error) {
-	p := newCatalog()
-	for _, t := range l.state.Topics {
-		p.addTopic(&topic{
-			id: t.ID, name: storage.Fold(t.Name), kind: t.Kind, groups: map[string]*group{},
-			marks: marks{first: t.First, next: t.Next, lastTime: t.LastTime, total: l.totals[t.ID][0], dropped: l.totals[t.ID][1], rows: t.First},
-		})
-	}
-	for _, g := range l.state.Groups {
-		p.addGroup(&group{id: g.ID, topic: p.topics[g.Topic], name: storage.Fold(g.Name), epoch: g.Epoch})
+	all := rules.New[*none](len(l.state.Topics), len(l.state.Groups), math.MaxInt64)
+	p := &all
+	err := p.Load(l.state.Topics, l.state.Groups, func(_ int, t *topic) {
+		t.Total, t.Dropped = l.totals[t.ID][0], l.totals[t.ID][1]
+	})
+	if err != nil {
+		return nil, err
 	}
 	for row, err := range c.rows(ctx, selectDropped) {
 		if err != nil {
 			return nil, err
 		}
-		at, hi := span{storage.TopicID(integer(row[0])), integer(row[1])}, integer(row[2])
-		t := p.topics[at.topic]
-		if hi <= at.lo || t != nil && hi > t.first {
-			return nil, fmt.Errorf("what is to be deleted of topic %d, %d to %d: %w", at.topic, at.lo, hi, storage.ErrDamaged)
+		at, hi := rules.Span{Topic: storage.TopicID(integer(row[0])), Lo: integer(row[1])}, integer(row[2])
+		t := p.Topics[at.Topic]
+		if hi <= at.Lo || t != nil && hi > t.First {
+			return nil, fmt.Errorf("what is to be deleted of topic %d, %d to %d: %w", at.Topic, at.Lo, hi, storage.ErrDamaged)
 		}
-		if p.dropped[at] = hi; t != nil {
-			t.rows = at.lo
-		}
+		p.LoadDropped(at, hi)
 	}
+	names := idNames()
 	for row, err := range c.rows(ctx, selectLast) {
 		if err != nil {
 			return nil, err
 		}
-		p.last[text(row[0])] = integer(row[1])
+		if kind := slices.Index(names[:], text(row[0])); kind >= 0 {
+			p.Last[kind] = integer(row[1])
+		}
 	}
-	p.forget()
 	return p, nil
 }
 

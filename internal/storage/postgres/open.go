@@ -140,7 +140,7 @@ func (s *Store) open(ctx context.Context) (err error) {
 	if s.catalog, err = l.catalog(ctx, s.writer); err != nil {
 		return err
 	}
-	s.batch = &batch{catalog: s.catalog}
+	s.batch = &batch{catalog: s.catalog, given: s.catalog.Last}
 	s.measure(ctx)
 	s.warn(ctx)
 	s.recent.show(s.catalog, s.seq)

@@ -194,9 +194,9 @@ func (r *recent) show(p *catalog, seq int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.seq = seq
-	r.topics = make(map[storage.TopicID]shown, len(p.topics))
-	for id, t := range p.topics {
-		r.topics[id] = shown{t.first, t.next, t.total}
+	r.topics = make(map[storage.TopicID]shown, len(p.Topics))
+	for id, t := range p.Topics {
+		r.topics[id] = shown{t.First, t.Next, t.Total}
 	}
 }
 
@@ -206,13 +206,13 @@ func (r *recent) publish(p *catalog, changes []change, seq int64) {
 	defer r.mu.Unlock()
 	r.seq = seq
 	for i := range changes {
-		t := changes[i].topic
+		t := changes[i].Topic
 		switch {
 		case t == nil:
-		case p.topics[t.id] == t:
-			r.topics[t.id] = shown{t.first, t.next, t.total}
+		case p.Topics[t.ID] == t:
+			r.topics[t.ID] = shown{t.First, t.Next, t.Total}
 		default:
-			delete(r.topics, t.id)
+			delete(r.topics, t.ID)
 		}
 	}
 }

@@ -23,7 +23,7 @@ func (s *Store) Commit(ops []storage.Op) ([]error, error) {
 	if s.failed != nil {
 		return nil, fmt.Errorf("%w: stopped by an earlier error: %w", storage.ErrUnavailable, s.failed)
 	}
-	defer s.catalog.forget()
+	defer s.catalog.Forget()
 	defer s.batch.empty()
 	errs := make([]error, len(ops))
 	for i, op := range ops {
@@ -33,14 +33,15 @@ func (s *Store) Commit(ops []storage.Op) ([]error, error) {
 		return errs, nil
 	}
 	if err := s.write(s.batch.all()); err != nil {
-		s.catalog.back(0)
+		s.catalog.Back(0)
 		if !errors.Is(err, storage.ErrNotStored) && !errors.Is(err, storage.ErrFull) {
 			s.failed = err
 			s.options.Log.Error("store stopped", "err", err)
 		}
 		return nil, fmt.Errorf("commit: %w", err)
 	}
-	s.recent.publish(s.catalog, s.catalog.undo, s.seq)
+	s.batch.given = s.catalog.Last
+	s.recent.publish(s.catalog, s.catalog.Undo, s.seq)
 	return errs, nil
 }
 

@@ -20,7 +20,6 @@ type batch struct {
 	rows    []row // messages to insert
 	steps   []step
 	args    []driver.NamedValue // of steps
-	changed []*topic            // whose marks are to be stored
 	block   block               // the one being inserted
 	merging merging             // the messages being merged
 	into    *topic              // whose blocks are being inserted, or could not be; see Store.cutOff
@@ -64,31 +63,16 @@ func (b *batch) add(st statement, want int64, values ...driver.Value) *step {
 	return &b.steps[len(b.steps)-1]
 }
 
-// touch has to be called before the marks of a topic are changed.
-func (b *batch) touch(t *topic) {
-	b.undo = append(b.undo, change{topic: t, before: t.marks})
-}
-
-// store has the marks of a topic stored. Appending does not need it: what it
-// changes can be read off the last block.
-func (b *batch) store(t *topic) {
-	if !t.changed {
-		t.changed = true
-		b.changed = append(b.changed, t)
-	}
-}
-
 // place is a point in a batch to which it can be taken back.
 type place struct{ rows, steps, args, undo int }
 
 func (b *batch) place() place {
-	return place{len(b.rows), len(b.steps), len(b.args), len(b.undo)}
+	return place{len(b.rows), len(b.steps), len(b.args), len(b.Undo)}
 }
 
-// takeBack undoes what was planned since at. Topics stay in changed: storing
-// the marks that they had before does no harm.
+// takeBack undoes what was planned since at.
 func (b *batch) takeBack(at place) {
-	b.back(at.undo)
+	b.Back(at.undo)
 	clear(b.rows[at.rows:])
 	clear(b.steps[at.steps:])
 	clear(b.args[at.args:])
@@ -97,31 +81,28 @@ func (b *batch) takeBack(at place) {
 
 // empty empties the queue, not the undo list, and lets go of all values.
 func (b *batch) empty() {
-	for _, t := range b.changed {
-		t.changed = false
-	}
+	b.Stored()
 	clear(b.rows)
 	clear(b.steps)
 	clear(b.args)
-	clear(b.changed)
-	b.rows, b.steps, b.args, b.changed = b.rows[:0], b.steps[:0], b.args[:0], b.changed[:0]
+	b.rows, b.steps, b.args = b.rows[:0], b.steps[:0], b.args[:0]
 }
 
 // nothing reports whether what was planned changes nothing, as when there is nothing to
 // purge. A transaction of it would have to be synced and copied like any other.
 func (b *batch) nothing() bool {
-	return len(b.rows) == 0 && len(b.steps) == 0 && len(b.changed) == 0 && len(b.undo) == 0
+	return len(b.rows) == 0 && len(b.steps) == 0 && len(b.Changed) == 0 && len(b.Undo) == 0
 }
 
 // single reports whether the queue is one block and nothing else: one statement,
 // which needs no BEGIN and COMMIT around it.
 func (b *batch) single() bool {
 	n := len(b.rows)
-	if n == 0 || n > maxBlockRows || len(b.steps) > 0 || len(b.changed) > 0 || b.rows[n-1].key-b.rows[0].key != int64(n-1) {
+	if n == 0 || n > maxBlockRows || len(b.steps) > 0 || len(b.Changed) > 0 || b.rows[n-1].key-b.rows[0].key != int64(n-1) {
 		return false
 	}
-	t := b.topics[storage.TopicID(b.rows[0].key>>offsetBits)]
-	return (t == nil || len(t.pieces) == 0) && sizeOf(b.rows) <= maxBlockBytes
+	t := b.Topics[topicOf(b.rows[0].key)]
+	return (t == nil || len(t.Pieces) == 0) && sizeOf(b.rows) <= maxBlockBytes
 }
 
 // sizeOf is the most that messages of one topic take in a block.
@@ -157,11 +138,11 @@ func (b *batch) run(c *conn) error {
 }
 
 func (b *batch) storeMarks(c *conn) error {
-	for _, t := range b.changed {
-		if b.topics[t.id] != t || t.damaged {
+	for _, t := range b.Changed {
+		if b.Topics[t.ID] != t || t.Damaged {
 			continue
 		}
-		b.move = number(b.move[:0], []driver.Value{int64(t.id), t.first, t.dropped, t.next, t.total, t.lastTime, t.lost, topicPlaceSum(t.id, &t.marks)})
+		b.move = number(b.move[:0], []driver.Value{int64(t.ID), t.First, t.Dropped, t.Next, t.Total, t.LastTime, t.Lost, topicPlaceSum(t.ID, &t.Marks)})
 		n, err := c.exec(moveTopic, b.move)
 		if err != nil {
 			return err
@@ -169,8 +150,8 @@ func (b *batch) storeMarks(c *conn) error {
 		if n != 1 {
 			return errMismatch
 		}
-		b.touch(t)
-		t.stored = t.next
+		b.Touch(t)
+		t.Stored = t.Next
 	}
 	return nil
 }
@@ -207,14 +188,14 @@ func (b *batch) insertRows(c *conn, rows []row) error {
 		for n < len(rows) && rows[n].key>>offsetBits == id {
 			n++
 		}
-		t := b.topics[storage.TopicID(id)]
+		t := b.Topics[storage.TopicID(id)]
 		switch {
 		case t == nil: // removed since
 		case b.staysFresh(t, rows[:n], alone):
 			if fresh == nil {
 				fresh = newFreshRow(rows)
 			}
-			b.addPiece(t, fresh.add(t.id, rows[:n], &b.block), sizeOf(rows[:n]))
+			b.addPiece(t, fresh.add(t.ID, rows[:n], &b.block), sizeOf(rows[:n]))
 		default:
 			if err := b.insertBlocks(c, t, rows[:n], alone); err != nil {
 				return err
@@ -231,20 +212,20 @@ func (b *batch) insertRows(c *conn, rows []row) error {
 // staysFresh reports whether messages become a piece of their topic's log; alone
 // says that they are all that is inserted.
 func (b *batch) staysFresh(t *topic, rows []row, alone bool) bool {
-	if alone && len(t.pieces) == 0 || b.fresh.bytes >= b.limits.most {
+	if alone && len(t.Pieces) == 0 || b.fresh.bytes >= b.limits.most {
 		return false
 	}
 	size := sizeOf(rows)
-	return size <= maxPiece && t.fresh+size <= maxBlockBytes
+	return size <= maxPiece && t.Fresh+size <= maxBlockBytes
 }
 
 // insertBlocks inserts messages of one topic as blocks, and before them its pieces;
 // alone says that they are all that is inserted.
 func (b *batch) insertBlocks(c *conn, t *topic, rows []row, alone bool) error {
-	apart := !alone || len(t.pieces) > 0
-	if len(t.pieces) > 0 {
+	apart := !alone || len(t.Pieces) > 0
+	if len(t.Pieces) > 0 {
 		rows = b.merged(t, rows)
-		t.pieces, t.fresh = nil, 0
+		t.Pieces, t.Fresh = nil, 0
 		defer b.merging.reset()
 	}
 	b.into = t

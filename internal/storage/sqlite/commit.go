@@ -13,7 +13,7 @@ func (s *Store) Commit(ops []storage.Op) ([]error, error) {
 	if err := s.usable(); err != nil {
 		return nil, err
 	}
-	defer s.catalog.forget()
+	defer s.catalog.Forget()
 	errs, err := s.tryCommit(ops)
 	if err != nil && faultOf(err) == fullFault {
 		again, rerr := s.roomAgain(time.Now())
@@ -78,15 +78,15 @@ func (s *Store) tryWithoutPurge(ops []storage.Op, cause error) ([]error, error) 
 // served: to stop would not help, as after the next start the same would happen.
 func (s *Store) cutOff(cause error) bool {
 	t := s.batch.into
-	if t == nil || t.cut {
+	if t == nil || t.Cut {
 		return false
 	}
-	t.cut, s.batch.into = true, nil
+	t.Cut, s.batch.into = true, nil
 	s.recent.mu.Lock()
 	s.recent.show(s.catalog, t)
 	s.recent.mu.Unlock()
 	s.options.Log.Error("damage found", "path", s.options.Path, "found", cutOffError(t).Error(), "err", cause)
-	s.raiseDamage(t.name, condition.Critical, cutOffError(t).Error())
+	s.raiseDamage(t.Name, condition.Critical, cutOffError(t).Error())
 	return true
 }
 
@@ -102,10 +102,10 @@ func (s *Store) transaction(f func() error) error {
 	}
 	if err != nil {
 		s.batch.empty()
-		s.catalog.back(0)
+		s.catalog.Back(0)
 		return err
 	}
-	s.recent.publish(s.catalog, s.catalog.undo)
+	s.recent.publish(s.catalog, s.catalog.Undo)
 	s.committed()
 	return nil
 }
@@ -143,7 +143,7 @@ func (s *Store) oneByOne(ops []storage.Op, errs []error) error {
 			}
 			if err != nil {
 				errs[i] = translate(err)
-				s.batch.back(start.undo)
+				s.batch.Back(start.undo)
 				if _, err := s.writer.exec(rollbackTo, nil); err != nil {
 					return err
 				}

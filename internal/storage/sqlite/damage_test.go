@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/rushmore/zbus-go/internal/storage"
+	"github.com/rushmore/zbus-go/internal/storage/rules"
 )
 
 // A log of which something was lost is read to its end: offsets follow one another,
@@ -103,7 +104,7 @@ func TestGapOfABillionMessagesIsOneRecord(t *testing.T) {
 	topic := addTopic(t, s, "t")
 	mustCommit(t, s, &storage.Append{Topic: topic, Records: messages(10, 20)})
 	const gap = 1_000_000_000
-	s.catalog.topics[topic].next += gap // as if they had been there
+	s.catalog.Topics[topic].Next += gap // as if they had been there
 	mustCommit(t, s, &storage.Append{Topic: topic, Records: messages(10, 20)})
 	got, err := s.Read(t.Context(), topic, 5, storage.Page{Rows: 100}, nil)
 	if err != nil || len(got) != 16 {
@@ -197,11 +198,11 @@ func TestDamagedRowsRefuseTheirTopic(t *testing.T) {
 		if want == "" && (orders.First != 0 || orders.Next != 60 || orders.Bytes != 60*320) {
 			t.Errorf("%s: topic %+v", sql, orders)
 		}
-		if n := len(s.catalog.dropped); n != 0 {
+		if n := len(s.catalog.Dropped); n != 0 {
 			t.Errorf("%s: %d spans would be deleted", sql, n)
 		}
-		if strings.Contains(sql, "sequence") && s.catalog.lastTopic != 2 {
-			t.Errorf("the last topic is %d", s.catalog.lastTopic)
+		if strings.Contains(sql, "sequence") && s.catalog.Last[rules.TopicIDs] != 2 {
+			t.Errorf("the last topic is %d", s.catalog.Last[rules.TopicIDs])
 		}
 		if strings.Contains(sql, "parked") && len(state.Parked) != 0 {
 			t.Errorf("parked is %+v", state.Parked)

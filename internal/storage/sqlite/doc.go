@@ -11,7 +11,7 @@
 // # Changes
 //
 // The numbers that decide whether an op is allowed (next offsets, epochs,
-// names) are kept in memory by the writing goroutine: the [catalog]. Commit
+// names) are kept in memory by the writing goroutine: the catalog of package rules. Commit
 // first plans all ops against the catalog, which changes it and yields rows and
 // statements, then runs these in one transaction. When the transaction fails
 // the catalog is taken back step by step.

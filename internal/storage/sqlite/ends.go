@@ -29,8 +29,8 @@ func (s *Store) storeEnds(now time.Time) error {
 			return nil
 		}
 		s.ends.last = now
-		for _, t := range s.catalog.topics {
-			if t.next != t.stored && !t.damaged {
+		for _, t := range s.catalog.Topics {
+			if t.Next != t.Stored && !t.Damaged {
 				s.ends.behind = append(s.ends.behind, t)
 			}
 		}
@@ -56,11 +56,11 @@ func (s *Store) storeAllEnds() error {
 }
 
 func (s *Store) storeEndsOf(topics []*topic) error {
-	defer s.catalog.forget()
+	defer s.catalog.Forget()
 	err := s.transaction(func() error {
 		defer s.batch.empty()
 		for _, t := range topics {
-			s.batch.store(t)
+			s.batch.Store(t)
 		}
 		return s.batch.storeMarks(s.writer)
 	})

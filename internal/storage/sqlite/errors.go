@@ -67,7 +67,7 @@ func unreadable(err error) bool {
 // cutOffError is why a topic takes no messages: see topic.cut.
 func cutOffError(t *topic) error {
 	return fmt.Errorf("topic %s takes no messages, as the page of the database where they would go is damaged; see zbus recover: %w: %w",
-		t.name, storage.ErrUnavailable, storage.ErrDamaged)
+		t.Name, storage.ErrUnavailable, storage.ErrDamaged)
 }
 
 // translate wraps an error of the driver in the storage error that says what

@@ -106,20 +106,20 @@ func checkCatalog(t *testing.T, s *Store) {
 		t.Fatal(err)
 	}
 	for _, p := range []*catalog{stored, s.catalog} {
-		if len(p.undo) != 0 {
-			t.Errorf("%d changes can still be undone", len(p.undo))
+		if len(p.Undo) != 0 {
+			t.Errorf("%d changes can still be undone", len(p.Undo))
 		}
 	}
 	if got, want := describe(s.catalog), describe(stored); got != want {
 		t.Errorf("the catalog is\n%s\nbut stored is\n%s", got, want)
 	}
-	for id, p := range s.catalog.topics {
-		if got, err := s.recent.of(id); err != nil || got.first != p.first || got.next != p.next || !slices.Equal(got.pieces, p.pieces) {
-			t.Errorf("readers see %v of topic %d, %v; it is %v", got, id, err, p.marks)
+	for id, p := range s.catalog.Topics {
+		if got, err := s.recent.of(id); err != nil || got.first != p.First || got.next != p.Next || !slices.Equal(got.pieces, p.Pieces) {
+			t.Errorf("readers see %v of topic %d, %v; it is %v", got, id, err, p.Marks)
 		}
 	}
-	if n := len(s.recent.topics); n != len(s.catalog.topics) {
-		t.Errorf("readers see %d topics instead of %d", n, len(s.catalog.topics))
+	if n := len(s.recent.topics); n != len(s.catalog.Topics) {
+		t.Errorf("readers see %d topics instead of %d", n, len(s.catalog.Topics))
 	}
 	checkContents(t, s)
 }
@@ -141,27 +141,27 @@ func checkContents(t *testing.T, s *Store) {
 
 func describe(p *catalog) string {
 	var lines []string
-	for name, t := range p.names {
-		m := t.marks
-		m.pieces, m.fresh = nil, 0
-		lines = append(lines, fmt.Sprintf("topic %d %s %+v %d groups %v", t.id, name, m, len(t.groups), p.topics[t.id] == t))
-		for _, q := range t.pieces {
-			if q.end() > t.first { // the others go when the topic is merged, or with the next start
-				lines = append(lines, fmt.Sprintf("piece of %d: %d+%d in row %d at %d", t.id, q.first, q.n, q.row.seq, q.at))
+	for name, t := range p.Names {
+		m := t.Marks
+		m.Pieces, m.Fresh = nil, 0
+		lines = append(lines, fmt.Sprintf("topic %d %s %+v %d groups %v", t.ID, name, m, len(t.Groups), p.Topics[t.ID] == t))
+		for _, q := range t.Pieces {
+			if q.End() > t.First { // the others go when the topic is merged, or with the next start
+				lines = append(lines, fmt.Sprintf("piece of %d: %d+%d in row %d at %d", t.ID, q.First, q.N, q.Row.seq, q.At))
 			}
 		}
 	}
-	for id, g := range p.groups {
-		lines = append(lines, fmt.Sprintf("group %d %s of %d at %d %v", id, g.name, g.topic.id, g.epoch, g.topic.groups[g.name] == g))
+	for id, g := range p.Groups {
+		lines = append(lines, fmt.Sprintf("group %d %s of %d at %d %v", id, g.Name, g.Topic.ID, g.Epoch, g.Topic.Groups[g.Name] == g))
 	}
 	for _, r := range p.fresh.rows {
 		lines = append(lines, fmt.Sprintf("row %d of fresh: %d bytes for %v", r.seq, r.bytes(), r.topics))
 	}
-	for lo, hi := range p.dropped {
-		lines = append(lines, fmt.Sprintf("dropped %d-%d", lo, hi))
+	for at, hi := range p.Dropped {
+		lines = append(lines, fmt.Sprintf("dropped %+v-%d", at, hi))
 	}
 	slices.Sort(lines)
-	return fmt.Sprint(lines, len(p.topics), p.lastTopic, p.lastGroup, p.lastJournal, p.lastAudit, p.fresh.bytes)
+	return fmt.Sprint(lines, len(p.Topics), p.Last, p.fresh.bytes)
 }
 
 func TestFullDatabaseGoesOnWhenThereIsSpace(t *testing.T) {

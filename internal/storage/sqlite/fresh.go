@@ -63,21 +63,11 @@ type freshRow struct {
 
 func (r *freshRow) bytes() int64 { return int64(len(r.pieces) + len(r.bodies)) }
 
-// piece is the messages that one commit appended to a topic, within a row.
-type piece struct {
-	first int64 // offset
-	n     int32 // messages
-	at    int32 // where in row.pieces it starts
-	row   *freshRow
-}
-
-func (p piece) end() int64 { return p.first + int64(p.n) }
-
-// block is the piece as if it were a row of the table "blocks". It shares memory
+// pieceBlock is a piece as if it were a row of the table "blocks". It shares memory
 // with the row.
-func (p piece) block() block {
-	list := jsonb{rest: p.row.pieces[p.at:]}
-	b, _ := list.piece(p.row.bodies)
+func pieceBlock(p piece) block {
+	list := jsonb{rest: p.Row.pieces[p.At:]}
+	b, _ := list.piece(p.Row.bodies)
 	return b
 }
 
@@ -106,7 +96,7 @@ func (r *freshRow) split(f func(t storage.TopicID, p piece, b *block) error) err
 		if !ok {
 			return fmt.Errorf("row %d of fresh, byte %d: %w", r.seq, at, storage.ErrDamaged)
 		}
-		err := f(storage.TopicID(b.key>>offsetBits), piece{first: offsetOf(b.key), n: int32(b.n), at: int32(at), row: r}, &b)
+		err := f(topicOf(b.key), piece{First: offsetOf(b.key), N: int32(b.n), At: int32(at), Row: r}, &b)
 		if err != nil {
 			return fmt.Errorf("row %d of fresh, byte %d: %w", r.seq, at, err)
 		}
@@ -145,7 +135,7 @@ func (r *freshRow) add(t storage.TopicID, rows []row, b *block) piece {
 	binary.BigEndian.PutUint32(m[1:], uint32(len(m)-5))
 	r.pieces, r.bodies = m, append(r.bodies, b.body...)
 	r.topics = append(r.topics, t)
-	return piece{first: offsetOf(b.key), n: int32(b.n), at: int32(start), row: r}
+	return piece{First: offsetOf(b.key), N: int32(b.n), At: int32(start), Row: r}
 }
 
 // clip gives back memory that is not needed: what is stored as blocks had its share.
@@ -159,7 +149,7 @@ func (r *freshRow) clip() {
 func (b *batch) insertFresh(c *conn, r *freshRow) error {
 	r.clip()
 	before := b.fresh
-	b.onUndo(func() { b.fresh = before })
+	b.OnUndo(func() { b.fresh = before })
 	b.fresh.last++
 	r.seq = b.fresh.last
 	b.fresh.rows = append(b.fresh.rows, r)
@@ -171,8 +161,8 @@ func (b *batch) insertFresh(c *conn, r *freshRow) error {
 
 // addPiece appends a piece to the log of a topic.
 func (b *batch) addPiece(t *topic, p piece, size int64) {
-	t.pieces = append(t.pieces, p)
-	t.fresh += size
+	t.Pieces = append(t.Pieces, p)
+	t.Fresh += size
 }
 
 // recent is how far the topics are, for those who read. It is brought up to date
@@ -210,7 +200,7 @@ func (r *recent) publish(p *catalog, changes []change) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := range changes {
-		if t := changes[i].topic; t != nil {
+		if t := changes[i].Topic; t != nil {
 			r.show(p, t)
 		}
 	}
@@ -218,9 +208,9 @@ func (r *recent) publish(p *catalog, changes []change) {
 
 // show shows a topic, or that it is gone. Called with mu held.
 func (r *recent) show(p *catalog, t *topic) {
-	if p.topics[t.id] == t {
-		r.topics[t.id] = shown{first: t.first, next: t.next, pieces: t.pieces, damaged: t.damaged || t.cut}
+	if p.Topics[t.ID] == t {
+		r.topics[t.ID] = shown{first: t.First, next: t.Next, pieces: t.Pieces, damaged: t.Damaged || t.Cut}
 	} else {
-		delete(r.topics, t.id)
+		delete(r.topics, t.ID)
 	}
 }

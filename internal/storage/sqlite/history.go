@@ -7,28 +7,21 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
-func (b *batch) putHistory(op *storage.PutHistory) error {
-	if len(op.Data) == 0 || len(op.Data) > storage.MaxChunk {
-		return fmt.Errorf("history of %d bytes: %w", len(op.Data), storage.ErrInvalid)
-	}
-	if _, err := b.topic(op.Series.Topic); err != nil {
-		return err
-	}
-	if id := op.Series.Group; id != 0 {
-		g, err := b.group(id)
-		if err != nil {
-			return err
-		}
-		if g.topic.id != op.Series.Topic {
-			return fmt.Errorf("group %d of topic %d: %w", id, op.Series.Topic, storage.ErrNotFound)
-		}
-	}
+func (b *batch) InsertHistory(op *storage.PutHistory) error {
 	if b.refuse {
 		return errLow
 	}
 	b.add(insertHistory, 1, int64(op.Series.Topic), int64(op.Series.Group), int64(op.Level), int64(len(op.Data)), op.Data,
 		historySum(op.Series, op.Level, op.Data))
 	return nil
+}
+
+func (b *batch) DeleteHistory(op *storage.DropHistory) {
+	b.add(deleteHistory, anyRows, int64(op.Series.Topic), int64(op.Series.Group), int64(op.Level), op.To)
+}
+
+func (b *batch) ForgetHistory(of storage.Series) {
+	b.add(deleteGroupHistory, anyRows, int64(of.Topic), int64(of.Group))
 }
 
 // History implements [storage.Store].

@@ -7,8 +7,8 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
-// keepIDs keeps and forgets ids of dropped messages.
-func (b *batch) keepIDs(op *storage.Trim) {
+// KeepIDs keeps and forgets ids of dropped messages.
+func (b *batch) KeepIDs(op *storage.Trim) {
 	id := int64(op.Topic)
 	if op.Forget > 0 {
 		b.add(forgetKept, anyRows, id, op.Forget)

@@ -7,6 +7,7 @@ import (
 	"math"
 
 	"github.com/rushmore/zbus-go/internal/storage"
+	"github.com/rushmore/zbus-go/internal/storage/rules"
 )
 
 // Load implements [storage.Store].
@@ -56,64 +57,47 @@ func loadCatalog(c *conn) (*catalog, *loaded, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	p := &catalog{
-		topics:  make(map[storage.TopicID]*topic, len(l.state.Topics)),
-		names:   make(map[string]*topic, len(l.state.Topics)),
-		groups:  make(map[storage.GroupID]*group, len(l.state.Groups)),
-		dropped: map[int64]int64{},
-		fresh:   l.fresh,
-	}
-	for i := range l.topics {
-		t := &l.topics[i]
-		p.addTopic(&topic{
-			id: t.ID, name: storage.Fold(t.Name), kind: t.Kind, damaged: t.Damage != "", cut: t.cut, groups: map[string]*group{},
-			marks: marks{
-				first: t.First, next: t.Next, lastTime: t.LastTime, total: t.total, dropped: t.dropped, rows: t.First,
-				lost: t.lost, stored: t.stored, pieces: t.pieces, fresh: t.fresh,
-			},
-		})
-	}
-	for _, g := range l.state.Groups {
-		t := p.topics[g.Topic]
-		if t == nil {
-			return nil, nil, fmt.Errorf("group %d has no topic: %w", g.ID, storage.ErrDamaged)
-		}
-		p.addGroup(&group{id: g.ID, topic: t, name: storage.Fold(g.Name), epoch: g.Epoch})
+	p := &catalog{Catalog: rules.New[*freshRow](len(l.state.Topics), len(l.state.Groups), maxTopic), fresh: l.fresh}
+	err = p.Load(l.state.Topics, l.state.Groups, func(i int, t *topic) {
+		n := &l.topics[i]
+		t.Total, t.Dropped = n.total, n.dropped
+		t.Lost, t.Stored, t.Pieces, t.Fresh = n.lost, n.stored, n.pieces, n.fresh
+		t.Damaged, t.Cut = n.Damage != "", n.cut
+	})
+	if err != nil {
+		return nil, nil, err
 	}
 	for _, d := range l.dropped {
-		p.dropped[d.Lo] = d.Hi
-		if t := p.topics[storage.TopicID(d.Lo>>offsetBits)]; t != nil {
-			t.rows = offsetOf(d.Lo)
-		}
+		at := topicOf(d.Lo)
+		p.LoadDropped(rules.Span{Topic: at, Lo: offsetOf(d.Lo)}, d.Hi-keyOf(at, 0))
 	}
-	p.forget()
 	return p, l, loadIDs(c, p)
 }
 
 // loadIDs reads the ids given last, also those of what was removed since. No id is
 // given again, even if what was given last can't be told: so the tables are asked too.
 func loadIDs(c *conn, p *catalog) error {
-	last := map[string]*int64{
-		"topics": &p.lastTopic, "groups": &p.lastGroup, "cursor_journal": &p.lastJournal, "audit": &p.lastAudit,
+	last := map[string]rules.IDs{
+		"topics": rules.TopicIDs, "groups": rules.GroupIDs, "cursor_journal": rules.JournalIDs, "audit": rules.AuditIDs,
 	}
 	for row, err := range c.rows(selectSequences) {
 		if err != nil {
 			return err
 		}
-		if id := last[text(row[0])]; id != nil {
-			*id = integer(row[1])
+		if kind, known := last[text(row[0])]; known {
+			p.Last[kind] = integer(row[1])
 		}
 	}
-	for row, err := range c.rows(selectLastIDs) {
+	for row, err := range c.rows(selectLastIDs) { // in the order of rules.IDs
 		if err != nil {
 			return err
 		}
-		for i, id := range []*int64{&p.lastTopic, &p.lastGroup, &p.lastJournal, &p.lastAudit} {
-			*id = max(*id, integer(row[i]))
+		for kind := range p.Last {
+			p.Last[kind] = max(p.Last[kind], integer(row[kind]))
 		}
 	}
-	for lo := range p.dropped {
-		p.lastTopic = max(p.lastTopic, lo>>offsetBits)
+	for at := range p.Dropped {
+		p.Last[rules.TopicIDs] = max(p.Last[rules.TopicIDs], int64(at.Topic))
 	}
 	return nil
 }

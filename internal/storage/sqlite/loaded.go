@@ -28,16 +28,16 @@ type unsummed struct {
 // storedTopic is a topic with what only the store has to know.
 type storedTopic struct {
 	storage.Topic
-	total, dropped int64 // see marks
-	lost, stored   int64 // see marks
+	total, dropped int64 // see rules.Marks
+	lost, stored   int64 // see rules.Marks
 	end            int64 // behind the last block or piece so far, 0 without one
 	pieces         []piece
-	fresh          int64 // see marks
+	fresh          int64 // see rules.Marks
 	cut            bool  // see topic
 }
 
 func (t *storedTopic) marks() marks {
-	return marks{first: t.First, next: t.Next, lastTime: t.LastTime, total: t.total, dropped: t.dropped, lost: t.lost}
+	return marks{First: t.First, Next: t.Next, LastTime: t.LastTime, Total: t.total, Dropped: t.dropped, Lost: t.lost}
 }
 
 // refuse says why a topic can't be served, unless there is a reason already.
@@ -236,16 +236,16 @@ func (l *loaded) readFresh(c *conn) error {
 // addPiece adds a piece, if it counts. It begins where the log ends so far, unless
 // what was below is gone: dropped, or lost, which reads will find.
 func (t *storedTopic) addPiece(p piece, b *block) {
-	if len(t.pieces) == 0 && (p.end() <= t.end || p.end() <= t.First) {
+	if len(t.pieces) == 0 && (p.End() <= t.end || p.End() <= t.First) {
 		return // merged, or trimmed away
 	}
 	known := t.Next
-	if p.first < t.end {
-		t.refuse("messages %d to %d are stored twice", p.first, p.end()-1)
+	if p.First < t.end {
+		t.refuse("messages %d to %d are stored twice", p.First, p.End()-1)
 		return
 	}
-	if !t.goOn(b) && p.end() > known {
-		t.refuse("where its log ends can't be told: the last messages from %d on are damaged", p.first)
+	if !t.goOn(b) && p.End() > known {
+		t.refuse("where its log ends can't be told: the last messages from %d on are damaged", p.First)
 	}
 	t.pieces = append(t.pieces, p)
 	t.fresh += int64(len(b.meta) + len(b.body))

@@ -108,8 +108,8 @@ func (s *Store) FindID(ctx context.Context, topic storage.TopicID, id string) (o
 	err = s.readLog(ctx, topic, func(l *topicLog) error {
 		first, hi = l.first, l.next
 		for i := len(l.pieces) - 1; i >= 0 && !found; i-- {
-			b := l.pieces[i].block()
-			hi = l.pieces[i].first
+			b := pieceBlock(l.pieces[i])
+			hi = l.pieces[i].First
 			offset, found = b.find(id, first)
 		}
 		return nil

@@ -19,7 +19,7 @@ func (s *Store) merge(now time.Time) error {
 	if len(f.rows) == 0 || now.Before(s.mergeAfter) || f.bytes <= limits.bytes && now.Sub(f.rows[0].since) < limits.age {
 		return nil
 	}
-	defer s.catalog.forget()
+	defer s.catalog.Forget()
 	err := s.transaction(func() error { return s.batch.merge(s.writer, limits.step) })
 	if isFull(err) {
 		s.noSpace(now)
@@ -49,19 +49,19 @@ func (b *batch) merge(c *conn, budget int64) error {
 		}
 		stays := false
 		for _, id := range r.topics {
-			t := b.topics[id]
-			if t == nil || len(t.pieces) == 0 || t.pieces[0].row.seq > r.seq {
+			t := b.Topics[id]
+			if t == nil || len(t.Pieces) == 0 || t.Pieces[0].Row.seq > r.seq {
 				continue // removed, or merged already
 			}
-			if t.cut {
+			if t.Cut {
 				stays = true
 				continue
 			}
 			if budget <= 0 {
 				return b.deleteFresh(c, done)
 			}
-			budget -= t.fresh + pageBytes
-			b.touch(t)
+			budget -= t.Fresh + pageBytes
+			b.Touch(t)
 			if err := b.insertBlocks(c, t, nil, false); err != nil {
 				return err
 			}
@@ -83,7 +83,7 @@ func (b *batch) merge(c *conn, budget int64) error {
 // leaveFresh leaves the oldest row where it is: a topic that is cut off has a piece in it.
 func (b *batch) leaveFresh() {
 	before := b.fresh
-	b.onUndo(func() { b.fresh = before })
+	b.OnUndo(func() { b.fresh = before })
 	r := b.fresh.rows[0]
 	b.fresh.left, b.fresh.bytes, b.fresh.rows = r.seq, b.fresh.bytes-r.bytes(), slices.Clone(b.fresh.rows[1:])
 }
@@ -94,7 +94,7 @@ func (b *batch) deleteFresh(c *conn, n int) error {
 		return nil
 	}
 	before := b.fresh
-	b.onUndo(func() { b.fresh = before })
+	b.OnUndo(func() { b.fresh = before })
 	for _, r := range b.fresh.rows[:n] {
 		b.fresh.bytes -= r.bytes()
 	}
@@ -112,20 +112,20 @@ func (b *batch) deleteFresh(c *conn, n int) error {
 // call.
 func (b *batch) merged(t *topic, more []row) []row {
 	n := 0
-	for _, p := range t.pieces {
-		n += int(p.n)
+	for _, p := range t.Pieces {
+		n += int(p.N)
 	}
 	b.merging.records = slices.Grow(b.merging.records[:0], n)[:n]
 	rows, records := b.merging.rows[:0], b.merging.records
-	for _, p := range t.pieces {
-		k := p.block()
-		rows = k.rows(rows, records[:p.n])
-		records = records[p.n:]
+	for _, p := range t.Pieces {
+		k := pieceBlock(p)
+		rows = k.rows(rows, records[:p.N])
+		records = records[p.N:]
 	}
 	rows = append(rows, more...)
 	b.merging.rows = rows
 	below := 0
-	for below < n && offsetOf(rows[below].key) < t.first {
+	for below < n && offsetOf(rows[below].key) < t.First {
 		below++
 	}
 	return rows[below:]

@@ -22,7 +22,7 @@ func TestTopicIsMergedWhenItFillsABlock(t *testing.T) {
 		t.Errorf("%d blocks", n)
 	}
 	for id := range storage.TopicID(2) {
-		if fresh := s.catalog.topics[id+1].fresh; fresh > maxBlockBytes {
+		if fresh := s.catalog.Topics[id+1].Fresh; fresh > maxBlockBytes {
 			t.Errorf("topic %d has %d fresh bytes", id+1, fresh)
 		}
 		if n := len(readAll(t, s, id+1)); n != 160 {
@@ -73,7 +73,7 @@ func TestReadersMissNothingWhilePiecesAreMerged(t *testing.T) {
 			mustCommit(t, s, spread(storage.TopicID(i%topics)+1, storage.TopicID(i%topics)+1, 3, 2000)...)
 		}
 		for id := range storage.TopicID(topics) {
-			committed.Store(id+1, s.catalog.topics[id+1].next)
+			committed.Store(id+1, s.catalog.Topics[id+1].Next)
 		}
 		mustMaintain(t, s)
 	}

@@ -217,8 +217,8 @@ func (s *Store) open(found *markState) (err error) {
 	if err := s.openIndex(); err != nil {
 		return err
 	}
-	s.recent.topics = make(map[storage.TopicID]shown, len(s.catalog.topics))
-	for _, t := range s.catalog.topics {
+	s.recent.topics = make(map[storage.TopicID]shown, len(s.catalog.Topics))
+	for _, t := range s.catalog.Topics {
 		s.recent.show(s.catalog, t)
 	}
 	if err := s.openMark(found, log); err != nil {

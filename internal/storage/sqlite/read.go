@@ -53,7 +53,7 @@ func (l *topicLog) fresh() int64 {
 	if len(l.pieces) == 0 {
 		return storage.MaxOffset + 1
 	}
-	return l.pieces[0].first
+	return l.pieces[0].First
 }
 
 // Read implements [storage.Store].
@@ -74,7 +74,7 @@ func (l *topicLog) read(from int64, page storage.Page, dst []storage.Record) ([]
 	p.at = p.from
 	full, err := p.takeBlocks()
 	for i := l.pieceAt(p.at); err == nil && !full && i < len(l.pieces); i++ {
-		b := l.pieces[i].block()
+		b := pieceBlock(l.pieces[i])
 		full, err = p.take(&b)
 	}
 	if err == nil && !full {
@@ -292,13 +292,13 @@ func (l *topicLog) marks() (first, next int64, err error) {
 
 // pieceAt is the index of the first piece that ends above an offset.
 func (l *topicLog) pieceAt(offset int64) int {
-	return sort.Search(len(l.pieces), func(i int) bool { return l.pieces[i].end() > offset })
+	return sort.Search(len(l.pieces), func(i int) bool { return l.pieces[i].End() > offset })
 }
 
 // blockAt finds the block or piece that holds an offset, or the last one below it.
 func (l *topicLog) blockAt(offset int64) (b block, found bool, err error) {
 	if offset >= l.fresh() {
-		return l.pieces[min(l.pieceAt(offset), len(l.pieces)-1)].block(), true, nil
+		return pieceBlock(l.pieces[min(l.pieceAt(offset), len(l.pieces)-1)]), true, nil
 	}
 	return blockAt(l.conn, l.topic, offset)
 }

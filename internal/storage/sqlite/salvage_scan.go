@@ -241,7 +241,7 @@ func freshOf(c *pages.Cell) *freshRow {
 
 func (s *salvager) takeFresh(at spot, c *pages.Cell, orphan bool) {
 	err := freshOf(c).split(func(id storage.TopicID, p piece, b *block) error {
-		s.refs[id] = append(s.refs[id], blockRef{key: b.key, n: b.n, time: b.time, place: at, piece: p.at, orphan: orphan})
+		s.refs[id] = append(s.refs[id], blockRef{key: b.key, n: b.n, time: b.time, place: at, piece: p.At, orphan: orphan})
 		return nil
 	})
 	if err != nil {

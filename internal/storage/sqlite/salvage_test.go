@@ -186,7 +186,7 @@ func definitions(t *testing.T, path string) string {
 	audit, err2 := s.Audit(t.Context(), 0, 10)
 	sizes, err3 := s.HistorySizes(t.Context())
 	history, err4 := s.History(t.Context(), storage.Series{Topic: 1, Group: 1}, 0, 2)
-	return fmt.Sprint(state, journal, audit, sizes, history, err1, err2, err3, err4, s.catalog.lastTopic, s.catalog.lastGroup, s.catalog.lastJournal, s.catalog.lastAudit)
+	return fmt.Sprint(state, journal, audit, sizes, history, err1, err2, err3, err4, s.catalog.Last)
 }
 
 func TestSalvageReadsALogThatSQLiteGivesUpOn(t *testing.T) {

@@ -82,7 +82,7 @@ func TestUnusedSpaceGoesBackToTheFileSystem(t *testing.T) {
 	kept, gone := addTopic(t, s, "kept"), addTopic(t, s, "gone")
 	w := &worker{s: s, topic: gone}
 	for range 2 { // what is given back can be used again
-		before := s.catalog.topics[kept].next
+		before := s.catalog.Topics[kept].Next
 		for i := range int64(80) {
 			mustCommit(t, s, &storage.Append{Topic: kept, Records: numbered(before+i, 1, 2000)})
 			mustCommit(t, s, &storage.Append{Topic: gone, Records: messages(100, 5000)})
@@ -176,15 +176,15 @@ func TestHolesAreOnlyMadeOfUnusedPages(t *testing.T) {
 			var ops []storage.Op
 			for _, id := range topics {
 				if random.IntN(2) == 0 {
-					ops = append(ops, &storage.Append{Topic: id, Records: numbered(s.catalog.topics[id].next, 1+random.IntN(30), 8+random.IntN(9000))})
+					ops = append(ops, &storage.Append{Topic: id, Records: numbered(s.catalog.Topics[id].Next, 1+random.IntN(30), 8+random.IntN(9000))})
 				}
 			}
 			mustCommit(t, s, append(ops, &storage.Purge{Limit: 1 + random.IntN(50)})...)
 			mustMaintain(t, s)
 		}
 		id := topics[random.IntN(len(topics))]
-		m := s.catalog.topics[id].marks
-		if first := m.first + random.Int64N(m.next-m.first+1); first > m.first {
+		m := s.catalog.Topics[id].Marks
+		if first := m.First + random.Int64N(m.Next-m.First+1); first > m.First {
 			mustCommit(t, s, &storage.Trim{Topic: id, First: first}, &storage.Purge{Limit: 1 << 20})
 		}
 		s.shrinker.most, s.shrinker.part = 0, 1<<40
@@ -201,8 +201,8 @@ func TestHolesAreOnlyMadeOfUnusedPages(t *testing.T) {
 			s = mustOpen(t, s.options)
 		}
 		for _, id := range topics {
-			m := s.catalog.topics[id].marks
-			seen(t, s, id, m.first, m.next-m.first)
+			m := s.catalog.Topics[id].Marks
+			seen(t, s, id, m.First, m.Next-m.First)
 		}
 	}
 	if holes == 0 {

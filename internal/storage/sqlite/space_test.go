@@ -108,8 +108,8 @@ func (w *worker) save(t *testing.T, rounds int) {
 // empty removes all messages of the topic, as the broker does it.
 func (w *worker) empty(t *testing.T) {
 	t.Helper()
-	m := w.s.catalog.topics[w.topic].marks
-	mustCommit(t, w.s, &storage.Trim{Topic: w.topic, First: m.next, Bytes: m.total - m.dropped})
+	m := w.s.catalog.Topics[w.topic].Marks
+	mustCommit(t, w.s, &storage.Trim{Topic: w.topic, First: m.Next, Bytes: m.Total - m.Dropped})
 	for {
 		op := &storage.Purge{Limit: 1024}
 		mustCommit(t, w.s, op)

@@ -39,7 +39,7 @@ func topicSum(t *storage.Topic) int64 {
 
 // topicPlaceSum is the checksum of what a topic's row says of its log.
 func topicPlaceSum(id storage.TopicID, m *marks) int64 {
-	return rowSum('l', []int64{int64(id), m.first, m.dropped, m.next, m.total, m.lastTime, m.lost})
+	return rowSum('l', []int64{int64(id), m.First, m.Dropped, m.Next, m.Total, m.LastTime, m.Lost})
 }
 
 // groupSum is the checksum of a group's definition.
