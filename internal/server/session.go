@@ -287,7 +287,7 @@ func (s *session) finish() {
 		s.stop()
 		_ = conn.SetReadDeadline(time.Unix(1, 0))
 	case *webSocket: // its reader ends when the connection is closed
-		s.inflight.wait(0)
+		s.inflight.shutdown()
 		s.out.close()
 		<-s.written
 		_ = conn.ws.Close(websocket.StatusServiceRestart, "shutting down")

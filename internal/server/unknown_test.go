@@ -63,9 +63,9 @@ func startFaulty(t *testing.T) (*instance, *storetest.Faulty) {
 	s := server.New(server.Options{Broker: b, Calls: calls, Handlers: map[string]http.Handler{
 		"/api/": api.New(api.Options{Broker: b, Calls: calls, Stats: sampler, Live: hub}),
 	}})
+	serving := background(func(ctx context.Context) error { return s.Serve(ctx, []net.Listener{ln}, patience) })
 	stops := []func(){
-		background(func(ctx context.Context) error { return s.Serve(ctx, []net.Listener{ln}, patience) }),
-		background(hub.Run), background(sampler.Run), background(calls.Run), background(b.Run),
+		serving, background(hub.Run), background(sampler.Run), background(calls.Run), background(b.Run),
 	}
 	t.Cleanup(func() {
 		for _, stop := range stops {
@@ -75,7 +75,7 @@ func startFaulty(t *testing.T) (*instance, *storetest.Faulty) {
 			t.Error(err)
 		}
 	})
-	x := &instance{addr: ln.Addr().String()}
+	x := &instance{addr: ln.Addr().String(), cancel: serving}
 	x.dialOnce(t, "declare topic=t consume_group=g group_mask=64").want200(t)
 	return x, store
 }

@@ -113,10 +113,14 @@ func (s *session) readFrames(conn *webSocket, limits wire.Limits) error {
 			s.send(http.StatusBadRequest, "", err.Error())
 			return err
 		}
+		if !s.inflight.begin() {
+			return nil
+		}
 		m.Del(wire.HeaderConnection)
 		s.heard()
 		s.handle(m)
 		s.flush()
+		s.inflight.done()
 		body.release()
 		s.throttle()
 		s.cool()

@@ -13,6 +13,8 @@ import (
 	"github.com/coder/websocket"
 
 	"github.com/rushmore/zbus-go/internal/config"
+	"github.com/rushmore/zbus-go/internal/storage"
+	"github.com/rushmore/zbus-go/internal/storage/storetest"
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
@@ -196,6 +198,42 @@ func TestWebSocketIsClosedWithAReasonWhenTheBrokerStops(t *testing.T) {
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("stopping took %v", took)
 	}
+}
+
+func TestWebSocketAnswersTheFrameThatItHandlesWhenTheBrokerStops(t *testing.T) {
+	b, store := startFaulty(t)
+	s := b.socket(t, "/")
+	entered, release := make(chan struct{}), make(chan struct{})
+	store.FailNext(storetest.Fault{Entered: entered, Release: release, If: func(ops []storage.Op) bool {
+		all, ok := ops[0].(*storage.Atomic)
+		if !ok {
+			return false
+		}
+		_, ok = all.Ops[0].(*storage.CreateTopic)
+		return ok
+	}})
+	s.write(websocket.MessageText, request("declare id=d topic=new", ""))
+	<-entered
+	ended := make(chan struct{})
+	go func() { b.cancel(); close(ended) }()
+	got := make(chan error, 1)
+	var frame []byte
+	go func() {
+		var err error
+		_, frame, err = s.ws.Read(s.ctx)
+		got <- err
+	}()
+	select {
+	case err := <-got:
+		t.Errorf("before the topic is stored it got %q, %v", frame, err)
+		close(release)
+	case <-time.After(200 * time.Millisecond):
+		close(release)
+		if err := <-got; err != nil || !bytes.Contains(frame, []byte("\r\nid: d\r\n")) {
+			t.Errorf("got %q, %v; want the answer", frame, err)
+		}
+	}
+	<-ended
 }
 
 // A WebSocket whose client answers nothing, not even a ping, is closed like any other silent
