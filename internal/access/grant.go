@@ -94,6 +94,23 @@ func CheckGrants(grants []string) error {
 	return nil
 }
 
+// reserved are the verbs that no token of an issuer grants by itself: those that give others what they may do,
+// and that of the servers that work together. A role or an account can have them.
+const reserved = Admin | Access | Join
+
+// CheckIssued refuses grants of a token of an issuer that make no sense, or that no such token can have.
+func CheckIssued(grants []string) error {
+	if err := CheckGrants(grants); err != nil {
+		return err
+	}
+	for _, g := range compile(grants, "account", "") {
+		if g.verbs&reserved != 0 {
+			return invalid("grant %q: a token of an issuer can't grant %s; a role or an account can", clip(g.text), g.verbs&reserved)
+		}
+	}
+	return nil
+}
+
 // covers reports whether the grant allows a verb. Names are in lower case; group is "" when
 // the topic as a whole is meant.
 func (g *grant) covers(v Verb, topic, group string) bool {

@@ -34,13 +34,11 @@ func (p *picture) inherit(who *Principal, t *Token) {
 	if t.Expires == 0 {
 		t.Expires = p.expiry(who)
 	}
-	with := p.tokens[who.token]
-	if with == nil {
-		return
+	if with := p.tokens[who.token]; with != nil {
+		t.By = with.ID
 	}
-	t.By = with.ID
 	if len(t.Grants) == 0 {
-		t.Grants = slices.Clone(with.Grants)
+		t.Grants = slices.Clone(who.narrow(p))
 	}
 }
 
@@ -55,17 +53,14 @@ func (p *picture) within(who *Principal, t *Token) error {
 	if end := p.expiry(who); end != 0 && (t.Expires == 0 || t.Expires > end) {
 		return conflict("the token %s expires before that: it can't create, rotate or revoke tokens that are good for longer", who.by())
 	}
-	with := p.tokens[who.token]
-	if with == nil {
-		return nil
-	}
-	if len(with.Grants) == 0 {
+	bounds := who.narrow(p)
+	if len(bounds) == 0 {
 		return nil
 	}
 	if len(t.Grants) == 0 {
 		return &Denied{Account: t.Account, Missing: Access.String()}
 	}
-	mine := compile(with.Grants, t.Account, "")
+	mine := compile(bounds, t.Account, "")
 	for _, g := range compile(t.Grants, t.Account, "") {
 		if !contained(g, mine, t.Account) {
 			return &Denied{Account: t.Account, Missing: g.text}

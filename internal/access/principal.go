@@ -205,9 +205,9 @@ func (p *Principal) work(pic *picture) *rights {
 	if p.token != "" {
 		t := pic.tokens[p.token]
 		r.ended = t == nil || !bytes.Equal(t.Hash, p.hash) || t.Account != a.Name || t.Expires != 0 && t.Expires <= now
-		if t != nil && len(t.Grants) > 0 {
-			r.narrow, r.within = true, compile(t.Grants, a.Name, "")
-		}
+	}
+	if bounds := p.narrow(pic); len(bounds) > 0 {
+		r.narrow, r.within = true, compile(bounds, a.Name, "")
 	}
 	if p.login != "" {
 		r.ended = r.ended || !p.registry.logins.alive(p.login)

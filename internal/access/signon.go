@@ -22,6 +22,7 @@ type Assertion struct {
 	Name    string        // of the account that it is to act as
 	Subject string        // what the issuer itself calls it, which no other ever is
 	Roles   []string      // of who has no account of that name
+	Grants  []string      // of the token of a program, if it has some: see [Principal.narrow]
 	Expires int64         // Unix milliseconds; 0: never, as it is used up by a login
 	Left    time.Duration // until then; 0 with Expires
 }
@@ -48,7 +49,7 @@ func (r *Registry) bySigned(a Assertion) (*Principal, error) {
 	}
 	account := r.picture.Load().accounts[name]
 	switch {
-	case account == nil && len(a.Roles) == 0:
+	case account == nil && len(a.Roles)+len(a.Grants) == 0:
 		return nil, &Refused{Text: "signed on as " + name + ", who has no account here, and none of the groups gives a role"}
 	case account != nil && account.Kind != SignedOn:
 		return nil, &Refused{Text: "signed on as " + name + ", but the account of that name is not for single sign-on"}
@@ -66,7 +67,7 @@ func (r *Registry) bySigned(a Assertion) (*Principal, error) {
 // SignOn begins a login of the console for somebody that the issuer vouches for. The secret is for a
 // cookie.
 func (r *Registry) SignOn(a Assertion) (secret string, who *Principal, err error) {
-	a.Expires, a.Left = 0, 0
+	a.Expires, a.Left, a.Grants = 0, 0, nil
 	p, err := r.bySigned(a)
 	if err != nil {
 		return "", nil, err
@@ -88,7 +89,20 @@ func (p *Principal) accountIn(pic *picture) *Account {
 	case a != nil || p.signed.stored: // it is another's now, or was removed
 		return nil
 	}
-	return &Account{Name: p.account, Kind: SignedOn, Roles: p.signed.Roles}
+	return &Account{Name: p.account, Kind: SignedOn, Roles: p.signed.Roles, Grants: p.signed.Grants}
+}
+
+// narrow are the grants that bound a principal beside those of its account; none: nothing does. They are those of
+// the token that it came by. Grants in a token of an issuer bound an account that is stored; for who has no
+// account they are, with the roles, all there is.
+func (p *Principal) narrow(pic *picture) []string {
+	if t := pic.tokens[p.token]; t != nil {
+		return t.Grants
+	}
+	if p.signed != nil && pic.accounts[p.account] != nil {
+		return p.signed.Grants
+	}
+	return nil
 }
 
 // over reports whether the token that it was signed on with has expired. That goes by the time that

@@ -148,6 +148,9 @@ type Config struct {
 	// SSONameClaim and SSOGroupsClaim name the claims with the account and the groups; a claim
 	// within another has a dot before it. Default: sub, groups.
 	SSONameClaim, SSOGroupsClaim string
+	// SSOGrantsClaim names the claim with the grants of a program. Empty: grants in its tokens count
+	// for nothing.
+	SSOGrantsClaim string
 	// SSOScopes are what the issuer is asked for besides openid. Default: profile, email.
 	SSOScopes []string
 	// PublicURL has the URLs that browsers reach this server by through proxies, http or

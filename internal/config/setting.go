@@ -126,6 +126,7 @@ func settings(c *Config) []setting {
 		},
 		{"sso-name-claim", "CLAIM", "what names the account in what the issuer says", text{&c.SSONameClaim, isGiven, "the name of a claim"}},
 		{"sso-groups-claim", "CLAIM", "what has the groups there", text{&c.SSOGroupsClaim, isGiven, "the name of a claim"}},
+		{"sso-grants-claim", "CLAIM", "what has the grants of a program in its token; empty for none", text{&c.SSOGrantsClaim, isAny, ""}},
 		{
 			"sso-scopes", "SCOPE", "what the issuer is asked for besides openid; may be repeated",
 			list{&c.SSOScopes, isGiven, "scopes; several have commas between and differ", true},

@@ -52,6 +52,8 @@ func (c *Config) validateSSO() error {
 		return fmt.Errorf("sso-roles %q: needs sso-issuer as well", strings.Join(c.SSORoles, ","))
 	case c.SSOClientID == "" && c.SSOSecretFile != "":
 		return fmt.Errorf("sso-client-secret-file %q: needs sso-client-id as well", c.SSOSecretFile)
+	case c.SSOGrantsClaim != "" && len(c.SSOAudience) == 0:
+		return fmt.Errorf("sso-grants-claim %q: needs sso-audience as well: it is for programs", c.SSOGrantsClaim)
 	case c.SSOIssuer != "" && c.SSOClientID == "" && len(c.SSOAudience) == 0:
 		return fmt.Errorf("sso-issuer %q: needs sso-client-id, for people, or sso-audience, for programs", c.SSOIssuer)
 	}

@@ -46,7 +46,7 @@ func newIssuer(cfg config.Config, board *condition.Board, log *slog.Logger) *sso
 	}
 	opts := sso.Options{
 		URL: cfg.SSOIssuer, ClientID: cfg.SSOClientID, Scopes: cfg.SSOScopes, Audiences: cfg.SSOAudience,
-		NameClaim: cfg.SSONameClaim, GroupsClaim: cfg.SSOGroupsClaim, Roles: cfg.RolesOfGroups(),
+		NameClaim: cfg.SSONameClaim, GroupsClaim: cfg.SSOGroupsClaim, GrantsClaim: cfg.SSOGrantsClaim, Roles: cfg.RolesOfGroups(),
 		Conditions: board, Log: log, Now: time.Now,
 	}
 	if path := cfg.SSOSecretFile; path != "" {

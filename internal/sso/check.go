@@ -37,6 +37,11 @@ func (i *Issuer) Check(ctx context.Context, token string) (access.Assertion, err
 	if err == nil {
 		a, err = i.assertion(t, c)
 	}
+	if err == nil {
+		if a.Grants, err = i.grantsOf(c); err != nil {
+			i.opts.Log.Warn("a token of the issuer is refused for its grants", "subject", clip(t.Subject, 100), "err", err)
+		}
+	}
 	return a, refusal(err)
 }
 
@@ -117,6 +122,27 @@ func (i *Issuer) rolesOf(c claims) (roles []string) {
 	}
 	slices.Sort(roles)
 	return slices.Compact(roles)
+}
+
+// grantsOf are the grants that a program's token has. One that can't be read refuses the token: what it leaves out
+// could be what narrows the others.
+func (i *Issuer) grantsOf(c claims) (grants []string, err error) {
+	said := c.find(i.opts.GrantsClaim)
+	if i.opts.GrantsClaim == "" || said == nil {
+		return nil, nil
+	}
+	if text, is := said.(string); is {
+		grants = strings.Fields(text)
+	} else {
+		grants = listOf("", said)
+	}
+	if all, is := said.([]any); len(grants) == 0 || is && len(all) != len(grants) {
+		return nil, fmt.Errorf("its claim %s has no grants, or what is none", i.opts.GrantsClaim)
+	}
+	if err := access.CheckIssued(grants); err != nil { // not wrapped: the request is not invalid, its token is refused
+		return nil, fmt.Errorf("its claim %s: %s", i.opts.GrantsClaim, err.Error())
+	}
+	return grants, nil
 }
 
 // find is a claim by its name, or by the names on the way to it with dots between.

@@ -35,6 +35,7 @@ type Options struct {
 
 	NameClaim   string              // has the name of the account
 	GroupsClaim string              // has the groups
+	GrantsClaim string              // has the grants of a program; "": there are none
 	Roles       map[string][]string // by group, of who has no account
 
 	Conditions *condition.Board
