@@ -258,6 +258,7 @@ func (p *parts) run(ctx context.Context, draining time.Duration, ready func()) e
 		}
 	}
 	p.drain.Close()
+	p.store.stop()
 	p.stop()
 	stopServing()
 	<-served.done

@@ -60,6 +60,13 @@ func (e *engine) open(ctx context.Context, board *condition.Board, log *slog.Log
 	return nil
 }
 
+// stop says that the broker stops, and no longer waits as patiently as while it serves.
+func (e *engine) stop() {
+	if e.server != nil {
+		e.server.Stop()
+	}
+}
+
 // putBack leaves the directory as it was found, after an error.
 func (e *engine) putBack() error {
 	if e.dir == nil {

@@ -3,7 +3,9 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // Grade is what a finding means.
@@ -27,9 +29,18 @@ type Finding struct {
 // oldest is the oldest server that this package knows to have all that it asks for.
 const oldest = 130000
 
+// checkTime is how long a check may take. Each of its questions is answered at once by a server that is well.
+const checkTime = 30 * time.Second
+
 // Check looks at a database and its server as a broker would find them, and changes nothing. The
 // error says why it could not.
 func Check(ctx context.Context, url string) ([]Finding, error) {
+	return checkWithin(ctx, url, checkTime)
+}
+
+func checkWithin(ctx context.Context, url string, most time.Duration) ([]Finding, error) {
+	ctx, stop := context.WithTimeout(ctx, most)
+	defer stop()
 	d, err := newDialer(url, false)
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
@@ -175,16 +186,16 @@ func (k *checker) limits(ctx context.Context) error {
 }
 
 func (k *checker) schema(ctx context.Context) error {
-	v, err := k.c.value(ctx, "SELECT coalesce(max(version_id), -1) FROM goose_db_version WHERE is_applied")
+	v, err := schemaOf(ctx, k.c)
 	switch {
-	case codeOf(err) == undefinedTable:
+	case err == nil && v < 1:
 		k.note("schema", true, Bad, "none yet: the first broker creates it", "", "")
 		return nil
 	case err != nil:
 		return err
 	}
 	newest, err := newestSchema()
-	k.note("schema", number(v) <= newest, Bad, v, fmt.Sprintf("%s is newer than this zbus knows (%d)", v, newest), "use the zbus that wrote it, or a newer one")
+	k.note("schema", v <= newest, Bad, strconv.FormatInt(v, 10), fmt.Sprintf("%d is newer than this zbus knows (%d)", v, newest), "use the zbus that wrote it, or a newer one")
 	return err
 }
 

@@ -21,6 +21,8 @@ const connectTimeout = 2 * time.Second
 
 // SQLSTATE codes, as PostgreSQL's documentation lists them in its appendix A.
 const (
+	notSupported      = "0A000" // also of a prepared statement whose tables were changed since
+	noSuchStatement   = "26000" // it was prepared once
 	warned            = "01000" // of a commit: not replicated
 	divisionByZero    = "22012" // see turn
 	uniqueViolation   = "23505"
@@ -74,6 +76,7 @@ type conn struct {
 	*pgconn.PgConn
 	prepared [statements]bool
 	local    bool  // what was committed may be on this server alone
+	worked   bool  // a transaction was stored over it
 	epoch    int64 // of the lease when a reader was connected
 }
 
@@ -163,11 +166,16 @@ func (c *conn) rows(ctx context.Context, st statement, args ...any) iter.Seq2[[]
 	}
 }
 
-// query runs an SQL text that is not prepared and returns its rows, as text.
+// query runs an SQL text that is not prepared and returns its rows, as text. A name that the database
+// may hold escaped has to be read with [text].
 func (c *conn) query(ctx context.Context, sql string, args ...any) ([][]string, error) {
 	texts := make([][]byte, len(args))
 	for i, a := range args {
-		texts[i] = fmt.Append(nil, a)
+		if s, isText := a.(string); isText {
+			texts[i] = escape(s)
+		} else {
+			texts[i] = fmt.Append(nil, a)
+		}
 	}
 	r := c.ExecParams(ctx, sql, texts, nil, nil, nil).Read()
 	rows := make([][]string, len(r.Rows))
@@ -194,14 +202,14 @@ func (c *conn) value(ctx context.Context, sql string, args ...any) (string, erro
 // binaryFormat is that of all parameters and results of prepared statements.
 func binaryFormat() []int16 { return []int16{1} }
 
-// broken reports whether an error has ended the connection, or has come from a server that takes no
-// writes.
+// broken reports whether an error has ended the connection, has come from a server that takes no writes,
+// or is about what the connection has prepared.
 func (c *conn) broken(err error) bool {
 	if c.IsClosed() || c.local || c.TxStatus() != 'I' {
 		return true
 	}
 	code := codeOf(err)
-	return code == "" || code == readOnly || code[:2] == "57" && code != queryCanceled || code[:2] == "08"
+	return code == "" || code == notSupported || code == noSuchStatement || code == readOnly || code[:2] == "57" && code != queryCanceled || code[:2] == "08"
 }
 
 // codeOf is the SQLSTATE of an error that a server has answered, "" of any other.

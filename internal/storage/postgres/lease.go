@@ -73,7 +73,11 @@ type holder struct {
 func (s *Store) take(ctx context.Context, c *conn) error {
 	began, first := time.Now(), map[string]string{}
 	for {
-		others, err := holders(ctx, c)
+		var others []holder
+		err := s.within(ctx, func(ctx context.Context) (err error) {
+			others, err = holders(ctx, c)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -85,7 +89,7 @@ func (s *Store) take(ctx context.Context, c *conn) error {
 			gone = gone && o.age >= longGone
 		}
 		if gone || time.Since(began) >= s.options.lease {
-			return s.grab(ctx, c, others)
+			return s.within(ctx, func(ctx context.Context) error { return s.grab(ctx, c, others) })
 		}
 		for _, o := range others {
 			if _, known := first[o.holder]; !known {
@@ -105,7 +109,7 @@ func holders(ctx context.Context, c *conn) (list []holder, err error) {
 	rows, err := c.query(ctx, "SELECT name, holder, seen::text, (extract(epoch FROM clock_timestamp() - seen) * 1000)::bigint FROM brokers WHERE holder <> ''")
 	for _, r := range rows {
 		age, _ := strconv.ParseInt(r[3], 10, 64)
-		list = append(list, holder{name: string(text([]byte(r[0]))), holder: r[1], seen: r[2], age: time.Duration(age) * time.Millisecond})
+		list = append(list, holder{name: text([]byte(r[0])), holder: r[1], seen: r[2], age: time.Duration(age) * time.Millisecond})
 	}
 	return list, err
 }
@@ -139,7 +143,7 @@ func (s *Store) grab(ctx context.Context, c *conn, others []holder) (err error) 
 	case err != nil:
 		return err
 	case left != "":
-		return &InUse{left}
+		return &InUse{text([]byte(left))}
 	}
 	rows, err := c.query(ctx, "INSERT INTO brokers (name, holder, epoch, seq, seen) VALUES ($1, $2, 1, 0, clock_timestamp())"+
 		" ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, epoch = brokers.epoch + 1, seen = excluded.seen RETURNING epoch, seq",

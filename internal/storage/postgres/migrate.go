@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"github.com/pressly/goose/v3"
 
-	"github.com/rushmore/zbus-go/internal/storage"
 	"github.com/rushmore/zbus-go/migrations"
 )
 
@@ -29,7 +29,45 @@ func newestSchema() (newest int64, err error) {
 	return newest, err
 }
 
-// migrate brings the schema up to date. A schema that is newer is [storage.ErrForeign].
+// schemaOf is the version of a database's schema, below 1 if there is none.
+func schemaOf(ctx context.Context, c *conn) (int64, error) {
+	v, err := c.value(ctx, "SELECT coalesce(max(version_id), -1) FROM goose_db_version WHERE is_applied")
+	if codeOf(err) == undefinedTable {
+		return -1, nil
+	}
+	return number(v), err
+}
+
+// upgrade brings the schema up to date, with the lease in hand. It may take as long as it takes, as long
+// as the server answers besides.
+func (s *Store) upgrade(ctx context.Context, found, newest int64) error {
+	if found == newest {
+		return nil
+	}
+	s.options.Log.Info("changing the schema of the database", "from", found, "to", newest)
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	done := make(chan error, 1)
+	go func() { done <- migrate(ctx, s.dialer) }()
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-time.After(s.options.beat):
+		}
+		err := func() error {
+			ctx, stop := context.WithTimeout(ctx, s.options.ReadTimeout)
+			defer stop()
+			return s.beatNow(ctx)
+		}()
+		if err != nil {
+			stop(err)
+			return errors.Join(err, <-done)
+		}
+	}
+}
+
+// migrate brings the schema up to date.
 func migrate(ctx context.Context, d *dialer) (err error) {
 	files, err := fs.Sub(migrations.Postgres, "postgres")
 	if err != nil {
@@ -44,15 +82,6 @@ func migrate(ctx context.Context, d *dialer) (err error) {
 	provider, err := goose.NewProvider(goose.DialectPostgres, db, files, goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		return err
-	}
-	found, newest, err := provider.GetVersions(ctx)
-	switch {
-	case err != nil:
-		return fmt.Errorf("migrate: %w", err)
-	case found > newest:
-		return fmt.Errorf("%w: schema %d is newer than this zbus knows (%d); use the zbus that wrote it, or a newer one", storage.ErrForeign, found, newest)
-	case found == newest:
-		return nil
 	}
 	if _, err := provider.Up(ctx); err != nil {
 		return fmt.Errorf("migrate: %w", err)

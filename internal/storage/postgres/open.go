@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +35,8 @@ type Options struct {
 	// Patience is how long the store tries to find out what became of a commit before it gives up.
 	// Default 60 s.
 	Patience time.Duration
+	// StopPatience is Patience once the broker stops. Default 10 s.
+	StopPatience time.Duration
 	// ReadTimeout is how long a server may take to answer a question. Default 30 s.
 	ReadTimeout time.Duration
 	// Readers is how many connections read. Default 4.
@@ -56,6 +59,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Patience == 0 {
 		o.Patience = time.Minute
+	}
+	if o.StopPatience == 0 {
+		o.StopPatience = 10 * time.Second
 	}
 	if o.ReadTimeout == 0 {
 		o.ReadTimeout = 30 * time.Second
@@ -89,8 +95,13 @@ type Store struct {
 	failed  error // why nothing more is written
 	closed  bool
 
-	measured time.Time // when size was
-	size     atomic.Int64
+	stopping chan struct{} // closed when the broker stops
+	stopped  time.Time     // when the goroutine that commits noticed that
+
+	measured   time.Time  // when size was
+	measuring  sync.Mutex // held while it is
+	size       atomic.Int64
+	background sync.WaitGroup
 
 	recent  recent
 	readers *readers
@@ -109,29 +120,70 @@ func Open(ctx context.Context, options Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	s := &Store{options: options, dialer: d, lease: newLease(options.Node)}
+	s := &Store{options: options, dialer: d, lease: newLease(options.Node), stopping: make(chan struct{})}
 	s.readers = newReaders(options.Readers, s.readerFor)
 	if err := s.open(ctx); err != nil {
 		s.writer.leave()
 		s.readers.close()
+		s.background.Wait()
 		return nil, fmt.Errorf("store: %w", explain(err))
 	}
 	return s, nil
 }
 
 func (s *Store) open(ctx context.Context) (err error) {
-	if err := migrate(ctx, s.dialer); err != nil {
-		return err
-	}
 	if s.writer, err = s.dialer.dial(ctx, application(s.holder, writerRole)); err != nil {
 		return err
 	}
-	if s.identity, err = s.writer.value(ctx, "SELECT id FROM identity"); err != nil {
+	newest, err := newestSchema()
+	if err != nil {
+		return err
+	}
+	// A schema is changed by the one who has the lease, except the first, without which there is none.
+	found, err := s.schema(ctx)
+	if err == nil && found < 1 {
+		found, err = newest, s.within(ctx, func(ctx context.Context) error { return migrate(ctx, s.dialer) })
+	}
+	if err != nil {
+		return err
+	}
+	if found > newest {
+		return fmt.Errorf("%w: schema %d is newer than this zbus knows (%d); use the zbus that wrote it, or a newer one", storage.ErrForeign, found, newest)
+	}
+	err = s.within(ctx, func(ctx context.Context) (err error) {
+		s.identity, err = s.writer.value(ctx, "SELECT id FROM identity")
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	if err := s.take(ctx, s.writer); err != nil {
 		return err
 	}
+	if err := s.upgrade(ctx, found, newest); err != nil {
+		return err
+	}
+	return s.within(ctx, s.load)
+}
+
+// within gives f as long as a server may take to answer.
+func (s *Store) within(ctx context.Context, f func(context.Context) error) error {
+	ctx, stop := context.WithTimeout(ctx, s.options.ReadTimeout)
+	defer stop()
+	return f(ctx)
+}
+
+// schema is the version of the schema that is there, below 1 if there is none.
+func (s *Store) schema(ctx context.Context) (version int64, err error) {
+	err = s.within(ctx, func(ctx context.Context) error {
+		version, err = schemaOf(ctx, s.writer)
+		return err
+	})
+	return version, err
+}
+
+// load loads the catalog.
+func (s *Store) load(ctx context.Context) error {
 	s.readers.renew(s.epoch)
 	l, err := load(ctx, s.writer)
 	if err != nil {
@@ -141,9 +193,9 @@ func (s *Store) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.batch = &batch{catalog: s.catalog, given: s.catalog.Last}
-	s.measure(ctx)
 	s.warn(ctx)
 	s.recent.show(s.catalog, s.seq)
+	s.measure()
 	return nil
 }
 
@@ -165,6 +217,7 @@ func (s *Store) Close() error {
 	}
 	s.closed = true
 	s.readers.close()
+	s.background.Wait()
 	if s.writer == nil {
 		return nil
 	}

@@ -57,15 +57,32 @@ func (s *Store) write(steps []step) error {
 		if final(err) {
 			return err
 		}
-		took := time.Since(began)
+		took, stops := time.Since(began), s.stopsFor()
 		switch {
-		case !s.sent && took >= s.options.CommitTimeout:
+		case !s.sent && (took >= s.options.CommitTimeout || stops > 0):
 			return fmt.Errorf("%w: %w", storage.ErrNotStored, err)
-		case took >= s.options.Patience:
-			return fmt.Errorf("no server has said for %v what became of a commit: %w", s.options.Patience, err)
+		case took >= s.options.Patience || stops >= s.options.StopPatience:
+			return fmt.Errorf("no server has said for %v what became of a commit: %w", took.Round(time.Second), err)
 		}
 		time.Sleep(pause)
 	}
+}
+
+// Stop says that the broker stops, so that the store waits less for a database that is out of reach. It may
+// be called by any goroutine, once.
+func (s *Store) Stop() { close(s.stopping) }
+
+// stopsFor is for how long the goroutine that commits has known that the broker stops.
+func (s *Store) stopsFor() time.Duration {
+	select {
+	case <-s.stopping:
+	default:
+		return 0
+	}
+	if s.stopped.IsZero() {
+		s.stopped = time.Now()
+	}
+	return max(time.Since(s.stopped), 1)
 }
 
 // final reports whether it is of no use to try again.
@@ -92,9 +109,17 @@ func (s *Store) try(steps []step) error {
 	if err == nil {
 		return nil
 	}
+	worked := s.writer.worked
 	if s.writer.broken(err) {
 		s.disconnect(err)
-		s.sent = s.sent && codeOf(err) != readOnly
+		switch codeOf(err) {
+		case readOnly:
+			s.sent = false
+		case notSupported, noSuchStatement: // it was prepared before something was changed
+			if s.sent = false; !worked {
+				return fmt.Errorf("%w: %w", errForeign, err)
+			}
+		}
 		return err
 	}
 	s.sent = false // the server has taken it back, and says why
@@ -105,7 +130,7 @@ func (s *Store) try(steps []step) error {
 		return fmt.Errorf("%w: %w", storage.ErrFull, err)
 	default:
 		switch code[:2] {
-		case "21", "22", "23", "42", "2F", "P0", "XX":
+		case "21", "22", "23", "2F", "3F", "42", "P0", "XX":
 			return fmt.Errorf("%w: %w", errForeign, err)
 		}
 	}
@@ -142,21 +167,30 @@ func (s *Store) send(ctx context.Context, steps []step) error {
 			return fmt.Errorf("%w: %q has changed %d rows", errForeign, sqlText(steps[i].statement), n)
 		}
 	}
+	c.worked = true
 	return nil
 }
 
 // measureEvery is how often the size of the database is asked for.
 const measureEvery = 30 * time.Second
 
-// measure asks how large the database is. Nothing depends on the answer.
-func (s *Store) measure(ctx context.Context) {
-	if s.writer == nil || !s.measured.IsZero() && time.Since(s.measured) < measureEvery {
+// measure asks how large the database is, over a connection that reads, which takes a while where there
+// are many files. Nothing depends on the answer, and nothing waits for it.
+func (s *Store) measure() {
+	if !s.measured.IsZero() && time.Since(s.measured) < measureEvery || !s.measuring.TryLock() {
 		return
 	}
 	s.measured = time.Now()
-	if size, err := s.writer.value(ctx, "SELECT pg_database_size(current_database())"); err == nil {
-		s.size.Store(number(size))
-	}
+	s.background.Go(func() {
+		defer s.measuring.Unlock()
+		_ = s.read(context.Background(), func(ctx context.Context, c *conn) error {
+			size, err := c.value(ctx, "SELECT pg_database_size(current_database())")
+			if err == nil {
+				s.size.Store(number(size))
+			}
+			return err
+		})
+	})
 }
 
 // Size is how many bytes the database took when it was last looked.
@@ -205,7 +239,7 @@ func (s *Store) Maintain() error {
 	s.beat = time.Now()
 	ctx, stop := context.WithTimeout(context.Background(), s.options.CommitTimeout)
 	defer stop()
-	s.measure(ctx)
+	s.measure()
 	var err error
 	if s.writer == nil {
 		_, err = s.reconnect()

@@ -2,6 +2,7 @@
 package pgtest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -98,7 +100,8 @@ func (c *Cluster) set(t testing.TB, settings []string) {
 // programs is the directory of the newest server's programs, "" if there is none.
 func programs() string {
 	if found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb"); len(found) > 0 {
-		return filepath.Dir(found[len(found)-1])
+		newest := slices.MaxFunc(found, func(a, b string) int { return cmp.Compare(release(a), release(b)) })
+		return filepath.Dir(newest)
 	}
 	path, err := exec.LookPath("initdb")
 	if err == nil {
@@ -108,6 +111,12 @@ func programs() string {
 		return ""
 	}
 	return filepath.Dir(path)
+}
+
+// release is the version in the path of a Debian package's program, such as 9.6 or 15.
+func release(path string) float64 {
+	v, _ := strconv.ParseFloat(filepath.Base(filepath.Dir(filepath.Dir(path))), 64)
+	return v
 }
 
 func (c *Cluster) data() string { return filepath.Join(c.dir, "data") }
