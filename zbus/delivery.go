@@ -123,11 +123,11 @@ func (d *Delivery) Nack(ctx context.Context, reason string, delay time.Duration)
 	return d.settle(ctx, "nack", wire.CmdNack, redelivery{delay: delay, reason: reason})
 }
 
-// Bury gives the message to the dead letters of the group: it is not delivered again. The reason
+// DeadLetter makes the message a dead letter of its group: it is not delivered again. The reason
 // goes with it, in the header dead-cause, up to 500 bytes. The group needs a limit of deliveries
 // ([GroupSpec].MaxDeliver), or it is ErrInvalid. For the rest it is like Ack.
-func (d *Delivery) Bury(ctx context.Context, reason string) error {
-	return d.settle(ctx, "bury", wire.CmdNack, redelivery{reason: reason, dead: true})
+func (d *Delivery) DeadLetter(ctx context.Context, reason string) error {
+	return d.settle(ctx, "dead-letter", wire.CmdNack, redelivery{reason: reason, dead: true})
 }
 
 // redelivery is how a message is given back. The zero value says nothing, as of an ack.

@@ -82,7 +82,7 @@ func TestHandlersSayWhatBecomesOfAMessage(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = d.Bury(within(t), "by hand")
+			err = d.DeadLetter(within(t), "by hand")
 			if (group == "plain") != errors.Is(err, zbus.ErrInvalid) || group == "g2" && err != nil {
 				t.Errorf("%s: %v", group, err)
 			}

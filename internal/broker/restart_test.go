@@ -131,7 +131,7 @@ func TestUnsentDeliveryDoesNotCount(t *testing.T) {
 	}
 }
 
-func TestTimedOutMessageIsBuriedWithoutFurtherEvents(t *testing.T) {
+func TestTimedOutMessageIsDeadLetteredWithoutFurtherEvents(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
 		g := r.explicitGroup(1, 1)
 		r.subscribe(g, "a").take(1)[0].Done(1)

@@ -321,14 +321,14 @@ func (s *shards) asked(name string) map[string]error {
 	_, _, all["transaction"] = s.b.transact(ctx, Transaction{Messages: given(log, fmt.Sprint("t", log.Next()))})
 	c := &consumer{session: "c"}
 	if c.sub, all["subscribe"] = g.Subscribe(c); all["subscribe"] == nil {
-		all["storeDead"] = s.buries(g, c)
+		all["storeDead"] = s.deadLetters(g, c)
 		c.sub.Close()
 	}
 	return all
 }
 
-// buries has a message die, and waits for its letter.
-func (s *shards) buries(g *Group, c *consumer) error {
+// deadLetters has a message die, and waits for its letter.
+func (s *shards) deadLetters(g *Group, c *consumer) error {
 	letters := func() int64 {
 		t, err := s.b.findTopic(g.t.name + deadSuffix)
 		if err != nil {

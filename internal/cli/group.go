@@ -266,13 +266,13 @@ func (i *invocation) showGroup(d decoded[apimodel.Group]) error {
 	return i.printFields(
 		"group", g.Topic+"/"+g.Name, "state", groupState(&g), "filter", g.Filter, "settle", string(g.Settle), "acks", acks,
 		"next offset", count(g.Cursor), "lag", lag(&g)+late, "in flight", mark(g.InFlight != "0", count(g.InFlight)),
-		"returned", mark(g.Returned != "0", count(g.Returned)), "dead letters", unburied(g.DeadLetters), "rate", rate(g.Rate)+"/s", "caught up", drain,
+		"returned", mark(g.Returned != "0", count(g.Returned)), "dead letters", pendingLetters(g.DeadLetters), "rate", rate(g.Rate)+"/s", "caught up", drain,
 		"consumers", strings.TrimSpace(number(len(g.Consumers))+"  "+strings.Join(g.Consumers, " ")),
 		"created", i.when(g.Created)+" by "+g.Creator, "changed", i.when(g.Updated))
 }
 
-// unburied says what keeps dead letters waiting, or nothing.
-func unburied(d *apimodel.DeadLetters) string {
+// pendingLetters says what keeps dead letters waiting, or nothing.
+func pendingLetters(d *apimodel.DeadLetters) string {
 	if d == nil {
 		return ""
 	}

@@ -51,7 +51,7 @@ func newLists(o Options) *lists {
 	group(gauge, "zbus_group_lag_estimated", "1 while zbus_group_lag_messages is scaled up from a part that was counted.", func(g *groupFigures) float64 { return truth(!g.lag.Exact) })
 	group(gauge, "zbus_group_oldest_seconds", "Age of the next message to settle; 0 when there is none.", func(g *groupFigures) float64 { return g.lag.Seconds })
 	group(gauge, "zbus_group_in_flight_messages", "Deliveries that wait for their ack.", func(g *groupFigures) float64 { return float64(g.InFlight) })
-	group(gauge, "zbus_group_unburied_messages", "Messages that were delivered too often and whose dead letters are not stored yet.", func(g *groupFigures) float64 { return float64(g.DeadLetters.Waiting) })
+	group(gauge, "zbus_group_pending_dead_letters", "Messages that were delivered too often and whose dead letters are not stored yet.", func(g *groupFigures) float64 { return float64(g.DeadLetters.Waiting) })
 	group(gauge, "zbus_group_consumers", "Consumers.", func(g *groupFigures) float64 { return float64(len(g.Consumers)) })
 	return l
 }

@@ -13,9 +13,9 @@ import (
 	"github.com/rushmore/zbus-go/zbus"
 )
 
-// A group that buries thousands of messages, and is removed then, does not hold up the acks
+// A group that turns thousands of messages into dead letters, and is then removed, does not hold up the acks
 // of other groups.
-func TestAcksDuringBurials(t *testing.T) {
+func TestAcksDuringDeadLetters(t *testing.T) {
 	rounds := faultreport.Scale(t, 2, 10)
 	p := realBroker(t, "fsync")
 	p.start()
@@ -26,7 +26,7 @@ func TestAcksDuringBurials(t *testing.T) {
 	defer client.Close()
 	a := ackers(t, client)
 	f := &faultreport.Record{
-		Test: "burials", Fault: "another group buries 10,000 messages, each at its first delivery",
+		Test: "dead-letters", Fault: "another group makes dead letters of 10,000 messages, each at its first delivery",
 		Promise: "the p99 of an ack is at most twice that beside a group that acks them, plus 50 ms, and each message has its dead letter", Runs: rounds,
 	}
 	var p99 contrast
@@ -34,7 +34,7 @@ func TestAcksDuringBurials(t *testing.T) {
 	for n := range rounds {
 		beside := func(name string, outcome error) (p99, lasted time.Duration) {
 			topic, over := fmt.Sprintf("%s-%d", name, n), make(chan error, 1)
-			p.fillGraves(topic, 10_000)
+			p.publishPoison(topic, 10_000)
 			began := time.Now()
 			go func() { over <- handle(t.Context(), p.address, topic, 10_000, outcome) }()
 			p99 = a.p99(func(acks int) bool {
@@ -51,11 +51,11 @@ func TestAcksDuringBurials(t *testing.T) {
 			return p99, lasted
 		}
 		without, _ := beside("Acked", nil)
-		with, lasted := beside("Buried", errors.New("poison"))
+		with, lasted := beside("Dead", errors.New("poison"))
 		p99.without, p99.with, took = append(p99.without, without), append(p99.with, with), append(took, lasted)
 	}
 	p99.judge(f)
-	f.Add("burial of 10,000 ms", milliseconds(median(took)))
+	f.Add("dead letters of 10,000 ms", milliseconds(median(took)))
 	f.Save(t)
 	p.terminate()
 }
@@ -99,8 +99,8 @@ func (a *acker) p99(more func(acks int) bool) time.Duration {
 	return times[len(times)*99/100]
 }
 
-// fillGraves publishes messages that nobody consumes yet.
-func (p *process) fillGraves(topic string, messages int) {
+// publishPoison publishes messages that are not consumed yet.
+func (p *process) publishPoison(topic string, messages int) {
 	p.t.Helper()
 	c := p.dial()
 	defer c.Close()
