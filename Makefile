@@ -62,14 +62,13 @@ lint: $(GOLANGCI) ## format check and linters
 	@$(GOLANGCI) run
 	@cd $(OTEL) && $(CURDIR)/$(GOLANGCI) run
 
-# Request bodies are decoded by a function of our own, which refuses members that
-# the contract does not have; the generator's would pass over them. Nothing is generated for
-# refusals of what stands before all handlers.
+# Request bodies are decoded by a function of our own (tools/templates), which refuses members
+# that the contract does not have; the generator's would ignore them. Nothing is generated for
+# refusals that are sent before any handler is reached.
 BEFORE_HANDLERS := "(405|413|415|421|429|503)": \{ \$$ref
 generate: ## generate code from openapi.yaml
 	@contract=$$(mktemp --suffix=.yaml) && trap 'rm "$$contract"' EXIT && grep -vE '^ +$(BEFORE_HANDLERS)' openapi.yaml >"$$contract" && \
 		go tool -modfile=tools/go.mod oapi-codegen -config internal/api/oapi.yaml "$$contract" && \
-		sed -i 's/runtime\.BindJSONBody(/decodeBody(/' internal/api/api.gen.go && \
 		go tool -modfile=tools/go.mod oapi-codegen -config internal/apimodel/oapi.yaml "$$contract"
 	@go -C tools run ./aliases ../internal/apimodel/apimodel.gen.go ../internal/api/models.gen.go
 	@go -C tools run ./apidocs .. ../internal/api

@@ -4,10 +4,8 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -694,2670 +692,1080 @@ type MiddlewareFunc func(http.Handler) http.Handler
 // CheckAccess operation middleware
 func (siw *ServerInterfaceWrapper) CheckAccess(w http.ResponseWriter, r *http.Request) {
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.CheckAccess(w, r)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // ListAccounts operation middleware
 func (siw *ServerInterfaceWrapper) ListAccounts(w http.ResponseWriter, r *http.Request) {
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListAccounts(w, r)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // CreateAccount operation middleware
 func (siw *ServerInterfaceWrapper) CreateAccount(w http.ResponseWriter, r *http.Request) {
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.CreateAccount(w, r)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // DeleteAccount operation middleware
 func (siw *ServerInterfaceWrapper) DeleteAccount(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "account" -------------
 	var account AccountName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "account", chi.URLParam(r, "account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "account", Err: err})
+	if !siw.bindPath(w, r, "account", &account, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.DeleteAccount(w, r, account)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // GetAccount operation middleware
 func (siw *ServerInterfaceWrapper) GetAccount(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "account" -------------
 	var account AccountName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "account", chi.URLParam(r, "account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "account", Err: err})
+	if !siw.bindPath(w, r, "account", &account, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetAccount(w, r, account)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // UpdateAccount operation middleware
 func (siw *ServerInterfaceWrapper) UpdateAccount(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "account" -------------
 	var account AccountName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "account", chi.URLParam(r, "account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "account", Err: err})
+	if !siw.bindPath(w, r, "account", &account, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.UpdateAccount(w, r, account)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // SetPassword operation middleware
 func (siw *ServerInterfaceWrapper) SetPassword(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "account" -------------
 	var account AccountName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "account", chi.URLParam(r, "account"), &account, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "account", Err: err})
+	if !siw.bindPath(w, r, "account", &account, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.SetPassword(w, r, account)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // GetAttention operation middleware
 func (siw *ServerInterfaceWrapper) GetAttention(w http.ResponseWriter, r *http.Request) {
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetAttention(w, r)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // ListAudit operation middleware
 func (siw *ServerInterfaceWrapper) ListAudit(w http.ResponseWriter, r *http.Request) {
 
-	var err error
-	_ = err
-
-	// Parameter object where we will unmarshal all parameters from the context
 	var params ListAuditParams
-
-	// ------------- Optional query parameter "action" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "action", r.URL.Query(), &params.Action, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "action"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "action", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "action", &params.Action, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "target" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "target", r.URL.Query(), &params.Target, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "target"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "target", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "target", &params.Target, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "after" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", r.URL.Query(), &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "after"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "after", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "after", &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "limit" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "limit", &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""}) {
 		return
 	}
-
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListAudit(w, r, params)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // GetBackup operation middleware
 func (siw *ServerInterfaceWrapper) GetBackup(w http.ResponseWriter, r *http.Request) {
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetBackup(w, r)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // ExportDefinitions operation middleware
 func (siw *ServerInterfaceWrapper) ExportDefinitions(w http.ResponseWriter, r *http.Request) {
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ExportDefinitions(w, r)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // ImportDefinitions operation middleware
 func (siw *ServerInterfaceWrapper) ImportDefinitions(w http.ResponseWriter, r *http.Request) {
 
-	var err error
-	_ = err
-
-	// Parameter object where we will unmarshal all parameters from the context
 	var params ImportDefinitionsParams
-
-	// ------------- Optional query parameter "dryRun" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "dryRun", r.URL.Query(), &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "dryRun"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "dryRun", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "dryRun", &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "prune" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "prune", r.URL.Query(), &params.Prune, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "prune"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "prune", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "prune", &params.Prune, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""}) {
 		return
 	}
-
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ImportDefinitions(w, r, params)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // Revert operation middleware
 func (siw *ServerInterfaceWrapper) Revert(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "entry" -------------
 	var entry string
-
-	err = runtime.BindStyledParameterWithOptions("simple", "entry", chi.URLParam(r, "entry"), &entry, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "entry", Err: err})
+	if !siw.bindPath(w, r, "entry", &entry, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.Revert(w, r, entry)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // Logout operation middleware
 func (siw *ServerInterfaceWrapper) Logout(w http.ResponseWriter, r *http.Request) {
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.Logout(w, r)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // Login operation middleware
 func (siw *ServerInterfaceWrapper) Login(w http.ResponseWriter, r *http.Request) {
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.Login(w, r)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // Transact operation middleware
 func (siw *ServerInterfaceWrapper) Transact(w http.ResponseWriter, r *http.Request) {
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.Transact(w, r)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // GetPlan operation middleware
 func (siw *ServerInterfaceWrapper) GetPlan(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "plan" -------------
 	var plan PlanName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "plan", chi.URLParam(r, "plan"), &plan, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "plan", Err: err})
+	if !siw.bindPath(w, r, "plan", &plan, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetPlan(w, r, plan)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // ApplyPlan operation middleware
 func (siw *ServerInterfaceWrapper) ApplyPlan(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "plan" -------------
 	var plan PlanName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "plan", chi.URLParam(r, "plan"), &plan, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "plan", Err: err})
+	if !siw.bindPath(w, r, "plan", &plan, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ApplyPlan(w, r, plan)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // ListRoles operation middleware
 func (siw *ServerInterfaceWrapper) ListRoles(w http.ResponseWriter, r *http.Request) {
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListRoles(w, r)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // DeleteRole operation middleware
 func (siw *ServerInterfaceWrapper) DeleteRole(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "role" -------------
 	var role RoleName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "role", chi.URLParam(r, "role"), &role, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "role", Err: err})
+	if !siw.bindPath(w, r, "role", &role, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.DeleteRole(w, r, role)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // PutRole operation middleware
 func (siw *ServerInterfaceWrapper) PutRole(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "role" -------------
 	var role RoleName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "role", chi.URLParam(r, "role"), &role, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "role", Err: err})
+	if !siw.bindPath(w, r, "role", &role, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.PutRole(w, r, role)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // ListServices operation middleware
 func (siw *ServerInterfaceWrapper) ListServices(w http.ResponseWriter, r *http.Request) {
 
-	var err error
-	_ = err
-
-	// Parameter object where we will unmarshal all parameters from the context
 	var params ListServicesParams
-
-	// ------------- Optional query parameter "name" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "name", r.URL.Query(), &params.Name, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "name"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "name", &params.Name, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "after" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", r.URL.Query(), &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "after"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "after", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "after", &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "limit" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "limit", &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""}) {
 		return
 	}
-
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListServices(w, r, params)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // GetService operation middleware
 func (siw *ServerInterfaceWrapper) GetService(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "topic" -------------
 	var topic TopicName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetService(w, r, topic)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // CallService operation middleware
 func (siw *ServerInterfaceWrapper) CallService(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "topic" -------------
 	var topic TopicName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
 	var params CallServiceParams
-
-	// ------------- Optional query parameter "timeout" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "timeout", r.URL.Query(), &params.Timeout, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "timeout"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "timeout", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "timeout", &params.Timeout, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"}) {
 		return
 	}
-
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.CallService(w, r, topic, params)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // CallMethod operation middleware
 func (siw *ServerInterfaceWrapper) CallMethod(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "topic" -------------
 	var topic TopicName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Path parameter "method" -------------
 	var method MethodName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "method", chi.URLParam(r, "method"), &method, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "method", Err: err})
+	if !siw.bindPath(w, r, "method", &method, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
 	var params CallMethodParams
-
-	// ------------- Optional query parameter "module" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "module", r.URL.Query(), &params.Module, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "module"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "module", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "module", &params.Module, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "timeout" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "timeout", r.URL.Query(), &params.Timeout, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "timeout"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "timeout", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "timeout", &params.Timeout, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"}) {
 		return
 	}
-
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.CallMethod(w, r, topic, method, params)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // GetServer operation middleware
 func (siw *ServerInterfaceWrapper) GetServer(w http.ResponseWriter, r *http.Request) {
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetServer(w, r)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // ConfirmClock operation middleware
 func (siw *ServerInterfaceWrapper) ConfirmClock(w http.ResponseWriter, r *http.Request) {
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ConfirmClock(w, r)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // ListServers operation middleware
 func (siw *ServerInterfaceWrapper) ListServers(w http.ResponseWriter, r *http.Request) {
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListServers(w, r)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // DrainServer operation middleware
 func (siw *ServerInterfaceWrapper) DrainServer(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "address" -------------
 	var address ServerAddress
-
-	err = runtime.BindStyledParameterWithOptions("simple", "address", chi.URLParam(r, "address"), &address, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "address", Err: err})
+	if !siw.bindPath(w, r, "address", &address, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.DrainServer(w, r, address)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // UndrainServer operation middleware
 func (siw *ServerInterfaceWrapper) UndrainServer(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "address" -------------
 	var address ServerAddress
-
-	err = runtime.BindStyledParameterWithOptions("simple", "address", chi.URLParam(r, "address"), &address, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "address", Err: err})
+	if !siw.bindPath(w, r, "address", &address, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.UndrainServer(w, r, address)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // CloseSessions operation middleware
 func (siw *ServerInterfaceWrapper) CloseSessions(w http.ResponseWriter, r *http.Request) {
 
-	var err error
-	_ = err
-
-	// Parameter object where we will unmarshal all parameters from the context
 	var params CloseSessionsParams
-
-	// ------------- Optional query parameter "id" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "id", r.URL.Query(), &params.Id, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "id"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "id", &params.Id, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "topic" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "topic", r.URL.Query(), &params.Topic, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "topic"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "topic", &params.Topic, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "protocol" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "protocol", r.URL.Query(), &params.Protocol, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "protocol"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "protocol", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "protocol", &params.Protocol, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "reason" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "reason", r.URL.Query(), &params.Reason, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "reason"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "reason", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "reason", &params.Reason, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.CloseSessions(w, r, params)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // ListSessions operation middleware
 func (siw *ServerInterfaceWrapper) ListSessions(w http.ResponseWriter, r *http.Request) {
 
-	var err error
-	_ = err
-
-	// Parameter object where we will unmarshal all parameters from the context
 	var params ListSessionsParams
-
-	// ------------- Optional query parameter "topic" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "topic", r.URL.Query(), &params.Topic, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "topic"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "topic", &params.Topic, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "protocol" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "protocol", r.URL.Query(), &params.Protocol, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "protocol"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "protocol", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "protocol", &params.Protocol, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "after" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", r.URL.Query(), &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "after"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "after", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "after", &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "limit" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "limit", &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""}) {
 		return
 	}
-
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListSessions(w, r, params)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // CloseSession operation middleware
 func (siw *ServerInterfaceWrapper) CloseSession(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "session" -------------
 	var session string
-
-	err = runtime.BindStyledParameterWithOptions("simple", "session", chi.URLParam(r, "session"), &session, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "session", Err: err})
+	if !siw.bindPath(w, r, "session", &session, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
 	var params CloseSessionParams
-
-	// ------------- Optional query parameter "reason" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "reason", r.URL.Query(), &params.Reason, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "reason"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "reason", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "reason", &params.Reason, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.CloseSession(w, r, session, params)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // Setup operation middleware
 func (siw *ServerInterfaceWrapper) Setup(w http.ResponseWriter, r *http.Request) {
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.Setup(w, r)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // BeginSignOn operation middleware
 func (siw *ServerInterfaceWrapper) BeginSignOn(w http.ResponseWriter, r *http.Request) {
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.BeginSignOn(w, r)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // FinishSignOn operation middleware
 func (siw *ServerInterfaceWrapper) FinishSignOn(w http.ResponseWriter, r *http.Request) {
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.FinishSignOn(w, r)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // GetStats operation middleware
 func (siw *ServerInterfaceWrapper) GetStats(w http.ResponseWriter, r *http.Request) {
 
-	var err error
-	_ = err
-
-	// Parameter object where we will unmarshal all parameters from the context
 	var params GetStatsParams
-
-	// ------------- Optional query parameter "range" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "range", r.URL.Query(), &params.Range, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "range"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "range", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "range", &params.Range, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetStats(w, r, params)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // GetTopicStats operation middleware
 func (siw *ServerInterfaceWrapper) GetTopicStats(w http.ResponseWriter, r *http.Request) {
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetTopicStats(w, r)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // CreateTicket operation middleware
 func (siw *ServerInterfaceWrapper) CreateTicket(w http.ResponseWriter, r *http.Request) {
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.CreateTicket(w, r)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // ListTokens operation middleware
 func (siw *ServerInterfaceWrapper) ListTokens(w http.ResponseWriter, r *http.Request) {
 
-	var err error
-	_ = err
-
-	// Parameter object where we will unmarshal all parameters from the context
 	var params ListTokensParams
-
-	// ------------- Optional query parameter "account" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "account", r.URL.Query(), &params.Account, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "account"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "account", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "account", &params.Account, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListTokens(w, r, params)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // CreateToken operation middleware
 func (siw *ServerInterfaceWrapper) CreateToken(w http.ResponseWriter, r *http.Request) {
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.CreateToken(w, r)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // RevokeToken operation middleware
 func (siw *ServerInterfaceWrapper) RevokeToken(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "token" -------------
 	var token TokenID
-
-	err = runtime.BindStyledParameterWithOptions("simple", "token", chi.URLParam(r, "token"), &token, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "token", Err: err})
+	if !siw.bindPath(w, r, "token", &token, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.RevokeToken(w, r, token)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // RotateToken operation middleware
 func (siw *ServerInterfaceWrapper) RotateToken(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "token" -------------
 	var token TokenID
-
-	err = runtime.BindStyledParameterWithOptions("simple", "token", chi.URLParam(r, "token"), &token, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "token", Err: err})
+	if !siw.bindPath(w, r, "token", &token, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.RotateToken(w, r, token)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // ListTopics operation middleware
 func (siw *ServerInterfaceWrapper) ListTopics(w http.ResponseWriter, r *http.Request) {
 
-	var err error
-	_ = err
-
-	// Parameter object where we will unmarshal all parameters from the context
 	var params ListTopicsParams
-
-	// ------------- Optional query parameter "name" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "name", r.URL.Query(), &params.Name, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "name"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "name", &params.Name, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "kind" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "kind", r.URL.Query(), &params.Kind, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "kind"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "kind", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "kind", &params.Kind, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "scope" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "scope", r.URL.Query(), &params.Scope, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "scope"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "scope", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "scope", &params.Scope, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "after" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", r.URL.Query(), &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "after"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "after", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "after", &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "limit" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "limit", &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""}) {
 		return
 	}
-
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListTopics(w, r, params)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // CreateTopic operation middleware
 func (siw *ServerInterfaceWrapper) CreateTopic(w http.ResponseWriter, r *http.Request) {
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.CreateTopic(w, r)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // DeleteTopic operation middleware
 func (siw *ServerInterfaceWrapper) DeleteTopic(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "topic" -------------
 	var topic TopicName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
 	var params DeleteTopicParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "If-Match" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
-		var IfMatch IfMatch
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+	{
+		var value IfMatch
+		found, ok := siw.bindHeader(w, r, "If-Match", &value, runtime.BindStyledParameterOptions{Explode: false, Type: "string", Format: ""})
+		if !ok {
 			return
 		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
-			return
+		if found {
+			params.IfMatch = &value
 		}
-
-		params.IfMatch = &IfMatch
-
 	}
-
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.DeleteTopic(w, r, topic, params)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // GetTopic operation middleware
 func (siw *ServerInterfaceWrapper) GetTopic(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "topic" -------------
 	var topic TopicName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetTopic(w, r, topic)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // UpdateTopic operation middleware
 func (siw *ServerInterfaceWrapper) UpdateTopic(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "topic" -------------
 	var topic TopicName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
 	var params UpdateTopicParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "If-Match" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
-		var IfMatch IfMatch
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+	{
+		var value IfMatch
+		found, ok := siw.bindHeader(w, r, "If-Match", &value, runtime.BindStyledParameterOptions{Explode: false, Type: "string", Format: ""})
+		if !ok {
 			return
 		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
-			return
+		if found {
+			params.IfMatch = &value
 		}
-
-		params.IfMatch = &IfMatch
-
 	}
-
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.UpdateTopic(w, r, topic, params)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // StreamEvents operation middleware
 func (siw *ServerInterfaceWrapper) StreamEvents(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "topic" -------------
 	var topic TopicName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
 	var params StreamEventsParams
-
-	// ------------- Optional query parameter "group" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "group", r.URL.Query(), &params.Group, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "group"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "group", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "group", &params.Group, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "filter" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "filter", r.URL.Query(), &params.Filter, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "filter"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "filter", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "filter", &params.Filter, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "Last-Event-ID" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("Last-Event-ID")]; found {
-		var LastEventID string
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "Last-Event-ID", Count: n})
+	{
+		var value string
+		found, ok := siw.bindHeader(w, r, "Last-Event-ID", &value, runtime.BindStyledParameterOptions{Explode: false, Type: "string", Format: ""})
+		if !ok {
 			return
 		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "Last-Event-ID", valueList[0], &LastEventID, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "Last-Event-ID", Err: err})
-			return
+		if found {
+			params.LastEventID = &value
 		}
-
-		params.LastEventID = &LastEventID
-
 	}
-
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.StreamEvents(w, r, topic, params)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // TestFilter operation middleware
 func (siw *ServerInterfaceWrapper) TestFilter(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "topic" -------------
 	var topic TopicName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.TestFilter(w, r, topic)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // ListGroups operation middleware
 func (siw *ServerInterfaceWrapper) ListGroups(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "topic" -------------
 	var topic TopicName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
 	var params ListGroupsParams
-
-	// ------------- Optional query parameter "name" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "name", r.URL.Query(), &params.Name, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "name"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "name", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "name", &params.Name, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "after" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", r.URL.Query(), &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "after"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "after", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "after", &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "limit" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "limit", &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""}) {
 		return
 	}
-
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListGroups(w, r, topic, params)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // CreateGroup operation middleware
 func (siw *ServerInterfaceWrapper) CreateGroup(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "topic" -------------
 	var topic TopicName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.CreateGroup(w, r, topic)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // DeleteGroup operation middleware
 func (siw *ServerInterfaceWrapper) DeleteGroup(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "topic" -------------
 	var topic TopicName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Path parameter "group" -------------
 	var group GroupName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "group", chi.URLParam(r, "group"), &group, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "group", Err: err})
+	if !siw.bindPath(w, r, "group", &group, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
 	var params DeleteGroupParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "If-Match" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
-		var IfMatch IfMatch
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+	{
+		var value IfMatch
+		found, ok := siw.bindHeader(w, r, "If-Match", &value, runtime.BindStyledParameterOptions{Explode: false, Type: "string", Format: ""})
+		if !ok {
 			return
 		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
-			return
+		if found {
+			params.IfMatch = &value
 		}
-
-		params.IfMatch = &IfMatch
-
 	}
-
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.DeleteGroup(w, r, topic, group, params)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // GetGroup operation middleware
 func (siw *ServerInterfaceWrapper) GetGroup(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "topic" -------------
 	var topic TopicName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Path parameter "group" -------------
 	var group GroupName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "group", chi.URLParam(r, "group"), &group, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "group", Err: err})
+	if !siw.bindPath(w, r, "group", &group, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetGroup(w, r, topic, group)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // UpdateGroup operation middleware
 func (siw *ServerInterfaceWrapper) UpdateGroup(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "topic" -------------
 	var topic TopicName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Path parameter "group" -------------
 	var group GroupName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "group", chi.URLParam(r, "group"), &group, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "group", Err: err})
+	if !siw.bindPath(w, r, "group", &group, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
 	var params UpdateGroupParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "If-Match" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
-		var IfMatch IfMatch
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+	{
+		var value IfMatch
+		found, ok := siw.bindHeader(w, r, "If-Match", &value, runtime.BindStyledParameterOptions{Explode: false, Type: "string", Format: ""})
+		if !ok {
 			return
 		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
-			return
+		if found {
+			params.IfMatch = &value
 		}
-
-		params.IfMatch = &IfMatch
-
 	}
-
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.UpdateGroup(w, r, topic, group, params)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // ListJournal operation middleware
 func (siw *ServerInterfaceWrapper) ListJournal(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "topic" -------------
 	var topic TopicName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Path parameter "group" -------------
 	var group GroupName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "group", chi.URLParam(r, "group"), &group, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "group", Err: err})
+	if !siw.bindPath(w, r, "group", &group, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
 	var params ListJournalParams
-
-	// ------------- Optional query parameter "kind" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "kind", r.URL.Query(), &params.Kind, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "kind"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "kind", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "kind", &params.Kind, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "actor" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "actor", r.URL.Query(), &params.Actor, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "actor"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "actor", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "actor", &params.Actor, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "after" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "after", r.URL.Query(), &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "after"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "after", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "after", &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "limit" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "limit", &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""}) {
 		return
 	}
-
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ListJournal(w, r, topic, group, params)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // PlanRelocation operation middleware
 func (siw *ServerInterfaceWrapper) PlanRelocation(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "topic" -------------
 	var topic TopicName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Path parameter "group" -------------
 	var group GroupName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "group", chi.URLParam(r, "group"), &group, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "group", Err: err})
+	if !siw.bindPath(w, r, "group", &group, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.PlanRelocation(w, r, topic, group)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // GetGroupHistory operation middleware
 func (siw *ServerInterfaceWrapper) GetGroupHistory(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "topic" -------------
 	var topic TopicName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Path parameter "group" -------------
 	var group GroupName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "group", chi.URLParam(r, "group"), &group, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "group", Err: err})
+	if !siw.bindPath(w, r, "group", &group, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
 	var params GetGroupHistoryParams
-
-	// ------------- Optional query parameter "range" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "range", r.URL.Query(), &params.Range, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "range"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "range", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "range", &params.Range, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetGroupHistory(w, r, topic, group, params)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // Ack operation middleware
 func (siw *ServerInterfaceWrapper) Ack(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "topic" -------------
 	var topic TopicName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Path parameter "group" -------------
 	var group GroupName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "group", chi.URLParam(r, "group"), &group, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "group", Err: err})
+	if !siw.bindPath(w, r, "group", &group, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.Ack(w, r, topic, group)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // Extend operation middleware
 func (siw *ServerInterfaceWrapper) Extend(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "topic" -------------
 	var topic TopicName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Path parameter "group" -------------
 	var group GroupName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "group", chi.URLParam(r, "group"), &group, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "group", Err: err})
+	if !siw.bindPath(w, r, "group", &group, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.Extend(w, r, topic, group)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // Nack operation middleware
 func (siw *ServerInterfaceWrapper) Nack(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "topic" -------------
 	var topic TopicName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Path parameter "group" -------------
 	var group GroupName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "group", chi.URLParam(r, "group"), &group, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "group", Err: err})
+	if !siw.bindPath(w, r, "group", &group, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.Nack(w, r, topic, group)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // Pull operation middleware
 func (siw *ServerInterfaceWrapper) Pull(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "topic" -------------
 	var topic TopicName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Path parameter "group" -------------
 	var group GroupName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "group", chi.URLParam(r, "group"), &group, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "group", Err: err})
+	if !siw.bindPath(w, r, "group", &group, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.Pull(w, r, topic, group)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // GetHistogram operation middleware
 func (siw *ServerInterfaceWrapper) GetHistogram(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "topic" -------------
 	var topic TopicName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
 	var params GetHistogramParams
-
-	// ------------- Optional query parameter "axis" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "axis", r.URL.Query(), &params.Axis, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "axis"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "axis", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "axis", &params.Axis, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "buckets" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "buckets", r.URL.Query(), &params.Buckets, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "buckets"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "buckets", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "buckets", &params.Buckets, runtime.BindQueryParameterOptions{Type: "integer", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "from" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", r.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "from"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "from", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "from", &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "to" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "to", r.URL.Query(), &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "to"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "to", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "to", &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "filter" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "filter", r.URL.Query(), &params.Filter, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "filter"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "filter", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "filter", &params.Filter, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetHistogram(w, r, topic, params)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // BrowseMessages operation middleware
 func (siw *ServerInterfaceWrapper) BrowseMessages(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "topic" -------------
 	var topic TopicName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
 	var params BrowseMessagesParams
-
-	// ------------- Optional query parameter "from" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "from", r.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "from"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "from", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "from", &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "time" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "time", r.URL.Query(), &params.Time, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "time"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "time", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "time", &params.Time, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "id" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "id", r.URL.Query(), &params.Id, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "id"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "id", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "id", &params.Id, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "dir" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "dir", r.URL.Query(), &params.Dir, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "dir"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "dir", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "dir", &params.Dir, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "limit" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", r.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "limit"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "limit", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "limit", &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "tag" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "tag", r.URL.Query(), &params.Tag, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "tag"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "tag", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "tag", &params.Tag, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "text" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "text", r.URL.Query(), &params.Text, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "text"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "text", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "text", &params.Text, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "header" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "header", r.URL.Query(), &params.Header, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "header"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "header", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "header", &params.Header, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "group" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "group", r.URL.Query(), &params.Group, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "group"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "group", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "group", &params.Group, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Optional query parameter "fates" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "fates", r.URL.Query(), &params.Fates, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "fates"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "fates", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "fates", &params.Fates, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""}) {
 		return
 	}
-
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.BrowseMessages(w, r, topic, params)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // Publish operation middleware
 func (siw *ServerInterfaceWrapper) Publish(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "topic" -------------
 	var topic TopicName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.Publish(w, r, topic)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // GetMessage operation middleware
 func (siw *ServerInterfaceWrapper) GetMessage(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "topic" -------------
 	var topic TopicName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
-
-	// ------------- Path parameter "offset" -------------
 	var offset Count
-
-	err = runtime.BindStyledParameterWithOptions("simple", "offset", chi.URLParam(r, "offset"), &offset, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "offset", Err: err})
+	if !siw.bindPath(w, r, "offset", &offset, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetMessage(w, r, topic, offset)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // GetTopicHistory operation middleware
 func (siw *ServerInterfaceWrapper) GetTopicHistory(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "topic" -------------
 	var topic TopicName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
 	var params GetTopicHistoryParams
-
-	// ------------- Optional query parameter "range" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "range", r.URL.Query(), &params.Range, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "range"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "range", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "range", &params.Range, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
 		return
 	}
-
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetTopicHistory(w, r, topic, params)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // GetTags operation middleware
 func (siw *ServerInterfaceWrapper) GetTags(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "topic" -------------
 	var topic TopicName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
 	var params GetTagsParams
-
-	// ------------- Optional query parameter "last" -------------
-
-	err = runtime.BindQueryParameterWithOptions("form", true, false, "last", r.URL.Query(), &params.Last, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
-	if err != nil {
-		var requiredError *runtime.RequiredParameterError
-		if errors.As(err, &requiredError) {
-			siw.ErrorHandlerFunc(w, r, &RequiredParamError{ParamName: "last"})
-		} else {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "last", Err: err})
-		}
+	if !siw.bindQuery(w, r, true, false, "last", &params.Last, runtime.BindQueryParameterOptions{Type: "integer", Format: ""}) {
 		return
 	}
-
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.GetTags(w, r, topic, params)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // AcceptTopic operation middleware
 func (siw *ServerInterfaceWrapper) AcceptTopic(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "topic" -------------
 	var topic TopicName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.AcceptTopic(w, r, topic)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // EmptyTopic operation middleware
 func (siw *ServerInterfaceWrapper) EmptyTopic(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "topic" -------------
 	var topic TopicName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
 	var params EmptyTopicParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "If-Match" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
-		var IfMatch IfMatch
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+	{
+		var value IfMatch
+		found, ok := siw.bindHeader(w, r, "If-Match", &value, runtime.BindStyledParameterOptions{Explode: false, Type: "string", Format: ""})
+		if !ok {
 			return
 		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
-			return
+		if found {
+			params.IfMatch = &value
 		}
-
-		params.IfMatch = &IfMatch
-
 	}
-
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.EmptyTopic(w, r, topic, params)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // PauseTopic operation middleware
 func (siw *ServerInterfaceWrapper) PauseTopic(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "topic" -------------
 	var topic TopicName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
 	var params PauseTopicParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "If-Match" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
-		var IfMatch IfMatch
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+	{
+		var value IfMatch
+		found, ok := siw.bindHeader(w, r, "If-Match", &value, runtime.BindStyledParameterOptions{Explode: false, Type: "string", Format: ""})
+		if !ok {
 			return
 		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
-			return
+		if found {
+			params.IfMatch = &value
 		}
-
-		params.IfMatch = &IfMatch
-
 	}
-
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.PauseTopic(w, r, topic, params)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // ResumeTopic operation middleware
 func (siw *ServerInterfaceWrapper) ResumeTopic(w http.ResponseWriter, r *http.Request) {
-
-	var err error
-	_ = err
-
-	// ------------- Path parameter "topic" -------------
 	var topic TopicName
-
-	err = runtime.BindStyledParameterWithOptions("simple", "topic", chi.URLParam(r, "topic"), &topic, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: r.URL.RawPath == ""})
-	if err != nil {
-		siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "topic", Err: err})
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
 		return
 	}
 
-	// Parameter object where we will unmarshal all parameters from the context
 	var params ResumeTopicParams
-
-	headers := r.Header
-
-	// ------------- Optional header parameter "If-Match" -------------
-	if valueList, found := headers[http.CanonicalHeaderKey("If-Match")]; found {
-		var IfMatch IfMatch
-		n := len(valueList)
-		if n != 1 {
-			siw.ErrorHandlerFunc(w, r, &TooManyValuesForParamError{ParamName: "If-Match", Count: n})
+	{
+		var value IfMatch
+		found, ok := siw.bindHeader(w, r, "If-Match", &value, runtime.BindStyledParameterOptions{Explode: false, Type: "string", Format: ""})
+		if !ok {
 			return
 		}
-
-		err = runtime.BindStyledParameterWithOptions("simple", "If-Match", valueList[0], &IfMatch, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""})
-		if err != nil {
-			siw.ErrorHandlerFunc(w, r, &InvalidParamFormatError{ParamName: "If-Match", Err: err})
-			return
+		if found {
+			params.IfMatch = &value
 		}
-
-		params.IfMatch = &IfMatch
-
 	}
-
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.ResumeTopic(w, r, topic, params)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
+	})
 }
 
 // Whoami operation middleware
 func (siw *ServerInterfaceWrapper) Whoami(w http.ResponseWriter, r *http.Request) {
 
-	handler := http.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.Whoami(w, r)
-	}))
-
-	for _, middleware := range siw.HandlerMiddlewares {
-		handler = middleware(handler)
-	}
-
-	handler.ServeHTTP(w, r)
-}
-
-type UnescapedCookieParamError struct {
-	ParamName string
-	Err       error
-}
-
-func (e *UnescapedCookieParamError) Error() string {
-	return fmt.Sprintf("error unescaping cookie parameter '%s'", e.ParamName)
-}
-
-func (e *UnescapedCookieParamError) Unwrap() error {
-	return e.Err
-}
-
-type UnmarshalingParamError struct {
-	ParamName string
-	Err       error
-}
-
-func (e *UnmarshalingParamError) Error() string {
-	return fmt.Sprintf("Error unmarshaling parameter %s as JSON: %s", e.ParamName, e.Err.Error())
-}
-
-func (e *UnmarshalingParamError) Unwrap() error {
-	return e.Err
+	})
 }
 
 type RequiredParamError struct {
@@ -3366,19 +1774,6 @@ type RequiredParamError struct {
 
 func (e *RequiredParamError) Error() string {
 	return fmt.Sprintf("Query argument %s is required, but not found", e.ParamName)
-}
-
-type RequiredHeaderError struct {
-	ParamName string
-	Err       error
-}
-
-func (e *RequiredHeaderError) Error() string {
-	return fmt.Sprintf("Header parameter %s is required, but not found", e.ParamName)
-}
-
-func (e *RequiredHeaderError) Unwrap() error {
-	return e.Err
 }
 
 type InvalidParamFormatError struct {
@@ -3447,225 +1842,79 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 		ErrorHandlerFunc:   options.ErrorHandlerFunc,
 	}
 
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/server", wrapper.GetServer)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/server:confirm-clock", wrapper.ConfirmClock)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/servers", wrapper.ListServers)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/servers/{address}:drain", wrapper.DrainServer)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/servers/{address}:undrain", wrapper.UndrainServer)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/stats", wrapper.GetStats)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/stats/topics", wrapper.GetTopicStats)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/attention", wrapper.GetAttention)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/topics", wrapper.ListTopics)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/topics", wrapper.CreateTopic)
-	})
-	r.Group(func(r chi.Router) {
-		r.Delete(options.BaseURL+"/topics/{topic}", wrapper.DeleteTopic)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/topics/{topic}", wrapper.GetTopic)
-	})
-	r.Group(func(r chi.Router) {
-		r.Patch(options.BaseURL+"/topics/{topic}", wrapper.UpdateTopic)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/topics/{topic}:empty", wrapper.EmptyTopic)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/topics/{topic}:pause", wrapper.PauseTopic)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/topics/{topic}:resume", wrapper.ResumeTopic)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/topics/{topic}:accept", wrapper.AcceptTopic)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/topics/{topic}/messages", wrapper.BrowseMessages)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/topics/{topic}/messages", wrapper.Publish)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/topics/{topic}/messages/{offset}", wrapper.GetMessage)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/topics/{topic}/histogram", wrapper.GetHistogram)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/topics/{topic}/stats", wrapper.GetTopicHistory)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/topics/{topic}/tags", wrapper.GetTags)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/topics/{topic}/filters:test", wrapper.TestFilter)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/topics/{topic}/events", wrapper.StreamEvents)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/rpc", wrapper.ListServices)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/rpc/{topic}", wrapper.GetService)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/rpc/{topic}", wrapper.CallService)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/rpc/{topic}/{method}", wrapper.CallMethod)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/topics/{topic}/groups", wrapper.ListGroups)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/topics/{topic}/groups", wrapper.CreateGroup)
-	})
-	r.Group(func(r chi.Router) {
-		r.Delete(options.BaseURL+"/topics/{topic}/groups/{group}", wrapper.DeleteGroup)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/topics/{topic}/groups/{group}", wrapper.GetGroup)
-	})
-	r.Group(func(r chi.Router) {
-		r.Patch(options.BaseURL+"/topics/{topic}/groups/{group}", wrapper.UpdateGroup)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/topics/{topic}/groups/{group}:pull", wrapper.Pull)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/topics/{topic}/groups/{group}:ack", wrapper.Ack)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/topics/{topic}/groups/{group}:nack", wrapper.Nack)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/topics/{topic}/groups/{group}:extend", wrapper.Extend)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/topics/{topic}/groups/{group}/plans", wrapper.PlanRelocation)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/plans/{plan}", wrapper.GetPlan)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/plans/{plan}:apply", wrapper.ApplyPlan)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/topics/{topic}/groups/{group}/stats", wrapper.GetGroupHistory)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/topics/{topic}/groups/{group}/journal", wrapper.ListJournal)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/journal/{entry}:revert", wrapper.Revert)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/messages:transaction", wrapper.Transact)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/whoami", wrapper.Whoami)
-	})
-	r.Group(func(r chi.Router) {
-		r.Delete(options.BaseURL+"/login", wrapper.Logout)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/login", wrapper.Login)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/sign-on", wrapper.BeginSignOn)
-	})
-	r.Group(func(r chi.Router) {
-		r.Put(options.BaseURL+"/sign-on", wrapper.FinishSignOn)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/setup", wrapper.Setup)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/access:check", wrapper.CheckAccess)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/accounts", wrapper.ListAccounts)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/accounts", wrapper.CreateAccount)
-	})
-	r.Group(func(r chi.Router) {
-		r.Delete(options.BaseURL+"/accounts/{account}", wrapper.DeleteAccount)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/accounts/{account}", wrapper.GetAccount)
-	})
-	r.Group(func(r chi.Router) {
-		r.Patch(options.BaseURL+"/accounts/{account}", wrapper.UpdateAccount)
-	})
-	r.Group(func(r chi.Router) {
-		r.Put(options.BaseURL+"/accounts/{account}/password", wrapper.SetPassword)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/roles", wrapper.ListRoles)
-	})
-	r.Group(func(r chi.Router) {
-		r.Delete(options.BaseURL+"/roles/{role}", wrapper.DeleteRole)
-	})
-	r.Group(func(r chi.Router) {
-		r.Put(options.BaseURL+"/roles/{role}", wrapper.PutRole)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/tokens", wrapper.ListTokens)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/tokens", wrapper.CreateToken)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/tickets", wrapper.CreateTicket)
-	})
-	r.Group(func(r chi.Router) {
-		r.Delete(options.BaseURL+"/tokens/{token}", wrapper.RevokeToken)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/tokens/{token}:rotate", wrapper.RotateToken)
-	})
-	r.Group(func(r chi.Router) {
-		r.Delete(options.BaseURL+"/sessions", wrapper.CloseSessions)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/sessions", wrapper.ListSessions)
-	})
-	r.Group(func(r chi.Router) {
-		r.Delete(options.BaseURL+"/sessions/{session}", wrapper.CloseSession)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/audit", wrapper.ListAudit)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/definitions", wrapper.ExportDefinitions)
-	})
-	r.Group(func(r chi.Router) {
-		r.Post(options.BaseURL+"/definitions", wrapper.ImportDefinitions)
-	})
-	r.Group(func(r chi.Router) {
-		r.Get(options.BaseURL+"/backup", wrapper.GetBackup)
-	})
+	r.Get(options.BaseURL+"/server", wrapper.GetServer)
+	r.Post(options.BaseURL+"/server:confirm-clock", wrapper.ConfirmClock)
+	r.Get(options.BaseURL+"/servers", wrapper.ListServers)
+	r.Post(options.BaseURL+"/servers/{address}:drain", wrapper.DrainServer)
+	r.Post(options.BaseURL+"/servers/{address}:undrain", wrapper.UndrainServer)
+	r.Get(options.BaseURL+"/stats", wrapper.GetStats)
+	r.Get(options.BaseURL+"/stats/topics", wrapper.GetTopicStats)
+	r.Get(options.BaseURL+"/attention", wrapper.GetAttention)
+	r.Get(options.BaseURL+"/topics", wrapper.ListTopics)
+	r.Post(options.BaseURL+"/topics", wrapper.CreateTopic)
+	r.Delete(options.BaseURL+"/topics/{topic}", wrapper.DeleteTopic)
+	r.Get(options.BaseURL+"/topics/{topic}", wrapper.GetTopic)
+	r.Patch(options.BaseURL+"/topics/{topic}", wrapper.UpdateTopic)
+	r.Post(options.BaseURL+"/topics/{topic}:empty", wrapper.EmptyTopic)
+	r.Post(options.BaseURL+"/topics/{topic}:pause", wrapper.PauseTopic)
+	r.Post(options.BaseURL+"/topics/{topic}:resume", wrapper.ResumeTopic)
+	r.Post(options.BaseURL+"/topics/{topic}:accept", wrapper.AcceptTopic)
+	r.Get(options.BaseURL+"/topics/{topic}/messages", wrapper.BrowseMessages)
+	r.Post(options.BaseURL+"/topics/{topic}/messages", wrapper.Publish)
+	r.Get(options.BaseURL+"/topics/{topic}/messages/{offset}", wrapper.GetMessage)
+	r.Get(options.BaseURL+"/topics/{topic}/histogram", wrapper.GetHistogram)
+	r.Get(options.BaseURL+"/topics/{topic}/stats", wrapper.GetTopicHistory)
+	r.Get(options.BaseURL+"/topics/{topic}/tags", wrapper.GetTags)
+	r.Post(options.BaseURL+"/topics/{topic}/filters:test", wrapper.TestFilter)
+	r.Get(options.BaseURL+"/topics/{topic}/events", wrapper.StreamEvents)
+	r.Get(options.BaseURL+"/rpc", wrapper.ListServices)
+	r.Get(options.BaseURL+"/rpc/{topic}", wrapper.GetService)
+	r.Post(options.BaseURL+"/rpc/{topic}", wrapper.CallService)
+	r.Post(options.BaseURL+"/rpc/{topic}/{method}", wrapper.CallMethod)
+	r.Get(options.BaseURL+"/topics/{topic}/groups", wrapper.ListGroups)
+	r.Post(options.BaseURL+"/topics/{topic}/groups", wrapper.CreateGroup)
+	r.Delete(options.BaseURL+"/topics/{topic}/groups/{group}", wrapper.DeleteGroup)
+	r.Get(options.BaseURL+"/topics/{topic}/groups/{group}", wrapper.GetGroup)
+	r.Patch(options.BaseURL+"/topics/{topic}/groups/{group}", wrapper.UpdateGroup)
+	r.Post(options.BaseURL+"/topics/{topic}/groups/{group}:pull", wrapper.Pull)
+	r.Post(options.BaseURL+"/topics/{topic}/groups/{group}:ack", wrapper.Ack)
+	r.Post(options.BaseURL+"/topics/{topic}/groups/{group}:nack", wrapper.Nack)
+	r.Post(options.BaseURL+"/topics/{topic}/groups/{group}:extend", wrapper.Extend)
+	r.Post(options.BaseURL+"/topics/{topic}/groups/{group}/plans", wrapper.PlanRelocation)
+	r.Get(options.BaseURL+"/plans/{plan}", wrapper.GetPlan)
+	r.Post(options.BaseURL+"/plans/{plan}:apply", wrapper.ApplyPlan)
+	r.Get(options.BaseURL+"/topics/{topic}/groups/{group}/stats", wrapper.GetGroupHistory)
+	r.Get(options.BaseURL+"/topics/{topic}/groups/{group}/journal", wrapper.ListJournal)
+	r.Post(options.BaseURL+"/journal/{entry}:revert", wrapper.Revert)
+	r.Post(options.BaseURL+"/messages:transaction", wrapper.Transact)
+	r.Get(options.BaseURL+"/whoami", wrapper.Whoami)
+	r.Delete(options.BaseURL+"/login", wrapper.Logout)
+	r.Post(options.BaseURL+"/login", wrapper.Login)
+	r.Post(options.BaseURL+"/sign-on", wrapper.BeginSignOn)
+	r.Put(options.BaseURL+"/sign-on", wrapper.FinishSignOn)
+	r.Post(options.BaseURL+"/setup", wrapper.Setup)
+	r.Post(options.BaseURL+"/access:check", wrapper.CheckAccess)
+	r.Get(options.BaseURL+"/accounts", wrapper.ListAccounts)
+	r.Post(options.BaseURL+"/accounts", wrapper.CreateAccount)
+	r.Delete(options.BaseURL+"/accounts/{account}", wrapper.DeleteAccount)
+	r.Get(options.BaseURL+"/accounts/{account}", wrapper.GetAccount)
+	r.Patch(options.BaseURL+"/accounts/{account}", wrapper.UpdateAccount)
+	r.Put(options.BaseURL+"/accounts/{account}/password", wrapper.SetPassword)
+	r.Get(options.BaseURL+"/roles", wrapper.ListRoles)
+	r.Delete(options.BaseURL+"/roles/{role}", wrapper.DeleteRole)
+	r.Put(options.BaseURL+"/roles/{role}", wrapper.PutRole)
+	r.Get(options.BaseURL+"/tokens", wrapper.ListTokens)
+	r.Post(options.BaseURL+"/tokens", wrapper.CreateToken)
+	r.Post(options.BaseURL+"/tickets", wrapper.CreateTicket)
+	r.Delete(options.BaseURL+"/tokens/{token}", wrapper.RevokeToken)
+	r.Post(options.BaseURL+"/tokens/{token}:rotate", wrapper.RotateToken)
+	r.Delete(options.BaseURL+"/sessions", wrapper.CloseSessions)
+	r.Get(options.BaseURL+"/sessions", wrapper.ListSessions)
+	r.Delete(options.BaseURL+"/sessions/{session}", wrapper.CloseSession)
+	r.Get(options.BaseURL+"/audit", wrapper.ListAudit)
+	r.Get(options.BaseURL+"/definitions", wrapper.ExportDefinitions)
+	r.Post(options.BaseURL+"/definitions", wrapper.ImportDefinitions)
+	r.Get(options.BaseURL+"/backup", wrapper.GetBackup)
 
 	return r
 }
@@ -3698,14 +1947,7 @@ type CheckAccess200JSONResponse AccessAnswer
 
 func (response CheckAccess200JSONResponse) VisitCheckAccessResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type CheckAccessdefaultApplicationProblemPlusJSONResponse struct {
@@ -3715,14 +1957,7 @@ type CheckAccessdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response CheckAccessdefaultApplicationProblemPlusJSONResponse) VisitCheckAccessResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type ListAccountsRequestObject struct {
@@ -3736,14 +1971,7 @@ type ListAccounts200JSONResponse AccountList
 
 func (response ListAccounts200JSONResponse) VisitListAccountsResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type ListAccountsdefaultApplicationProblemPlusJSONResponse struct {
@@ -3753,14 +1981,7 @@ type ListAccountsdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response ListAccountsdefaultApplicationProblemPlusJSONResponse) VisitListAccountsResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type CreateAccountRequestObject struct {
@@ -3775,14 +1996,7 @@ type CreateAccount201JSONResponse Account
 
 func (response CreateAccount201JSONResponse) VisitCreateAccountResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(201)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 201, "application/json", response)
 }
 
 type CreateAccountdefaultApplicationProblemPlusJSONResponse struct {
@@ -3792,14 +2006,7 @@ type CreateAccountdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response CreateAccountdefaultApplicationProblemPlusJSONResponse) VisitCreateAccountResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type DeleteAccountRequestObject struct {
@@ -3825,14 +2032,7 @@ type DeleteAccountdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response DeleteAccountdefaultApplicationProblemPlusJSONResponse) VisitDeleteAccountResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type GetAccountRequestObject struct {
@@ -3847,14 +2047,7 @@ type GetAccount200JSONResponse Account
 
 func (response GetAccount200JSONResponse) VisitGetAccountResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type GetAccountdefaultApplicationProblemPlusJSONResponse struct {
@@ -3864,14 +2057,7 @@ type GetAccountdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response GetAccountdefaultApplicationProblemPlusJSONResponse) VisitGetAccountResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type UpdateAccountRequestObject struct {
@@ -3887,14 +2073,7 @@ type UpdateAccount200JSONResponse Account
 
 func (response UpdateAccount200JSONResponse) VisitUpdateAccountResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type UpdateAccountdefaultApplicationProblemPlusJSONResponse struct {
@@ -3904,14 +2083,7 @@ type UpdateAccountdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response UpdateAccountdefaultApplicationProblemPlusJSONResponse) VisitUpdateAccountResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type SetPasswordRequestObject struct {
@@ -3938,14 +2110,7 @@ type SetPassworddefaultApplicationProblemPlusJSONResponse struct {
 
 func (response SetPassworddefaultApplicationProblemPlusJSONResponse) VisitSetPasswordResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type GetAttentionRequestObject struct {
@@ -3959,14 +2124,7 @@ type GetAttention200JSONResponse Attention
 
 func (response GetAttention200JSONResponse) VisitGetAttentionResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type GetAttentiondefaultApplicationProblemPlusJSONResponse struct {
@@ -3976,14 +2134,7 @@ type GetAttentiondefaultApplicationProblemPlusJSONResponse struct {
 
 func (response GetAttentiondefaultApplicationProblemPlusJSONResponse) VisitGetAttentionResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type ListAuditRequestObject struct {
@@ -4003,14 +2154,7 @@ type ListAudit200JSONResponse struct {
 
 func (response ListAudit200JSONResponse) VisitListAuditResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type ListAuditdefaultApplicationProblemPlusJSONResponse struct {
@@ -4020,14 +2164,7 @@ type ListAuditdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response ListAuditdefaultApplicationProblemPlusJSONResponse) VisitListAuditResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type GetBackupRequestObject struct {
@@ -4072,14 +2209,7 @@ type GetBackupdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response GetBackupdefaultApplicationProblemPlusJSONResponse) VisitGetBackupResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type ExportDefinitionsRequestObject struct {
@@ -4093,14 +2223,7 @@ type ExportDefinitions200JSONResponse Definitions
 
 func (response ExportDefinitions200JSONResponse) VisitExportDefinitionsResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type ExportDefinitionsdefaultApplicationProblemPlusJSONResponse struct {
@@ -4110,14 +2233,7 @@ type ExportDefinitionsdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response ExportDefinitionsdefaultApplicationProblemPlusJSONResponse) VisitExportDefinitionsResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type ImportDefinitionsRequestObject struct {
@@ -4133,14 +2249,7 @@ type ImportDefinitions200JSONResponse ImportReport
 
 func (response ImportDefinitions200JSONResponse) VisitImportDefinitionsResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type ImportDefinitionsdefaultApplicationProblemPlusJSONResponse struct {
@@ -4150,14 +2259,7 @@ type ImportDefinitionsdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response ImportDefinitionsdefaultApplicationProblemPlusJSONResponse) VisitImportDefinitionsResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type RevertRequestObject struct {
@@ -4173,14 +2275,7 @@ type Revert200JSONResponse Moved
 
 func (response Revert200JSONResponse) VisitRevertResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type RevertdefaultApplicationProblemPlusJSONResponse struct {
@@ -4190,14 +2285,7 @@ type RevertdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response RevertdefaultApplicationProblemPlusJSONResponse) VisitRevertResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type LogoutRequestObject struct {
@@ -4222,14 +2310,7 @@ type LogoutdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response LogoutdefaultApplicationProblemPlusJSONResponse) VisitLogoutResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type LoginRequestObject struct {
@@ -4244,14 +2325,7 @@ type Login200JSONResponse Whoami
 
 func (response Login200JSONResponse) VisitLoginResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type LogindefaultApplicationProblemPlusJSONResponse struct {
@@ -4261,14 +2335,7 @@ type LogindefaultApplicationProblemPlusJSONResponse struct {
 
 func (response LogindefaultApplicationProblemPlusJSONResponse) VisitLoginResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type TransactRequestObject struct {
@@ -4283,14 +2350,7 @@ type Transact200JSONResponse TransactionResult
 
 func (response Transact200JSONResponse) VisitTransactResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type TransactdefaultApplicationProblemPlusJSONResponse struct {
@@ -4300,14 +2360,7 @@ type TransactdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response TransactdefaultApplicationProblemPlusJSONResponse) VisitTransactResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type GetPlanRequestObject struct {
@@ -4322,14 +2375,7 @@ type GetPlan200JSONResponse Plan
 
 func (response GetPlan200JSONResponse) VisitGetPlanResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type GetPlandefaultApplicationProblemPlusJSONResponse struct {
@@ -4339,14 +2385,7 @@ type GetPlandefaultApplicationProblemPlusJSONResponse struct {
 
 func (response GetPlandefaultApplicationProblemPlusJSONResponse) VisitGetPlanResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type ApplyPlanRequestObject struct {
@@ -4362,28 +2401,14 @@ type ApplyPlan200JSONResponse Moved
 
 func (response ApplyPlan200JSONResponse) VisitApplyPlanResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type ApplyPlan409ApplicationProblemPlusJSONResponse Problem
 
 func (response ApplyPlan409ApplicationProblemPlusJSONResponse) VisitApplyPlanResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(409)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 409, "application/problem+json", response)
 }
 
 type ApplyPlandefaultApplicationProblemPlusJSONResponse struct {
@@ -4393,14 +2418,7 @@ type ApplyPlandefaultApplicationProblemPlusJSONResponse struct {
 
 func (response ApplyPlandefaultApplicationProblemPlusJSONResponse) VisitApplyPlanResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type ListRolesRequestObject struct {
@@ -4414,14 +2432,7 @@ type ListRoles200JSONResponse RoleList
 
 func (response ListRoles200JSONResponse) VisitListRolesResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type ListRolesdefaultApplicationProblemPlusJSONResponse struct {
@@ -4431,14 +2442,7 @@ type ListRolesdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response ListRolesdefaultApplicationProblemPlusJSONResponse) VisitListRolesResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type DeleteRoleRequestObject struct {
@@ -4464,14 +2468,7 @@ type DeleteRoledefaultApplicationProblemPlusJSONResponse struct {
 
 func (response DeleteRoledefaultApplicationProblemPlusJSONResponse) VisitDeleteRoleResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type PutRoleRequestObject struct {
@@ -4487,14 +2484,7 @@ type PutRole200JSONResponse Role
 
 func (response PutRole200JSONResponse) VisitPutRoleResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type PutRoledefaultApplicationProblemPlusJSONResponse struct {
@@ -4504,14 +2494,7 @@ type PutRoledefaultApplicationProblemPlusJSONResponse struct {
 
 func (response PutRoledefaultApplicationProblemPlusJSONResponse) VisitPutRoleResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type ListServicesRequestObject struct {
@@ -4536,14 +2519,7 @@ type ListServices200JSONResponse struct {
 
 func (response ListServices200JSONResponse) VisitListServicesResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type ListServicesdefaultApplicationProblemPlusJSONResponse struct {
@@ -4553,14 +2529,7 @@ type ListServicesdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response ListServicesdefaultApplicationProblemPlusJSONResponse) VisitListServicesResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type GetServiceRequestObject struct {
@@ -4575,14 +2544,7 @@ type GetService200JSONResponse Service
 
 func (response GetService200JSONResponse) VisitGetServiceResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type GetServicedefaultApplicationProblemPlusJSONResponse struct {
@@ -4592,14 +2554,7 @@ type GetServicedefaultApplicationProblemPlusJSONResponse struct {
 
 func (response GetServicedefaultApplicationProblemPlusJSONResponse) VisitGetServiceResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type CallServiceRequestObject struct {
@@ -4623,17 +2578,10 @@ type CallService200JSONResponse struct {
 
 func (response CallService200JSONResponse) VisitCallServiceResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
 	if response.Headers.ServerTiming != nil {
 		w.Header().Set("Server-Timing", fmt.Sprint(*response.Headers.ServerTiming))
 	}
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response.Body)
 }
 
 type CallServicedefaultApplicationProblemPlusJSONResponse struct {
@@ -4643,14 +2591,7 @@ type CallServicedefaultApplicationProblemPlusJSONResponse struct {
 
 func (response CallServicedefaultApplicationProblemPlusJSONResponse) VisitCallServiceResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type CallMethodRequestObject struct {
@@ -4675,17 +2616,10 @@ type CallMethod200JSONResponse struct {
 
 func (response CallMethod200JSONResponse) VisitCallMethodResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
 	if response.Headers.ServerTiming != nil {
 		w.Header().Set("Server-Timing", fmt.Sprint(*response.Headers.ServerTiming))
 	}
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response.Body)
 }
 
 type CallMethoddefaultApplicationProblemPlusJSONResponse struct {
@@ -4695,14 +2629,7 @@ type CallMethoddefaultApplicationProblemPlusJSONResponse struct {
 
 func (response CallMethoddefaultApplicationProblemPlusJSONResponse) VisitCallMethodResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type GetServerRequestObject struct {
@@ -4716,14 +2643,7 @@ type GetServer200JSONResponse Server
 
 func (response GetServer200JSONResponse) VisitGetServerResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type GetServerdefaultApplicationProblemPlusJSONResponse struct {
@@ -4733,14 +2653,7 @@ type GetServerdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response GetServerdefaultApplicationProblemPlusJSONResponse) VisitGetServerResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type ConfirmClockRequestObject struct {
@@ -4757,14 +2670,7 @@ type ConfirmClock200JSONResponse struct {
 
 func (response ConfirmClock200JSONResponse) VisitConfirmClockResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type ConfirmClockdefaultApplicationProblemPlusJSONResponse struct {
@@ -4774,14 +2680,7 @@ type ConfirmClockdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response ConfirmClockdefaultApplicationProblemPlusJSONResponse) VisitConfirmClockResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type ListServersRequestObject struct {
@@ -4797,14 +2696,7 @@ type ListServers200JSONResponse struct {
 
 func (response ListServers200JSONResponse) VisitListServersResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type ListServersdefaultApplicationProblemPlusJSONResponse struct {
@@ -4814,14 +2706,7 @@ type ListServersdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response ListServersdefaultApplicationProblemPlusJSONResponse) VisitListServersResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type DrainServerRequestObject struct {
@@ -4836,14 +2721,7 @@ type DrainServer200JSONResponse KnownServer
 
 func (response DrainServer200JSONResponse) VisitDrainServerResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type DrainServerdefaultApplicationProblemPlusJSONResponse struct {
@@ -4853,14 +2731,7 @@ type DrainServerdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response DrainServerdefaultApplicationProblemPlusJSONResponse) VisitDrainServerResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type UndrainServerRequestObject struct {
@@ -4875,14 +2746,7 @@ type UndrainServer200JSONResponse KnownServer
 
 func (response UndrainServer200JSONResponse) VisitUndrainServerResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type UndrainServerdefaultApplicationProblemPlusJSONResponse struct {
@@ -4892,14 +2756,7 @@ type UndrainServerdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response UndrainServerdefaultApplicationProblemPlusJSONResponse) VisitUndrainServerResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type CloseSessionsRequestObject struct {
@@ -4916,14 +2773,7 @@ type CloseSessions200JSONResponse struct {
 
 func (response CloseSessions200JSONResponse) VisitCloseSessionsResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type CloseSessionsdefaultApplicationProblemPlusJSONResponse struct {
@@ -4933,14 +2783,7 @@ type CloseSessionsdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response CloseSessionsdefaultApplicationProblemPlusJSONResponse) VisitCloseSessionsResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type ListSessionsRequestObject struct {
@@ -4960,14 +2803,7 @@ type ListSessions200JSONResponse struct {
 
 func (response ListSessions200JSONResponse) VisitListSessionsResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type ListSessionsdefaultApplicationProblemPlusJSONResponse struct {
@@ -4977,14 +2813,7 @@ type ListSessionsdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response ListSessionsdefaultApplicationProblemPlusJSONResponse) VisitListSessionsResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type CloseSessionRequestObject struct {
@@ -5011,14 +2840,7 @@ type CloseSessiondefaultApplicationProblemPlusJSONResponse struct {
 
 func (response CloseSessiondefaultApplicationProblemPlusJSONResponse) VisitCloseSessionResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type SetupRequestObject struct {
@@ -5033,14 +2855,7 @@ type Setup200JSONResponse Whoami
 
 func (response Setup200JSONResponse) VisitSetupResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type SetupdefaultApplicationProblemPlusJSONResponse struct {
@@ -5050,14 +2865,7 @@ type SetupdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response SetupdefaultApplicationProblemPlusJSONResponse) VisitSetupResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type BeginSignOnRequestObject struct {
@@ -5071,14 +2879,7 @@ type BeginSignOn200JSONResponse SignOnPage
 
 func (response BeginSignOn200JSONResponse) VisitBeginSignOnResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type BeginSignOndefaultApplicationProblemPlusJSONResponse struct {
@@ -5088,14 +2889,7 @@ type BeginSignOndefaultApplicationProblemPlusJSONResponse struct {
 
 func (response BeginSignOndefaultApplicationProblemPlusJSONResponse) VisitBeginSignOnResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type FinishSignOnRequestObject struct {
@@ -5110,14 +2904,7 @@ type FinishSignOn200JSONResponse Whoami
 
 func (response FinishSignOn200JSONResponse) VisitFinishSignOnResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type FinishSignOndefaultApplicationProblemPlusJSONResponse struct {
@@ -5127,14 +2914,7 @@ type FinishSignOndefaultApplicationProblemPlusJSONResponse struct {
 
 func (response FinishSignOndefaultApplicationProblemPlusJSONResponse) VisitFinishSignOnResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type GetStatsRequestObject struct {
@@ -5149,14 +2929,7 @@ type GetStats200JSONResponse Stats
 
 func (response GetStats200JSONResponse) VisitGetStatsResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type GetStatsdefaultApplicationProblemPlusJSONResponse struct {
@@ -5166,14 +2939,7 @@ type GetStatsdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response GetStatsdefaultApplicationProblemPlusJSONResponse) VisitGetStatsResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type GetTopicStatsRequestObject struct {
@@ -5187,14 +2953,7 @@ type GetTopicStats200JSONResponse TopicStats
 
 func (response GetTopicStats200JSONResponse) VisitGetTopicStatsResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type GetTopicStatsdefaultApplicationProblemPlusJSONResponse struct {
@@ -5204,14 +2963,7 @@ type GetTopicStatsdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response GetTopicStatsdefaultApplicationProblemPlusJSONResponse) VisitGetTopicStatsResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type CreateTicketRequestObject struct {
@@ -5225,14 +2977,7 @@ type CreateTicket201JSONResponse Ticket
 
 func (response CreateTicket201JSONResponse) VisitCreateTicketResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(201)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 201, "application/json", response)
 }
 
 type CreateTicketdefaultApplicationProblemPlusJSONResponse struct {
@@ -5242,14 +2987,7 @@ type CreateTicketdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response CreateTicketdefaultApplicationProblemPlusJSONResponse) VisitCreateTicketResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type ListTokensRequestObject struct {
@@ -5264,14 +3002,7 @@ type ListTokens200JSONResponse TokenList
 
 func (response ListTokens200JSONResponse) VisitListTokensResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type ListTokensdefaultApplicationProblemPlusJSONResponse struct {
@@ -5281,14 +3012,7 @@ type ListTokensdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response ListTokensdefaultApplicationProblemPlusJSONResponse) VisitListTokensResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type CreateTokenRequestObject struct {
@@ -5303,14 +3027,7 @@ type CreateToken201JSONResponse NewToken
 
 func (response CreateToken201JSONResponse) VisitCreateTokenResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(201)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 201, "application/json", response)
 }
 
 type CreateTokendefaultApplicationProblemPlusJSONResponse struct {
@@ -5320,14 +3037,7 @@ type CreateTokendefaultApplicationProblemPlusJSONResponse struct {
 
 func (response CreateTokendefaultApplicationProblemPlusJSONResponse) VisitCreateTokenResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type RevokeTokenRequestObject struct {
@@ -5353,14 +3063,7 @@ type RevokeTokendefaultApplicationProblemPlusJSONResponse struct {
 
 func (response RevokeTokendefaultApplicationProblemPlusJSONResponse) VisitRevokeTokenResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type RotateTokenRequestObject struct {
@@ -5375,14 +3078,7 @@ type RotateToken200JSONResponse NewToken
 
 func (response RotateToken200JSONResponse) VisitRotateTokenResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type RotateTokendefaultApplicationProblemPlusJSONResponse struct {
@@ -5392,14 +3088,7 @@ type RotateTokendefaultApplicationProblemPlusJSONResponse struct {
 
 func (response RotateTokendefaultApplicationProblemPlusJSONResponse) VisitRotateTokenResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type ListTopicsRequestObject struct {
@@ -5421,14 +3110,7 @@ type ListTopics200JSONResponse struct {
 
 func (response ListTopics200JSONResponse) VisitListTopicsResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type ListTopicsdefaultApplicationProblemPlusJSONResponse struct {
@@ -5438,14 +3120,7 @@ type ListTopicsdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response ListTopicsdefaultApplicationProblemPlusJSONResponse) VisitListTopicsResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type CreateTopicRequestObject struct {
@@ -5468,16 +3143,9 @@ type CreateTopic201JSONResponse struct {
 
 func (response CreateTopic201JSONResponse) VisitCreateTopicResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
 	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
-	w.WriteHeader(201)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 201, "application/json", response.Body)
 }
 
 type CreateTopicdefaultApplicationProblemPlusJSONResponse struct {
@@ -5487,14 +3155,7 @@ type CreateTopicdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response CreateTopicdefaultApplicationProblemPlusJSONResponse) VisitCreateTopicResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type DeleteTopicRequestObject struct {
@@ -5521,14 +3182,7 @@ type DeleteTopicdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response DeleteTopicdefaultApplicationProblemPlusJSONResponse) VisitDeleteTopicResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type GetTopicRequestObject struct {
@@ -5550,15 +3204,8 @@ type GetTopic200JSONResponse struct {
 
 func (response GetTopic200JSONResponse) VisitGetTopicResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response.Body)
 }
 
 type GetTopicdefaultApplicationProblemPlusJSONResponse struct {
@@ -5568,14 +3215,7 @@ type GetTopicdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response GetTopicdefaultApplicationProblemPlusJSONResponse) VisitGetTopicResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type UpdateTopicRequestObject struct {
@@ -5599,15 +3239,8 @@ type UpdateTopic200JSONResponse struct {
 
 func (response UpdateTopic200JSONResponse) VisitUpdateTopicResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response.Body)
 }
 
 type UpdateTopicdefaultApplicationProblemPlusJSONResponse struct {
@@ -5617,14 +3250,7 @@ type UpdateTopicdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response UpdateTopicdefaultApplicationProblemPlusJSONResponse) VisitUpdateTopicResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type StreamEventsRequestObject struct {
@@ -5686,14 +3312,7 @@ type StreamEventsdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response StreamEventsdefaultApplicationProblemPlusJSONResponse) VisitStreamEventsResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type TestFilterRequestObject struct {
@@ -5709,14 +3328,7 @@ type TestFilter200JSONResponse FilterReport
 
 func (response TestFilter200JSONResponse) VisitTestFilterResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type TestFilterdefaultApplicationProblemPlusJSONResponse struct {
@@ -5726,14 +3338,7 @@ type TestFilterdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response TestFilterdefaultApplicationProblemPlusJSONResponse) VisitTestFilterResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type ListGroupsRequestObject struct {
@@ -5755,14 +3360,7 @@ type ListGroups200JSONResponse struct {
 
 func (response ListGroups200JSONResponse) VisitListGroupsResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type ListGroupsdefaultApplicationProblemPlusJSONResponse struct {
@@ -5772,14 +3370,7 @@ type ListGroupsdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response ListGroupsdefaultApplicationProblemPlusJSONResponse) VisitListGroupsResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type CreateGroupRequestObject struct {
@@ -5803,16 +3394,9 @@ type CreateGroup201JSONResponse struct {
 
 func (response CreateGroup201JSONResponse) VisitCreateGroupResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
 	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
-	w.WriteHeader(201)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 201, "application/json", response.Body)
 }
 
 type CreateGroupdefaultApplicationProblemPlusJSONResponse struct {
@@ -5822,14 +3406,7 @@ type CreateGroupdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response CreateGroupdefaultApplicationProblemPlusJSONResponse) VisitCreateGroupResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type DeleteGroupRequestObject struct {
@@ -5857,14 +3434,7 @@ type DeleteGroupdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response DeleteGroupdefaultApplicationProblemPlusJSONResponse) VisitDeleteGroupResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type GetGroupRequestObject struct {
@@ -5887,15 +3457,8 @@ type GetGroup200JSONResponse struct {
 
 func (response GetGroup200JSONResponse) VisitGetGroupResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response.Body)
 }
 
 type GetGroupdefaultApplicationProblemPlusJSONResponse struct {
@@ -5905,14 +3468,7 @@ type GetGroupdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response GetGroupdefaultApplicationProblemPlusJSONResponse) VisitGetGroupResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type UpdateGroupRequestObject struct {
@@ -5937,15 +3493,8 @@ type UpdateGroup200JSONResponse struct {
 
 func (response UpdateGroup200JSONResponse) VisitUpdateGroupResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response.Body)
 }
 
 type UpdateGroupdefaultApplicationProblemPlusJSONResponse struct {
@@ -5955,14 +3504,7 @@ type UpdateGroupdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response UpdateGroupdefaultApplicationProblemPlusJSONResponse) VisitUpdateGroupResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type ListJournalRequestObject struct {
@@ -5984,14 +3526,7 @@ type ListJournal200JSONResponse struct {
 
 func (response ListJournal200JSONResponse) VisitListJournalResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type ListJournaldefaultApplicationProblemPlusJSONResponse struct {
@@ -6001,14 +3536,7 @@ type ListJournaldefaultApplicationProblemPlusJSONResponse struct {
 
 func (response ListJournaldefaultApplicationProblemPlusJSONResponse) VisitListJournalResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type PlanRelocationRequestObject struct {
@@ -6025,14 +3553,7 @@ type PlanRelocation201JSONResponse Plan
 
 func (response PlanRelocation201JSONResponse) VisitPlanRelocationResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(201)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 201, "application/json", response)
 }
 
 type PlanRelocationdefaultApplicationProblemPlusJSONResponse struct {
@@ -6042,14 +3563,7 @@ type PlanRelocationdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response PlanRelocationdefaultApplicationProblemPlusJSONResponse) VisitPlanRelocationResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type GetGroupHistoryRequestObject struct {
@@ -6066,14 +3580,7 @@ type GetGroupHistory200JSONResponse History
 
 func (response GetGroupHistory200JSONResponse) VisitGetGroupHistoryResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type GetGroupHistorydefaultApplicationProblemPlusJSONResponse struct {
@@ -6083,14 +3590,7 @@ type GetGroupHistorydefaultApplicationProblemPlusJSONResponse struct {
 
 func (response GetGroupHistorydefaultApplicationProblemPlusJSONResponse) VisitGetGroupHistoryResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type AckRequestObject struct {
@@ -6107,14 +3607,7 @@ type Ack200JSONResponse struct{ SettledJSONResponse }
 
 func (response Ack200JSONResponse) VisitAckResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type AckdefaultApplicationProblemPlusJSONResponse struct {
@@ -6124,14 +3617,7 @@ type AckdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response AckdefaultApplicationProblemPlusJSONResponse) VisitAckResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type ExtendRequestObject struct {
@@ -6148,14 +3634,7 @@ type Extend200JSONResponse struct{ SettledJSONResponse }
 
 func (response Extend200JSONResponse) VisitExtendResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type ExtenddefaultApplicationProblemPlusJSONResponse struct {
@@ -6165,14 +3644,7 @@ type ExtenddefaultApplicationProblemPlusJSONResponse struct {
 
 func (response ExtenddefaultApplicationProblemPlusJSONResponse) VisitExtendResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type NackRequestObject struct {
@@ -6189,14 +3661,7 @@ type Nack200JSONResponse struct{ SettledJSONResponse }
 
 func (response Nack200JSONResponse) VisitNackResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type NackdefaultApplicationProblemPlusJSONResponse struct {
@@ -6206,14 +3671,7 @@ type NackdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response NackdefaultApplicationProblemPlusJSONResponse) VisitNackResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type PullRequestObject struct {
@@ -6232,14 +3690,7 @@ type Pull200JSONResponse struct {
 
 func (response Pull200JSONResponse) VisitPullResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type PulldefaultApplicationProblemPlusJSONResponse struct {
@@ -6249,14 +3700,7 @@ type PulldefaultApplicationProblemPlusJSONResponse struct {
 
 func (response PulldefaultApplicationProblemPlusJSONResponse) VisitPullResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type GetHistogramRequestObject struct {
@@ -6275,14 +3719,7 @@ type GetHistogram200JSONResponse struct {
 
 func (response GetHistogram200JSONResponse) VisitGetHistogramResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type GetHistogramdefaultApplicationProblemPlusJSONResponse struct {
@@ -6292,14 +3729,7 @@ type GetHistogramdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response GetHistogramdefaultApplicationProblemPlusJSONResponse) VisitGetHistogramResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type BrowseMessagesRequestObject struct {
@@ -6339,14 +3769,7 @@ type BrowseMessages200JSONResponse struct {
 
 func (response BrowseMessages200JSONResponse) VisitBrowseMessagesResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type BrowseMessagesdefaultApplicationProblemPlusJSONResponse struct {
@@ -6356,14 +3779,7 @@ type BrowseMessagesdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response BrowseMessagesdefaultApplicationProblemPlusJSONResponse) VisitBrowseMessagesResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type PublishRequestObject struct {
@@ -6380,28 +3796,14 @@ type Publish200JSONResponse Published
 
 func (response Publish200JSONResponse) VisitPublishResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type Publish201JSONResponse Published
 
 func (response Publish201JSONResponse) VisitPublishResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(201)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 201, "application/json", response)
 }
 
 type PublishdefaultApplicationProblemPlusJSONResponse struct {
@@ -6411,14 +3813,7 @@ type PublishdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response PublishdefaultApplicationProblemPlusJSONResponse) VisitPublishResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type GetMessageRequestObject struct {
@@ -6434,14 +3829,7 @@ type GetMessage200JSONResponse Message
 
 func (response GetMessage200JSONResponse) VisitGetMessageResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type GetMessagedefaultApplicationProblemPlusJSONResponse struct {
@@ -6451,14 +3839,7 @@ type GetMessagedefaultApplicationProblemPlusJSONResponse struct {
 
 func (response GetMessagedefaultApplicationProblemPlusJSONResponse) VisitGetMessageResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type GetTopicHistoryRequestObject struct {
@@ -6474,14 +3855,7 @@ type GetTopicHistory200JSONResponse History
 
 func (response GetTopicHistory200JSONResponse) VisitGetTopicHistoryResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type GetTopicHistorydefaultApplicationProblemPlusJSONResponse struct {
@@ -6491,14 +3865,7 @@ type GetTopicHistorydefaultApplicationProblemPlusJSONResponse struct {
 
 func (response GetTopicHistorydefaultApplicationProblemPlusJSONResponse) VisitGetTopicHistoryResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type GetTagsRequestObject struct {
@@ -6523,14 +3890,7 @@ type GetTags200JSONResponse struct {
 
 func (response GetTags200JSONResponse) VisitGetTagsResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type GetTagsdefaultApplicationProblemPlusJSONResponse struct {
@@ -6540,14 +3900,7 @@ type GetTagsdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response GetTagsdefaultApplicationProblemPlusJSONResponse) VisitGetTagsResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type AcceptTopicRequestObject struct {
@@ -6562,15 +3915,8 @@ type AcceptTopic200JSONResponse struct{ TopicNowJSONResponse }
 
 func (response AcceptTopic200JSONResponse) VisitAcceptTopicResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response.Body)
 }
 
 type AcceptTopicdefaultApplicationProblemPlusJSONResponse struct {
@@ -6580,14 +3926,7 @@ type AcceptTopicdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response AcceptTopicdefaultApplicationProblemPlusJSONResponse) VisitAcceptTopicResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type EmptyTopicRequestObject struct {
@@ -6603,15 +3942,8 @@ type EmptyTopic200JSONResponse struct{ TopicNowJSONResponse }
 
 func (response EmptyTopic200JSONResponse) VisitEmptyTopicResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response.Body)
 }
 
 type EmptyTopicdefaultApplicationProblemPlusJSONResponse struct {
@@ -6621,14 +3953,7 @@ type EmptyTopicdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response EmptyTopicdefaultApplicationProblemPlusJSONResponse) VisitEmptyTopicResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type PauseTopicRequestObject struct {
@@ -6644,15 +3969,8 @@ type PauseTopic200JSONResponse struct{ TopicNowJSONResponse }
 
 func (response PauseTopic200JSONResponse) VisitPauseTopicResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response.Body)
 }
 
 type PauseTopicdefaultApplicationProblemPlusJSONResponse struct {
@@ -6662,14 +3980,7 @@ type PauseTopicdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response PauseTopicdefaultApplicationProblemPlusJSONResponse) VisitPauseTopicResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type ResumeTopicRequestObject struct {
@@ -6685,15 +3996,8 @@ type ResumeTopic200JSONResponse struct{ TopicNowJSONResponse }
 
 func (response ResumeTopic200JSONResponse) VisitResumeTopicResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response.Body)
 }
 
 type ResumeTopicdefaultApplicationProblemPlusJSONResponse struct {
@@ -6703,14 +4007,7 @@ type ResumeTopicdefaultApplicationProblemPlusJSONResponse struct {
 
 func (response ResumeTopicdefaultApplicationProblemPlusJSONResponse) VisitResumeTopicResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 type WhoamiRequestObject struct {
@@ -6724,14 +4021,7 @@ type Whoami200JSONResponse Whoami
 
 func (response Whoami200JSONResponse) VisitWhoamiResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(200)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, 200, "application/json", response)
 }
 
 type WhoamidefaultApplicationProblemPlusJSONResponse struct {
@@ -6741,14 +4031,7 @@ type WhoamidefaultApplicationProblemPlusJSONResponse struct {
 
 func (response WhoamidefaultApplicationProblemPlusJSONResponse) VisitWhoamiResponse(w http.ResponseWriter) error {
 
-	var buf bytes.Buffer
-	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(response.StatusCode)
-	_, err := buf.WriteTo(w)
-	return err
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
 // StrictServerInterface represents all server handlers.
@@ -6974,43 +4257,18 @@ type StrictServerInterface interface {
 	Whoami(ctx context.Context, request WhoamiRequestObject) (WhoamiResponseObject, error)
 }
 
-type StrictHandlerFunc func(ctx context.Context, w http.ResponseWriter, r *http.Request, request any) (any, error)
-type StrictMiddlewareFunc func(f StrictHandlerFunc, operationID string) StrictHandlerFunc
-
 type StrictHTTPServerOptions struct {
 	RequestErrorHandlerFunc  func(w http.ResponseWriter, r *http.Request, err error)
 	ResponseErrorHandlerFunc func(w http.ResponseWriter, r *http.Request, err error)
 }
 
-func NewStrictHandler(ssi StrictServerInterface, middlewares []StrictMiddlewareFunc) ServerInterface {
-	return &strictHandler{ssi: ssi, middlewares: middlewares, options: StrictHTTPServerOptions{
-		RequestErrorHandlerFunc: func(w http.ResponseWriter, r *http.Request, err error) {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-		},
-		ResponseErrorHandlerFunc: func(w http.ResponseWriter, r *http.Request, err error) {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-		},
-	}}
-}
-
-func NewStrictHandlerWithOptions(ssi StrictServerInterface, middlewares []StrictMiddlewareFunc, options StrictHTTPServerOptions) ServerInterface {
-	if options.RequestErrorHandlerFunc == nil {
-		options.RequestErrorHandlerFunc = func(w http.ResponseWriter, r *http.Request, err error) {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-		}
-	}
-	if options.ResponseErrorHandlerFunc == nil {
-		options.ResponseErrorHandlerFunc = func(w http.ResponseWriter, r *http.Request, err error) {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-		}
-	}
-	return &strictHandler{ssi: ssi, middlewares: middlewares, options: options}
+func NewStrictHandlerWithOptions(ssi StrictServerInterface, options StrictHTTPServerOptions) ServerInterface {
+	return &strictHandler{ssi: ssi, options: options}
 }
 
 type strictHandler struct {
-	ssi         StrictServerInterface
-	middlewares []StrictMiddlewareFunc
-	options     StrictHTTPServerOptions
+	ssi     StrictServerInterface
+	options StrictHTTPServerOptions
 }
 
 // CheckAccess operation middleware
@@ -7018,29 +4276,18 @@ func (sh *strictHandler) CheckAccess(w http.ResponseWriter, r *http.Request) {
 	var request CheckAccessRequestObject
 
 	var body CheckAccessJSONRequestBody
-	if err := decodeBody(r, &body); err != nil {
-		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+	if given, ok := sh.decode(w, r, &body, true); !ok {
 		return
-	}
-	request.Body = &body
-
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.CheckAccess(ctx, request.(CheckAccessRequestObject))
-	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "CheckAccess")
+	} else if given {
+		request.Body = &body
 	}
 
-	response, err := handler(r.Context(), w, r, request)
-
+	response, err := sh.ssi.CheckAccess(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitCheckAccessResponse(w)
+	}
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(CheckAccessResponseObject); ok {
-		if err := validResponse.VisitCheckAccessResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7048,23 +4295,12 @@ func (sh *strictHandler) CheckAccess(w http.ResponseWriter, r *http.Request) {
 func (sh *strictHandler) ListAccounts(w http.ResponseWriter, r *http.Request) {
 	var request ListAccountsRequestObject
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.ListAccounts(ctx, request.(ListAccountsRequestObject))
+	response, err := sh.ssi.ListAccounts(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitListAccountsResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "ListAccounts")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(ListAccountsResponseObject); ok {
-		if err := validResponse.VisitListAccountsResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7073,29 +4309,18 @@ func (sh *strictHandler) CreateAccount(w http.ResponseWriter, r *http.Request) {
 	var request CreateAccountRequestObject
 
 	var body CreateAccountJSONRequestBody
-	if err := decodeBody(r, &body); err != nil {
-		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+	if given, ok := sh.decode(w, r, &body, true); !ok {
 		return
-	}
-	request.Body = &body
-
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.CreateAccount(ctx, request.(CreateAccountRequestObject))
-	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "CreateAccount")
+	} else if given {
+		request.Body = &body
 	}
 
-	response, err := handler(r.Context(), w, r, request)
-
+	response, err := sh.ssi.CreateAccount(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitCreateAccountResponse(w)
+	}
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(CreateAccountResponseObject); ok {
-		if err := validResponse.VisitCreateAccountResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7105,23 +4330,12 @@ func (sh *strictHandler) DeleteAccount(w http.ResponseWriter, r *http.Request, a
 
 	request.Account = account
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.DeleteAccount(ctx, request.(DeleteAccountRequestObject))
+	response, err := sh.ssi.DeleteAccount(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitDeleteAccountResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "DeleteAccount")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(DeleteAccountResponseObject); ok {
-		if err := validResponse.VisitDeleteAccountResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7131,23 +4345,12 @@ func (sh *strictHandler) GetAccount(w http.ResponseWriter, r *http.Request, acco
 
 	request.Account = account
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.GetAccount(ctx, request.(GetAccountRequestObject))
+	response, err := sh.ssi.GetAccount(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitGetAccountResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "GetAccount")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(GetAccountResponseObject); ok {
-		if err := validResponse.VisitGetAccountResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7158,29 +4361,18 @@ func (sh *strictHandler) UpdateAccount(w http.ResponseWriter, r *http.Request, a
 	request.Account = account
 
 	var body UpdateAccountJSONRequestBody
-	if err := decodeBody(r, &body); err != nil {
-		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+	if given, ok := sh.decode(w, r, &body, true); !ok {
 		return
-	}
-	request.Body = &body
-
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.UpdateAccount(ctx, request.(UpdateAccountRequestObject))
-	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "UpdateAccount")
+	} else if given {
+		request.Body = &body
 	}
 
-	response, err := handler(r.Context(), w, r, request)
-
+	response, err := sh.ssi.UpdateAccount(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitUpdateAccountResponse(w)
+	}
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(UpdateAccountResponseObject); ok {
-		if err := validResponse.VisitUpdateAccountResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7191,29 +4383,18 @@ func (sh *strictHandler) SetPassword(w http.ResponseWriter, r *http.Request, acc
 	request.Account = account
 
 	var body SetPasswordJSONRequestBody
-	if err := decodeBody(r, &body); err != nil {
-		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+	if given, ok := sh.decode(w, r, &body, true); !ok {
 		return
-	}
-	request.Body = &body
-
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.SetPassword(ctx, request.(SetPasswordRequestObject))
-	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "SetPassword")
+	} else if given {
+		request.Body = &body
 	}
 
-	response, err := handler(r.Context(), w, r, request)
-
+	response, err := sh.ssi.SetPassword(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitSetPasswordResponse(w)
+	}
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(SetPasswordResponseObject); ok {
-		if err := validResponse.VisitSetPasswordResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7221,23 +4402,12 @@ func (sh *strictHandler) SetPassword(w http.ResponseWriter, r *http.Request, acc
 func (sh *strictHandler) GetAttention(w http.ResponseWriter, r *http.Request) {
 	var request GetAttentionRequestObject
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.GetAttention(ctx, request.(GetAttentionRequestObject))
+	response, err := sh.ssi.GetAttention(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitGetAttentionResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "GetAttention")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(GetAttentionResponseObject); ok {
-		if err := validResponse.VisitGetAttentionResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7247,23 +4417,12 @@ func (sh *strictHandler) ListAudit(w http.ResponseWriter, r *http.Request, param
 
 	request.Params = params
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.ListAudit(ctx, request.(ListAuditRequestObject))
+	response, err := sh.ssi.ListAudit(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitListAuditResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "ListAudit")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(ListAuditResponseObject); ok {
-		if err := validResponse.VisitListAuditResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7271,23 +4430,12 @@ func (sh *strictHandler) ListAudit(w http.ResponseWriter, r *http.Request, param
 func (sh *strictHandler) GetBackup(w http.ResponseWriter, r *http.Request) {
 	var request GetBackupRequestObject
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.GetBackup(ctx, request.(GetBackupRequestObject))
+	response, err := sh.ssi.GetBackup(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitGetBackupResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "GetBackup")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(GetBackupResponseObject); ok {
-		if err := validResponse.VisitGetBackupResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7295,23 +4443,12 @@ func (sh *strictHandler) GetBackup(w http.ResponseWriter, r *http.Request) {
 func (sh *strictHandler) ExportDefinitions(w http.ResponseWriter, r *http.Request) {
 	var request ExportDefinitionsRequestObject
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.ExportDefinitions(ctx, request.(ExportDefinitionsRequestObject))
+	response, err := sh.ssi.ExportDefinitions(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitExportDefinitionsResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "ExportDefinitions")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(ExportDefinitionsResponseObject); ok {
-		if err := validResponse.VisitExportDefinitionsResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7322,29 +4459,18 @@ func (sh *strictHandler) ImportDefinitions(w http.ResponseWriter, r *http.Reques
 	request.Params = params
 
 	var body ImportDefinitionsJSONRequestBody
-	if err := decodeBody(r, &body); err != nil {
-		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+	if given, ok := sh.decode(w, r, &body, true); !ok {
 		return
-	}
-	request.Body = &body
-
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.ImportDefinitions(ctx, request.(ImportDefinitionsRequestObject))
-	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "ImportDefinitions")
+	} else if given {
+		request.Body = &body
 	}
 
-	response, err := handler(r.Context(), w, r, request)
-
+	response, err := sh.ssi.ImportDefinitions(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitImportDefinitionsResponse(w)
+	}
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(ImportDefinitionsResponseObject); ok {
-		if err := validResponse.VisitImportDefinitionsResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7355,32 +4481,18 @@ func (sh *strictHandler) Revert(w http.ResponseWriter, r *http.Request, entry st
 	request.Entry = entry
 
 	var body RevertJSONRequestBody
-	if err := decodeBody(r, &body); err != nil {
-		if !errors.Is(err, io.EOF) {
-			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
-			return
-		}
-	} else {
+	if given, ok := sh.decode(w, r, &body, false); !ok {
+		return
+	} else if given {
 		request.Body = &body
 	}
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.Revert(ctx, request.(RevertRequestObject))
+	response, err := sh.ssi.Revert(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitRevertResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "Revert")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(RevertResponseObject); ok {
-		if err := validResponse.VisitRevertResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7388,23 +4500,12 @@ func (sh *strictHandler) Revert(w http.ResponseWriter, r *http.Request, entry st
 func (sh *strictHandler) Logout(w http.ResponseWriter, r *http.Request) {
 	var request LogoutRequestObject
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.Logout(ctx, request.(LogoutRequestObject))
+	response, err := sh.ssi.Logout(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitLogoutResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "Logout")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(LogoutResponseObject); ok {
-		if err := validResponse.VisitLogoutResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7413,29 +4514,18 @@ func (sh *strictHandler) Login(w http.ResponseWriter, r *http.Request) {
 	var request LoginRequestObject
 
 	var body LoginJSONRequestBody
-	if err := decodeBody(r, &body); err != nil {
-		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+	if given, ok := sh.decode(w, r, &body, true); !ok {
 		return
-	}
-	request.Body = &body
-
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.Login(ctx, request.(LoginRequestObject))
-	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "Login")
+	} else if given {
+		request.Body = &body
 	}
 
-	response, err := handler(r.Context(), w, r, request)
-
+	response, err := sh.ssi.Login(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitLoginResponse(w)
+	}
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(LoginResponseObject); ok {
-		if err := validResponse.VisitLoginResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7444,29 +4534,18 @@ func (sh *strictHandler) Transact(w http.ResponseWriter, r *http.Request) {
 	var request TransactRequestObject
 
 	var body TransactJSONRequestBody
-	if err := decodeBody(r, &body); err != nil {
-		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+	if given, ok := sh.decode(w, r, &body, true); !ok {
 		return
-	}
-	request.Body = &body
-
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.Transact(ctx, request.(TransactRequestObject))
-	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "Transact")
+	} else if given {
+		request.Body = &body
 	}
 
-	response, err := handler(r.Context(), w, r, request)
-
+	response, err := sh.ssi.Transact(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitTransactResponse(w)
+	}
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(TransactResponseObject); ok {
-		if err := validResponse.VisitTransactResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7476,23 +4555,12 @@ func (sh *strictHandler) GetPlan(w http.ResponseWriter, r *http.Request, plan Pl
 
 	request.Plan = plan
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.GetPlan(ctx, request.(GetPlanRequestObject))
+	response, err := sh.ssi.GetPlan(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitGetPlanResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "GetPlan")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(GetPlanResponseObject); ok {
-		if err := validResponse.VisitGetPlanResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7503,32 +4571,18 @@ func (sh *strictHandler) ApplyPlan(w http.ResponseWriter, r *http.Request, plan 
 	request.Plan = plan
 
 	var body ApplyPlanJSONRequestBody
-	if err := decodeBody(r, &body); err != nil {
-		if !errors.Is(err, io.EOF) {
-			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
-			return
-		}
-	} else {
+	if given, ok := sh.decode(w, r, &body, false); !ok {
+		return
+	} else if given {
 		request.Body = &body
 	}
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.ApplyPlan(ctx, request.(ApplyPlanRequestObject))
+	response, err := sh.ssi.ApplyPlan(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitApplyPlanResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "ApplyPlan")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(ApplyPlanResponseObject); ok {
-		if err := validResponse.VisitApplyPlanResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7536,23 +4590,12 @@ func (sh *strictHandler) ApplyPlan(w http.ResponseWriter, r *http.Request, plan 
 func (sh *strictHandler) ListRoles(w http.ResponseWriter, r *http.Request) {
 	var request ListRolesRequestObject
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.ListRoles(ctx, request.(ListRolesRequestObject))
+	response, err := sh.ssi.ListRoles(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitListRolesResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "ListRoles")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(ListRolesResponseObject); ok {
-		if err := validResponse.VisitListRolesResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7562,23 +4605,12 @@ func (sh *strictHandler) DeleteRole(w http.ResponseWriter, r *http.Request, role
 
 	request.Role = role
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.DeleteRole(ctx, request.(DeleteRoleRequestObject))
+	response, err := sh.ssi.DeleteRole(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitDeleteRoleResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "DeleteRole")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(DeleteRoleResponseObject); ok {
-		if err := validResponse.VisitDeleteRoleResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7589,29 +4621,18 @@ func (sh *strictHandler) PutRole(w http.ResponseWriter, r *http.Request, role Ro
 	request.Role = role
 
 	var body PutRoleJSONRequestBody
-	if err := decodeBody(r, &body); err != nil {
-		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+	if given, ok := sh.decode(w, r, &body, true); !ok {
 		return
-	}
-	request.Body = &body
-
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.PutRole(ctx, request.(PutRoleRequestObject))
-	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "PutRole")
+	} else if given {
+		request.Body = &body
 	}
 
-	response, err := handler(r.Context(), w, r, request)
-
+	response, err := sh.ssi.PutRole(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitPutRoleResponse(w)
+	}
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(PutRoleResponseObject); ok {
-		if err := validResponse.VisitPutRoleResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7621,23 +4642,12 @@ func (sh *strictHandler) ListServices(w http.ResponseWriter, r *http.Request, pa
 
 	request.Params = params
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.ListServices(ctx, request.(ListServicesRequestObject))
+	response, err := sh.ssi.ListServices(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitListServicesResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "ListServices")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(ListServicesResponseObject); ok {
-		if err := validResponse.VisitListServicesResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7647,23 +4657,12 @@ func (sh *strictHandler) GetService(w http.ResponseWriter, r *http.Request, topi
 
 	request.Topic = topic
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.GetService(ctx, request.(GetServiceRequestObject))
+	response, err := sh.ssi.GetService(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitGetServiceResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "GetService")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(GetServiceResponseObject); ok {
-		if err := validResponse.VisitGetServiceResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7675,29 +4674,18 @@ func (sh *strictHandler) CallService(w http.ResponseWriter, r *http.Request, top
 	request.Params = params
 
 	var body CallServiceJSONRequestBody
-	if err := decodeBody(r, &body); err != nil {
-		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+	if given, ok := sh.decode(w, r, &body, true); !ok {
 		return
-	}
-	request.Body = &body
-
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.CallService(ctx, request.(CallServiceRequestObject))
-	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "CallService")
+	} else if given {
+		request.Body = &body
 	}
 
-	response, err := handler(r.Context(), w, r, request)
-
+	response, err := sh.ssi.CallService(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitCallServiceResponse(w)
+	}
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(CallServiceResponseObject); ok {
-		if err := validResponse.VisitCallServiceResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7710,32 +4698,18 @@ func (sh *strictHandler) CallMethod(w http.ResponseWriter, r *http.Request, topi
 	request.Params = params
 
 	var body CallMethodJSONRequestBody
-	if err := decodeBody(r, &body); err != nil {
-		if !errors.Is(err, io.EOF) {
-			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
-			return
-		}
-	} else {
+	if given, ok := sh.decode(w, r, &body, false); !ok {
+		return
+	} else if given {
 		request.Body = &body
 	}
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.CallMethod(ctx, request.(CallMethodRequestObject))
+	response, err := sh.ssi.CallMethod(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitCallMethodResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "CallMethod")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(CallMethodResponseObject); ok {
-		if err := validResponse.VisitCallMethodResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7743,23 +4717,12 @@ func (sh *strictHandler) CallMethod(w http.ResponseWriter, r *http.Request, topi
 func (sh *strictHandler) GetServer(w http.ResponseWriter, r *http.Request) {
 	var request GetServerRequestObject
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.GetServer(ctx, request.(GetServerRequestObject))
+	response, err := sh.ssi.GetServer(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitGetServerResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "GetServer")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(GetServerResponseObject); ok {
-		if err := validResponse.VisitGetServerResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7767,23 +4730,12 @@ func (sh *strictHandler) GetServer(w http.ResponseWriter, r *http.Request) {
 func (sh *strictHandler) ConfirmClock(w http.ResponseWriter, r *http.Request) {
 	var request ConfirmClockRequestObject
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.ConfirmClock(ctx, request.(ConfirmClockRequestObject))
+	response, err := sh.ssi.ConfirmClock(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitConfirmClockResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "ConfirmClock")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(ConfirmClockResponseObject); ok {
-		if err := validResponse.VisitConfirmClockResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7791,23 +4743,12 @@ func (sh *strictHandler) ConfirmClock(w http.ResponseWriter, r *http.Request) {
 func (sh *strictHandler) ListServers(w http.ResponseWriter, r *http.Request) {
 	var request ListServersRequestObject
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.ListServers(ctx, request.(ListServersRequestObject))
+	response, err := sh.ssi.ListServers(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitListServersResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "ListServers")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(ListServersResponseObject); ok {
-		if err := validResponse.VisitListServersResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7817,23 +4758,12 @@ func (sh *strictHandler) DrainServer(w http.ResponseWriter, r *http.Request, add
 
 	request.Address = address
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.DrainServer(ctx, request.(DrainServerRequestObject))
+	response, err := sh.ssi.DrainServer(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitDrainServerResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "DrainServer")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(DrainServerResponseObject); ok {
-		if err := validResponse.VisitDrainServerResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7843,23 +4773,12 @@ func (sh *strictHandler) UndrainServer(w http.ResponseWriter, r *http.Request, a
 
 	request.Address = address
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.UndrainServer(ctx, request.(UndrainServerRequestObject))
+	response, err := sh.ssi.UndrainServer(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitUndrainServerResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "UndrainServer")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(UndrainServerResponseObject); ok {
-		if err := validResponse.VisitUndrainServerResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7869,23 +4788,12 @@ func (sh *strictHandler) CloseSessions(w http.ResponseWriter, r *http.Request, p
 
 	request.Params = params
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.CloseSessions(ctx, request.(CloseSessionsRequestObject))
+	response, err := sh.ssi.CloseSessions(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitCloseSessionsResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "CloseSessions")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(CloseSessionsResponseObject); ok {
-		if err := validResponse.VisitCloseSessionsResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7895,23 +4803,12 @@ func (sh *strictHandler) ListSessions(w http.ResponseWriter, r *http.Request, pa
 
 	request.Params = params
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.ListSessions(ctx, request.(ListSessionsRequestObject))
+	response, err := sh.ssi.ListSessions(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitListSessionsResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "ListSessions")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(ListSessionsResponseObject); ok {
-		if err := validResponse.VisitListSessionsResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7922,23 +4819,12 @@ func (sh *strictHandler) CloseSession(w http.ResponseWriter, r *http.Request, se
 	request.Session = session
 	request.Params = params
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.CloseSession(ctx, request.(CloseSessionRequestObject))
+	response, err := sh.ssi.CloseSession(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitCloseSessionResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "CloseSession")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(CloseSessionResponseObject); ok {
-		if err := validResponse.VisitCloseSessionResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7947,29 +4833,18 @@ func (sh *strictHandler) Setup(w http.ResponseWriter, r *http.Request) {
 	var request SetupRequestObject
 
 	var body SetupJSONRequestBody
-	if err := decodeBody(r, &body); err != nil {
-		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+	if given, ok := sh.decode(w, r, &body, true); !ok {
 		return
-	}
-	request.Body = &body
-
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.Setup(ctx, request.(SetupRequestObject))
-	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "Setup")
+	} else if given {
+		request.Body = &body
 	}
 
-	response, err := handler(r.Context(), w, r, request)
-
+	response, err := sh.ssi.Setup(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitSetupResponse(w)
+	}
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(SetupResponseObject); ok {
-		if err := validResponse.VisitSetupResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -7977,23 +4852,12 @@ func (sh *strictHandler) Setup(w http.ResponseWriter, r *http.Request) {
 func (sh *strictHandler) BeginSignOn(w http.ResponseWriter, r *http.Request) {
 	var request BeginSignOnRequestObject
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.BeginSignOn(ctx, request.(BeginSignOnRequestObject))
+	response, err := sh.ssi.BeginSignOn(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitBeginSignOnResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "BeginSignOn")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(BeginSignOnResponseObject); ok {
-		if err := validResponse.VisitBeginSignOnResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8002,29 +4866,18 @@ func (sh *strictHandler) FinishSignOn(w http.ResponseWriter, r *http.Request) {
 	var request FinishSignOnRequestObject
 
 	var body FinishSignOnJSONRequestBody
-	if err := decodeBody(r, &body); err != nil {
-		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+	if given, ok := sh.decode(w, r, &body, true); !ok {
 		return
-	}
-	request.Body = &body
-
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.FinishSignOn(ctx, request.(FinishSignOnRequestObject))
-	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "FinishSignOn")
+	} else if given {
+		request.Body = &body
 	}
 
-	response, err := handler(r.Context(), w, r, request)
-
+	response, err := sh.ssi.FinishSignOn(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitFinishSignOnResponse(w)
+	}
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(FinishSignOnResponseObject); ok {
-		if err := validResponse.VisitFinishSignOnResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8034,23 +4887,12 @@ func (sh *strictHandler) GetStats(w http.ResponseWriter, r *http.Request, params
 
 	request.Params = params
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.GetStats(ctx, request.(GetStatsRequestObject))
+	response, err := sh.ssi.GetStats(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitGetStatsResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "GetStats")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(GetStatsResponseObject); ok {
-		if err := validResponse.VisitGetStatsResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8058,23 +4900,12 @@ func (sh *strictHandler) GetStats(w http.ResponseWriter, r *http.Request, params
 func (sh *strictHandler) GetTopicStats(w http.ResponseWriter, r *http.Request) {
 	var request GetTopicStatsRequestObject
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.GetTopicStats(ctx, request.(GetTopicStatsRequestObject))
+	response, err := sh.ssi.GetTopicStats(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitGetTopicStatsResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "GetTopicStats")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(GetTopicStatsResponseObject); ok {
-		if err := validResponse.VisitGetTopicStatsResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8082,23 +4913,12 @@ func (sh *strictHandler) GetTopicStats(w http.ResponseWriter, r *http.Request) {
 func (sh *strictHandler) CreateTicket(w http.ResponseWriter, r *http.Request) {
 	var request CreateTicketRequestObject
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.CreateTicket(ctx, request.(CreateTicketRequestObject))
+	response, err := sh.ssi.CreateTicket(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitCreateTicketResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "CreateTicket")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(CreateTicketResponseObject); ok {
-		if err := validResponse.VisitCreateTicketResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8108,23 +4928,12 @@ func (sh *strictHandler) ListTokens(w http.ResponseWriter, r *http.Request, para
 
 	request.Params = params
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.ListTokens(ctx, request.(ListTokensRequestObject))
+	response, err := sh.ssi.ListTokens(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitListTokensResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "ListTokens")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(ListTokensResponseObject); ok {
-		if err := validResponse.VisitListTokensResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8133,29 +4942,18 @@ func (sh *strictHandler) CreateToken(w http.ResponseWriter, r *http.Request) {
 	var request CreateTokenRequestObject
 
 	var body CreateTokenJSONRequestBody
-	if err := decodeBody(r, &body); err != nil {
-		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+	if given, ok := sh.decode(w, r, &body, true); !ok {
 		return
-	}
-	request.Body = &body
-
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.CreateToken(ctx, request.(CreateTokenRequestObject))
-	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "CreateToken")
+	} else if given {
+		request.Body = &body
 	}
 
-	response, err := handler(r.Context(), w, r, request)
-
+	response, err := sh.ssi.CreateToken(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitCreateTokenResponse(w)
+	}
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(CreateTokenResponseObject); ok {
-		if err := validResponse.VisitCreateTokenResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8165,23 +4963,12 @@ func (sh *strictHandler) RevokeToken(w http.ResponseWriter, r *http.Request, tok
 
 	request.Token = token
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.RevokeToken(ctx, request.(RevokeTokenRequestObject))
+	response, err := sh.ssi.RevokeToken(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitRevokeTokenResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "RevokeToken")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(RevokeTokenResponseObject); ok {
-		if err := validResponse.VisitRevokeTokenResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8191,23 +4978,12 @@ func (sh *strictHandler) RotateToken(w http.ResponseWriter, r *http.Request, tok
 
 	request.Token = token
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.RotateToken(ctx, request.(RotateTokenRequestObject))
+	response, err := sh.ssi.RotateToken(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitRotateTokenResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "RotateToken")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(RotateTokenResponseObject); ok {
-		if err := validResponse.VisitRotateTokenResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8217,23 +4993,12 @@ func (sh *strictHandler) ListTopics(w http.ResponseWriter, r *http.Request, para
 
 	request.Params = params
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.ListTopics(ctx, request.(ListTopicsRequestObject))
+	response, err := sh.ssi.ListTopics(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitListTopicsResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "ListTopics")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(ListTopicsResponseObject); ok {
-		if err := validResponse.VisitListTopicsResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8242,29 +5007,18 @@ func (sh *strictHandler) CreateTopic(w http.ResponseWriter, r *http.Request) {
 	var request CreateTopicRequestObject
 
 	var body CreateTopicJSONRequestBody
-	if err := decodeBody(r, &body); err != nil {
-		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+	if given, ok := sh.decode(w, r, &body, true); !ok {
 		return
-	}
-	request.Body = &body
-
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.CreateTopic(ctx, request.(CreateTopicRequestObject))
-	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "CreateTopic")
+	} else if given {
+		request.Body = &body
 	}
 
-	response, err := handler(r.Context(), w, r, request)
-
+	response, err := sh.ssi.CreateTopic(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitCreateTopicResponse(w)
+	}
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(CreateTopicResponseObject); ok {
-		if err := validResponse.VisitCreateTopicResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8275,23 +5029,12 @@ func (sh *strictHandler) DeleteTopic(w http.ResponseWriter, r *http.Request, top
 	request.Topic = topic
 	request.Params = params
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.DeleteTopic(ctx, request.(DeleteTopicRequestObject))
+	response, err := sh.ssi.DeleteTopic(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitDeleteTopicResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "DeleteTopic")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(DeleteTopicResponseObject); ok {
-		if err := validResponse.VisitDeleteTopicResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8301,23 +5044,12 @@ func (sh *strictHandler) GetTopic(w http.ResponseWriter, r *http.Request, topic 
 
 	request.Topic = topic
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.GetTopic(ctx, request.(GetTopicRequestObject))
+	response, err := sh.ssi.GetTopic(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitGetTopicResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "GetTopic")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(GetTopicResponseObject); ok {
-		if err := validResponse.VisitGetTopicResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8329,29 +5061,18 @@ func (sh *strictHandler) UpdateTopic(w http.ResponseWriter, r *http.Request, top
 	request.Params = params
 
 	var body UpdateTopicJSONRequestBody
-	if err := decodeBody(r, &body); err != nil {
-		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+	if given, ok := sh.decode(w, r, &body, true); !ok {
 		return
-	}
-	request.Body = &body
-
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.UpdateTopic(ctx, request.(UpdateTopicRequestObject))
-	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "UpdateTopic")
+	} else if given {
+		request.Body = &body
 	}
 
-	response, err := handler(r.Context(), w, r, request)
-
+	response, err := sh.ssi.UpdateTopic(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitUpdateTopicResponse(w)
+	}
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(UpdateTopicResponseObject); ok {
-		if err := validResponse.VisitUpdateTopicResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8362,23 +5083,12 @@ func (sh *strictHandler) StreamEvents(w http.ResponseWriter, r *http.Request, to
 	request.Topic = topic
 	request.Params = params
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.StreamEvents(ctx, request.(StreamEventsRequestObject))
+	response, err := sh.ssi.StreamEvents(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitStreamEventsResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "StreamEvents")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(StreamEventsResponseObject); ok {
-		if err := validResponse.VisitStreamEventsResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8389,29 +5099,18 @@ func (sh *strictHandler) TestFilter(w http.ResponseWriter, r *http.Request, topi
 	request.Topic = topic
 
 	var body TestFilterJSONRequestBody
-	if err := decodeBody(r, &body); err != nil {
-		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+	if given, ok := sh.decode(w, r, &body, true); !ok {
 		return
-	}
-	request.Body = &body
-
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.TestFilter(ctx, request.(TestFilterRequestObject))
-	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "TestFilter")
+	} else if given {
+		request.Body = &body
 	}
 
-	response, err := handler(r.Context(), w, r, request)
-
+	response, err := sh.ssi.TestFilter(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitTestFilterResponse(w)
+	}
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(TestFilterResponseObject); ok {
-		if err := validResponse.VisitTestFilterResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8422,23 +5121,12 @@ func (sh *strictHandler) ListGroups(w http.ResponseWriter, r *http.Request, topi
 	request.Topic = topic
 	request.Params = params
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.ListGroups(ctx, request.(ListGroupsRequestObject))
+	response, err := sh.ssi.ListGroups(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitListGroupsResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "ListGroups")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(ListGroupsResponseObject); ok {
-		if err := validResponse.VisitListGroupsResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8449,29 +5137,18 @@ func (sh *strictHandler) CreateGroup(w http.ResponseWriter, r *http.Request, top
 	request.Topic = topic
 
 	var body CreateGroupJSONRequestBody
-	if err := decodeBody(r, &body); err != nil {
-		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+	if given, ok := sh.decode(w, r, &body, true); !ok {
 		return
-	}
-	request.Body = &body
-
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.CreateGroup(ctx, request.(CreateGroupRequestObject))
-	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "CreateGroup")
+	} else if given {
+		request.Body = &body
 	}
 
-	response, err := handler(r.Context(), w, r, request)
-
+	response, err := sh.ssi.CreateGroup(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitCreateGroupResponse(w)
+	}
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(CreateGroupResponseObject); ok {
-		if err := validResponse.VisitCreateGroupResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8483,23 +5160,12 @@ func (sh *strictHandler) DeleteGroup(w http.ResponseWriter, r *http.Request, top
 	request.Group = group
 	request.Params = params
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.DeleteGroup(ctx, request.(DeleteGroupRequestObject))
+	response, err := sh.ssi.DeleteGroup(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitDeleteGroupResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "DeleteGroup")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(DeleteGroupResponseObject); ok {
-		if err := validResponse.VisitDeleteGroupResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8510,23 +5176,12 @@ func (sh *strictHandler) GetGroup(w http.ResponseWriter, r *http.Request, topic 
 	request.Topic = topic
 	request.Group = group
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.GetGroup(ctx, request.(GetGroupRequestObject))
+	response, err := sh.ssi.GetGroup(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitGetGroupResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "GetGroup")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(GetGroupResponseObject); ok {
-		if err := validResponse.VisitGetGroupResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8539,29 +5194,18 @@ func (sh *strictHandler) UpdateGroup(w http.ResponseWriter, r *http.Request, top
 	request.Params = params
 
 	var body UpdateGroupJSONRequestBody
-	if err := decodeBody(r, &body); err != nil {
-		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+	if given, ok := sh.decode(w, r, &body, true); !ok {
 		return
-	}
-	request.Body = &body
-
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.UpdateGroup(ctx, request.(UpdateGroupRequestObject))
-	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "UpdateGroup")
+	} else if given {
+		request.Body = &body
 	}
 
-	response, err := handler(r.Context(), w, r, request)
-
+	response, err := sh.ssi.UpdateGroup(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitUpdateGroupResponse(w)
+	}
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(UpdateGroupResponseObject); ok {
-		if err := validResponse.VisitUpdateGroupResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8573,23 +5217,12 @@ func (sh *strictHandler) ListJournal(w http.ResponseWriter, r *http.Request, top
 	request.Group = group
 	request.Params = params
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.ListJournal(ctx, request.(ListJournalRequestObject))
+	response, err := sh.ssi.ListJournal(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitListJournalResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "ListJournal")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(ListJournalResponseObject); ok {
-		if err := validResponse.VisitListJournalResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8601,29 +5234,18 @@ func (sh *strictHandler) PlanRelocation(w http.ResponseWriter, r *http.Request, 
 	request.Group = group
 
 	var body PlanRelocationJSONRequestBody
-	if err := decodeBody(r, &body); err != nil {
-		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+	if given, ok := sh.decode(w, r, &body, true); !ok {
 		return
-	}
-	request.Body = &body
-
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.PlanRelocation(ctx, request.(PlanRelocationRequestObject))
-	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "PlanRelocation")
+	} else if given {
+		request.Body = &body
 	}
 
-	response, err := handler(r.Context(), w, r, request)
-
+	response, err := sh.ssi.PlanRelocation(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitPlanRelocationResponse(w)
+	}
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(PlanRelocationResponseObject); ok {
-		if err := validResponse.VisitPlanRelocationResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8635,23 +5257,12 @@ func (sh *strictHandler) GetGroupHistory(w http.ResponseWriter, r *http.Request,
 	request.Group = group
 	request.Params = params
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.GetGroupHistory(ctx, request.(GetGroupHistoryRequestObject))
+	response, err := sh.ssi.GetGroupHistory(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitGetGroupHistoryResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "GetGroupHistory")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(GetGroupHistoryResponseObject); ok {
-		if err := validResponse.VisitGetGroupHistoryResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8663,29 +5274,18 @@ func (sh *strictHandler) Ack(w http.ResponseWriter, r *http.Request, topic Topic
 	request.Group = group
 
 	var body AckJSONRequestBody
-	if err := decodeBody(r, &body); err != nil {
-		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+	if given, ok := sh.decode(w, r, &body, true); !ok {
 		return
-	}
-	request.Body = &body
-
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.Ack(ctx, request.(AckRequestObject))
-	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "Ack")
+	} else if given {
+		request.Body = &body
 	}
 
-	response, err := handler(r.Context(), w, r, request)
-
+	response, err := sh.ssi.Ack(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitAckResponse(w)
+	}
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(AckResponseObject); ok {
-		if err := validResponse.VisitAckResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8697,29 +5297,18 @@ func (sh *strictHandler) Extend(w http.ResponseWriter, r *http.Request, topic To
 	request.Group = group
 
 	var body ExtendJSONRequestBody
-	if err := decodeBody(r, &body); err != nil {
-		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+	if given, ok := sh.decode(w, r, &body, true); !ok {
 		return
-	}
-	request.Body = &body
-
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.Extend(ctx, request.(ExtendRequestObject))
-	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "Extend")
+	} else if given {
+		request.Body = &body
 	}
 
-	response, err := handler(r.Context(), w, r, request)
-
+	response, err := sh.ssi.Extend(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitExtendResponse(w)
+	}
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(ExtendResponseObject); ok {
-		if err := validResponse.VisitExtendResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8731,29 +5320,18 @@ func (sh *strictHandler) Nack(w http.ResponseWriter, r *http.Request, topic Topi
 	request.Group = group
 
 	var body NackJSONRequestBody
-	if err := decodeBody(r, &body); err != nil {
-		sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+	if given, ok := sh.decode(w, r, &body, true); !ok {
 		return
-	}
-	request.Body = &body
-
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.Nack(ctx, request.(NackRequestObject))
-	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "Nack")
+	} else if given {
+		request.Body = &body
 	}
 
-	response, err := handler(r.Context(), w, r, request)
-
+	response, err := sh.ssi.Nack(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitNackResponse(w)
+	}
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(NackResponseObject); ok {
-		if err := validResponse.VisitNackResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8765,32 +5343,18 @@ func (sh *strictHandler) Pull(w http.ResponseWriter, r *http.Request, topic Topi
 	request.Group = group
 
 	var body PullJSONRequestBody
-	if err := decodeBody(r, &body); err != nil {
-		if !errors.Is(err, io.EOF) {
-			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
-			return
-		}
-	} else {
+	if given, ok := sh.decode(w, r, &body, false); !ok {
+		return
+	} else if given {
 		request.Body = &body
 	}
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.Pull(ctx, request.(PullRequestObject))
+	response, err := sh.ssi.Pull(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitPullResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "Pull")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(PullResponseObject); ok {
-		if err := validResponse.VisitPullResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8801,23 +5365,12 @@ func (sh *strictHandler) GetHistogram(w http.ResponseWriter, r *http.Request, to
 	request.Topic = topic
 	request.Params = params
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.GetHistogram(ctx, request.(GetHistogramRequestObject))
+	response, err := sh.ssi.GetHistogram(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitGetHistogramResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "GetHistogram")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(GetHistogramResponseObject); ok {
-		if err := validResponse.VisitGetHistogramResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8828,23 +5381,12 @@ func (sh *strictHandler) BrowseMessages(w http.ResponseWriter, r *http.Request, 
 	request.Topic = topic
 	request.Params = params
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.BrowseMessages(ctx, request.(BrowseMessagesRequestObject))
+	response, err := sh.ssi.BrowseMessages(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitBrowseMessagesResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "BrowseMessages")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(BrowseMessagesResponseObject); ok {
-		if err := validResponse.VisitBrowseMessagesResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8856,34 +5398,22 @@ func (sh *strictHandler) Publish(w http.ResponseWriter, r *http.Request, topic T
 	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
 
 		var body PublishJSONRequestBody
-		if err := decodeBody(r, &body); err != nil {
-			sh.options.RequestErrorHandlerFunc(w, r, fmt.Errorf("can't decode JSON body: %w", err))
+		if given, ok := sh.decode(w, r, &body, true); !ok {
 			return
+		} else if given {
+			request.JSONBody = &body
 		}
-		request.JSONBody = &body
-
 	}
 	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-ndjson") {
 		request.Body = r.Body
 	}
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.Publish(ctx, request.(PublishRequestObject))
+	response, err := sh.ssi.Publish(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitPublishResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "Publish")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(PublishResponseObject); ok {
-		if err := validResponse.VisitPublishResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8894,23 +5424,12 @@ func (sh *strictHandler) GetMessage(w http.ResponseWriter, r *http.Request, topi
 	request.Topic = topic
 	request.Offset = offset
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.GetMessage(ctx, request.(GetMessageRequestObject))
+	response, err := sh.ssi.GetMessage(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitGetMessageResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "GetMessage")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(GetMessageResponseObject); ok {
-		if err := validResponse.VisitGetMessageResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8921,23 +5440,12 @@ func (sh *strictHandler) GetTopicHistory(w http.ResponseWriter, r *http.Request,
 	request.Topic = topic
 	request.Params = params
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.GetTopicHistory(ctx, request.(GetTopicHistoryRequestObject))
+	response, err := sh.ssi.GetTopicHistory(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitGetTopicHistoryResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "GetTopicHistory")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(GetTopicHistoryResponseObject); ok {
-		if err := validResponse.VisitGetTopicHistoryResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8948,23 +5456,12 @@ func (sh *strictHandler) GetTags(w http.ResponseWriter, r *http.Request, topic T
 	request.Topic = topic
 	request.Params = params
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.GetTags(ctx, request.(GetTagsRequestObject))
+	response, err := sh.ssi.GetTags(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitGetTagsResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "GetTags")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(GetTagsResponseObject); ok {
-		if err := validResponse.VisitGetTagsResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -8974,23 +5471,12 @@ func (sh *strictHandler) AcceptTopic(w http.ResponseWriter, r *http.Request, top
 
 	request.Topic = topic
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.AcceptTopic(ctx, request.(AcceptTopicRequestObject))
+	response, err := sh.ssi.AcceptTopic(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitAcceptTopicResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "AcceptTopic")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(AcceptTopicResponseObject); ok {
-		if err := validResponse.VisitAcceptTopicResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -9001,23 +5487,12 @@ func (sh *strictHandler) EmptyTopic(w http.ResponseWriter, r *http.Request, topi
 	request.Topic = topic
 	request.Params = params
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.EmptyTopic(ctx, request.(EmptyTopicRequestObject))
+	response, err := sh.ssi.EmptyTopic(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitEmptyTopicResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "EmptyTopic")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(EmptyTopicResponseObject); ok {
-		if err := validResponse.VisitEmptyTopicResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -9028,23 +5503,12 @@ func (sh *strictHandler) PauseTopic(w http.ResponseWriter, r *http.Request, topi
 	request.Topic = topic
 	request.Params = params
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.PauseTopic(ctx, request.(PauseTopicRequestObject))
+	response, err := sh.ssi.PauseTopic(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitPauseTopicResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "PauseTopic")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(PauseTopicResponseObject); ok {
-		if err := validResponse.VisitPauseTopicResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -9055,23 +5519,12 @@ func (sh *strictHandler) ResumeTopic(w http.ResponseWriter, r *http.Request, top
 	request.Topic = topic
 	request.Params = params
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.ResumeTopic(ctx, request.(ResumeTopicRequestObject))
+	response, err := sh.ssi.ResumeTopic(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitResumeTopicResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "ResumeTopic")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(ResumeTopicResponseObject); ok {
-		if err := validResponse.VisitResumeTopicResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }
 
@@ -9079,22 +5532,11 @@ func (sh *strictHandler) ResumeTopic(w http.ResponseWriter, r *http.Request, top
 func (sh *strictHandler) Whoami(w http.ResponseWriter, r *http.Request) {
 	var request WhoamiRequestObject
 
-	handler := func(ctx context.Context, w http.ResponseWriter, r *http.Request, request interface{}) (interface{}, error) {
-		return sh.ssi.Whoami(ctx, request.(WhoamiRequestObject))
+	response, err := sh.ssi.Whoami(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitWhoamiResponse(w)
 	}
-	for _, middleware := range sh.middlewares {
-		handler = middleware(handler, "Whoami")
-	}
-
-	response, err := handler(r.Context(), w, r, request)
-
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	} else if validResponse, ok := response.(WhoamiResponseObject); ok {
-		if err := validResponse.VisitWhoamiResponse(w); err != nil {
-			sh.options.ResponseErrorHandlerFunc(w, r, err)
-		}
-	} else if response != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, fmt.Errorf("unexpected response type: %T", response))
 	}
 }

@@ -121,7 +121,7 @@ func New(opts Options) http.Handler {
 	if opts.Live != nil {
 		r.Method(http.MethodGet, apimodel.Base+"/ws", opts.Live)
 	}
-	strict := NewStrictHandlerWithOptions(h, nil, StrictHTTPServerOptions{
+	strict := NewStrictHandlerWithOptions(h, StrictHTTPServerOptions{
 		RequestErrorHandlerFunc:  h.badRequest,
 		ResponseErrorHandlerFunc: h.problem,
 	})

@@ -112,7 +112,9 @@ func AtOffset(offset int64) Position {
 }
 
 // AtTime is the first message that is not older.
-func AtTime(t time.Time) Position { return Position{map[string]string{"time": t.Format(time.RFC3339Nano)}} }
+func AtTime(t time.Time) Position {
+	return Position{map[string]string{"time": t.Format(time.RFC3339Nano)}}
+}
 
 // AtMessage is the newest message with an ID.
 func AtMessage(id string) Position { return Position{map[string]string{"messageId": id}} }
