@@ -44,7 +44,8 @@ describe.skipIf(!there)('groups', () => {
   };
   const apply = async (reason = '') => {
     if (reason) await page.getByLabel('Reason, for the journal').fill(reason);
-    await page.getByLabel('Type billing to confirm').fill('billing');
+    const word = page.getByLabel('Type billing to confirm');
+    if (await word.count()) await word.fill('billing');
     await page.getByRole('button', { name: 'Move the group' }).click();
   };
   const done = async () => {
@@ -120,6 +121,32 @@ describe.skipIf(!there)('groups', () => {
     await page.keyboard.press('Enter');
     await page.getByRole('button', { name: /Undo/ }).waitFor();
     expect(await cursor()).toBe(before + 21n);
+    await done();
+  });
+
+  it('asks for the name before a skip and a long way back, and for nothing but a reason otherwise', async () => {
+    const word = page.getByLabel('Type billing to confirm');
+    const move = page.getByRole('button', { name: 'Move the group' });
+    const far = await broker.call<{ id: string }>('POST', `/topics/${topic}/groups/billing/plans`, { to: { offset: '1900' } });
+    await broker.call('POST', `/plans/${far.id}:apply`, {});
+    await place('?to=1800');
+    await page.locator('[data-plan="rewind"]').waitFor();
+    await page.locator('.next li').first().waitFor();
+    expect(await word.count()).toBe(0);
+    expect(await move.isEnabled()).toBe(true);
+    const top = async (name: string) => (await page.locator(name).first().boundingBox())!.y;
+    expect(await top('[data-reason]'), 'what is asked stands above the examples').toBeLessThan(await top('.next'));
+    for (const [to, plan] of [['0', 'rewind'], ['1950', 'skip']]) {
+      await page.getByLabel('Position', { exact: true }).fill(to!);
+      await page.getByLabel('Position', { exact: true }).press('Enter');
+      await page.locator(`[data-plan="${plan}"]`).waitFor();
+      await word.waitFor();
+      expect(await move.isDisabled()).toBe(true);
+      await expect.poll(() => page.evaluate(() => document.activeElement?.textContent)).toContain(plan!.toUpperCase());
+      await page.keyboard.press('Tab');
+      if (plan === 'skip') await page.keyboard.press('Tab'); // past the button that saves what is skipped
+      expect(await page.evaluate(() => document.activeElement?.hasAttribute('data-reason'))).toBe(true);
+    }
     await done();
   });
 

@@ -81,8 +81,9 @@ describe.skipIf(!there)('jobs by keys alone', () => {
     await type('-30m');
     await press('Enter');
     await page.locator('[data-plan="rewind"]').waitFor();
-    await to(page.getByLabel('Type billing to confirm'));
-    await type('billing');
+    await expect.poll(() => page.evaluate(() => document.activeElement?.textContent)).toContain('REWIND');
+    await to(page.getByLabel('Reason, for the journal'));
+    await type('bad deploy');
     await press('Enter');
     await page.getByRole('button', { name: /Undo/ }).waitFor();
     expect((await group()).cursor).toBe('0');
@@ -92,6 +93,7 @@ describe.skipIf(!there)('jobs by keys alone', () => {
     await page.getByText('Undone').waitFor();
     expect((await group()).cursor).toBe(before);
     await done('move a group back 30 minutes, and undo', 9);
+    expect((await broker.call<{ entries: { reason?: string }[] }>('GET', '/topics/orders/groups/billing/journal')).entries.map((e) => e.reason)).toContain('bad deploy');
   });
 
   it('change a filter after a dry run', async () => {
