@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	minBuffer = 4 << 10  // what an idle connection costs
+	minBuffer = 1 << 10  // what an idle connection costs
 	maxBuffer = 64 << 10 // beyond it the buffer grows only for a frame that needs it
 
 	// quietReads in a row that leave three quarters of the buffer empty give it
