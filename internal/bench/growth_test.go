@@ -6,6 +6,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -279,39 +281,60 @@ func broadcast(t *testing.T, s *server, topic string, groups, published int) flo
 	}
 }
 
-// sockets opens idle WebSocket consumers.
+// sockets opens idle consumers, over WebSockets and over the native protocol.
 func (g *growth) sockets(t *testing.T) {
-	const sockets = 10_000
+	request := []byte("GET / HTTP/1.1\r\ncmd: consume\r\ntopic: idle\r\nid: 1\r\ncontent-length: 0\r\n\r\n")
+	g.idle(t, "WebSocket", func(s *server) (io.Closer, error) {
+		ws, _, err := websocket.Dial(t.Context(), "ws://"+s.address+"/", nil) //nolint:bodyclose // there is none
+		if err != nil {
+			return nil, err
+		}
+		return closer(ws.CloseNow), ws.Write(t.Context(), websocket.MessageBinary, request)
+	})
+	g.idle(t, "native", func(s *server) (io.Closer, error) {
+		conn, err := net.Dial("tcp", s.address)
+		if err != nil {
+			return nil, err
+		}
+		_, err = conn.Write(request)
+		return conn, err
+	})
+}
+
+type closer func() error
+
+func (c closer) Close() error { return c() }
+
+// idle measures what consumers take of which nothing is heard.
+func (g *growth) idle(t *testing.T, kind string, open func(*server) (io.Closer, error)) {
+	const consumers = 10_000
 	s := g.start(t, t.TempDir(), "fsync")
+	defer s.stop()
 	if err := prepare(t.Context(), load(s, "idle", 1)); err != nil {
 		t.Fatal(err)
 	}
 	before := s.resident(t)
-	request := []byte("GET / HTTP/1.1\r\ncmd: consume\r\ntopic: idle\r\nid: 1\r\ncontent-length: 0\r\n\r\n")
-	for range sockets {
-		ws, _, err := websocket.Dial(t.Context(), "ws://"+s.address+"/", nil) //nolint:bodyclose // there is none
+	for range consumers {
+		c, err := open(s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer func() { _ = ws.CloseNow() }()
-		if err := ws.Write(t.Context(), websocket.MessageBinary, request); err != nil {
-			t.Fatal(err)
-		}
+		defer c.Close()
 	}
 	c, err := dial(t.Context(), &Options{Server: s.address})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	for consumers := ""; consumers != strconv.Itoa(sockets); {
+	for there := ""; there != strconv.Itoa(consumers); {
 		m, err := c.ask(wire.HeaderCmd, wire.CmdQuery, wire.HeaderTopic, "idle", wire.HeaderID, "q")
 		if err != nil {
 			t.Fatal(err)
 		}
 		_, rest, _ := strings.Cut(string(m.Body), `"consumerCount":`)
-		consumers, _, _ = strings.Cut(rest, ",")
+		there, _, _ = strings.Cut(rest, ",")
 	}
-	t.Logf("%d idle WebSocket consumers: resident %.0f MB, %.0f before", sockets, s.resident(t), before)
+	t.Logf("%d idle %s consumers: resident %.0f MB, %.0f before", consumers, kind, s.resident(t), before)
 }
 
 // messages measures a broker that has many stored.

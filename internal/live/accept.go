@@ -25,8 +25,7 @@ func (t *takenConn) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	ahead, _ := rw.Peek(rw.Reader.Buffered()) // these are there
-	t.conn = sockets.Frames(conn, ahead, 0)
+	t.conn, rw = sockets.Frames(conn, rw, 0)
 	return t.conn, rw, nil
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/cluster"
 	"github.com/rushmore/zbus-go/internal/problem"
 	"github.com/rushmore/zbus-go/internal/rpc"
+	sockets "github.com/rushmore/zbus-go/internal/socket"
 	"github.com/rushmore/zbus-go/internal/stats"
 )
 
@@ -208,24 +209,12 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		problem.Write(w, problem.Of(err))
 		return
 	}
-	quota := access.From(req.Context()).Quota()
-	if err := quota.Connect(); err != nil {
-		w.Header().Set("Retry-After", "1")
-		problem.Write(w, problem.Of(err))
-		return
-	}
-	defer quota.Disconnect()
-	release, err := h.opts.Accounts.Socket(req.Context())
-	if err == nil {
-		defer release()
-		err = h.admit(h.opts.Accounts.Exempt(req.Context()))
-	}
+	leave, err := h.admit(req.Context())
 	if err != nil {
 		w.Header().Set("Retry-After", "1")
 		problem.Write(w, problem.Of(err))
 		return
 	}
-	defer h.leave()
 	taken := &takenConn{ResponseWriter: w}
 	ws, err := websocket.Accept(taken, req, &websocket.AcceptOptions{
 		CompressionMode:    websocket.CompressionDisabled,
@@ -235,14 +224,43 @@ func (h *Hub) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if err != nil {
 		h.opts.Log.Debug("websocket refused", "remote", req.RemoteAddr, "err", err)
 		taken.refuse(err)
+		leave()
 		return
 	}
 	ws.SetReadLimit(h.opts.ReadLimit)
-	newSocket(h, ws, taken.conn, req).serve()
+	s := newSocket(h, ws, taken.conn, req)
+	// Not on the goroutine of net/http: its stack and all of its request would last as long as the socket.
+	sockets.Go(h.opts.Log, taken.conn, func() {
+		defer leave()
+		s.serve()
+	})
 }
 
-// admit counts a socket that is about to be accepted.
-func (h *Hub) admit(exempt bool) error {
+// admit counts a socket that is about to be accepted, until leave is called.
+func (h *Hub) admit(ctx context.Context) (leave func(), err error) {
+	quota := access.From(ctx).Quota()
+	if err := quota.Connect(); err != nil {
+		return nil, err
+	}
+	release, err := h.opts.Accounts.Socket(ctx)
+	if err != nil {
+		quota.Disconnect()
+		return nil, err
+	}
+	if err := h.enter(h.opts.Accounts.Exempt(ctx)); err != nil {
+		release()
+		quota.Disconnect()
+		return nil, err
+	}
+	return func() {
+		h.leave()
+		release()
+		quota.Disconnect()
+	}, nil
+}
+
+// enter counts a socket of all.
+func (h *Hub) enter(exempt bool) error {
 	most := h.opts.MaxSockets
 	if !exempt {
 		most -= min(most/16, mostKept)

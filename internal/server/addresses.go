@@ -40,6 +40,7 @@ const (
 // addresses keeps the accounts of all clients.
 type addresses struct {
 	limits AddressLimits
+	open   gate // WebSockets and streams of events
 
 	mu      sync.Mutex
 	all     map[netip.Addr]*address // guarded by mu
@@ -59,6 +60,7 @@ type address struct {
 
 func (a *addresses) init(limits AddressLimits, few, much int64) {
 	a.limits = limits
+	a.open.init()
 	a.all, a.refused = map[netip.Addr]*address{}, map[string]int64{}
 	a.pots[small].limit, a.pots[large].limit = few, much
 }
@@ -168,10 +170,12 @@ func (Accounts) Socket(ctx context.Context) (release func(), err error) {
 		return nil, &broker.Error{Code: broker.Quota, Text: fmt.Sprintf("this address has %d WebSockets and streams of events, which is the most: close some", most)}
 	}
 	one.sockets++
+	a.open.add(1)
 	return func() {
 		a.mu.Lock()
 		one.sockets--
 		a.mu.Unlock()
+		a.open.add(-1)
 	}, nil
 }
 

@@ -218,7 +218,7 @@ func (s *Server) drain(grace time.Duration) {
 	}
 	sessions, requests := make(chan struct{}), make(chan struct{})
 	go func() { s.serving.Wait(); close(sessions) }()
-	go func() { _ = s.http.Shutdown(ctx); s.handling.wait(0); close(requests) }()
+	go func() { _ = s.http.Shutdown(ctx); s.handling.wait(0); s.addresses.open.wait(0); close(requests) }()
 	await(ctx, sessions)
 	await(ctx, requests)
 	_ = s.http.Close()

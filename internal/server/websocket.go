@@ -48,47 +48,84 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, req *http.Request) {
 	conn := &webSocket{ws: ws, life: c.life}
 	c.conn = conn
 	go c.write(conn)
-	if s.addSession(c) {
-		defer s.serving.Done()
-	} else {
+	if !s.addSession(c) {
 		c.finish()
-	}
-	var pings sync.WaitGroup
-	pings.Go(func() { c.ping(ws) })
-	defer pings.Wait() // the session's end ends it
-	code, reason := websocket.StatusNormalClosure, ""
-	if err := c.readFrames(conn, limits); err != nil {
-		code, reason = websocket.StatusInvalidFramePayloadData, broker.Excerpt(err.Error())
-	}
-	if c.finishing.Load() {
-		code, reason = websocket.StatusServiceRestart, "shutting down"
-	}
-	c.end()
-	_ = ws.Close(code, reason)
-}
-
-// ping has clients that only listen answer a ping now and then: browsers do that by themselves, and
-// what is silent all the same is gone.
-func (s *session) ping(ws *websocket.Conn) {
-	every := s.srv.opts.IdleTimeout / 3
-	if every == 0 {
+		c.serveFrames(conn, limits)
 		return
 	}
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	for {
-		select {
-		case <-s.life.Done():
-			return
-		case <-tick.C:
-		}
-		if time.Since(s.activity.since)-time.Duration(s.activity.active.Load()) < every {
-			continue
-		}
-		ctx, cancel := context.WithTimeout(s.life, every)
-		_ = ws.Ping(ctx) // reading notices that there is no answer
+	// Not on the goroutine of net/http: its stack and all of its request would last as long as the session.
+	socket.Go(s.log, conn, func() {
+		defer s.serving.Done()
+		c.serveFrames(conn, limits)
+	})
+}
+
+// serveFrames runs a session until it ends.
+func (s *session) serveFrames(conn *webSocket, limits wire.Limits) {
+	pings := &pinger{session: s, ws: conn.ws, every: s.srv.opts.IdleTimeout / 3}
+	pings.start()
+	defer pings.stop()
+	code, reason := websocket.StatusNormalClosure, ""
+	if err := s.readFrames(conn, limits); err != nil {
+		code, reason = websocket.StatusInvalidFramePayloadData, broker.Excerpt(err.Error())
+	}
+	if s.finishing.Load() {
+		code, reason = websocket.StatusServiceRestart, "shutting down"
+	}
+	s.end()
+	_ = conn.ws.Close(code, reason)
+}
+
+// pinger has a client that only listens answer a ping now and then: browsers do that by themselves, and
+// what is silent all the same is gone. Between pings it is a timer and no goroutine.
+type pinger struct {
+	*session
+	ws    *websocket.Conn
+	every time.Duration
+	mu    sync.Mutex
+	timer *time.Timer    // guarded by mu; nil before the start and after the end
+	ping  sync.WaitGroup // the one under way; added to with mu held and a timer set
+}
+
+func (p *pinger) start() {
+	if p.every > 0 {
+		p.mu.Lock()
+		p.timer = time.AfterFunc(p.every, p.due)
+		p.mu.Unlock()
+	}
+}
+
+// due is called by the timer.
+func (p *pinger) due() {
+	p.mu.Lock()
+	if p.timer == nil {
+		p.mu.Unlock()
+		return
+	}
+	p.ping.Add(1)
+	p.mu.Unlock()
+	defer p.ping.Done()
+	if time.Since(p.activity.since)-time.Duration(p.activity.active.Load()) >= p.every {
+		ctx, cancel := context.WithTimeout(p.life, p.every)
+		_ = p.ws.Ping(ctx) // reading notices that there is no answer
 		cancel()
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.timer != nil {
+		p.timer.Reset(p.every)
+	}
+}
+
+// stop waits for the ping that is under way. The session has ended, which ends that.
+func (p *pinger) stop() {
+	p.mu.Lock()
+	if p.timer != nil {
+		p.timer.Stop()
+		p.timer = nil
+	}
+	p.mu.Unlock()
+	p.ping.Wait()
 }
 
 // readFrames runs the requests of a WebSocket until it ends, which is no error.
@@ -139,8 +176,8 @@ func (t takenConn) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	ahead, _ := rw.Peek(rw.Reader.Buffered()) // these are there
-	return socket.Frames(conn, ahead, t.idle), rw, nil
+	frames, rw := socket.Frames(conn, rw, t.idle)
+	return frames, rw, nil
 }
 
 // parseFrame reads a frame that has to be exactly one message.

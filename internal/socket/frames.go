@@ -1,6 +1,8 @@
 package socket
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/binary"
 	"net"
 	"time"
@@ -14,6 +16,10 @@ type FrameConn struct {
 	idle time.Duration // silence between messages after which reading fails; 0: none
 
 	// Owned by the reader: a WebSocket has its readers take turns.
+	buf   []byte // what is read into while more comes than is asked for; else nil
+	ahead []byte // what of buf was not asked for yet
+	err   error  // that came with ahead
+	full  bool   // the last read was as long as it could be
 	head  []byte // of a frame, as far as it is there
 	left  uint64 // bytes of the frame at hand that are still to come
 	open  bool   // the message at hand has more frames
@@ -23,18 +29,53 @@ type FrameConn struct {
 	quiet time.Time // when the deadline for silence was set; zero when another one is, or none
 }
 
-// Frames wraps a connection that was taken over, of which some bytes were read already.
-func Frames(conn net.Conn, ahead []byte, idle time.Duration) *FrameConn {
+// A WebSocket keeps its buffers while it is silent, so they are short. While more comes than the one for
+// reading holds, a longer one stands before it; what does not fit into the one for writing is written as it is.
+const (
+	readBuffer  = 512
+	aheadBuffer = 4 << 10
+	writeBuffer = 1 << 10
+)
+
+// Frames wraps a connection that was taken over from net/http, and replaces its buffers. idle is after
+// how much silence between messages reading fails; 0: never.
+func Frames(conn net.Conn, rw *bufio.ReadWriter, idle time.Duration) (*FrameConn, *bufio.ReadWriter) {
 	c := &FrameConn{Conn: conn, idle: idle, head: make([]byte, 0, mostFrameHead), timed: true}
-	c.follow(ahead)
-	return c
+	there, _ := rw.Peek(rw.Reader.Buffered()) // which can't fail
+	c.follow(there)
+	reader := bufio.NewReaderSize(bytes.NewReader(there), max(len(there), readBuffer))
+	_, _ = reader.Peek(len(there))
+	return c, bufio.NewReadWriter(reader, bufio.NewWriterSize(conn, writeBuffer))
 }
 
 // mostFrameHead is how long the head of a frame gets: two bytes, a length and a mask.
 const mostFrameHead = 2 + 8 + 4
 
 // Read reads from the connection.
-func (c *FrameConn) Read(p []byte) (int, error) {
+func (c *FrameConn) Read(p []byte) (n int, err error) {
+	switch {
+	case len(c.ahead) > 0 || c.err != nil:
+	case !c.full || len(p) >= aheadBuffer:
+		n, err = c.receive(p)
+		c.buf, c.full = nil, n == len(p)
+		return n, err
+	default:
+		if c.buf == nil {
+			c.buf = make([]byte, aheadBuffer)
+		}
+		n, c.err = c.receive(c.buf)
+		c.ahead, c.full = c.buf[:n], n > len(p)
+	}
+	if len(c.ahead) == 0 {
+		return 0, c.err
+	}
+	n = copy(p, c.ahead)
+	c.ahead = c.ahead[n:]
+	return n, nil
+}
+
+// receive reads from the socket.
+func (c *FrameConn) receive(p []byte) (int, error) {
 	began := time.Now()
 	switch {
 	case c.read > 0 || c.left > 0 || c.open:

@@ -1,6 +1,7 @@
 package socket
 
 import (
+	"bufio"
 	"errors"
 	"io"
 	"net"
@@ -46,7 +47,7 @@ func TestAFrameThatHasBegunHasADeadline(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				client, server := net.Pipe()
 				defer client.Close()
-				f := Frames(server, []byte(c.ahead), 0)
+				f, _ := Frames(server, taken(c.ahead), 0)
 				began := time.Now()
 				go func() { _, _ = client.Write([]byte(c.sent)) }()
 				time.AfterFunc(time.Hour, func() { _ = client.Close() })
@@ -60,6 +61,56 @@ func TestAFrameThatHasBegunHasADeadline(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// taken is what net/http hands over with a connection of which some bytes were read already.
+func taken(ahead string) *bufio.ReadWriter {
+	r := bufio.NewReader(strings.NewReader(ahead))
+	_, _ = r.Peek(len(ahead))
+	return bufio.NewReadWriter(r, nil)
+}
+
+// reads counts how often a connection is read from.
+type reads struct {
+	net.Conn
+	data io.Reader
+	n    int
+}
+
+func (r *reads) Read(p []byte) (int, error) {
+	r.n++
+	n, err := r.data.Read(p)
+	if n > 0 && err == nil && r.data.(*strings.Reader).Len() == 0 {
+		err = io.ErrUnexpectedEOF // as a connection may: with the last bytes
+	}
+	return n, err
+}
+
+func (*reads) SetReadDeadline(time.Time) error { return nil }
+
+// A short buffer above it costs a silent connection little, and a busy one no reads.
+func TestABurstIsReadAhead(t *testing.T) {
+	for _, size := range []int{1, readBuffer - 1, readBuffer, readBuffer + 1, aheadBuffer, readBuffer + aheadBuffer, 100 << 10} {
+		payload := strings.Repeat("0123456789abcdef", size/16+1)[:size]
+		frame := "\x82\xff\x00\x00\x00\x00" + string([]byte{byte(size >> 24), byte(size >> 16), byte(size >> 8), byte(size)}) + "mask" + payload
+		conn := &reads{data: strings.NewReader(frame[1:])}
+		f, rw := Frames(conn, taken(frame[:1]), 0)
+		first, _ := rw.ReadByte()
+		var got []byte
+		var err error
+		for err == nil {
+			p := make([]byte, readBuffer)
+			var n int
+			n, err = f.Read(p)
+			got = append(got, p[:n]...)
+		}
+		if string(append([]byte{first}, got...)) != frame || !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("%d bytes: %d came, and %v", size, len(got), err)
+		}
+		if most := len(frame)/aheadBuffer + 3; conn.n > most {
+			t.Errorf("%d bytes took %d reads, want %d at most", size, conn.n, most)
+		}
 	}
 }
 
@@ -79,7 +130,7 @@ func TestASlowFrameEnds(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				client, server := net.Pipe()
 				defer server.Close()
-				f := Frames(server, nil, 0)
+				f, _ := Frames(server, taken(""), 0)
 				began, sent := time.Now(), 0
 				var sender sync.WaitGroup
 				sender.Go(func() {
