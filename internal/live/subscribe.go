@@ -88,7 +88,7 @@ type subscribeOp struct {
 	Group  *string              `json:"group"`
 	Filter *string              `json:"filter"`
 	Settle *apimodel.SettleMode `json:"settle"`
-	Start  *apimodel.Position      `json:"start"`
+	Start  *apimodel.Position   `json:"start"`
 	After  *string              `json:"after"`
 	Window int64                `json:"window"`
 }
