@@ -42,6 +42,11 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	if name := foreign(args[0]); name != "" && cmd == cmd.Root() {
 		hint = " (did you mean zbus " + name + "?)"
 	}
+	switch {
+	case cmd.Name() != "message": // single messages can't be deleted: docs/adr/0050-deleting-messages.md
+	case args[0] == "delete", args[0] == "remove", args[0] == "rm":
+		hint = " (messages go with the retention of their topic, see zbus topic set, or all with zbus topic empty; a group skips some with zbus relocate)"
+	}
 	if hint == "" {
 		var names []string
 		for _, c := range cmd.Commands() {

@@ -78,7 +78,7 @@ func (h *handler) noRoute(w http.ResponseWriter, req *http.Request) {
 // done with another method. It may be a name all the same, so it stays not found.
 func (h *handler) misread(req *http.Request, err error) error {
 	on, action := cutAction(req.URL.EscapedPath())
-	if req.Method != http.MethodGet && req.Method != http.MethodHead || broker.CodeOf(err) != broker.NotFound || !h.has(on, action) {
+	if req.Method != http.MethodGet && req.Method != http.MethodHead && req.Method != http.MethodPut || broker.CodeOf(err) != broker.NotFound || !h.has(on, action) {
 		return err
 	}
 	return &problem.Error{
@@ -95,6 +95,12 @@ func cutAction(path string) (on, action string) {
 		return path, ""
 	}
 	return path[:i], strings.TrimPrefix(strings.TrimPrefix(path[i:], ":"), "%3A")
+}
+
+// namedLikeAction reports whether a name could be the end of the path of an action.
+func namedLikeAction(name string) bool {
+	_, action := cutAction(name)
+	return actions[action]
 }
 
 // has reports whether there is an action for what is at a path.

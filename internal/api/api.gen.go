@@ -161,6 +161,9 @@ type ServerInterface interface {
 	// UpdateTopic Change a topic's retention, or its owner
 	// (PATCH /topics/{topic})
 	UpdateTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params UpdateTopicParams)
+	// PutTopic Create a topic, or make it so
+	// (PUT /topics/{topic})
+	PutTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params PutTopicParams)
 	// StreamEvents Messages as server-sent events
 	// (GET /topics/{topic}/events)
 	StreamEvents(w http.ResponseWriter, r *http.Request, topic TopicName, params StreamEventsParams)
@@ -182,6 +185,9 @@ type ServerInterface interface {
 	// UpdateGroup Change a group while its consumers stay connected
 	// (PATCH /topics/{topic}/groups/{group})
 	UpdateGroup(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName, params UpdateGroupParams)
+	// PutGroup Create a group, or make it so
+	// (PUT /topics/{topic}/groups/{group})
+	PutGroup(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName, params PutGroupParams)
 	// ListJournal List the moves and filter changes of a group, newest first
 	// (GET /topics/{topic}/groups/{group}/journal)
 	ListJournal(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName, params ListJournalParams)
@@ -530,6 +536,12 @@ func (_ Unimplemented) UpdateTopic(w http.ResponseWriter, r *http.Request, topic
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
+// PutTopic Create a topic, or make it so
+// (PUT /topics/{topic})
+func (_ Unimplemented) PutTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params PutTopicParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
 // StreamEvents Messages as server-sent events
 // (GET /topics/{topic}/events)
 func (_ Unimplemented) StreamEvents(w http.ResponseWriter, r *http.Request, topic TopicName, params StreamEventsParams) {
@@ -569,6 +581,12 @@ func (_ Unimplemented) GetGroup(w http.ResponseWriter, r *http.Request, topic To
 // UpdateGroup Change a group while its consumers stay connected
 // (PATCH /topics/{topic}/groups/{group})
 func (_ Unimplemented) UpdateGroup(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName, params UpdateGroupParams) {
+	w.WriteHeader(http.StatusNotImplemented)
+}
+
+// PutGroup Create a group, or make it so
+// (PUT /topics/{topic}/groups/{group})
+func (_ Unimplemented) PutGroup(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName, params PutGroupParams) {
 	w.WriteHeader(http.StatusNotImplemented)
 }
 
@@ -1274,6 +1292,29 @@ func (siw *ServerInterfaceWrapper) UpdateTopic(w http.ResponseWriter, r *http.Re
 	})
 }
 
+// PutTopic operation middleware
+func (siw *ServerInterfaceWrapper) PutTopic(w http.ResponseWriter, r *http.Request) {
+	var topic TopicName
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
+		return
+	}
+
+	var params PutTopicParams
+	{
+		var value IfMatch
+		found, ok := siw.bindHeader(w, r, "If-Match", &value, runtime.BindStyledParameterOptions{Explode: false, Type: "string", Format: ""})
+		if !ok {
+			return
+		}
+		if found {
+			params.IfMatch = &value
+		}
+	}
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PutTopic(w, r, topic, params)
+	})
+}
+
 // StreamEvents operation middleware
 func (siw *ServerInterfaceWrapper) StreamEvents(w http.ResponseWriter, r *http.Request) {
 	var topic TopicName
@@ -1416,6 +1457,33 @@ func (siw *ServerInterfaceWrapper) UpdateGroup(w http.ResponseWriter, r *http.Re
 	}
 	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
 		siw.Handler.UpdateGroup(w, r, topic, group, params)
+	})
+}
+
+// PutGroup operation middleware
+func (siw *ServerInterfaceWrapper) PutGroup(w http.ResponseWriter, r *http.Request) {
+	var topic TopicName
+	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
+		return
+	}
+	var group GroupName
+	if !siw.bindPath(w, r, "group", &group, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
+		return
+	}
+
+	var params PutGroupParams
+	{
+		var value IfMatch
+		found, ok := siw.bindHeader(w, r, "If-Match", &value, runtime.BindStyledParameterOptions{Explode: false, Type: "string", Format: ""})
+		if !ok {
+			return
+		}
+		if found {
+			params.IfMatch = &value
+		}
+	}
+	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		siw.Handler.PutGroup(w, r, topic, group, params)
 	})
 }
 
@@ -1855,6 +1923,7 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	r.Delete(options.BaseURL+"/topics/{topic}", wrapper.DeleteTopic)
 	r.Get(options.BaseURL+"/topics/{topic}", wrapper.GetTopic)
 	r.Patch(options.BaseURL+"/topics/{topic}", wrapper.UpdateTopic)
+	r.Put(options.BaseURL+"/topics/{topic}", wrapper.PutTopic)
 	r.Post(options.BaseURL+"/topics/{topic}:empty", wrapper.EmptyTopic)
 	r.Post(options.BaseURL+"/topics/{topic}:pause", wrapper.PauseTopic)
 	r.Post(options.BaseURL+"/topics/{topic}:resume", wrapper.ResumeTopic)
@@ -1876,6 +1945,7 @@ func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handl
 	r.Delete(options.BaseURL+"/topics/{topic}/groups/{group}", wrapper.DeleteGroup)
 	r.Get(options.BaseURL+"/topics/{topic}/groups/{group}", wrapper.GetGroup)
 	r.Patch(options.BaseURL+"/topics/{topic}/groups/{group}", wrapper.UpdateGroup)
+	r.Put(options.BaseURL+"/topics/{topic}/groups/{group}", wrapper.PutGroup)
 	r.Post(options.BaseURL+"/topics/{topic}/groups/{group}:pull", wrapper.Pull)
 	r.Post(options.BaseURL+"/topics/{topic}/groups/{group}:ack", wrapper.Ack)
 	r.Post(options.BaseURL+"/topics/{topic}/groups/{group}:nack", wrapper.Nack)
@@ -3253,6 +3323,56 @@ func (response UpdateTopicdefaultApplicationProblemPlusJSONResponse) VisitUpdate
 	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
 
+type PutTopicRequestObject struct {
+	Topic  TopicName `json:"topic"`
+	Params PutTopicParams
+	Body   *PutTopicJSONRequestBody
+}
+
+type PutTopicResponseObject interface {
+	VisitPutTopicResponse(w http.ResponseWriter) error
+}
+
+type PutTopic200ResponseHeaders struct {
+	ETag string
+}
+
+type PutTopic200JSONResponse struct {
+	Body    TopicOutcome
+	Headers PutTopic200ResponseHeaders
+}
+
+func (response PutTopic200JSONResponse) VisitPutTopicResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	return writeJSON(w, 200, "application/json", response.Body)
+}
+
+type PutTopic201ResponseHeaders struct {
+	ETag string
+}
+
+type PutTopic201JSONResponse struct {
+	Body    TopicOutcome
+	Headers PutTopic201ResponseHeaders
+}
+
+func (response PutTopic201JSONResponse) VisitPutTopicResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	return writeJSON(w, 201, "application/json", response.Body)
+}
+
+type PutTopicdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PutTopicdefaultApplicationProblemPlusJSONResponse) VisitPutTopicResponse(w http.ResponseWriter) error {
+
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+}
+
 type StreamEventsRequestObject struct {
 	Topic  TopicName `json:"topic"`
 	Params StreamEventsParams
@@ -3503,6 +3623,57 @@ type UpdateGroupdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response UpdateGroupdefaultApplicationProblemPlusJSONResponse) VisitUpdateGroupResponse(w http.ResponseWriter) error {
+
+	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+}
+
+type PutGroupRequestObject struct {
+	Topic  TopicName `json:"topic"`
+	Group  GroupName `json:"group"`
+	Params PutGroupParams
+	Body   *PutGroupJSONRequestBody
+}
+
+type PutGroupResponseObject interface {
+	VisitPutGroupResponse(w http.ResponseWriter) error
+}
+
+type PutGroup200ResponseHeaders struct {
+	ETag string
+}
+
+type PutGroup200JSONResponse struct {
+	Body    GroupOutcome
+	Headers PutGroup200ResponseHeaders
+}
+
+func (response PutGroup200JSONResponse) VisitPutGroupResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	return writeJSON(w, 200, "application/json", response.Body)
+}
+
+type PutGroup201ResponseHeaders struct {
+	ETag string
+}
+
+type PutGroup201JSONResponse struct {
+	Body    GroupOutcome
+	Headers PutGroup201ResponseHeaders
+}
+
+func (response PutGroup201JSONResponse) VisitPutGroupResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
+	return writeJSON(w, 201, "application/json", response.Body)
+}
+
+type PutGroupdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response PutGroupdefaultApplicationProblemPlusJSONResponse) VisitPutGroupResponse(w http.ResponseWriter) error {
 
 	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
 }
@@ -4180,6 +4351,9 @@ type StrictServerInterface interface {
 	// UpdateTopic Change a topic's retention, or its owner
 	// (PATCH /topics/{topic})
 	UpdateTopic(ctx context.Context, request UpdateTopicRequestObject) (UpdateTopicResponseObject, error)
+	// PutTopic Create a topic, or make it so
+	// (PUT /topics/{topic})
+	PutTopic(ctx context.Context, request PutTopicRequestObject) (PutTopicResponseObject, error)
 	// StreamEvents Messages as server-sent events
 	// (GET /topics/{topic}/events)
 	StreamEvents(ctx context.Context, request StreamEventsRequestObject) (StreamEventsResponseObject, error)
@@ -4201,6 +4375,9 @@ type StrictServerInterface interface {
 	// UpdateGroup Change a group while its consumers stay connected
 	// (PATCH /topics/{topic}/groups/{group})
 	UpdateGroup(ctx context.Context, request UpdateGroupRequestObject) (UpdateGroupResponseObject, error)
+	// PutGroup Create a group, or make it so
+	// (PUT /topics/{topic}/groups/{group})
+	PutGroup(ctx context.Context, request PutGroupRequestObject) (PutGroupResponseObject, error)
 	// ListJournal List the moves and filter changes of a group, newest first
 	// (GET /topics/{topic}/groups/{group}/journal)
 	ListJournal(ctx context.Context, request ListJournalRequestObject) (ListJournalResponseObject, error)
@@ -5076,6 +5253,29 @@ func (sh *strictHandler) UpdateTopic(w http.ResponseWriter, r *http.Request, top
 	}
 }
 
+// PutTopic operation middleware
+func (sh *strictHandler) PutTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params PutTopicParams) {
+	var request PutTopicRequestObject
+
+	request.Topic = topic
+	request.Params = params
+
+	var body PutTopicJSONRequestBody
+	if given, ok := sh.decode(w, r, &body, true); !ok {
+		return
+	} else if given {
+		request.Body = &body
+	}
+
+	response, err := sh.ssi.PutTopic(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitPutTopicResponse(w)
+	}
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	}
+}
+
 // StreamEvents operation middleware
 func (sh *strictHandler) StreamEvents(w http.ResponseWriter, r *http.Request, topic TopicName, params StreamEventsParams) {
 	var request StreamEventsRequestObject
@@ -5203,6 +5403,30 @@ func (sh *strictHandler) UpdateGroup(w http.ResponseWriter, r *http.Request, top
 	response, err := sh.ssi.UpdateGroup(r.Context(), request)
 	if err == nil && response != nil {
 		err = response.VisitUpdateGroupResponse(w)
+	}
+	if err != nil {
+		sh.options.ResponseErrorHandlerFunc(w, r, err)
+	}
+}
+
+// PutGroup operation middleware
+func (sh *strictHandler) PutGroup(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName, params PutGroupParams) {
+	var request PutGroupRequestObject
+
+	request.Topic = topic
+	request.Group = group
+	request.Params = params
+
+	var body PutGroupJSONRequestBody
+	if given, ok := sh.decode(w, r, &body, true); !ok {
+		return
+	} else if given {
+		request.Body = &body
+	}
+
+	response, err := sh.ssi.PutGroup(r.Context(), request)
+	if err == nil && response != nil {
+		err = response.VisitPutGroupResponse(w)
 	}
 	if err != nil {
 		sh.options.ResponseErrorHandlerFunc(w, r, err)

@@ -14,9 +14,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/apiconv"
 	"github.com/rushmore/zbus-go/internal/broker"
-	"github.com/rushmore/zbus-go/internal/filter"
 	"github.com/rushmore/zbus-go/internal/problem"
-	"github.com/rushmore/zbus-go/internal/storage"
 )
 
 // definitionOf describes a topic without its messages.
@@ -159,39 +157,24 @@ func partly(made, changes int, err error) error {
 
 // topic adds what it takes to have a topic and its groups as described.
 func (im *imports) topic(d *TopicDefinition) error {
-	kind := apiconv.Or(d.Kind, "log")
-	carries, err := parseKind(kind)
-	switch {
-	case err != nil:
-		return problem.Invalid("topic %s: %s", broker.Excerpt(d.Name), broker.TextOf(err))
-	case strings.HasPrefix(d.Name, broker.Ephemeral):
-		return problem.Invalid("topic name %q: must not begin with %s", broker.Excerpt(d.Name), broker.Ephemeral)
-	}
-	if err := broker.CheckName("topic", d.Name); err != nil {
-		return err
-	}
-	named, err := limits(d.Retention)
+	want, spec, err := wantedTopic(d)
 	if err != nil {
 		return err
 	}
-	retention := named.Of(storage.Retention{})
-	paused := apiconv.Or(d.Paused, false)
-	spec := broker.TopicSpec{Name: d.Name, Retention: broker.LimitsOf(retention), Paused: &paused}
-	want := TopicDefinition{Name: d.Name, Kind: &kind, Retention: new(retentionOf(retention)), Paused: &paused}
 	t, err := im.view(im.ctx).Topic(d.Name)
 	if err == nil {
 		now := definitionOf(t)
-		if *now.Kind != kind {
-			return problem.Invalid("topic %s is of kind %s and can't become %s: delete it first", t.Name(), *now.Kind, kind)
+		if *now.Kind != *want.Kind {
+			return problem.Invalid("%s", otherKind(t, *want.Kind))
 		}
 		now.Groups, now.Name = nil, d.Name
 		im.add("update", t.Name(), now, want, im.declare(spec))
 	} else {
-		t, spec.Kind = nil, carries
+		t = nil
 		im.add("create", d.Name, TopicDefinition{}, want, im.declare(spec))
 	}
 	for _, g := range apiconv.Or(d.Groups, nil) {
-		if err := im.group(t, d.Name, g); err != nil {
+		if err := im.group(t, d.Name, &g); err != nil {
 			return err
 		}
 	}
@@ -207,31 +190,12 @@ func (im *imports) declare(spec broker.TopicSpec) func(context.Context) error {
 
 // group adds what it takes to have a group as described. t is nil when its topic is
 // about to be made.
-func (im *imports) group(t *broker.Topic, topic string, d GroupDefinition) error {
-	if err := broker.CheckName("group", d.Name); err != nil {
-		return err
-	}
-	pattern, settle := apiconv.Or(d.Filter, ""), apiconv.Or(d.Settle, "auto")
-	if _, err := filter.Parse(pattern); err != nil {
-		return err
-	}
-	timeout, window, most := apiconv.Or(d.AckTimeout, broker.DefaultAckTimeout), apiconv.Or(d.AckWindow, broker.DefaultAckWindow), apiconv.Or(d.MaxDeliver, 0)
-	exclusive, paused := apiconv.Or(d.Exclusive, false), apiconv.Or(d.Paused, false)
-	if err := checkLimits(&timeout, &window, &most); err != nil {
-		return err
-	}
-	way, err := parseSettle(&settle)
+func (im *imports) group(t *broker.Topic, topic string, d *GroupDefinition) error {
+	want, spec, err := wantedGroup(topic, d)
 	if err != nil {
 		return err
 	}
-	want := GroupDefinition{
-		Name: d.Name, Filter: &pattern, Settle: &settle, AckTimeout: &timeout, AckWindow: &window, MaxDeliver: &most,
-		Exclusive: &exclusive, Paused: &paused,
-	}
-	spec := broker.GroupSpec{
-		Topic: topic, Name: d.Name, Filter: &pattern, Settle: way, Exclusive: &exclusive, Paused: &paused, AckTimeout: &timeout, AckWindow: &window,
-		MaxDeliver: &most, Reason: "definitions imported",
-	}
+	spec.Reason = "definitions imported"
 	apply := func(ctx context.Context) error {
 		_, _, err := im.view(im.ctx).DeclareGroup(ctx, spec)
 		return err

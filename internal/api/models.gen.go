@@ -47,7 +47,9 @@ type (
 	Grants                              = apimodel.Grants
 	Group                               = apimodel.Group
 	GroupDefinition                     = apimodel.GroupDefinition
+	GroupOutcome                        = apimodel.GroupOutcome
 	GroupPatch                          = apimodel.GroupPatch
+	GroupState                          = apimodel.GroupState
 	HandleFailure                       = apimodel.HandleFailure
 	Handles                             = apimodel.Handles
 	History                             = apimodel.History
@@ -99,6 +101,7 @@ type (
 	PublishResult                       = apimodel.PublishResult
 	Published                           = apimodel.Published
 	PullRequest                         = apimodel.PullRequest
+	PutOutcome                          = apimodel.PutOutcome
 	Rates                               = apimodel.Rates
 	Retention                           = apimodel.Retention
 	Role                                = apimodel.Role
@@ -130,8 +133,10 @@ type (
 	TopicKind                           = apimodel.TopicKind
 	TopicOnServer                       = apimodel.TopicOnServer
 	TopicOnServerState                  = apimodel.TopicOnServerState
+	TopicOutcome                        = apimodel.TopicOutcome
 	TopicPast                           = apimodel.TopicPast
 	TopicPatch                          = apimodel.TopicPatch
+	TopicState                          = apimodel.TopicState
 	TopicStats                          = apimodel.TopicStats
 	Transaction                         = apimodel.Transaction
 	TransactionAck                      = apimodel.TransactionAck
@@ -175,10 +180,12 @@ type (
 	ListTopicsParamsScope               = apimodel.ListTopicsParamsScope
 	DeleteTopicParams                   = apimodel.DeleteTopicParams
 	UpdateTopicParams                   = apimodel.UpdateTopicParams
+	PutTopicParams                      = apimodel.PutTopicParams
 	StreamEventsParams                  = apimodel.StreamEventsParams
 	ListGroupsParams                    = apimodel.ListGroupsParams
 	DeleteGroupParams                   = apimodel.DeleteGroupParams
 	UpdateGroupParams                   = apimodel.UpdateGroupParams
+	PutGroupParams                      = apimodel.PutGroupParams
 	ListJournalParams                   = apimodel.ListJournalParams
 	GetGroupHistoryParams               = apimodel.GetGroupHistoryParams
 	GetGroupHistoryParamsRange          = apimodel.GetGroupHistoryParamsRange
@@ -210,9 +217,11 @@ type (
 	CreateTokenJSONRequestBody          = apimodel.CreateTokenJSONRequestBody
 	CreateTopicJSONRequestBody          = apimodel.CreateTopicJSONRequestBody
 	UpdateTopicJSONRequestBody          = apimodel.UpdateTopicJSONRequestBody
+	PutTopicJSONRequestBody             = apimodel.PutTopicJSONRequestBody
 	TestFilterJSONRequestBody           = apimodel.TestFilterJSONRequestBody
 	CreateGroupJSONRequestBody          = apimodel.CreateGroupJSONRequestBody
 	UpdateGroupJSONRequestBody          = apimodel.UpdateGroupJSONRequestBody
+	PutGroupJSONRequestBody             = apimodel.PutGroupJSONRequestBody
 	PlanRelocationJSONRequestBody       = apimodel.PlanRelocationJSONRequestBody
 	AckJSONRequestBody                  = apimodel.AckJSONRequestBody
 	ExtendJSONRequestBody               = apimodel.ExtendJSONRequestBody
@@ -294,6 +303,9 @@ const (
 	Http                                      = apimodel.Http
 	Tcp                                       = apimodel.Tcp
 	Websocket                                 = apimodel.Websocket
+	Changed                                   = apimodel.Changed
+	Created                                   = apimodel.Created
+	Unchanged                                 = apimodel.Unchanged
 	ServerDurabilityFsync                     = apimodel.ServerDurabilityFsync
 	ServerDurabilityRelaxed                   = apimodel.ServerDurabilityRelaxed
 	Auto                                      = apimodel.Auto

@@ -418,6 +418,27 @@ func (e Protocol) Valid() bool {
 	}
 }
 
+// Defines values for PutOutcome.
+const (
+	Changed   PutOutcome = "changed"
+	Created   PutOutcome = "created"
+	Unchanged PutOutcome = "unchanged"
+)
+
+// Valid indicates whether the value is a known member of the PutOutcome enum.
+func (e PutOutcome) Valid() bool {
+	switch e {
+	case Changed:
+		return true
+	case Created:
+		return true
+	case Unchanged:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ServerDurability.
 const (
 	ServerDurabilityFsync   ServerDurability = "fsync"
@@ -1399,6 +1420,14 @@ type GroupDefinition struct {
 	Settle *SettleMode `json:"settle,omitempty"`
 }
 
+// GroupOutcome defines model for GroupOutcome.
+type GroupOutcome struct {
+	// Differences What has changed.
+	Differences []Difference `json:"differences"`
+	Group       Group        `json:"group"`
+	Outcome     PutOutcome   `json:"outcome"`
+}
+
 // GroupPatch defines model for GroupPatch.
 type GroupPatch struct {
 	AckTimeout *int64  `json:"ackTimeout,omitempty"`
@@ -1413,6 +1442,28 @@ type GroupPatch struct {
 
 	// Settle `auto`: a message is settled once it is written to the consumer. `explicit`: once the consumer acks it.
 	Settle *SettleMode `json:"settle,omitempty"`
+}
+
+// GroupState An omitted member has its default.
+type GroupState struct {
+	// AckTimeout Defaults to 10000.
+	AckTimeout *int64 `json:"ackTimeout,omitempty"`
+
+	// AckWindow Defaults to 1000.
+	AckWindow  *int64  `json:"ackWindow,omitempty"`
+	Exclusive  *bool   `json:"exclusive,omitempty"`
+	Filter     *string `json:"filter,omitempty"`
+	MaxDeliver *int64  `json:"maxDeliver,omitempty"`
+	Paused     *bool   `json:"paused,omitempty"`
+
+	// Reason For the journal, if the filter changes.
+	Reason *string `json:"reason,omitempty"`
+
+	// Settle `auto`: a message is settled once it is written to the consumer. `explicit`: once the consumer acks it.
+	Settle *SettleMode `json:"settle,omitempty"`
+
+	// Start Of a new group, as in `POST`; one that exists stays where it is.
+	Start *Position `json:"start,omitempty"`
 }
 
 // HandleFailure defines model for HandleFailure.
@@ -2104,6 +2155,9 @@ type PullRequest struct {
 	Timeout *int `json:"timeout,omitempty"`
 }
 
+// PutOutcome defines model for PutOutcome.
+type PutOutcome string
+
 // Rates Messages per second over the last ten seconds.
 type Rates struct {
 	// In Published.
@@ -2623,6 +2677,14 @@ type TopicOnServer struct {
 // TopicOnServerState As of `GET /servers`. The figures of one that is not up are what it said last.
 type TopicOnServerState string
 
+// TopicOutcome defines model for TopicOutcome.
+type TopicOutcome struct {
+	// Differences What has changed.
+	Differences []Difference `json:"differences"`
+	Outcome     PutOutcome   `json:"outcome"`
+	Topic       Topic        `json:"topic"`
+}
+
 // TopicPast defines model for TopicPast.
 type TopicPast struct {
 	// In Messages published per second, each over ten seconds; oldest first.
@@ -2634,6 +2696,16 @@ type TopicPast struct {
 type TopicPatch struct {
 	// Owner An account; empty: no owner.
 	Owner *string `json:"owner,omitempty"`
+
+	// Retention Limits of a topic's log. 0 or an omitted member means no limit.
+	Retention *Retention `json:"retention,omitempty"`
+}
+
+// TopicState An omitted limit or member has its default.
+type TopicState struct {
+	// Kind `log` is on disk; `memory` is lost with the process; `rpc` holds calls until a provider answers them; `proxy` does that with the HTTP requests to `/proxy/<topic>/…`.
+	Kind   *TopicKind `json:"kind,omitempty"`
+	Paused *bool      `json:"paused,omitempty"`
 
 	// Retention Limits of a topic's log. 0 or an omitted member means no limit.
 	Retention *Retention `json:"retention,omitempty"`
@@ -2912,6 +2984,12 @@ type UpdateTopicParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
+// PutTopicParams defines parameters for PutTopic.
+type PutTopicParams struct {
+	// IfMatch Proceed only if the current ETag is this one, or one of several: quoted as received, separated by commas. A weak ETag never matches. `*` matches any.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
 // StreamEventsParams defines parameters for StreamEvents.
 type StreamEventsParams struct {
 	Group *string `form:"group,omitempty" json:"group,omitempty"`
@@ -2939,6 +3017,12 @@ type DeleteGroupParams struct {
 
 // UpdateGroupParams defines parameters for UpdateGroup.
 type UpdateGroupParams struct {
+	// IfMatch Proceed only if the current ETag is this one, or one of several: quoted as received, separated by commas. A weak ETag never matches. `*` matches any.
+	IfMatch *IfMatch `json:"If-Match,omitempty"`
+}
+
+// PutGroupParams defines parameters for PutGroup.
+type PutGroupParams struct {
 	// IfMatch Proceed only if the current ETag is this one, or one of several: quoted as received, separated by commas. A weak ETag never matches. `*` matches any.
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
@@ -3102,6 +3186,9 @@ type CreateTopicJSONRequestBody = NewTopic
 // UpdateTopicJSONRequestBody defines body for UpdateTopic for application/json ContentType.
 type UpdateTopicJSONRequestBody = TopicPatch
 
+// PutTopicJSONRequestBody defines body for PutTopic for application/json ContentType.
+type PutTopicJSONRequestBody = TopicState
+
 // TestFilterJSONRequestBody defines body for TestFilter for application/json ContentType.
 type TestFilterJSONRequestBody = FilterTest
 
@@ -3110,6 +3197,9 @@ type CreateGroupJSONRequestBody = NewGroup
 
 // UpdateGroupJSONRequestBody defines body for UpdateGroup for application/json ContentType.
 type UpdateGroupJSONRequestBody = GroupPatch
+
+// PutGroupJSONRequestBody defines body for PutGroup for application/json ContentType.
+type PutGroupJSONRequestBody = GroupState
 
 // PlanRelocationJSONRequestBody defines body for PlanRelocation for application/json ContentType.
 type PlanRelocationJSONRequestBody = PlanRequest

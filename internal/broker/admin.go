@@ -21,7 +21,7 @@ type TopicSpec struct {
 	Paused     *bool
 	Owner      *string       // the account that owns it; "": none. Nil: the one that creates it
 	New        bool          // an existing topic is refused with Exists
-	Version    string        // unless "", an existing topic must have this one, see [Topic.Version]
+	Version    string        // unless "", the topic must exist and have this one, see [Topic.Version]
 	Actor      storage.Actor // for the audit trail; the creator of a new topic
 	permit     func() error  // unless nil: asked before anything changes
 	letters    bool          // a topic of dead letters, which the broker itself needs
@@ -76,6 +76,9 @@ func (b *Broker) declareTopic(ctx context.Context, spec TopicSpec) (*Topic, bool
 		t.changes.Lock()
 		defer t.changes.Unlock()
 		return t, false, b.alterTopic(ctx, t, spec)
+	}
+	if spec.Version != "" {
+		return nil, false, err
 	}
 	if err := CheckName("topic", spec.Name); err != nil {
 		return nil, false, err

@@ -26,7 +26,7 @@ type GroupSpec struct {
 	MaxDeliver  *int64
 	Start       Position // of a new group; ignored for an existing one
 	New         bool     // an existing group is refused with Exists
-	Version     string   // unless "", an existing group must have this one, see [Group.Version]
+	Version     string   // unless "", the group must exist and have this one, see [Group.Version]
 	Actor       storage.Actor
 	Reason      string // for the journal, when the filter changes
 
@@ -64,6 +64,9 @@ func (b *Broker) declareGroup(ctx context.Context, spec GroupSpec) (*Group, bool
 			return nil, false, errorf(Exists, "ConsumeGroup(%s) exists already", g.name)
 		}
 		return g, false, b.alterGroup(ctx, g, spec)
+	}
+	if spec.Version != "" {
+		return nil, false, groupNotFound(spec.Name)
 	}
 	if err := CheckName("group", spec.Name); err != nil {
 		return nil, false, err

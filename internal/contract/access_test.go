@@ -156,6 +156,7 @@ func requests() map[string]asked {
 		"getStats": {"observe", "GET", "/stats", nil}, "getTopicStats": {"see", "GET", "/stats/topics", nil}, "getAttention": {"observe", "GET", "/attention", nil},
 		"listTopics": {"see", "GET", "/topics", nil}, "createTopic": {"manage t", "POST", "/topics", object{"name": "t"}}, "getTopic": {"see t", "GET", "/topics/t", nil},
 		"updateTopic": {"manage t", "PATCH", "/topics/t", object{"retention": object{"maxCount": "1000"}}}, "deleteTopic": {"move t", "DELETE", "/topics/t", nil},
+		"putTopic": {"manage t", "PUT", "/topics/t", object{"retention": object{"maxCount": "1000"}}}, "putGroup": {"consume t/g|manage t/g", "PUT", group, object{"settle": "explicit"}},
 		"emptyTopic": {"move t", "POST", "/topics/t:empty", nil}, "pauseTopic": {"manage t", "POST", "/topics/t:pause", nil}, "resumeTopic": {"manage t", "POST", "/topics/t:resume", nil},
 		"acceptTopic": {"move t", "POST", "/topics/t:accept", nil}, "publish": {"publish t", "POST", "/topics/t/messages", object{"body": "x"}},
 		"browseMessages": {"browse t", "GET", "/topics/t/messages", nil}, "getMessage": {"browse t", "GET", "/topics/t/messages/0", nil},

@@ -74,14 +74,14 @@ func TestMisusedActionIsToldWhatThereIs(t *testing.T) {
 		code, allow  string
 		words        []string
 	}{
-		{"POST", "/topics/T/groups/g:pul", 405, "invalid", "GET, HEAD, PATCH, DELETE", []string{"no action :pul", "(did you mean :pull?)", ":ack, :extend, :nack or :pull"}},
-		{"POST", "/topics/T/groups/g:apply", 405, "invalid", "GET, HEAD, PATCH, DELETE", []string{"no action :apply", "use :ack"}},
-		{"POST", "/topics/a:b:puase", 405, "invalid", "GET, HEAD, PATCH, DELETE", []string{"no action :puase", "(did you mean :pause?)", ":accept, :empty, :pause or :resume"}},
+		{"POST", "/topics/T/groups/g:pul", 405, "invalid", "GET, HEAD, PUT, PATCH, DELETE", []string{"no action :pul", "(did you mean :pull?)", ":ack, :extend, :nack or :pull"}},
+		{"POST", "/topics/T/groups/g:apply", 405, "invalid", "GET, HEAD, PUT, PATCH, DELETE", []string{"no action :apply", "use :ack"}},
+		{"POST", "/topics/a:b:puase", 405, "invalid", "GET, HEAD, PUT, PATCH, DELETE", []string{"no action :puase", "(did you mean :pause?)", ":accept, :empty, :pause or :resume"}},
 		{"POST", "/plans/p-1:aply", 405, "invalid", "GET, HEAD", []string{"(did you mean :apply?)", "use :apply"}},
 		{"POST", "/topics/T/filters:tset", 404, "not_found", "", []string{"no action :tset", "(did you mean :test?)"}},
-		{"POST", "/topics/T/groups/g", 405, "invalid", "GET, HEAD, PATCH, DELETE", []string{"POST is not possible here: use GET, PATCH or DELETE", "or POST with an action: :ack, :extend, :nack or :pull"}},
+		{"POST", "/topics/T/groups/g", 405, "invalid", "GET, HEAD, PUT, PATCH, DELETE", []string{"POST is not possible here: use GET, PUT, PATCH or DELETE", "or POST with an action: :ack, :extend, :nack or :pull"}},
 		{"PUT", "/topics", 405, "invalid", "GET, HEAD, POST", []string{"PUT is not possible here: use GET or POST"}},
-		{"PUT", "/topics/T/groups/g:pull", 405, "invalid", "POST", []string{":pull is an action: use POST"}},
+		{"PUT", "/topics/T/filters:test", 405, "invalid", "POST", []string{":test is an action: use POST"}},
 		{"GET", "/topics/T/filters:test", 405, "invalid", "POST", []string{":test is an action: use POST"}},
 		{"GET", "/messages:transaction", 405, "invalid", "POST", []string{":transaction is an action: use POST"}},
 		// It could be a name, so the code says that there is nothing of that name.
@@ -96,7 +96,15 @@ func TestMisusedActionIsToldWhatThereIs(t *testing.T) {
 			t.Errorf("%s %s: Allow is %q, want %q", x.method, x.path, got, x.allow)
 		}
 	}
+	// Nothing is created by mistake that is named like an action.
+	for _, path := range []string{"/topics/T/groups/g:pull", "/topics/T:pause", "/topics/new:empty"} {
+		r := c.do("PUT", path, object{}).refused(405, "not_found", "is an action: use POST")
+		if got := r.header.Get("Allow"); got != "POST" {
+			t.Errorf("PUT %s: Allow is %q", path, got)
+		}
+	}
 	c.post("/topics/T/groups", object{"name": "g:pull"}).want(201)
+	c.do("PUT", "/topics/T/groups/g:pull", object{"paused": true}).want(200).is("outcome", "changed")
 	c.get("/topics/T/groups/g:pull").is("name", "g:pull")
 }
 

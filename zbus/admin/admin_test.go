@@ -86,6 +86,27 @@ func TestTopicsAndGroupsAreManaged(t *testing.T) {
 	}
 }
 
+func TestPutMakesTopicsAndGroupsSo(t *testing.T) {
+	a, _ := start(t)
+	ctx := t.Context()
+	topic, group := admin.TopicState{Retention: &admin.Retention{MaxCount: ptr("10")}}, admin.GroupState{Filter: ptr("eu.*")}
+	for _, want := range []string{"created", "unchanged"} {
+		if made := must(a.PutTopic(ctx, "orders", topic)); string(made.Outcome) != want || *made.Topic.Retention.MaxCount != "10" {
+			t.Errorf("%+v, want %s", made, want)
+		}
+		if made := must(a.PutGroup(ctx, "orders", "billing", group)); string(made.Outcome) != want || made.Group.Filter != "eu.*" {
+			t.Errorf("%+v, want %s", made, want)
+		}
+	}
+	made := must(a.PutGroup(ctx, "orders", "billing", admin.GroupState{}))
+	if made.Outcome != "changed" || len(made.Differences) != 1 || made.Differences[0].Member != "filter" {
+		t.Errorf("%+v", made)
+	}
+	if _, err := a.PutTopic(ctx, "orders", admin.TopicState{Kind: ptr(admin.TopicKind("rpc"))}); !errors.Is(err, zbus.ErrConflict) {
+		t.Errorf("another kind: %v", err)
+	}
+}
+
 func TestListsHaveAllPages(t *testing.T) {
 	a, _ := start(t)
 	for i := range 7 {

@@ -15,10 +15,15 @@ type (
 	Topic              = apimodel.Topic
 	NewTopic           = apimodel.NewTopic
 	TopicPatch         = apimodel.TopicPatch
+	TopicKind          = apimodel.TopicKind
+	TopicState         = apimodel.TopicState
+	TopicOutcome       = apimodel.TopicOutcome
 	Retention          = apimodel.Retention
 	Group              = apimodel.Group
 	NewGroup           = apimodel.NewGroup
 	GroupPatch         = apimodel.GroupPatch
+	GroupState         = apimodel.GroupState
+	GroupOutcome       = apimodel.GroupOutcome
 	Plan               = apimodel.Plan
 	Moved              = apimodel.Moved
 	JournalEntry       = apimodel.JournalEntry
@@ -64,6 +69,12 @@ func (c *Client) ChangeTopic(ctx context.Context, topic string, p TopicPatch) (T
 	return Do[Topic](ctx, c, "PATCH /topics/{topic}", p, topic)
 }
 
+// PutTopic creates a topic, or makes it so: what the state leaves out gets its default. It can be repeated, and
+// says what it has changed. A topic of another kind is ErrConflict.
+func (c *Client) PutTopic(ctx context.Context, topic string, s TopicState) (TopicOutcome, error) {
+	return Do[TopicOutcome](ctx, c, "PUT /topics/{topic}", s, topic)
+}
+
 // DeleteTopic removes a topic with its messages and groups.
 func (c *Client) DeleteTopic(ctx context.Context, topic string) error {
 	_, err := Do[None](ctx, c, "DELETE /topics/{topic}", nil, topic)
@@ -89,6 +100,11 @@ func (c *Client) CreateGroup(ctx context.Context, topic string, g NewGroup) (Gro
 // ChangeGroup changes what the patch has.
 func (c *Client) ChangeGroup(ctx context.Context, topic, group string, p GroupPatch) (Group, error) {
 	return Do[Group](ctx, c, "PATCH /topics/{topic}/groups/{group}", p, topic, group)
+}
+
+// PutGroup creates a group, or makes it so, as PutTopic does. One that exists stays at its position.
+func (c *Client) PutGroup(ctx context.Context, topic, group string, s GroupState) (GroupOutcome, error) {
+	return Do[GroupOutcome](ctx, c, "PUT /topics/{topic}/groups/{group}", s, topic, group)
 }
 
 // DeleteGroup removes a group.

@@ -532,6 +532,22 @@ export interface components {
             kind?: components["schemas"]["TopicKind"];
             retention?: components["schemas"]["Retention"];
         };
+        /** @description An omitted limit or member has its default. */
+        TopicState: {
+            /** @default log */
+            kind?: components["schemas"]["TopicKind"];
+            retention?: components["schemas"]["Retention"];
+            /** @default false */
+            paused?: boolean;
+        };
+        TopicOutcome: {
+            outcome: components["schemas"]["PutOutcome"];
+            /** @description What has changed. */
+            differences: components["schemas"]["Difference"][];
+            topic: components["schemas"]["Topic"];
+        };
+        /** @enum {string} */
+        PutOutcome: "created" | "changed" | "unchanged";
         TopicPatch: {
             retention?: components["schemas"]["Retention"];
             /** @description An account; empty: no owner. */
@@ -646,6 +662,38 @@ export interface components {
             paused?: boolean;
             /** @description Defaults to the position of the topic's most advanced group, or to the oldest message. */
             start?: components["schemas"]["Position"];
+        };
+        /** @description An omitted member has its default. */
+        GroupState: {
+            filter?: string;
+            /** @default auto */
+            settle?: components["schemas"]["SettleMode"];
+            /**
+             * Format: int64
+             * @description Defaults to 10000.
+             */
+            ackTimeout?: number;
+            /**
+             * Format: int64
+             * @description Defaults to 1000.
+             */
+            ackWindow?: number;
+            /** Format: int64 */
+            maxDeliver?: number;
+            /** @default false */
+            exclusive?: boolean;
+            /** @default false */
+            paused?: boolean;
+            /** @description Of a new group, as in `POST`; one that exists stays where it is. */
+            start?: components["schemas"]["Position"];
+            /** @description For the journal, if the filter changes. */
+            reason?: string;
+        };
+        GroupOutcome: {
+            outcome: components["schemas"]["PutOutcome"];
+            /** @description What has changed. */
+            differences: components["schemas"]["Difference"][];
+            group: components["schemas"]["Group"];
         };
         GroupPatch: {
             filter?: string;

@@ -205,7 +205,15 @@ export interface paths {
         };
         /** One topic with its groups */
         get: operations["getTopic"];
-        put?: never;
+        /**
+         * Create a topic, or make it so
+         * @description Members that are left out have their defaults, so the same request leads to the same topic
+         *     each time, and to no change if it is so already. The kind of a topic that exists can't be
+         *     changed (409). Its owner and its groups stay. With `If-Match` it must exist, with that
+         *     version or, for `*`, any: otherwise 412, and nothing is created. What ends like an action
+         *     (`orders:pause`) is created with `POST` only.
+         */
+        put: operations["putTopic"];
         post?: never;
         /** Delete a topic, its messages and its groups */
         delete: operations["deleteTopic"];
@@ -598,7 +606,12 @@ export interface paths {
         };
         /** One group */
         get: operations["getGroup"];
-        put?: never;
+        /**
+         * Create a group, or make it so
+         * @description As `PUT` of a topic, which has to exist. Consumers stay connected, and a group that exists
+         *     stays at its position. To change a group takes the grant `manage`.
+         */
+        put: operations["putGroup"];
         post?: never;
         /**
          * Delete a group
@@ -1843,6 +1856,22 @@ export interface components {
             kind?: components["schemas"]["TopicKind"];
             retention?: components["schemas"]["Retention"];
         };
+        /** @description An omitted limit or member has its default. */
+        TopicState: {
+            /** @default log */
+            kind?: components["schemas"]["TopicKind"];
+            retention?: components["schemas"]["Retention"];
+            /** @default false */
+            paused?: boolean;
+        };
+        TopicOutcome: {
+            outcome: components["schemas"]["PutOutcome"];
+            /** @description What has changed. */
+            differences: components["schemas"]["Difference"][];
+            topic: components["schemas"]["Topic"];
+        };
+        /** @enum {string} */
+        PutOutcome: "created" | "changed" | "unchanged";
         TopicPatch: {
             retention?: components["schemas"]["Retention"];
             /** @description An account; empty: no owner. */
@@ -1957,6 +1986,38 @@ export interface components {
             paused?: boolean;
             /** @description Defaults to the position of the topic's most advanced group, or to the oldest message. */
             start?: components["schemas"]["Position"];
+        };
+        /** @description An omitted member has its default. */
+        GroupState: {
+            filter?: string;
+            /** @default auto */
+            settle?: components["schemas"]["SettleMode"];
+            /**
+             * Format: int64
+             * @description Defaults to 10000.
+             */
+            ackTimeout?: number;
+            /**
+             * Format: int64
+             * @description Defaults to 1000.
+             */
+            ackWindow?: number;
+            /** Format: int64 */
+            maxDeliver?: number;
+            /** @default false */
+            exclusive?: boolean;
+            /** @default false */
+            paused?: boolean;
+            /** @description Of a new group, as in `POST`; one that exists stays where it is. */
+            start?: components["schemas"]["Position"];
+            /** @description For the journal, if the filter changes. */
+            reason?: string;
+        };
+        GroupOutcome: {
+            outcome: components["schemas"]["PutOutcome"];
+            /** @description What has changed. */
+            differences: components["schemas"]["Difference"][];
+            group: components["schemas"]["Group"];
         };
         GroupPatch: {
             filter?: string;
@@ -3220,6 +3281,54 @@ export interface operations {
             default: components["responses"]["Problem"];
         };
     };
+    putTopic: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Proceed only if the current ETag is this one, or one of several: quoted as received, separated by commas. A weak ETag never matches. `*` matches any. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /** @description The topic's name, case-insensitive. */
+                topic: components["parameters"]["TopicName"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TopicState"];
+            };
+        };
+        responses: {
+            /** @description It existed, and is as described. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TopicOutcome"];
+                };
+            };
+            /** @description Created. */
+            201: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TopicOutcome"];
+                };
+            };
+            405: components["responses"]["WrongMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["WrongType"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
+            default: components["responses"]["Problem"];
+        };
+    };
     deleteTopic: {
         parameters: {
             query?: never;
@@ -3925,6 +4034,56 @@ export interface operations {
                 };
             };
             405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    putGroup: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Proceed only if the current ETag is this one, or one of several: quoted as received, separated by commas. A weak ETag never matches. `*` matches any. */
+                "If-Match"?: components["parameters"]["IfMatch"];
+            };
+            path: {
+                /** @description The topic's name, case-insensitive. */
+                topic: components["parameters"]["TopicName"];
+                /** @description The group's name, case-insensitive. */
+                group: components["parameters"]["GroupName"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["GroupState"];
+            };
+        };
+        responses: {
+            /** @description It existed, and is as described. */
+            200: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GroupOutcome"];
+                };
+            };
+            /** @description Created. */
+            201: {
+                headers: {
+                    ETag: components["headers"]["ETag"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["GroupOutcome"];
+                };
+            };
+            405: components["responses"]["WrongMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["WrongType"];
             421: components["responses"]["WrongHost"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["NoRoom"];
