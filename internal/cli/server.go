@@ -45,13 +45,18 @@ func (a *app) serverInfo() *cobra.Command {
 			if s.Disk != nil && s.Disk.Stopped {
 				free += ": publishing is stopped below " + size(s.Disk.Floor)
 			}
-			return i.printFields(
+			fields := []string{
 				"server", s.Address, "version", s.Version, "durability", string(s.Durability),
-				"started", i.when(s.Started)+", "+millis(s.Uptime)+" ago",
+				"started", i.when(s.Started) + ", " + millis(s.Uptime) + " ago",
 				"topics", number(s.Topics), "groups", number(s.Groups), "connections", number(s.Connections),
-				"messages", count(s.Messages)+" ("+size(s.Bytes)+")", "database", size(s.Database)+free, "memory", size(s.Memory),
+				"messages", count(s.Messages) + " (" + size(s.Bytes) + ")", "database", size(s.Database) + free, "memory", size(s.Memory),
 				"backup", i.lastBackup(s.Backup),
-				"rates", rate(s.Rates.In)+"/s in, "+rate(s.Rates.Out)+"/s out")
+				"rates", rate(s.Rates.In) + "/s in, " + rate(s.Rates.Out) + "/s out",
+			}
+			for _, c := range s.Conditions {
+				fields = append(fields, string(c.Severity), c.Text)
+			}
+			return i.printFields(fields...)
 		}),
 	}
 }

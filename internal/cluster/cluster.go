@@ -184,7 +184,7 @@ func (c *Cluster) Accept(ctx context.Context, from, proof string, body []byte) e
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !m.up && m.err != nil {
-		return refusal(true, "can't connect back to %s: %v", m.address.Address, m.err)
+		return refusal(true, "can't connect back to %s, which it advertises (--advertise): %v", m.address.Address, m.err)
 	}
 	return nil
 }

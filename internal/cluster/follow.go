@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"hash/fnv"
-	"net/http"
 	"slices"
 	"time"
 
@@ -36,7 +34,7 @@ func (l *link) follow(ctx context.Context) {
 		}
 		l.c.opts.Log.Debug("the table of a tracker is not read", "tracker", l.at.Key(), "err", err)
 		d := retries[min(n, len(retries)-1)]
-		if no := (*refused)(nil); errors.As(err, &no) && no.status != http.StatusServiceUnavailable {
+		if final(err) {
 			d = refusedPause
 		}
 		if !pause(ctx, d, nil) {

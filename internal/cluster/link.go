@@ -89,7 +89,7 @@ func (l *link) run(ctx context.Context) {
 			return
 		}
 		d := retries[min(n, len(retries)-1)]
-		if no := (*refused)(nil); errors.As(err, &no) && no.status != http.StatusServiceUnavailable {
+		if final(err) {
 			d = refusedPause
 		}
 		if !pause(ctx, d, l.kick) {
@@ -98,8 +98,14 @@ func (l *link) run(ctx context.Context) {
 	}
 }
 
-// ended notes why the tracker is not joined. The first of several failures says little: it may
-// just be started again.
+// final reports whether a tracker has said no, and will say so again.
+func final(err error) bool {
+	no := (*refused)(nil)
+	return errors.As(err, &no) && no.status != http.StatusServiceUnavailable
+}
+
+// ended notes why the tracker is not joined. The first of several failures says little, unless it is final: the
+// tracker may just be started again.
 func (l *link) ended(err error, n int) {
 	l.c.mu.Lock()
 	if l.joined {
@@ -112,7 +118,7 @@ func (l *link) ended(err error, n int) {
 		l.c.opts.Conditions.Clear(linkCondition, l.at.Key())
 		return
 	}
-	if n == 0 {
+	if n == 0 && !final(err) {
 		l.c.opts.Log.Debug("the tracker is not joined", "tracker", l.at.Key(), "err", err)
 		return
 	}
@@ -129,6 +135,9 @@ func (l *link) join(ctx context.Context) (joined bool, err error) {
 		return false, err
 	}
 	conn, err := dial(ctx, l.at, l.c.opts.Secrets, true, replyLimits)
+	if err != nil && l.at.Address == l.c.opts.Self.Address { // not every router lets a server reach itself from outside
+		return false, errSelf
+	}
 	if unknown := (x509.UnknownAuthorityError{}); errors.As(err, &unknown) {
 		return false, fmt.Errorf("its certificate is not of an authority that is trusted here, give that with --tracker-ca: %w", err)
 	}

@@ -2,6 +2,7 @@ package crashtest
 
 import (
 	"fmt"
+	"hash/fnv"
 	"os"
 	"os/exec"
 	"strings"
@@ -32,7 +33,9 @@ func inNetwork(t *testing.T) *network {
 			t.Skip("network namespaces need root, ip and nft")
 		}
 	}
-	hub := fmt.Sprintf("zbus-%d", os.Getpid())
+	sum := fnv.New32a()
+	_, _ = sum.Write([]byte(t.Name())) // others may run at the same time
+	hub := fmt.Sprintf("zbus-%d-%x", os.Getpid(), sum.Sum32())
 	run(t, "ip", "netns", "add", hub)
 	t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", hub).Run() })
 	within := func(args ...string) { run(t, "ip", append([]string{"netns", "exec", hub}, args...)...) }
@@ -63,17 +66,17 @@ type host struct {
 	t     *testing.T
 	space string
 	addr  string
+	cable string // the end in the hub
 }
 
 // host adds a machine, with a number from 1.
 func (n *network) host(number int) *host {
 	n.t.Helper()
-	h := &host{t: n.t, space: fmt.Sprintf("%s-%d", n.hub, number), addr: fmt.Sprintf("10.213.0.%d", number)}
-	outer := fmt.Sprintf("host%d", number)
+	h := &host{t: n.t, space: fmt.Sprintf("%s-%d", n.hub, number), addr: fmt.Sprintf("10.213.0.%d", number), cable: fmt.Sprintf("host%d", number)}
 	run(n.t, "ip", "netns", "add", h.space)
 	n.t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", h.space).Run() })
-	run(n.t, "ip", "link", "add", outer, "type", "veth", "peer", "name", "net", "netns", h.space)
-	run(n.t, "ip", "link", "set", outer, "master", "bridge", "up")
+	run(n.t, "ip", "link", "add", h.cable, "type", "veth", "peer", "name", "net", "netns", h.space)
+	run(n.t, "ip", "link", "set", h.cable, "master", "bridge", "up")
 	h.run("ip", "addr", "add", h.addr+"/24", "dev", "net")
 	h.run("ip", "link", "set", "net", "up")
 	h.run("ip", "link", "set", "lo", "up")
@@ -91,6 +94,12 @@ func (h *host) run(args ...string) {
 	if out, err := h.command(args...).CombinedOutput(); err != nil {
 		h.t.Fatalf("%s: %v: %s", strings.Join(args, " "), err, out)
 	}
+}
+
+// pull pulls the cable of the machine, or puts it back: nothing comes in or out without it.
+func (h *host) pull(out bool) {
+	h.t.Helper()
+	run(h.t, "ip", "link", "set", h.cable, map[bool]string{true: "down", false: "up"}[out])
 }
 
 // rules are those of the machine's firewall, in place of the ones before. Each is about packets

@@ -22,28 +22,36 @@ type set struct {
 	t       *testing.T
 	hosts   []*host
 	servers []*process
-	list    string
+	addrs   []string // that they advertise
+	list    string   // of them
 }
 
 func startSet(t *testing.T, n *network) *set {
-	s := &set{t: t}
-	var addrs []string
-	for i := range 3 {
-		s.hosts = append(s.hosts, n.host(i+1))
-		addrs = append(addrs, s.hosts[i].addr+":15555")
+	s := newSet(t, n, 3, "15555")
+	for _, p := range s.servers {
+		p.start()
 	}
-	s.list = strings.Join(addrs, ";")
+	return s
+}
+
+// newSet makes machines with servers that listen at port 15555 and advertise another port, or the same.
+func newSet(t *testing.T, n *network, servers int, advertised string) *set {
+	s := &set{t: t}
+	for i := range servers {
+		s.hosts = append(s.hosts, n.host(i+1))
+		s.addrs = append(s.addrs, s.hosts[i].addr+":"+advertised)
+	}
+	s.list = strings.Join(s.addrs, ";")
 	for i, h := range s.hosts {
 		p := realBroker(t, "fsync")
 		plain := p.command
 		p.command = func() (cmd *exec.Cmd) {
 			base := plain()
 			args := slices.DeleteFunc(base.Args, func(a string) bool { return strings.HasPrefix(a, "--listen=") })
-			cmd = h.command(append(args, "--listen="+addrs[i], "--advertise="+addrs[i], "--tracker="+s.list, "--insecure", "--auth=off")...)
+			cmd = h.command(append(args, "--listen="+h.addr+":15555", "--advertise="+s.addrs[i], "--tracker="+s.list, "--insecure", "--auth=off")...)
 			cmd.Env = append(base.Env, "PATH="+os.Getenv("PATH"))
 			return cmd
 		}
-		p.start()
 		s.servers = append(s.servers, p)
 	}
 	return s
@@ -59,6 +67,7 @@ type traffic struct {
 	refused   int
 	last      time.Time     // of an answer
 	gap       time.Duration // the longest time without one, since reset
+	limit     time.Duration // of one publish
 }
 
 func (f *traffic) publish(ctx context.Context, cl *zbus.Client, name string) {
@@ -68,7 +77,7 @@ func (f *traffic) publish(ctx context.Context, cl *zbus.Client, name string) {
 		f.sent[id] = true
 		f.mu.Unlock()
 		for ctx.Err() == nil {
-			one, cancel := context.WithTimeout(ctx, 10*time.Second)
+			one, cancel := context.WithTimeout(ctx, f.limit)
 			_, err := cl.Publish(one, topic, zbus.Message{ID: id, Body: []byte(id)})
 			cancel()
 			f.mu.Lock()
@@ -133,13 +142,14 @@ func TestPartitions(t *testing.T) {
 		return
 	}
 	s := startSet(t, n)
-	f := &traffic{answered: map[string]bool{}, sent: map[string]bool{}, delivered: map[string]int{}, last: time.Now()}
+	f := &traffic{answered: map[string]bool{}, sent: map[string]bool{}, delivered: map[string]int{}, last: time.Now(), limit: 10 * time.Second}
 	admin := s.dial()
 	group := zbus.GroupSpec{Name: "g", Explicit: true, AckTimeout: 5 * time.Second}
 	if _, err := admin.DeclareGroup(t.Context(), topic, group); err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
 	var publishers sync.WaitGroup
 	for i := range 2 {
 		consumer, publisher := s.dial(), s.dial()
