@@ -84,11 +84,7 @@ func BenchmarkPublishAsync(b *testing.B) {
 // pushServer has one group with no end of messages, and gives what it is asked for.
 func pushServer(b *testing.B) (addr string) {
 	return listen(b, func(conn *silentConn) {
-		for {
-			m, err := conn.requests.Read()
-			if err != nil {
-				return
-			}
+		for m := range conn.all() {
 			switch m.Get(wire.HeaderCmd) {
 			case wire.CmdQuery:
 				conn.answer(m, 200, `{"topicName":"bench","groupName":"bench"}`)

@@ -1,6 +1,7 @@
 package zbus_test
 
 import (
+	"iter"
 	"net"
 	"sync"
 	"testing"
@@ -12,6 +13,15 @@ import (
 type silentConn struct {
 	net.Conn
 	requests *wire.Reader
+}
+
+// all yields the requests until the connection ends.
+func (c *silentConn) all() iter.Seq[*wire.Message] {
+	return func(yield func(*wire.Message) bool) {
+		for m, err := c.requests.Read(); err == nil && yield(m); {
+			m, err = c.requests.Read()
+		}
+	}
 }
 
 // answer sends a reply to a request.

@@ -225,11 +225,7 @@ func TestIdleConnectionStays(t *testing.T) {
 	var pings atomic.Int64
 	enough := make(chan struct{})
 	addr := listen(t, func(conn *silentConn) {
-		for {
-			m, err := conn.requests.Read()
-			if err != nil {
-				return
-			}
+		for m := range conn.all() {
 			if m.Get("cmd") != "ping" {
 				t.Errorf("unasked %q", m.Get("cmd"))
 			}

@@ -301,11 +301,7 @@ func ackServer(t testing.TB, messages int) (addr string, acked func() (frames in
 	frames, offsets := 0, map[int64]int{}
 	addr = listen(t, func(conn *silentConn) {
 		next := 0
-		for {
-			m, err := conn.requests.Read()
-			if err != nil {
-				return
-			}
+		for m := range conn.all() {
 			switch m.Get(wire.HeaderCmd) {
 			case wire.CmdQuery:
 				conn.answer(m, 200, `{"topicName":"t","groupName":"g","mask":64}`)
@@ -445,11 +441,7 @@ func TestNothingIsSentOnceTheContextHasEnded(t *testing.T) {
 func silentGroups(t testing.TB) (addr string, asked <-chan *wire.Message) {
 	all := make(chan *wire.Message, 100)
 	return listen(t, func(conn *silentConn) {
-		for {
-			m, err := conn.requests.Read()
-			if err != nil {
-				return
-			}
+		for m := range conn.all() {
 			switch m.Get(wire.HeaderCmd) {
 			case wire.CmdQuery:
 				conn.answer(m, 200, `{"topicName":"t","groupName":"g","mask":64}`)
@@ -544,11 +536,7 @@ func TestFirstFetchesAreOneConsumer(t *testing.T) {
 	queries := make(chan struct{}, 100)
 	left := make(chan func(), 1)
 	addr := listen(t, func(conn *silentConn) {
-		for {
-			m, err := conn.requests.Read()
-			if err != nil {
-				return
-			}
+		for m := range conn.all() {
 			switch m.Get(wire.HeaderCmd) {
 			case wire.CmdQuery:
 				conn.answer(m, 200, `{"topicName":"t","groupName":"g","mask":64}`)

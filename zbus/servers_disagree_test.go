@@ -35,7 +35,7 @@ func tableOf(tracker string, revision int, servers ...string) string {
 // time when a value comes or the channel is closed.
 func refusing(t testing.TB, status int, when <-chan struct{}) (addr string) {
 	return listen(t, func(conn *silentConn) {
-		for m, err := conn.requests.Read(); err == nil; m, err = conn.requests.Read() {
+		for m := range conn.all() {
 			switch m.Get(wire.HeaderCmd) {
 			case wire.CmdTrackSub:
 				self := conn.LocalAddr().String()
@@ -191,7 +191,7 @@ func TestAFetchThatWaitsHearsOfAServerThatSpeaksAgain(t *testing.T) {
 	put(t, stuck.Addr, "jobs", "x")
 	p := through(t, stuck.Addr)
 	tracker := listen(t, func(conn *silentConn) {
-		for m, err := conn.requests.Read(); err == nil; m, err = conn.requests.Read() {
+		for m := range conn.all() {
 			switch m.Get(wire.HeaderCmd) {
 			case wire.CmdTrackSub:
 				conn.answer(m, 200, tableOf("10.0.0.1:15555", 1, there.Addr, p.addr), wire.Field{Name: wire.HeaderCmd, Value: wire.CmdTrackPub})

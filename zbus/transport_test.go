@@ -79,11 +79,7 @@ func TestTokenGoesWithEveryRequest(t *testing.T) {
 	t.Parallel()
 	seen := make(chan *wire.Message, 10)
 	addr := listen(t, func(conn *silentConn) {
-		for {
-			m, err := conn.requests.Read()
-			if err != nil {
-				return
-			}
+		for m := range conn.all() {
 			seen <- m
 			if m.Get("cmd") == wire.CmdPing {
 				conn.answer(m, 200, "OK")
@@ -107,11 +103,7 @@ func TestStatuses(t *testing.T) {
 	t.Parallel()
 	status := make(chan int, 1)
 	addr := listen(t, func(conn *silentConn) {
-		for {
-			m, err := conn.requests.Read()
-			if err != nil {
-				return
-			}
+		for m := range conn.all() {
 			conn.answer(m, <-status, "")
 		}
 	})
@@ -139,11 +131,7 @@ func TestServerOfTheFirstGeneration(t *testing.T) {
 	t.Parallel()
 	addr := listen(t, func(conn *silentConn) {
 		n := 0
-		for {
-			m, err := conn.requests.Read()
-			if err != nil {
-				return
-			}
+		for m := range conn.all() {
 			topic := wire.Field{Name: wire.HeaderTopic, Value: m.Get(wire.HeaderTopic)}
 			switch m.Get(wire.HeaderCmd) {
 			case wire.CmdQuery, wire.CmdDeclare:

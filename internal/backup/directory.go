@@ -54,13 +54,33 @@ func Restore(ctx context.Context, from, to string) (report sqlite.Report, err er
 		return report, err
 	}
 	defer source.Close()
+	err = fill(to, restored, func(draft string) error {
+		if err := copyFile(source, draft); err != nil {
+			return err
+		}
+		if err := sqlite.Adopt(ctx, draft); err != nil {
+			return fmt.Errorf("restore %s: %w", from, err)
+		}
+		if report, err = sqlite.Verify(ctx, draft, sqlite.VerifyOptions{}); err != nil {
+			return err
+		}
+		report.Path = from
+		return wrong(&report)
+	})
+	return report, err
+}
+
+// fill gives a directory, created when it is missing, the database that write puts into a file.
+// The file has another name until it is complete. It never replaces a database, and leaves the
+// directory as it was when it fails.
+func fill(to, suffix string, write func(draft string) error) (err error) {
 	// First of all: opening the directory changes it.
 	if err := vacant(func(name string) string { return filepath.Join(to, name) }); err != nil {
-		return report, err
+		return err
 	}
 	dir, err := datadir.Open(to)
 	if err != nil {
-		return report, err
+		return err
 	}
 	defer func() {
 		if err != nil {
@@ -69,25 +89,15 @@ func Restore(ctx context.Context, from, to string) (report sqlite.Report, err er
 		err = errors.Join(err, dir.Close())
 	}()
 	if err := vacant(dir.Path); err != nil {
-		return report, err
+		return err
 	}
-	draft := dir.Path(Database + restored)
+	draft := dir.Path(Database + suffix)
 	defer removeDatabase(draft)
 	removeDatabase(draft)
-	if err := copyFile(source, draft); err != nil {
-		return report, err
+	if err := write(draft); err != nil {
+		return err
 	}
-	if err := sqlite.Adopt(ctx, draft); err != nil {
-		return report, fmt.Errorf("restore %s: %w", from, err)
-	}
-	if report, err = sqlite.Verify(ctx, draft, sqlite.VerifyOptions{}); err != nil {
-		return report, err
-	}
-	report.Path = from
-	if err := wrong(&report); err != nil {
-		return report, err
-	}
-	return report, take(dir, draft)
+	return take(dir, draft)
 }
 
 // take makes a complete database that of a directory. What the directory knew of one that

@@ -35,32 +35,13 @@ func Recover(ctx context.Context, from, to string, progress func(float64)) (repo
 		return report, err
 	}
 	defer func() { err = errors.Join(err, shared.Close()) }()
-	if err := vacant(func(name string) string { return filepath.Join(to, name) }); err != nil {
-		return report, err
-	}
-	dir, err := datadir.Open(to)
-	if err != nil {
-		return report, err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, dir.PutBack())
+	err = fill(to, recovered, func(draft string) error {
+		if report, err = sqlite.Salvage(ctx, from, draft, progress); err != nil {
+			return err
 		}
-		err = errors.Join(err, dir.Close())
-	}()
-	if err := vacant(dir.Path); err != nil {
-		return report, err
-	}
-	draft := dir.Path(Database + recovered)
-	defer removeDatabase(draft)
-	removeDatabase(draft)
-	if report, err = sqlite.Salvage(ctx, from, draft, progress); err != nil {
-		return report, err
-	}
-	if err := readBack(ctx, draft, &report); err != nil {
-		return report, err
-	}
-	return report, take(dir, draft)
+		return readBack(ctx, draft, &report)
+	})
+	return report, err
 }
 
 // readBack makes sure that the new database has what it should.

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/rushmore/zbus-go/internal/bubbles"
 	"github.com/rushmore/zbus-go/internal/storage"
 	"github.com/rushmore/zbus-go/internal/storage/sqlite"
 )
@@ -53,9 +54,9 @@ func benchBroker(b testing.TB, durability sqlite.Durability) (broker *Broker, st
 	if broker, err = Open(context.Background(), Options{}, Storage{store, w}); err != nil {
 		b.Fatal(err)
 	}
-	running := run(broker.Run)
+	running := bubbles.Run(broker.Run)
 	return broker, func() {
-		if err := errors.Join(running.end(), store.Close()); err != nil {
+		if err := errors.Join(running.End(), store.Close()); err != nil {
 			b.Error(err)
 		}
 	}

@@ -40,7 +40,7 @@ func TestTopicsAndGroupsAreLimited(t *testing.T) {
 		want(fine, group("c", "1"))
 		want(fine, group("c", "2"))
 		want(Quota, group("c", "3"))
-		if err := r.broker.end(); err != nil {
+		if err := r.broker.End(); err != nil {
 			r.Fatal(err)
 		}
 		if err := r.store.Close(); err != nil {

@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/bubbles"
 	"github.com/rushmore/zbus-go/internal/faultreport"
 	"github.com/rushmore/zbus-go/internal/storage"
 	"github.com/rushmore/zbus-go/internal/storage/sqlite"
@@ -63,7 +64,7 @@ func flipDatabase(t *testing.T) (file []byte, want flipped) {
 	path := filepath.Join(t.TempDir(), "zbus.db")
 	want = flipped{}
 	synctest.Test(t, func(t *testing.T) {
-		r := &rig{tester: t, path: path}
+		r := &rig{T: t, path: path}
 		r.open()
 		orders := r.topic("orders", 0, storage.Retention{})
 		clicks := r.topic("clicks", 0, storage.Retention{})
@@ -200,8 +201,8 @@ func drainFlipped(t *testing.T, path string, want flipped) string {
 		_ = store.Close()
 		return "refused"
 	}
-	r := &rig{tester: t, b: b}
-	broker := run(b.Run)
+	r := &rig{T: t, b: b}
+	broker := bubbles.Run(b.Run)
 	whole := true
 	for name, messages := range want {
 		topic := "orders"
@@ -216,7 +217,7 @@ func drainFlipped(t *testing.T, path string, want flipped) string {
 			whole = whole && string(got[offset]) == body
 		}
 	}
-	if errors.Join(broker.end(), store.Close()) != nil {
+	if errors.Join(broker.End(), store.Close()) != nil {
 		said.Add(1)
 	}
 	switch {

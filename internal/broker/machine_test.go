@@ -83,7 +83,7 @@ func (m *machine) restart(crash bool, after time.Duration) {
 	m.Helper()
 	if crash {
 		m.store.Break(errCrash)
-		_ = m.broker.end()
+		_ = m.broker.End()
 		if err := m.store.Close(); err != nil {
 			m.Fatal(err)
 		}

@@ -46,7 +46,7 @@ type letter struct {
 func TestBrokerDoesWhatTheModelSays(t *testing.T) {
 	bubbles.Few(t, faultreport.ScaleAlways(t, 6, 600))
 	runModel(t, "model", func(rt *rapid.T, dir string) *rig {
-		return &rig{tester: rt, path: dir + "/zbus.db"}
+		return &rig{T: rt, path: dir + "/zbus.db"}
 	})
 }
 
@@ -55,7 +55,7 @@ func TestBrokerOnPostgresDoesWhatTheModelSays(t *testing.T) {
 	c := pgtest.Start(t)
 	runModel(t, "model on PostgreSQL", func(rt *rapid.T, _ string) *rig {
 		url := c.Database(t)
-		return &rig{tester: rt, engine: func() (storage.Store, error) {
+		return &rig{T: rt, engine: func() (storage.Store, error) {
 			return postgres.Open(context.Background(), postgres.Options{URL: url, Node: "a"})
 		}}
 	})

@@ -14,7 +14,7 @@ func inBubbles(t *testing.T, checks int, prop func(r *rig, rt *rapid.T)) {
 	t.Helper()
 	bubbles.Few(t, checks)
 	bubbles.Check(t, func(rt *rapid.T, dir string) {
-		r := &rig{tester: rt, path: dir + "/zbus.db"}
+		r := &rig{T: rt, path: dir + "/zbus.db"}
 		if rapid.Bool().Draw(rt, "all from disk") {
 			r.opts.TailBytes = 1
 		}

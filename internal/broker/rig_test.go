@@ -10,6 +10,7 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/access"
 
+	"github.com/rushmore/zbus-go/internal/bubbles"
 	"github.com/rushmore/zbus-go/internal/storage"
 	"github.com/rushmore/zbus-go/internal/storage/sqlite"
 	"github.com/rushmore/zbus-go/internal/storage/storetest"
@@ -17,51 +18,24 @@ import (
 
 var errCrash = errors.New("the process is gone")
 
-// tester is what testing.T and rapid.T have in common.
-type tester interface {
-	Helper()
-	Error(args ...any)
-	Fatal(args ...any)
-	Fatalf(format string, args ...any)
-	Errorf(format string, args ...any)
-}
-
 // rig is a running broker on a SQLite file, or another engine. It lives in a synctest bubble: time
 // passes only while the test sleeps, and synctest.Wait returns when everybody,
 // the disk included, has nothing more to do.
 type rig struct {
-	tester
+	bubbles.T
 	path   string
 	engine func() (storage.Store, error) // opens the store; nil: SQLite at path
 	opts   Options
 	store  *storetest.Faulty
 	b      *Broker
-	broker *running
-}
-
-// running is a goroutine and the way to end it.
-type running struct {
-	stop context.CancelFunc
-	done chan error
-}
-
-func run(f func(context.Context) error) *running {
-	ctx, stop := context.WithCancel(context.Background())
-	r := &running{stop: stop, done: make(chan error, 1)}
-	go func() { r.done <- f(ctx) }()
-	return r
-}
-
-func (r *running) end() error {
-	r.stop()
-	return <-r.done
+	broker *bubbles.Running
 }
 
 // inBubble runs a test of a broker on a new file.
 func inBubble(t *testing.T, opts Options, test func(r *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		r := &rig{tester: t, path: t.TempDir() + "/zbus.db", opts: opts}
+		r := &rig{T: t, path: t.TempDir() + "/zbus.db", opts: opts}
 		r.open()
 		defer func() { r.close() }()
 		test(r)
@@ -85,12 +59,12 @@ func (r *rig) open() {
 	if r.b, err = Open(context.Background(), r.opts, Storage{r.store, w}); err != nil {
 		r.Fatal(err)
 	}
-	r.broker = run(r.b.Run)
+	r.broker = bubbles.Run(r.b.Run)
 }
 
 // close stops the broker in order.
 func (r *rig) close() {
-	if err := errors.Join(r.broker.end(), r.store.Close()); err != nil {
+	if err := errors.Join(r.broker.End(), r.store.Close()); err != nil {
 		r.Errorf("stop: %v", err)
 	}
 }
@@ -99,7 +73,7 @@ func (r *rig) close() {
 func (r *rig) crash() {
 	r.Helper()
 	r.store.Break(errCrash)
-	_ = r.broker.end()
+	_ = r.broker.End()
 	if err := r.store.Close(); err != nil {
 		r.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/bubbles"
 	"github.com/rushmore/zbus-go/internal/condition"
 	"github.com/rushmore/zbus-go/internal/storage"
 	"github.com/rushmore/zbus-go/internal/storage/sqlite"
@@ -34,7 +35,7 @@ func onShards(t *testing.T, test func(s *shards)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := &shards{board: condition.New(slog.New(slog.DiscardHandler))}
-		s.rig = &rig{tester: t, opts: Options{DedupWindow: window, Conditions: s.board}}
+		s.rig = &rig{T: t, opts: Options{DedupWindow: window, Conditions: s.board}}
 		for _, name := range shardNames {
 			s.path = filepath.Join(t.TempDir(), name+".db")
 			s.paths = append(s.paths, s.path)
@@ -67,12 +68,12 @@ func (s *shards) openAll() {
 	if s.b, err = Open(context.Background(), s.opts, all...); err != nil {
 		s.Fatal(err)
 	}
-	s.broker = run(s.b.Run)
+	s.broker = bubbles.Run(s.b.Run)
 }
 
 // closeAll stops the broker and returns what its run did.
 func (s *shards) closeAll() error {
-	err := s.broker.end()
+	err := s.broker.End()
 	for _, store := range s.disks {
 		if err := store.Close(); err != nil {
 			s.Error(err)

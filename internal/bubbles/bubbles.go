@@ -3,6 +3,7 @@
 package bubbles
 
 import (
+	"context"
 	"flag"
 	"os"
 	"strconv"
@@ -41,3 +42,32 @@ func Check(t *testing.T, prop func(rt *rapid.T, dir string)) {
 // hidden is a testing.T that rapid does not recognise: inside a bubble it must
 // not ask for the deadline of the test.
 type hidden struct{ *testing.T }
+
+// T is what testing.T and rapid.T have in common.
+type T interface {
+	Helper()
+	Error(args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+	Errorf(format string, args ...any)
+}
+
+// Running is a goroutine and the way to end it.
+type Running struct {
+	stop context.CancelFunc
+	done chan error
+}
+
+// Run starts f in a goroutine.
+func Run(f func(context.Context) error) *Running {
+	ctx, stop := context.WithCancel(context.Background())
+	r := &Running{stop: stop, done: make(chan error, 1)}
+	go func() { r.done <- f(ctx) }()
+	return r
+}
+
+// End cancels the context of f and returns what f returns.
+func (r *Running) End() error {
+	r.stop()
+	return <-r.done
+}

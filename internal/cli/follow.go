@@ -26,6 +26,17 @@ func (f *following) register(cmd *cobra.Command, what string) {
 
 const clearScreen = "\x1b[H\x1b[2J\x1b[3J"
 
+// showing runs a command that shows what the API has, once or with --follow.
+func (a *app) showing(f *following, show func(ctx context.Context, i *invocation, c *api) error) func(*cobra.Command, []string) error {
+	return a.run(func(ctx context.Context, i *invocation) error {
+		c, err := i.api()
+		if err != nil {
+			return err
+		}
+		return i.follow(ctx, f, func(ctx context.Context, i *invocation) error { return show(ctx, i, c) })
+	})
+}
+
 // follow shows something once, or with --follow again and again: on a terminal in the
 // same place. A broker that can't be reached for a while does not end it.
 func (i *invocation) follow(ctx context.Context, f *following, show func(ctx context.Context, i *invocation) error) error {

@@ -128,13 +128,7 @@ func (a *app) groupList() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list [TOPIC]", Example: "  zbus group list orders\n  zbus group list -f", Short: "List the groups of a topic, or of all topics", Aliases: []string{"ls"},
 		Args: wants("[TOPIC]"), ValidArgsFunction: a.completeTopic,
-		RunE: a.run(func(ctx context.Context, i *invocation) error {
-			c, err := i.api()
-			if err != nil {
-				return err
-			}
-			return i.follow(ctx, &f, func(ctx context.Context, i *invocation) error { return i.listGroups(ctx, c) })
-		}),
+		RunE: a.showing(&f, func(ctx context.Context, i *invocation, c *api) error { return i.listGroups(ctx, c) }),
 	}
 	f.register(cmd, "the groups")
 	return cmd
@@ -226,18 +220,12 @@ func (a *app) groupShow() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "show TOPIC GROUP", Example: "  zbus group show orders billing -f", Short: "Show a group: where it is and how far behind", Args: wants("TOPIC", "GROUP"),
 		ValidArgsFunction: a.completeTopicGroup,
-		RunE: a.run(func(ctx context.Context, i *invocation) error {
-			c, err := i.api()
+		RunE: a.showing(&f, func(ctx context.Context, i *invocation, c *api) error {
+			d, err := i.group(ctx, c, i.args[0], i.args[1])
 			if err != nil {
 				return err
 			}
-			return i.follow(ctx, &f, func(ctx context.Context, i *invocation) error {
-				d, err := i.group(ctx, c, i.args[0], i.args[1])
-				if err != nil {
-					return err
-				}
-				return i.showGroup(d)
-			})
+			return i.showGroup(d)
 		}),
 	}
 	f.register(cmd, "the group")

@@ -194,13 +194,7 @@ func (a *app) serverSessions() *cobra.Command {
 	var topic, protocol string
 	cmd := &cobra.Command{
 		Use: "sessions", Example: "  zbus server sessions --topic orders", Short: "List the connections that there are", Args: wants(),
-		RunE: a.run(func(ctx context.Context, i *invocation) error {
-			c, err := i.api()
-			if err != nil {
-				return err
-			}
-			return i.follow(ctx, &f, func(ctx context.Context, i *invocation) error { return i.listSessions(ctx, c, topic, protocol) })
-		}),
+		RunE: a.showing(&f, func(ctx context.Context, i *invocation, c *api) error { return i.listSessions(ctx, c, topic, protocol) }),
 	}
 	cmd.Flags().SortFlags = false
 	sessionFlags(a, cmd, &topic, &protocol)

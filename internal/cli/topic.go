@@ -122,17 +122,11 @@ func (a *app) topicList() *cobra.Command {
 		Use: "list [TEXT]", Short: "List topics, or those with TEXT in their names", Aliases: []string{"ls"},
 		Args: wants("[TEXT]"), Example: "  zbus topic list\n  zbus topic list -f\n  zbus topic list --cluster\n  zbus topic list --json | jq -r .name",
 	}
-	cmd.RunE = a.run(func(ctx context.Context, i *invocation) error {
-		c, err := i.api()
-		if err != nil {
-			return err
+	cmd.RunE = a.showing(&f, func(ctx context.Context, i *invocation, c *api) error {
+		if cluster {
+			return i.listClusterTopics(ctx, c, given(cmd, "kind", apimodel.TopicKind(kind)))
 		}
-		return i.follow(ctx, &f, func(ctx context.Context, i *invocation) error {
-			if cluster {
-				return i.listClusterTopics(ctx, c, given(cmd, "kind", apimodel.TopicKind(kind)))
-			}
-			return i.listTopics(ctx, c, given(cmd, "kind", apimodel.TopicKind(kind)))
-		})
+		return i.listTopics(ctx, c, given(cmd, "kind", apimodel.TopicKind(kind)))
 	})
 	cmd.Flags().SortFlags = false
 	cmd.Flags().StringVar(&kind, "kind", "", "only topics of this `KIND`: log, memory, rpc or proxy")
@@ -179,18 +173,12 @@ func (a *app) topicShow() *cobra.Command {
 	var f following
 	cmd := &cobra.Command{
 		Use: "show TOPIC", Short: "Show a topic and its groups", Example: "  zbus topic show orders -f", Args: wants("TOPIC"), ValidArgsFunction: a.completeTopic,
-		RunE: a.run(func(ctx context.Context, i *invocation) error {
-			c, err := i.api()
+		RunE: a.showing(&f, func(ctx context.Context, i *invocation, c *api) error {
+			t, err := i.topic(ctx, c, i.args[0])
 			if err != nil {
 				return err
 			}
-			return i.follow(ctx, &f, func(ctx context.Context, i *invocation) error {
-				t, err := i.topic(ctx, c, i.args[0])
-				if err != nil {
-					return err
-				}
-				return i.showTopic(t)
-			})
+			return i.showTopic(t)
 		}),
 	}
 	f.register(cmd, "the topic")

@@ -2,10 +2,8 @@ package contract
 
 import (
 	"bytes"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
@@ -21,6 +19,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/rushmore/zbus-go/internal/certtest"
 	"github.com/rushmore/zbus-go/internal/config"
 )
 
@@ -786,20 +785,9 @@ func TestAccountsRolesAndTokens(t *testing.T) {
 func TestALoginWorksOverTLS(t *testing.T) {
 	certificates := httptest.NewTLSServer(nil) // for its certificate
 	defer certificates.Close()
-	dir, pair := t.TempDir(), certificates.TLS.Certificates[0]
-	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, block := range map[string]*pem.Block{
-		"cert": {Type: "CERTIFICATE", Bytes: pair.Certificate[0]}, "key": {Type: "PRIVATE KEY", Bytes: key},
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	cert, key := certtest.Write(t, t.TempDir(), &certificates.TLS.Certificates[0])
 	b := start(t, func(c *config.Config) {
-		c.Auth, c.TLSCert, c.TLSKey = config.AuthOn, filepath.Join(dir, "cert"), filepath.Join(dir, "key")
+		c.Auth, c.TLSCert, c.TLSKey = config.AuthOn, cert, key
 	})
 	web := certificates.Client()
 	ask := func(method, path, body, cookie string) *http.Response {

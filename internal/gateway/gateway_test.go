@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -14,8 +12,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +19,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/rushmore/zbus-go/internal/certtest"
 	"github.com/rushmore/zbus-go/internal/config"
 	"github.com/rushmore/zbus-go/internal/proxy"
 	"github.com/rushmore/zbus-go/internal/zbustest"
@@ -583,19 +580,8 @@ func TestManyRequestsAtOnceGetTheirOwnAnswers(t *testing.T) {
 func TestTheTargetLearnsOfEncryption(t *testing.T) {
 	certificates := httptest.NewTLSServer(nil) // for its certificate
 	defer certificates.Close()
-	dir, pair := t.TempDir(), certificates.TLS.Certificates[0]
-	key, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, block := range map[string]*pem.Block{
-		"cert": {Type: "CERTIFICATE", Bytes: pair.Certificate[0]}, "key": {Type: "PRIVATE KEY", Bytes: key},
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s := behindWith(t, show, func(c *config.Config) { c.TLSCert, c.TLSKey = filepath.Join(dir, "cert"), filepath.Join(dir, "key") })
+	cert, key := certtest.Write(t, t.TempDir(), &certificates.TLS.Certificates[0])
+	s := behindWith(t, show, func(c *config.Config) { c.TLSCert, c.TLSKey = cert, key })
 	client := certificates.Client()
 	defer client.CloseIdleConnections()
 	resp, err := client.Get("https" + strings.TrimPrefix(s.base, "http") + "/")

@@ -21,7 +21,7 @@ func inBubbles(t *testing.T, checks int, prop func(r *rig, rt *rapid.T)) {
 	t.Helper()
 	bubbles.Few(t, checks)
 	bubbles.Check(t, func(rt *rapid.T, dir string) {
-		r := &rig{tester: rt, path: dir + "/zbus.db"}
+		r := &rig{T: rt, path: dir + "/zbus.db"}
 		if rapid.Bool().Draw(rt, "all from disk") {
 			r.opts.TailBytes = 1
 		}
@@ -143,7 +143,7 @@ func (h *past) each(visit func(r *storage.Record)) {
 }
 
 // filterOf is the group's filter.
-func filterOf(t tester, g *broker.Group) *filter.Filter {
+func filterOf(t bubbles.T, g *broker.Group) *filter.Filter {
 	t.Helper()
 	f, err := filter.Parse(g.Info().Filter)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/broker"
+	"github.com/rushmore/zbus-go/internal/bubbles"
 	"github.com/rushmore/zbus-go/internal/storage"
 	"github.com/rushmore/zbus-go/internal/storage/sqlite"
 	"github.com/rushmore/zbus-go/internal/storage/storetest"
@@ -18,34 +19,25 @@ import (
 // dropsWithin is how long retention takes at most to drop what is over a limit.
 const dropsWithin = 2 * time.Second
 
-// tester is what testing.T and rapid.T have in common.
-type tester interface {
-	Helper()
-	Error(args ...any)
-	Fatal(args ...any)
-	Fatalf(format string, args ...any)
-	Errorf(format string, args ...any)
-}
-
 // rig is a running broker on a SQLite file, as those see it who read its logs. It lives in a
 // synctest bubble.
 type rig struct {
-	tester
-	path  string
-	opts  broker.Options
-	limit int64 // of plans
-	store *storetest.Faulty
-	b     *broker.Broker
-	v     broker.View
-	plans *Plans
-	stop  func() error
+	bubbles.T
+	path    string
+	opts    broker.Options
+	limit   int64 // of plans
+	store   *storetest.Faulty
+	b       *broker.Broker
+	v       broker.View
+	plans   *Plans
+	running *bubbles.Running
 }
 
 // inBubble runs a test of a broker on a new file.
 func inBubble(t *testing.T, opts broker.Options, test func(r *rig)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		r := &rig{tester: t, path: t.TempDir() + "/zbus.db", opts: opts}
+		r := &rig{T: t, path: t.TempDir() + "/zbus.db", opts: opts}
 		r.open()
 		defer func() { r.close() }()
 		test(r)
@@ -62,15 +54,12 @@ func (r *rig) open() {
 	if r.b, err = broker.Open(context.Background(), r.opts, broker.Storage{Reader: r.store, Committer: storage.NewWriter(r.store, storage.WriterLimits{Upkeep: 2 * time.Second})}); err != nil {
 		r.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- r.b.Run(ctx) }()
-	r.stop = func() error { cancel(); return <-done }
+	r.running = bubbles.Run(r.b.Run)
 	r.v, r.plans = r.b.As(ann{}, access.Admin), NewPlans(r.b, r.limit)
 }
 
 func (r *rig) close() {
-	if err := errors.Join(r.stop(), r.store.Close()); err != nil {
+	if err := errors.Join(r.running.End(), r.store.Close()); err != nil {
 		r.Errorf("stop: %v", err)
 	}
 }
@@ -79,7 +68,7 @@ func (r *rig) close() {
 func (r *rig) crash() {
 	r.Helper()
 	r.store.Break(errors.New("the process is gone"))
-	_ = r.stop()
+	_ = r.running.End()
 	if err := r.store.Close(); err != nil {
 		r.Fatal(err)
 	}

@@ -31,16 +31,7 @@ type servingFrame struct {
 // serveCalls begins to take the calls of a service.
 func (s *socket) serveCalls(c *call) error {
 	var op serveOp
-	if err := c.decode(&op); err != nil {
-		return err
-	}
-	if err := needed("topic", op.Topic); err != nil {
-		return err
-	}
-	if err := checkWindow("window", op.Window); err != nil {
-		return err
-	}
-	if err := s.mayHaveMore(); err != nil {
+	if err := s.decodeBegin(c, &op, &op.Topic, &op.Window); err != nil {
 		return err
 	}
 	g, err := s.serviceGroup(c.view, &op)

@@ -105,18 +105,23 @@ type subscribedFrame struct {
 	Reset  bool                `json:"reset,omitempty"`
 }
 
+// decodeBegin decodes an op that begins a subscription, and checks what all of them have.
+func (s *socket) decodeBegin(c *call, op any, topic *string, window *int64) error {
+	if err := c.decode(op); err != nil {
+		return err
+	}
+	if err := needed("topic", *topic); err != nil {
+		return err
+	}
+	if err := checkWindow("window", *window); err != nil {
+		return err
+	}
+	return s.mayHaveMore()
+}
+
 func (s *socket) subscribe(c *call) error {
 	var op subscribeOp
-	if err := c.decode(&op); err != nil {
-		return err
-	}
-	if err := needed("topic", op.Topic); err != nil {
-		return err
-	}
-	if err := checkWindow("window", op.Window); err != nil {
-		return err
-	}
-	if err := s.mayHaveMore(); err != nil {
+	if err := s.decodeBegin(c, &op, &op.Topic, &op.Window); err != nil {
 		return err
 	}
 	g, reset, err := s.group(c.view, &op)
