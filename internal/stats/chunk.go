@@ -42,6 +42,17 @@ type moment struct {
 	Figures
 }
 
+// behind notes that moments between the last one, if there is one, and m are damaged.
+func (m *moment) behind(last *moment, some bool) {
+	from := m.began - 1
+	if some {
+		from = last.at
+	}
+	if from = max(from, 1); m.lost == 0 || from < m.lost {
+		m.lost = from
+	}
+}
+
 // The largest a chunk of moments becomes, and how many are read from one.
 const (
 	mostBytes   = 32 << 10

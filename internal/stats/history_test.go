@@ -2,6 +2,7 @@ package stats
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"math"
@@ -370,4 +371,58 @@ func FuzzChunksOfNonsenseAreReadOrRefused(f *testing.F) {
 		b.end(&moment{at: 5_000, began: 1})
 		j.end()
 	})
+}
+
+// damage stops the broker, damages a piece of history, the oldest one being 0, and starts it again.
+func (r *rig) damage(piece int) {
+	r.Helper()
+	ctx, cancel := context.WithCancel(r.Context())
+	cancel()
+	r.k.run(ctx)
+	r.stop()
+	db, err := sql.Open("sqlite", r.path)
+	if err != nil {
+		r.Fatal(err)
+	}
+	_, err = db.Exec("UPDATE history SET sum = sum + 1 WHERE id = (SELECT id FROM history ORDER BY id LIMIT 1 OFFSET ?)", piece)
+	if err := errors.Join(err, db.Close()); err != nil {
+		r.Fatal(err)
+	}
+	r.start()
+}
+
+// gap is how many seconds nothing is known of, between the first and the last of which something is.
+func (h *History) gap() int64 {
+	known := func(p Part) bool { return p.Known }
+	first := slices.IndexFunc(h.Parts, known)
+	n := 0
+	for last := len(h.Parts) - 1; last >= 0 && !h.Parts[last].Known; last-- {
+		n--
+	}
+	return (int64(n+h.unknown()) - int64(first)) * h.Step / 1000
+}
+
+func TestADamagedPieceOfHistoryIsAGapAlsoWhenItIsPutTogether(t *testing.T) {
+	r := newRig(t)
+	orders := r.topic("orders")
+	r.pass(300, orders, 1)
+	if gap := r.history(orders, 0, "15m").gap(); gap != 0 {
+		t.Fatalf("nothing is known of %d s before there is damage", gap)
+	}
+	r.damage(1)
+	orders = r.topic("orders")
+	h := r.history(orders, 0, "15m")
+	if gap, lost := h.gap(), 300-h.in(); lost < 50 || gap < lost-5 || gap > lost+5 {
+		t.Errorf("%d messages are lost from the history, and of %d s nothing is known; want as many, and 50 or more", lost, gap)
+	}
+	for range 20 {
+		r.pass(30, orders, 1)
+		r.pass(70, orders, 0)
+	}
+	if n := r.rows(storage.Series{Topic: orders.ID()}); n[roughLevel] == 0 {
+		t.Fatalf("chunks of each level: %v; nothing was put together", n)
+	}
+	if gap := r.history(orders, 0, "24h").gap(); gap < 30 || gap > 60 {
+		t.Errorf("in the view of a day nothing is known of %d s, want 30 to 60", gap)
+	}
 }

@@ -209,12 +209,15 @@ func (k *keeper) past(ctx context.Context, of storage.Series, level uint8, begin
 // the next.
 func (k *keeper) join(ctx context.Context, of storage.Series, level uint8, step, begin int64) []change {
 	list := k.past(ctx, of, level, begin)
+	for len(list) > 0 && list[len(list)-1].Data == nil {
+		list = list[:len(list)-1] // it stays until there is a moment behind it, which says that it was there
+	}
 	if len(list) == 0 {
 		return nil
 	}
 	c, j := change{of: of}, joiner{step: step}
 	for i := range list {
-		_ = decode(list[i].Data, j.add) // what can't be read is not kept
+		j.hole = decode(list[i].Data, j.add) != nil || j.hole
 		c.bytes -= cost(list[i].Data)
 	}
 	ops := []storage.Op{&storage.DropHistory{Series: of, Level: level, To: list[len(list)-1].ID}}
@@ -273,10 +276,18 @@ type joiner struct {
 	step   int64
 	now    moment // at: the last millisecond of its interval
 	some   bool
+	hole   bool   // what came after last can't be read
+	last   moment // as it was given
 	chunks []*chunk
 }
 
 func (j *joiner) add(m *moment) {
+	if j.hole {
+		behind := *m
+		behind.behind(&j.last, j.some)
+		m, j.hole = &behind, false
+	}
+	j.last = *m
 	end := m.at - m.at%j.step + j.step - 1
 	if j.some && end == j.now.at {
 		j.now.Figures.add(&m.Figures)

@@ -62,7 +62,7 @@ func (s *Sampler) History(ctx context.Context, of storage.Series, span Span) (*H
 	}
 	b := newBuilder(&rec, span)
 	for i := range chunks {
-		_ = decode(chunks[i].Data, b.add) // of what can't be read nothing is known
+		b.hole = decode(chunks[i].Data, b.add) != nil || b.hole
 	}
 	b.memory = true
 	for _, data := range recent {
@@ -78,6 +78,7 @@ type builder struct {
 	first  int64 // number of the first interval
 	last   moment
 	some   bool // last is one
+	hole   bool // what came after last can't be read, and nothing is known of it
 	memory bool // what comes was in memory: it may be stored by now
 }
 
@@ -101,6 +102,11 @@ func (b *builder) part(at int64) *Part {
 func (b *builder) add(m *moment) {
 	if b.memory && b.some && m.at <= b.last.at && m.began == b.last.began {
 		return
+	}
+	if b.hole {
+		behind := *m
+		behind.behind(&b.last, b.some)
+		m, b.hole = &behind, false
 	}
 	b.between(m)
 	if p := b.part(m.at); p != nil {
@@ -157,6 +163,9 @@ func (b *builder) fill(from, to int64, last *moment) {
 
 // end fills what comes behind the last moment, up to now.
 func (b *builder) end(now *moment) *History {
+	if b.hole {
+		now.behind(&b.last, b.some)
+	}
 	b.between(now)
 	return b.h
 }

@@ -16,7 +16,7 @@ type Series struct {
 type HistoryChunk struct {
 	ID    int64 // given by the Store; larger than that of any chunk of the series that is there
 	Level uint8
-	Data  []byte
+	Data  []byte // nil: what was written is damaged
 }
 
 // HistorySize is how much is kept of a series.
