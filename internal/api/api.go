@@ -65,9 +65,8 @@ type Options struct {
 	// request limits it as a whole.
 	MaxBody int64
 
-	// PlanBytes is how much memory plans of relocations may take that can still be applied;
-	// 16 MiB unless given.
-	PlanBytes int64
+	// Plans are those of relocations. Their owner closes them.
+	Plans *inspect.Plans
 
 	// MaxTopics is how many topics the broker holds; 0: any number.
 	MaxTopics int
@@ -110,7 +109,7 @@ func New(opts Options) http.Handler {
 	if opts.Readers == nil {
 		opts.Readers = new(Readers)
 	}
-	h := &handler{Options: opts, reading: make(turns, 1), broker: opts.Broker, stats: opts.Stats, plans: inspect.NewPlans(opts.Broker, opts.PlanBytes)}
+	h := &handler{Options: opts, reading: make(turns, 1), broker: opts.Broker, stats: opts.Stats, plans: opts.Plans}
 	h.forward = forward.New(opts.Broker, opts.Cluster, opts.Log, h.problem)
 	r := chi.NewRouter()
 	r.Use(h.guard, heads, verbs, h.media)

@@ -20,6 +20,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/config"
 	"github.com/rushmore/zbus-go/internal/datadir"
 	"github.com/rushmore/zbus-go/internal/drain"
+	"github.com/rushmore/zbus-go/internal/inspect"
 	"github.com/rushmore/zbus-go/internal/live"
 	"github.com/rushmore/zbus-go/internal/rpc"
 	"github.com/rushmore/zbus-go/internal/server"
@@ -137,6 +138,8 @@ func RunIn(ctx context.Context, host Host, cfg config.Config, version Version, l
 		return errors.Join(err, store.Close())
 	}
 	b.openDrain()
+	b.plans = inspect.NewPlans(b.broker, memory.plans)
+	defer b.plans.Close()
 	handlers, err := b.handlers(cfg, version, memory)
 	if err != nil {
 		return errors.Join(err, store.Close())
@@ -202,6 +205,7 @@ type parts struct {
 	access    *access.Registry
 	issuer    *sso.Issuer // nil: there is none
 	stats     *stats.Sampler
+	plans     *inspect.Plans
 	live      *live.Hub
 	backups   *backup.Backups
 	readers   api.Readers

@@ -126,6 +126,20 @@ func TestExpiredPlanIsLetGoOf(t *testing.T) {
 	})
 }
 
+func TestNoTimerOutlivesClosedPlans(t *testing.T) {
+	inBubble(t, broker.Options{}, func(r *rig) {
+		g, _, _ := r.planned(100)
+		r.plans.Close()
+		r.plan(g, at(0), PlanOptions{}) // of a request that still runs
+		time.Sleep(2 * planLife)
+		r.plans.mu.Lock()
+		defer r.plans.mu.Unlock()
+		if n := len(r.plans.byID); n != 2 {
+			r.Errorf("%d plans are kept, want 2: a timer dropped the others", n)
+		}
+	})
+}
+
 func TestAPlanExpiresByTheTimeThatPassed(t *testing.T) {
 	var step atomic.Int64
 	set := func() time.Time { return time.Now().Add(time.Duration(step.Load())) }

@@ -20,16 +20,27 @@ type Plans struct {
 	b     *broker.Broker
 	limit int64 // bytes of all
 
-	mu    sync.Mutex
-	byID  map[string]*Plan // guarded by mu
-	old   []*Plan          // guarded by mu: the same, oldest first
-	bytes int64            // guarded by mu: cost of all
-	armed bool             // guarded by mu: a timer will drop the oldest
+	mu     sync.Mutex
+	byID   map[string]*Plan // guarded by mu
+	old    []*Plan          // guarded by mu: the same, oldest first
+	bytes  int64            // guarded by mu: cost of all
+	timer  *time.Timer      // guarded by mu: will drop the oldest; nil: there is none to drop
+	closed bool             // guarded by mu
 }
 
 // NewPlans keeps plans of so many bytes; 0: 16 MiB.
 func NewPlans(b *broker.Broker, limit int64) *Plans {
 	return &Plans{b: b, limit: cmp.Or(limit, 16<<20), byID: make(map[string]*Plan)}
+}
+
+// Close stops the timer that drops expired plans. Nothing needs the plans then: none is dropped.
+func (ps *Plans) Close() {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	ps.closed = true
+	if ps.timer != nil {
+		ps.timer.Stop()
+	}
 }
 
 // Find finds a plan that was made since the broker started and has neither
@@ -126,14 +137,16 @@ func (ps *Plans) spend(n *Plan) {
 
 // arm has the oldest plan dropped when it has expired. Called with ps.mu held.
 func (ps *Plans) arm() {
-	if ps.armed || len(ps.old) == 0 {
+	if ps.closed || ps.timer != nil || len(ps.old) == 0 {
 		return
 	}
-	ps.armed = true
-	time.AfterFunc(time.Until(ps.old[0].until)+time.Millisecond, func() {
+	ps.timer = time.AfterFunc(time.Until(ps.old[0].until)+time.Millisecond, func() {
 		ps.mu.Lock()
 		defer ps.mu.Unlock()
-		ps.armed = false
+		if ps.closed {
+			return
+		}
+		ps.timer = nil
 		ps.dropExpired()
 		ps.arm()
 	})
