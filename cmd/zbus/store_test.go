@@ -82,6 +82,24 @@ func TestBrokerOnPostgres(t *testing.T) {
 	a.published(t, "two")
 	a.consumed(t, "one")
 
+	// What an answered message survives is said as it is.
+	if status, answer := a.ask(t, "/declare/rest", ""); status != http.StatusOK {
+		t.Fatalf("declare: %d %s", status, answer)
+	}
+	says := func(want string) {
+		t.Helper()
+		resp, err := http.Post(a.url+"/api/v1/topics/rest/messages", "application/json", strings.NewReader(`{"body": "x"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil || !strings.Contains(string(text), `"durability":"`+want+`"`) {
+			t.Fatalf("publish: %s %s %v, want %s", resp.Status, text, err, want)
+		}
+	}
+	says("local")
+
 	// A second one is refused while the first one runs, whatever its name, and disturbs nothing.
 	for _, node := range []string{"a", "b"} {
 		r := run(t, command(t, nil, "--listen=127.0.0.1:0", "--store="+url, "--node="+node))

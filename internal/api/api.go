@@ -43,6 +43,8 @@ type Options struct {
 	Server func() apiconv.ServerInfo
 	// Cluster knows the other servers; nil: there are none.
 	Cluster *cluster.Cluster
+	// Durability is what is stored now survives, as the API has it. A topic in memory is another matter.
+	Durability func() string
 	// Drain drains this server, or ends that.
 	Drain func(on bool)
 	// Sessions lists the connections there are, and Disconnect ends one: it reports

@@ -77,7 +77,7 @@ func (h *handler) publishLines(ctx context.Context, t *broker.Topic, body io.Rea
 	if stored == 0 {
 		return nil, problem.Invalid("the body is empty: it must have one message a line")
 	}
-	return publishedAnswer(last, stored, known), nil
+	return h.publishedAnswer(t, last, stored, known), nil
 }
 
 // lineReader reads the messages of one commit after the other.

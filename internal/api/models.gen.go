@@ -40,6 +40,7 @@ type (
 	Difference                          = apimodel.Difference
 	Disk                                = apimodel.Disk
 	DroppedAnswers                      = apimodel.DroppedAnswers
+	Durability                          = apimodel.Durability
 	Fate                                = apimodel.Fate
 	FateFate                            = apimodel.FateFate
 	FilterReport                        = apimodel.FilterReport
@@ -61,7 +62,6 @@ type (
 	JournalEntry                        = apimodel.JournalEntry
 	JournalKind                         = apimodel.JournalKind
 	KnownServer                         = apimodel.KnownServer
-	KnownServerDurability               = apimodel.KnownServerDurability
 	KnownServerState                    = apimodel.KnownServerState
 	Latency                             = apimodel.Latency
 	LatencyBucket                       = apimodel.LatencyBucket
@@ -109,7 +109,6 @@ type (
 	RoleList                            = apimodel.RoleList
 	Scrub                               = apimodel.Scrub
 	Server                              = apimodel.Server
-	ServerDurability                    = apimodel.ServerDurability
 	Service                             = apimodel.Service
 	ServiceMethod                       = apimodel.ServiceMethod
 	ServiceProvider                     = apimodel.ServiceProvider
@@ -239,6 +238,11 @@ const (
 	ChangeActionUpdate                        = apimodel.ChangeActionUpdate
 	ConditionSeverityCritical                 = apimodel.ConditionSeverityCritical
 	ConditionSeverityWarning                  = apimodel.ConditionSeverityWarning
+	DurabilityFsync                           = apimodel.DurabilityFsync
+	DurabilityLocal                           = apimodel.DurabilityLocal
+	DurabilityMemory                          = apimodel.DurabilityMemory
+	DurabilityRelaxed                         = apimodel.DurabilityRelaxed
+	DurabilityReplicated                      = apimodel.DurabilityReplicated
 	FateFateBeforeCursor                      = apimodel.FateFateBeforeCursor
 	FateFateFiltered                          = apimodel.FateFateFiltered
 	FateFateInFlight                          = apimodel.FateFateInFlight
@@ -259,8 +263,6 @@ const (
 	JournalKindFilter                         = apimodel.JournalKindFilter
 	JournalKindRelocate                       = apimodel.JournalKindRelocate
 	JournalKindRevert                         = apimodel.JournalKindRevert
-	KnownServerDurabilityFsync                = apimodel.KnownServerDurabilityFsync
-	KnownServerDurabilityRelaxed              = apimodel.KnownServerDurabilityRelaxed
 	KnownServerStateDraining                  = apimodel.KnownServerStateDraining
 	KnownServerStateUnreachable               = apimodel.KnownServerStateUnreachable
 	KnownServerStateUp                        = apimodel.KnownServerStateUp
@@ -306,16 +308,14 @@ const (
 	Changed                                   = apimodel.Changed
 	Created                                   = apimodel.Created
 	Unchanged                                 = apimodel.Unchanged
-	ServerDurabilityFsync                     = apimodel.ServerDurabilityFsync
-	ServerDurabilityRelaxed                   = apimodel.ServerDurabilityRelaxed
 	Auto                                      = apimodel.Auto
 	Explicit                                  = apimodel.Explicit
 	StatsRangeN15m                            = apimodel.StatsRangeN15m
 	StatsRangeN24h                            = apimodel.StatsRangeN24h
-	Log                                       = apimodel.Log
-	Memory                                    = apimodel.Memory
-	Proxy                                     = apimodel.Proxy
-	Rpc                                       = apimodel.Rpc
+	TopicKindLog                              = apimodel.TopicKindLog
+	TopicKindMemory                           = apimodel.TopicKindMemory
+	TopicKindProxy                            = apimodel.TopicKindProxy
+	TopicKindRpc                              = apimodel.TopicKindRpc
 	TopicOnServerStateDraining                = apimodel.TopicOnServerStateDraining
 	TopicOnServerStateUnreachable             = apimodel.TopicOnServerStateUnreachable
 	TopicOnServerStateUp                      = apimodel.TopicOnServerStateUp

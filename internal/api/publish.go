@@ -35,7 +35,7 @@ func (h *handler) Publish(ctx context.Context, r PublishRequestObject) (PublishR
 		if err != nil {
 			return nil, err
 		}
-		return publishedAnswer(stored, len(stored), allKnown(stored)), nil
+		return h.publishedAnswer(t, stored, len(stored), allKnown(stored)), nil
 	case r.Body != nil:
 		return h.publishLines(ctx, t, r.Body)
 	}
@@ -82,14 +82,18 @@ func allKnown(stored []broker.Stored) bool {
 	return true
 }
 
-// publishedAnswer is 201 when something new was stored and 200 otherwise.
-func publishedAnswer(stored []broker.Stored, total int, known bool) PublishResponseObject {
+// publishedAnswer is 201 when something new was stored and 200 otherwise. What it says of durability is as of
+// now: a message that was stored before the latest commit is nowhere else than that.
+func (h *handler) publishedAnswer(t *broker.Topic, stored []broker.Stored, total int, known bool) PublishResponseObject {
 	p := Published{Results: make([]PublishResult, len(stored)), Count: apiconv.Optional(apiconv.Count(total))}
 	for i, s := range stored {
 		p.Results[i] = apiconv.PublishResult(s)
 	}
 	if len(stored) > 0 {
 		p.Offset, p.Duplicate = &p.Results[0].Offset, p.Results[0].Duplicate
+	}
+	if p.Durability = new(Durability(h.Options.Durability())); t.Memory() {
+		p.Durability = new(DurabilityMemory)
 	}
 	if known {
 		return Publish200JSONResponse(p)

@@ -36,7 +36,7 @@ func (h *handler) thisServer() KnownServer {
 	}
 	return KnownServer{
 		Address: s.Address, State: state, This: true, Live: state == KnownServerStateUp, Since: since, Tls: s.Tls, Version: &s.Version, Topics: &s.Topics,
-		PublicUrls: s.PublicUrls, Durability: new(KnownServerDurability(s.Durability)), MaxBody: s.MaxBody, Started: &s.Started, Uptime: &s.Uptime,
+		PublicUrls: s.PublicUrls, Durability: &s.Durability, MaxBody: s.MaxBody, Started: &s.Started, Uptime: &s.Uptime,
 		Groups: &s.Groups, Connections: &s.Connections, Messages: &s.Messages, Bytes: &s.Bytes,
 		Database: &s.Database, DiskFree: s.DiskFree, Disk: s.Disk, Memory: &s.Memory, Rates: &s.Rates,
 		Clock: &s.Clock, Conditions: &s.Conditions, Backup: s.Backup, Scrub: s.Scrub,

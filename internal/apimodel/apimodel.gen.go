@@ -70,6 +70,33 @@ func (e ConditionSeverity) Valid() bool {
 	}
 }
 
+// Defines values for Durability.
+const (
+	DurabilityFsync      Durability = "fsync"
+	DurabilityLocal      Durability = "local"
+	DurabilityMemory     Durability = "memory"
+	DurabilityRelaxed    Durability = "relaxed"
+	DurabilityReplicated Durability = "replicated"
+)
+
+// Valid indicates whether the value is a known member of the Durability enum.
+func (e Durability) Valid() bool {
+	switch e {
+	case DurabilityFsync:
+		return true
+	case DurabilityLocal:
+		return true
+	case DurabilityMemory:
+		return true
+	case DurabilityRelaxed:
+		return true
+	case DurabilityReplicated:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for FateFate.
 const (
 	FateFateBeforeCursor FateFate = "beforeCursor"
@@ -172,24 +199,6 @@ func (e JournalKind) Valid() bool {
 	case JournalKindRelocate:
 		return true
 	case JournalKindRevert:
-		return true
-	default:
-		return false
-	}
-}
-
-// Defines values for KnownServerDurability.
-const (
-	KnownServerDurabilityFsync   KnownServerDurability = "fsync"
-	KnownServerDurabilityRelaxed KnownServerDurability = "relaxed"
-)
-
-// Valid indicates whether the value is a known member of the KnownServerDurability enum.
-func (e KnownServerDurability) Valid() bool {
-	switch e {
-	case KnownServerDurabilityFsync:
-		return true
-	case KnownServerDurabilityRelaxed:
 		return true
 	default:
 		return false
@@ -439,24 +448,6 @@ func (e PutOutcome) Valid() bool {
 	}
 }
 
-// Defines values for ServerDurability.
-const (
-	ServerDurabilityFsync   ServerDurability = "fsync"
-	ServerDurabilityRelaxed ServerDurability = "relaxed"
-)
-
-// Valid indicates whether the value is a known member of the ServerDurability enum.
-func (e ServerDurability) Valid() bool {
-	switch e {
-	case ServerDurabilityFsync:
-		return true
-	case ServerDurabilityRelaxed:
-		return true
-	default:
-		return false
-	}
-}
-
 // Defines values for SettleMode.
 const (
 	Auto     SettleMode = "auto"
@@ -495,22 +486,22 @@ func (e StatsRange) Valid() bool {
 
 // Defines values for TopicKind.
 const (
-	Log    TopicKind = "log"
-	Memory TopicKind = "memory"
-	Proxy  TopicKind = "proxy"
-	Rpc    TopicKind = "rpc"
+	TopicKindLog    TopicKind = "log"
+	TopicKindMemory TopicKind = "memory"
+	TopicKindProxy  TopicKind = "proxy"
+	TopicKindRpc    TopicKind = "rpc"
 )
 
 // Valid indicates whether the value is a known member of the TopicKind enum.
 func (e TopicKind) Valid() bool {
 	switch e {
-	case Log:
+	case TopicKindLog:
 		return true
-	case Memory:
+	case TopicKindMemory:
 		return true
-	case Proxy:
+	case TopicKindProxy:
 		return true
-	case Rpc:
+	case TopicKindRpc:
 		return true
 	default:
 		return false
@@ -1222,6 +1213,13 @@ type DroppedAnswers struct {
 	Orphaned Count `json:"orphaned"`
 }
 
+// Durability What a stored message survives. `replicated`: the loss of the database's machine, as
+// it is on a synchronous standby as well. `local`: a crash of the database's server,
+// not the loss of its disk. `fsync`: power loss. `relaxed`: a killed process; a crash
+// of the system, or of the database's server, may cost the last moments. `memory`:
+// nothing, as the topic keeps its messages in memory.
+type Durability string
+
 // Fate defines model for Fate.
 type Fate struct {
 	// Deliveries For `inFlight` and `returned`: how often it was delivered.
@@ -1630,9 +1628,15 @@ type KnownServer struct {
 	// DiskFree A number of messages or bytes, or an offset, as decimal digits.
 	//
 	// Examples: 1204551
-	DiskFree   *Count                 `json:"diskFree,omitempty"`
-	Durability *KnownServerDurability `json:"durability,omitempty"`
-	Groups     *int                   `json:"groups,omitempty"`
+	DiskFree *Count `json:"diskFree,omitempty"`
+
+	// Durability What a stored message survives. `replicated`: the loss of the database's machine, as
+	// it is on a synchronous standby as well. `local`: a crash of the database's server,
+	// not the loss of its disk. `fsync`: power loss. `relaxed`: a killed process; a crash
+	// of the system, or of the database's server, may cost the last moments. `memory`:
+	// nothing, as the topic keeps its messages in memory.
+	Durability *Durability `json:"durability,omitempty"`
+	Groups     *int        `json:"groups,omitempty"`
 
 	// Live Whether its state is `up`.
 	Live    bool   `json:"live"`
@@ -1676,9 +1680,6 @@ type KnownServer struct {
 	// Version Absent if it is not known.
 	Version *string `json:"version,omitempty"`
 }
-
-// KnownServerDurability defines model for KnownServer.Durability.
-type KnownServerDurability string
 
 // KnownServerState `up`: its connection lasts. `draining`: clients are sent to other servers. `unreachable`: the connection is lost, and is tried again.
 type KnownServerState string
@@ -2140,6 +2141,13 @@ type Published struct {
 	// Duplicate Whether the first result is a duplicate.
 	Duplicate *bool `json:"duplicate,omitempty"`
 
+	// Durability What a stored message survives. `replicated`: the loss of the database's machine, as
+	// it is on a synchronous standby as well. `local`: a crash of the database's server,
+	// not the loss of its disk. `fsync`: power loss. `relaxed`: a killed process; a crash
+	// of the system, or of the database's server, may cost the last moments. `memory`:
+	// nothing, as the topic keeps its messages in memory.
+	Durability *Durability `json:"durability,omitempty"`
+
 	// Offset The first result's.
 	//
 	// Examples: 1204551
@@ -2289,9 +2297,15 @@ type Server struct {
 	// DiskFree Bytes free on the disk that holds them.
 	//
 	// Examples: 1204551
-	DiskFree   *Count           `json:"diskFree,omitempty"`
-	Durability ServerDurability `json:"durability"`
-	Groups     int              `json:"groups"`
+	DiskFree *Count `json:"diskFree,omitempty"`
+
+	// Durability What a stored message survives. `replicated`: the loss of the database's machine, as
+	// it is on a synchronous standby as well. `local`: a crash of the database's server,
+	// not the loss of its disk. `fsync`: power loss. `relaxed`: a killed process; a crash
+	// of the system, or of the database's server, may cost the last moments. `memory`:
+	// nothing, as the topic keeps its messages in memory.
+	Durability Durability `json:"durability"`
+	Groups     int        `json:"groups"`
 
 	// Live Whether it is known to be running.
 	Live bool `json:"live"`
@@ -2323,9 +2337,6 @@ type Server struct {
 	Uptime  int64     `json:"uptime"`
 	Version string    `json:"version"`
 }
-
-// ServerDurability defines model for Server.Durability.
-type ServerDurability string
 
 // Service defines model for Service.
 type Service struct {

@@ -142,9 +142,9 @@ func (i *invocation) consume(ctx context.Context, o *consuming) error {
 // carriesMessages refuses topics of the kinds that are no logs.
 func carriesMessages(t *apimodel.Topic) error {
 	switch t.Kind {
-	case apimodel.Log, apimodel.Memory:
+	case apimodel.TopicKindLog, apimodel.TopicKindMemory:
 		return nil
-	case apimodel.Rpc:
+	case apimodel.TopicKindRpc:
 		return usage("topic %s is for calls: see zbus call and zbus serve-rpc", t.Name)
 	}
 	return usage("topic %s is of the kind %s: it has no messages", t.Name, t.Kind)

@@ -30,6 +30,21 @@ func TestPublishedMessageComesBackAsItWasGiven(t *testing.T) {
 	c.get("/topics/T/messages/1").is("bodyBase64", raw, "body", nil, "tag", nil, "key", nil, "size", 3)
 }
 
+func TestPublishSaysWhatTheMessageSurvives(t *testing.T) {
+	for durability, mode := range map[string]config.Durability{
+		"fsync": config.Fsync, "relaxed": config.Relaxed,
+	} {
+		c := start(t, func(c *config.Config) { c.Durability = mode }).client(t)
+		c.post("/topics", object{"name": "T"}).want(201)
+		c.post("/topics", object{"name": "M", "kind": "memory"}).want(201)
+		c.post("/topics/T/messages", object{"id": "x"}).want(201).is("durability", durability)
+		c.post("/topics/T/messages", object{"id": "x"}).want(200).is("durability", durability)
+		c.post("/topics/T/messages", lines(`{"body":"1"}`)).want(201).is("durability", durability)
+		c.post("/topics/M/messages", object{"body": "1"}).want(201).is("durability", "memory")
+		c.get("/server").is("durability", durability)
+	}
+}
+
 func TestKnownIdIsNotStoredAgain(t *testing.T) {
 	c := startClient(t)
 	c.post("/topics", object{"name": "T"}).want(201)

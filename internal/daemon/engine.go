@@ -67,6 +67,17 @@ func (e *engine) stop() {
 	}
 }
 
+// durability is what a message that is stored now survives, in the words of the API.
+func (e *engine) durability() string {
+	switch {
+	case e.server == nil || e.cfg.Durability == config.Relaxed:
+		return string(e.cfg.Durability)
+	case e.server.Replicated():
+		return "replicated"
+	}
+	return "local"
+}
+
 // putBack leaves the directory as it was found, after an error.
 func (e *engine) putBack() error {
 	if e.dir == nil {

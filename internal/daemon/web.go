@@ -29,7 +29,7 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 	connections := func() int64 { return p.server.Connections() }
 	p.stats = stats.New(p.broker, stats.Options{Connections: connections, Services: p.endedCalls, Log: p.log})
 	numbers := metrics.New(metrics.Options{
-		Broker: p.broker, Calls: p.calls, Stats: p.stats, Version: string(version), Connections: connections,
+		Broker: p.broker, Calls: p.calls, Stats: p.stats, Version: string(version), Durability: p.store.durability, Connections: connections,
 		Conditions: p.board, Refused: func() map[string]int64 { return p.server.Refused() }, Backups: p.backupFigures,
 		Database: p.store.size, Space: p.store.space, Scrub: p.store.scrubbed, Accounts: p.access.Usage,
 	})
@@ -55,7 +55,7 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 		"/metrics": known(server.Require(access.Observe, numbers)),
 		"/api/": api.New(api.Options{
 			Broker: p.broker, Access: p.access, Calls: p.calls, Caller: calls, Stats: p.stats, Log: p.log, Live: p.live, SignOn: signOn,
-			Server: info, Cluster: p.cluster, Drain: func(on bool) { p.drained(cfg, on) }, Sessions: p.sessions, Disconnect: p.disconnect, Readers: &p.readers, Socket: server.Accounts{}.Socket, Backup: p.takeBackup, Stopping: p.stopping.Done(),
+			Server: info, Durability: p.store.durability, Cluster: p.cluster, Drain: func(on bool) { p.drained(cfg, on) }, Sessions: p.sessions, Disconnect: p.disconnect, Readers: &p.readers, Socket: server.Accounts{}.Socket, Backup: p.takeBackup, Stopping: p.stopping.Done(),
 			MaxBody: cfg.MaxBody, Plans: p.plans, MaxTopics: maxTopics(&cfg), Site: site(cfg),
 		}),
 	}, nil
@@ -67,7 +67,7 @@ func (p *parts) info(cfg config.Config, version Version) func() apiconv.ServerIn
 	address := cfg.Advertised(p.listeners[0].Addr())
 	return func() apiconv.ServerInfo {
 		return apiconv.ServerInfo{
-			Address: address, TLS: cfg.TLS(), PublicURLs: site(cfg).Public, MaxBody: cfg.MaxBody, Version: string(version), Durability: string(cfg.Durability),
+			Address: address, TLS: cfg.TLS(), PublicURLs: site(cfg).Public, MaxBody: cfg.MaxBody, Version: string(version), Durability: p.store.durability(),
 			Started: started, Connections: p.server.Connections(),
 			Conditions: p.board.List(), Backup: p.backupState(), Scrub: p.store.scrubbed(),
 			Database: p.store.size(), DiskFree: p.store.free(), Space: p.store.space(), Memory: residentMemory(),

@@ -100,6 +100,7 @@ func startFor(t *testing.T, origins []string, set ...func(*Options)) *rig {
 	r.end = background(t, r.hub.Run)
 	everybody := access.Open()
 	handler := api.New(api.Options{
+		Durability: func() string { return "relaxed" },
 		Broker: b, Stats: sampler, Log: opts.Log, Live: r.hub, Site: origin.Site{Origins: origins},
 		Server: opts.Server, Sessions: opts.Sessions, Disconnect: r.hub.Disconnect, Access: everybody,
 	})

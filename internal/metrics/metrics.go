@@ -25,6 +25,7 @@ type Options struct {
 	Calls       *rpc.Table
 	Stats       *stats.Sampler
 	Version     string
+	Durability  func() string // in the words of the API
 	Conditions  *condition.Board
 	Connections func() int64
 	Database    func() int64 // bytes of the database's files
@@ -83,6 +84,8 @@ func (h *handler) ServeHTTP(rw http.ResponseWriter, req *http.Request) {
 func (h *handler) writeBroker(w text) {
 	w.head("zbus_build_info", gauge, "The version that runs; always 1.")
 	w.value("zbus_build_info", labels("version", h.Version), 1)
+	w.head("zbus_durability_info", gauge, "What a message that is stored now survives; always 1.")
+	w.value("zbus_durability_info", labels("durability", h.Durability()), 1)
 	if all := h.Conditions.List(); len(all) > 0 {
 		w.head("zbus_condition", gauge, "What is wrong right now; always 1.")
 		for _, c := range all {

@@ -61,7 +61,7 @@ func startFaulty(t *testing.T) (*instance, *storetest.Faulty) {
 		t.Fatal(err)
 	}
 	s := server.New(server.Options{Broker: b, Calls: calls, Handlers: map[string]http.Handler{
-		"/api/": api.New(api.Options{Broker: b, Calls: calls, Stats: sampler, Live: hub}),
+		"/api/": api.New(api.Options{Durability: func() string { return "fsync" }, Broker: b, Calls: calls, Stats: sampler, Live: hub}),
 	}})
 	serving := background(func(ctx context.Context) error { return s.Serve(ctx, []net.Listener{ln}, patience) })
 	stops := []func(){

@@ -101,6 +101,7 @@ type Store struct {
 	measured   time.Time  // when size was
 	measuring  sync.Mutex // held while it is
 	size       atomic.Int64
+	replicated atomic.Bool
 	background sync.WaitGroup
 
 	recent  recent
@@ -193,18 +194,15 @@ func (s *Store) load(ctx context.Context) error {
 		return err
 	}
 	s.batch = &batch{catalog: s.catalog, given: s.catalog.Last}
-	s.warn(ctx)
+	if err := s.askStandbys(ctx, s.writer); err != nil {
+		return err
+	}
+	if !s.replicated.Load() {
+		s.options.Log.Warn("the database has no synchronous standby, so what is answered is lost with its server; see zbus store check")
+	}
 	s.recent.show(s.catalog, s.seq)
 	s.measure()
 	return nil
-}
-
-// warn logs the findings that matter most at the start: see Check for the rest.
-func (s *Store) warn(ctx context.Context) {
-	names, err := s.writer.value(ctx, "SHOW synchronous_standby_names")
-	if err == nil && names == "" {
-		s.options.Log.Warn("the database has no synchronous standby, so what is answered is lost with its server; see zbus store check")
-	}
 }
 
 // Identity tells the database from any other.

@@ -12,8 +12,11 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
-// conditionKind is the kind of the condition that the database is out of reach.
-const conditionKind = "database"
+// The kinds of conditions: that the database is out of reach, and that it has no standby any more.
+const (
+	conditionKind = "database"
+	standbyKind   = "standby"
+)
 
 // pause is how long is waited between two attempts.
 const pause = 100 * time.Millisecond
@@ -143,32 +146,103 @@ var errForeign = errors.New("the tables are not as this program has left them")
 // send runs a transaction in one round trip.
 func (s *Store) send(ctx context.Context, steps []step) error {
 	c := s.writer
-	var b pgconn.Batch
-	for i := -1; i < len(steps); i++ {
-		next := step{statement: turn, args: encode([]any{s.node, s.holder, s.epoch, s.seq + 1})}
-		if i >= 0 {
-			next = steps[i]
-		}
-		if err := c.prepare(ctx, next.statement); err != nil {
+	all := make([]step, 0, len(steps)+2)
+	all = append(all, step{statement: turn, args: encode([]any{s.node, s.holder, s.epoch, s.seq + 1})})
+	all = append(all, steps...)
+	all = append(all, step{statement: standbys})
+	for i := range all {
+		if err := c.prepare(ctx, all[i].statement); err != nil {
 			return err
 		}
-		b.ExecPrepared(name(next.statement), next.args, binaryFormat(), binaryFormat())
 	}
 	s.sent = true
-	results, err := c.ExecBatch(ctx, &b).ReadAll()
+	p := c.StartPipeline(ctx)
+	for i := range all {
+		if i == len(all)-1 {
+			p.SendPipelineSync() // what follows is asked when the transaction is stored
+		}
+		p.SendQueryPrepared(name(all[i].statement), all[i].args, binaryFormat(), binaryFormat())
+	}
+	err := p.Sync()
+	replicated := false
+	if err == nil {
+		replicated, err = received(p, all)
+	}
+	if cerr := p.Close(); err == nil {
+		err = cerr
+	}
 	switch {
 	case err != nil:
 		return err
 	case c.local:
 		return fmt.Errorf("%w: it was not replicated", storage.ErrUnavailable)
 	}
-	for i := range steps {
-		if n := results[i+1].CommandTag.RowsAffected(); steps[i].one && n != 1 {
-			return fmt.Errorf("%w: %q has changed %d rows", errForeign, sqlText(steps[i].statement), n)
-		}
-	}
 	c.worked = true
+	s.replicates(replicated)
 	return nil
+}
+
+// received reads the answers to all steps, of which the last one says whether the server has standbys that
+// a commit waits for. It is asked behind the commit: a server that is told in the middle to do without them
+// reports success without a warning.
+func received(p *pgconn.Pipeline, all []step) (replicated bool, err error) {
+	for i := 0; ; {
+		results, err := p.GetResults()
+		if err != nil {
+			return false, err
+		}
+		if results == nil {
+			return replicated, nil
+		}
+		r, ok := results.(*pgconn.ResultReader)
+		if !ok {
+			continue // the transaction is stored
+		}
+		if all[i].statement == standbys && r.NextRow() {
+			replicated = truth(r.Values()[0])
+		}
+		tag, err := r.Close()
+		if err != nil {
+			return false, err
+		}
+		if n := tag.RowsAffected(); all[i].one && n != 1 {
+			return false, fmt.Errorf("%w: %q has changed %d rows", errForeign, sqlText(all[i].statement), n)
+		}
+		i++
+	}
+}
+
+// Replicated reports whether all that was stored so far is on a standby as well. It may be called by any
+// goroutine. What was stored before a commit is nowhere else than that: so the last one speaks for all.
+func (s *Store) Replicated() bool { return s.replicated.Load() && !s.options.Relaxed }
+
+// askStandbys is what a commit asks, for the one before.
+func (s *Store) askStandbys(ctx context.Context, c *conn) error {
+	for row, err := range c.rows(ctx, standbys) {
+		if err != nil {
+			return err
+		}
+		s.replicates(truth(row[0]))
+	}
+	return nil
+}
+
+// replicates notes what the last commit says, and tells operators when that gets worse.
+func (s *Store) replicates(now bool) {
+	before := s.replicated.Swap(now)
+	if before == now || s.options.Relaxed {
+		return
+	}
+	if now {
+		s.options.Log.Info("the database has a synchronous standby")
+		s.clear(standbyKind)
+		return
+	}
+	s.options.Log.Warn("the database no longer has a synchronous standby, so what is answered is lost with its server")
+	s.raise(condition.Condition{
+		Kind: standbyKind, Severity: condition.Warning,
+		Text: "the database's server no longer waits for a standby, so what is answered is lost with it: see synchronous_standby_names there",
+	})
 }
 
 // measureEvery is how often the size of the database is asked for.
@@ -201,11 +275,21 @@ func (s *Store) disconnect(cause error) {
 	s.writer.drop()
 	s.writer = nil
 	s.options.Log.Warn("connection to the database lost", "err", cause)
+	s.raise(condition.Condition{
+		Kind: conditionKind, Severity: condition.Critical, NotReady: true,
+		Text: "the database is out of reach, so nothing is stored before it is back: " + cause.Error(),
+	})
+}
+
+func (s *Store) raise(c condition.Condition) {
 	if s.options.Conditions != nil {
-		s.options.Conditions.Raise(condition.Condition{
-			Kind: conditionKind, Severity: condition.Critical, NotReady: true,
-			Text: "the database is out of reach, so nothing is stored before it is back: " + cause.Error(),
-		})
+		s.options.Conditions.Raise(c)
+	}
+}
+
+func (s *Store) clear(kind string) {
+	if s.options.Conditions != nil {
+		s.options.Conditions.Clear(kind, "")
 	}
 }
 
@@ -218,16 +302,17 @@ func (s *Store) reconnect() (seq int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if seq, err = s.claim(ctx, c); err != nil {
+	if seq, err = s.claim(ctx, c); err == nil {
+		err = s.askStandbys(ctx, c)
+	}
+	if err != nil {
 		c.drop()
 		return 0, err
 	}
 	s.writer = c
 	s.readers.renew(s.epoch)
 	s.options.Log.Info("connection to the database is back")
-	if s.options.Conditions != nil {
-		s.options.Conditions.Clear(conditionKind, "")
-	}
+	s.clear(conditionKind)
 	return seq, nil
 }
 

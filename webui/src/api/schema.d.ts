@@ -2090,6 +2090,7 @@ export interface components {
             duplicate?: boolean;
             /** @description How many messages there were. */
             count?: components["schemas"]["Count"];
+            durability?: components["schemas"]["Durability"];
         };
         Fate: {
             group: string;
@@ -2447,8 +2448,7 @@ export interface components {
             /** @description The origins of `--public-url`, such as https://mq.example.com: pages of these origins may use the WebSocket and change things, even if a proxy rewrites `Host`. */
             publicUrls?: string[];
             version: string;
-            /** @enum {string} */
-            durability: "fsync" | "relaxed";
+            durability: components["schemas"]["Durability"];
             /**
              * Format: int64
              * @description The maximum size of a message body in bytes.
@@ -2481,6 +2481,15 @@ export interface components {
             backup?: components["schemas"]["Backups"];
             scrub?: components["schemas"]["Scrub"];
         };
+        /**
+         * @description What a stored message survives. `replicated`: the loss of the database's machine, as
+         *     it is on a synchronous standby as well. `local`: a crash of the database's server,
+         *     not the loss of its disk. `fsync`: power loss. `relaxed`: a killed process; a crash
+         *     of the system, or of the database's server, may cost the last moments. `memory`:
+         *     nothing, as the topic keeps its messages in memory.
+         * @enum {string}
+         */
+        Durability: "replicated" | "local" | "fsync" | "relaxed" | "memory";
         /** @description A server as this one knows it. This server has all properties of `Server` as well. Of another one that is reached, what it has told within the last 10 seconds is known besides: `uptime`, `groups`, `connections`, `messages`, `bytes`, `database`, `diskFree`, `disk`, `memory` and `rates`. */
         KnownServer: {
             /** @description What clients and other servers connect to. */
@@ -2512,8 +2521,7 @@ export interface components {
             /** @description The addresses of the servers that it joins; absent without any. */
             trackers?: string[];
             publicUrls?: string[];
-            /** @enum {string} */
-            durability?: "fsync" | "relaxed";
+            durability?: components["schemas"]["Durability"];
             /** Format: int64 */
             maxBody?: number;
             /** Format: date-time */

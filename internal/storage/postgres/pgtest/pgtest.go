@@ -59,6 +59,32 @@ func (c *Cluster) Twin(t testing.TB) *Cluster {
 	return n
 }
 
+// Standby starts a server that follows this one, under a name that synchronous_standby_names can have.
+func (c *Cluster) Standby(t testing.TB, name string) *Cluster {
+	t.Helper()
+	n := &Cluster{bin: c.bin}
+	n.home(t)
+	n.must(t, "pg_basebackup", "--pgdata", n.data(), "--dbname", "host="+c.dir+" user=zbus application_name="+name,
+		"--checkpoint", "fast", "--no-sync", "--write-recovery-conf")
+	n.set(t, nil)
+	t.Cleanup(func() { n.Stop() })
+	n.Go(t)
+	return n
+}
+
+// Promote makes a standby the server that takes writes.
+func (c *Cluster) Promote(t testing.TB) {
+	t.Helper()
+	c.must(t, "pg_ctl", "--pgdata", c.data(), "--timeout", "60", "--wait", "promote")
+}
+
+// Synchronous has commits wait for standbys of these names, or for none.
+func (c *Cluster) Synchronous(t testing.TB, names string) {
+	t.Helper()
+	c.SQL(t, "postgres", "ALTER SYSTEM SET synchronous_standby_names = '"+names+"'")
+	c.SQL(t, "postgres", "SELECT pg_reload_conf()")
+}
+
 // home makes the server's directory.
 func (c *Cluster) home(t testing.TB) {
 	t.Helper()
