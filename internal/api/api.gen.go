@@ -15,1978 +15,1769 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
-// ServerInterface represents all server handlers.
-type ServerInterface interface {
-	// CheckAccess What may this account do?
-	// (POST /access:check)
-	CheckAccess(w http.ResponseWriter, r *http.Request)
-	// ListAccounts All accounts
-	// (GET /accounts)
-	ListAccounts(w http.ResponseWriter, r *http.Request)
-	// CreateAccount Add an account
-	// (POST /accounts)
-	CreateAccount(w http.ResponseWriter, r *http.Request)
-	// DeleteAccount Remove an account, with its tokens
-	// (DELETE /accounts/{account})
-	DeleteAccount(w http.ResponseWriter, r *http.Request, account AccountName)
-	// GetAccount An account
-	// (GET /accounts/{account})
-	GetAccount(w http.ResponseWriter, r *http.Request, account AccountName)
-	// UpdateAccount Change an account
-	// (PATCH /accounts/{account})
-	UpdateAccount(w http.ResponseWriter, r *http.Request, account AccountName)
-	// SetPassword Set the password of an account
-	// (PUT /accounts/{account}/password)
-	SetPassword(w http.ResponseWriter, r *http.Request, account AccountName)
-	// GetAttention What to look at first
-	// (GET /attention)
-	GetAttention(w http.ResponseWriter, r *http.Request)
-	// ListAudit List administrative actions, newest first
-	// (GET /audit)
-	ListAudit(w http.ResponseWriter, r *http.Request, params ListAuditParams)
-	// GetBackup Download a copy of the database
-	// (GET /backup)
-	GetBackup(w http.ResponseWriter, r *http.Request)
-	// ExportDefinitions Export all topics and groups, without messages and positions
-	// (GET /definitions)
-	ExportDefinitions(w http.ResponseWriter, r *http.Request)
-	// ImportDefinitions Import topics and groups
-	// (POST /definitions)
-	ImportDefinitions(w http.ResponseWriter, r *http.Request, params ImportDefinitionsParams)
-	// Revert Undo a journal entry
-	// (POST /journal/{entry}:revert)
-	Revert(w http.ResponseWriter, r *http.Request, entry string)
-	// Logout Log out
-	// (DELETE /login)
-	Logout(w http.ResponseWriter, r *http.Request)
-	// Login Log in to the console
-	// (POST /login)
-	Login(w http.ResponseWriter, r *http.Request)
-	// Transact Publish, settle and move in one commit
-	// (POST /messages:transaction)
-	Transact(w http.ResponseWriter, r *http.Request)
-	// GetPlan Get a plan
-	// (GET /plans/{plan})
-	GetPlan(w http.ResponseWriter, r *http.Request, plan PlanName)
-	// ApplyPlan Apply a plan
-	// (POST /plans/{plan}:apply)
-	ApplyPlan(w http.ResponseWriter, r *http.Request, plan PlanName)
-	// ListRoles All roles
-	// (GET /roles)
-	ListRoles(w http.ResponseWriter, r *http.Request)
-	// DeleteRole Remove a role that no account has
-	// (DELETE /roles/{role})
-	DeleteRole(w http.ResponseWriter, r *http.Request, role RoleName)
-	// PutRole Add or change a role
-	// (PUT /roles/{role})
-	PutRole(w http.ResponseWriter, r *http.Request, role RoleName)
-	// ListServices List services by name
-	// (GET /rpc)
-	ListServices(w http.ResponseWriter, r *http.Request, params ListServicesParams)
-	// GetService One service
-	// (GET /rpc/{topic})
-	GetService(w http.ResponseWriter, r *http.Request, topic TopicName)
-	// CallService Call a service with a request that is passed on unchanged
-	// (POST /rpc/{topic})
-	CallService(w http.ResponseWriter, r *http.Request, topic TopicName, params CallServiceParams)
-	// CallMethod Call a method
-	// (POST /rpc/{topic}/{method})
-	CallMethod(w http.ResponseWriter, r *http.Request, topic TopicName, method MethodName, params CallMethodParams)
-	// GetServer This server
-	// (GET /server)
-	GetServer(w http.ResponseWriter, r *http.Request)
-	// ConfirmClock Confirm that the server's clock is right
-	// (POST /server:confirm-clock)
-	ConfirmClock(w http.ResponseWriter, r *http.Request)
-	// ListServers List the servers that this one knows, including itself
-	// (GET /servers)
-	ListServers(w http.ResponseWriter, r *http.Request)
-	// DrainServer Drain a server
-	// (POST /servers/{address}:drain)
-	DrainServer(w http.ResponseWriter, r *http.Request, address ServerAddress)
-	// UndrainServer Have clients use a server again
-	// (POST /servers/{address}:undrain)
-	UndrainServer(w http.ResponseWriter, r *http.Request, address ServerAddress)
-	// CloseSessions Disconnect clients
-	// (DELETE /sessions)
-	CloseSessions(w http.ResponseWriter, r *http.Request, params CloseSessionsParams)
-	// ListSessions List connections
-	// (GET /sessions)
-	ListSessions(w http.ResponseWriter, r *http.Request, params ListSessionsParams)
-	// CloseSession Disconnect one client
-	// (DELETE /sessions/{session})
-	CloseSession(w http.ResponseWriter, r *http.Request, session string, params CloseSessionParams)
-	// Setup Set the first administrator
-	// (POST /setup)
-	Setup(w http.ResponseWriter, r *http.Request)
-	// BeginSignOn Begin to sign on with the issuer
-	// (POST /sign-on)
-	BeginSignOn(w http.ResponseWriter, r *http.Request)
-	// FinishSignOn Finish signing on
-	// (PUT /sign-on)
-	FinishSignOn(w http.ResponseWriter, r *http.Request)
-	// GetStats Rates over the last minutes or hours
-	// (GET /stats)
-	GetStats(w http.ResponseWriter, r *http.Request, params GetStatsParams)
-	// GetTopicStats Messages published to each topic over the last minutes
-	// (GET /stats/topics)
-	GetTopicStats(w http.ResponseWriter, r *http.Request)
-	// CreateTicket Create a ticket for a WebSocket
-	// (POST /tickets)
-	CreateTicket(w http.ResponseWriter, r *http.Request)
-	// ListTokens Tokens, without their secrets
-	// (GET /tokens)
-	ListTokens(w http.ResponseWriter, r *http.Request, params ListTokensParams)
-	// CreateToken Create a token
-	// (POST /tokens)
-	CreateToken(w http.ResponseWriter, r *http.Request)
-	// RevokeToken Revoke a token
-	// (DELETE /tokens/{token})
-	RevokeToken(w http.ResponseWriter, r *http.Request, token TokenID)
-	// RotateToken Give a token another secret
-	// (POST /tokens/{token}:rotate)
-	RotateToken(w http.ResponseWriter, r *http.Request, token TokenID)
-	// ListTopics List topics by name
-	// (GET /topics)
-	ListTopics(w http.ResponseWriter, r *http.Request, params ListTopicsParams)
-	// CreateTopic Create a topic
-	// (POST /topics)
-	CreateTopic(w http.ResponseWriter, r *http.Request)
-	// DeleteTopic Delete a topic, its messages and its groups
-	// (DELETE /topics/{topic})
-	DeleteTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params DeleteTopicParams)
-	// GetTopic One topic with its groups
-	// (GET /topics/{topic})
-	GetTopic(w http.ResponseWriter, r *http.Request, topic TopicName)
-	// UpdateTopic Change a topic's retention, or its owner
-	// (PATCH /topics/{topic})
-	UpdateTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params UpdateTopicParams)
-	// PutTopic Create a topic, or make it so
-	// (PUT /topics/{topic})
-	PutTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params PutTopicParams)
-	// StreamEvents Messages as server-sent events
-	// (GET /topics/{topic}/events)
-	StreamEvents(w http.ResponseWriter, r *http.Request, topic TopicName, params StreamEventsParams)
-	// TestFilter Run a filter over the last messages without changing anything
-	// (POST /topics/{topic}/filters:test)
-	TestFilter(w http.ResponseWriter, r *http.Request, topic TopicName)
-	// ListGroups List a topic's groups by name
-	// (GET /topics/{topic}/groups)
-	ListGroups(w http.ResponseWriter, r *http.Request, topic TopicName, params ListGroupsParams)
-	// CreateGroup Create a consume group
-	// (POST /topics/{topic}/groups)
-	CreateGroup(w http.ResponseWriter, r *http.Request, topic TopicName)
-	// DeleteGroup Delete a group
-	// (DELETE /topics/{topic}/groups/{group})
-	DeleteGroup(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName, params DeleteGroupParams)
-	// GetGroup One group
-	// (GET /topics/{topic}/groups/{group})
-	GetGroup(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName)
-	// UpdateGroup Change a group while its consumers stay connected
-	// (PATCH /topics/{topic}/groups/{group})
-	UpdateGroup(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName, params UpdateGroupParams)
-	// PutGroup Create a group, or make it so
-	// (PUT /topics/{topic}/groups/{group})
-	PutGroup(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName, params PutGroupParams)
-	// ListJournal List the moves and filter changes of a group, newest first
-	// (GET /topics/{topic}/groups/{group}/journal)
-	ListJournal(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName, params ListJournalParams)
-	// PlanRelocation Preview moving a group
-	// (POST /topics/{topic}/groups/{group}/plans)
-	PlanRelocation(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName)
-	// GetGroupHistory Figures of a group over time
-	// (GET /topics/{topic}/groups/{group}/stats)
-	GetGroupHistory(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName, params GetGroupHistoryParams)
-	// Ack Acknowledge deliveries
-	// (POST /topics/{topic}/groups/{group}:ack)
-	Ack(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName)
-	// Extend Extend the ack timeout
-	// (POST /topics/{topic}/groups/{group}:extend)
-	Extend(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName)
-	// Nack Return deliveries
-	// (POST /topics/{topic}/groups/{group}:nack)
-	Nack(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName)
-	// Pull Pull messages
-	// (POST /topics/{topic}/groups/{group}:pull)
-	Pull(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName)
-	// GetHistogram How messages are spread over the log
-	// (GET /topics/{topic}/histogram)
-	GetHistogram(w http.ResponseWriter, r *http.Request, topic TopicName, params GetHistogramParams)
-	// BrowseMessages Browse messages without consuming them
-	// (GET /topics/{topic}/messages)
-	BrowseMessages(w http.ResponseWriter, r *http.Request, topic TopicName, params BrowseMessagesParams)
-	// Publish Publish one message, an array, or newline-delimited JSON
-	// (POST /topics/{topic}/messages)
-	Publish(w http.ResponseWriter, r *http.Request, topic TopicName)
-	// GetMessage One message, and its fate in every group
-	// (GET /topics/{topic}/messages/{offset})
-	GetMessage(w http.ResponseWriter, r *http.Request, topic TopicName, offset Count)
-	// GetTopicHistory Figures of a topic, or of a service, over time
-	// (GET /topics/{topic}/stats)
-	GetTopicHistory(w http.ResponseWriter, r *http.Request, topic TopicName, params GetTopicHistoryParams)
-	// GetTags The tags of the last messages
-	// (GET /topics/{topic}/tags)
-	GetTags(w http.ResponseWriter, r *http.Request, topic TopicName, params GetTagsParams)
-	// AcceptTopic Serve a damaged topic as it is
-	// (POST /topics/{topic}:accept)
-	AcceptTopic(w http.ResponseWriter, r *http.Request, topic TopicName)
-	// EmptyTopic Drop all messages of a topic
-	// (POST /topics/{topic}:empty)
-	EmptyTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params EmptyTopicParams)
-	// PauseTopic Stop delivery from a topic to all its groups
-	// (POST /topics/{topic}:pause)
-	PauseTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params PauseTopicParams)
-	// ResumeTopic Resume delivery
-	// (POST /topics/{topic}:resume)
-	ResumeTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params ResumeTopicParams)
-	// Whoami Who the caller is, and what it may do
-	// (GET /whoami)
-	Whoami(w http.ResponseWriter, r *http.Request)
-}
-
-// Unimplemented server implementation that returns http.StatusNotImplemented for each endpoint.
-
-type Unimplemented struct{}
-
-// CheckAccess What may this account do?
-// (POST /access:check)
-func (_ Unimplemented) CheckAccess(w http.ResponseWriter, r *http.Request) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// ListAccounts All accounts
-// (GET /accounts)
-func (_ Unimplemented) ListAccounts(w http.ResponseWriter, r *http.Request) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// CreateAccount Add an account
-// (POST /accounts)
-func (_ Unimplemented) CreateAccount(w http.ResponseWriter, r *http.Request) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// DeleteAccount Remove an account, with its tokens
-// (DELETE /accounts/{account})
-func (_ Unimplemented) DeleteAccount(w http.ResponseWriter, r *http.Request, account AccountName) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// GetAccount An account
-// (GET /accounts/{account})
-func (_ Unimplemented) GetAccount(w http.ResponseWriter, r *http.Request, account AccountName) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// UpdateAccount Change an account
-// (PATCH /accounts/{account})
-func (_ Unimplemented) UpdateAccount(w http.ResponseWriter, r *http.Request, account AccountName) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// SetPassword Set the password of an account
-// (PUT /accounts/{account}/password)
-func (_ Unimplemented) SetPassword(w http.ResponseWriter, r *http.Request, account AccountName) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// GetAttention What to look at first
-// (GET /attention)
-func (_ Unimplemented) GetAttention(w http.ResponseWriter, r *http.Request) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// ListAudit List administrative actions, newest first
-// (GET /audit)
-func (_ Unimplemented) ListAudit(w http.ResponseWriter, r *http.Request, params ListAuditParams) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// GetBackup Download a copy of the database
-// (GET /backup)
-func (_ Unimplemented) GetBackup(w http.ResponseWriter, r *http.Request) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// ExportDefinitions Export all topics and groups, without messages and positions
-// (GET /definitions)
-func (_ Unimplemented) ExportDefinitions(w http.ResponseWriter, r *http.Request) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// ImportDefinitions Import topics and groups
-// (POST /definitions)
-func (_ Unimplemented) ImportDefinitions(w http.ResponseWriter, r *http.Request, params ImportDefinitionsParams) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// Revert Undo a journal entry
-// (POST /journal/{entry}:revert)
-func (_ Unimplemented) Revert(w http.ResponseWriter, r *http.Request, entry string) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// Logout Log out
-// (DELETE /login)
-func (_ Unimplemented) Logout(w http.ResponseWriter, r *http.Request) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// Login Log in to the console
-// (POST /login)
-func (_ Unimplemented) Login(w http.ResponseWriter, r *http.Request) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// Transact Publish, settle and move in one commit
-// (POST /messages:transaction)
-func (_ Unimplemented) Transact(w http.ResponseWriter, r *http.Request) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// GetPlan Get a plan
-// (GET /plans/{plan})
-func (_ Unimplemented) GetPlan(w http.ResponseWriter, r *http.Request, plan PlanName) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// ApplyPlan Apply a plan
-// (POST /plans/{plan}:apply)
-func (_ Unimplemented) ApplyPlan(w http.ResponseWriter, r *http.Request, plan PlanName) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// ListRoles All roles
-// (GET /roles)
-func (_ Unimplemented) ListRoles(w http.ResponseWriter, r *http.Request) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// DeleteRole Remove a role that no account has
-// (DELETE /roles/{role})
-func (_ Unimplemented) DeleteRole(w http.ResponseWriter, r *http.Request, role RoleName) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// PutRole Add or change a role
-// (PUT /roles/{role})
-func (_ Unimplemented) PutRole(w http.ResponseWriter, r *http.Request, role RoleName) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// ListServices List services by name
-// (GET /rpc)
-func (_ Unimplemented) ListServices(w http.ResponseWriter, r *http.Request, params ListServicesParams) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// GetService One service
-// (GET /rpc/{topic})
-func (_ Unimplemented) GetService(w http.ResponseWriter, r *http.Request, topic TopicName) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// CallService Call a service with a request that is passed on unchanged
-// (POST /rpc/{topic})
-func (_ Unimplemented) CallService(w http.ResponseWriter, r *http.Request, topic TopicName, params CallServiceParams) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// CallMethod Call a method
-// (POST /rpc/{topic}/{method})
-func (_ Unimplemented) CallMethod(w http.ResponseWriter, r *http.Request, topic TopicName, method MethodName, params CallMethodParams) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// GetServer This server
-// (GET /server)
-func (_ Unimplemented) GetServer(w http.ResponseWriter, r *http.Request) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// ConfirmClock Confirm that the server's clock is right
-// (POST /server:confirm-clock)
-func (_ Unimplemented) ConfirmClock(w http.ResponseWriter, r *http.Request) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// ListServers List the servers that this one knows, including itself
-// (GET /servers)
-func (_ Unimplemented) ListServers(w http.ResponseWriter, r *http.Request) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// DrainServer Drain a server
-// (POST /servers/{address}:drain)
-func (_ Unimplemented) DrainServer(w http.ResponseWriter, r *http.Request, address ServerAddress) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// UndrainServer Have clients use a server again
-// (POST /servers/{address}:undrain)
-func (_ Unimplemented) UndrainServer(w http.ResponseWriter, r *http.Request, address ServerAddress) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// CloseSessions Disconnect clients
-// (DELETE /sessions)
-func (_ Unimplemented) CloseSessions(w http.ResponseWriter, r *http.Request, params CloseSessionsParams) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// ListSessions List connections
-// (GET /sessions)
-func (_ Unimplemented) ListSessions(w http.ResponseWriter, r *http.Request, params ListSessionsParams) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// CloseSession Disconnect one client
-// (DELETE /sessions/{session})
-func (_ Unimplemented) CloseSession(w http.ResponseWriter, r *http.Request, session string, params CloseSessionParams) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// Setup Set the first administrator
-// (POST /setup)
-func (_ Unimplemented) Setup(w http.ResponseWriter, r *http.Request) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// BeginSignOn Begin to sign on with the issuer
-// (POST /sign-on)
-func (_ Unimplemented) BeginSignOn(w http.ResponseWriter, r *http.Request) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// FinishSignOn Finish signing on
-// (PUT /sign-on)
-func (_ Unimplemented) FinishSignOn(w http.ResponseWriter, r *http.Request) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// GetStats Rates over the last minutes or hours
-// (GET /stats)
-func (_ Unimplemented) GetStats(w http.ResponseWriter, r *http.Request, params GetStatsParams) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// GetTopicStats Messages published to each topic over the last minutes
-// (GET /stats/topics)
-func (_ Unimplemented) GetTopicStats(w http.ResponseWriter, r *http.Request) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// CreateTicket Create a ticket for a WebSocket
-// (POST /tickets)
-func (_ Unimplemented) CreateTicket(w http.ResponseWriter, r *http.Request) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// ListTokens Tokens, without their secrets
-// (GET /tokens)
-func (_ Unimplemented) ListTokens(w http.ResponseWriter, r *http.Request, params ListTokensParams) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// CreateToken Create a token
-// (POST /tokens)
-func (_ Unimplemented) CreateToken(w http.ResponseWriter, r *http.Request) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// RevokeToken Revoke a token
-// (DELETE /tokens/{token})
-func (_ Unimplemented) RevokeToken(w http.ResponseWriter, r *http.Request, token TokenID) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// RotateToken Give a token another secret
-// (POST /tokens/{token}:rotate)
-func (_ Unimplemented) RotateToken(w http.ResponseWriter, r *http.Request, token TokenID) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// ListTopics List topics by name
-// (GET /topics)
-func (_ Unimplemented) ListTopics(w http.ResponseWriter, r *http.Request, params ListTopicsParams) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// CreateTopic Create a topic
-// (POST /topics)
-func (_ Unimplemented) CreateTopic(w http.ResponseWriter, r *http.Request) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// DeleteTopic Delete a topic, its messages and its groups
-// (DELETE /topics/{topic})
-func (_ Unimplemented) DeleteTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params DeleteTopicParams) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// GetTopic One topic with its groups
-// (GET /topics/{topic})
-func (_ Unimplemented) GetTopic(w http.ResponseWriter, r *http.Request, topic TopicName) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// UpdateTopic Change a topic's retention, or its owner
-// (PATCH /topics/{topic})
-func (_ Unimplemented) UpdateTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params UpdateTopicParams) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// PutTopic Create a topic, or make it so
-// (PUT /topics/{topic})
-func (_ Unimplemented) PutTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params PutTopicParams) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// StreamEvents Messages as server-sent events
-// (GET /topics/{topic}/events)
-func (_ Unimplemented) StreamEvents(w http.ResponseWriter, r *http.Request, topic TopicName, params StreamEventsParams) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// TestFilter Run a filter over the last messages without changing anything
-// (POST /topics/{topic}/filters:test)
-func (_ Unimplemented) TestFilter(w http.ResponseWriter, r *http.Request, topic TopicName) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// ListGroups List a topic's groups by name
-// (GET /topics/{topic}/groups)
-func (_ Unimplemented) ListGroups(w http.ResponseWriter, r *http.Request, topic TopicName, params ListGroupsParams) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// CreateGroup Create a consume group
-// (POST /topics/{topic}/groups)
-func (_ Unimplemented) CreateGroup(w http.ResponseWriter, r *http.Request, topic TopicName) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// DeleteGroup Delete a group
-// (DELETE /topics/{topic}/groups/{group})
-func (_ Unimplemented) DeleteGroup(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName, params DeleteGroupParams) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// GetGroup One group
-// (GET /topics/{topic}/groups/{group})
-func (_ Unimplemented) GetGroup(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// UpdateGroup Change a group while its consumers stay connected
-// (PATCH /topics/{topic}/groups/{group})
-func (_ Unimplemented) UpdateGroup(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName, params UpdateGroupParams) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// PutGroup Create a group, or make it so
-// (PUT /topics/{topic}/groups/{group})
-func (_ Unimplemented) PutGroup(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName, params PutGroupParams) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// ListJournal List the moves and filter changes of a group, newest first
-// (GET /topics/{topic}/groups/{group}/journal)
-func (_ Unimplemented) ListJournal(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName, params ListJournalParams) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// PlanRelocation Preview moving a group
-// (POST /topics/{topic}/groups/{group}/plans)
-func (_ Unimplemented) PlanRelocation(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// GetGroupHistory Figures of a group over time
-// (GET /topics/{topic}/groups/{group}/stats)
-func (_ Unimplemented) GetGroupHistory(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName, params GetGroupHistoryParams) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// Ack Acknowledge deliveries
-// (POST /topics/{topic}/groups/{group}:ack)
-func (_ Unimplemented) Ack(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// Extend Extend the ack timeout
-// (POST /topics/{topic}/groups/{group}:extend)
-func (_ Unimplemented) Extend(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// Nack Return deliveries
-// (POST /topics/{topic}/groups/{group}:nack)
-func (_ Unimplemented) Nack(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// Pull Pull messages
-// (POST /topics/{topic}/groups/{group}:pull)
-func (_ Unimplemented) Pull(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// GetHistogram How messages are spread over the log
-// (GET /topics/{topic}/histogram)
-func (_ Unimplemented) GetHistogram(w http.ResponseWriter, r *http.Request, topic TopicName, params GetHistogramParams) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// BrowseMessages Browse messages without consuming them
-// (GET /topics/{topic}/messages)
-func (_ Unimplemented) BrowseMessages(w http.ResponseWriter, r *http.Request, topic TopicName, params BrowseMessagesParams) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// Publish Publish one message, an array, or newline-delimited JSON
-// (POST /topics/{topic}/messages)
-func (_ Unimplemented) Publish(w http.ResponseWriter, r *http.Request, topic TopicName) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// GetMessage One message, and its fate in every group
-// (GET /topics/{topic}/messages/{offset})
-func (_ Unimplemented) GetMessage(w http.ResponseWriter, r *http.Request, topic TopicName, offset Count) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// GetTopicHistory Figures of a topic, or of a service, over time
-// (GET /topics/{topic}/stats)
-func (_ Unimplemented) GetTopicHistory(w http.ResponseWriter, r *http.Request, topic TopicName, params GetTopicHistoryParams) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// GetTags The tags of the last messages
-// (GET /topics/{topic}/tags)
-func (_ Unimplemented) GetTags(w http.ResponseWriter, r *http.Request, topic TopicName, params GetTagsParams) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// AcceptTopic Serve a damaged topic as it is
-// (POST /topics/{topic}:accept)
-func (_ Unimplemented) AcceptTopic(w http.ResponseWriter, r *http.Request, topic TopicName) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// EmptyTopic Drop all messages of a topic
-// (POST /topics/{topic}:empty)
-func (_ Unimplemented) EmptyTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params EmptyTopicParams) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// PauseTopic Stop delivery from a topic to all its groups
-// (POST /topics/{topic}:pause)
-func (_ Unimplemented) PauseTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params PauseTopicParams) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// ResumeTopic Resume delivery
-// (POST /topics/{topic}:resume)
-func (_ Unimplemented) ResumeTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params ResumeTopicParams) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// Whoami Who the caller is, and what it may do
-// (GET /whoami)
-func (_ Unimplemented) Whoami(w http.ResponseWriter, r *http.Request) {
-	w.WriteHeader(http.StatusNotImplemented)
-}
-
-// ServerInterfaceWrapper converts contexts to parameters.
-type ServerInterfaceWrapper struct {
-	Handler            ServerInterface
-	HandlerMiddlewares []MiddlewareFunc
-	ErrorHandlerFunc   func(w http.ResponseWriter, r *http.Request, err error)
-}
-
-type MiddlewareFunc func(http.Handler) http.Handler
-
-// CheckAccess operation middleware
-func (siw *ServerInterfaceWrapper) CheckAccess(w http.ResponseWriter, r *http.Request) {
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.CheckAccess(w, r)
-	})
-}
-
-// ListAccounts operation middleware
-func (siw *ServerInterfaceWrapper) ListAccounts(w http.ResponseWriter, r *http.Request) {
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ListAccounts(w, r)
-	})
-}
-
-// CreateAccount operation middleware
-func (siw *ServerInterfaceWrapper) CreateAccount(w http.ResponseWriter, r *http.Request) {
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.CreateAccount(w, r)
-	})
-}
-
-// DeleteAccount operation middleware
-func (siw *ServerInterfaceWrapper) DeleteAccount(w http.ResponseWriter, r *http.Request) {
-	var account AccountName
-	if !siw.bindPath(w, r, "account", &account, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.DeleteAccount(w, r, account)
-	})
-}
-
-// GetAccount operation middleware
-func (siw *ServerInterfaceWrapper) GetAccount(w http.ResponseWriter, r *http.Request) {
-	var account AccountName
-	if !siw.bindPath(w, r, "account", &account, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.GetAccount(w, r, account)
-	})
-}
-
-// UpdateAccount operation middleware
-func (siw *ServerInterfaceWrapper) UpdateAccount(w http.ResponseWriter, r *http.Request) {
-	var account AccountName
-	if !siw.bindPath(w, r, "account", &account, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.UpdateAccount(w, r, account)
-	})
-}
-
-// SetPassword operation middleware
-func (siw *ServerInterfaceWrapper) SetPassword(w http.ResponseWriter, r *http.Request) {
-	var account AccountName
-	if !siw.bindPath(w, r, "account", &account, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.SetPassword(w, r, account)
-	})
-}
-
-// GetAttention operation middleware
-func (siw *ServerInterfaceWrapper) GetAttention(w http.ResponseWriter, r *http.Request) {
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.GetAttention(w, r)
-	})
-}
-
-// ListAudit operation middleware
-func (siw *ServerInterfaceWrapper) ListAudit(w http.ResponseWriter, r *http.Request) {
-
-	var params ListAuditParams
-	if !siw.bindQuery(w, r, true, false, "action", &params.Action, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "target", &params.Target, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "after", &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "limit", &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""}) {
-		return
-	}
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ListAudit(w, r, params)
-	})
-}
-
-// GetBackup operation middleware
-func (siw *ServerInterfaceWrapper) GetBackup(w http.ResponseWriter, r *http.Request) {
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.GetBackup(w, r)
-	})
-}
-
-// ExportDefinitions operation middleware
-func (siw *ServerInterfaceWrapper) ExportDefinitions(w http.ResponseWriter, r *http.Request) {
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ExportDefinitions(w, r)
-	})
-}
-
-// ImportDefinitions operation middleware
-func (siw *ServerInterfaceWrapper) ImportDefinitions(w http.ResponseWriter, r *http.Request) {
-
-	var params ImportDefinitionsParams
-	if !siw.bindQuery(w, r, true, false, "dryRun", &params.DryRun, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "prune", &params.Prune, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""}) {
-		return
-	}
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ImportDefinitions(w, r, params)
-	})
-}
-
-// Revert operation middleware
-func (siw *ServerInterfaceWrapper) Revert(w http.ResponseWriter, r *http.Request) {
-	var entry string
-	if !siw.bindPath(w, r, "entry", &entry, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.Revert(w, r, entry)
-	})
-}
-
-// Logout operation middleware
-func (siw *ServerInterfaceWrapper) Logout(w http.ResponseWriter, r *http.Request) {
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.Logout(w, r)
-	})
-}
-
-// Login operation middleware
-func (siw *ServerInterfaceWrapper) Login(w http.ResponseWriter, r *http.Request) {
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.Login(w, r)
-	})
-}
-
-// Transact operation middleware
-func (siw *ServerInterfaceWrapper) Transact(w http.ResponseWriter, r *http.Request) {
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.Transact(w, r)
-	})
-}
-
-// GetPlan operation middleware
-func (siw *ServerInterfaceWrapper) GetPlan(w http.ResponseWriter, r *http.Request) {
-	var plan PlanName
-	if !siw.bindPath(w, r, "plan", &plan, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.GetPlan(w, r, plan)
-	})
-}
-
-// ApplyPlan operation middleware
-func (siw *ServerInterfaceWrapper) ApplyPlan(w http.ResponseWriter, r *http.Request) {
-	var plan PlanName
-	if !siw.bindPath(w, r, "plan", &plan, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ApplyPlan(w, r, plan)
-	})
-}
-
-// ListRoles operation middleware
-func (siw *ServerInterfaceWrapper) ListRoles(w http.ResponseWriter, r *http.Request) {
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ListRoles(w, r)
-	})
-}
-
-// DeleteRole operation middleware
-func (siw *ServerInterfaceWrapper) DeleteRole(w http.ResponseWriter, r *http.Request) {
-	var role RoleName
-	if !siw.bindPath(w, r, "role", &role, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.DeleteRole(w, r, role)
-	})
-}
-
-// PutRole operation middleware
-func (siw *ServerInterfaceWrapper) PutRole(w http.ResponseWriter, r *http.Request) {
-	var role RoleName
-	if !siw.bindPath(w, r, "role", &role, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.PutRole(w, r, role)
-	})
-}
-
-// ListServices operation middleware
-func (siw *ServerInterfaceWrapper) ListServices(w http.ResponseWriter, r *http.Request) {
-
-	var params ListServicesParams
-	if !siw.bindQuery(w, r, true, false, "name", &params.Name, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "after", &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "limit", &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""}) {
-		return
-	}
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ListServices(w, r, params)
-	})
-}
-
-// GetService operation middleware
-func (siw *ServerInterfaceWrapper) GetService(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.GetService(w, r, topic)
-	})
-}
-
-// CallService operation middleware
-func (siw *ServerInterfaceWrapper) CallService(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	var params CallServiceParams
-	if !siw.bindQuery(w, r, true, false, "timeout", &params.Timeout, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"}) {
-		return
-	}
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.CallService(w, r, topic, params)
-	})
-}
-
-// CallMethod operation middleware
-func (siw *ServerInterfaceWrapper) CallMethod(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-	var method MethodName
-	if !siw.bindPath(w, r, "method", &method, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	var params CallMethodParams
-	if !siw.bindQuery(w, r, true, false, "module", &params.Module, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "timeout", &params.Timeout, runtime.BindQueryParameterOptions{Type: "integer", Format: "int64"}) {
-		return
-	}
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.CallMethod(w, r, topic, method, params)
-	})
-}
-
-// GetServer operation middleware
-func (siw *ServerInterfaceWrapper) GetServer(w http.ResponseWriter, r *http.Request) {
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.GetServer(w, r)
-	})
-}
-
-// ConfirmClock operation middleware
-func (siw *ServerInterfaceWrapper) ConfirmClock(w http.ResponseWriter, r *http.Request) {
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ConfirmClock(w, r)
-	})
-}
-
-// ListServers operation middleware
-func (siw *ServerInterfaceWrapper) ListServers(w http.ResponseWriter, r *http.Request) {
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ListServers(w, r)
-	})
-}
-
-// DrainServer operation middleware
-func (siw *ServerInterfaceWrapper) DrainServer(w http.ResponseWriter, r *http.Request) {
-	var address ServerAddress
-	if !siw.bindPath(w, r, "address", &address, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.DrainServer(w, r, address)
-	})
-}
-
-// UndrainServer operation middleware
-func (siw *ServerInterfaceWrapper) UndrainServer(w http.ResponseWriter, r *http.Request) {
-	var address ServerAddress
-	if !siw.bindPath(w, r, "address", &address, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.UndrainServer(w, r, address)
-	})
-}
-
-// CloseSessions operation middleware
-func (siw *ServerInterfaceWrapper) CloseSessions(w http.ResponseWriter, r *http.Request) {
-
-	var params CloseSessionsParams
-	if !siw.bindQuery(w, r, true, false, "id", &params.Id, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "topic", &params.Topic, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "protocol", &params.Protocol, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "reason", &params.Reason, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.CloseSessions(w, r, params)
-	})
-}
-
-// ListSessions operation middleware
-func (siw *ServerInterfaceWrapper) ListSessions(w http.ResponseWriter, r *http.Request) {
-
-	var params ListSessionsParams
-	if !siw.bindQuery(w, r, true, false, "topic", &params.Topic, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "protocol", &params.Protocol, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "after", &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "limit", &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""}) {
-		return
-	}
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ListSessions(w, r, params)
-	})
-}
-
-// CloseSession operation middleware
-func (siw *ServerInterfaceWrapper) CloseSession(w http.ResponseWriter, r *http.Request) {
-	var session string
-	if !siw.bindPath(w, r, "session", &session, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	var params CloseSessionParams
-	if !siw.bindQuery(w, r, true, false, "reason", &params.Reason, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.CloseSession(w, r, session, params)
-	})
-}
-
-// Setup operation middleware
-func (siw *ServerInterfaceWrapper) Setup(w http.ResponseWriter, r *http.Request) {
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.Setup(w, r)
-	})
-}
-
-// BeginSignOn operation middleware
-func (siw *ServerInterfaceWrapper) BeginSignOn(w http.ResponseWriter, r *http.Request) {
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.BeginSignOn(w, r)
-	})
-}
-
-// FinishSignOn operation middleware
-func (siw *ServerInterfaceWrapper) FinishSignOn(w http.ResponseWriter, r *http.Request) {
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.FinishSignOn(w, r)
-	})
-}
-
-// GetStats operation middleware
-func (siw *ServerInterfaceWrapper) GetStats(w http.ResponseWriter, r *http.Request) {
-
-	var params GetStatsParams
-	if !siw.bindQuery(w, r, true, false, "range", &params.Range, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.GetStats(w, r, params)
-	})
-}
-
-// GetTopicStats operation middleware
-func (siw *ServerInterfaceWrapper) GetTopicStats(w http.ResponseWriter, r *http.Request) {
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.GetTopicStats(w, r)
-	})
-}
-
-// CreateTicket operation middleware
-func (siw *ServerInterfaceWrapper) CreateTicket(w http.ResponseWriter, r *http.Request) {
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.CreateTicket(w, r)
-	})
-}
-
-// ListTokens operation middleware
-func (siw *ServerInterfaceWrapper) ListTokens(w http.ResponseWriter, r *http.Request) {
-
-	var params ListTokensParams
-	if !siw.bindQuery(w, r, true, false, "account", &params.Account, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ListTokens(w, r, params)
-	})
-}
-
-// CreateToken operation middleware
-func (siw *ServerInterfaceWrapper) CreateToken(w http.ResponseWriter, r *http.Request) {
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.CreateToken(w, r)
-	})
-}
-
-// RevokeToken operation middleware
-func (siw *ServerInterfaceWrapper) RevokeToken(w http.ResponseWriter, r *http.Request) {
-	var token TokenID
-	if !siw.bindPath(w, r, "token", &token, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.RevokeToken(w, r, token)
-	})
-}
-
-// RotateToken operation middleware
-func (siw *ServerInterfaceWrapper) RotateToken(w http.ResponseWriter, r *http.Request) {
-	var token TokenID
-	if !siw.bindPath(w, r, "token", &token, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.RotateToken(w, r, token)
-	})
-}
-
-// ListTopics operation middleware
-func (siw *ServerInterfaceWrapper) ListTopics(w http.ResponseWriter, r *http.Request) {
-
-	var params ListTopicsParams
-	if !siw.bindQuery(w, r, true, false, "name", &params.Name, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "kind", &params.Kind, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "scope", &params.Scope, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "after", &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "limit", &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""}) {
-		return
-	}
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ListTopics(w, r, params)
-	})
-}
-
-// CreateTopic operation middleware
-func (siw *ServerInterfaceWrapper) CreateTopic(w http.ResponseWriter, r *http.Request) {
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.CreateTopic(w, r)
-	})
-}
-
-// DeleteTopic operation middleware
-func (siw *ServerInterfaceWrapper) DeleteTopic(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	var params DeleteTopicParams
-	{
-		var value IfMatch
-		found, ok := siw.bindHeader(w, r, "If-Match", &value, runtime.BindStyledParameterOptions{Explode: false, Type: "string", Format: ""})
-		if !ok {
+// What a server implements is StrictServerInterface alone.
+
+func (o *operations) CheckAccess(w http.ResponseWriter, r *http.Request) {
+	var in CheckAccessRequestObject
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		if !body(o, w, r, &in.Body, true) {
 			return
 		}
-		if found {
-			params.IfMatch = &value
+		out, err := o.handlers.CheckAccess(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitCheckAccessResponse(w)
 		}
-	}
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.DeleteTopic(w, r, topic, params)
+		if err != nil {
+			o.failed(w, r, err)
+		}
 	})
 }
 
-// GetTopic operation middleware
-func (siw *ServerInterfaceWrapper) GetTopic(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.GetTopic(w, r, topic)
+func (o *operations) ListAccounts(w http.ResponseWriter, r *http.Request) {
+	var in ListAccountsRequestObject
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.ListAccounts(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitListAccountsResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
 	})
 }
 
-// UpdateTopic operation middleware
-func (siw *ServerInterfaceWrapper) UpdateTopic(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	var params UpdateTopicParams
-	{
-		var value IfMatch
-		found, ok := siw.bindHeader(w, r, "If-Match", &value, runtime.BindStyledParameterOptions{Explode: false, Type: "string", Format: ""})
-		if !ok {
+func (o *operations) CreateAccount(w http.ResponseWriter, r *http.Request) {
+	var in CreateAccountRequestObject
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		if !body(o, w, r, &in.Body, true) {
 			return
 		}
-		if found {
-			params.IfMatch = &value
+		out, err := o.handlers.CreateAccount(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitCreateAccountResponse(w)
 		}
-	}
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.UpdateTopic(w, r, topic, params)
+		if err != nil {
+			o.failed(w, r, err)
+		}
 	})
 }
 
-// PutTopic operation middleware
-func (siw *ServerInterfaceWrapper) PutTopic(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
+func (o *operations) DeleteAccount(w http.ResponseWriter, r *http.Request) {
+	var in DeleteAccountRequestObject
+	if !o.path(w, r, "account", &in.Account, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
 		return
 	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.DeleteAccount(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitDeleteAccountResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
 
-	var params PutTopicParams
-	{
-		var value IfMatch
-		found, ok := siw.bindHeader(w, r, "If-Match", &value, runtime.BindStyledParameterOptions{Explode: false, Type: "string", Format: ""})
-		if !ok {
+func (o *operations) GetAccount(w http.ResponseWriter, r *http.Request) {
+	var in GetAccountRequestObject
+	if !o.path(w, r, "account", &in.Account, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.GetAccount(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitGetAccountResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) UpdateAccount(w http.ResponseWriter, r *http.Request) {
+	var in UpdateAccountRequestObject
+	if !o.path(w, r, "account", &in.Account, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		if !body(o, w, r, &in.Body, true) {
 			return
 		}
-		if found {
-			params.IfMatch = &value
+		out, err := o.handlers.UpdateAccount(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitUpdateAccountResponse(w)
 		}
-	}
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.PutTopic(w, r, topic, params)
+		if err != nil {
+			o.failed(w, r, err)
+		}
 	})
 }
 
-// StreamEvents operation middleware
-func (siw *ServerInterfaceWrapper) StreamEvents(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
+func (o *operations) SetPassword(w http.ResponseWriter, r *http.Request) {
+	var in SetPasswordRequestObject
+	if !o.path(w, r, "account", &in.Account, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
 		return
 	}
-
-	var params StreamEventsParams
-	if !siw.bindQuery(w, r, true, false, "group", &params.Group, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "filter", &params.Filter, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	{
-		var value string
-		found, ok := siw.bindHeader(w, r, "Last-Event-ID", &value, runtime.BindStyledParameterOptions{Explode: false, Type: "string", Format: ""})
-		if !ok {
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		if !body(o, w, r, &in.Body, true) {
 			return
 		}
-		if found {
-			params.LastEventID = &value
+		out, err := o.handlers.SetPassword(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitSetPasswordResponse(w)
 		}
-	}
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.StreamEvents(w, r, topic, params)
+		if err != nil {
+			o.failed(w, r, err)
+		}
 	})
 }
 
-// TestFilter operation middleware
-func (siw *ServerInterfaceWrapper) TestFilter(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.TestFilter(w, r, topic)
+func (o *operations) GetAttention(w http.ResponseWriter, r *http.Request) {
+	var in GetAttentionRequestObject
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.GetAttention(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitGetAttentionResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
 	})
 }
 
-// ListGroups operation middleware
-func (siw *ServerInterfaceWrapper) ListGroups(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
+func (o *operations) ListAudit(w http.ResponseWriter, r *http.Request) {
+	var in ListAuditRequestObject
+	if !o.query(w, r, true, false, "action", &in.Params.Action, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
 		return
 	}
-
-	var params ListGroupsParams
-	if !siw.bindQuery(w, r, true, false, "name", &params.Name, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
+	if !o.query(w, r, true, false, "target", &in.Params.Target, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
 		return
 	}
-	if !siw.bindQuery(w, r, true, false, "after", &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
+	if !o.query(w, r, true, false, "after", &in.Params.After, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
 		return
 	}
-	if !siw.bindQuery(w, r, true, false, "limit", &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""}) {
+	if !o.query(w, r, true, false, "limit", &in.Params.Limit, runtime.BindQueryParameterOptions{
+		Type: "integer", Format: "",
+	}) {
 		return
 	}
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ListGroups(w, r, topic, params)
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.ListAudit(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitListAuditResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
 	})
 }
 
-// CreateGroup operation middleware
-func (siw *ServerInterfaceWrapper) CreateGroup(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.CreateGroup(w, r, topic)
+func (o *operations) GetBackup(w http.ResponseWriter, r *http.Request) {
+	var in GetBackupRequestObject
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.GetBackup(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitGetBackupResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
 	})
 }
 
-// DeleteGroup operation middleware
-func (siw *ServerInterfaceWrapper) DeleteGroup(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-	var group GroupName
-	if !siw.bindPath(w, r, "group", &group, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
+func (o *operations) ExportDefinitions(w http.ResponseWriter, r *http.Request) {
+	var in ExportDefinitionsRequestObject
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.ExportDefinitions(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitExportDefinitionsResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
 
-	var params DeleteGroupParams
-	{
-		var value IfMatch
-		found, ok := siw.bindHeader(w, r, "If-Match", &value, runtime.BindStyledParameterOptions{Explode: false, Type: "string", Format: ""})
-		if !ok {
+func (o *operations) ImportDefinitions(w http.ResponseWriter, r *http.Request) {
+	var in ImportDefinitionsRequestObject
+	if !o.query(w, r, true, false, "dryRun", &in.Params.DryRun, runtime.BindQueryParameterOptions{
+		Type: "boolean", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "prune", &in.Params.Prune, runtime.BindQueryParameterOptions{
+		Type: "boolean", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		if !body(o, w, r, &in.Body, true) {
 			return
 		}
-		if found {
-			params.IfMatch = &value
+		out, err := o.handlers.ImportDefinitions(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitImportDefinitionsResponse(w)
 		}
-	}
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.DeleteGroup(w, r, topic, group, params)
+		if err != nil {
+			o.failed(w, r, err)
+		}
 	})
 }
 
-// GetGroup operation middleware
-func (siw *ServerInterfaceWrapper) GetGroup(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
+func (o *operations) Revert(w http.ResponseWriter, r *http.Request) {
+	var in RevertRequestObject
+	if !o.path(w, r, "entry", &in.Entry, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
 		return
 	}
-	var group GroupName
-	if !siw.bindPath(w, r, "group", &group, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.GetGroup(w, r, topic, group)
-	})
-}
-
-// UpdateGroup operation middleware
-func (siw *ServerInterfaceWrapper) UpdateGroup(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-	var group GroupName
-	if !siw.bindPath(w, r, "group", &group, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	var params UpdateGroupParams
-	{
-		var value IfMatch
-		found, ok := siw.bindHeader(w, r, "If-Match", &value, runtime.BindStyledParameterOptions{Explode: false, Type: "string", Format: ""})
-		if !ok {
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		if !body(o, w, r, &in.Body, false) {
 			return
 		}
-		if found {
-			params.IfMatch = &value
+		out, err := o.handlers.Revert(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitRevertResponse(w)
 		}
-	}
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.UpdateGroup(w, r, topic, group, params)
+		if err != nil {
+			o.failed(w, r, err)
+		}
 	})
 }
 
-// PutGroup operation middleware
-func (siw *ServerInterfaceWrapper) PutGroup(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-	var group GroupName
-	if !siw.bindPath(w, r, "group", &group, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
+func (o *operations) Logout(w http.ResponseWriter, r *http.Request) {
+	var in LogoutRequestObject
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.Logout(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitLogoutResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
 
-	var params PutGroupParams
-	{
-		var value IfMatch
-		found, ok := siw.bindHeader(w, r, "If-Match", &value, runtime.BindStyledParameterOptions{Explode: false, Type: "string", Format: ""})
-		if !ok {
+func (o *operations) Login(w http.ResponseWriter, r *http.Request) {
+	var in LoginRequestObject
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		if !body(o, w, r, &in.Body, true) {
 			return
 		}
-		if found {
-			params.IfMatch = &value
+		out, err := o.handlers.Login(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitLoginResponse(w)
 		}
-	}
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.PutGroup(w, r, topic, group, params)
+		if err != nil {
+			o.failed(w, r, err)
+		}
 	})
 }
 
-// ListJournal operation middleware
-func (siw *ServerInterfaceWrapper) ListJournal(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-	var group GroupName
-	if !siw.bindPath(w, r, "group", &group, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	var params ListJournalParams
-	if !siw.bindQuery(w, r, true, false, "kind", &params.Kind, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "actor", &params.Actor, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "after", &params.After, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "limit", &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""}) {
-		return
-	}
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ListJournal(w, r, topic, group, params)
-	})
-}
-
-// PlanRelocation operation middleware
-func (siw *ServerInterfaceWrapper) PlanRelocation(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-	var group GroupName
-	if !siw.bindPath(w, r, "group", &group, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.PlanRelocation(w, r, topic, group)
-	})
-}
-
-// GetGroupHistory operation middleware
-func (siw *ServerInterfaceWrapper) GetGroupHistory(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-	var group GroupName
-	if !siw.bindPath(w, r, "group", &group, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	var params GetGroupHistoryParams
-	if !siw.bindQuery(w, r, true, false, "range", &params.Range, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.GetGroupHistory(w, r, topic, group, params)
-	})
-}
-
-// Ack operation middleware
-func (siw *ServerInterfaceWrapper) Ack(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-	var group GroupName
-	if !siw.bindPath(w, r, "group", &group, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.Ack(w, r, topic, group)
-	})
-}
-
-// Extend operation middleware
-func (siw *ServerInterfaceWrapper) Extend(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-	var group GroupName
-	if !siw.bindPath(w, r, "group", &group, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.Extend(w, r, topic, group)
-	})
-}
-
-// Nack operation middleware
-func (siw *ServerInterfaceWrapper) Nack(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-	var group GroupName
-	if !siw.bindPath(w, r, "group", &group, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.Nack(w, r, topic, group)
-	})
-}
-
-// Pull operation middleware
-func (siw *ServerInterfaceWrapper) Pull(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-	var group GroupName
-	if !siw.bindPath(w, r, "group", &group, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.Pull(w, r, topic, group)
-	})
-}
-
-// GetHistogram operation middleware
-func (siw *ServerInterfaceWrapper) GetHistogram(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	var params GetHistogramParams
-	if !siw.bindQuery(w, r, true, false, "axis", &params.Axis, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "buckets", &params.Buckets, runtime.BindQueryParameterOptions{Type: "integer", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "from", &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "to", &params.To, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "filter", &params.Filter, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.GetHistogram(w, r, topic, params)
-	})
-}
-
-// BrowseMessages operation middleware
-func (siw *ServerInterfaceWrapper) BrowseMessages(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	var params BrowseMessagesParams
-	if !siw.bindQuery(w, r, true, false, "from", &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "time", &params.Time, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "id", &params.Id, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "dir", &params.Dir, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "limit", &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "tag", &params.Tag, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "text", &params.Text, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "header", &params.Header, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "group", &params.Group, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	if !siw.bindQuery(w, r, true, false, "fates", &params.Fates, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""}) {
-		return
-	}
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.BrowseMessages(w, r, topic, params)
-	})
-}
-
-// Publish operation middleware
-func (siw *ServerInterfaceWrapper) Publish(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.Publish(w, r, topic)
-	})
-}
-
-// GetMessage operation middleware
-func (siw *ServerInterfaceWrapper) GetMessage(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-	var offset Count
-	if !siw.bindPath(w, r, "offset", &offset, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.GetMessage(w, r, topic, offset)
-	})
-}
-
-// GetTopicHistory operation middleware
-func (siw *ServerInterfaceWrapper) GetTopicHistory(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	var params GetTopicHistoryParams
-	if !siw.bindQuery(w, r, true, false, "range", &params.Range, runtime.BindQueryParameterOptions{Type: "string", Format: ""}) {
-		return
-	}
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.GetTopicHistory(w, r, topic, params)
-	})
-}
-
-// GetTags operation middleware
-func (siw *ServerInterfaceWrapper) GetTags(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	var params GetTagsParams
-	if !siw.bindQuery(w, r, true, false, "last", &params.Last, runtime.BindQueryParameterOptions{Type: "integer", Format: ""}) {
-		return
-	}
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.GetTags(w, r, topic, params)
-	})
-}
-
-// AcceptTopic operation middleware
-func (siw *ServerInterfaceWrapper) AcceptTopic(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.AcceptTopic(w, r, topic)
-	})
-}
-
-// EmptyTopic operation middleware
-func (siw *ServerInterfaceWrapper) EmptyTopic(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
-		return
-	}
-
-	var params EmptyTopicParams
-	{
-		var value IfMatch
-		found, ok := siw.bindHeader(w, r, "If-Match", &value, runtime.BindStyledParameterOptions{Explode: false, Type: "string", Format: ""})
-		if !ok {
+func (o *operations) Transact(w http.ResponseWriter, r *http.Request) {
+	var in TransactRequestObject
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		if !body(o, w, r, &in.Body, true) {
 			return
 		}
-		if found {
-			params.IfMatch = &value
+		out, err := o.handlers.Transact(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitTransactResponse(w)
 		}
-	}
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.EmptyTopic(w, r, topic, params)
+		if err != nil {
+			o.failed(w, r, err)
+		}
 	})
 }
 
-// PauseTopic operation middleware
-func (siw *ServerInterfaceWrapper) PauseTopic(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
+func (o *operations) GetPlan(w http.ResponseWriter, r *http.Request) {
+	var in GetPlanRequestObject
+	if !o.path(w, r, "plan", &in.Plan, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
 		return
 	}
-
-	var params PauseTopicParams
-	{
-		var value IfMatch
-		found, ok := siw.bindHeader(w, r, "If-Match", &value, runtime.BindStyledParameterOptions{Explode: false, Type: "string", Format: ""})
-		if !ok {
-			return
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.GetPlan(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitGetPlanResponse(w)
 		}
-		if found {
-			params.IfMatch = &value
+		if err != nil {
+			o.failed(w, r, err)
 		}
-	}
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.PauseTopic(w, r, topic, params)
 	})
 }
 
-// ResumeTopic operation middleware
-func (siw *ServerInterfaceWrapper) ResumeTopic(w http.ResponseWriter, r *http.Request) {
-	var topic TopicName
-	if !siw.bindPath(w, r, "topic", &topic, runtime.BindStyledParameterOptions{Explode: false, Required: true, Type: "string", Format: ""}) {
+func (o *operations) ApplyPlan(w http.ResponseWriter, r *http.Request) {
+	var in ApplyPlanRequestObject
+	if !o.path(w, r, "plan", &in.Plan, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
 		return
 	}
-
-	var params ResumeTopicParams
-	{
-		var value IfMatch
-		found, ok := siw.bindHeader(w, r, "If-Match", &value, runtime.BindStyledParameterOptions{Explode: false, Type: "string", Format: ""})
-		if !ok {
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		if !body(o, w, r, &in.Body, false) {
 			return
 		}
-		if found {
-			params.IfMatch = &value
+		out, err := o.handlers.ApplyPlan(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitApplyPlanResponse(w)
 		}
-	}
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.ResumeTopic(w, r, topic, params)
-	})
-}
-
-// Whoami operation middleware
-func (siw *ServerInterfaceWrapper) Whoami(w http.ResponseWriter, r *http.Request) {
-
-	siw.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
-		siw.Handler.Whoami(w, r)
-	})
-}
-
-type RequiredParamError struct {
-	ParamName string
-}
-
-func (e *RequiredParamError) Error() string {
-	return fmt.Sprintf("Query argument %s is required, but not found", e.ParamName)
-}
-
-type InvalidParamFormatError struct {
-	ParamName string
-	Err       error
-}
-
-func (e *InvalidParamFormatError) Error() string {
-	return fmt.Sprintf("Invalid format for parameter %s: %s", e.ParamName, e.Err.Error())
-}
-
-func (e *InvalidParamFormatError) Unwrap() error {
-	return e.Err
-}
-
-type TooManyValuesForParamError struct {
-	ParamName string
-	Count     int
-}
-
-func (e *TooManyValuesForParamError) Error() string {
-	return fmt.Sprintf("Expected one value for %s, got %d", e.ParamName, e.Count)
-}
-
-// Handler creates http.Handler with routing matching OpenAPI spec.
-func Handler(si ServerInterface) http.Handler {
-	return HandlerWithOptions(si, ChiServerOptions{})
-}
-
-type ChiServerOptions struct {
-	BaseURL          string
-	BaseRouter       chi.Router
-	Middlewares      []MiddlewareFunc
-	ErrorHandlerFunc func(w http.ResponseWriter, r *http.Request, err error)
-}
-
-// HandlerFromMux creates http.Handler with routing matching OpenAPI spec based on the provided mux.
-func HandlerFromMux(si ServerInterface, r chi.Router) http.Handler {
-	return HandlerWithOptions(si, ChiServerOptions{
-		BaseRouter: r,
-	})
-}
-
-func HandlerFromMuxWithBaseURL(si ServerInterface, r chi.Router, baseURL string) http.Handler {
-	return HandlerWithOptions(si, ChiServerOptions{
-		BaseURL:    baseURL,
-		BaseRouter: r,
-	})
-}
-
-// HandlerWithOptions creates http.Handler with additional options
-func HandlerWithOptions(si ServerInterface, options ChiServerOptions) http.Handler {
-	r := options.BaseRouter
-
-	if r == nil {
-		r = chi.NewRouter()
-	}
-	if options.ErrorHandlerFunc == nil {
-		options.ErrorHandlerFunc = func(w http.ResponseWriter, r *http.Request, err error) {
-			http.Error(w, err.Error(), http.StatusBadRequest)
+		if err != nil {
+			o.failed(w, r, err)
 		}
-	}
-	wrapper := ServerInterfaceWrapper{
-		Handler:            si,
-		HandlerMiddlewares: options.Middlewares,
-		ErrorHandlerFunc:   options.ErrorHandlerFunc,
-	}
+	})
+}
 
-	r.Get(options.BaseURL+"/server", wrapper.GetServer)
-	r.Post(options.BaseURL+"/server:confirm-clock", wrapper.ConfirmClock)
-	r.Get(options.BaseURL+"/servers", wrapper.ListServers)
-	r.Post(options.BaseURL+"/servers/{address}:drain", wrapper.DrainServer)
-	r.Post(options.BaseURL+"/servers/{address}:undrain", wrapper.UndrainServer)
-	r.Get(options.BaseURL+"/stats", wrapper.GetStats)
-	r.Get(options.BaseURL+"/stats/topics", wrapper.GetTopicStats)
-	r.Get(options.BaseURL+"/attention", wrapper.GetAttention)
-	r.Get(options.BaseURL+"/topics", wrapper.ListTopics)
-	r.Post(options.BaseURL+"/topics", wrapper.CreateTopic)
-	r.Delete(options.BaseURL+"/topics/{topic}", wrapper.DeleteTopic)
-	r.Get(options.BaseURL+"/topics/{topic}", wrapper.GetTopic)
-	r.Patch(options.BaseURL+"/topics/{topic}", wrapper.UpdateTopic)
-	r.Put(options.BaseURL+"/topics/{topic}", wrapper.PutTopic)
-	r.Post(options.BaseURL+"/topics/{topic}:empty", wrapper.EmptyTopic)
-	r.Post(options.BaseURL+"/topics/{topic}:pause", wrapper.PauseTopic)
-	r.Post(options.BaseURL+"/topics/{topic}:resume", wrapper.ResumeTopic)
-	r.Post(options.BaseURL+"/topics/{topic}:accept", wrapper.AcceptTopic)
-	r.Get(options.BaseURL+"/topics/{topic}/messages", wrapper.BrowseMessages)
-	r.Post(options.BaseURL+"/topics/{topic}/messages", wrapper.Publish)
-	r.Get(options.BaseURL+"/topics/{topic}/messages/{offset}", wrapper.GetMessage)
-	r.Get(options.BaseURL+"/topics/{topic}/histogram", wrapper.GetHistogram)
-	r.Get(options.BaseURL+"/topics/{topic}/stats", wrapper.GetTopicHistory)
-	r.Get(options.BaseURL+"/topics/{topic}/tags", wrapper.GetTags)
-	r.Post(options.BaseURL+"/topics/{topic}/filters:test", wrapper.TestFilter)
-	r.Get(options.BaseURL+"/topics/{topic}/events", wrapper.StreamEvents)
-	r.Get(options.BaseURL+"/rpc", wrapper.ListServices)
-	r.Get(options.BaseURL+"/rpc/{topic}", wrapper.GetService)
-	r.Post(options.BaseURL+"/rpc/{topic}", wrapper.CallService)
-	r.Post(options.BaseURL+"/rpc/{topic}/{method}", wrapper.CallMethod)
-	r.Get(options.BaseURL+"/topics/{topic}/groups", wrapper.ListGroups)
-	r.Post(options.BaseURL+"/topics/{topic}/groups", wrapper.CreateGroup)
-	r.Delete(options.BaseURL+"/topics/{topic}/groups/{group}", wrapper.DeleteGroup)
-	r.Get(options.BaseURL+"/topics/{topic}/groups/{group}", wrapper.GetGroup)
-	r.Patch(options.BaseURL+"/topics/{topic}/groups/{group}", wrapper.UpdateGroup)
-	r.Put(options.BaseURL+"/topics/{topic}/groups/{group}", wrapper.PutGroup)
-	r.Post(options.BaseURL+"/topics/{topic}/groups/{group}:pull", wrapper.Pull)
-	r.Post(options.BaseURL+"/topics/{topic}/groups/{group}:ack", wrapper.Ack)
-	r.Post(options.BaseURL+"/topics/{topic}/groups/{group}:nack", wrapper.Nack)
-	r.Post(options.BaseURL+"/topics/{topic}/groups/{group}:extend", wrapper.Extend)
-	r.Post(options.BaseURL+"/topics/{topic}/groups/{group}/plans", wrapper.PlanRelocation)
-	r.Get(options.BaseURL+"/plans/{plan}", wrapper.GetPlan)
-	r.Post(options.BaseURL+"/plans/{plan}:apply", wrapper.ApplyPlan)
-	r.Get(options.BaseURL+"/topics/{topic}/groups/{group}/stats", wrapper.GetGroupHistory)
-	r.Get(options.BaseURL+"/topics/{topic}/groups/{group}/journal", wrapper.ListJournal)
-	r.Post(options.BaseURL+"/journal/{entry}:revert", wrapper.Revert)
-	r.Post(options.BaseURL+"/messages:transaction", wrapper.Transact)
-	r.Get(options.BaseURL+"/whoami", wrapper.Whoami)
-	r.Delete(options.BaseURL+"/login", wrapper.Logout)
-	r.Post(options.BaseURL+"/login", wrapper.Login)
-	r.Post(options.BaseURL+"/sign-on", wrapper.BeginSignOn)
-	r.Put(options.BaseURL+"/sign-on", wrapper.FinishSignOn)
-	r.Post(options.BaseURL+"/setup", wrapper.Setup)
-	r.Post(options.BaseURL+"/access:check", wrapper.CheckAccess)
-	r.Get(options.BaseURL+"/accounts", wrapper.ListAccounts)
-	r.Post(options.BaseURL+"/accounts", wrapper.CreateAccount)
-	r.Delete(options.BaseURL+"/accounts/{account}", wrapper.DeleteAccount)
-	r.Get(options.BaseURL+"/accounts/{account}", wrapper.GetAccount)
-	r.Patch(options.BaseURL+"/accounts/{account}", wrapper.UpdateAccount)
-	r.Put(options.BaseURL+"/accounts/{account}/password", wrapper.SetPassword)
-	r.Get(options.BaseURL+"/roles", wrapper.ListRoles)
-	r.Delete(options.BaseURL+"/roles/{role}", wrapper.DeleteRole)
-	r.Put(options.BaseURL+"/roles/{role}", wrapper.PutRole)
-	r.Get(options.BaseURL+"/tokens", wrapper.ListTokens)
-	r.Post(options.BaseURL+"/tokens", wrapper.CreateToken)
-	r.Post(options.BaseURL+"/tickets", wrapper.CreateTicket)
-	r.Delete(options.BaseURL+"/tokens/{token}", wrapper.RevokeToken)
-	r.Post(options.BaseURL+"/tokens/{token}:rotate", wrapper.RotateToken)
-	r.Delete(options.BaseURL+"/sessions", wrapper.CloseSessions)
-	r.Get(options.BaseURL+"/sessions", wrapper.ListSessions)
-	r.Delete(options.BaseURL+"/sessions/{session}", wrapper.CloseSession)
-	r.Get(options.BaseURL+"/audit", wrapper.ListAudit)
-	r.Get(options.BaseURL+"/definitions", wrapper.ExportDefinitions)
-	r.Post(options.BaseURL+"/definitions", wrapper.ImportDefinitions)
-	r.Get(options.BaseURL+"/backup", wrapper.GetBackup)
+func (o *operations) ListRoles(w http.ResponseWriter, r *http.Request) {
+	var in ListRolesRequestObject
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.ListRoles(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitListRolesResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
 
-	return r
+func (o *operations) DeleteRole(w http.ResponseWriter, r *http.Request) {
+	var in DeleteRoleRequestObject
+	if !o.path(w, r, "role", &in.Role, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.DeleteRole(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitDeleteRoleResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) PutRole(w http.ResponseWriter, r *http.Request) {
+	var in PutRoleRequestObject
+	if !o.path(w, r, "role", &in.Role, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		if !body(o, w, r, &in.Body, true) {
+			return
+		}
+		out, err := o.handlers.PutRole(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitPutRoleResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) ListServices(w http.ResponseWriter, r *http.Request) {
+	var in ListServicesRequestObject
+	if !o.query(w, r, true, false, "name", &in.Params.Name, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "after", &in.Params.After, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "limit", &in.Params.Limit, runtime.BindQueryParameterOptions{
+		Type: "integer", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.ListServices(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitListServicesResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) GetService(w http.ResponseWriter, r *http.Request) {
+	var in GetServiceRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.GetService(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitGetServiceResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) CallService(w http.ResponseWriter, r *http.Request) {
+	var in CallServiceRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "timeout", &in.Params.Timeout, runtime.BindQueryParameterOptions{
+		Type: "integer", Format: "int64",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		if !body(o, w, r, &in.Body, true) {
+			return
+		}
+		out, err := o.handlers.CallService(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitCallServiceResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) CallMethod(w http.ResponseWriter, r *http.Request) {
+	var in CallMethodRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.path(w, r, "method", &in.Method, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "module", &in.Params.Module, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "timeout", &in.Params.Timeout, runtime.BindQueryParameterOptions{
+		Type: "integer", Format: "int64",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		if !body(o, w, r, &in.Body, false) {
+			return
+		}
+		out, err := o.handlers.CallMethod(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitCallMethodResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) GetServer(w http.ResponseWriter, r *http.Request) {
+	var in GetServerRequestObject
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.GetServer(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitGetServerResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) ConfirmClock(w http.ResponseWriter, r *http.Request) {
+	var in ConfirmClockRequestObject
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.ConfirmClock(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitConfirmClockResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) ListServers(w http.ResponseWriter, r *http.Request) {
+	var in ListServersRequestObject
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.ListServers(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitListServersResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) DrainServer(w http.ResponseWriter, r *http.Request) {
+	var in DrainServerRequestObject
+	if !o.path(w, r, "address", &in.Address, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.DrainServer(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitDrainServerResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) UndrainServer(w http.ResponseWriter, r *http.Request) {
+	var in UndrainServerRequestObject
+	if !o.path(w, r, "address", &in.Address, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.UndrainServer(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitUndrainServerResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) CloseSessions(w http.ResponseWriter, r *http.Request) {
+	var in CloseSessionsRequestObject
+	if !o.query(w, r, true, false, "id", &in.Params.Id, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "topic", &in.Params.Topic, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "protocol", &in.Params.Protocol, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "reason", &in.Params.Reason, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.CloseSessions(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitCloseSessionsResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) ListSessions(w http.ResponseWriter, r *http.Request) {
+	var in ListSessionsRequestObject
+	if !o.query(w, r, true, false, "topic", &in.Params.Topic, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "protocol", &in.Params.Protocol, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "after", &in.Params.After, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "limit", &in.Params.Limit, runtime.BindQueryParameterOptions{
+		Type: "integer", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.ListSessions(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitListSessionsResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) CloseSession(w http.ResponseWriter, r *http.Request) {
+	var in CloseSessionRequestObject
+	if !o.path(w, r, "session", &in.Session, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "reason", &in.Params.Reason, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.CloseSession(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitCloseSessionResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) Setup(w http.ResponseWriter, r *http.Request) {
+	var in SetupRequestObject
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		if !body(o, w, r, &in.Body, true) {
+			return
+		}
+		out, err := o.handlers.Setup(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitSetupResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) BeginSignOn(w http.ResponseWriter, r *http.Request) {
+	var in BeginSignOnRequestObject
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.BeginSignOn(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitBeginSignOnResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) FinishSignOn(w http.ResponseWriter, r *http.Request) {
+	var in FinishSignOnRequestObject
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		if !body(o, w, r, &in.Body, true) {
+			return
+		}
+		out, err := o.handlers.FinishSignOn(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitFinishSignOnResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) GetStats(w http.ResponseWriter, r *http.Request) {
+	var in GetStatsRequestObject
+	if !o.query(w, r, true, false, "range", &in.Params.Range, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.GetStats(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitGetStatsResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) GetTopicStats(w http.ResponseWriter, r *http.Request) {
+	var in GetTopicStatsRequestObject
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.GetTopicStats(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitGetTopicStatsResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) CreateTicket(w http.ResponseWriter, r *http.Request) {
+	var in CreateTicketRequestObject
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.CreateTicket(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitCreateTicketResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) ListTokens(w http.ResponseWriter, r *http.Request) {
+	var in ListTokensRequestObject
+	if !o.query(w, r, true, false, "account", &in.Params.Account, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.ListTokens(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitListTokensResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) CreateToken(w http.ResponseWriter, r *http.Request) {
+	var in CreateTokenRequestObject
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		if !body(o, w, r, &in.Body, true) {
+			return
+		}
+		out, err := o.handlers.CreateToken(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitCreateTokenResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) RevokeToken(w http.ResponseWriter, r *http.Request) {
+	var in RevokeTokenRequestObject
+	if !o.path(w, r, "token", &in.Token, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.RevokeToken(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitRevokeTokenResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) RotateToken(w http.ResponseWriter, r *http.Request) {
+	var in RotateTokenRequestObject
+	if !o.path(w, r, "token", &in.Token, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.RotateToken(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitRotateTokenResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) ListTopics(w http.ResponseWriter, r *http.Request) {
+	var in ListTopicsRequestObject
+	if !o.query(w, r, true, false, "name", &in.Params.Name, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "kind", &in.Params.Kind, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "scope", &in.Params.Scope, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "after", &in.Params.After, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "limit", &in.Params.Limit, runtime.BindQueryParameterOptions{
+		Type: "integer", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.ListTopics(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitListTopicsResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) CreateTopic(w http.ResponseWriter, r *http.Request) {
+	var in CreateTopicRequestObject
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		if !body(o, w, r, &in.Body, true) {
+			return
+		}
+		out, err := o.handlers.CreateTopic(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitCreateTopicResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) DeleteTopic(w http.ResponseWriter, r *http.Request) {
+	var in DeleteTopicRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !header(o, w, r, "If-Match", &in.Params.IfMatch, runtime.BindStyledParameterOptions{
+		Explode: false, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.DeleteTopic(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitDeleteTopicResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) GetTopic(w http.ResponseWriter, r *http.Request) {
+	var in GetTopicRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.GetTopic(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitGetTopicResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) UpdateTopic(w http.ResponseWriter, r *http.Request) {
+	var in UpdateTopicRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !header(o, w, r, "If-Match", &in.Params.IfMatch, runtime.BindStyledParameterOptions{
+		Explode: false, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		if !body(o, w, r, &in.Body, true) {
+			return
+		}
+		out, err := o.handlers.UpdateTopic(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitUpdateTopicResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) PutTopic(w http.ResponseWriter, r *http.Request) {
+	var in PutTopicRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !header(o, w, r, "If-Match", &in.Params.IfMatch, runtime.BindStyledParameterOptions{
+		Explode: false, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		if !body(o, w, r, &in.Body, true) {
+			return
+		}
+		out, err := o.handlers.PutTopic(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitPutTopicResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) StreamEvents(w http.ResponseWriter, r *http.Request) {
+	var in StreamEventsRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "group", &in.Params.Group, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "filter", &in.Params.Filter, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !header(o, w, r, "Last-Event-ID", &in.Params.LastEventID, runtime.BindStyledParameterOptions{
+		Explode: false, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.StreamEvents(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitStreamEventsResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) TestFilter(w http.ResponseWriter, r *http.Request) {
+	var in TestFilterRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		if !body(o, w, r, &in.Body, true) {
+			return
+		}
+		out, err := o.handlers.TestFilter(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitTestFilterResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) ListGroups(w http.ResponseWriter, r *http.Request) {
+	var in ListGroupsRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "name", &in.Params.Name, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "after", &in.Params.After, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "limit", &in.Params.Limit, runtime.BindQueryParameterOptions{
+		Type: "integer", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.ListGroups(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitListGroupsResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) CreateGroup(w http.ResponseWriter, r *http.Request) {
+	var in CreateGroupRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		if !body(o, w, r, &in.Body, true) {
+			return
+		}
+		out, err := o.handlers.CreateGroup(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitCreateGroupResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) DeleteGroup(w http.ResponseWriter, r *http.Request) {
+	var in DeleteGroupRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.path(w, r, "group", &in.Group, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !header(o, w, r, "If-Match", &in.Params.IfMatch, runtime.BindStyledParameterOptions{
+		Explode: false, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.DeleteGroup(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitDeleteGroupResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) GetGroup(w http.ResponseWriter, r *http.Request) {
+	var in GetGroupRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.path(w, r, "group", &in.Group, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.GetGroup(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitGetGroupResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) UpdateGroup(w http.ResponseWriter, r *http.Request) {
+	var in UpdateGroupRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.path(w, r, "group", &in.Group, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !header(o, w, r, "If-Match", &in.Params.IfMatch, runtime.BindStyledParameterOptions{
+		Explode: false, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		if !body(o, w, r, &in.Body, true) {
+			return
+		}
+		out, err := o.handlers.UpdateGroup(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitUpdateGroupResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) PutGroup(w http.ResponseWriter, r *http.Request) {
+	var in PutGroupRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.path(w, r, "group", &in.Group, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !header(o, w, r, "If-Match", &in.Params.IfMatch, runtime.BindStyledParameterOptions{
+		Explode: false, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		if !body(o, w, r, &in.Body, true) {
+			return
+		}
+		out, err := o.handlers.PutGroup(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitPutGroupResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) ListJournal(w http.ResponseWriter, r *http.Request) {
+	var in ListJournalRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.path(w, r, "group", &in.Group, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "kind", &in.Params.Kind, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "actor", &in.Params.Actor, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "after", &in.Params.After, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "limit", &in.Params.Limit, runtime.BindQueryParameterOptions{
+		Type: "integer", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.ListJournal(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitListJournalResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) PlanRelocation(w http.ResponseWriter, r *http.Request) {
+	var in PlanRelocationRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.path(w, r, "group", &in.Group, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		if !body(o, w, r, &in.Body, true) {
+			return
+		}
+		out, err := o.handlers.PlanRelocation(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitPlanRelocationResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) GetGroupHistory(w http.ResponseWriter, r *http.Request) {
+	var in GetGroupHistoryRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.path(w, r, "group", &in.Group, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "range", &in.Params.Range, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.GetGroupHistory(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitGetGroupHistoryResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) Ack(w http.ResponseWriter, r *http.Request) {
+	var in AckRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.path(w, r, "group", &in.Group, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		if !body(o, w, r, &in.Body, true) {
+			return
+		}
+		out, err := o.handlers.Ack(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitAckResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) Extend(w http.ResponseWriter, r *http.Request) {
+	var in ExtendRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.path(w, r, "group", &in.Group, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		if !body(o, w, r, &in.Body, true) {
+			return
+		}
+		out, err := o.handlers.Extend(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitExtendResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) Nack(w http.ResponseWriter, r *http.Request) {
+	var in NackRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.path(w, r, "group", &in.Group, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		if !body(o, w, r, &in.Body, true) {
+			return
+		}
+		out, err := o.handlers.Nack(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitNackResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) Pull(w http.ResponseWriter, r *http.Request) {
+	var in PullRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.path(w, r, "group", &in.Group, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		if !body(o, w, r, &in.Body, false) {
+			return
+		}
+		out, err := o.handlers.Pull(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitPullResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) GetHistogram(w http.ResponseWriter, r *http.Request) {
+	var in GetHistogramRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "axis", &in.Params.Axis, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "buckets", &in.Params.Buckets, runtime.BindQueryParameterOptions{
+		Type: "integer", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "from", &in.Params.From, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "to", &in.Params.To, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "filter", &in.Params.Filter, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.GetHistogram(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitGetHistogramResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) BrowseMessages(w http.ResponseWriter, r *http.Request) {
+	var in BrowseMessagesRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "from", &in.Params.From, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "time", &in.Params.Time, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "id", &in.Params.Id, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "dir", &in.Params.Dir, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "limit", &in.Params.Limit, runtime.BindQueryParameterOptions{
+		Type: "integer", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "tag", &in.Params.Tag, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "text", &in.Params.Text, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "header", &in.Params.Header, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "group", &in.Params.Group, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "fates", &in.Params.Fates, runtime.BindQueryParameterOptions{
+		Type: "boolean", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.BrowseMessages(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitBrowseMessagesResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) Publish(w http.ResponseWriter, r *http.Request) {
+	var in PublishRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
+			if !body(o, w, r, &in.JSONBody, true) {
+				return
+			}
+		}
+		if strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-ndjson") {
+			in.Body = r.Body
+		}
+		out, err := o.handlers.Publish(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitPublishResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) GetMessage(w http.ResponseWriter, r *http.Request) {
+	var in GetMessageRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.path(w, r, "offset", &in.Offset, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.GetMessage(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitGetMessageResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) GetTopicHistory(w http.ResponseWriter, r *http.Request) {
+	var in GetTopicHistoryRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "range", &in.Params.Range, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.GetTopicHistory(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitGetTopicHistoryResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) GetTags(w http.ResponseWriter, r *http.Request) {
+	var in GetTagsRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "last", &in.Params.Last, runtime.BindQueryParameterOptions{
+		Type: "integer", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.GetTags(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitGetTagsResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) AcceptTopic(w http.ResponseWriter, r *http.Request) {
+	var in AcceptTopicRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.AcceptTopic(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitAcceptTopicResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) EmptyTopic(w http.ResponseWriter, r *http.Request) {
+	var in EmptyTopicRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !header(o, w, r, "If-Match", &in.Params.IfMatch, runtime.BindStyledParameterOptions{
+		Explode: false, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.EmptyTopic(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitEmptyTopicResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) PauseTopic(w http.ResponseWriter, r *http.Request) {
+	var in PauseTopicRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !header(o, w, r, "If-Match", &in.Params.IfMatch, runtime.BindStyledParameterOptions{
+		Explode: false, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.PauseTopic(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitPauseTopicResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) ResumeTopic(w http.ResponseWriter, r *http.Request) {
+	var in ResumeTopicRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !header(o, w, r, "If-Match", &in.Params.IfMatch, runtime.BindStyledParameterOptions{
+		Explode: false, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.ResumeTopic(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitResumeTopicResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+func (o *operations) Whoami(w http.ResponseWriter, r *http.Request) {
+	var in WhoamiRequestObject
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.Whoami(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitWhoamiResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
+// routes gives each operation of the contract its route, below a path.
+func (o *operations) routes(r chi.Router, base string) {
+	r.Get(base+"/server", o.GetServer)
+	r.Post(base+"/server:confirm-clock", o.ConfirmClock)
+	r.Get(base+"/servers", o.ListServers)
+	r.Post(base+"/servers/{address}:drain", o.DrainServer)
+	r.Post(base+"/servers/{address}:undrain", o.UndrainServer)
+	r.Get(base+"/stats", o.GetStats)
+	r.Get(base+"/stats/topics", o.GetTopicStats)
+	r.Get(base+"/attention", o.GetAttention)
+	r.Get(base+"/topics", o.ListTopics)
+	r.Post(base+"/topics", o.CreateTopic)
+	r.Delete(base+"/topics/{topic}", o.DeleteTopic)
+	r.Get(base+"/topics/{topic}", o.GetTopic)
+	r.Patch(base+"/topics/{topic}", o.UpdateTopic)
+	r.Put(base+"/topics/{topic}", o.PutTopic)
+	r.Post(base+"/topics/{topic}:empty", o.EmptyTopic)
+	r.Post(base+"/topics/{topic}:pause", o.PauseTopic)
+	r.Post(base+"/topics/{topic}:resume", o.ResumeTopic)
+	r.Post(base+"/topics/{topic}:accept", o.AcceptTopic)
+	r.Get(base+"/topics/{topic}/messages", o.BrowseMessages)
+	r.Post(base+"/topics/{topic}/messages", o.Publish)
+	r.Get(base+"/topics/{topic}/messages/{offset}", o.GetMessage)
+	r.Get(base+"/topics/{topic}/histogram", o.GetHistogram)
+	r.Get(base+"/topics/{topic}/stats", o.GetTopicHistory)
+	r.Get(base+"/topics/{topic}/tags", o.GetTags)
+	r.Post(base+"/topics/{topic}/filters:test", o.TestFilter)
+	r.Get(base+"/topics/{topic}/events", o.StreamEvents)
+	r.Get(base+"/rpc", o.ListServices)
+	r.Get(base+"/rpc/{topic}", o.GetService)
+	r.Post(base+"/rpc/{topic}", o.CallService)
+	r.Post(base+"/rpc/{topic}/{method}", o.CallMethod)
+	r.Get(base+"/topics/{topic}/groups", o.ListGroups)
+	r.Post(base+"/topics/{topic}/groups", o.CreateGroup)
+	r.Delete(base+"/topics/{topic}/groups/{group}", o.DeleteGroup)
+	r.Get(base+"/topics/{topic}/groups/{group}", o.GetGroup)
+	r.Patch(base+"/topics/{topic}/groups/{group}", o.UpdateGroup)
+	r.Put(base+"/topics/{topic}/groups/{group}", o.PutGroup)
+	r.Post(base+"/topics/{topic}/groups/{group}:pull", o.Pull)
+	r.Post(base+"/topics/{topic}/groups/{group}:ack", o.Ack)
+	r.Post(base+"/topics/{topic}/groups/{group}:nack", o.Nack)
+	r.Post(base+"/topics/{topic}/groups/{group}:extend", o.Extend)
+	r.Post(base+"/topics/{topic}/groups/{group}/plans", o.PlanRelocation)
+	r.Get(base+"/plans/{plan}", o.GetPlan)
+	r.Post(base+"/plans/{plan}:apply", o.ApplyPlan)
+	r.Get(base+"/topics/{topic}/groups/{group}/stats", o.GetGroupHistory)
+	r.Get(base+"/topics/{topic}/groups/{group}/journal", o.ListJournal)
+	r.Post(base+"/journal/{entry}:revert", o.Revert)
+	r.Post(base+"/messages:transaction", o.Transact)
+	r.Get(base+"/whoami", o.Whoami)
+	r.Delete(base+"/login", o.Logout)
+	r.Post(base+"/login", o.Login)
+	r.Post(base+"/sign-on", o.BeginSignOn)
+	r.Put(base+"/sign-on", o.FinishSignOn)
+	r.Post(base+"/setup", o.Setup)
+	r.Post(base+"/access:check", o.CheckAccess)
+	r.Get(base+"/accounts", o.ListAccounts)
+	r.Post(base+"/accounts", o.CreateAccount)
+	r.Delete(base+"/accounts/{account}", o.DeleteAccount)
+	r.Get(base+"/accounts/{account}", o.GetAccount)
+	r.Patch(base+"/accounts/{account}", o.UpdateAccount)
+	r.Put(base+"/accounts/{account}/password", o.SetPassword)
+	r.Get(base+"/roles", o.ListRoles)
+	r.Delete(base+"/roles/{role}", o.DeleteRole)
+	r.Put(base+"/roles/{role}", o.PutRole)
+	r.Get(base+"/tokens", o.ListTokens)
+	r.Post(base+"/tokens", o.CreateToken)
+	r.Post(base+"/tickets", o.CreateTicket)
+	r.Delete(base+"/tokens/{token}", o.RevokeToken)
+	r.Post(base+"/tokens/{token}:rotate", o.RotateToken)
+	r.Delete(base+"/sessions", o.CloseSessions)
+	r.Get(base+"/sessions", o.ListSessions)
+	r.Delete(base+"/sessions/{session}", o.CloseSession)
+	r.Get(base+"/audit", o.ListAudit)
+	r.Get(base+"/definitions", o.ExportDefinitions)
+	r.Post(base+"/definitions", o.ImportDefinitions)
+	r.Get(base+"/backup", o.GetBackup)
 }
 
 type ProblemApplicationProblemPlusJSONResponse Problem
@@ -2005,6 +1796,160 @@ type TopicNowJSONResponse struct {
 	Headers TopicNowResponseHeaders
 }
 
+// StrictServerInterface has a method for each operation of the contract.
+type StrictServerInterface interface {
+	// CheckAccess: POST /access:check
+	CheckAccess(ctx context.Context, request CheckAccessRequestObject) (CheckAccessResponseObject, error)
+	// ListAccounts: GET /accounts
+	ListAccounts(ctx context.Context, request ListAccountsRequestObject) (ListAccountsResponseObject, error)
+	// CreateAccount: POST /accounts
+	CreateAccount(ctx context.Context, request CreateAccountRequestObject) (CreateAccountResponseObject, error)
+	// DeleteAccount: DELETE /accounts/{account}
+	DeleteAccount(ctx context.Context, request DeleteAccountRequestObject) (DeleteAccountResponseObject, error)
+	// GetAccount: GET /accounts/{account}
+	GetAccount(ctx context.Context, request GetAccountRequestObject) (GetAccountResponseObject, error)
+	// UpdateAccount: PATCH /accounts/{account}
+	UpdateAccount(ctx context.Context, request UpdateAccountRequestObject) (UpdateAccountResponseObject, error)
+	// SetPassword: PUT /accounts/{account}/password
+	SetPassword(ctx context.Context, request SetPasswordRequestObject) (SetPasswordResponseObject, error)
+	// GetAttention: GET /attention
+	GetAttention(ctx context.Context, request GetAttentionRequestObject) (GetAttentionResponseObject, error)
+	// ListAudit: GET /audit
+	ListAudit(ctx context.Context, request ListAuditRequestObject) (ListAuditResponseObject, error)
+	// GetBackup: GET /backup
+	GetBackup(ctx context.Context, request GetBackupRequestObject) (GetBackupResponseObject, error)
+	// ExportDefinitions: GET /definitions
+	ExportDefinitions(ctx context.Context, request ExportDefinitionsRequestObject) (ExportDefinitionsResponseObject, error)
+	// ImportDefinitions: POST /definitions
+	ImportDefinitions(ctx context.Context, request ImportDefinitionsRequestObject) (ImportDefinitionsResponseObject, error)
+	// Revert: POST /journal/{entry}:revert
+	Revert(ctx context.Context, request RevertRequestObject) (RevertResponseObject, error)
+	// Logout: DELETE /login
+	Logout(ctx context.Context, request LogoutRequestObject) (LogoutResponseObject, error)
+	// Login: POST /login
+	Login(ctx context.Context, request LoginRequestObject) (LoginResponseObject, error)
+	// Transact: POST /messages:transaction
+	Transact(ctx context.Context, request TransactRequestObject) (TransactResponseObject, error)
+	// GetPlan: GET /plans/{plan}
+	GetPlan(ctx context.Context, request GetPlanRequestObject) (GetPlanResponseObject, error)
+	// ApplyPlan: POST /plans/{plan}:apply
+	ApplyPlan(ctx context.Context, request ApplyPlanRequestObject) (ApplyPlanResponseObject, error)
+	// ListRoles: GET /roles
+	ListRoles(ctx context.Context, request ListRolesRequestObject) (ListRolesResponseObject, error)
+	// DeleteRole: DELETE /roles/{role}
+	DeleteRole(ctx context.Context, request DeleteRoleRequestObject) (DeleteRoleResponseObject, error)
+	// PutRole: PUT /roles/{role}
+	PutRole(ctx context.Context, request PutRoleRequestObject) (PutRoleResponseObject, error)
+	// ListServices: GET /rpc
+	ListServices(ctx context.Context, request ListServicesRequestObject) (ListServicesResponseObject, error)
+	// GetService: GET /rpc/{topic}
+	GetService(ctx context.Context, request GetServiceRequestObject) (GetServiceResponseObject, error)
+	// CallService: POST /rpc/{topic}
+	CallService(ctx context.Context, request CallServiceRequestObject) (CallServiceResponseObject, error)
+	// CallMethod: POST /rpc/{topic}/{method}
+	CallMethod(ctx context.Context, request CallMethodRequestObject) (CallMethodResponseObject, error)
+	// GetServer: GET /server
+	GetServer(ctx context.Context, request GetServerRequestObject) (GetServerResponseObject, error)
+	// ConfirmClock: POST /server:confirm-clock
+	ConfirmClock(ctx context.Context, request ConfirmClockRequestObject) (ConfirmClockResponseObject, error)
+	// ListServers: GET /servers
+	ListServers(ctx context.Context, request ListServersRequestObject) (ListServersResponseObject, error)
+	// DrainServer: POST /servers/{address}:drain
+	DrainServer(ctx context.Context, request DrainServerRequestObject) (DrainServerResponseObject, error)
+	// UndrainServer: POST /servers/{address}:undrain
+	UndrainServer(ctx context.Context, request UndrainServerRequestObject) (UndrainServerResponseObject, error)
+	// CloseSessions: DELETE /sessions
+	CloseSessions(ctx context.Context, request CloseSessionsRequestObject) (CloseSessionsResponseObject, error)
+	// ListSessions: GET /sessions
+	ListSessions(ctx context.Context, request ListSessionsRequestObject) (ListSessionsResponseObject, error)
+	// CloseSession: DELETE /sessions/{session}
+	CloseSession(ctx context.Context, request CloseSessionRequestObject) (CloseSessionResponseObject, error)
+	// Setup: POST /setup
+	Setup(ctx context.Context, request SetupRequestObject) (SetupResponseObject, error)
+	// BeginSignOn: POST /sign-on
+	BeginSignOn(ctx context.Context, request BeginSignOnRequestObject) (BeginSignOnResponseObject, error)
+	// FinishSignOn: PUT /sign-on
+	FinishSignOn(ctx context.Context, request FinishSignOnRequestObject) (FinishSignOnResponseObject, error)
+	// GetStats: GET /stats
+	GetStats(ctx context.Context, request GetStatsRequestObject) (GetStatsResponseObject, error)
+	// GetTopicStats: GET /stats/topics
+	GetTopicStats(ctx context.Context, request GetTopicStatsRequestObject) (GetTopicStatsResponseObject, error)
+	// CreateTicket: POST /tickets
+	CreateTicket(ctx context.Context, request CreateTicketRequestObject) (CreateTicketResponseObject, error)
+	// ListTokens: GET /tokens
+	ListTokens(ctx context.Context, request ListTokensRequestObject) (ListTokensResponseObject, error)
+	// CreateToken: POST /tokens
+	CreateToken(ctx context.Context, request CreateTokenRequestObject) (CreateTokenResponseObject, error)
+	// RevokeToken: DELETE /tokens/{token}
+	RevokeToken(ctx context.Context, request RevokeTokenRequestObject) (RevokeTokenResponseObject, error)
+	// RotateToken: POST /tokens/{token}:rotate
+	RotateToken(ctx context.Context, request RotateTokenRequestObject) (RotateTokenResponseObject, error)
+	// ListTopics: GET /topics
+	ListTopics(ctx context.Context, request ListTopicsRequestObject) (ListTopicsResponseObject, error)
+	// CreateTopic: POST /topics
+	CreateTopic(ctx context.Context, request CreateTopicRequestObject) (CreateTopicResponseObject, error)
+	// DeleteTopic: DELETE /topics/{topic}
+	DeleteTopic(ctx context.Context, request DeleteTopicRequestObject) (DeleteTopicResponseObject, error)
+	// GetTopic: GET /topics/{topic}
+	GetTopic(ctx context.Context, request GetTopicRequestObject) (GetTopicResponseObject, error)
+	// UpdateTopic: PATCH /topics/{topic}
+	UpdateTopic(ctx context.Context, request UpdateTopicRequestObject) (UpdateTopicResponseObject, error)
+	// PutTopic: PUT /topics/{topic}
+	PutTopic(ctx context.Context, request PutTopicRequestObject) (PutTopicResponseObject, error)
+	// StreamEvents: GET /topics/{topic}/events
+	StreamEvents(ctx context.Context, request StreamEventsRequestObject) (StreamEventsResponseObject, error)
+	// TestFilter: POST /topics/{topic}/filters:test
+	TestFilter(ctx context.Context, request TestFilterRequestObject) (TestFilterResponseObject, error)
+	// ListGroups: GET /topics/{topic}/groups
+	ListGroups(ctx context.Context, request ListGroupsRequestObject) (ListGroupsResponseObject, error)
+	// CreateGroup: POST /topics/{topic}/groups
+	CreateGroup(ctx context.Context, request CreateGroupRequestObject) (CreateGroupResponseObject, error)
+	// DeleteGroup: DELETE /topics/{topic}/groups/{group}
+	DeleteGroup(ctx context.Context, request DeleteGroupRequestObject) (DeleteGroupResponseObject, error)
+	// GetGroup: GET /topics/{topic}/groups/{group}
+	GetGroup(ctx context.Context, request GetGroupRequestObject) (GetGroupResponseObject, error)
+	// UpdateGroup: PATCH /topics/{topic}/groups/{group}
+	UpdateGroup(ctx context.Context, request UpdateGroupRequestObject) (UpdateGroupResponseObject, error)
+	// PutGroup: PUT /topics/{topic}/groups/{group}
+	PutGroup(ctx context.Context, request PutGroupRequestObject) (PutGroupResponseObject, error)
+	// ListJournal: GET /topics/{topic}/groups/{group}/journal
+	ListJournal(ctx context.Context, request ListJournalRequestObject) (ListJournalResponseObject, error)
+	// PlanRelocation: POST /topics/{topic}/groups/{group}/plans
+	PlanRelocation(ctx context.Context, request PlanRelocationRequestObject) (PlanRelocationResponseObject, error)
+	// GetGroupHistory: GET /topics/{topic}/groups/{group}/stats
+	GetGroupHistory(ctx context.Context, request GetGroupHistoryRequestObject) (GetGroupHistoryResponseObject, error)
+	// Ack: POST /topics/{topic}/groups/{group}:ack
+	Ack(ctx context.Context, request AckRequestObject) (AckResponseObject, error)
+	// Extend: POST /topics/{topic}/groups/{group}:extend
+	Extend(ctx context.Context, request ExtendRequestObject) (ExtendResponseObject, error)
+	// Nack: POST /topics/{topic}/groups/{group}:nack
+	Nack(ctx context.Context, request NackRequestObject) (NackResponseObject, error)
+	// Pull: POST /topics/{topic}/groups/{group}:pull
+	Pull(ctx context.Context, request PullRequestObject) (PullResponseObject, error)
+	// GetHistogram: GET /topics/{topic}/histogram
+	GetHistogram(ctx context.Context, request GetHistogramRequestObject) (GetHistogramResponseObject, error)
+	// BrowseMessages: GET /topics/{topic}/messages
+	BrowseMessages(ctx context.Context, request BrowseMessagesRequestObject) (BrowseMessagesResponseObject, error)
+	// Publish: POST /topics/{topic}/messages
+	Publish(ctx context.Context, request PublishRequestObject) (PublishResponseObject, error)
+	// GetMessage: GET /topics/{topic}/messages/{offset}
+	GetMessage(ctx context.Context, request GetMessageRequestObject) (GetMessageResponseObject, error)
+	// GetTopicHistory: GET /topics/{topic}/stats
+	GetTopicHistory(ctx context.Context, request GetTopicHistoryRequestObject) (GetTopicHistoryResponseObject, error)
+	// GetTags: GET /topics/{topic}/tags
+	GetTags(ctx context.Context, request GetTagsRequestObject) (GetTagsResponseObject, error)
+	// AcceptTopic: POST /topics/{topic}:accept
+	AcceptTopic(ctx context.Context, request AcceptTopicRequestObject) (AcceptTopicResponseObject, error)
+	// EmptyTopic: POST /topics/{topic}:empty
+	EmptyTopic(ctx context.Context, request EmptyTopicRequestObject) (EmptyTopicResponseObject, error)
+	// PauseTopic: POST /topics/{topic}:pause
+	PauseTopic(ctx context.Context, request PauseTopicRequestObject) (PauseTopicResponseObject, error)
+	// ResumeTopic: POST /topics/{topic}:resume
+	ResumeTopic(ctx context.Context, request ResumeTopicRequestObject) (ResumeTopicResponseObject, error)
+	// Whoami: GET /whoami
+	Whoami(ctx context.Context, request WhoamiRequestObject) (WhoamiResponseObject, error)
+}
+
 type CheckAccessRequestObject struct {
 	Body *CheckAccessJSONRequestBody
 }
@@ -2015,9 +1960,8 @@ type CheckAccessResponseObject interface {
 
 type CheckAccess200JSONResponse AccessAnswer
 
-func (response CheckAccess200JSONResponse) VisitCheckAccessResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out CheckAccess200JSONResponse) VisitCheckAccessResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type CheckAccessdefaultApplicationProblemPlusJSONResponse struct {
@@ -2025,9 +1969,8 @@ type CheckAccessdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response CheckAccessdefaultApplicationProblemPlusJSONResponse) VisitCheckAccessResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out CheckAccessdefaultApplicationProblemPlusJSONResponse) VisitCheckAccessResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type ListAccountsRequestObject struct {
@@ -2039,9 +1982,8 @@ type ListAccountsResponseObject interface {
 
 type ListAccounts200JSONResponse AccountList
 
-func (response ListAccounts200JSONResponse) VisitListAccountsResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out ListAccounts200JSONResponse) VisitListAccountsResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type ListAccountsdefaultApplicationProblemPlusJSONResponse struct {
@@ -2049,9 +1991,8 @@ type ListAccountsdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response ListAccountsdefaultApplicationProblemPlusJSONResponse) VisitListAccountsResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out ListAccountsdefaultApplicationProblemPlusJSONResponse) VisitListAccountsResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type CreateAccountRequestObject struct {
@@ -2064,9 +2005,8 @@ type CreateAccountResponseObject interface {
 
 type CreateAccount201JSONResponse Account
 
-func (response CreateAccount201JSONResponse) VisitCreateAccountResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 201, "application/json", response)
+func (out CreateAccount201JSONResponse) VisitCreateAccountResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 201, "application/json", out)
 }
 
 type CreateAccountdefaultApplicationProblemPlusJSONResponse struct {
@@ -2074,23 +2014,21 @@ type CreateAccountdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response CreateAccountdefaultApplicationProblemPlusJSONResponse) VisitCreateAccountResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out CreateAccountdefaultApplicationProblemPlusJSONResponse) VisitCreateAccountResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type DeleteAccountRequestObject struct {
-	Account AccountName `json:"account"`
+	Account AccountName
 }
 
 type DeleteAccountResponseObject interface {
 	VisitDeleteAccountResponse(w http.ResponseWriter) error
 }
 
-type DeleteAccount204Response struct {
-}
+type DeleteAccount204Response struct{}
 
-func (response DeleteAccount204Response) VisitDeleteAccountResponse(w http.ResponseWriter) error {
+func (DeleteAccount204Response) VisitDeleteAccountResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
 }
@@ -2100,13 +2038,12 @@ type DeleteAccountdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response DeleteAccountdefaultApplicationProblemPlusJSONResponse) VisitDeleteAccountResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out DeleteAccountdefaultApplicationProblemPlusJSONResponse) VisitDeleteAccountResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type GetAccountRequestObject struct {
-	Account AccountName `json:"account"`
+	Account AccountName
 }
 
 type GetAccountResponseObject interface {
@@ -2115,9 +2052,8 @@ type GetAccountResponseObject interface {
 
 type GetAccount200JSONResponse Account
 
-func (response GetAccount200JSONResponse) VisitGetAccountResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out GetAccount200JSONResponse) VisitGetAccountResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type GetAccountdefaultApplicationProblemPlusJSONResponse struct {
@@ -2125,13 +2061,12 @@ type GetAccountdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response GetAccountdefaultApplicationProblemPlusJSONResponse) VisitGetAccountResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out GetAccountdefaultApplicationProblemPlusJSONResponse) VisitGetAccountResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type UpdateAccountRequestObject struct {
-	Account AccountName `json:"account"`
+	Account AccountName
 	Body    *UpdateAccountJSONRequestBody
 }
 
@@ -2141,9 +2076,8 @@ type UpdateAccountResponseObject interface {
 
 type UpdateAccount200JSONResponse Account
 
-func (response UpdateAccount200JSONResponse) VisitUpdateAccountResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out UpdateAccount200JSONResponse) VisitUpdateAccountResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type UpdateAccountdefaultApplicationProblemPlusJSONResponse struct {
@@ -2151,13 +2085,12 @@ type UpdateAccountdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response UpdateAccountdefaultApplicationProblemPlusJSONResponse) VisitUpdateAccountResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out UpdateAccountdefaultApplicationProblemPlusJSONResponse) VisitUpdateAccountResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type SetPasswordRequestObject struct {
-	Account AccountName `json:"account"`
+	Account AccountName
 	Body    *SetPasswordJSONRequestBody
 }
 
@@ -2165,10 +2098,9 @@ type SetPasswordResponseObject interface {
 	VisitSetPasswordResponse(w http.ResponseWriter) error
 }
 
-type SetPassword204Response struct {
-}
+type SetPassword204Response struct{}
 
-func (response SetPassword204Response) VisitSetPasswordResponse(w http.ResponseWriter) error {
+func (SetPassword204Response) VisitSetPasswordResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
 }
@@ -2178,9 +2110,8 @@ type SetPassworddefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response SetPassworddefaultApplicationProblemPlusJSONResponse) VisitSetPasswordResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out SetPassworddefaultApplicationProblemPlusJSONResponse) VisitSetPasswordResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type GetAttentionRequestObject struct {
@@ -2192,9 +2123,8 @@ type GetAttentionResponseObject interface {
 
 type GetAttention200JSONResponse Attention
 
-func (response GetAttention200JSONResponse) VisitGetAttentionResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out GetAttention200JSONResponse) VisitGetAttentionResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type GetAttentiondefaultApplicationProblemPlusJSONResponse struct {
@@ -2202,9 +2132,8 @@ type GetAttentiondefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response GetAttentiondefaultApplicationProblemPlusJSONResponse) VisitGetAttentionResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out GetAttentiondefaultApplicationProblemPlusJSONResponse) VisitGetAttentionResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type ListAuditRequestObject struct {
@@ -2222,9 +2151,8 @@ type ListAudit200JSONResponse struct {
 	Next *Next `json:"next,omitempty"`
 }
 
-func (response ListAudit200JSONResponse) VisitListAuditResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out ListAudit200JSONResponse) VisitListAuditResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type ListAuditdefaultApplicationProblemPlusJSONResponse struct {
@@ -2232,9 +2160,8 @@ type ListAuditdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response ListAuditdefaultApplicationProblemPlusJSONResponse) VisitListAuditResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out ListAuditdefaultApplicationProblemPlusJSONResponse) VisitListAuditResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type GetBackupRequestObject struct {
@@ -2248,38 +2175,13 @@ type GetBackup200ResponseHeaders struct {
 	ContentDisposition *string
 }
 
-type GetBackup200ApplicationvndSqlite3Response struct {
-	Body          io.Reader
-	Headers       GetBackup200ResponseHeaders
-	ContentLength int64
-}
-
-func (response GetBackup200ApplicationvndSqlite3Response) VisitGetBackupResponse(w http.ResponseWriter) error {
-
-	w.Header().Set("Content-Type", "application/vnd.sqlite3")
-	if response.ContentLength != 0 {
-		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
-	}
-	if response.Headers.ContentDisposition != nil {
-		w.Header().Set("Content-Disposition", fmt.Sprint(*response.Headers.ContentDisposition))
-	}
-	w.WriteHeader(200)
-
-	if closer, ok := response.Body.(io.ReadCloser); ok {
-		defer closer.Close()
-	}
-	_, err := io.Copy(w, response.Body)
-	return err
-}
-
 type GetBackupdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
-func (response GetBackupdefaultApplicationProblemPlusJSONResponse) VisitGetBackupResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out GetBackupdefaultApplicationProblemPlusJSONResponse) VisitGetBackupResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type ExportDefinitionsRequestObject struct {
@@ -2291,9 +2193,8 @@ type ExportDefinitionsResponseObject interface {
 
 type ExportDefinitions200JSONResponse Definitions
 
-func (response ExportDefinitions200JSONResponse) VisitExportDefinitionsResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out ExportDefinitions200JSONResponse) VisitExportDefinitionsResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type ExportDefinitionsdefaultApplicationProblemPlusJSONResponse struct {
@@ -2301,9 +2202,8 @@ type ExportDefinitionsdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response ExportDefinitionsdefaultApplicationProblemPlusJSONResponse) VisitExportDefinitionsResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out ExportDefinitionsdefaultApplicationProblemPlusJSONResponse) VisitExportDefinitionsResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type ImportDefinitionsRequestObject struct {
@@ -2317,9 +2217,8 @@ type ImportDefinitionsResponseObject interface {
 
 type ImportDefinitions200JSONResponse ImportReport
 
-func (response ImportDefinitions200JSONResponse) VisitImportDefinitionsResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out ImportDefinitions200JSONResponse) VisitImportDefinitionsResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type ImportDefinitionsdefaultApplicationProblemPlusJSONResponse struct {
@@ -2327,13 +2226,12 @@ type ImportDefinitionsdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response ImportDefinitionsdefaultApplicationProblemPlusJSONResponse) VisitImportDefinitionsResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out ImportDefinitionsdefaultApplicationProblemPlusJSONResponse) VisitImportDefinitionsResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type RevertRequestObject struct {
-	Entry string `json:"entry"`
+	Entry string
 	Body  *RevertJSONRequestBody
 }
 
@@ -2343,9 +2241,8 @@ type RevertResponseObject interface {
 
 type Revert200JSONResponse Moved
 
-func (response Revert200JSONResponse) VisitRevertResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out Revert200JSONResponse) VisitRevertResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type RevertdefaultApplicationProblemPlusJSONResponse struct {
@@ -2353,9 +2250,8 @@ type RevertdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response RevertdefaultApplicationProblemPlusJSONResponse) VisitRevertResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out RevertdefaultApplicationProblemPlusJSONResponse) VisitRevertResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type LogoutRequestObject struct {
@@ -2365,10 +2261,9 @@ type LogoutResponseObject interface {
 	VisitLogoutResponse(w http.ResponseWriter) error
 }
 
-type Logout204Response struct {
-}
+type Logout204Response struct{}
 
-func (response Logout204Response) VisitLogoutResponse(w http.ResponseWriter) error {
+func (Logout204Response) VisitLogoutResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
 }
@@ -2378,9 +2273,8 @@ type LogoutdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response LogoutdefaultApplicationProblemPlusJSONResponse) VisitLogoutResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out LogoutdefaultApplicationProblemPlusJSONResponse) VisitLogoutResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type LoginRequestObject struct {
@@ -2393,9 +2287,8 @@ type LoginResponseObject interface {
 
 type Login200JSONResponse Whoami
 
-func (response Login200JSONResponse) VisitLoginResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out Login200JSONResponse) VisitLoginResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type LogindefaultApplicationProblemPlusJSONResponse struct {
@@ -2403,9 +2296,8 @@ type LogindefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response LogindefaultApplicationProblemPlusJSONResponse) VisitLoginResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out LogindefaultApplicationProblemPlusJSONResponse) VisitLoginResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type TransactRequestObject struct {
@@ -2418,9 +2310,8 @@ type TransactResponseObject interface {
 
 type Transact200JSONResponse TransactionResult
 
-func (response Transact200JSONResponse) VisitTransactResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out Transact200JSONResponse) VisitTransactResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type TransactdefaultApplicationProblemPlusJSONResponse struct {
@@ -2428,13 +2319,12 @@ type TransactdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response TransactdefaultApplicationProblemPlusJSONResponse) VisitTransactResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out TransactdefaultApplicationProblemPlusJSONResponse) VisitTransactResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type GetPlanRequestObject struct {
-	Plan PlanName `json:"plan"`
+	Plan PlanName
 }
 
 type GetPlanResponseObject interface {
@@ -2443,9 +2333,8 @@ type GetPlanResponseObject interface {
 
 type GetPlan200JSONResponse Plan
 
-func (response GetPlan200JSONResponse) VisitGetPlanResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out GetPlan200JSONResponse) VisitGetPlanResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type GetPlandefaultApplicationProblemPlusJSONResponse struct {
@@ -2453,13 +2342,12 @@ type GetPlandefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response GetPlandefaultApplicationProblemPlusJSONResponse) VisitGetPlanResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out GetPlandefaultApplicationProblemPlusJSONResponse) VisitGetPlanResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type ApplyPlanRequestObject struct {
-	Plan PlanName `json:"plan"`
+	Plan PlanName
 	Body *ApplyPlanJSONRequestBody
 }
 
@@ -2469,16 +2357,14 @@ type ApplyPlanResponseObject interface {
 
 type ApplyPlan200JSONResponse Moved
 
-func (response ApplyPlan200JSONResponse) VisitApplyPlanResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out ApplyPlan200JSONResponse) VisitApplyPlanResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type ApplyPlan409ApplicationProblemPlusJSONResponse Problem
 
-func (response ApplyPlan409ApplicationProblemPlusJSONResponse) VisitApplyPlanResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 409, "application/problem+json", response)
+func (out ApplyPlan409ApplicationProblemPlusJSONResponse) VisitApplyPlanResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 409, "application/problem+json", out)
 }
 
 type ApplyPlandefaultApplicationProblemPlusJSONResponse struct {
@@ -2486,9 +2372,8 @@ type ApplyPlandefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response ApplyPlandefaultApplicationProblemPlusJSONResponse) VisitApplyPlanResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out ApplyPlandefaultApplicationProblemPlusJSONResponse) VisitApplyPlanResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type ListRolesRequestObject struct {
@@ -2500,9 +2385,8 @@ type ListRolesResponseObject interface {
 
 type ListRoles200JSONResponse RoleList
 
-func (response ListRoles200JSONResponse) VisitListRolesResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out ListRoles200JSONResponse) VisitListRolesResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type ListRolesdefaultApplicationProblemPlusJSONResponse struct {
@@ -2510,23 +2394,21 @@ type ListRolesdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response ListRolesdefaultApplicationProblemPlusJSONResponse) VisitListRolesResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out ListRolesdefaultApplicationProblemPlusJSONResponse) VisitListRolesResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type DeleteRoleRequestObject struct {
-	Role RoleName `json:"role"`
+	Role RoleName
 }
 
 type DeleteRoleResponseObject interface {
 	VisitDeleteRoleResponse(w http.ResponseWriter) error
 }
 
-type DeleteRole204Response struct {
-}
+type DeleteRole204Response struct{}
 
-func (response DeleteRole204Response) VisitDeleteRoleResponse(w http.ResponseWriter) error {
+func (DeleteRole204Response) VisitDeleteRoleResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
 }
@@ -2536,13 +2418,12 @@ type DeleteRoledefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response DeleteRoledefaultApplicationProblemPlusJSONResponse) VisitDeleteRoleResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out DeleteRoledefaultApplicationProblemPlusJSONResponse) VisitDeleteRoleResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type PutRoleRequestObject struct {
-	Role RoleName `json:"role"`
+	Role RoleName
 	Body *PutRoleJSONRequestBody
 }
 
@@ -2552,9 +2433,8 @@ type PutRoleResponseObject interface {
 
 type PutRole200JSONResponse Role
 
-func (response PutRole200JSONResponse) VisitPutRoleResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out PutRole200JSONResponse) VisitPutRoleResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type PutRoledefaultApplicationProblemPlusJSONResponse struct {
@@ -2562,9 +2442,8 @@ type PutRoledefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response PutRoledefaultApplicationProblemPlusJSONResponse) VisitPutRoleResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out PutRoledefaultApplicationProblemPlusJSONResponse) VisitPutRoleResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type ListServicesRequestObject struct {
@@ -2587,9 +2466,8 @@ type ListServices200JSONResponse struct {
 	Total int `json:"total"`
 }
 
-func (response ListServices200JSONResponse) VisitListServicesResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out ListServices200JSONResponse) VisitListServicesResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type ListServicesdefaultApplicationProblemPlusJSONResponse struct {
@@ -2597,13 +2475,12 @@ type ListServicesdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response ListServicesdefaultApplicationProblemPlusJSONResponse) VisitListServicesResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out ListServicesdefaultApplicationProblemPlusJSONResponse) VisitListServicesResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type GetServiceRequestObject struct {
-	Topic TopicName `json:"topic"`
+	Topic TopicName
 }
 
 type GetServiceResponseObject interface {
@@ -2612,9 +2489,8 @@ type GetServiceResponseObject interface {
 
 type GetService200JSONResponse Service
 
-func (response GetService200JSONResponse) VisitGetServiceResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out GetService200JSONResponse) VisitGetServiceResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type GetServicedefaultApplicationProblemPlusJSONResponse struct {
@@ -2622,13 +2498,12 @@ type GetServicedefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response GetServicedefaultApplicationProblemPlusJSONResponse) VisitGetServiceResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out GetServicedefaultApplicationProblemPlusJSONResponse) VisitGetServiceResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type CallServiceRequestObject struct {
-	Topic  TopicName `json:"topic"`
+	Topic  TopicName
 	Params CallServiceParams
 	Body   *CallServiceJSONRequestBody
 }
@@ -2646,12 +2521,11 @@ type CallService200JSONResponse struct {
 	Headers CallService200ResponseHeaders
 }
 
-func (response CallService200JSONResponse) VisitCallServiceResponse(w http.ResponseWriter) error {
-
-	if response.Headers.ServerTiming != nil {
-		w.Header().Set("Server-Timing", fmt.Sprint(*response.Headers.ServerTiming))
+func (out CallService200JSONResponse) VisitCallServiceResponse(w http.ResponseWriter) error {
+	if out.Headers.ServerTiming != nil {
+		w.Header().Set("Server-Timing", fmt.Sprint(*out.Headers.ServerTiming))
 	}
-	return writeJSON(w, 200, "application/json", response.Body)
+	return writeJSON(w, 200, "application/json", out.Body)
 }
 
 type CallServicedefaultApplicationProblemPlusJSONResponse struct {
@@ -2659,14 +2533,13 @@ type CallServicedefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response CallServicedefaultApplicationProblemPlusJSONResponse) VisitCallServiceResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out CallServicedefaultApplicationProblemPlusJSONResponse) VisitCallServiceResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type CallMethodRequestObject struct {
-	Topic  TopicName  `json:"topic"`
-	Method MethodName `json:"method"`
+	Topic  TopicName
+	Method MethodName
 	Params CallMethodParams
 	Body   *CallMethodJSONRequestBody
 }
@@ -2684,12 +2557,11 @@ type CallMethod200JSONResponse struct {
 	Headers CallMethod200ResponseHeaders
 }
 
-func (response CallMethod200JSONResponse) VisitCallMethodResponse(w http.ResponseWriter) error {
-
-	if response.Headers.ServerTiming != nil {
-		w.Header().Set("Server-Timing", fmt.Sprint(*response.Headers.ServerTiming))
+func (out CallMethod200JSONResponse) VisitCallMethodResponse(w http.ResponseWriter) error {
+	if out.Headers.ServerTiming != nil {
+		w.Header().Set("Server-Timing", fmt.Sprint(*out.Headers.ServerTiming))
 	}
-	return writeJSON(w, 200, "application/json", response.Body)
+	return writeJSON(w, 200, "application/json", out.Body)
 }
 
 type CallMethoddefaultApplicationProblemPlusJSONResponse struct {
@@ -2697,9 +2569,8 @@ type CallMethoddefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response CallMethoddefaultApplicationProblemPlusJSONResponse) VisitCallMethodResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out CallMethoddefaultApplicationProblemPlusJSONResponse) VisitCallMethodResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type GetServerRequestObject struct {
@@ -2711,9 +2582,8 @@ type GetServerResponseObject interface {
 
 type GetServer200JSONResponse Server
 
-func (response GetServer200JSONResponse) VisitGetServerResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out GetServer200JSONResponse) VisitGetServerResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type GetServerdefaultApplicationProblemPlusJSONResponse struct {
@@ -2721,9 +2591,8 @@ type GetServerdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response GetServerdefaultApplicationProblemPlusJSONResponse) VisitGetServerResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out GetServerdefaultApplicationProblemPlusJSONResponse) VisitGetServerResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type ConfirmClockRequestObject struct {
@@ -2738,9 +2607,8 @@ type ConfirmClock200JSONResponse struct {
 	Suspended bool `json:"suspended"`
 }
 
-func (response ConfirmClock200JSONResponse) VisitConfirmClockResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out ConfirmClock200JSONResponse) VisitConfirmClockResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type ConfirmClockdefaultApplicationProblemPlusJSONResponse struct {
@@ -2748,9 +2616,8 @@ type ConfirmClockdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response ConfirmClockdefaultApplicationProblemPlusJSONResponse) VisitConfirmClockResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out ConfirmClockdefaultApplicationProblemPlusJSONResponse) VisitConfirmClockResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type ListServersRequestObject struct {
@@ -2764,9 +2631,8 @@ type ListServers200JSONResponse struct {
 	Servers []KnownServer `json:"servers"`
 }
 
-func (response ListServers200JSONResponse) VisitListServersResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out ListServers200JSONResponse) VisitListServersResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type ListServersdefaultApplicationProblemPlusJSONResponse struct {
@@ -2774,13 +2640,12 @@ type ListServersdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response ListServersdefaultApplicationProblemPlusJSONResponse) VisitListServersResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out ListServersdefaultApplicationProblemPlusJSONResponse) VisitListServersResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type DrainServerRequestObject struct {
-	Address ServerAddress `json:"address"`
+	Address ServerAddress
 }
 
 type DrainServerResponseObject interface {
@@ -2789,9 +2654,8 @@ type DrainServerResponseObject interface {
 
 type DrainServer200JSONResponse KnownServer
 
-func (response DrainServer200JSONResponse) VisitDrainServerResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out DrainServer200JSONResponse) VisitDrainServerResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type DrainServerdefaultApplicationProblemPlusJSONResponse struct {
@@ -2799,13 +2663,12 @@ type DrainServerdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response DrainServerdefaultApplicationProblemPlusJSONResponse) VisitDrainServerResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out DrainServerdefaultApplicationProblemPlusJSONResponse) VisitDrainServerResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type UndrainServerRequestObject struct {
-	Address ServerAddress `json:"address"`
+	Address ServerAddress
 }
 
 type UndrainServerResponseObject interface {
@@ -2814,9 +2677,8 @@ type UndrainServerResponseObject interface {
 
 type UndrainServer200JSONResponse KnownServer
 
-func (response UndrainServer200JSONResponse) VisitUndrainServerResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out UndrainServer200JSONResponse) VisitUndrainServerResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type UndrainServerdefaultApplicationProblemPlusJSONResponse struct {
@@ -2824,9 +2686,8 @@ type UndrainServerdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response UndrainServerdefaultApplicationProblemPlusJSONResponse) VisitUndrainServerResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out UndrainServerdefaultApplicationProblemPlusJSONResponse) VisitUndrainServerResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type CloseSessionsRequestObject struct {
@@ -2841,9 +2702,8 @@ type CloseSessions200JSONResponse struct {
 	Closed int `json:"closed"`
 }
 
-func (response CloseSessions200JSONResponse) VisitCloseSessionsResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out CloseSessions200JSONResponse) VisitCloseSessionsResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type CloseSessionsdefaultApplicationProblemPlusJSONResponse struct {
@@ -2851,9 +2711,8 @@ type CloseSessionsdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response CloseSessionsdefaultApplicationProblemPlusJSONResponse) VisitCloseSessionsResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out CloseSessionsdefaultApplicationProblemPlusJSONResponse) VisitCloseSessionsResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type ListSessionsRequestObject struct {
@@ -2871,9 +2730,8 @@ type ListSessions200JSONResponse struct {
 	Total    int       `json:"total"`
 }
 
-func (response ListSessions200JSONResponse) VisitListSessionsResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out ListSessions200JSONResponse) VisitListSessionsResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type ListSessionsdefaultApplicationProblemPlusJSONResponse struct {
@@ -2881,13 +2739,12 @@ type ListSessionsdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response ListSessionsdefaultApplicationProblemPlusJSONResponse) VisitListSessionsResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out ListSessionsdefaultApplicationProblemPlusJSONResponse) VisitListSessionsResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type CloseSessionRequestObject struct {
-	Session string `json:"session"`
+	Session string
 	Params  CloseSessionParams
 }
 
@@ -2895,10 +2752,9 @@ type CloseSessionResponseObject interface {
 	VisitCloseSessionResponse(w http.ResponseWriter) error
 }
 
-type CloseSession204Response struct {
-}
+type CloseSession204Response struct{}
 
-func (response CloseSession204Response) VisitCloseSessionResponse(w http.ResponseWriter) error {
+func (CloseSession204Response) VisitCloseSessionResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
 }
@@ -2908,9 +2764,8 @@ type CloseSessiondefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response CloseSessiondefaultApplicationProblemPlusJSONResponse) VisitCloseSessionResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out CloseSessiondefaultApplicationProblemPlusJSONResponse) VisitCloseSessionResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type SetupRequestObject struct {
@@ -2923,9 +2778,8 @@ type SetupResponseObject interface {
 
 type Setup200JSONResponse Whoami
 
-func (response Setup200JSONResponse) VisitSetupResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out Setup200JSONResponse) VisitSetupResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type SetupdefaultApplicationProblemPlusJSONResponse struct {
@@ -2933,9 +2787,8 @@ type SetupdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response SetupdefaultApplicationProblemPlusJSONResponse) VisitSetupResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out SetupdefaultApplicationProblemPlusJSONResponse) VisitSetupResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type BeginSignOnRequestObject struct {
@@ -2947,9 +2800,8 @@ type BeginSignOnResponseObject interface {
 
 type BeginSignOn200JSONResponse SignOnPage
 
-func (response BeginSignOn200JSONResponse) VisitBeginSignOnResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out BeginSignOn200JSONResponse) VisitBeginSignOnResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type BeginSignOndefaultApplicationProblemPlusJSONResponse struct {
@@ -2957,9 +2809,8 @@ type BeginSignOndefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response BeginSignOndefaultApplicationProblemPlusJSONResponse) VisitBeginSignOnResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out BeginSignOndefaultApplicationProblemPlusJSONResponse) VisitBeginSignOnResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type FinishSignOnRequestObject struct {
@@ -2972,9 +2823,8 @@ type FinishSignOnResponseObject interface {
 
 type FinishSignOn200JSONResponse Whoami
 
-func (response FinishSignOn200JSONResponse) VisitFinishSignOnResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out FinishSignOn200JSONResponse) VisitFinishSignOnResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type FinishSignOndefaultApplicationProblemPlusJSONResponse struct {
@@ -2982,9 +2832,8 @@ type FinishSignOndefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response FinishSignOndefaultApplicationProblemPlusJSONResponse) VisitFinishSignOnResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out FinishSignOndefaultApplicationProblemPlusJSONResponse) VisitFinishSignOnResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type GetStatsRequestObject struct {
@@ -2997,9 +2846,8 @@ type GetStatsResponseObject interface {
 
 type GetStats200JSONResponse Stats
 
-func (response GetStats200JSONResponse) VisitGetStatsResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out GetStats200JSONResponse) VisitGetStatsResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type GetStatsdefaultApplicationProblemPlusJSONResponse struct {
@@ -3007,9 +2855,8 @@ type GetStatsdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response GetStatsdefaultApplicationProblemPlusJSONResponse) VisitGetStatsResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out GetStatsdefaultApplicationProblemPlusJSONResponse) VisitGetStatsResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type GetTopicStatsRequestObject struct {
@@ -3021,9 +2868,8 @@ type GetTopicStatsResponseObject interface {
 
 type GetTopicStats200JSONResponse TopicStats
 
-func (response GetTopicStats200JSONResponse) VisitGetTopicStatsResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out GetTopicStats200JSONResponse) VisitGetTopicStatsResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type GetTopicStatsdefaultApplicationProblemPlusJSONResponse struct {
@@ -3031,9 +2877,8 @@ type GetTopicStatsdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response GetTopicStatsdefaultApplicationProblemPlusJSONResponse) VisitGetTopicStatsResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out GetTopicStatsdefaultApplicationProblemPlusJSONResponse) VisitGetTopicStatsResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type CreateTicketRequestObject struct {
@@ -3045,9 +2890,8 @@ type CreateTicketResponseObject interface {
 
 type CreateTicket201JSONResponse Ticket
 
-func (response CreateTicket201JSONResponse) VisitCreateTicketResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 201, "application/json", response)
+func (out CreateTicket201JSONResponse) VisitCreateTicketResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 201, "application/json", out)
 }
 
 type CreateTicketdefaultApplicationProblemPlusJSONResponse struct {
@@ -3055,9 +2899,8 @@ type CreateTicketdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response CreateTicketdefaultApplicationProblemPlusJSONResponse) VisitCreateTicketResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out CreateTicketdefaultApplicationProblemPlusJSONResponse) VisitCreateTicketResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type ListTokensRequestObject struct {
@@ -3070,9 +2913,8 @@ type ListTokensResponseObject interface {
 
 type ListTokens200JSONResponse TokenList
 
-func (response ListTokens200JSONResponse) VisitListTokensResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out ListTokens200JSONResponse) VisitListTokensResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type ListTokensdefaultApplicationProblemPlusJSONResponse struct {
@@ -3080,9 +2922,8 @@ type ListTokensdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response ListTokensdefaultApplicationProblemPlusJSONResponse) VisitListTokensResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out ListTokensdefaultApplicationProblemPlusJSONResponse) VisitListTokensResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type CreateTokenRequestObject struct {
@@ -3095,9 +2936,8 @@ type CreateTokenResponseObject interface {
 
 type CreateToken201JSONResponse NewToken
 
-func (response CreateToken201JSONResponse) VisitCreateTokenResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 201, "application/json", response)
+func (out CreateToken201JSONResponse) VisitCreateTokenResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 201, "application/json", out)
 }
 
 type CreateTokendefaultApplicationProblemPlusJSONResponse struct {
@@ -3105,23 +2945,21 @@ type CreateTokendefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response CreateTokendefaultApplicationProblemPlusJSONResponse) VisitCreateTokenResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out CreateTokendefaultApplicationProblemPlusJSONResponse) VisitCreateTokenResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type RevokeTokenRequestObject struct {
-	Token TokenID `json:"token"`
+	Token TokenID
 }
 
 type RevokeTokenResponseObject interface {
 	VisitRevokeTokenResponse(w http.ResponseWriter) error
 }
 
-type RevokeToken204Response struct {
-}
+type RevokeToken204Response struct{}
 
-func (response RevokeToken204Response) VisitRevokeTokenResponse(w http.ResponseWriter) error {
+func (RevokeToken204Response) VisitRevokeTokenResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
 }
@@ -3131,13 +2969,12 @@ type RevokeTokendefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response RevokeTokendefaultApplicationProblemPlusJSONResponse) VisitRevokeTokenResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out RevokeTokendefaultApplicationProblemPlusJSONResponse) VisitRevokeTokenResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type RotateTokenRequestObject struct {
-	Token TokenID `json:"token"`
+	Token TokenID
 }
 
 type RotateTokenResponseObject interface {
@@ -3146,9 +2983,8 @@ type RotateTokenResponseObject interface {
 
 type RotateToken200JSONResponse NewToken
 
-func (response RotateToken200JSONResponse) VisitRotateTokenResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out RotateToken200JSONResponse) VisitRotateTokenResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type RotateTokendefaultApplicationProblemPlusJSONResponse struct {
@@ -3156,9 +2992,8 @@ type RotateTokendefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response RotateTokendefaultApplicationProblemPlusJSONResponse) VisitRotateTokenResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out RotateTokendefaultApplicationProblemPlusJSONResponse) VisitRotateTokenResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type ListTopicsRequestObject struct {
@@ -3178,9 +3013,8 @@ type ListTopics200JSONResponse struct {
 	Total int `json:"total"`
 }
 
-func (response ListTopics200JSONResponse) VisitListTopicsResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out ListTopics200JSONResponse) VisitListTopicsResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type ListTopicsdefaultApplicationProblemPlusJSONResponse struct {
@@ -3188,9 +3022,8 @@ type ListTopicsdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response ListTopicsdefaultApplicationProblemPlusJSONResponse) VisitListTopicsResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out ListTopicsdefaultApplicationProblemPlusJSONResponse) VisitListTopicsResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type CreateTopicRequestObject struct {
@@ -3211,11 +3044,10 @@ type CreateTopic201JSONResponse struct {
 	Headers CreateTopic201ResponseHeaders
 }
 
-func (response CreateTopic201JSONResponse) VisitCreateTopicResponse(w http.ResponseWriter) error {
-
-	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
-	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
-	return writeJSON(w, 201, "application/json", response.Body)
+func (out CreateTopic201JSONResponse) VisitCreateTopicResponse(w http.ResponseWriter) error {
+	w.Header().Set("ETag", fmt.Sprint(out.Headers.ETag))
+	w.Header().Set("Location", fmt.Sprint(out.Headers.Location))
+	return writeJSON(w, 201, "application/json", out.Body)
 }
 
 type CreateTopicdefaultApplicationProblemPlusJSONResponse struct {
@@ -3223,13 +3055,12 @@ type CreateTopicdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response CreateTopicdefaultApplicationProblemPlusJSONResponse) VisitCreateTopicResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out CreateTopicdefaultApplicationProblemPlusJSONResponse) VisitCreateTopicResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type DeleteTopicRequestObject struct {
-	Topic  TopicName `json:"topic"`
+	Topic  TopicName
 	Params DeleteTopicParams
 }
 
@@ -3237,10 +3068,9 @@ type DeleteTopicResponseObject interface {
 	VisitDeleteTopicResponse(w http.ResponseWriter) error
 }
 
-type DeleteTopic204Response struct {
-}
+type DeleteTopic204Response struct{}
 
-func (response DeleteTopic204Response) VisitDeleteTopicResponse(w http.ResponseWriter) error {
+func (DeleteTopic204Response) VisitDeleteTopicResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
 }
@@ -3250,13 +3080,12 @@ type DeleteTopicdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response DeleteTopicdefaultApplicationProblemPlusJSONResponse) VisitDeleteTopicResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out DeleteTopicdefaultApplicationProblemPlusJSONResponse) VisitDeleteTopicResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type GetTopicRequestObject struct {
-	Topic TopicName `json:"topic"`
+	Topic TopicName
 }
 
 type GetTopicResponseObject interface {
@@ -3272,10 +3101,9 @@ type GetTopic200JSONResponse struct {
 	Headers GetTopic200ResponseHeaders
 }
 
-func (response GetTopic200JSONResponse) VisitGetTopicResponse(w http.ResponseWriter) error {
-
-	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
-	return writeJSON(w, 200, "application/json", response.Body)
+func (out GetTopic200JSONResponse) VisitGetTopicResponse(w http.ResponseWriter) error {
+	w.Header().Set("ETag", fmt.Sprint(out.Headers.ETag))
+	return writeJSON(w, 200, "application/json", out.Body)
 }
 
 type GetTopicdefaultApplicationProblemPlusJSONResponse struct {
@@ -3283,13 +3111,12 @@ type GetTopicdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response GetTopicdefaultApplicationProblemPlusJSONResponse) VisitGetTopicResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out GetTopicdefaultApplicationProblemPlusJSONResponse) VisitGetTopicResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type UpdateTopicRequestObject struct {
-	Topic  TopicName `json:"topic"`
+	Topic  TopicName
 	Params UpdateTopicParams
 	Body   *UpdateTopicJSONRequestBody
 }
@@ -3307,10 +3134,9 @@ type UpdateTopic200JSONResponse struct {
 	Headers UpdateTopic200ResponseHeaders
 }
 
-func (response UpdateTopic200JSONResponse) VisitUpdateTopicResponse(w http.ResponseWriter) error {
-
-	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
-	return writeJSON(w, 200, "application/json", response.Body)
+func (out UpdateTopic200JSONResponse) VisitUpdateTopicResponse(w http.ResponseWriter) error {
+	w.Header().Set("ETag", fmt.Sprint(out.Headers.ETag))
+	return writeJSON(w, 200, "application/json", out.Body)
 }
 
 type UpdateTopicdefaultApplicationProblemPlusJSONResponse struct {
@@ -3318,13 +3144,12 @@ type UpdateTopicdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response UpdateTopicdefaultApplicationProblemPlusJSONResponse) VisitUpdateTopicResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out UpdateTopicdefaultApplicationProblemPlusJSONResponse) VisitUpdateTopicResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type PutTopicRequestObject struct {
-	Topic  TopicName `json:"topic"`
+	Topic  TopicName
 	Params PutTopicParams
 	Body   *PutTopicJSONRequestBody
 }
@@ -3342,10 +3167,9 @@ type PutTopic200JSONResponse struct {
 	Headers PutTopic200ResponseHeaders
 }
 
-func (response PutTopic200JSONResponse) VisitPutTopicResponse(w http.ResponseWriter) error {
-
-	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
-	return writeJSON(w, 200, "application/json", response.Body)
+func (out PutTopic200JSONResponse) VisitPutTopicResponse(w http.ResponseWriter) error {
+	w.Header().Set("ETag", fmt.Sprint(out.Headers.ETag))
+	return writeJSON(w, 200, "application/json", out.Body)
 }
 
 type PutTopic201ResponseHeaders struct {
@@ -3357,10 +3181,9 @@ type PutTopic201JSONResponse struct {
 	Headers PutTopic201ResponseHeaders
 }
 
-func (response PutTopic201JSONResponse) VisitPutTopicResponse(w http.ResponseWriter) error {
-
-	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
-	return writeJSON(w, 201, "application/json", response.Body)
+func (out PutTopic201JSONResponse) VisitPutTopicResponse(w http.ResponseWriter) error {
+	w.Header().Set("ETag", fmt.Sprint(out.Headers.ETag))
+	return writeJSON(w, 201, "application/json", out.Body)
 }
 
 type PutTopicdefaultApplicationProblemPlusJSONResponse struct {
@@ -3368,13 +3191,12 @@ type PutTopicdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response PutTopicdefaultApplicationProblemPlusJSONResponse) VisitPutTopicResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out PutTopicdefaultApplicationProblemPlusJSONResponse) VisitPutTopicResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type StreamEventsRequestObject struct {
-	Topic  TopicName `json:"topic"`
+	Topic  TopicName
 	Params StreamEventsParams
 }
 
@@ -3382,61 +3204,17 @@ type StreamEventsResponseObject interface {
 	VisitStreamEventsResponse(w http.ResponseWriter) error
 }
 
-type StreamEvents200TexteventStreamResponse struct {
-	Body          io.Reader
-	ContentLength int64
-}
-
-func (response StreamEvents200TexteventStreamResponse) VisitStreamEventsResponse(w http.ResponseWriter) error {
-
-	w.Header().Set("Content-Type", "text/event-stream")
-	if response.ContentLength != 0 {
-		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
-	}
-	w.WriteHeader(200)
-
-	if closer, ok := response.Body.(io.ReadCloser); ok {
-		defer closer.Close()
-	}
-	flusher, ok := w.(http.Flusher)
-	if !ok {
-		// If w doesn't support flushing, fall back to io.Copy.
-		_, err := io.Copy(w, response.Body)
-		return err
-	}
-	// text/event-stream messages are typically small; use a
-	// modest buffer and flush after each chunk so clients see
-	// events immediately instead of waiting on OS buffering.
-	buf := make([]byte, 4096)
-	for {
-		n, err := response.Body.Read(buf)
-		if n > 0 {
-			if _, writeErr := w.Write(buf[:n]); writeErr != nil {
-				return writeErr
-			}
-			flusher.Flush()
-		}
-		if err != nil {
-			if err == io.EOF {
-				return nil
-			}
-			return err
-		}
-	}
-}
-
 type StreamEventsdefaultApplicationProblemPlusJSONResponse struct {
 	Body       Problem
 	StatusCode int
 }
 
-func (response StreamEventsdefaultApplicationProblemPlusJSONResponse) VisitStreamEventsResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out StreamEventsdefaultApplicationProblemPlusJSONResponse) VisitStreamEventsResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type TestFilterRequestObject struct {
-	Topic TopicName `json:"topic"`
+	Topic TopicName
 	Body  *TestFilterJSONRequestBody
 }
 
@@ -3446,9 +3224,8 @@ type TestFilterResponseObject interface {
 
 type TestFilter200JSONResponse FilterReport
 
-func (response TestFilter200JSONResponse) VisitTestFilterResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out TestFilter200JSONResponse) VisitTestFilterResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type TestFilterdefaultApplicationProblemPlusJSONResponse struct {
@@ -3456,13 +3233,12 @@ type TestFilterdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response TestFilterdefaultApplicationProblemPlusJSONResponse) VisitTestFilterResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out TestFilterdefaultApplicationProblemPlusJSONResponse) VisitTestFilterResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type ListGroupsRequestObject struct {
-	Topic  TopicName `json:"topic"`
+	Topic  TopicName
 	Params ListGroupsParams
 }
 
@@ -3478,9 +3254,8 @@ type ListGroups200JSONResponse struct {
 	Total int   `json:"total"`
 }
 
-func (response ListGroups200JSONResponse) VisitListGroupsResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out ListGroups200JSONResponse) VisitListGroupsResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type ListGroupsdefaultApplicationProblemPlusJSONResponse struct {
@@ -3488,13 +3263,12 @@ type ListGroupsdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response ListGroupsdefaultApplicationProblemPlusJSONResponse) VisitListGroupsResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out ListGroupsdefaultApplicationProblemPlusJSONResponse) VisitListGroupsResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type CreateGroupRequestObject struct {
-	Topic TopicName `json:"topic"`
+	Topic TopicName
 	Body  *CreateGroupJSONRequestBody
 }
 
@@ -3512,11 +3286,10 @@ type CreateGroup201JSONResponse struct {
 	Headers CreateGroup201ResponseHeaders
 }
 
-func (response CreateGroup201JSONResponse) VisitCreateGroupResponse(w http.ResponseWriter) error {
-
-	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
-	w.Header().Set("Location", fmt.Sprint(response.Headers.Location))
-	return writeJSON(w, 201, "application/json", response.Body)
+func (out CreateGroup201JSONResponse) VisitCreateGroupResponse(w http.ResponseWriter) error {
+	w.Header().Set("ETag", fmt.Sprint(out.Headers.ETag))
+	w.Header().Set("Location", fmt.Sprint(out.Headers.Location))
+	return writeJSON(w, 201, "application/json", out.Body)
 }
 
 type CreateGroupdefaultApplicationProblemPlusJSONResponse struct {
@@ -3524,14 +3297,13 @@ type CreateGroupdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response CreateGroupdefaultApplicationProblemPlusJSONResponse) VisitCreateGroupResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out CreateGroupdefaultApplicationProblemPlusJSONResponse) VisitCreateGroupResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type DeleteGroupRequestObject struct {
-	Topic  TopicName `json:"topic"`
-	Group  GroupName `json:"group"`
+	Topic  TopicName
+	Group  GroupName
 	Params DeleteGroupParams
 }
 
@@ -3539,10 +3311,9 @@ type DeleteGroupResponseObject interface {
 	VisitDeleteGroupResponse(w http.ResponseWriter) error
 }
 
-type DeleteGroup204Response struct {
-}
+type DeleteGroup204Response struct{}
 
-func (response DeleteGroup204Response) VisitDeleteGroupResponse(w http.ResponseWriter) error {
+func (DeleteGroup204Response) VisitDeleteGroupResponse(w http.ResponseWriter) error {
 	w.WriteHeader(204)
 	return nil
 }
@@ -3552,14 +3323,13 @@ type DeleteGroupdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response DeleteGroupdefaultApplicationProblemPlusJSONResponse) VisitDeleteGroupResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out DeleteGroupdefaultApplicationProblemPlusJSONResponse) VisitDeleteGroupResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type GetGroupRequestObject struct {
-	Topic TopicName `json:"topic"`
-	Group GroupName `json:"group"`
+	Topic TopicName
+	Group GroupName
 }
 
 type GetGroupResponseObject interface {
@@ -3575,10 +3345,9 @@ type GetGroup200JSONResponse struct {
 	Headers GetGroup200ResponseHeaders
 }
 
-func (response GetGroup200JSONResponse) VisitGetGroupResponse(w http.ResponseWriter) error {
-
-	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
-	return writeJSON(w, 200, "application/json", response.Body)
+func (out GetGroup200JSONResponse) VisitGetGroupResponse(w http.ResponseWriter) error {
+	w.Header().Set("ETag", fmt.Sprint(out.Headers.ETag))
+	return writeJSON(w, 200, "application/json", out.Body)
 }
 
 type GetGroupdefaultApplicationProblemPlusJSONResponse struct {
@@ -3586,14 +3355,13 @@ type GetGroupdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response GetGroupdefaultApplicationProblemPlusJSONResponse) VisitGetGroupResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out GetGroupdefaultApplicationProblemPlusJSONResponse) VisitGetGroupResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type UpdateGroupRequestObject struct {
-	Topic  TopicName `json:"topic"`
-	Group  GroupName `json:"group"`
+	Topic  TopicName
+	Group  GroupName
 	Params UpdateGroupParams
 	Body   *UpdateGroupJSONRequestBody
 }
@@ -3611,10 +3379,9 @@ type UpdateGroup200JSONResponse struct {
 	Headers UpdateGroup200ResponseHeaders
 }
 
-func (response UpdateGroup200JSONResponse) VisitUpdateGroupResponse(w http.ResponseWriter) error {
-
-	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
-	return writeJSON(w, 200, "application/json", response.Body)
+func (out UpdateGroup200JSONResponse) VisitUpdateGroupResponse(w http.ResponseWriter) error {
+	w.Header().Set("ETag", fmt.Sprint(out.Headers.ETag))
+	return writeJSON(w, 200, "application/json", out.Body)
 }
 
 type UpdateGroupdefaultApplicationProblemPlusJSONResponse struct {
@@ -3622,14 +3389,13 @@ type UpdateGroupdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response UpdateGroupdefaultApplicationProblemPlusJSONResponse) VisitUpdateGroupResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out UpdateGroupdefaultApplicationProblemPlusJSONResponse) VisitUpdateGroupResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type PutGroupRequestObject struct {
-	Topic  TopicName `json:"topic"`
-	Group  GroupName `json:"group"`
+	Topic  TopicName
+	Group  GroupName
 	Params PutGroupParams
 	Body   *PutGroupJSONRequestBody
 }
@@ -3647,10 +3413,9 @@ type PutGroup200JSONResponse struct {
 	Headers PutGroup200ResponseHeaders
 }
 
-func (response PutGroup200JSONResponse) VisitPutGroupResponse(w http.ResponseWriter) error {
-
-	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
-	return writeJSON(w, 200, "application/json", response.Body)
+func (out PutGroup200JSONResponse) VisitPutGroupResponse(w http.ResponseWriter) error {
+	w.Header().Set("ETag", fmt.Sprint(out.Headers.ETag))
+	return writeJSON(w, 200, "application/json", out.Body)
 }
 
 type PutGroup201ResponseHeaders struct {
@@ -3662,10 +3427,9 @@ type PutGroup201JSONResponse struct {
 	Headers PutGroup201ResponseHeaders
 }
 
-func (response PutGroup201JSONResponse) VisitPutGroupResponse(w http.ResponseWriter) error {
-
-	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
-	return writeJSON(w, 201, "application/json", response.Body)
+func (out PutGroup201JSONResponse) VisitPutGroupResponse(w http.ResponseWriter) error {
+	w.Header().Set("ETag", fmt.Sprint(out.Headers.ETag))
+	return writeJSON(w, 201, "application/json", out.Body)
 }
 
 type PutGroupdefaultApplicationProblemPlusJSONResponse struct {
@@ -3673,14 +3437,13 @@ type PutGroupdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response PutGroupdefaultApplicationProblemPlusJSONResponse) VisitPutGroupResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out PutGroupdefaultApplicationProblemPlusJSONResponse) VisitPutGroupResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type ListJournalRequestObject struct {
-	Topic  TopicName `json:"topic"`
-	Group  GroupName `json:"group"`
+	Topic  TopicName
+	Group  GroupName
 	Params ListJournalParams
 }
 
@@ -3695,9 +3458,8 @@ type ListJournal200JSONResponse struct {
 	Next *Next `json:"next,omitempty"`
 }
 
-func (response ListJournal200JSONResponse) VisitListJournalResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out ListJournal200JSONResponse) VisitListJournalResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type ListJournaldefaultApplicationProblemPlusJSONResponse struct {
@@ -3705,14 +3467,13 @@ type ListJournaldefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response ListJournaldefaultApplicationProblemPlusJSONResponse) VisitListJournalResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out ListJournaldefaultApplicationProblemPlusJSONResponse) VisitListJournalResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type PlanRelocationRequestObject struct {
-	Topic TopicName `json:"topic"`
-	Group GroupName `json:"group"`
+	Topic TopicName
+	Group GroupName
 	Body  *PlanRelocationJSONRequestBody
 }
 
@@ -3722,9 +3483,8 @@ type PlanRelocationResponseObject interface {
 
 type PlanRelocation201JSONResponse Plan
 
-func (response PlanRelocation201JSONResponse) VisitPlanRelocationResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 201, "application/json", response)
+func (out PlanRelocation201JSONResponse) VisitPlanRelocationResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 201, "application/json", out)
 }
 
 type PlanRelocationdefaultApplicationProblemPlusJSONResponse struct {
@@ -3732,14 +3492,13 @@ type PlanRelocationdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response PlanRelocationdefaultApplicationProblemPlusJSONResponse) VisitPlanRelocationResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out PlanRelocationdefaultApplicationProblemPlusJSONResponse) VisitPlanRelocationResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type GetGroupHistoryRequestObject struct {
-	Topic  TopicName `json:"topic"`
-	Group  GroupName `json:"group"`
+	Topic  TopicName
+	Group  GroupName
 	Params GetGroupHistoryParams
 }
 
@@ -3749,9 +3508,8 @@ type GetGroupHistoryResponseObject interface {
 
 type GetGroupHistory200JSONResponse History
 
-func (response GetGroupHistory200JSONResponse) VisitGetGroupHistoryResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out GetGroupHistory200JSONResponse) VisitGetGroupHistoryResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type GetGroupHistorydefaultApplicationProblemPlusJSONResponse struct {
@@ -3759,14 +3517,13 @@ type GetGroupHistorydefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response GetGroupHistorydefaultApplicationProblemPlusJSONResponse) VisitGetGroupHistoryResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out GetGroupHistorydefaultApplicationProblemPlusJSONResponse) VisitGetGroupHistoryResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type AckRequestObject struct {
-	Topic TopicName `json:"topic"`
-	Group GroupName `json:"group"`
+	Topic TopicName
+	Group GroupName
 	Body  *AckJSONRequestBody
 }
 
@@ -3776,9 +3533,8 @@ type AckResponseObject interface {
 
 type Ack200JSONResponse struct{ SettledJSONResponse }
 
-func (response Ack200JSONResponse) VisitAckResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out Ack200JSONResponse) VisitAckResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type AckdefaultApplicationProblemPlusJSONResponse struct {
@@ -3786,14 +3542,13 @@ type AckdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response AckdefaultApplicationProblemPlusJSONResponse) VisitAckResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out AckdefaultApplicationProblemPlusJSONResponse) VisitAckResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type ExtendRequestObject struct {
-	Topic TopicName `json:"topic"`
-	Group GroupName `json:"group"`
+	Topic TopicName
+	Group GroupName
 	Body  *ExtendJSONRequestBody
 }
 
@@ -3803,9 +3558,8 @@ type ExtendResponseObject interface {
 
 type Extend200JSONResponse struct{ SettledJSONResponse }
 
-func (response Extend200JSONResponse) VisitExtendResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out Extend200JSONResponse) VisitExtendResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type ExtenddefaultApplicationProblemPlusJSONResponse struct {
@@ -3813,14 +3567,13 @@ type ExtenddefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response ExtenddefaultApplicationProblemPlusJSONResponse) VisitExtendResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out ExtenddefaultApplicationProblemPlusJSONResponse) VisitExtendResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type NackRequestObject struct {
-	Topic TopicName `json:"topic"`
-	Group GroupName `json:"group"`
+	Topic TopicName
+	Group GroupName
 	Body  *NackJSONRequestBody
 }
 
@@ -3830,9 +3583,8 @@ type NackResponseObject interface {
 
 type Nack200JSONResponse struct{ SettledJSONResponse }
 
-func (response Nack200JSONResponse) VisitNackResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out Nack200JSONResponse) VisitNackResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type NackdefaultApplicationProblemPlusJSONResponse struct {
@@ -3840,14 +3592,13 @@ type NackdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response NackdefaultApplicationProblemPlusJSONResponse) VisitNackResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out NackdefaultApplicationProblemPlusJSONResponse) VisitNackResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type PullRequestObject struct {
-	Topic TopicName `json:"topic"`
-	Group GroupName `json:"group"`
+	Topic TopicName
+	Group GroupName
 	Body  *PullJSONRequestBody
 }
 
@@ -3859,9 +3610,8 @@ type Pull200JSONResponse struct {
 	Deliveries []Delivery `json:"deliveries"`
 }
 
-func (response Pull200JSONResponse) VisitPullResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out Pull200JSONResponse) VisitPullResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type PulldefaultApplicationProblemPlusJSONResponse struct {
@@ -3869,13 +3619,12 @@ type PulldefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response PulldefaultApplicationProblemPlusJSONResponse) VisitPullResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out PulldefaultApplicationProblemPlusJSONResponse) VisitPullResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type GetHistogramRequestObject struct {
-	Topic  TopicName `json:"topic"`
+	Topic  TopicName
 	Params GetHistogramParams
 }
 
@@ -3888,9 +3637,8 @@ type GetHistogram200JSONResponse struct {
 	Buckets []Bucket                            `json:"buckets"`
 }
 
-func (response GetHistogram200JSONResponse) VisitGetHistogramResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out GetHistogram200JSONResponse) VisitGetHistogramResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type GetHistogramdefaultApplicationProblemPlusJSONResponse struct {
@@ -3898,13 +3646,12 @@ type GetHistogramdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response GetHistogramdefaultApplicationProblemPlusJSONResponse) VisitGetHistogramResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out GetHistogramdefaultApplicationProblemPlusJSONResponse) VisitGetHistogramResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type BrowseMessagesRequestObject struct {
-	Topic  TopicName `json:"topic"`
+	Topic  TopicName
 	Params BrowseMessagesParams
 }
 
@@ -3938,9 +3685,8 @@ type BrowseMessages200JSONResponse struct {
 	ScannedTo Count `json:"scannedTo"`
 }
 
-func (response BrowseMessages200JSONResponse) VisitBrowseMessagesResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out BrowseMessages200JSONResponse) VisitBrowseMessagesResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type BrowseMessagesdefaultApplicationProblemPlusJSONResponse struct {
@@ -3948,13 +3694,12 @@ type BrowseMessagesdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response BrowseMessagesdefaultApplicationProblemPlusJSONResponse) VisitBrowseMessagesResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out BrowseMessagesdefaultApplicationProblemPlusJSONResponse) VisitBrowseMessagesResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type PublishRequestObject struct {
-	Topic    TopicName `json:"topic"`
+	Topic    TopicName
 	JSONBody *PublishJSONRequestBody
 	Body     io.Reader
 }
@@ -3965,16 +3710,14 @@ type PublishResponseObject interface {
 
 type Publish200JSONResponse Published
 
-func (response Publish200JSONResponse) VisitPublishResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out Publish200JSONResponse) VisitPublishResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type Publish201JSONResponse Published
 
-func (response Publish201JSONResponse) VisitPublishResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 201, "application/json", response)
+func (out Publish201JSONResponse) VisitPublishResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 201, "application/json", out)
 }
 
 type PublishdefaultApplicationProblemPlusJSONResponse struct {
@@ -3982,14 +3725,13 @@ type PublishdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response PublishdefaultApplicationProblemPlusJSONResponse) VisitPublishResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out PublishdefaultApplicationProblemPlusJSONResponse) VisitPublishResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type GetMessageRequestObject struct {
-	Topic  TopicName `json:"topic"`
-	Offset Count     `json:"offset"`
+	Topic  TopicName
+	Offset Count
 }
 
 type GetMessageResponseObject interface {
@@ -3998,9 +3740,8 @@ type GetMessageResponseObject interface {
 
 type GetMessage200JSONResponse Message
 
-func (response GetMessage200JSONResponse) VisitGetMessageResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out GetMessage200JSONResponse) VisitGetMessageResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type GetMessagedefaultApplicationProblemPlusJSONResponse struct {
@@ -4008,13 +3749,12 @@ type GetMessagedefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response GetMessagedefaultApplicationProblemPlusJSONResponse) VisitGetMessageResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out GetMessagedefaultApplicationProblemPlusJSONResponse) VisitGetMessageResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type GetTopicHistoryRequestObject struct {
-	Topic  TopicName `json:"topic"`
+	Topic  TopicName
 	Params GetTopicHistoryParams
 }
 
@@ -4024,9 +3764,8 @@ type GetTopicHistoryResponseObject interface {
 
 type GetTopicHistory200JSONResponse History
 
-func (response GetTopicHistory200JSONResponse) VisitGetTopicHistoryResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out GetTopicHistory200JSONResponse) VisitGetTopicHistoryResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type GetTopicHistorydefaultApplicationProblemPlusJSONResponse struct {
@@ -4034,13 +3773,12 @@ type GetTopicHistorydefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response GetTopicHistorydefaultApplicationProblemPlusJSONResponse) VisitGetTopicHistoryResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out GetTopicHistorydefaultApplicationProblemPlusJSONResponse) VisitGetTopicHistoryResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type GetTagsRequestObject struct {
-	Topic  TopicName `json:"topic"`
+	Topic  TopicName
 	Params GetTagsParams
 }
 
@@ -4059,9 +3797,8 @@ type GetTags200JSONResponse struct {
 	Tags    []TagCount `json:"tags"`
 }
 
-func (response GetTags200JSONResponse) VisitGetTagsResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out GetTags200JSONResponse) VisitGetTagsResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type GetTagsdefaultApplicationProblemPlusJSONResponse struct {
@@ -4069,13 +3806,12 @@ type GetTagsdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response GetTagsdefaultApplicationProblemPlusJSONResponse) VisitGetTagsResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out GetTagsdefaultApplicationProblemPlusJSONResponse) VisitGetTagsResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type AcceptTopicRequestObject struct {
-	Topic TopicName `json:"topic"`
+	Topic TopicName
 }
 
 type AcceptTopicResponseObject interface {
@@ -4084,10 +3820,9 @@ type AcceptTopicResponseObject interface {
 
 type AcceptTopic200JSONResponse struct{ TopicNowJSONResponse }
 
-func (response AcceptTopic200JSONResponse) VisitAcceptTopicResponse(w http.ResponseWriter) error {
-
-	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
-	return writeJSON(w, 200, "application/json", response.Body)
+func (out AcceptTopic200JSONResponse) VisitAcceptTopicResponse(w http.ResponseWriter) error {
+	w.Header().Set("ETag", fmt.Sprint(out.Headers.ETag))
+	return writeJSON(w, 200, "application/json", out.Body)
 }
 
 type AcceptTopicdefaultApplicationProblemPlusJSONResponse struct {
@@ -4095,13 +3830,12 @@ type AcceptTopicdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response AcceptTopicdefaultApplicationProblemPlusJSONResponse) VisitAcceptTopicResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out AcceptTopicdefaultApplicationProblemPlusJSONResponse) VisitAcceptTopicResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type EmptyTopicRequestObject struct {
-	Topic  TopicName `json:"topic"`
+	Topic  TopicName
 	Params EmptyTopicParams
 }
 
@@ -4111,10 +3845,9 @@ type EmptyTopicResponseObject interface {
 
 type EmptyTopic200JSONResponse struct{ TopicNowJSONResponse }
 
-func (response EmptyTopic200JSONResponse) VisitEmptyTopicResponse(w http.ResponseWriter) error {
-
-	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
-	return writeJSON(w, 200, "application/json", response.Body)
+func (out EmptyTopic200JSONResponse) VisitEmptyTopicResponse(w http.ResponseWriter) error {
+	w.Header().Set("ETag", fmt.Sprint(out.Headers.ETag))
+	return writeJSON(w, 200, "application/json", out.Body)
 }
 
 type EmptyTopicdefaultApplicationProblemPlusJSONResponse struct {
@@ -4122,13 +3855,12 @@ type EmptyTopicdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response EmptyTopicdefaultApplicationProblemPlusJSONResponse) VisitEmptyTopicResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out EmptyTopicdefaultApplicationProblemPlusJSONResponse) VisitEmptyTopicResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type PauseTopicRequestObject struct {
-	Topic  TopicName `json:"topic"`
+	Topic  TopicName
 	Params PauseTopicParams
 }
 
@@ -4138,10 +3870,9 @@ type PauseTopicResponseObject interface {
 
 type PauseTopic200JSONResponse struct{ TopicNowJSONResponse }
 
-func (response PauseTopic200JSONResponse) VisitPauseTopicResponse(w http.ResponseWriter) error {
-
-	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
-	return writeJSON(w, 200, "application/json", response.Body)
+func (out PauseTopic200JSONResponse) VisitPauseTopicResponse(w http.ResponseWriter) error {
+	w.Header().Set("ETag", fmt.Sprint(out.Headers.ETag))
+	return writeJSON(w, 200, "application/json", out.Body)
 }
 
 type PauseTopicdefaultApplicationProblemPlusJSONResponse struct {
@@ -4149,13 +3880,12 @@ type PauseTopicdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response PauseTopicdefaultApplicationProblemPlusJSONResponse) VisitPauseTopicResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out PauseTopicdefaultApplicationProblemPlusJSONResponse) VisitPauseTopicResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type ResumeTopicRequestObject struct {
-	Topic  TopicName `json:"topic"`
+	Topic  TopicName
 	Params ResumeTopicParams
 }
 
@@ -4165,10 +3895,9 @@ type ResumeTopicResponseObject interface {
 
 type ResumeTopic200JSONResponse struct{ TopicNowJSONResponse }
 
-func (response ResumeTopic200JSONResponse) VisitResumeTopicResponse(w http.ResponseWriter) error {
-
-	w.Header().Set("ETag", fmt.Sprint(response.Headers.ETag))
-	return writeJSON(w, 200, "application/json", response.Body)
+func (out ResumeTopic200JSONResponse) VisitResumeTopicResponse(w http.ResponseWriter) error {
+	w.Header().Set("ETag", fmt.Sprint(out.Headers.ETag))
+	return writeJSON(w, 200, "application/json", out.Body)
 }
 
 type ResumeTopicdefaultApplicationProblemPlusJSONResponse struct {
@@ -4176,9 +3905,8 @@ type ResumeTopicdefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response ResumeTopicdefaultApplicationProblemPlusJSONResponse) VisitResumeTopicResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
+func (out ResumeTopicdefaultApplicationProblemPlusJSONResponse) VisitResumeTopicResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
 type WhoamiRequestObject struct {
@@ -4190,9 +3918,8 @@ type WhoamiResponseObject interface {
 
 type Whoami200JSONResponse Whoami
 
-func (response Whoami200JSONResponse) VisitWhoamiResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, 200, "application/json", response)
+func (out Whoami200JSONResponse) VisitWhoamiResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
 }
 
 type WhoamidefaultApplicationProblemPlusJSONResponse struct {
@@ -4200,1567 +3927,8 @@ type WhoamidefaultApplicationProblemPlusJSONResponse struct {
 	StatusCode int
 }
 
-func (response WhoamidefaultApplicationProblemPlusJSONResponse) VisitWhoamiResponse(w http.ResponseWriter) error {
-
-	return writeJSON(w, response.StatusCode, "application/problem+json", response.Body)
-}
-
-// StrictServerInterface represents all server handlers.
-type StrictServerInterface interface {
-	// CheckAccess What may this account do?
-	// (POST /access:check)
-	CheckAccess(ctx context.Context, request CheckAccessRequestObject) (CheckAccessResponseObject, error)
-	// ListAccounts All accounts
-	// (GET /accounts)
-	ListAccounts(ctx context.Context, request ListAccountsRequestObject) (ListAccountsResponseObject, error)
-	// CreateAccount Add an account
-	// (POST /accounts)
-	CreateAccount(ctx context.Context, request CreateAccountRequestObject) (CreateAccountResponseObject, error)
-	// DeleteAccount Remove an account, with its tokens
-	// (DELETE /accounts/{account})
-	DeleteAccount(ctx context.Context, request DeleteAccountRequestObject) (DeleteAccountResponseObject, error)
-	// GetAccount An account
-	// (GET /accounts/{account})
-	GetAccount(ctx context.Context, request GetAccountRequestObject) (GetAccountResponseObject, error)
-	// UpdateAccount Change an account
-	// (PATCH /accounts/{account})
-	UpdateAccount(ctx context.Context, request UpdateAccountRequestObject) (UpdateAccountResponseObject, error)
-	// SetPassword Set the password of an account
-	// (PUT /accounts/{account}/password)
-	SetPassword(ctx context.Context, request SetPasswordRequestObject) (SetPasswordResponseObject, error)
-	// GetAttention What to look at first
-	// (GET /attention)
-	GetAttention(ctx context.Context, request GetAttentionRequestObject) (GetAttentionResponseObject, error)
-	// ListAudit List administrative actions, newest first
-	// (GET /audit)
-	ListAudit(ctx context.Context, request ListAuditRequestObject) (ListAuditResponseObject, error)
-	// GetBackup Download a copy of the database
-	// (GET /backup)
-	GetBackup(ctx context.Context, request GetBackupRequestObject) (GetBackupResponseObject, error)
-	// ExportDefinitions Export all topics and groups, without messages and positions
-	// (GET /definitions)
-	ExportDefinitions(ctx context.Context, request ExportDefinitionsRequestObject) (ExportDefinitionsResponseObject, error)
-	// ImportDefinitions Import topics and groups
-	// (POST /definitions)
-	ImportDefinitions(ctx context.Context, request ImportDefinitionsRequestObject) (ImportDefinitionsResponseObject, error)
-	// Revert Undo a journal entry
-	// (POST /journal/{entry}:revert)
-	Revert(ctx context.Context, request RevertRequestObject) (RevertResponseObject, error)
-	// Logout Log out
-	// (DELETE /login)
-	Logout(ctx context.Context, request LogoutRequestObject) (LogoutResponseObject, error)
-	// Login Log in to the console
-	// (POST /login)
-	Login(ctx context.Context, request LoginRequestObject) (LoginResponseObject, error)
-	// Transact Publish, settle and move in one commit
-	// (POST /messages:transaction)
-	Transact(ctx context.Context, request TransactRequestObject) (TransactResponseObject, error)
-	// GetPlan Get a plan
-	// (GET /plans/{plan})
-	GetPlan(ctx context.Context, request GetPlanRequestObject) (GetPlanResponseObject, error)
-	// ApplyPlan Apply a plan
-	// (POST /plans/{plan}:apply)
-	ApplyPlan(ctx context.Context, request ApplyPlanRequestObject) (ApplyPlanResponseObject, error)
-	// ListRoles All roles
-	// (GET /roles)
-	ListRoles(ctx context.Context, request ListRolesRequestObject) (ListRolesResponseObject, error)
-	// DeleteRole Remove a role that no account has
-	// (DELETE /roles/{role})
-	DeleteRole(ctx context.Context, request DeleteRoleRequestObject) (DeleteRoleResponseObject, error)
-	// PutRole Add or change a role
-	// (PUT /roles/{role})
-	PutRole(ctx context.Context, request PutRoleRequestObject) (PutRoleResponseObject, error)
-	// ListServices List services by name
-	// (GET /rpc)
-	ListServices(ctx context.Context, request ListServicesRequestObject) (ListServicesResponseObject, error)
-	// GetService One service
-	// (GET /rpc/{topic})
-	GetService(ctx context.Context, request GetServiceRequestObject) (GetServiceResponseObject, error)
-	// CallService Call a service with a request that is passed on unchanged
-	// (POST /rpc/{topic})
-	CallService(ctx context.Context, request CallServiceRequestObject) (CallServiceResponseObject, error)
-	// CallMethod Call a method
-	// (POST /rpc/{topic}/{method})
-	CallMethod(ctx context.Context, request CallMethodRequestObject) (CallMethodResponseObject, error)
-	// GetServer This server
-	// (GET /server)
-	GetServer(ctx context.Context, request GetServerRequestObject) (GetServerResponseObject, error)
-	// ConfirmClock Confirm that the server's clock is right
-	// (POST /server:confirm-clock)
-	ConfirmClock(ctx context.Context, request ConfirmClockRequestObject) (ConfirmClockResponseObject, error)
-	// ListServers List the servers that this one knows, including itself
-	// (GET /servers)
-	ListServers(ctx context.Context, request ListServersRequestObject) (ListServersResponseObject, error)
-	// DrainServer Drain a server
-	// (POST /servers/{address}:drain)
-	DrainServer(ctx context.Context, request DrainServerRequestObject) (DrainServerResponseObject, error)
-	// UndrainServer Have clients use a server again
-	// (POST /servers/{address}:undrain)
-	UndrainServer(ctx context.Context, request UndrainServerRequestObject) (UndrainServerResponseObject, error)
-	// CloseSessions Disconnect clients
-	// (DELETE /sessions)
-	CloseSessions(ctx context.Context, request CloseSessionsRequestObject) (CloseSessionsResponseObject, error)
-	// ListSessions List connections
-	// (GET /sessions)
-	ListSessions(ctx context.Context, request ListSessionsRequestObject) (ListSessionsResponseObject, error)
-	// CloseSession Disconnect one client
-	// (DELETE /sessions/{session})
-	CloseSession(ctx context.Context, request CloseSessionRequestObject) (CloseSessionResponseObject, error)
-	// Setup Set the first administrator
-	// (POST /setup)
-	Setup(ctx context.Context, request SetupRequestObject) (SetupResponseObject, error)
-	// BeginSignOn Begin to sign on with the issuer
-	// (POST /sign-on)
-	BeginSignOn(ctx context.Context, request BeginSignOnRequestObject) (BeginSignOnResponseObject, error)
-	// FinishSignOn Finish signing on
-	// (PUT /sign-on)
-	FinishSignOn(ctx context.Context, request FinishSignOnRequestObject) (FinishSignOnResponseObject, error)
-	// GetStats Rates over the last minutes or hours
-	// (GET /stats)
-	GetStats(ctx context.Context, request GetStatsRequestObject) (GetStatsResponseObject, error)
-	// GetTopicStats Messages published to each topic over the last minutes
-	// (GET /stats/topics)
-	GetTopicStats(ctx context.Context, request GetTopicStatsRequestObject) (GetTopicStatsResponseObject, error)
-	// CreateTicket Create a ticket for a WebSocket
-	// (POST /tickets)
-	CreateTicket(ctx context.Context, request CreateTicketRequestObject) (CreateTicketResponseObject, error)
-	// ListTokens Tokens, without their secrets
-	// (GET /tokens)
-	ListTokens(ctx context.Context, request ListTokensRequestObject) (ListTokensResponseObject, error)
-	// CreateToken Create a token
-	// (POST /tokens)
-	CreateToken(ctx context.Context, request CreateTokenRequestObject) (CreateTokenResponseObject, error)
-	// RevokeToken Revoke a token
-	// (DELETE /tokens/{token})
-	RevokeToken(ctx context.Context, request RevokeTokenRequestObject) (RevokeTokenResponseObject, error)
-	// RotateToken Give a token another secret
-	// (POST /tokens/{token}:rotate)
-	RotateToken(ctx context.Context, request RotateTokenRequestObject) (RotateTokenResponseObject, error)
-	// ListTopics List topics by name
-	// (GET /topics)
-	ListTopics(ctx context.Context, request ListTopicsRequestObject) (ListTopicsResponseObject, error)
-	// CreateTopic Create a topic
-	// (POST /topics)
-	CreateTopic(ctx context.Context, request CreateTopicRequestObject) (CreateTopicResponseObject, error)
-	// DeleteTopic Delete a topic, its messages and its groups
-	// (DELETE /topics/{topic})
-	DeleteTopic(ctx context.Context, request DeleteTopicRequestObject) (DeleteTopicResponseObject, error)
-	// GetTopic One topic with its groups
-	// (GET /topics/{topic})
-	GetTopic(ctx context.Context, request GetTopicRequestObject) (GetTopicResponseObject, error)
-	// UpdateTopic Change a topic's retention, or its owner
-	// (PATCH /topics/{topic})
-	UpdateTopic(ctx context.Context, request UpdateTopicRequestObject) (UpdateTopicResponseObject, error)
-	// PutTopic Create a topic, or make it so
-	// (PUT /topics/{topic})
-	PutTopic(ctx context.Context, request PutTopicRequestObject) (PutTopicResponseObject, error)
-	// StreamEvents Messages as server-sent events
-	// (GET /topics/{topic}/events)
-	StreamEvents(ctx context.Context, request StreamEventsRequestObject) (StreamEventsResponseObject, error)
-	// TestFilter Run a filter over the last messages without changing anything
-	// (POST /topics/{topic}/filters:test)
-	TestFilter(ctx context.Context, request TestFilterRequestObject) (TestFilterResponseObject, error)
-	// ListGroups List a topic's groups by name
-	// (GET /topics/{topic}/groups)
-	ListGroups(ctx context.Context, request ListGroupsRequestObject) (ListGroupsResponseObject, error)
-	// CreateGroup Create a consume group
-	// (POST /topics/{topic}/groups)
-	CreateGroup(ctx context.Context, request CreateGroupRequestObject) (CreateGroupResponseObject, error)
-	// DeleteGroup Delete a group
-	// (DELETE /topics/{topic}/groups/{group})
-	DeleteGroup(ctx context.Context, request DeleteGroupRequestObject) (DeleteGroupResponseObject, error)
-	// GetGroup One group
-	// (GET /topics/{topic}/groups/{group})
-	GetGroup(ctx context.Context, request GetGroupRequestObject) (GetGroupResponseObject, error)
-	// UpdateGroup Change a group while its consumers stay connected
-	// (PATCH /topics/{topic}/groups/{group})
-	UpdateGroup(ctx context.Context, request UpdateGroupRequestObject) (UpdateGroupResponseObject, error)
-	// PutGroup Create a group, or make it so
-	// (PUT /topics/{topic}/groups/{group})
-	PutGroup(ctx context.Context, request PutGroupRequestObject) (PutGroupResponseObject, error)
-	// ListJournal List the moves and filter changes of a group, newest first
-	// (GET /topics/{topic}/groups/{group}/journal)
-	ListJournal(ctx context.Context, request ListJournalRequestObject) (ListJournalResponseObject, error)
-	// PlanRelocation Preview moving a group
-	// (POST /topics/{topic}/groups/{group}/plans)
-	PlanRelocation(ctx context.Context, request PlanRelocationRequestObject) (PlanRelocationResponseObject, error)
-	// GetGroupHistory Figures of a group over time
-	// (GET /topics/{topic}/groups/{group}/stats)
-	GetGroupHistory(ctx context.Context, request GetGroupHistoryRequestObject) (GetGroupHistoryResponseObject, error)
-	// Ack Acknowledge deliveries
-	// (POST /topics/{topic}/groups/{group}:ack)
-	Ack(ctx context.Context, request AckRequestObject) (AckResponseObject, error)
-	// Extend Extend the ack timeout
-	// (POST /topics/{topic}/groups/{group}:extend)
-	Extend(ctx context.Context, request ExtendRequestObject) (ExtendResponseObject, error)
-	// Nack Return deliveries
-	// (POST /topics/{topic}/groups/{group}:nack)
-	Nack(ctx context.Context, request NackRequestObject) (NackResponseObject, error)
-	// Pull Pull messages
-	// (POST /topics/{topic}/groups/{group}:pull)
-	Pull(ctx context.Context, request PullRequestObject) (PullResponseObject, error)
-	// GetHistogram How messages are spread over the log
-	// (GET /topics/{topic}/histogram)
-	GetHistogram(ctx context.Context, request GetHistogramRequestObject) (GetHistogramResponseObject, error)
-	// BrowseMessages Browse messages without consuming them
-	// (GET /topics/{topic}/messages)
-	BrowseMessages(ctx context.Context, request BrowseMessagesRequestObject) (BrowseMessagesResponseObject, error)
-	// Publish Publish one message, an array, or newline-delimited JSON
-	// (POST /topics/{topic}/messages)
-	Publish(ctx context.Context, request PublishRequestObject) (PublishResponseObject, error)
-	// GetMessage One message, and its fate in every group
-	// (GET /topics/{topic}/messages/{offset})
-	GetMessage(ctx context.Context, request GetMessageRequestObject) (GetMessageResponseObject, error)
-	// GetTopicHistory Figures of a topic, or of a service, over time
-	// (GET /topics/{topic}/stats)
-	GetTopicHistory(ctx context.Context, request GetTopicHistoryRequestObject) (GetTopicHistoryResponseObject, error)
-	// GetTags The tags of the last messages
-	// (GET /topics/{topic}/tags)
-	GetTags(ctx context.Context, request GetTagsRequestObject) (GetTagsResponseObject, error)
-	// AcceptTopic Serve a damaged topic as it is
-	// (POST /topics/{topic}:accept)
-	AcceptTopic(ctx context.Context, request AcceptTopicRequestObject) (AcceptTopicResponseObject, error)
-	// EmptyTopic Drop all messages of a topic
-	// (POST /topics/{topic}:empty)
-	EmptyTopic(ctx context.Context, request EmptyTopicRequestObject) (EmptyTopicResponseObject, error)
-	// PauseTopic Stop delivery from a topic to all its groups
-	// (POST /topics/{topic}:pause)
-	PauseTopic(ctx context.Context, request PauseTopicRequestObject) (PauseTopicResponseObject, error)
-	// ResumeTopic Resume delivery
-	// (POST /topics/{topic}:resume)
-	ResumeTopic(ctx context.Context, request ResumeTopicRequestObject) (ResumeTopicResponseObject, error)
-	// Whoami Who the caller is, and what it may do
-	// (GET /whoami)
-	Whoami(ctx context.Context, request WhoamiRequestObject) (WhoamiResponseObject, error)
-}
-
-type StrictHTTPServerOptions struct {
-	RequestErrorHandlerFunc  func(w http.ResponseWriter, r *http.Request, err error)
-	ResponseErrorHandlerFunc func(w http.ResponseWriter, r *http.Request, err error)
-}
-
-func NewStrictHandlerWithOptions(ssi StrictServerInterface, options StrictHTTPServerOptions) ServerInterface {
-	return &strictHandler{ssi: ssi, options: options}
-}
-
-type strictHandler struct {
-	ssi     StrictServerInterface
-	options StrictHTTPServerOptions
-}
-
-// CheckAccess operation middleware
-func (sh *strictHandler) CheckAccess(w http.ResponseWriter, r *http.Request) {
-	var request CheckAccessRequestObject
-
-	var body CheckAccessJSONRequestBody
-	if given, ok := sh.decode(w, r, &body, true); !ok {
-		return
-	} else if given {
-		request.Body = &body
-	}
-
-	response, err := sh.ssi.CheckAccess(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitCheckAccessResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// ListAccounts operation middleware
-func (sh *strictHandler) ListAccounts(w http.ResponseWriter, r *http.Request) {
-	var request ListAccountsRequestObject
-
-	response, err := sh.ssi.ListAccounts(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitListAccountsResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// CreateAccount operation middleware
-func (sh *strictHandler) CreateAccount(w http.ResponseWriter, r *http.Request) {
-	var request CreateAccountRequestObject
-
-	var body CreateAccountJSONRequestBody
-	if given, ok := sh.decode(w, r, &body, true); !ok {
-		return
-	} else if given {
-		request.Body = &body
-	}
-
-	response, err := sh.ssi.CreateAccount(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitCreateAccountResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// DeleteAccount operation middleware
-func (sh *strictHandler) DeleteAccount(w http.ResponseWriter, r *http.Request, account AccountName) {
-	var request DeleteAccountRequestObject
-
-	request.Account = account
-
-	response, err := sh.ssi.DeleteAccount(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitDeleteAccountResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// GetAccount operation middleware
-func (sh *strictHandler) GetAccount(w http.ResponseWriter, r *http.Request, account AccountName) {
-	var request GetAccountRequestObject
-
-	request.Account = account
-
-	response, err := sh.ssi.GetAccount(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitGetAccountResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// UpdateAccount operation middleware
-func (sh *strictHandler) UpdateAccount(w http.ResponseWriter, r *http.Request, account AccountName) {
-	var request UpdateAccountRequestObject
-
-	request.Account = account
-
-	var body UpdateAccountJSONRequestBody
-	if given, ok := sh.decode(w, r, &body, true); !ok {
-		return
-	} else if given {
-		request.Body = &body
-	}
-
-	response, err := sh.ssi.UpdateAccount(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitUpdateAccountResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// SetPassword operation middleware
-func (sh *strictHandler) SetPassword(w http.ResponseWriter, r *http.Request, account AccountName) {
-	var request SetPasswordRequestObject
-
-	request.Account = account
-
-	var body SetPasswordJSONRequestBody
-	if given, ok := sh.decode(w, r, &body, true); !ok {
-		return
-	} else if given {
-		request.Body = &body
-	}
-
-	response, err := sh.ssi.SetPassword(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitSetPasswordResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// GetAttention operation middleware
-func (sh *strictHandler) GetAttention(w http.ResponseWriter, r *http.Request) {
-	var request GetAttentionRequestObject
-
-	response, err := sh.ssi.GetAttention(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitGetAttentionResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// ListAudit operation middleware
-func (sh *strictHandler) ListAudit(w http.ResponseWriter, r *http.Request, params ListAuditParams) {
-	var request ListAuditRequestObject
-
-	request.Params = params
-
-	response, err := sh.ssi.ListAudit(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitListAuditResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// GetBackup operation middleware
-func (sh *strictHandler) GetBackup(w http.ResponseWriter, r *http.Request) {
-	var request GetBackupRequestObject
-
-	response, err := sh.ssi.GetBackup(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitGetBackupResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// ExportDefinitions operation middleware
-func (sh *strictHandler) ExportDefinitions(w http.ResponseWriter, r *http.Request) {
-	var request ExportDefinitionsRequestObject
-
-	response, err := sh.ssi.ExportDefinitions(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitExportDefinitionsResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// ImportDefinitions operation middleware
-func (sh *strictHandler) ImportDefinitions(w http.ResponseWriter, r *http.Request, params ImportDefinitionsParams) {
-	var request ImportDefinitionsRequestObject
-
-	request.Params = params
-
-	var body ImportDefinitionsJSONRequestBody
-	if given, ok := sh.decode(w, r, &body, true); !ok {
-		return
-	} else if given {
-		request.Body = &body
-	}
-
-	response, err := sh.ssi.ImportDefinitions(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitImportDefinitionsResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// Revert operation middleware
-func (sh *strictHandler) Revert(w http.ResponseWriter, r *http.Request, entry string) {
-	var request RevertRequestObject
-
-	request.Entry = entry
-
-	var body RevertJSONRequestBody
-	if given, ok := sh.decode(w, r, &body, false); !ok {
-		return
-	} else if given {
-		request.Body = &body
-	}
-
-	response, err := sh.ssi.Revert(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitRevertResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// Logout operation middleware
-func (sh *strictHandler) Logout(w http.ResponseWriter, r *http.Request) {
-	var request LogoutRequestObject
-
-	response, err := sh.ssi.Logout(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitLogoutResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// Login operation middleware
-func (sh *strictHandler) Login(w http.ResponseWriter, r *http.Request) {
-	var request LoginRequestObject
-
-	var body LoginJSONRequestBody
-	if given, ok := sh.decode(w, r, &body, true); !ok {
-		return
-	} else if given {
-		request.Body = &body
-	}
-
-	response, err := sh.ssi.Login(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitLoginResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// Transact operation middleware
-func (sh *strictHandler) Transact(w http.ResponseWriter, r *http.Request) {
-	var request TransactRequestObject
-
-	var body TransactJSONRequestBody
-	if given, ok := sh.decode(w, r, &body, true); !ok {
-		return
-	} else if given {
-		request.Body = &body
-	}
-
-	response, err := sh.ssi.Transact(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitTransactResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// GetPlan operation middleware
-func (sh *strictHandler) GetPlan(w http.ResponseWriter, r *http.Request, plan PlanName) {
-	var request GetPlanRequestObject
-
-	request.Plan = plan
-
-	response, err := sh.ssi.GetPlan(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitGetPlanResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// ApplyPlan operation middleware
-func (sh *strictHandler) ApplyPlan(w http.ResponseWriter, r *http.Request, plan PlanName) {
-	var request ApplyPlanRequestObject
-
-	request.Plan = plan
-
-	var body ApplyPlanJSONRequestBody
-	if given, ok := sh.decode(w, r, &body, false); !ok {
-		return
-	} else if given {
-		request.Body = &body
-	}
-
-	response, err := sh.ssi.ApplyPlan(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitApplyPlanResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// ListRoles operation middleware
-func (sh *strictHandler) ListRoles(w http.ResponseWriter, r *http.Request) {
-	var request ListRolesRequestObject
-
-	response, err := sh.ssi.ListRoles(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitListRolesResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// DeleteRole operation middleware
-func (sh *strictHandler) DeleteRole(w http.ResponseWriter, r *http.Request, role RoleName) {
-	var request DeleteRoleRequestObject
-
-	request.Role = role
-
-	response, err := sh.ssi.DeleteRole(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitDeleteRoleResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// PutRole operation middleware
-func (sh *strictHandler) PutRole(w http.ResponseWriter, r *http.Request, role RoleName) {
-	var request PutRoleRequestObject
-
-	request.Role = role
-
-	var body PutRoleJSONRequestBody
-	if given, ok := sh.decode(w, r, &body, true); !ok {
-		return
-	} else if given {
-		request.Body = &body
-	}
-
-	response, err := sh.ssi.PutRole(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitPutRoleResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// ListServices operation middleware
-func (sh *strictHandler) ListServices(w http.ResponseWriter, r *http.Request, params ListServicesParams) {
-	var request ListServicesRequestObject
-
-	request.Params = params
-
-	response, err := sh.ssi.ListServices(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitListServicesResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// GetService operation middleware
-func (sh *strictHandler) GetService(w http.ResponseWriter, r *http.Request, topic TopicName) {
-	var request GetServiceRequestObject
-
-	request.Topic = topic
-
-	response, err := sh.ssi.GetService(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitGetServiceResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// CallService operation middleware
-func (sh *strictHandler) CallService(w http.ResponseWriter, r *http.Request, topic TopicName, params CallServiceParams) {
-	var request CallServiceRequestObject
-
-	request.Topic = topic
-	request.Params = params
-
-	var body CallServiceJSONRequestBody
-	if given, ok := sh.decode(w, r, &body, true); !ok {
-		return
-	} else if given {
-		request.Body = &body
-	}
-
-	response, err := sh.ssi.CallService(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitCallServiceResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// CallMethod operation middleware
-func (sh *strictHandler) CallMethod(w http.ResponseWriter, r *http.Request, topic TopicName, method MethodName, params CallMethodParams) {
-	var request CallMethodRequestObject
-
-	request.Topic = topic
-	request.Method = method
-	request.Params = params
-
-	var body CallMethodJSONRequestBody
-	if given, ok := sh.decode(w, r, &body, false); !ok {
-		return
-	} else if given {
-		request.Body = &body
-	}
-
-	response, err := sh.ssi.CallMethod(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitCallMethodResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// GetServer operation middleware
-func (sh *strictHandler) GetServer(w http.ResponseWriter, r *http.Request) {
-	var request GetServerRequestObject
-
-	response, err := sh.ssi.GetServer(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitGetServerResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// ConfirmClock operation middleware
-func (sh *strictHandler) ConfirmClock(w http.ResponseWriter, r *http.Request) {
-	var request ConfirmClockRequestObject
-
-	response, err := sh.ssi.ConfirmClock(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitConfirmClockResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// ListServers operation middleware
-func (sh *strictHandler) ListServers(w http.ResponseWriter, r *http.Request) {
-	var request ListServersRequestObject
-
-	response, err := sh.ssi.ListServers(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitListServersResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// DrainServer operation middleware
-func (sh *strictHandler) DrainServer(w http.ResponseWriter, r *http.Request, address ServerAddress) {
-	var request DrainServerRequestObject
-
-	request.Address = address
-
-	response, err := sh.ssi.DrainServer(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitDrainServerResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// UndrainServer operation middleware
-func (sh *strictHandler) UndrainServer(w http.ResponseWriter, r *http.Request, address ServerAddress) {
-	var request UndrainServerRequestObject
-
-	request.Address = address
-
-	response, err := sh.ssi.UndrainServer(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitUndrainServerResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// CloseSessions operation middleware
-func (sh *strictHandler) CloseSessions(w http.ResponseWriter, r *http.Request, params CloseSessionsParams) {
-	var request CloseSessionsRequestObject
-
-	request.Params = params
-
-	response, err := sh.ssi.CloseSessions(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitCloseSessionsResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// ListSessions operation middleware
-func (sh *strictHandler) ListSessions(w http.ResponseWriter, r *http.Request, params ListSessionsParams) {
-	var request ListSessionsRequestObject
-
-	request.Params = params
-
-	response, err := sh.ssi.ListSessions(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitListSessionsResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// CloseSession operation middleware
-func (sh *strictHandler) CloseSession(w http.ResponseWriter, r *http.Request, session string, params CloseSessionParams) {
-	var request CloseSessionRequestObject
-
-	request.Session = session
-	request.Params = params
-
-	response, err := sh.ssi.CloseSession(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitCloseSessionResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// Setup operation middleware
-func (sh *strictHandler) Setup(w http.ResponseWriter, r *http.Request) {
-	var request SetupRequestObject
-
-	var body SetupJSONRequestBody
-	if given, ok := sh.decode(w, r, &body, true); !ok {
-		return
-	} else if given {
-		request.Body = &body
-	}
-
-	response, err := sh.ssi.Setup(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitSetupResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// BeginSignOn operation middleware
-func (sh *strictHandler) BeginSignOn(w http.ResponseWriter, r *http.Request) {
-	var request BeginSignOnRequestObject
-
-	response, err := sh.ssi.BeginSignOn(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitBeginSignOnResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// FinishSignOn operation middleware
-func (sh *strictHandler) FinishSignOn(w http.ResponseWriter, r *http.Request) {
-	var request FinishSignOnRequestObject
-
-	var body FinishSignOnJSONRequestBody
-	if given, ok := sh.decode(w, r, &body, true); !ok {
-		return
-	} else if given {
-		request.Body = &body
-	}
-
-	response, err := sh.ssi.FinishSignOn(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitFinishSignOnResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// GetStats operation middleware
-func (sh *strictHandler) GetStats(w http.ResponseWriter, r *http.Request, params GetStatsParams) {
-	var request GetStatsRequestObject
-
-	request.Params = params
-
-	response, err := sh.ssi.GetStats(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitGetStatsResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// GetTopicStats operation middleware
-func (sh *strictHandler) GetTopicStats(w http.ResponseWriter, r *http.Request) {
-	var request GetTopicStatsRequestObject
-
-	response, err := sh.ssi.GetTopicStats(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitGetTopicStatsResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// CreateTicket operation middleware
-func (sh *strictHandler) CreateTicket(w http.ResponseWriter, r *http.Request) {
-	var request CreateTicketRequestObject
-
-	response, err := sh.ssi.CreateTicket(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitCreateTicketResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// ListTokens operation middleware
-func (sh *strictHandler) ListTokens(w http.ResponseWriter, r *http.Request, params ListTokensParams) {
-	var request ListTokensRequestObject
-
-	request.Params = params
-
-	response, err := sh.ssi.ListTokens(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitListTokensResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// CreateToken operation middleware
-func (sh *strictHandler) CreateToken(w http.ResponseWriter, r *http.Request) {
-	var request CreateTokenRequestObject
-
-	var body CreateTokenJSONRequestBody
-	if given, ok := sh.decode(w, r, &body, true); !ok {
-		return
-	} else if given {
-		request.Body = &body
-	}
-
-	response, err := sh.ssi.CreateToken(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitCreateTokenResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// RevokeToken operation middleware
-func (sh *strictHandler) RevokeToken(w http.ResponseWriter, r *http.Request, token TokenID) {
-	var request RevokeTokenRequestObject
-
-	request.Token = token
-
-	response, err := sh.ssi.RevokeToken(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitRevokeTokenResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// RotateToken operation middleware
-func (sh *strictHandler) RotateToken(w http.ResponseWriter, r *http.Request, token TokenID) {
-	var request RotateTokenRequestObject
-
-	request.Token = token
-
-	response, err := sh.ssi.RotateToken(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitRotateTokenResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// ListTopics operation middleware
-func (sh *strictHandler) ListTopics(w http.ResponseWriter, r *http.Request, params ListTopicsParams) {
-	var request ListTopicsRequestObject
-
-	request.Params = params
-
-	response, err := sh.ssi.ListTopics(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitListTopicsResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// CreateTopic operation middleware
-func (sh *strictHandler) CreateTopic(w http.ResponseWriter, r *http.Request) {
-	var request CreateTopicRequestObject
-
-	var body CreateTopicJSONRequestBody
-	if given, ok := sh.decode(w, r, &body, true); !ok {
-		return
-	} else if given {
-		request.Body = &body
-	}
-
-	response, err := sh.ssi.CreateTopic(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitCreateTopicResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// DeleteTopic operation middleware
-func (sh *strictHandler) DeleteTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params DeleteTopicParams) {
-	var request DeleteTopicRequestObject
-
-	request.Topic = topic
-	request.Params = params
-
-	response, err := sh.ssi.DeleteTopic(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitDeleteTopicResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// GetTopic operation middleware
-func (sh *strictHandler) GetTopic(w http.ResponseWriter, r *http.Request, topic TopicName) {
-	var request GetTopicRequestObject
-
-	request.Topic = topic
-
-	response, err := sh.ssi.GetTopic(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitGetTopicResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// UpdateTopic operation middleware
-func (sh *strictHandler) UpdateTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params UpdateTopicParams) {
-	var request UpdateTopicRequestObject
-
-	request.Topic = topic
-	request.Params = params
-
-	var body UpdateTopicJSONRequestBody
-	if given, ok := sh.decode(w, r, &body, true); !ok {
-		return
-	} else if given {
-		request.Body = &body
-	}
-
-	response, err := sh.ssi.UpdateTopic(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitUpdateTopicResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// PutTopic operation middleware
-func (sh *strictHandler) PutTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params PutTopicParams) {
-	var request PutTopicRequestObject
-
-	request.Topic = topic
-	request.Params = params
-
-	var body PutTopicJSONRequestBody
-	if given, ok := sh.decode(w, r, &body, true); !ok {
-		return
-	} else if given {
-		request.Body = &body
-	}
-
-	response, err := sh.ssi.PutTopic(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitPutTopicResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// StreamEvents operation middleware
-func (sh *strictHandler) StreamEvents(w http.ResponseWriter, r *http.Request, topic TopicName, params StreamEventsParams) {
-	var request StreamEventsRequestObject
-
-	request.Topic = topic
-	request.Params = params
-
-	response, err := sh.ssi.StreamEvents(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitStreamEventsResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// TestFilter operation middleware
-func (sh *strictHandler) TestFilter(w http.ResponseWriter, r *http.Request, topic TopicName) {
-	var request TestFilterRequestObject
-
-	request.Topic = topic
-
-	var body TestFilterJSONRequestBody
-	if given, ok := sh.decode(w, r, &body, true); !ok {
-		return
-	} else if given {
-		request.Body = &body
-	}
-
-	response, err := sh.ssi.TestFilter(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitTestFilterResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// ListGroups operation middleware
-func (sh *strictHandler) ListGroups(w http.ResponseWriter, r *http.Request, topic TopicName, params ListGroupsParams) {
-	var request ListGroupsRequestObject
-
-	request.Topic = topic
-	request.Params = params
-
-	response, err := sh.ssi.ListGroups(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitListGroupsResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// CreateGroup operation middleware
-func (sh *strictHandler) CreateGroup(w http.ResponseWriter, r *http.Request, topic TopicName) {
-	var request CreateGroupRequestObject
-
-	request.Topic = topic
-
-	var body CreateGroupJSONRequestBody
-	if given, ok := sh.decode(w, r, &body, true); !ok {
-		return
-	} else if given {
-		request.Body = &body
-	}
-
-	response, err := sh.ssi.CreateGroup(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitCreateGroupResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// DeleteGroup operation middleware
-func (sh *strictHandler) DeleteGroup(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName, params DeleteGroupParams) {
-	var request DeleteGroupRequestObject
-
-	request.Topic = topic
-	request.Group = group
-	request.Params = params
-
-	response, err := sh.ssi.DeleteGroup(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitDeleteGroupResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// GetGroup operation middleware
-func (sh *strictHandler) GetGroup(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName) {
-	var request GetGroupRequestObject
-
-	request.Topic = topic
-	request.Group = group
-
-	response, err := sh.ssi.GetGroup(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitGetGroupResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// UpdateGroup operation middleware
-func (sh *strictHandler) UpdateGroup(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName, params UpdateGroupParams) {
-	var request UpdateGroupRequestObject
-
-	request.Topic = topic
-	request.Group = group
-	request.Params = params
-
-	var body UpdateGroupJSONRequestBody
-	if given, ok := sh.decode(w, r, &body, true); !ok {
-		return
-	} else if given {
-		request.Body = &body
-	}
-
-	response, err := sh.ssi.UpdateGroup(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitUpdateGroupResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// PutGroup operation middleware
-func (sh *strictHandler) PutGroup(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName, params PutGroupParams) {
-	var request PutGroupRequestObject
-
-	request.Topic = topic
-	request.Group = group
-	request.Params = params
-
-	var body PutGroupJSONRequestBody
-	if given, ok := sh.decode(w, r, &body, true); !ok {
-		return
-	} else if given {
-		request.Body = &body
-	}
-
-	response, err := sh.ssi.PutGroup(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitPutGroupResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// ListJournal operation middleware
-func (sh *strictHandler) ListJournal(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName, params ListJournalParams) {
-	var request ListJournalRequestObject
-
-	request.Topic = topic
-	request.Group = group
-	request.Params = params
-
-	response, err := sh.ssi.ListJournal(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitListJournalResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// PlanRelocation operation middleware
-func (sh *strictHandler) PlanRelocation(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName) {
-	var request PlanRelocationRequestObject
-
-	request.Topic = topic
-	request.Group = group
-
-	var body PlanRelocationJSONRequestBody
-	if given, ok := sh.decode(w, r, &body, true); !ok {
-		return
-	} else if given {
-		request.Body = &body
-	}
-
-	response, err := sh.ssi.PlanRelocation(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitPlanRelocationResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// GetGroupHistory operation middleware
-func (sh *strictHandler) GetGroupHistory(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName, params GetGroupHistoryParams) {
-	var request GetGroupHistoryRequestObject
-
-	request.Topic = topic
-	request.Group = group
-	request.Params = params
-
-	response, err := sh.ssi.GetGroupHistory(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitGetGroupHistoryResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// Ack operation middleware
-func (sh *strictHandler) Ack(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName) {
-	var request AckRequestObject
-
-	request.Topic = topic
-	request.Group = group
-
-	var body AckJSONRequestBody
-	if given, ok := sh.decode(w, r, &body, true); !ok {
-		return
-	} else if given {
-		request.Body = &body
-	}
-
-	response, err := sh.ssi.Ack(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitAckResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// Extend operation middleware
-func (sh *strictHandler) Extend(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName) {
-	var request ExtendRequestObject
-
-	request.Topic = topic
-	request.Group = group
-
-	var body ExtendJSONRequestBody
-	if given, ok := sh.decode(w, r, &body, true); !ok {
-		return
-	} else if given {
-		request.Body = &body
-	}
-
-	response, err := sh.ssi.Extend(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitExtendResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// Nack operation middleware
-func (sh *strictHandler) Nack(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName) {
-	var request NackRequestObject
-
-	request.Topic = topic
-	request.Group = group
-
-	var body NackJSONRequestBody
-	if given, ok := sh.decode(w, r, &body, true); !ok {
-		return
-	} else if given {
-		request.Body = &body
-	}
-
-	response, err := sh.ssi.Nack(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitNackResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// Pull operation middleware
-func (sh *strictHandler) Pull(w http.ResponseWriter, r *http.Request, topic TopicName, group GroupName) {
-	var request PullRequestObject
-
-	request.Topic = topic
-	request.Group = group
-
-	var body PullJSONRequestBody
-	if given, ok := sh.decode(w, r, &body, false); !ok {
-		return
-	} else if given {
-		request.Body = &body
-	}
-
-	response, err := sh.ssi.Pull(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitPullResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// GetHistogram operation middleware
-func (sh *strictHandler) GetHistogram(w http.ResponseWriter, r *http.Request, topic TopicName, params GetHistogramParams) {
-	var request GetHistogramRequestObject
-
-	request.Topic = topic
-	request.Params = params
-
-	response, err := sh.ssi.GetHistogram(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitGetHistogramResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// BrowseMessages operation middleware
-func (sh *strictHandler) BrowseMessages(w http.ResponseWriter, r *http.Request, topic TopicName, params BrowseMessagesParams) {
-	var request BrowseMessagesRequestObject
-
-	request.Topic = topic
-	request.Params = params
-
-	response, err := sh.ssi.BrowseMessages(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitBrowseMessagesResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// Publish operation middleware
-func (sh *strictHandler) Publish(w http.ResponseWriter, r *http.Request, topic TopicName) {
-	var request PublishRequestObject
-
-	request.Topic = topic
-	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
-
-		var body PublishJSONRequestBody
-		if given, ok := sh.decode(w, r, &body, true); !ok {
-			return
-		} else if given {
-			request.JSONBody = &body
-		}
-	}
-	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-ndjson") {
-		request.Body = r.Body
-	}
-
-	response, err := sh.ssi.Publish(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitPublishResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// GetMessage operation middleware
-func (sh *strictHandler) GetMessage(w http.ResponseWriter, r *http.Request, topic TopicName, offset Count) {
-	var request GetMessageRequestObject
-
-	request.Topic = topic
-	request.Offset = offset
-
-	response, err := sh.ssi.GetMessage(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitGetMessageResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// GetTopicHistory operation middleware
-func (sh *strictHandler) GetTopicHistory(w http.ResponseWriter, r *http.Request, topic TopicName, params GetTopicHistoryParams) {
-	var request GetTopicHistoryRequestObject
-
-	request.Topic = topic
-	request.Params = params
-
-	response, err := sh.ssi.GetTopicHistory(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitGetTopicHistoryResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// GetTags operation middleware
-func (sh *strictHandler) GetTags(w http.ResponseWriter, r *http.Request, topic TopicName, params GetTagsParams) {
-	var request GetTagsRequestObject
-
-	request.Topic = topic
-	request.Params = params
-
-	response, err := sh.ssi.GetTags(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitGetTagsResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// AcceptTopic operation middleware
-func (sh *strictHandler) AcceptTopic(w http.ResponseWriter, r *http.Request, topic TopicName) {
-	var request AcceptTopicRequestObject
-
-	request.Topic = topic
-
-	response, err := sh.ssi.AcceptTopic(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitAcceptTopicResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// EmptyTopic operation middleware
-func (sh *strictHandler) EmptyTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params EmptyTopicParams) {
-	var request EmptyTopicRequestObject
-
-	request.Topic = topic
-	request.Params = params
-
-	response, err := sh.ssi.EmptyTopic(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitEmptyTopicResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
+func (out WhoamidefaultApplicationProblemPlusJSONResponse) VisitWhoamiResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
-// PauseTopic operation middleware
-func (sh *strictHandler) PauseTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params PauseTopicParams) {
-	var request PauseTopicRequestObject
-
-	request.Topic = topic
-	request.Params = params
-
-	response, err := sh.ssi.PauseTopic(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitPauseTopicResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// ResumeTopic operation middleware
-func (sh *strictHandler) ResumeTopic(w http.ResponseWriter, r *http.Request, topic TopicName, params ResumeTopicParams) {
-	var request ResumeTopicRequestObject
-
-	request.Topic = topic
-	request.Params = params
-
-	response, err := sh.ssi.ResumeTopic(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitResumeTopicResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
-
-// Whoami operation middleware
-func (sh *strictHandler) Whoami(w http.ResponseWriter, r *http.Request) {
-	var request WhoamiRequestObject
-
-	response, err := sh.ssi.Whoami(r.Context(), request)
-	if err == nil && response != nil {
-		err = response.VisitWhoamiResponse(w)
-	}
-	if err != nil {
-		sh.options.ResponseErrorHandlerFunc(w, r, err)
-	}
-}
+// Parameters and bodies are decoded, and handlers called, by the methods of operations.

@@ -122,13 +122,9 @@ func New(opts Options) http.Handler {
 	if opts.Live != nil {
 		r.Method(http.MethodGet, apimodel.Base+"/ws", opts.Live)
 	}
-	strict := NewStrictHandlerWithOptions(h, StrictHTTPServerOptions{
-		RequestErrorHandlerFunc:  h.badRequest,
-		ResponseErrorHandlerFunc: h.problem,
-	})
-	return HandlerWithOptions(strict, ChiServerOptions{
-		BaseURL: apimodel.Base, BaseRouter: r, ErrorHandlerFunc: h.badRequest, Middlewares: []MiddlewareFunc{h.queries, h.elsewhere, h.permit},
-	})
+	all := &operations{handlers: h, around: []func(http.Handler) http.Handler{h.queries, h.elsewhere, h.permit}, refused: h.badRequest, failed: h.problem}
+	all.routes(r, apimodel.Base)
+	return r
 }
 
 // guard keeps pages of other sites out: those that talk to a name which they had

@@ -41,13 +41,8 @@ func (h *handler) badRequest(w http.ResponseWriter, req *http.Request, err error
 
 // explain says what is wrong with a body or a parameter.
 func explain(err error) error {
-	param := (*InvalidParamFormatError)(nil)
-	missing := (*RequiredParamError)(nil)
-	switch {
-	case errors.As(err, &param):
-		return problem.Invalid("invalid parameter %s: %v", param.ParamName, param.Err)
-	case errors.As(err, &missing):
-		return problem.Invalid("the parameter %s is missing", missing.ParamName)
+	if param := (*paramError)(nil); errors.As(err, &param) {
+		return problem.Invalid("%v", param)
 	}
 	return strictjson.Explain("the body", err)
 }
