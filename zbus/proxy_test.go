@@ -6,6 +6,8 @@ import (
 	"net"
 	"sync"
 	"testing"
+
+	"github.com/rushmore/zbus-go/internal/zbustest"
 )
 
 // proxy stands between clients and a broker and does harm to their connections. Its
@@ -27,7 +29,7 @@ type proxy struct {
 // through puts a proxy in front of a broker, until the test ends.
 func through(t testing.TB, target string) *proxy {
 	t.Helper()
-	p := &proxy{addr: "127.0.0.1:0", target: target, conns: map[net.Conn]bool{}}
+	p := &proxy{addr: zbustest.FreeAddr(t), target: target, conns: map[net.Conn]bool{}}
 	p.up(t)
 	t.Cleanup(func() {
 		p.down()

@@ -62,7 +62,7 @@ func TestConsumeLeavesNoGroupWheneverItIsEnded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for end := time.Now().Add(10 * time.Second); strings.Contains(topic(), "~"); {
+	for end := time.Now().Add(patience); strings.Contains(topic(), "~"); {
 		if time.Now().After(end) {
 			t.Fatalf("groups stay: %s", topic())
 		}

@@ -79,7 +79,7 @@ func run(t *testing.T, cmd *exec.Cmd) result {
 // killLate ends a process that does not do what a test waits for. The function
 // it returns calls that off.
 func killLate(cmd *exec.Cmd) (callOff func() bool) {
-	return time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() }).Stop
+	return time.AfterFunc(patience, func() { _ = cmd.Process.Kill() }).Stop
 }
 
 // wantFailure checks that a run ended with a code and one line that contains

@@ -22,6 +22,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/rushmore/zbus-go/internal/zbustest"
 )
 
 // TestScripts runs the scripts in testdata/script: the command line as its users type
@@ -56,7 +58,9 @@ func TestScripts(t *testing.T) {
 func scriptBroker(ts *testscript.TestScript, neg bool, args []string) {
 	listen := ts.Getenv("ZBUS_SERVER")
 	if listen == "" {
-		listen = "127.0.0.1:0"
+		found, err := zbustest.FindAddr()
+		ts.Check(err)
+		listen = found
 	}
 	cmd := exec.Command(os.Getenv(binaryVariable), append([]string{"serve", "--listen", listen, "--data", ts.MkAbs("data")}, args...)...)
 	cmd.Env, cmd.Dir = []string{"HOME=/"}, ts.MkAbs(".")
@@ -132,7 +136,7 @@ func scriptUntil(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // patience is how long anything may take.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // awaitText returns when a file that another process writes has text in it.
 func awaitText(ts *testscript.TestScript, path, text string, ended <-chan struct{}) {

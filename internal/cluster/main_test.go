@@ -66,6 +66,9 @@ type process struct {
 // launch starts one, which is killed at the end of the test.
 func launch(t *testing.T, dir, listen string, trackers ...string) *process {
 	t.Helper()
+	if listen == "127.0.0.1:0" {
+		listen = zbustest.FreeAddr(t) // also after a restart
+	}
 	cfg := config.Default()
 	cfg.Listen, cfg.Data, cfg.Trackers = []string{listen}, dir, trackers
 	text, err := json.Marshal(cfg)

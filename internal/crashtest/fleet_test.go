@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"os"
 	"os/exec"
 	"slices"
@@ -16,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/zbustest"
 	"github.com/rushmore/zbus-go/zbus"
 )
 
@@ -53,13 +53,10 @@ func (f *fleet) trackedBy(n int) {
 // they run.
 func freeAddresses(t *testing.T, n int) (addrs []string) {
 	t.Helper()
-	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
+	for len(addrs) < n {
+		if a := zbustest.FreeAddr(t); !slices.Contains(addrs, a) {
+			addrs = append(addrs, a)
 		}
-		defer ln.Close()
-		addrs = append(addrs, ln.Addr().String())
 	}
 	return addrs
 }

@@ -3,7 +3,6 @@ package crashtest
 import (
 	"bufio"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"slices"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/rushmore/zbus-go/internal/faultreport"
 	"github.com/rushmore/zbus-go/internal/wire"
+	"github.com/rushmore/zbus-go/internal/zbustest"
 )
 
 // soakVariable says how long a soak takes, such as 10m, in place of the scale.
@@ -83,12 +83,7 @@ func TestSoak(t *testing.T) {
 }
 
 func newSoak(t *testing.T) *soak {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &soak{p: realBroker(t, "fsync"), profiles: ln.Addr().String(), web: &http.Client{Transport: &http.Transport{}, Timeout: patience}, stop: make(chan struct{})}
-	_ = ln.Close()
+	s := &soak{p: realBroker(t, "fsync"), profiles: zbustest.FreeAddr(t), web: &http.Client{Transport: &http.Transport{}, Timeout: patience}, stop: make(chan struct{})}
 	s.p.with("--pprof=" + s.profiles)
 	s.p.start()
 	s.p.declare()

@@ -31,7 +31,9 @@ type Broker struct {
 // Start runs a broker until the test ends. The functions change its configuration.
 func Start(t testing.TB, set ...func(*config.Config)) *Broker {
 	t.Helper()
-	b, err := Open(t.TempDir(), set...)
+	once := FreeAddr(t) // and again, after a restart
+	listen := func(c *config.Config) { c.Listen = []string{once} }
+	b, err := Open(t.TempDir(), append([]func(*config.Config){listen}, set...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
