@@ -16,7 +16,7 @@ func pairOf(t *testing.T, topic string) (cl *zbus.Client, first, second *zbustes
 	t.Helper()
 	first, second = zbustest.Start(t), zbustest.Start(t)
 	cl = dialCluster(t, hurried, first.Addr, second.Addr)
-	if _, err := cl.DeclareGroup(within(t), topic, zbus.GroupSpec{Name: "g", Explicit: true}); err != nil {
+	if _, err := cl.DeclareGroup(within(t), topic, zbus.GroupSpec{Name: "g", Explicit: true, AckTimeout: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
 	return cl, first, second
@@ -156,7 +156,7 @@ func downFor(t *testing.T, opts zbus.Options) (*zbus.Client, *zbustest.Broker) {
 	t.Helper()
 	broker := zbustest.Start(t)
 	cl := dialCluster(t, opts, broker.Addr)
-	if _, err := cl.DeclareGroup(within(t), "jobs", zbus.GroupSpec{Name: "g", Explicit: true}); err != nil {
+	if _, err := cl.DeclareGroup(within(t), "jobs", zbus.GroupSpec{Name: "g", Explicit: true, AckTimeout: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
 	if err := broker.Stop(); err != nil {

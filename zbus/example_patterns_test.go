@@ -67,9 +67,9 @@ func Example_fanOut() {
 		fmt.Println(err)
 		return
 	}
-	for _, name := range []string{"audit", "billing", "stock"} {
-		// More than there are: it returns what has come by then.
-		got, err := c.Fetch(ctx, "sales", name, 10, 200*time.Millisecond)
+	for i, name := range []string{"audit", "billing", "stock"} {
+		// It returns when so many have come, or after a minute with those that have.
+		got, err := c.Fetch(ctx, "sales", name, []int{3, 1, 2}[i], time.Minute)
 		if err != nil {
 			fmt.Println(err)
 			return
@@ -137,8 +137,8 @@ func Example_replay() {
 		fmt.Println(err)
 		return
 	}
-	read := func(group string) {
-		got, err := c.Fetch(ctx, "readings", group, 3, 200*time.Millisecond)
+	read := func(group string, most int) {
+		got, err := c.Fetch(ctx, "readings", group, most, time.Minute)
 		if err == nil {
 			err = zbus.AckAll(ctx, got)
 		}
@@ -148,15 +148,15 @@ func Example_replay() {
 		}
 		fmt.Println(group, all, err)
 	}
-	read("report")
+	read("report", 3)
 	if _, err := c.Relocate(ctx, "readings", "report", zbus.AtOffset(receipts[1].Offset), "the second was wrong"); err != nil {
 		fmt.Println(err)
 	}
-	read("report")
+	read("report", 2)
 	if _, err := c.DeclareGroup(ctx, "readings", zbus.GroupSpec{Name: "trial", Explicit: true, Start: zbus.Earliest()}); err != nil {
 		fmt.Println(err)
 	}
-	read("trial")
+	read("trial", 3)
 	// Output:
 	// report [one two three] <nil>
 	// report [two three] <nil>

@@ -15,10 +15,10 @@ func hasty(timeout time.Duration) *zbus.GroupSpec {
 	return &zbus.GroupSpec{Explicit: true, AckTimeout: timeout, MaxDeliver: 2}
 }
 
-// A handler that takes several ack timeouts, and messages that wait for it.
+// A handler that takes longer than the ack timeout, and a message that waits for it even longer.
 func TestASlowHandlerGetsEachMessageOnce(t *testing.T) {
 	t.Parallel()
-	const timeout = 600 * time.Millisecond
+	const timeout = 3 * time.Second // so that a machine that is busy extends in time
 	addr := zbustest.Start(t).Addr
 	c := dial(t, addr, zbus.Options{})
 	handled := make(chan int, 100)
@@ -30,7 +30,7 @@ func TestASlowHandlerGetsEachMessageOnce(t *testing.T) {
 			t.Error("a handler whose time is extended has a deadline")
 		}
 		select {
-		case <-time.After(2 * timeout): // the work
+		case <-time.After(timeout + timeout/2): // the work
 		case <-ctx.Done():
 			t.Errorf("the context ended: %v", context.Cause(ctx))
 		}
@@ -40,8 +40,8 @@ func TestASlowHandlerGetsEachMessageOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	publish(t, c, "slow", 3)
-	for range 3 {
+	publish(t, c, "slow", 2)
+	for range 2 {
 		if attempt := receive(t, "a message", handled); attempt != 1 {
 			t.Errorf("attempt %d", attempt)
 		}
@@ -62,7 +62,7 @@ func TestAHandlersContextEndsWithItsTime(t *testing.T) {
 	t.Parallel()
 	const timeout = 300 * time.Millisecond
 	c := dial(t, zbustest.Start(t).Addr, zbus.Options{})
-	began, ended := make(chan time.Duration, 10), make(chan error, 10)
+	began, ended := make(chan time.Time, 10), make(chan error, 10)
 	opts := zbus.SubscribeOptions{Declare: &zbus.GroupSpec{Explicit: true, AckTimeout: timeout}, NoExtend: true}
 	_, err := c.Subscribe(within(t), "log", "g", opts, func(ctx context.Context, d *zbus.Delivery) error {
 		due, ok := ctx.Deadline()
@@ -70,17 +70,22 @@ func TestAHandlersContextEndsWithItsTime(t *testing.T) {
 			t.Error("no deadline")
 		}
 		if d.Attempt == 1 {
-			before := time.Now()
-			began <- time.Until(due)
+			if left := time.Until(due); left > timeout {
+				t.Errorf("the deadline is in %s", left)
+			}
+			began <- due
 			<-ctx.Done()
-			if took := time.Since(before); took < timeout/2 {
-				t.Errorf("ended after %s", took)
+			if left := time.Until(due); left > 0 {
+				t.Errorf("ended %s before the deadline", left)
 			}
 			ended <- context.Cause(ctx)
 			return ctx.Err()
 		}
 		if err := d.Extend(ctx); err != nil {
-			t.Error(err)
+			if ctx.Err() == nil {
+				t.Error(err)
+			}
+			return err // this machine was too busy for it: it comes again
 		}
 		if later, _ := ctx.Deadline(); !later.After(due) {
 			t.Errorf("extended from %v to %v", due, later)
@@ -91,9 +96,10 @@ func TestAHandlersContextEndsWithItsTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	before := time.Now()
 	publish(t, c, "log", 1)
-	if left := receive(t, "the message", began); left <= 0 || left > timeout {
-		t.Errorf("the deadline is in %s", left)
+	if due := receive(t, "the message", began); due.Before(before) {
+		t.Errorf("the deadline was %s before the message was published", before.Sub(due))
 	}
 	if err := receive(t, "the end of its context", ended); !errors.Is(err, zbus.ErrConflict) {
 		t.Errorf("cause %v", err)
@@ -105,14 +111,14 @@ func TestAHandlersContextEndsWithItsTime(t *testing.T) {
 
 func TestExtendingByHandKeepsADelivery(t *testing.T) {
 	t.Parallel()
-	const timeout = 600 * time.Millisecond
+	const timeout = 3 * time.Second
 	c := dial(t, zbustest.Start(t).Addr, zbus.Options{})
 	ended := make(chan error, 10)
 	_, err := c.Subscribe(within(t), "log", "g", zbus.SubscribeOptions{Declare: hasty(timeout), NoExtend: true}, func(ctx context.Context, d *zbus.Delivery) error {
 		if d.Attempt != 1 {
 			t.Errorf("attempt %d", d.Attempt)
 		}
-		for range 6 {
+		for range 4 {
 			select {
 			case <-time.After(timeout / 3): // a part of the work
 			case <-ctx.Done():
@@ -141,7 +147,7 @@ func TestAHandlersContextEndsWhenItsDeliveryIsLost(t *testing.T) {
 	p := through(t, broker.Addr)
 	admin, c := dial(t, broker.Addr, zbus.Options{}), dial(t, p.addr, zbus.Options{})
 	began, ended := make(chan *zbus.Delivery, 10), make(chan error, 10)
-	opts := zbus.SubscribeOptions{Declare: &zbus.GroupSpec{Explicit: true, AckTimeout: 300 * time.Millisecond}}
+	opts := zbus.SubscribeOptions{Declare: &zbus.GroupSpec{Explicit: true, AckTimeout: 3 * time.Second}}
 	_, err := c.Subscribe(within(t), "log", "g", opts, func(ctx context.Context, d *zbus.Delivery) error {
 		if d.Attempt > 2 {
 			return nil

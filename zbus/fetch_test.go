@@ -68,7 +68,7 @@ func TestFetchTakesMessagesUpToANumberWithinATime(t *testing.T) {
 		if want < 10 { // all of it passes
 			wait = 50 * time.Millisecond
 			if want == 5 {
-				wait = time.Second
+				wait = 5 * time.Second // in which the five that are there come
 			}
 		}
 		began := time.Now()
@@ -464,7 +464,7 @@ func TestAFetchAsksAnewAfterOneThatWasGivenUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	fill(t, c, "jobs", 5)
-	got, err := c.Fetch(within(t), "jobs", "g", 10, 200*time.Millisecond)
+	got, err := c.Fetch(within(t), "jobs", "g", 10, 5*time.Second)
 	if err != nil || len(got) != 5 { // otherwise it waits until within ends
 		t.Errorf("%d messages, %v", len(got), err)
 	}
@@ -520,12 +520,12 @@ func TestTheLongestFetch(t *testing.T) {
 func TestAFetchEndsAlsoWhenItHadToWaitToBegin(t *testing.T) {
 	t.Parallel()
 	addr, _ := silentGroups(t)
-	c := dial(t, addr, zbus.Options{HeartbeatTimeout: 100 * time.Millisecond})
+	c := dial(t, addr, zbus.Options{HeartbeatTimeout: time.Second})
 	if _, err := c.Fetch(within(t), "t", "g", 1, time.Millisecond); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	zbus.FetchHeldUp(within(t), c, "t", "g", time.Millisecond, 100*time.Millisecond, ended)
+	zbus.FetchHeldUp(within(t), c, "t", "g", time.Millisecond, time.Second, ended)
 	if err := receive(t, "its end", ended); err != nil {
 		t.Error(err)
 	}

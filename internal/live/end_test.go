@@ -15,7 +15,7 @@ import (
 )
 
 func TestStopEndsAllSocketsAndLetsNoneIn(t *testing.T) {
-	r := start(t, func(o *Options) { o.DrainTime = 300 * time.Millisecond })
+	r := start(t, func(o *Options) { o.DrainTime = 5 * time.Second })
 	topic := r.topic("orders")
 	r.group(broker.GroupSpec{Topic: "orders", Name: "g", Settle: new(storage.SettleExplicit)})
 	r.publish(topic, "a")
@@ -115,7 +115,7 @@ func TestClientThatTakesNothingIsCut(t *testing.T) {
 }
 
 func TestClientThatAnswersNoPingIsCut(t *testing.T) {
-	r := start(t, func(o *Options) { o.PingInterval, o.PingTimeout = 20*time.Millisecond, 2*time.Second })
+	r := start(t, func(o *Options) { o.PingInterval, o.PingTimeout = 20*time.Millisecond, 8*time.Second })
 	dead := r.dial(nil) // answers pings only while it reads
 	alive := r.dial(nil)
 	dead.call(`{"op":"ping"}`, "ok")

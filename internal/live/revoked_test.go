@@ -66,7 +66,7 @@ func TestACredentialThatEndsWhileASocketIsOpenedEndsIt(t *testing.T) {
 	}
 	defer func() { _ = ws.CloseNow() }()
 	<-judged
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if _, _, err := ws.Read(ctx); websocket.CloseStatus(err) != websocket.StatusPolicyViolation {
 		t.Errorf("the socket is still open: %v", err)

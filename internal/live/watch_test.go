@@ -30,8 +30,8 @@ func (c *client) glance(channel, more string) got {
 	if w.Ref != channel || w.Channel != channel || w.Watch == "" {
 		c.t.Errorf("got %s", w.raw)
 	}
-	f := c.await("figures")
-	if f.Watch != w.Watch || f.Channel != channel || f.Seq < 1 {
+	f := c.until("figures of "+channel, func(g got) bool { return g.Type == "figures" && g.Watch == w.Watch })
+	if f.Channel != channel || f.Seq < 1 {
 		c.t.Errorf("got %s", f.raw)
 	}
 	c.send(`{"op":"unwatch","watch":"` + w.Watch + `"}`)
@@ -245,7 +245,7 @@ func TestSlowViewerHoldsUpNobody(t *testing.T) {
 	for range 3 {
 		r.publish(topic, "x")
 		f := quick.await("figures")
-		if f.Seq != last.Seq+1 {
+		if f.Seq <= last.Seq {
 			t.Errorf("figures %d follow %d", f.Seq, last.Seq)
 		}
 		last = f
@@ -255,16 +255,18 @@ func TestSlowViewerHoldsUpNobody(t *testing.T) {
 	}
 	// When it reads at last, each watch has the newest figures and none in between.
 	newest := map[string]int64{}
-	frames := 0
+	older := 0
 	slow.until("newest figures", func(f got) bool {
 		if f.Type == "figures" {
 			newest[f.Watch] = f.Seq
-			frames++
+			if f.Seq < last.Seq {
+				older++
+			}
 		}
 		return len(newest) == watches && newest["w20"] >= last.Seq
 	})
-	if frames > 2*watches+5 {
-		t.Errorf("the slow viewer got %d frames", frames)
+	if older > watches+5 { // one each may have been under way
+		t.Errorf("the slow viewer got %d frames with older figures", older)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -128,6 +129,24 @@ func (r *rig) methods() map[string]uint64 {
 	return n
 }
 
+// counts waits until a metric has so many measurements, and fails when it has more.
+func (r *rig) counts(name string, want uint64) {
+	r.t.Helper()
+	r.s.Eventually(fmt.Sprintf("%s has %d", name, want), func() bool {
+		n := r.count(name)
+		if n > want {
+			r.t.Fatalf("%s has %d, want %d", name, n, want)
+		}
+		return n == want
+	})
+}
+
+// measured waits until services have measured their methods so often.
+func (r *rig) measured(want map[string]uint64) {
+	r.t.Helper()
+	r.s.Eventually(fmt.Sprint("the methods in metrics are ", want), func() bool { return maps.Equal(r.methods(), want) })
+}
+
 func TestTraceGoesOnFromPublisherToHandler(t *testing.T) {
 	r := start(t)
 	c := r.s.Client(r.opts)
@@ -176,9 +195,7 @@ func TestTraceGoesOnFromPublisherToHandler(t *testing.T) {
 	for name, want := range map[string]uint64{
 		"messaging.client.sent.messages": 3, "messaging.client.operation.duration": 3, "messaging.client.consumed.messages": 2, "messaging.process.duration": 2,
 	} {
-		if n := r.count(name); n != want {
-			t.Errorf("%s has %d, want %d", name, n, want)
-		}
+		r.counts(name, want)
 	}
 }
 
@@ -238,9 +255,7 @@ func TestTraceGoesOnFromCallerToService(t *testing.T) {
 	if failed := r.span("shop/price"); failed.Status().Code != codes.Error || attribute(failed, "error.type") != "404" {
 		t.Errorf("an error of the service is %+v, %v", failed.Status(), failed.Attributes())
 	}
-	if methods := r.methods(); methods["price"] != 2 || len(methods) != 1 {
-		t.Errorf("methods of services in metrics: %v", methods)
-	}
+	r.measured(map[string]uint64{"price": 2})
 	for i := range 3 { // names that callers make up
 		r.spans.Reset()
 		if err := c.Call(t.Context(), "shop", fmt.Sprint("made up ", i), nil); !errors.Is(err, zbus.ErrNotFound) {
@@ -252,12 +267,9 @@ func TestTraceGoesOnFromCallerToService(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	if methods := r.methods(); methods["_OTHER"] != 3 || len(methods) != 2 {
-		t.Errorf("methods of services in metrics: %v", methods)
-	}
-	if sent, done := r.count("rpc.client.duration"), r.count("rpc.server.duration"); sent != 5 || done != 5 {
-		t.Errorf("%d calls and %d served were measured, want 5 each", sent, done)
-	}
+	r.measured(map[string]uint64{"price": 2, "_OTHER": 3})
+	r.counts("rpc.client.duration", 5)
+	r.counts("rpc.server.duration", 5)
 }
 
 func TestFetchedMessageHasALinkToItsPublisher(t *testing.T) {
@@ -281,7 +293,5 @@ func TestFetchedMessageHasALinkToItsPublisher(t *testing.T) {
 	if on := trace.SpanContextFromContext(otelzbus.Context(t.Context(), got[0])); on.TraceID() != send.TraceID() || on.SpanID() != send.SpanID() {
 		t.Errorf("the trace of the message is %v, want %v", on, send)
 	}
-	if n := r.count("messaging.client.consumed.messages"); n != 1 {
-		t.Errorf("%d messages were consumed", n)
-	}
+	r.counts("messaging.client.consumed.messages", 1)
 }

@@ -24,7 +24,12 @@ func declare(t *testing.T, c *zbus.Client, topic string) {
 
 func publish(t *testing.T, c *zbus.Client, m zbus.Message) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	return publishWithin(t, zbustest.Timeout, c, m)
+}
+
+func publishWithin(t *testing.T, d time.Duration, c *zbus.Client, m zbus.Message) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
 	defer cancel()
 	_, err := c.Publish(ctx, "orders", m)
 	return err
@@ -76,7 +81,7 @@ func TestThingsGoWrong(t *testing.T) {
 		t.Errorf("%+v", stored)
 	}
 	s.Freeze()
-	if err := publish(t, c, zbus.Message{}); !errors.Is(err, context.DeadlineExceeded) {
+	if err := publishWithin(t, time.Second, c, zbus.Message{}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v, want to wait in vain", err)
 	}
 	s.Mend()
