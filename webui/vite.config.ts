@@ -75,9 +75,9 @@ export default defineConfig({
           include: ['e2e/**/*.test.ts'],
           environment: 'node',
           globalSetup: 'e2e/setup.ts',
-          testTimeout: 180_000, // the longest takes 25 s where nothing else runs
-          expect: { poll: { timeout: 15_000 } }, // as locators wait
-          hookTimeout: 180_000,
+          testTimeout: 600_000, // the longest takes 25 s where nothing else runs
+          expect: { poll: { timeout: 45_000 } }, // as locators wait
+          hookTimeout: 600_000,
           // Most of what they do is wait, for figures and between keys.
           maxWorkers: 2,
           maxConcurrency: 5,

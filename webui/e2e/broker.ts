@@ -1,6 +1,7 @@
 // A real broker in a directory of its own, and calls to it.
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -19,6 +20,21 @@ export function binary(): string {
   return process.env.BROKER!;
 }
 
+/**
+ * port is free, and none of those that systems hand out to who asks for any: so it is still
+ * free when a broker is started there once more, whatever has connected in between.
+ */
+export async function port(): Promise<number> {
+  for (;;) {
+    const port = 11_000 + Math.floor(Math.random() * 20_000);
+    const free = await new Promise<boolean>((tell) => {
+      const probe = createServer().once('error', () => tell(false));
+      probe.listen(port, '127.0.0.1', () => probe.close(() => tell(true)));
+    });
+    if (free) return port;
+  }
+}
+
 export class Broker {
   url = '';
   /** The link that sets the first administrator, where the broker printed one. */
@@ -29,11 +45,12 @@ export class Broker {
   readonly #dir = mkdtempSync(join(tmpdir(), 'zbus-e2e-'));
   #address: string;
 
-  constructor(address = '127.0.0.1:0') {
+  constructor(address = '') {
     this.#address = address;
   }
 
   async start(...flags: string[]) {
+    this.#address ||= `127.0.0.1:${await port()}`; // the same after a restart
     const child = spawn(binary(), ['--listen', this.#address, '--data', this.#dir, ...flags], { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#process = child;
     let said = '';
@@ -41,14 +58,13 @@ export class Broker {
       const hear = (data: Buffer) => {
         said += data.toString();
         const m = /listening\s+(http:\/\/\S+)/.exec(said);
-        this.setup = /setup\s+(http\S+)/.exec(said)?.[1] ?? '';
+        this.setup = /setup\s+(http\S+)\s/.exec(said)?.[1] ?? '';
         if (m && (this.setup || /stop\s+Ctrl-C/.test(said))) found(m[1]!);
       };
       child.stdout.on('data', hear);
       child.stderr.on('data', hear);
       child.on('exit', (code) => failed(new Error(`broker exited with ${code}: ${said}`)));
     });
-    this.#address = new URL(this.url).host; // the same port after a restart
   }
 
   get pid(): number {

@@ -2,8 +2,8 @@
 // no error in the console, no request to another host, nothing serious that axe finds.
 import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { chromium, type Browser, type BrowserContext, type Page } from 'playwright-core';
-import { expect } from 'vitest';
+import { chromium, type Browser, type BrowserContext, type Page, type Request } from 'playwright-core';
+import { expect, vi } from 'vitest';
 
 const path = process.env.CHROMIUM ?? '/usr/bin/chromium';
 
@@ -30,6 +30,14 @@ export interface Look {
   language?: string;
 }
 
+const underWay = new WeakMap<Page, Set<Request>>();
+
+/** answered waits until a page has got all that it has asked for. */
+export async function answered(page: Page) {
+  // Not by expect.poll: tests that run at the same time have none.
+  await vi.waitFor(() => expect([...underWay.get(page)!].map((r) => r.url()), 'requests without an answer').toEqual([]), { timeout: 45_000 });
+}
+
 export async function launch(...flags: string[]): Promise<Browser> {
   return chromium.launch({ executablePath: path, args: [...flags, '--no-sandbox', '--disable-gpu', '--force-color-profile=srgb', '--hide-scrollbars'] });
 }
@@ -43,8 +51,12 @@ export async function open(browser: Browser, origin: string, look: Look = {}): P
     reducedMotion: 'reduce',
   });
   const page = await context.newPage();
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(45_000);
   const seen: string[] = [];
+  const under = new Set<Request>();
+  underWay.set(page, under);
+  page.on('request', (r) => under.add(r));
+  for (const end of ['requestfinished', 'requestfailed'] as const) page.on(end as 'requestfinished', (r) => under.delete(r));
   const report = (what: string) => {
     if (!look.allow?.test(what)) seen.push(what);
   };
@@ -76,6 +88,33 @@ export async function accessible(page: Page, where: string, rules?: string[]) {
       .map((v) => `${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map((n) => `${n.target.join(' ')} (${n.failureSummary.split('\n')[1]?.trim()})`).join('; ')}`);
   }, rules);
   expect(found, where).toEqual([]);
+}
+
+/** keys presses several keys faster than any of them is answered, as for what counts only within a moment. */
+export async function keys(page: Page, ...names: string[]) {
+  await Promise.all(names.map((name) => page.keyboard.press(name)));
+}
+
+/** resize gives the window a size and a light, and waits until the page is laid out for them. */
+export async function resize(page: Page, look: { width: number; height?: number; theme?: 'light' | 'dark' }) {
+  await page.setViewportSize({ width: look.width, height: look.height ?? (look.width === 390 ? 844 : 800) });
+  if (look.theme) await page.emulateMedia({ colorScheme: look.theme });
+  await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
+}
+
+export interface Asked {
+  list: string[];
+  /** How often the page had to connect again, as where it got no processor for seconds: then it may ask. */
+  again: number;
+}
+
+/** requests are those that a page makes of the API from now on, those of its opening answered. */
+export async function requests(page: Page): Promise<Asked> {
+  await answered(page);
+  const asked: Asked = { list: [], again: 0 };
+  page.on('request', (r) => r.url().includes('/api/') && asked.list.push(new URL(r.url()).pathname + new URL(r.url()).search));
+  page.on('websocket', () => asked.again++);
+  return asked;
 }
 
 /** go opens an address of the console and waits until figures are live. */

@@ -2,7 +2,7 @@
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { Broker } from './broker';
-import { accessible, go, launch, open, there, type View } from './browser';
+import { accessible, go, launch, open, requests, there, type View } from './browser';
 
 const soon = <T>(look: () => T | Promise<T>) => expect.poll(look, { timeout: 45_000 });
 
@@ -37,18 +37,10 @@ describe.skipIf(!there)('history', () => {
   beforeEach(async () => {
     view = await open(browser, broker.url, { allow: /WebSocket|ERR_CONNECTION_REFUSED/ });
     page = view.page;
-    page.setDefaultTimeout(45_000);
   });
   const done = async () => {
     view.clean();
     await view.context.close();
-  };
-  /** What is asked of the broker from now on, and how often its socket was lost: then once more is in order. */
-  const requests = () => {
-    const asked = { list: [] as string[], lost: 0 };
-    page.on('request', (r) => r.url().includes('/api/') && asked.list.push(r.url().slice(broker.url.length)));
-    page.on('websocket', () => asked.lost++);
-    return asked;
   };
   const charts = () => page.locator('figure[data-chart]').evaluateAll((all) => all.map((e) => (e as HTMLElement).dataset.chart));
   const slider = () => page.getByRole('slider', { name: 'Moment' });
@@ -63,9 +55,10 @@ describe.skipIf(!there)('history', () => {
     await shown('orders/groups/billing');
     expect(await charts()).toEqual(['in', 'lag', 'age', 'redelivered', 'failed', 'latency']);
     // Before the broker was started nothing is known, and nothing is drawn as 0.
-    await soon(() => page.locator('rect.gap').count()).toBe(6);
+    // On a machine that is busy a second may be missing later on, too: in each chart.
+    await soon(async () => (await page.locator('figure[data-chart]:has(rect.gap)').count())).toBe(6);
     await soon(() => page.locator('[data-chart=lag] path.mark').count()).toBeGreaterThanOrEqual(2);
-    const asked = requests();
+    const asked = await requests(page);
     const until = Number(await slider().getAttribute('aria-valuemax'));
     await broker.publish('orders', [{ body: 'late' }]);
     await soon(async () => Number(await slider().getAttribute('aria-valuemax'))).toBeGreaterThan(until + 4000);
@@ -77,7 +70,7 @@ describe.skipIf(!there)('history', () => {
       await broker.pull('orders', 'billing', 1);
       return slowest.textContent();
     }, { timeout: 45_000, interval: 1500 }).not.toBe(before);
-    expect(asked.list.length, asked.list.join()).toBeLessThanOrEqual(asked.lost);
+    expect(asked.list.length, asked.list.join()).toBeLessThanOrEqual(asked.again);
     await slider().press('End');
     await soon(() => slider().getAttribute('aria-valuetext')).toMatch(/Lag: \d+/);
     await accessible(page, 'history');
@@ -123,7 +116,7 @@ describe.skipIf(!there)('history', () => {
     expect(length).toBeLessThan(whole / 2);
     await page.getByRole('button', { name: 'Whole range' }).click();
     await soon(() => query('since')).toBeNull();
-    const asked = requests();
+    const asked = await requests(page);
     for (const [name, range] of [['24 h', '24h'], ['30 days', '30d']] as const) {
       const answer = page.waitForResponse((r) => r.url().includes(`range=${range}`));
       await page.getByRole('button', { name }).click();
@@ -131,7 +124,7 @@ describe.skipIf(!there)('history', () => {
       await soon(width).toBeGreaterThan(range === '24h' ? 600_000 : 30_000_000);
     }
     expect(asked.list).toEqual(expect.arrayContaining(['/api/v1/topics/orders/stats?range=24h', '/api/v1/topics/orders/stats?range=30d']));
-    expect(asked.list.length, asked.list.join()).toBeLessThanOrEqual(2 + asked.lost);
+    expect(asked.list.length, asked.list.join()).toBeLessThanOrEqual(2 + asked.again);
     await done();
   });
 

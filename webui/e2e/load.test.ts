@@ -47,7 +47,7 @@ describe.skipIf(!there)('load', () => {
     });
   const takeTasks = (page: Page) => page.evaluate(() => (window as unknown as { long: number[] }).long.splice(0));
 
-  it('shows the overview without a long task while messages pour in', async () => {
+  it('shows the overview without a long task while messages pour in', { timeout: 900_000 }, async () => {
     const view = await open(browser, broker.url);
     await go(view.page, broker.url, '#/');
     await publish(50_000);
@@ -109,7 +109,7 @@ describe.skipIf(!there)('load', () => {
     return (await cdp.send('Runtime.getHeapUsage')).usedSize / 1e6;
   };
 
-  it('tails for long without holding more', { timeout: 90_000 + 2000 * tailFor }, async () => {
+  it('tails for long without holding more', { timeout: 600_000 + 2000 * tailFor }, async () => {
     const view = await open(browser, broker.url);
     const cdp = await view.context.newCDPSession(view.page);
     await broker.call('POST', '/topics', { name: 'tailed', retention: { maxCount: '20000' } });
@@ -124,7 +124,7 @@ describe.skipIf(!there)('load', () => {
       }
     })();
     // Until the ring of 5,000 is full, which is all that a tail may hold.
-    await view.page.getByText(/^5,000 messages$/).waitFor({ timeout: 60_000 });
+    await view.page.getByText(/^5,000 messages$/).waitFor({ timeout: 300_000 });
     const sizes = [await heap(cdp)];
     for (let i = 0; i < 5; i++) {
       await pause(tailFor / 5);
@@ -140,7 +140,7 @@ describe.skipIf(!there)('load', () => {
     await view.context.close();
   });
 
-  it.skipIf(process.platform !== 'linux')('costs next to nothing when ten look and nothing happens', { timeout: 120_000 + 3000 * idleFor }, async () => {
+  it.skipIf(process.platform !== 'linux')('costs next to nothing when ten look and nothing happens', { timeout: 600_000 + 3000 * idleFor }, async () => {
     const measure = async () => {
       const before = spent();
       await pause(idleFor);

@@ -92,7 +92,7 @@ describe.skipIf(!there)('markup', () => {
     await page.exposeFunction('hit', (field: string) => hits.push(field));
     for (const [i, kind] of kinds.slice(0, 4).entries()) {
       await page.setContent(kind(`control${i}`));
-      await expect.poll(() => hits, { timeout: 20_000 }).toContain(`control${i}`);
+      await expect.poll(() => hits, { timeout: 45_000 }).toContain(`control${i}`);
     }
     await page.close();
   });
@@ -113,14 +113,17 @@ describe.skipIf(!there)('markup', () => {
       for (const field of shows) {
         const text = kinds.map((k) => k(field));
         const found = () => page.evaluate((text) => text.some((t) => document.querySelector('main')!.textContent!.includes(t.slice(0, t.indexOf('hit(')))), text);
-        await expect.poll(found, { message: `${hash}: ${field}`, timeout: 20_000 }).toBe(true);
+        await expect.poll(found, { message: `${hash}: ${field}`, timeout: 45_000 }).toBe(true);
       }
       expect(await alive(page), hash).toEqual([]);
     }
 
     // A body that says it is a page, in each way to look at it; and what a provider answers.
     await page.evaluate(() => (location.hash = '#/topics/orders/messages?from=1&at=1'));
-    for (const way of await page.getByRole('group', { name: 'Show the body as' }).getByRole('button').all()) {
+    await page.getByRole('group', { name: 'Body', exact: true }).getByText('body1').first().waitFor();
+    const ways = await page.getByRole('group', { name: 'Show the body as' }).getByRole('button').all();
+    expect(ways.length).toBeGreaterThan(1);
+    for (const way of ways) {
       await way.click();
       expect(await alive(page), await way.textContent() ?? '').toEqual([]);
     }

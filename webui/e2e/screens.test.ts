@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Broker } from './broker';
-import { accessible, go, launch, open, there, type View } from './browser';
+import { accessible, go, launch, open, resize, there, type View } from './browser';
 import { calls, clients, consume, fill, traffic } from './seed';
 
 const { SHOTS: shots, WIDE: wide } = process.env;
@@ -154,9 +154,7 @@ describe.skipIf(!there)('screens', () => {
       for (const { width, theme, height } of looks) {
         it(`${theme}, ${width} px`, async () => {
           const { page } = view;
-          await page.setViewportSize({ width, height });
-          await page.emulateMedia({ colorScheme: theme });
-          await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
+          await resize(page, { width, height, theme });
           await page.evaluate(() => scrollTo(0, 0)); // what is sticky is at its place in a picture of the whole page
           await screen.show?.(page);
           const shot = width === 1920 ? wide : shots;

@@ -1,22 +1,12 @@
 // Several servers: the map, the matrix, what a client would pick, draining, and one that is killed.
-import { createServer } from 'node:net';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Broker } from './broker';
-import { accessible, go, launch, open, there, type View } from './browser';
+import { Broker, port } from './broker';
+import { accessible, go, launch, open, resize, there, type View } from './browser';
 
 const { SHOTS: shots } = process.env;
-
-/** port is one that is free. */
-const port = () =>
-  new Promise<number>((found) => {
-    const s = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = s.address() as { port: number };
-      s.close(() => found(port));
-    });
-  });
 
 describe.skipIf(!there)('servers', () => {
   let brokers: Broker[];
@@ -58,8 +48,7 @@ describe.skipIf(!there)('servers', () => {
   const shoot = async (name: string) => {
     for (const width of [390, 1280])
       for (const theme of ['light', 'dark'] as const) {
-        await page.setViewportSize({ width, height: width === 390 ? 844 : 800 });
-        await page.emulateMedia({ colorScheme: theme });
+        await resize(page, { width, theme });
         expect(await page.evaluate(() => document.documentElement.scrollWidth), `${name} at ${width} px`).toBeLessThanOrEqual(width);
         await accessible(page, `${name}, ${theme}, ${width} px`);
         if (!shots) continue;
@@ -81,8 +70,8 @@ describe.skipIf(!there)('servers', () => {
     expect(await card(1).getByRole('link').getAttribute('href')).toBe(`http://${addresses[1]}/ui/#/servers`);
     await row('orders').getByText('2,500', { exact: true }).waitFor();
     // The other server lags more.
-    expect(await row('orders').locator('.pick').textContent()).toContain(`${addresses[0]}because of those with 0 consumers it lags least: 0`);
-    expect(await row('stock').locator('.pick').textContent()).toContain(`${addresses[1]}because no other server that is up has the topic`);
+    await expect.poll(() => row('orders').locator('.pick').textContent()).toContain(`${addresses[0]}because of those with 0 consumers it lags least: 0`);
+    await expect.poll(() => row('stock').locator('.pick').textContent()).toContain(`${addresses[1]}because no other server that is up has the topic`);
     await shoot('servers-two');
   });
 

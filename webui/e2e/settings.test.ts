@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Broker } from './broker';
-import { accessible, go, launch, open, there, type View } from './browser';
+import { accessible, go, keys, launch, open, there, type View } from './browser';
 
 describe.skipIf(!there)('settings', () => {
   const broker = new Broker();
@@ -37,8 +37,7 @@ describe.skipIf(!there)('settings', () => {
 
   it('choose language, theme and zone, and are kept', async () => {
     await go(page, broker.url, '#/');
-    await page.keyboard.press('g');
-    await page.keyboard.press('e');
+    await keys(page, 'g', 'e');
     await page.getByRole('main').getByLabel('Theme').selectOption('dark');
     await page.getByRole('main').getByLabel('Times').selectOption('utc');
     await page.getByRole('main').getByLabel('Language').selectOption('zh');

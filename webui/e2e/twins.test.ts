@@ -75,10 +75,13 @@ describe.skipIf(!there)('twins', () => {
       await sh(await shown(twin));
       expect(await broker.call('GET', `/topics/${name}/messages/0`)).toMatchObject({ tag: 'eu.de', key: 'k-1', body: `{"n":12345678901234567890,"who":"it's $HOME"}` });
       await page.keyboard.press('Escape');
+      await page.getByRole('dialog').waitFor({ state: 'detached' });
       await page.getByRole('button', { name: 'Delete…' }).click();
+      await page.getByRole('dialog').waitFor();
       await sh(await shown(twin));
       await expect(topic(name)).rejects.toThrow('404');
       await page.keyboard.press('Escape');
+      await page.getByRole('dialog').waitFor({ state: 'detached' });
     }
     await done();
   });
@@ -114,7 +117,8 @@ describe.skipIf(!there)('twins', () => {
     await go(page, broker.url, '#/topics/paused');
     await page.getByRole('button', { name: 'Pause', exact: true }).click();
     await page.getByRole('status').getByRole('button', { name: 'curl' }).click();
-    await page.getByText('Copied').waitFor({ state: 'attached' });
+    // That it was copied is said for a moment only.
+    await expect.poll(() => page.evaluate(() => navigator.clipboard.readText())).toContain('/topics/paused:pause');
     await broker.call('POST', '/topics/paused:resume');
     await sh(await page.evaluate(() => navigator.clipboard.readText()));
     expect(await broker.call('GET', '/topics/paused')).toMatchObject({ paused: true });

@@ -70,8 +70,10 @@ describe.skipIf(!there)('URLs of commands', () => {
         <form method="post" action="${url}" target="in"><input name="zbus-once" value="guess"><button>go</button></form>
         <script>fetch(${JSON.stringify(url)}, { mode: 'no-cors' }).catch(() => 0); fetch(${JSON.stringify(url)}, { mode: 'no-cors', method: 'POST', body: 'x' }).catch(() => 0)</script>`;
       await page.goto(site, { waitUntil: 'networkidle' });
+      // The form has been answered, too.
+      const posted = page.waitForResponse((r) => r.request().method() === 'POST' && r.request().isNavigationRequest());
       await page.getByRole('button', { name: 'go' }).click();
-      await page.waitForLoadState('networkidle');
+      await posted;
       expect(await stored(), base).toBe(before);
     }
     await context.close();
