@@ -18,7 +18,7 @@ import (
 var actions = map[string]bool{
 	"empty": true, "pause": true, "resume": true, "pull": true, "ack": true, "nack": true, "extend": true,
 	"accept": true, "apply": true, "revert": true, "test": true, "transaction": true,
-	"confirm-clock": true, "drain": true, "undrain": true, "check": true, "rotate": true,
+	"confirm-clock": true, "drain": true, "undrain": true, "check": true, "rotate": true, "redrive": true,
 }
 
 // verbs tells the colons in names from the one before an action, which is the last

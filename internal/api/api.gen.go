@@ -973,6 +973,49 @@ func (o *operations) PutTopic(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+func (o *operations) ListDeadLetters(w http.ResponseWriter, r *http.Request) {
+	var in ListDeadLettersRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "from", &in.Params.From, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "limit", &in.Params.Limit, runtime.BindQueryParameterOptions{
+		Type: "integer", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "group", &in.Params.Group, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "kind", &in.Params.Kind, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	if !o.query(w, r, true, false, "text", &in.Params.Text, runtime.BindQueryParameterOptions{
+		Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.ListDeadLetters(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitListDeadLettersResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
 func (o *operations) StreamEvents(w http.ResponseWriter, r *http.Request) {
 	var in StreamEventsRequestObject
 	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
@@ -1555,6 +1598,27 @@ func (o *operations) GetMessage(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+func (o *operations) RedriveMessages(w http.ResponseWriter, r *http.Request) {
+	var in RedriveMessagesRequestObject
+	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
+		Explode: false, Required: true, Type: "string", Format: "",
+	}) {
+		return
+	}
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		if !body(o, w, r, &in.Body, true) {
+			return
+		}
+		out, err := o.handlers.RedriveMessages(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitRedriveMessagesResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
 func (o *operations) GetTopicHistory(w http.ResponseWriter, r *http.Request) {
 	var in GetTopicHistoryRequestObject
 	if !o.path(w, r, "topic", &in.Topic, runtime.BindStyledParameterOptions{
@@ -1724,6 +1788,8 @@ func (o *operations) routes(r chi.Router, base string) {
 	r.Get(base+"/topics/{topic}/messages", o.BrowseMessages)
 	r.Post(base+"/topics/{topic}/messages", o.Publish)
 	r.Get(base+"/topics/{topic}/messages/{offset}", o.GetMessage)
+	r.Get(base+"/topics/{topic}/dead-letters", o.ListDeadLetters)
+	r.Post(base+"/topics/{topic}/messages:redrive", o.RedriveMessages)
 	r.Get(base+"/topics/{topic}/histogram", o.GetHistogram)
 	r.Get(base+"/topics/{topic}/stats", o.GetTopicHistory)
 	r.Get(base+"/topics/{topic}/tags", o.GetTags)
@@ -1896,6 +1962,8 @@ type StrictServerInterface interface {
 	UpdateTopic(ctx context.Context, request UpdateTopicRequestObject) (UpdateTopicResponseObject, error)
 	// PutTopic: PUT /topics/{topic}
 	PutTopic(ctx context.Context, request PutTopicRequestObject) (PutTopicResponseObject, error)
+	// ListDeadLetters: GET /topics/{topic}/dead-letters
+	ListDeadLetters(ctx context.Context, request ListDeadLettersRequestObject) (ListDeadLettersResponseObject, error)
 	// StreamEvents: GET /topics/{topic}/events
 	StreamEvents(ctx context.Context, request StreamEventsRequestObject) (StreamEventsResponseObject, error)
 	// TestFilter: POST /topics/{topic}/filters:test
@@ -1934,6 +2002,8 @@ type StrictServerInterface interface {
 	Publish(ctx context.Context, request PublishRequestObject) (PublishResponseObject, error)
 	// GetMessage: GET /topics/{topic}/messages/{offset}
 	GetMessage(ctx context.Context, request GetMessageRequestObject) (GetMessageResponseObject, error)
+	// RedriveMessages: POST /topics/{topic}/messages:redrive
+	RedriveMessages(ctx context.Context, request RedriveMessagesRequestObject) (RedriveMessagesResponseObject, error)
 	// GetTopicHistory: GET /topics/{topic}/stats
 	GetTopicHistory(ctx context.Context, request GetTopicHistoryRequestObject) (GetTopicHistoryResponseObject, error)
 	// GetTags: GET /topics/{topic}/tags
@@ -3195,6 +3265,30 @@ func (out PutTopicdefaultApplicationProblemPlusJSONResponse) VisitPutTopicRespon
 	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 
+type ListDeadLettersRequestObject struct {
+	Topic  TopicName
+	Params ListDeadLettersParams
+}
+
+type ListDeadLettersResponseObject interface {
+	VisitListDeadLettersResponse(w http.ResponseWriter) error
+}
+
+type ListDeadLetters200JSONResponse DeadLetterList
+
+func (out ListDeadLetters200JSONResponse) VisitListDeadLettersResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
+}
+
+type ListDeadLettersdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (out ListDeadLettersdefaultApplicationProblemPlusJSONResponse) VisitListDeadLettersResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
+}
+
 type StreamEventsRequestObject struct {
 	Topic  TopicName
 	Params StreamEventsParams
@@ -3750,6 +3844,30 @@ type GetMessagedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (out GetMessagedefaultApplicationProblemPlusJSONResponse) VisitGetMessageResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
+}
+
+type RedriveMessagesRequestObject struct {
+	Topic TopicName
+	Body  *RedriveMessagesJSONRequestBody
+}
+
+type RedriveMessagesResponseObject interface {
+	VisitRedriveMessagesResponse(w http.ResponseWriter) error
+}
+
+type RedriveMessages200JSONResponse RedriveReport
+
+func (out RedriveMessages200JSONResponse) VisitRedriveMessagesResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
+}
+
+type RedriveMessagesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (out RedriveMessagesdefaultApplicationProblemPlusJSONResponse) VisitRedriveMessagesResponse(w http.ResponseWriter) error {
 	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 

@@ -33,6 +33,8 @@ type (
 	Condition                           = apimodel.Condition
 	ConditionSeverity                   = apimodel.ConditionSeverity
 	Count                               = apimodel.Count
+	DeadLetterKind                      = apimodel.DeadLetterKind
+	DeadLetterList                      = apimodel.DeadLetterList
 	DeadLetters                         = apimodel.DeadLetters
 	Definitions                         = apimodel.Definitions
 	DelayedHandles                      = apimodel.DelayedHandles
@@ -103,6 +105,9 @@ type (
 	PullRequest                         = apimodel.PullRequest
 	PutOutcome                          = apimodel.PutOutcome
 	Rates                               = apimodel.Rates
+	Redrive                             = apimodel.Redrive
+	RedriveReach                        = apimodel.RedriveReach
+	RedriveReport                       = apimodel.RedriveReport
 	Retention                           = apimodel.Retention
 	Role                                = apimodel.Role
 	RoleBody                            = apimodel.RoleBody
@@ -180,6 +185,7 @@ type (
 	DeleteTopicParams                   = apimodel.DeleteTopicParams
 	UpdateTopicParams                   = apimodel.UpdateTopicParams
 	PutTopicParams                      = apimodel.PutTopicParams
+	ListDeadLettersParams               = apimodel.ListDeadLettersParams
 	StreamEventsParams                  = apimodel.StreamEventsParams
 	ListGroupsParams                    = apimodel.ListGroupsParams
 	DeleteGroupParams                   = apimodel.DeleteGroupParams
@@ -227,6 +233,7 @@ type (
 	NackJSONRequestBody                 = apimodel.NackJSONRequestBody
 	PullJSONRequestBody                 = apimodel.PullJSONRequestBody
 	PublishJSONRequestBody              = apimodel.PublishJSONRequestBody
+	RedriveMessagesJSONRequestBody      = apimodel.RedriveMessagesJSONRequestBody
 )
 
 const (

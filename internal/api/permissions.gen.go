@@ -27,6 +27,8 @@ var permissions = map[string]access.Verb{
 	"GET /api/v1/topics/{topic}/messages":               access.Browse,
 	"POST /api/v1/topics/{topic}/messages":              access.Publish,
 	"GET /api/v1/topics/{topic}/messages/{offset}":      access.Browse,
+	"GET /api/v1/topics/{topic}/dead-letters":           access.Browse,
+	"POST /api/v1/topics/{topic}/messages:redrive":      access.Move,
 	"GET /api/v1/topics/{topic}/histogram":              access.Browse,
 	"GET /api/v1/topics/{topic}/stats":                  access.See,
 	"GET /api/v1/topics/{topic}/tags":                   access.Browse,

@@ -26,6 +26,8 @@ var queryNames = map[string][]string{
 	"GET /api/v1/topics/{topic}/messages":               {"from", "time", "id", "dir", "limit", "tag", "text", "header", "group", "fates"},
 	"POST /api/v1/topics/{topic}/messages":              {},
 	"GET /api/v1/topics/{topic}/messages/{offset}":      {},
+	"GET /api/v1/topics/{topic}/dead-letters":           {"from", "limit", "group", "kind", "text"},
+	"POST /api/v1/topics/{topic}/messages:redrive":      {},
 	"GET /api/v1/topics/{topic}/histogram":              {"axis", "buckets", "from", "to", "filter"},
 	"GET /api/v1/topics/{topic}/stats":                  {"range"},
 	"GET /api/v1/topics/{topic}/tags":                   {"last"},

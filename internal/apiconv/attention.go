@@ -18,6 +18,9 @@ const listMatters = 200
 func Attention(info ServerInfo, b *broker.Broker, s *stats.Sampler, calls *rpc.Table) apimodel.Attention {
 	f := attention.Figures{Conditions: info.Conditions, Backup: backupFigures(&info), Backlog: b.Backlog()}
 	for _, t := range s.Trends() {
+		if t.Group.Redrives() {
+			continue // its letters wait for people, who are told when messages die
+		}
 		f.Groups = append(f.Groups, attention.Group{
 			Topic: t.Group.Topic().Name(), Name: t.Group.Name(), Filter: t.Filter,
 			Lag: t.Lag.Messages, Exact: t.Lag.Exact, Seconds: t.Lag.Seconds, In: t.Flow.In, Out: t.Flow.Out, Rate: t.Rate,

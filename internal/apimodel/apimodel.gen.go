@@ -1087,6 +1087,64 @@ type ConditionSeverity string
 // Examples: 1204551
 type Count = string
 
+// DeadLetterKind Letters that died in the same group of the same cause.
+type DeadLetterKind struct {
+	// Cause Why, with # for numbers and ids and … for what is quoted.
+	Cause string `json:"cause"`
+
+	// Example Why the last of them died.
+	Example string `json:"example"`
+
+	// First The offset of the oldest.
+	//
+	// Examples: 1204551
+	First     Count     `json:"first"`
+	FirstTime time.Time `json:"firstTime"`
+	Group     string    `json:"group"`
+
+	// Kind The same for the same group and cause, at all times.
+	Kind string `json:"kind"`
+
+	// Last A number of messages or bytes, or an offset, as decimal digits.
+	//
+	// Examples: 1204551
+	Last     Count     `json:"last"`
+	LastTime time.Time `json:"lastTime"`
+
+	// Letters A number of messages or bytes, or an offset, as decimal digits.
+	//
+	// Examples: 1204551
+	Letters Count `json:"letters"`
+}
+
+// DeadLetterList defines model for DeadLetterList.
+type DeadLetterList struct {
+	// Kinds The most letters first; at most 200.
+	Kinds   []DeadLetterKind `json:"kinds"`
+	Letters []Message        `json:"letters"`
+
+	// More Whether there is more to read.
+	More bool `json:"more"`
+
+	// Origin The topic that they died in.
+	Origin string `json:"origin"`
+
+	// Scanned How many messages were read.
+	//
+	// Examples: 1204551
+	Scanned Count `json:"scanned"`
+
+	// ScannedTo Pass this as `from` to continue.
+	//
+	// Examples: 1204551
+	ScannedTo Count `json:"scannedTo"`
+
+	// Waiting How many messages of the whole topic are not done with.
+	//
+	// Examples: 1204551
+	Waiting Count `json:"waiting"`
+}
+
 // DeadLetters Messages that reached `maxDeliver` and are not yet stored in the dead-letter topic. Absent if there are none.
 type DeadLetters struct {
 	// Cause Why the last attempt to store them failed, if it did.
@@ -2175,6 +2233,90 @@ type Rates struct {
 	Out float64 `json:"out"`
 }
 
+// Redrive defines model for Redrive.
+type Redrive struct {
+	// Drop The letters do not go back.
+	Drop *bool `json:"drop,omitempty"`
+
+	// DryRun Only says what it would do.
+	DryRun *bool       `json:"dryRun,omitempty"`
+	Edit   *NewMessage `json:"edit,omitempty"`
+
+	// From Start at this offset.
+	//
+	// Examples: 1204551
+	From *Count `json:"from,omitempty"`
+
+	// Group Letters that died in this group.
+	Group *string `json:"group,omitempty"`
+
+	// Kind Letters of this kind: see DeadLetterKind.
+	Kind *string `json:"kind,omitempty"`
+
+	// Limit At most so many letters.
+	Limit *int `json:"limit,omitempty"`
+
+	// Offsets These letters.
+	Offsets *[]Count `json:"offsets,omitempty"`
+
+	// Rate At most so many letters a second; 0: as many as possible.
+	Rate *float64 `json:"rate,omitempty"`
+
+	// Text Letters that have this text in their body, id or tag.
+	Text *string `json:"text,omitempty"`
+
+	// To End before this offset. Without it: where the log ends now.
+	//
+	// Examples: 1204551
+	To *Count `json:"to,omitempty"`
+}
+
+// RedriveReach defines model for RedriveReach.
+type RedriveReach struct {
+	// Died How many of these died in this group.
+	//
+	// Examples: 1204551
+	Died  Count  `json:"died"`
+	Group string `json:"group"`
+
+	// Letters A number of messages or bytes, or an offset, as decimal digits.
+	//
+	// Examples: 1204551
+	Letters Count `json:"letters"`
+}
+
+// RedriveReport defines model for RedriveReport.
+type RedriveReport struct {
+	// Done Of these, how many were redriven or dropped. Others were taken by another request in the meantime, or a consumer of the group `redrive` holds them.
+	//
+	// Examples: 1204551
+	Done Count `json:"done"`
+
+	// Matched Letters that wait and are meant.
+	//
+	// Examples: 1204551
+	Matched Count `json:"matched"`
+
+	// More Whether there is more to read.
+	More bool `json:"more"`
+
+	// Origin The topic that they died in.
+	Origin string `json:"origin"`
+
+	// Reaches The groups that get them, as far as their filters say so.
+	Reaches []RedriveReach `json:"reaches"`
+
+	// Scanned A number of messages or bytes, or an offset, as decimal digits.
+	//
+	// Examples: 1204551
+	Scanned Count `json:"scanned"`
+
+	// ScannedTo Pass this as `from` to continue.
+	//
+	// Examples: 1204551
+	ScannedTo Count `json:"scannedTo"`
+}
+
 // Retention Limits of a topic's log. 0 or an omitted member means no limit.
 type Retention struct {
 	// MaxAge Milliseconds.
@@ -3001,6 +3143,24 @@ type PutTopicParams struct {
 	IfMatch *IfMatch `json:"If-Match,omitempty"`
 }
 
+// ListDeadLettersParams defines parameters for ListDeadLetters.
+type ListDeadLettersParams struct {
+	// From Start at this offset.
+	From *Count `form:"from,omitempty" json:"from,omitempty"`
+
+	// Limit How many letters to list besides their kinds.
+	Limit *int `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Group Only letters that died in this group.
+	Group *string `form:"group,omitempty" json:"group,omitempty"`
+
+	// Kind Only letters of this kind.
+	Kind *string `form:"kind,omitempty" json:"kind,omitempty"`
+
+	// Text Only letters that have this text in their body, id or tag.
+	Text *string `form:"text,omitempty" json:"text,omitempty"`
+}
+
 // StreamEventsParams defines parameters for StreamEvents.
 type StreamEventsParams struct {
 	Group *string `form:"group,omitempty" json:"group,omitempty"`
@@ -3229,6 +3389,9 @@ type PullJSONRequestBody = PullRequest
 
 // PublishJSONRequestBody defines body for Publish for application/json ContentType.
 type PublishJSONRequestBody = NewMessages
+
+// RedriveMessagesJSONRequestBody defines body for RedriveMessages for application/json ContentType.
+type RedriveMessagesJSONRequestBody = Redrive
 
 // AsNewMessage returns the union data inside the NewMessages as a NewMessage
 func (t NewMessages) AsNewMessage() (NewMessage, error) {

@@ -161,6 +161,7 @@ func requests() map[string]asked {
 		"browseMessages": {"browse t", "GET", "/topics/t/messages", nil}, "getMessage": {"browse t", "GET", "/topics/t/messages/0", nil},
 		"getHistogram": {"browse t", "GET", "/topics/t/histogram", nil}, "getTags": {"browse t", "GET", "/topics/t/tags", nil},
 		"getTopicHistory": {"see t", "GET", "/topics/t/stats", nil}, "getGroupHistory": {"see t", "GET", group + "/stats", nil},
+		"listDeadLetters": {"browse t", "GET", "/topics/t/dead-letters", nil}, "redriveMessages": {"move t", "POST", "/topics/t/messages:redrive", object{}},
 		"testFilter":   {"browse t", "POST", "/topics/t/filters:test", object{"filter": "a"}},
 		"streamEvents": {"consume t", "GET", "/topics/t/events", nil}, // it does not end: see opened
 		"listServices": {"see", "GET", "/rpc", nil}, "getService": {"see t", "GET", "/rpc/t", nil}, "callService": {"call t", "POST", "/rpc/t", object{}}, "callMethod": {"call t", "POST", "/rpc/t/m", list{}},

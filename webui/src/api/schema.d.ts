@@ -376,6 +376,65 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/topics/{topic}/dead-letters": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The topic's name, case-insensitive. */
+                topic: components["parameters"]["TopicName"];
+            };
+            cookie?: never;
+        };
+        /**
+         * The dead letters that wait in a topic, by group and cause
+         * @description The topic is one that takes dead letters, such as `orders.dead`. A letter waits until
+         *     it is redriven or dropped. Reads at most 20,000 messages per call, oldest first, or 200,000
+         *     if no letters or text are asked for. When `more` is true, the next call continues at
+         *     `scannedTo`.
+         */
+        get: operations["listDeadLetters"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/topics/{topic}/messages:redrive": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The topic's name, case-insensitive. */
+                topic: components["parameters"]["TopicName"];
+            };
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Publish dead letters to the topic that they died in, or drop them
+         * @description The topic is one that takes dead letters, such as `orders.dead`; the letters go back to
+         *     `orders`, which takes the permission to publish there, with their ids and without the
+         *     `dead-…` headers. All groups of that topic get them: `reaches` says which. A letter is
+         *     published and done with in one commit, so it goes back once, however often this is
+         *     asked for. What is done with is settled in the group `redrive` of the dead-letter topic,
+         *     which is created by the first call; at the beginning of the log it is deleted.
+         *
+         *     Takes the letters that `offsets` names, or those that all other members choose. With `edit`
+         *     the only letter of `offsets` goes back as that message, with its own id. Ends after
+         *     `limit` letters, 20,000 messages read, or 20 seconds; a dry run after 20,000 messages, or
+         *     200,000 without `text`. When `more` is true, the next call continues at `scannedTo`.
+         */
+        post: operations["redriveMessages"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/topics/{topic}/histogram": {
         parameters: {
             query?: never;
@@ -2169,6 +2228,96 @@ export interface components {
             /** @description Whether the current filter does. */
             wasMatched?: boolean;
         };
+        DeadLetterList: {
+            /** @description The topic that they died in. */
+            origin: string;
+            /** @description How many messages of the whole topic are not done with. */
+            waiting: components["schemas"]["Count"];
+            /** @description The most letters first; at most 200. */
+            kinds: components["schemas"]["DeadLetterKind"][];
+            letters: components["schemas"]["Message"][];
+            /** @description How many messages were read. */
+            scanned: components["schemas"]["Count"];
+            /** @description Pass this as `from` to continue. */
+            scannedTo: components["schemas"]["Count"];
+            /** @description Whether there is more to read. */
+            more: boolean;
+        };
+        /** @description Letters that died in the same group of the same cause. */
+        DeadLetterKind: {
+            /** @description The same for the same group and cause, at all times. */
+            kind: string;
+            group: string;
+            /** @description Why, with # for numbers and ids and … for what is quoted. */
+            cause: string;
+            /** @description Why the last of them died. */
+            example: string;
+            letters: components["schemas"]["Count"];
+            /** @description The offset of the oldest. */
+            first: components["schemas"]["Count"];
+            last: components["schemas"]["Count"];
+            /** Format: date-time */
+            firstTime: string;
+            /** Format: date-time */
+            lastTime: string;
+        };
+        Redrive: {
+            /** @description These letters. */
+            offsets?: components["schemas"]["Count"][];
+            /** @description Letters that died in this group. */
+            group?: string;
+            /** @description Letters of this kind: see DeadLetterKind. */
+            kind?: string;
+            /** @description Letters that have this text in their body, id or tag. */
+            text?: string;
+            /** @description Start at this offset. */
+            from?: components["schemas"]["Count"];
+            /** @description End before this offset. Without it: where the log ends now. */
+            to?: components["schemas"]["Count"];
+            /**
+             * @description At most so many letters.
+             * @default 1000
+             */
+            limit?: number;
+            /**
+             * Format: double
+             * @description At most so many letters a second; 0: as many as possible.
+             * @default 0
+             */
+            rate?: number;
+            /**
+             * @description Only says what it would do.
+             * @default false
+             */
+            dryRun?: boolean;
+            /**
+             * @description The letters do not go back.
+             * @default false
+             */
+            drop?: boolean;
+            edit?: components["schemas"]["NewMessage"];
+        };
+        RedriveReport: {
+            /** @description The topic that they died in. */
+            origin: string;
+            /** @description Letters that wait and are meant. */
+            matched: components["schemas"]["Count"];
+            /** @description Of these, how many were redriven or dropped. Others were taken by another request in the meantime, or a consumer of the group `redrive` holds them. */
+            done: components["schemas"]["Count"];
+            /** @description The groups that get them, as far as their filters say so. */
+            reaches: components["schemas"]["RedriveReach"][];
+            scanned: components["schemas"]["Count"];
+            /** @description Pass this as `from` to continue. */
+            scannedTo: components["schemas"]["Count"];
+            /** @description Whether there is more to read. */
+            more: boolean;
+        };
+        RedriveReach: {
+            group: string;
+            letters: components["schemas"]["Count"];
+            /** @description How many of these died in this group. */
+            died: components["schemas"]["Count"];
+        };
         FilterTest: {
             filter: string;
             current?: string;
@@ -3618,6 +3767,79 @@ export interface operations {
                 };
             };
             405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    listDeadLetters: {
+        parameters: {
+            query?: {
+                /** @description Start at this offset. */
+                from?: components["schemas"]["Count"];
+                /** @description How many letters to list besides their kinds. */
+                limit?: number;
+                /** @description Only letters that died in this group. */
+                group?: string;
+                /** @description Only letters of this kind. */
+                kind?: string;
+                /** @description Only letters that have this text in their body, id or tag. */
+                text?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The topic's name, case-insensitive. */
+                topic: components["parameters"]["TopicName"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description What waits. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeadLetterList"];
+                };
+            };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    redriveMessages: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The topic's name, case-insensitive. */
+                topic: components["parameters"]["TopicName"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Redrive"];
+            };
+        };
+        responses: {
+            /** @description What was done; with `dryRun`, what would be. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RedriveReport"];
+                };
+            };
+            405: components["responses"]["WrongMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["WrongType"];
             421: components["responses"]["WrongHost"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["NoRoom"];
