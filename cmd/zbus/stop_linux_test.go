@@ -287,7 +287,7 @@ func say(t *testing.T, c net.Conn, text string) {
 // hear reads until text has come, and not a byte more.
 func hear(t *testing.T, c net.Conn, text string) {
 	t.Helper()
-	_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(patience))
 	var heard []byte
 	for one := make([]byte, 1); !strings.HasSuffix(string(heard), text); {
 		if _, err := c.Read(one); err != nil {
@@ -327,7 +327,7 @@ func unread(t *testing.T, c net.Conn) {
 // waitFor waits until a topic has a consumer.
 func waitFor(t *testing.T, c net.Conn, topic string) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; {
+	for end := time.Now().Add(patience); ; {
 		resp, err := http.Get("http://" + c.RemoteAddr().String() + "/query/" + topic)
 		if err != nil {
 			t.Fatal(err)

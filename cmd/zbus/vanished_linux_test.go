@@ -132,7 +132,7 @@ func TestWhatAVanishedConsumerHoldsGoesToOthersWithin30Seconds(t *testing.T) {
 	}
 	// Longer than any limit above has this one not read.
 	time.Sleep(time.Until(began.Add(vanishedLimit + 5*time.Second)))
-	_ = lazy.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_ = lazy.SetReadDeadline(time.Now().Add(patience))
 	if _, err := io.CopyN(io.Discard, lazy, 16<<20); err != nil {
 		t.Errorf("a consumer that did not read for a while was cut: %v", err)
 		record.Broken++

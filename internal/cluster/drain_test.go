@@ -13,6 +13,10 @@ import (
 	"github.com/rushmore/zbus-go/internal/zbustest"
 )
 
+// soon is by far less than the interval at which servers tell what has not changed, and enough for a machine
+// that is busy. Otherwise it takes some milliseconds.
+const soon = 20 * time.Second
+
 // answer is what the API has answered.
 type answer struct {
 	StatusCode int
@@ -118,8 +122,8 @@ func TestDrainedServerIsNotChosenAndSaysWhereToGo(t *testing.T) {
 			t.Errorf("at %s: %v", list[i], servers(t, list[i])[list[1]])
 		}
 	}
-	if took := time.Since(began); took > time.Second {
-		t.Errorf("all trackers knew after %s, at most 1s is allowed", took)
+	if took := time.Since(began); took > soon {
+		t.Errorf("all trackers knew after %s", took)
 	}
 	others := strings.Join(slices.Sorted(slices.Values(list[1:])), ";")
 	m := clients[0].ask("produce", []byte("x"), "topic", "orders")
@@ -336,7 +340,7 @@ func TestEveryServerKnowsWhoIsDrained(t *testing.T) {
 	began := time.Now()
 	request(t, tracker.Addr, "POST", "/servers/"+a.Addr+":drain", "", false)
 	eventually(t, "the other server knows", func() bool { return servers(t, b.Addr)[a.Addr]["state"] == "draining" })
-	if took := time.Since(began); took > time.Second {
+	if took := time.Since(began); took > soon {
 		t.Errorf("it knew after %s", took)
 	}
 	subscribe(t, tracker.Addr).until(tracker.Addr, b.Addr) // it has gone from the table of clients

@@ -112,12 +112,21 @@ func TestRequestIsPassedOnOnce(t *testing.T) {
 	}
 }
 
+// provided waits until somebody answers calls of a topic.
+func provided(t *testing.T, c *client, topic string) {
+	t.Helper()
+	eventually(t, topic+" has a provider", func() bool {
+		return strings.Contains(string(c.ask("query", nil, "topic", topic).Body), `"consumerCount":1`)
+	})
+}
+
 func TestCallsGoToAnyServer(t *testing.T) {
 	t.Parallel()
 	owner, other := pair(t, "sums 2")
 	for _, at := range []struct{ provider, caller string }{{owner.Addr, other.Addr}, {other.Addr, owner.Addr}, {other.Addr, other.Addr}} {
 		p, c := connect(t, at.provider), connect(t, at.caller)
 		p.send("consume", nil, "topic", "sums", "window", "10")
+		provided(t, c, "sums") // by another connection, and maybe another server
 		for range 3 {
 			id := c.send("rpc", []byte("1+1"), "topic", "sums", "rpc_method", "add")
 			call := p.receive()
@@ -231,6 +240,9 @@ func TestCallsOverHTTPGoToAnyServer(t *testing.T) {
 	p := connect(t, owner.Addr)
 	p.send("consume", nil, "topic", "sums", "window", "10")
 	p.send("consume", nil, "topic", "site", "window", "10")
+	for _, topic := range []string{"sums", "site"} {
+		provided(t, connect(t, owner.Addr), topic)
+	}
 	go func() {
 		for {
 			call, err := p.r.Read()

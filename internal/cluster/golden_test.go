@@ -289,16 +289,15 @@ func listing(servers ...string) func(sight) bool {
 // What each client of the original is sent, to the byte, and what it reads of that, while a server joins, has a
 // consumer, leaves, comes back, is killed, and while its tracker is restarted.
 func TestTablesOfSeveralServersAreThoseThatOldClientsRead(t *testing.T) {
-	trackers := set(t, 2)
-	list := addrs(trackers)
-	dir, alone := t.TempDir(), &process{}
-	for alone.addr < list[1] { // tables are sorted by address
-		if alone.cmd != nil {
-			alone.kill()
-		}
-		dir = t.TempDir()
-		alone = launch(t, dir, "127.0.0.1:0")
-	}
+	free := []string{zbustest.FreeAddr(t), zbustest.FreeAddr(t), zbustest.FreeAddr(t)}
+	slices.Sort(free) // as tables are
+	started := 0
+	trackers := set(t, 2, func(c *config.Config) {
+		c.Listen = []string{free[started]}
+		started++
+	})
+	list, dir := addrs(trackers), t.TempDir()
+	alone := launch(t, dir, free[2])
 	c := connect(t, alone.addr)
 	c.ok("declare", "topic", "orders")
 	c.ok("declare", "topic", "mails", "topic_mask", "2", "consume_group", "readers")

@@ -115,14 +115,14 @@ func TestTrackerThatIsSlowHoldsUpNothing(t *testing.T) {
 		c.ok("declare", "topic", fmt.Sprint("t", i))
 		c.ok("produce", "topic", fmt.Sprint("t", i))
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > soon {
 		t.Errorf("20 topics and messages took %s", took)
 	}
 	began = time.Now()
 	if err := b.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(began); took > 10*time.Second {
+	if took := time.Since(began); took > soon {
 		t.Errorf("the stop took %s", took)
 	}
 }
