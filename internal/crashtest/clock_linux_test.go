@@ -303,8 +303,8 @@ func TestADelayOutlivesAStepOfTheClock(t *testing.T) {
 				t.Fatalf("%d deliveries", len(d.Deliveries))
 			}
 			const delay = 5 * time.Second
-			s.ask("POST", "/topics/jobs/groups/g:nack", object{"handles": []string{d.Deliveries[0].Handle}, "delay": delay.Milliseconds()}, nil)
 			back := time.Now()
+			s.ask("POST", "/topics/jobs/groups/g:nack", object{"handles": []string{d.Deliveries[0].Handle}, "delay": delay.Milliseconds()}, nil)
 			s.kill()
 			s.set(step)
 			s.start()

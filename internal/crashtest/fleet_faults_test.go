@@ -103,7 +103,7 @@ func TestAServerOfASetIsFrozen(t *testing.T) {
 	r := v.record(t, "set-freeze", "SIGSTOP of a server of a set of three under load, and SIGCONT when all publishers went on elsewhere",
 		"what was answered is stored once and consumed, and no call runs twice", runs)
 	r.Add("publishers went on after, max ms", quantile(gaps, 1))
-	if quantile(gaps, 1) > 20_000 {
+	if time.Duration(quantile(gaps, 1))*time.Millisecond > allowed(t, 20*time.Second) {
 		t.Errorf("publishers went on after %v", gaps)
 		r.Broken++
 	}
@@ -134,7 +134,7 @@ func TestTheTrackerOfASetIsGone(t *testing.T) {
 	r.Add("seconds without the tracker", seconds)
 	r.Add("failover max ms", quantile(gaps, 1))
 	r.Add("longest time without a success after that ms", longest.Milliseconds())
-	if longest > 20*time.Second { // a disk that others use makes publishes wait, too, but not so long
+	if longest > allowed(t, 20*time.Second) { // a disk that others use makes publishes wait, too, but not so long
 		r.Broken++
 	}
 	r.Save(t)
@@ -170,7 +170,7 @@ func TestAllTrackersOfASetAreGone(t *testing.T) {
 		v.fault("%d publishes and %d calls failed, the outcome of %d and %d is unknown", v.refused, v.callsRefused, v.unknown, v.callsUnknown)
 		l.ledger.explain(t)
 	}
-	if listed > 20*time.Second {
+	if listed > allowed(t, 20*time.Second) {
 		v.fault("all servers were listed after %s", listed)
 	}
 	r := v.record(t, "set-trackers", "the two trackers of a set of three servers, which hold no topics, are killed, and started again later",

@@ -151,7 +151,7 @@ func (s *silence) check(t *testing.T, lines int) {
 	if s.end != nil {
 		s.end(t, p)
 	}
-	if took := p.terminate(); took > stopTime {
+	if took := p.terminate(); took > allowed(t, stopTime) {
 		t.Errorf("the stop took %v", took)
 	}
 	p.command = plain

@@ -213,7 +213,7 @@ func TestPartitions(t *testing.T) {
 		}
 		twice += n - 1
 	}
-	if len(f.answered) < 100*r.Runs {
+	if len(f.answered) < 10*r.Runs {
 		t.Errorf("%d publishes were answered in %d partitions", len(f.answered), r.Runs)
 	}
 	r.Add("answered publishes", len(f.answered))

@@ -13,6 +13,13 @@ import (
 // stopTime is how long an orderly stop may take, whatever clients do.
 const stopTime = 10 * time.Second
 
+// allowed is how long something may take whose promise is d. A full run measures that. A quick run is beside
+// others on a machine that has more to do, and is to find what hangs.
+func allowed(t *testing.T, d time.Duration) time.Duration {
+	t.Helper()
+	return d * time.Duration(faultreport.ScaleAlways(t, 3, 1))
+}
+
 // terminate stops the broker in order, and returns how long that took.
 func (p *process) terminate() time.Duration {
 	p.t.Helper()
@@ -21,7 +28,7 @@ func (p *process) terminate() time.Duration {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		p.t.Fatal(err)
 	}
-	late := time.AfterFunc(2*stopTime, func() { _ = p.cmd.Process.Kill() })
+	late := time.AfterFunc(2*allowed(p.t, stopTime), func() { _ = p.cmd.Process.Kill() })
 	defer late.Stop()
 	_ = p.cmd.Wait() // the code says it
 	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
@@ -68,7 +75,7 @@ func TestOrderlyStops(t *testing.T) {
 	f.Add("stored without an answer", found.Stored-found.Answered)
 	f.Add("longest stop ms", longest.Milliseconds())
 	f.Broken += found.Stored - found.Answered
-	if longest > stopTime {
+	if longest > allowed(t, stopTime) {
 		f.Broken++
 	}
 	if _, err := os.Stat(p.dir + "/clean"); err == nil {

@@ -193,10 +193,10 @@ func (v *vanish) round(i int) {
 	vanished := time.Now()
 	h.pull(true)
 	p.kill()
-	v.note("consumers knew after", v.noticed("all consumers know", &v.consumers.lost, vanished), 10*time.Second)
+	v.note("consumers knew after", v.noticed("all consumers know", &v.consumers.lost, vanished), allowed(v.t, 10*time.Second))
 	v.flows()
 	for _, f := range v.publishers {
-		v.note("publishers went on after", f.reset(), 10*time.Second)
+		v.note("publishers went on after", f.reset(), allowed(v.t, 10*time.Second))
 	}
 	h.pull(false)
 	p.start()
