@@ -22,7 +22,7 @@ type LetterKind struct {
 	FirstTime, LastTime int64 // Unix milliseconds
 }
 
-// maxKinds is how many kinds are told apart. The rest counts as one without a group.
+// maxKinds is how many kinds are listed at most. Letters of others are counted only among those that wait.
 const maxKinds = 1000
 
 // Kinds counts dead letters by kind. It is for one goroutine.
