@@ -32,7 +32,7 @@ const homePage = `<!doctype html>
 // are routes to the same functions.
 func (s *Server) newHTTP() *http.Server {
 	r := chi.NewRouter()
-	r.Use(secured, encrypted, s.forwarded, s.counted, s.shared, s.identified, s.others, s.known, s.upgrades, s.commanded)
+	r.Use(s.unbroken, secured, encrypted, s.forwarded, s.counted, s.shared, s.identified, s.others, s.known, s.upgrades, s.commanded)
 	readable := func(path string, h http.HandlerFunc) {
 		r.Get(path, h)
 		r.Head(path, h)
