@@ -75,6 +75,39 @@ func (q *Quota) Pace(ctx context.Context) {
 	}
 }
 
+// Spread is Pace for who publishes by requests, each of which comes by itself: it waits until the messages of this one
+// come after those of the others before it, as fast as what may be published at a stretch comes back. Requests
+// that waited for turns would all be done at the end of the longest one.
+func (q *Quota) Spread(ctx context.Context, messages, bytes int) {
+	if q == nil {
+		return
+	}
+	if l := q.limits.Load(); l.Messages > 0 || l.Bytes > 0 {
+		if wait := q.published.spread(l, messages, bytes); wait > 0 {
+			sleep(ctx, wait)
+		}
+	}
+}
+
+// spread is how long messages that have passed have to wait for those that did before them.
+func (f *flow) spread(l *Limits, messages, bytes int) time.Duration {
+	if !f.long(l) {
+		return 0
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var takes float64 // seconds
+	for i, n := range [2]int{messages, bytes} {
+		if rate := [2]int64{l.Messages, l.Bytes}[i]; rate > 0 {
+			takes = max(takes, float64(n)/(stretchRecovers*float64(rate)))
+		}
+	}
+	f.fill(l) // which has the time
+	at := max(f.spreadTo, f.at)
+	f.spreadTo = min(at+time.Duration(takes*float64(time.Second)), f.at+longestTurn)
+	return at - f.at
+}
+
 // long reports whether more has passed at a stretch than it should.
 func (f *flow) long(l *Limits) bool {
 	f.mu.Lock()

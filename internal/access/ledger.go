@@ -18,6 +18,19 @@ func (r *Registry) LimitsFor(account string) Limits {
 	return Limits{}
 }
 
+// LimitRefused counts what was refused for a limit of an account by its name.
+func (r *Registry) LimitRefused(account string) {
+	if a := r.picture.Load().accounts[account]; a != nil {
+		r.quotaOf(a).refuse() // which it has from now on, as if it had connected
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if q := r.quotas[account]; q != nil {
+		q.refuse()
+	}
+}
+
 // LimitsEpoch counts the changes of limits: what LimitsFor said holds as long as it stays.
 func (r *Registry) LimitsEpoch() uint64 { return r.limited.Load() }
 

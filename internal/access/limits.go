@@ -178,8 +178,11 @@ func (q *Quota) Answered() {
 // busy reports whether it counts anything.
 func (q *Quota) busy() bool { return q.connections.Load() > 0 || q.calls.Load() > 0 }
 
+// refuse counts what was refused elsewhere for a limit of the account.
+func (q *Quota) refuse() { q.done[RefusedByLimit].Add(1) }
+
 func (q *Quota) over(wait time.Duration, what string) error {
-	q.done[RefusedByLimit].Add(1)
+	q.refuse()
 	wait = max((wait + time.Second - 1).Truncate(time.Second), time.Second)
 	return &Limited{fmt.Sprintf("account %s %s: wait %s", q.account, what, wait), wait}
 }
@@ -193,6 +196,7 @@ type flow struct {
 	at              time.Duration // since began: up to here they were filled
 	messages, bytes float64       // what may still pass; below 0: what was too much
 	stretch         [2]float64    // messages and bytes that may still pass at a stretch; see Quota.Pace
+	spreadTo        time.Duration // since began: when the last request that waits is done with; see Quota.Spread
 }
 
 // fill adds what has come up since the last time. Called with f.mu held.

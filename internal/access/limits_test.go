@@ -360,3 +360,51 @@ func TestALimitThatComesLaterBeginsWithAFullSecond(t *testing.T) {
 		r.ok(q.Publish(1, 100<<10))
 	})
 }
+
+// Requests that come at once are spread out, one after the other, and none is done long after the others.
+func TestRequestsThatComeAtOnceAreSpreadOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.add("ann", nil, "publish:#")
+		r.limit("ann", Limits{Messages: 1000})
+		_, text := r.token("ann")
+		q := r.by(text).Quota()
+		began := time.Now()
+		done := make(chan time.Duration, 1000)
+		for range cap(done) {
+			r.ok(q.Publish(1, 1))
+			go func() {
+				q.Spread(t.Context(), 1, 1)
+				done <- time.Since(began)
+			}()
+			synctest.Wait() // so that they come in this order
+		}
+		for i := range cap(done) {
+			// An eighth is free, and then it is two and a half times the limit.
+			if got, want := <-done, time.Duration(max(0, i-125))*400*time.Microsecond; got != want {
+				t.Fatalf("request %d is done after %v, want %v", i, got, want)
+			}
+		}
+		time.Sleep(time.Second)
+		r.ok(q.Publish(1000, 1))
+		began = time.Now()
+		if q.Spread(t.Context(), 1000, 1); time.Since(began) != 0 {
+			t.Errorf("a batch alone waits %v", time.Since(began))
+		}
+		r.limit("ann", Limits{Messages: 2000})
+		time.Sleep(10 * time.Millisecond)
+		r.ok(q.Publish(1, 1))
+		began = time.Now()
+		if q.Spread(t.Context(), 1, 1); time.Since(began) != 390*time.Millisecond {
+			t.Errorf("after a batch the next waits %v", time.Since(began))
+		}
+		r.limit("ann", Limits{})
+		r.ok(q.Publish(100_000, 1<<30))
+		began = time.Now()
+		q.Spread(t.Context(), 100_000, 1<<30)
+		var none *Quota
+		if none.Spread(t.Context(), 1, 1); time.Since(began) != 0 {
+			t.Errorf("without a limit it waits %v", time.Since(began))
+		}
+	})
+}

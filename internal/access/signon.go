@@ -20,6 +20,7 @@ type Issuer interface {
 // Assertion is what an issuer says of somebody.
 type Assertion struct {
 	Name    string        // of the account that it is to act as
+	Issuer  string        // its URL
 	Subject string        // what the issuer itself calls it, which no other ever is
 	Roles   []string      // of who has no account of that name
 	Grants  []string      // of the token of a program, if it has some: see [Principal.narrow]

@@ -14,6 +14,8 @@ type Ledger interface {
 	LimitsEpoch() uint64
 	// LimitsFor are the limits of an account by its name; none, if it is not known.
 	LimitsFor(account string) access.Limits
+	// LimitRefused counts what was refused for a limit of an account. It must not block.
+	LimitRefused(account string)
 }
 
 // Bill has topics count for the accounts that own them. It is called before clients are let in.
@@ -152,6 +154,7 @@ func (p *Publishing) keepRoom(t *Topic, size int64) (kept, error) {
 	room, err := t.keepRoom(size)
 	if err != nil && p.over == nil {
 		p.over = err
+		t.b.ledger.LimitRefused(t.owner.Load().account)
 	}
 	return room, err
 }
@@ -185,6 +188,7 @@ func (b *Broker) mayOwn(account string) error {
 	}
 	n := o.topics.Load()
 	if most := o.limitsNow(b.ledger).Topics; most > 0 && n >= most {
+		b.ledger.LimitRefused(account)
 		return &access.Limited{RetryAfter: fullWait, Text: fmt.Sprintf(
 			"account %s owns %d topics, and may own %d: nothing was created; remove topics, or let an administrator raise the limit topics", o.account, n, most)}
 	}

@@ -20,6 +20,8 @@ type accounts struct {
 	epoch  atomic.Uint64
 	limits atomic.Pointer[access.Limits]
 	asked  atomic.Int64
+
+	refused atomic.Int64 // times that it was told of
 }
 
 func (l *accounts) set(limits access.Limits) {
@@ -33,6 +35,8 @@ func (l *accounts) LimitsFor(string) access.Limits {
 	l.asked.Add(1)
 	return *l.limits.Load()
 }
+
+func (l *accounts) LimitRefused(string) { l.refused.Add(1) }
 
 // owners is a ledger for a rig.
 func (r *rig) owners(limits access.Limits) *accounts {

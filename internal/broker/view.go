@@ -319,14 +319,18 @@ func (v View) StoreThen(ctx context.Context, messages []Message, done func([]Sto
 	v.who.Quota().Cool(ctx, v.b.shardOf(messages).publish(ctx, messages, nil, done))
 }
 
-// charge takes messages from what the caller may publish. An error comes a little later.
+// charge takes messages from what the caller may publish. An error comes a little later, and so does what belongs to a
+// burst.
 func (v View) charge(ctx context.Context, messages []Message) error {
 	bytes := 0
 	for i := range messages {
 		bytes += len(messages[i].Body)
 	}
-	err := v.who.Quota().Publish(len(messages), bytes)
-	v.who.Quota().Cool(ctx, err)
+	q := v.who.Quota()
+	err := q.Publish(len(messages), bytes)
+	if q.Cool(ctx, err); err == nil {
+		q.Spread(ctx, len(messages), bytes)
+	}
 	return err
 }
 

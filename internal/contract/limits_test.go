@@ -251,6 +251,41 @@ func TestRequestsThatAreRefusedTakeTurns(t *testing.T) {
 	}
 }
 
+// What comes by requests, or by a WebSocket, after a burst of its account is stored later, and not refused.
+func TestRequestsAfterABurstAreSpreadOut(t *testing.T) {
+	g := startGuarded(t)
+	g.fixture()
+	many := list{}
+	for range 300 {
+		many = append(many, object{"body": "x"})
+	}
+	for what, publish := range map[string]func(token string){
+		"request": func(token string) {
+			g.unchecked.do("POST", "/topics/t/messages", object{"body": "x"}, as(token)).want(201)
+		},
+		"transaction": func(token string) {
+			g.unchecked.do("POST", "/messages:transaction", object{"messages": list{object{"topic": "t", "body": "x"}}}, as(token)).want(200)
+		},
+		"WebSocket": func(token string) {
+			ws := g.socket(t, token)
+			if err := ws.Write(t.Context(), websocket.MessageText, []byte(`{"op":"publish","topic":"t","messages":[{"body":"x"}]}`)); err != nil {
+				t.Fatal(err)
+			}
+			if a := socketAnswer(t, ws); a["type"] != "published" {
+				t.Errorf("it was answered with %v", a)
+			}
+		},
+	} {
+		token := g.limited("shop-"+strings.ToLower(what), object{"messages": 400})
+		began := time.Now()
+		g.unchecked.do("POST", "/topics/t/messages", many, as(token)).want(201)
+		publish(token)
+		if took := time.Since(began); took < 300*time.Millisecond { // at two and a half times the limit
+			t.Errorf("a %s after a burst is done after %v", what, took)
+		}
+	}
+}
+
 // A connection of which nothing was published is not slowed down by what others of its account have published at
 // a stretch: acks, answers and heartbeats are not read later for it.
 func TestWhoPublishesNothingDoesNotWaitForThoseOfItsAccountWhoDo(t *testing.T) {

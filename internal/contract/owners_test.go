@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -60,8 +61,20 @@ func TestPublishingOverWhatTheOwnerMayStoreIsRefusedEverywhere(t *testing.T) {
 	if a := socketAnswer(t, ws); a["code"] != "quota" {
 		t.Errorf("WebSocket: %v", a)
 	}
+	g.refusals("shop", 6)
+	g.refusals("other", 0)
 	g.stillWorksWhenFull(token)
 	publish(other).want(201)
+}
+
+// refusals are those in the metrics for a limit of an account, whoever was refused.
+func (g *guarded) refusals(account string, want int) {
+	g.t.Helper()
+	if line := fmt.Sprintf("\nzbus_account_refused_total{account=%q} %d\n", account, want); !strings.Contains(g.metrics(), line) && want > 0 {
+		g.t.Errorf("the metrics do not say %q", line)
+	} else if none := fmt.Sprintf("zbus_account_refused_total{account=%q} ", account); want == 0 && strings.Contains(g.metrics(), none) && !strings.Contains(g.metrics(), none+"0\n") {
+		g.t.Errorf("%s was refused something by a limit of its own", account)
+	}
 }
 
 // stillWorksWhenFull does what a limit of stored bytes must not hold up, and makes room.
@@ -106,5 +119,6 @@ func TestTopicsOverTheLimitAreNotCreated(t *testing.T) {
 	g.admin.do("POST", "/topics", object{"name": "c"}, as(token), anyway).refused(429, "quota", "may own 1")
 	g.admin.do("DELETE", "/topics/b", as(token), anyway).want(http.StatusNoContent)
 	g.admin.post("/topics", object{"name": "c"}, as(token)).want(201)
+	g.refusals("shop", 3)
 	_ = other
 }

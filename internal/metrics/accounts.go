@@ -12,7 +12,7 @@ func accountFigures() []figure {
 		access.PublishedBytes: {kind: counter, name: "zbus_account_published_bytes_total", help: "Bytes of their bodies."},
 		access.Delivered:      {kind: counter, name: "zbus_account_delivered_messages_total", help: "Messages delivered to the account."},
 		access.DeliveredBytes: {kind: counter, name: "zbus_account_delivered_bytes_total", help: "Bytes of their bodies."},
-		access.RefusedByLimit: {kind: counter, name: "zbus_account_refused_total", help: "Publishes, connections and calls refused by a limit of the account."},
+		access.RefusedByLimit: {kind: counter, name: "zbus_account_refused_total", help: "Publishes, connections, calls and topics refused by a limit of the account."},
 		access.Connected:      {kind: gauge, name: "zbus_account_connections", help: "Connections that stay open: native, WebSockets and streams."},
 	}
 }
