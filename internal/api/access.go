@@ -274,15 +274,18 @@ func (h *handler) whoami(who access.Caller) Whoami {
 	if h.Access.SetupNeeded() {
 		d.Setup = new(true)
 	}
-	if h.SignOn != nil && h.SignOn.Browsers() {
-		d.SignOn = new(h.SignOn.Name())
+	if names := h.signOnNames(); len(names) > 0 {
+		d.SignOn = &names[0]
+		if len(names) > 1 {
+			d.SignOnWith = &names
+		}
 	}
 	if d.Account != nil {
 		d.Grants, d.Roles, d.Limits = listed(who.Grants()), listed(who.Roles()), limitsOf(who.Limits())
 		d.Usage = h.usageOf(who.Account())
 	}
-	if a, ok := who.SignedOn(); ok && h.SignOn != nil {
-		d.SignedOn = &SignedOn{Issuer: h.SignOn.URL(), Subject: a.Subject, Expires: maybeAt(a.Expires)}
+	if a, ok := who.SignedOn(); ok {
+		d.SignedOn = &SignedOn{Issuer: a.Issuer, Subject: a.Subject, Expires: maybeAt(a.Expires)}
 	}
 	return d
 }
@@ -303,10 +306,14 @@ func (h *handler) Login(ctx context.Context, r LoginRequestObject) (LoginRespons
 	return Login200JSONResponse(h.whoami(access.Caller{Principal: p, Address: who.Address})), nil
 }
 
-// Logout ends the login of the caller.
+// Logout ends the login of the caller, and says where to end that of its issuer.
 func (h *handler) Logout(ctx context.Context, _ LogoutRequestObject) (LogoutResponseObject, error) {
-	h.Access.Logout(access.From(ctx).Principal)
+	who := access.From(ctx)
+	h.Access.Logout(who.Principal)
 	setLogin(ctx, "")
+	if page := h.logoutPage(ctx, who); page != "" {
+		return Logout200JSONResponse{Url: page}, nil
+	}
 	return Logout204Response{}, nil
 }
 

@@ -686,6 +686,9 @@ func (o *operations) Setup(w http.ResponseWriter, r *http.Request) {
 func (o *operations) BeginSignOn(w http.ResponseWriter, r *http.Request) {
 	var in BeginSignOnRequestObject
 	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		if !body(o, w, r, &in.Body, false) {
+			return
+		}
 		out, err := o.handlers.BeginSignOn(r.Context(), in)
 		if err == nil && out != nil {
 			err = out.VisitBeginSignOnResponse(w)
@@ -2331,6 +2334,12 @@ type LogoutResponseObject interface {
 	VisitLogoutResponse(w http.ResponseWriter) error
 }
 
+type Logout200JSONResponse SignOnPage
+
+func (out Logout200JSONResponse) VisitLogoutResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
+}
+
 type Logout204Response struct{}
 
 func (Logout204Response) VisitLogoutResponse(w http.ResponseWriter) error {
@@ -2862,6 +2871,7 @@ func (out SetupdefaultApplicationProblemPlusJSONResponse) VisitSetupResponse(w h
 }
 
 type BeginSignOnRequestObject struct {
+	Body *BeginSignOnJSONRequestBody
 }
 
 type BeginSignOnResponseObject interface {

@@ -33,7 +33,7 @@ type Options struct {
 	Caller *caller.Caller
 	Stats  *stats.Sampler
 	Log    *slog.Logger
-	// SignOn has people sign on with an issuer. Nil: there is none.
+	// SignOn has people sign on with issuers. Nil: there are none.
 	SignOn SignOn
 	// Live serves the WebSocket of the API.
 	Live http.Handler
@@ -77,13 +77,12 @@ type Options struct {
 	Site origin.Site
 }
 
-// SignOn has people sign on with an issuer, in a browser.
+// SignOn has people sign on with issuers, in a browser.
 type SignOn interface {
-	URL() string    // of the issuer
-	Name() string   // what people know it by
-	Browsers() bool // people can sign on
-	Begin(ctx context.Context, redirect, address string) (page, browser string, err error)
-	Finish(ctx context.Context, browser, state, code string) (access.Assertion, error)
+	Names() []string // of issuers that people can sign on with
+	Begin(ctx context.Context, issuer, redirect, address string) (page, browser string, err error)
+	Finish(ctx context.Context, browser, state, code, from string) (access.Assertion, error)
+	Logout(issuer, back string) (page string) // "": there is none
 }
 
 // Image is a copy of the database that is being taken.

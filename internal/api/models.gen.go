@@ -122,6 +122,7 @@ type (
 	Setup                               = apimodel.Setup
 	SignOnAnswer                        = apimodel.SignOnAnswer
 	SignOnPage                          = apimodel.SignOnPage
+	SignOnWish                          = apimodel.SignOnWish
 	SignedOn                            = apimodel.SignedOn
 	Stats                               = apimodel.Stats
 	StatsRange                          = apimodel.StatsRange
@@ -218,6 +219,7 @@ type (
 	CallServiceJSONRequestBody          = apimodel.CallServiceJSONRequestBody
 	CallMethodJSONRequestBody           = apimodel.CallMethodJSONRequestBody
 	SetupJSONRequestBody                = apimodel.SetupJSONRequestBody
+	BeginSignOnJSONRequestBody          = apimodel.BeginSignOnJSONRequestBody
 	FinishSignOnJSONRequestBody         = apimodel.FinishSignOnJSONRequestBody
 	CreateTokenJSONRequestBody          = apimodel.CreateTokenJSONRequestBody
 	CreateTopicJSONRequestBody          = apimodel.CreateTopicJSONRequestBody

@@ -2594,14 +2594,23 @@ type Setup struct {
 
 // SignOnAnswer defines model for SignOnAnswer.
 type SignOnAnswer struct {
-	Code  string `json:"code"`
-	State string `json:"state"`
+	Code string `json:"code"`
+
+	// Iss The issuer that has sent the browser back, if it says so.
+	Iss   *string `json:"iss,omitempty"`
+	State string  `json:"state"`
 }
 
 // SignOnPage defines model for SignOnPage.
 type SignOnPage struct {
 	// Url The page of the issuer.
 	Url string `json:"url"`
+}
+
+// SignOnWish defines model for SignOnWish.
+type SignOnWish struct {
+	// Issuer One of those of `GET /whoami`; left out: the first.
+	Issuer *string `json:"issuer,omitempty"`
 }
 
 // SignedOn Set for who signed on with the issuer, or came with a token of it.
@@ -2945,8 +2954,11 @@ type Whoami struct {
 	// Setup Access is on, and nobody can administrate it yet.
 	Setup *bool `json:"setup,omitempty"`
 
-	// SignOn The host of the issuer with which people can sign on: see `POST /sign-on`.
+	// SignOn The issuer with which people can sign on, the first of several: its host, or the name it has here. See `POST /sign-on`.
 	SignOn *string `json:"signOn,omitempty"`
+
+	// SignOnWith All of them, if there are several.
+	SignOnWith *[]string `json:"signOnWith,omitempty"`
 
 	// SignedOn Set for who signed on with the issuer, or came with a token of it.
 	SignedOn *SignedOn `json:"signedOn,omitempty"`
@@ -3344,6 +3356,9 @@ type CallMethodJSONRequestBody = CallParams
 
 // SetupJSONRequestBody defines body for Setup for application/json ContentType.
 type SetupJSONRequestBody = Setup
+
+// BeginSignOnJSONRequestBody defines body for BeginSignOn for application/json ContentType.
+type BeginSignOnJSONRequestBody = SignOnWish
 
 // FinishSignOnJSONRequestBody defines body for FinishSignOn for application/json ContentType.
 type FinishSignOnJSONRequestBody = SignOnAnswer

@@ -132,14 +132,15 @@ type Config struct {
 	// TLSClientCA is a PEM file with the certificates of who may sign those of clients, which name
 	// accounts. Default: none, and clients are not asked for certificates.
 	TLSClientCA string
-	// SSOIssuer is the URL of the issuer of OpenID Connect that people and programs sign on with,
-	// as it calls itself. Default: none.
-	SSOIssuer string
+	// SSOIssuer has the URLs of issuers of OpenID Connect that people and programs sign on with, as they call
+	// themselves; NAME=URL for all but one. What is said of one of these is NAME=VALUE in the settings
+	// below: see Issuers. Default: none.
+	SSOIssuer []string
 	// SSOClientID is what the issuer calls this broker, for sign-on in the console. Empty: there
 	// is none.
-	SSOClientID string
+	SSOClientID []string
 	// SSOSecretFile has the secret for that. Empty: it has none.
-	SSOSecretFile string
+	SSOSecretFile []string
 	// SSOAudience are those of which a token of the issuer by which a program connects has to have
 	// one. Default: none, and no such token is accepted.
 	SSOAudience []string
@@ -147,10 +148,10 @@ type Config struct {
 	SSORoles []string
 	// SSONameClaim and SSOGroupsClaim name the claims with the account and the groups; a claim
 	// within another has a dot before it. Default: sub, groups.
-	SSONameClaim, SSOGroupsClaim string
+	SSONameClaim, SSOGroupsClaim []string
 	// SSOGrantsClaim names the claim with the grants of a program. Empty: grants in its tokens count
 	// for nothing.
-	SSOGrantsClaim string
+	SSOGrantsClaim []string
 	// SSOScopes are what the issuer is asked for besides openid. Default: profile, email.
 	SSOScopes []string
 	// PublicURL has the URLs that browsers reach this server by through proxies, http or
@@ -243,9 +244,9 @@ func Default() Config {
 		ScrubEvery:        168 * time.Hour,
 		BackupKeep:        7,
 		ClockHold:         time.Hour,
-		SSONameClaim:      "sub",
-		SSOGroupsClaim:    "groups",
-		SSOScopes:         []string{"profile", "email"},
+		SSONameClaim:      []string{defaultNameClaim},
+		SSOGroupsClaim:    []string{defaultGroupsClaim},
+		SSOScopes:         defaultScopes(),
 		IdleTimeout:       180 * time.Second,
 		BroadcastInterval: 30 * time.Second,
 		RPCTimeout:        30 * time.Second,

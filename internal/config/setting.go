@@ -111,11 +111,17 @@ func settings(c *Config) []setting {
 		{"tls-key", "FILE", "private key in PEM; needs --tls-cert", text{&c.TLSKey, isAny, ""}},
 		{"tls-client-ca", "FILE", "certificates in PEM of who signs those of clients, which name accounts; needs --tls-cert", text{&c.TLSClientCA, isAny, ""}},
 		{
-			"sso-issuer", "URL", "issuer of OpenID Connect that people and programs sign on with; needs sso-client-id or sso-audience",
-			text{&c.SSOIssuer, orEmpty(isIssuer), "a URL with https, or of this machine, or empty"},
+			"sso-issuer", "[NAME=]URL", "issuer of OpenID Connect that people and programs sign on with; needs sso-client-id or sso-audience; may be repeated, and the settings below are then NAME=VALUE",
+			list{&c.SSOIssuer, isIssuer, "URLs with https, or of this machine; several have commas between and differ", true},
 		},
-		{"sso-client-id", "ID", "what the issuer calls this broker, for the console; empty for no sign-on there", text{&c.SSOClientID, isAny, ""}},
-		{"sso-client-secret-file", "FILE", "secret that the issuer has given for the client ID, if any", text{&c.SSOSecretFile, isAny, ""}},
+		{
+			"sso-client-id", "ID", "what the issuer calls this broker, for the console; empty for no sign-on there",
+			list{&c.SSOClientID, isGiven, "client IDs; several have commas between and differ", true},
+		},
+		{
+			"sso-client-secret-file", "FILE", "secret that the issuer has given for the client ID, if any",
+			list{&c.SSOSecretFile, isGiven, "files; several have commas between and differ", true},
+		},
 		{
 			"sso-audience", "AUDIENCE", "audience of the issuer's tokens by which programs connect; may be repeated",
 			list{&c.SSOAudience, isGiven, "audiences; several have commas between and differ", true},
@@ -124,9 +130,9 @@ func settings(c *Config) []setting {
 			"sso-roles", "GROUP=ROLE", "role of a group's members who have no account; may be repeated",
 			list{&c.SSORoles, isMapping, "GROUP=ROLE, such as ops=operator; several have commas between and differ", true},
 		},
-		{"sso-name-claim", "CLAIM", "what names the account in what the issuer says", text{&c.SSONameClaim, isGiven, "the name of a claim"}},
-		{"sso-groups-claim", "CLAIM", "what has the groups there", text{&c.SSOGroupsClaim, isGiven, "the name of a claim"}},
-		{"sso-grants-claim", "CLAIM", "what has the grants of a program in its token; empty for none", text{&c.SSOGrantsClaim, isAny, ""}},
+		{"sso-name-claim", "CLAIM", "what names the account in what the issuer says", list{&c.SSONameClaim, isGiven, "the name of a claim", false}},
+		{"sso-groups-claim", "CLAIM", "what has the groups there", list{&c.SSOGroupsClaim, isGiven, "the name of a claim", false}},
+		{"sso-grants-claim", "CLAIM", "what has the grants of a program in its token; empty for none", list{&c.SSOGrantsClaim, isGiven, "the name of a claim", true}},
 		{
 			"sso-scopes", "SCOPE", "what the issuer is asked for besides openid; may be repeated",
 			list{&c.SSOScopes, isGiven, "scopes; several have commas between and differ", true},

@@ -10,7 +10,7 @@ import (
 )
 
 // granting has a broker believe the grants in tokens of an issuer.
-func granting(c *config.Config) { c.SSOGrantsClaim = "zbus.grants" }
+func granting(c *config.Config) { c.SSOGrantsClaim = []string{"zbus.grants"} }
 
 func claimed(grants any) object { return object{"zbus": object{"grants": grants}, "groups": nil} }
 

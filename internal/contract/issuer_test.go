@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -32,6 +33,9 @@ type issuer struct {
 	person   object                   // guarded by mu; claims of who signs on
 	info     object                   // guarded by mu; what it tells when it is asked besides
 	tokenFor func(asked url.Values) string
+
+	once bool   // it answers one request on a connection, and closes it with the next; set before a broker is there
+	more object // in its description; set before a broker asks for that
 }
 
 func newIssuer(t testing.TB) *issuer {
@@ -40,11 +44,11 @@ func newIssuer(t testing.TB) *issuer {
 	i.newKey("first")
 	routes := http.NewServeMux()
 	routes.HandleFunc("GET /.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
-		i.json(w, object{
+		i.json(w, i.described(object{
 			"issuer": i.web.URL, "authorization_endpoint": i.web.URL + "/authorize", "token_endpoint": i.web.URL + "/token",
 			"jwks_uri": i.web.URL + "/keys", "userinfo_endpoint": i.web.URL + "/userinfo",
 			"response_types_supported": list{"code"}, "id_token_signing_alg_values_supported": list{"RS256"},
-		})
+		}))
 	})
 	routes.HandleFunc("GET /keys", func(w http.ResponseWriter, _ *http.Request) {
 		i.fetched.Add(1)
@@ -57,7 +61,17 @@ func newIssuer(t testing.TB) *issuer {
 		defer i.mu.Unlock()
 		i.json(w, i.info)
 	})
-	i.web = httptest.NewServer(routes)
+	used := map[string]bool{} // connections, by the client's end
+	i.web = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		i.mu.Lock()
+		again := used[req.RemoteAddr]
+		used[req.RemoteAddr] = true
+		i.mu.Unlock()
+		if again && i.once { // as one does that closes idle connections, and does it just now
+			panic(http.ErrAbortHandler)
+		}
+		routes.ServeHTTP(w, req)
+	}))
 	t.Cleanup(i.web.Close)
 	return i
 }
@@ -65,6 +79,12 @@ func newIssuer(t testing.TB) *issuer {
 func (i *issuer) json(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(v)
+}
+
+// described is its description, with what a test has it say besides.
+func (i *issuer) described(d object) object {
+	maps.Copy(d, i.more)
+	return d
 }
 
 // newKey publishes another key.
@@ -202,6 +222,9 @@ func (i *issuer) authorize(w http.ResponseWriter, req *http.Request) {
 	i.codes[code] = q
 	i.mu.Unlock()
 	back := url.Values{"code": {code}, "state": {q.Get("state")}}
+	if i.more["authorization_response_iss_parameter_supported"] == true {
+		back.Set("iss", i.web.URL)
+	}
 	http.Redirect(w, req, q.Get("redirect_uri")+"?"+back.Encode(), http.StatusFound)
 }
 

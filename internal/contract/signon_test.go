@@ -22,7 +22,7 @@ func (i *issuer) trusting(c *config.Config) {
 	if err := os.WriteFile(path, []byte("a client's secret\n"), 0o600); err != nil {
 		i.t.Fatal(err)
 	}
-	c.SSOIssuer, c.SSOClientID, c.SSOSecretFile, c.SSOAudience = i.web.URL, "console", path, []string{"zbus"}
+	c.SSOIssuer, c.SSOClientID, c.SSOSecretFile, c.SSOAudience = []string{i.web.URL}, []string{"console"}, []string{path}, []string{"zbus"}
 	c.SSORoles = []string{"consumers=consumer", "consumers=viewer", "runners=operator"}
 }
 
@@ -259,7 +259,7 @@ func TestABrokerWorksWithoutItsIssuer(t *testing.T) {
 	i := newIssuer(t)
 	address := i.web.Listener.Addr().String()
 	_ = ln.Close()
-	g := startGuarded(t, i.trusting, func(c *config.Config) { c.SSOIssuer = "http://" + ln.Addr().String() })
+	g := startGuarded(t, i.trusting, func(c *config.Config) { c.SSOIssuer = []string{"http://" + ln.Addr().String()} })
 	g.admin.get("/topics", as(g.token))
 	r := g.admin.do("GET", "/topics", as(i.program(nil)), anyway)
 	r.refused(503, "unavailable", "does not answer")

@@ -24,10 +24,14 @@ func (g *guarded) browser() *browser { return &browser{client: g.client(g.t), g:
 
 func (b *browser) page() header { return header{"Origin", "http://" + b.g.addr} }
 
-// begin presses the button, and gives the page of the issuer.
-func (b *browser) begin() string {
+// begin presses the button, that of an issuer if there are several, and gives the page of the issuer.
+func (b *browser) begin(issuer ...string) string {
 	b.t.Helper()
-	r := b.post("/sign-on", b.page(), header{"Sec-Fetch-Site", "same-origin"}).want(200)
+	args := []any{b.page(), header{"Sec-Fetch-Site", "same-origin"}}
+	for _, name := range issuer {
+		args = append(args, object{"issuer": name})
+	}
+	r := b.post("/sign-on", args...).want(200)
 	b.cookie = strings.Split(r.header.Get("Set-Cookie"), ";")[0]
 	return r.str("url")
 }
@@ -54,11 +58,15 @@ func (b *browser) visit(page string) url.Values {
 
 func (b *browser) finish(back url.Values) *reply {
 	b.t.Helper()
-	return b.do("PUT", "/sign-on", object{"code": back.Get("code"), "state": back.Get("state")}, header{"Cookie", b.cookie}, b.page(), anyway)
+	answer := object{"code": back.Get("code"), "state": back.Get("state")}
+	if back.Has("iss") {
+		answer["iss"] = back.Get("iss")
+	}
+	return b.do("PUT", "/sign-on", answer, header{"Cookie", b.cookie}, b.page(), anyway)
 }
 
 func TestAPersonSignsOn(t *testing.T) {
-	g, i := startTrusting(t, func(c *config.Config) { c.SSONameClaim = "preferred_username" })
+	g, i := startTrusting(t, func(c *config.Config) { c.SSONameClaim = []string{"preferred_username"} })
 	g.fixture()
 	i.person = object{"sub": "248289761001", "preferred_username": "Ann", "groups": list{"runners"}}
 	b := g.browser()
@@ -185,6 +193,18 @@ func TestWhereTheIssuerSendsPeopleBack(t *testing.T) {
 		if got := to(args...); got != x.want {
 			t.Errorf("asked as %s by a page of %q: sent back to %s, not to %s", x.host, x.origin, got, x.want)
 		}
+	}
+}
+
+// A code is good once: it does not go out on a connection that the issuer may just have closed for being idle.
+func TestASignOnDoesNotFailByAnIdleConnection(t *testing.T) {
+	i := newIssuer(t)
+	i.once, i.person = true, object{"sub": "ann", "groups": list{"runners"}}
+	g := startGuarded(t, i.trusting)
+	eventually(t, "the issuer is known", func() bool { return g.unchecked.do("POST", "/sign-on").status == 200 })
+	for range 3 {
+		b := g.browser()
+		b.finish(b.visit(b.begin())).want(200)
 	}
 }
 

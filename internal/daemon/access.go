@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -17,21 +16,21 @@ import (
 	"github.com/rushmore/zbus-go/internal/sso"
 )
 
-// openAccess makes the registry of who may do what. issuer may be nil.
-func openAccess(cfg config.Config, b *broker.Broker, issuer *sso.Issuer, log *slog.Logger) (*access.Registry, error) {
+// openAccess makes the registry of who may do what.
+func openAccess(cfg config.Config, b *broker.Broker, issuers sso.Issuers, log *slog.Logger) (*access.Registry, error) {
 	opts := access.Options{
 		Mode: access.Mode(cfg.Auth), Beyond: !cfg.Local() && !cfg.Insecure,
 		Documents: b.TakeDocuments(), Save: b.PutDocuments, Log: log,
 	}
-	if issuer == nil {
+	if len(issuers) == 0 {
 		return access.New(opts)
 	}
-	opts.Issuer = issuer
+	opts.Issuer = issuers
 	r, err := access.New(opts)
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range issuer.Roles() {
+	for _, name := range issuers.Roles() {
 		if !slices.ContainsFunc(r.Roles(), func(x access.Role) bool { return x.Name == name }) {
 			log.Warn("sso-roles has a role that is not there: it gives nothing until it is added", "role", name)
 		}
@@ -39,20 +38,27 @@ func openAccess(cfg config.Config, b *broker.Broker, issuer *sso.Issuer, log *sl
 	return r, nil
 }
 
-// newIssuer makes the issuer that people and programs sign on with; nil, if there is none.
-func newIssuer(cfg config.Config, board *condition.Board, log *slog.Logger) *sso.Issuer {
-	if cfg.SSOIssuer == "" {
-		return nil
+// newIssuers makes those that people and programs sign on with.
+func newIssuers(cfg *config.Config, board *condition.Board, log *slog.Logger) (all sso.Issuers) {
+	given := cfg.Issuers()
+	var names []string
+	for _, i := range given {
+		if i.Name != "" {
+			names = append(names, i.Name)
+		}
 	}
-	opts := sso.Options{
-		URL: cfg.SSOIssuer, ClientID: cfg.SSOClientID, Scopes: cfg.SSOScopes, Audiences: cfg.SSOAudience,
-		NameClaim: cfg.SSONameClaim, GroupsClaim: cfg.SSOGroupsClaim, GrantsClaim: cfg.SSOGrantsClaim, Roles: cfg.RolesOfGroups(),
-		Conditions: board, Log: log, Now: time.Now,
+	for _, i := range given {
+		opts := sso.Options{
+			URL: i.URL, Name: i.Name, Others: names, ClientID: i.ClientID, Scopes: i.Scopes, Audiences: i.Audience,
+			NameClaim: i.NameClaim, GroupsClaim: i.GroupsClaim, GrantsClaim: i.GrantsClaim, Roles: i.Roles,
+			Conditions: board, Log: log, Now: time.Now,
+		}
+		if i.SecretFile != "" {
+			opts.Secret = func() (string, error) { return readSecret(i.SecretFile) }
+		}
+		all = append(all, sso.New(opts))
 	}
-	if path := cfg.SSOSecretFile; path != "" {
-		opts.Secret = func() (string, error) { return readSecret(path) }
-	}
-	return sso.New(opts)
+	return all
 }
 
 // maxSecret is how large the file of a secret may be.
@@ -75,12 +81,4 @@ func readSecret(path string) (string, error) {
 		return "", fmt.Errorf("%s has no secret in its first line", path)
 	}
 	return line, nil
-}
-
-// runIssuer keeps what the issuer says fresh until ctx ends.
-func runIssuer(i *sso.Issuer) func(ctx context.Context) error {
-	if i == nil {
-		return func(context.Context) error { return nil }
-	}
-	return i.Run
 }

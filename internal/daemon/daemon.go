@@ -126,8 +126,8 @@ func RunIn(ctx context.Context, host Host, cfg config.Config, version Version, l
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
-	b.issuer = newIssuer(cfg, board, log)
-	if b.access, err = openAccess(cfg, b.broker, b.issuer, log); err != nil {
+	b.issuers = newIssuers(&cfg, board, log)
+	if b.access, err = openAccess(cfg, b.broker, b.issuers, log); err != nil {
 		return errors.Join(err, store.Close())
 	}
 	b.broker.Bill(b.access)
@@ -203,7 +203,7 @@ type parts struct {
 	drain     *drain.Drain
 	calls     *rpc.Table
 	access    *access.Registry
-	issuer    *sso.Issuer // nil: there is none
+	issuers   sso.Issuers
 	stats     *stats.Sampler
 	plans     *inspect.Plans
 	live      *live.Hub
@@ -243,7 +243,7 @@ func (p *parts) run(ctx context.Context, draining time.Duration, ready func()) e
 	expiring := start(base, p.access.Run)
 	resting := start(serving, giveBack)
 	renewing := start(serving, p.certificates.run)
-	vouching := start(serving, runIssuer(p.issuer))
+	vouching := start(serving, p.issuers.Run)
 	joining := start(serving, p.cluster.Run)
 	timing := start(base, p.calls.Run) // sessions that end still tell it
 	ready()

@@ -45,8 +45,8 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 	p.access.Watch(func() { p.readers.Recheck(p.broker) })
 	calls := &caller.Caller{Broker: p.broker, Calls: p.calls, Stopping: p.stopping.Done()}
 	var signOn api.SignOn
-	if p.issuer != nil {
-		signOn = p.issuer
+	if len(p.issuers) > 0 {
+		signOn = p.issuers
 	}
 	known := func(h http.Handler) http.Handler { return server.OnlyHosts(site(cfg), h) }
 	return map[string]http.Handler{

@@ -105,11 +105,29 @@ func (i *Issuer) assertion(t *oidc.IDToken, c claims) (access.Assertion, error) 
 	case i.opts.NameClaim == "email" && c["email_verified"] != nil && c["email_verified"] != true:
 		return access.Assertion{}, errors.New("its mail address is not verified")
 	}
+	name, err := i.accountOf(name)
+	if err != nil {
+		return access.Assertion{}, err
+	}
 	now := i.opts.Now()
 	left := min(t.Expiry.Sub(now), longest)
 	return access.Assertion{
-		Name: name, Subject: t.Subject, Roles: i.rolesOf(c), Expires: now.Add(left).UnixMilli(), Left: left,
+		Name: name, Issuer: i.opts.URL, Subject: t.Subject, Roles: i.rolesOf(c), Expires: now.Add(left).UnixMilli(), Left: left,
 	}, nil
+}
+
+// accountOf is the name of the account of somebody whom the issuer calls by a name. No two issuers have an account in
+// common: those of one with a name end in that.
+func (i *Issuer) accountOf(name string) (string, error) {
+	if i.opts.Name != "" {
+		return name + "@" + i.opts.Name, nil
+	}
+	for _, other := range i.opts.Others {
+		if strings.HasSuffix(strings.ToLower(name), "@"+other) {
+			return "", fmt.Errorf("it names %q, which is an account of the issuer %s", clip(name, 80), other)
+		}
+	}
+	return name, nil
 }
 
 // rolesOf are the roles of the groups that a token has.

@@ -23,7 +23,8 @@ func newClient() *http.Client {
 		Timeout: answerTime,
 		Transport: bounded{&http.Transport{
 			Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: answerTime / 2}).DialContext,
-			TLSHandshakeTimeout: answerTime / 2, MaxResponseHeaderBytes: 64 << 10, MaxConnsPerHost: 16, IdleConnTimeout: time.Minute,
+			TLSHandshakeTimeout: answerTime / 2, MaxResponseHeaderBytes: 64 << 10, MaxConnsPerHost: 16,
+			DisableKeepAlives: true, // it is rarely asked, and a code goes out once: not on a connection that is just being closed
 		}},
 		CheckRedirect: func(req *http.Request, _ []*http.Request) error {
 			return fmt.Errorf("it redirects to %s, which is not followed", req.URL.Redacted())

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -23,6 +24,10 @@ import (
 // Options are what an Issuer needs.
 type Options struct {
 	URL string // of the issuer, as it calls itself
+	// Name ends the names of all its accounts, after an @. "": they are what it says, and end as those of none
+	// of Others.
+	Name   string
+	Others []string
 
 	// ClientID is this broker's name with the issuer, for sign-on with a browser; "": there is none.
 	ClientID string
@@ -62,6 +67,8 @@ type known struct {
 	provider *oidc.Provider
 	endpoint oauth2.Endpoint
 	keysURL  string
+	logout   *url.URL // the page on which it ends its login; nil: there is none
+	says     bool     // it says who it is when it sends a browser back
 	keys     []jose.JSONWebKey
 }
 
@@ -90,7 +97,7 @@ func (i *Issuer) Roles() (list []string) {
 }
 
 // Run learns what the issuer says of itself, and keeps that fresh, until ctx ends.
-func (i *Issuer) Run(ctx context.Context) error {
+func (i *Issuer) Run(ctx context.Context) {
 	defer i.client.CloseIdleConnections()
 	wait := firstWait
 	for {
@@ -99,12 +106,12 @@ func (i *Issuer) Run(ctx context.Context) error {
 		next := keysTime
 		if err != nil && ctx.Err() == nil {
 			i.opts.Conditions.Raise(condition.Condition{
-				Kind: "sso", Severity: condition.Warning,
+				Kind: "sso", Subject: i.opts.Name, Severity: condition.Warning,
 				Text: fmt.Sprintf("the issuer %s does not answer as it should: %s", i.opts.URL, clip(err.Error(), 300)),
 			})
 			next, wait = wait, min(2*wait, mostWait)
 		} else {
-			i.opts.Conditions.Clear("sso", "")
+			i.opts.Conditions.Clear("sso", i.opts.Name)
 			wait = firstWait
 		}
 		i.end()
@@ -112,7 +119,7 @@ func (i *Issuer) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return nil
+			return
 		case <-i.want:
 		case <-timer.C:
 		}
@@ -187,11 +194,16 @@ func (i *Issuer) discover(ctx context.Context, k *known) (err error) {
 	var more struct {
 		Keys    string   `json:"jwks_uri"`
 		Methods []string `json:"token_endpoint_auth_methods_supported"`
+		Logout  string   `json:"end_session_endpoint"`
+		Says    bool     `json:"authorization_response_iss_parameter_supported"`
 	}
 	if err := k.provider.Claims(&more); err != nil {
 		return err
 	}
-	k.keysURL, k.endpoint = more.Keys, k.provider.Endpoint()
+	k.keysURL, k.endpoint, k.says = more.Keys, k.provider.Endpoint(), more.Says
+	if CheckURL(more.Logout) == nil { // one that nobody should be sent to is as none
+		k.logout, _ = url.Parse(more.Logout)
+	}
 	// Which one it takes is not tried out: a code is good once.
 	k.endpoint.AuthStyle = oauth2.AuthStyleInHeader
 	if i.opts.Secret == nil || len(more.Methods) > 0 && !slices.Contains(more.Methods, "client_secret_basic") {

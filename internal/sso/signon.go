@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
-	"net/url"
 	"sync"
 	"time"
 
@@ -85,19 +84,11 @@ func (p *pending) take(state, browser string) *signOn {
 	return s
 }
 
-// Browsers reports whether people can sign on with a browser.
-func (i *Issuer) Browsers() bool { return i.opts.ClientID != "" }
-
-// URL is that of the issuer, as it calls itself.
-func (i *Issuer) URL() string { return i.opts.URL }
-
-// Name is what people know the issuer by: its host.
-func (i *Issuer) Name() string {
-	u, err := url.Parse(i.opts.URL)
-	if err != nil {
-		return i.opts.URL
-	}
-	return u.Hostname()
+// has reports whether there is one with a state.
+func (p *pending) has(state string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.all[state] != nil
 }
 
 // Begin begins the sign-on of a browser: the page of the issuer that it has to go to, and the secret
@@ -134,7 +125,7 @@ func (i *Issuer) oauth(k *known, s *signOn, secret string) *oauth2.Config {
 func (i *Issuer) Finish(ctx context.Context, browser, state, code string) (access.Assertion, error) {
 	s := i.pending.take(state, browser)
 	if s == nil {
-		return access.Assertion{}, &access.Refused{Text: "this sign-on was not begun in this browser, or is used up or too old: begin it again"}
+		return access.Assertion{}, notBegun()
 	}
 	k := i.known.Load()
 	if k == nil {
@@ -158,6 +149,10 @@ func (i *Issuer) Finish(ctx context.Context, browser, state, code string) (acces
 		i.opts.Log.Info("sign-on refused", "err", err)
 	}
 	return a, refusal(err)
+}
+
+func notBegun() error {
+	return &access.Refused{Text: "this sign-on was not begun in this browser, or is used up or too old: begin it again"}
 }
 
 // exchangeError is what a person is told when the issuer gave no token for a code.

@@ -32,13 +32,15 @@ export class Issuer {
     const url = new URL(req.url!, this.url);
     switch (url.pathname) {
       case '/.well-known/openid-configuration':
-        return { body: JSON.stringify({ issuer: this.url, authorization_endpoint: `${this.url}/authorize`, token_endpoint: `${this.url}/token`, jwks_uri: `${this.url}/keys` }) };
+        return { body: JSON.stringify({ issuer: this.url, authorization_endpoint: `${this.url}/authorize`, token_endpoint: `${this.url}/token`, jwks_uri: `${this.url}/keys`, end_session_endpoint: `${this.url}/logout` }) };
       case '/keys':
         return { body: JSON.stringify({ keys: [{ ...this.#keys.publicKey.export({ format: 'jwk' }), use: 'sig', alg: 'RS256', kid: 'one' }] }) };
       case '/favicon.ico':
         return { status: 204, body: '' };
       case '/authorize':
         return { type: 'text/html', body: this.#page(url.searchParams) };
+      case '/logout':
+        return { type: 'text/html', body: `<!doctype html><title>Issuer</title><h1>You are logged out of ${url.searchParams.get('client_id')}</h1><a href="${url.searchParams.get('post_logout_redirect_uri')}">Back</a>` };
       case '/token':
         return this.#token(req);
     }

@@ -8,19 +8,21 @@ import { Issuer } from './issuer';
 describe.skipIf(!there)('single sign-on', () => {
   const broker = new Broker();
   const issuer = new Issuer();
+  const partner = new Issuer();
   let browser: Browser;
 
   beforeAll(async () => {
-    await issuer.start();
+    await Promise.all([issuer.start(), partner.start()]);
     [browser] = await Promise.all([
       launch(),
-      broker.start('--sso-issuer', issuer.url, '--sso-client-id', 'console', '--sso-name-claim', 'preferred_username', '--sso-roles', 'staff=viewer', '--sso-roles', 'ops=admin'),
+      broker.start('--sso-issuer', issuer.url, '--sso-client-id', 'console', '--sso-name-claim', 'preferred_username', '--sso-roles', 'staff=viewer', '--sso-roles', 'ops=admin', '--sso-issuer', `partner=${partner.url}`, '--sso-client-id', 'partner=console', '--sso-roles', 'partner=guests=viewer'),
     ]);
   });
   afterAll(async () => {
     await browser?.close();
     await broker.close();
     issuer.close();
+    partner.close();
   });
 
   it('lets somebody in where he wanted to go, and out again; says why it does not; and is of one browser', async () => {
@@ -42,6 +44,20 @@ describe.skipIf(!there)('single sign-on', () => {
     await page.getByText(`signed in with ${issuer.url}`).waitFor();
     expect(await page.getByRole('button', { name: 'Change password…' }).count()).toBe(0);
     await page.getByRole('button', { name: 'Log out' }).click();
+    await page.getByRole('heading', { name: 'You are logged out of console' }).waitFor(); // at the issuer, too
+    expect(page.url()).toContain(`${issuer.url}/logout?`);
+    await page.getByRole('link', { name: 'Back' }).click();
+    await button.waitFor();
+    expect(page.url()).toMatch(`${broker.url}/ui/`);
+
+    // A person of another issuer chooses that one.
+    partner.person = { sub: 'bob', groups: ['guests'] };
+    await page.getByRole('button', { name: 'Sign in with partner' }).click();
+    await page.getByRole('link', { name: 'Continue' }).click();
+    await page.locator('summary').filter({ hasText: 'bob@partner' }).click();
+    await page.getByText(`signed in with ${partner.url}`).waitFor();
+    await page.getByRole('button', { name: 'Log out' }).click();
+    await page.getByRole('link', { name: 'Back' }).click();
     await button.waitFor();
 
     // Who cancels, and who may do nothing here, is told.

@@ -11,7 +11,7 @@ if (here) history.replaceState(null, '', './');
 
 const said = new URLSearchParams(back ? location.search : '');
 /** What the issuer says; undefined: nobody comes from it. */
-export const answer = back ? { code: said.get('code') ?? '', state: said.get('state') ?? '', error: said.get('error') ?? '' } : undefined;
+export const answer = back ? { code: said.get('code') ?? '', state: said.get('state') ?? '', iss: said.get('iss') ?? undefined, error: said.get('error') ?? '' } : undefined;
 if (back) history.replaceState(null, '', './' + (/^#\//.exec(kept())?.input ?? ''));
 
 function kept(): string {

@@ -56,20 +56,20 @@ class Me {
     this.take((await call('post', '/login', { body: { account, password } }).send()).data);
   }
 
-  /** signOn goes to the page of the issuer. */
-  async signOn() {
-    leave((await call('post', '/sign-on', {}).send()).data.url);
+  /** signOn goes to the page of an issuer. */
+  async signOn(issuer: string) {
+    leave((await call('post', '/sign-on', { body: { issuer } }).send()).data.url);
   }
 
   /** arrive finishes what the issuer has sent this page back with, or finds out who one is. */
   async arrive(language: Promise<unknown>) {
     if (!answer) return this.refresh();
     await language;
-    const { code, state, error } = answer;
+    const { code, state, iss, error } = answer;
     try {
       // Anybody can make a link with an error in it: no more of it is shown than a word.
       if (!code) throw new Error(t('The issuer did not sign you on: {error}', { error: /^\w{1,40}$/.test(error) ? error : '?' }));
-      this.take((await call('put', '/sign-on', { body: { code, state } }).send()).data);
+      this.take((await call('put', '/sign-on', { body: { code, state, iss } }).send()).data);
     } catch (err) {
       this.failed = explain(err);
       await this.refresh();
@@ -92,7 +92,8 @@ class Me {
 
   async logout() {
     try {
-      await call('delete', '/login', {}).send();
+      const { data } = await call('delete', '/login', {}).send();
+      if (data) return leave(data.url); // one is still logged in at the issuer
     } catch (err) {
       // It is over anyway, or it is not over and must be said so.
       if (!(err instanceof Failure) || err.problem.status !== 401) return toasts.say(explain(err), true);

@@ -985,7 +985,11 @@ export interface paths {
          *     in `Retry-After` for how long.
          */
         post: operations["login"];
-        /** Log out */
+        /**
+         * Log out
+         * @description Ends the login of the caller. Who has signed on with an issuer is still logged in there: 200 has the page of
+         *     the issuer to end that, if it has one.
+         */
         delete: operations["logout"];
         options?: never;
         head?: never;
@@ -1007,11 +1011,11 @@ export interface paths {
          */
         put: operations["finishSignOn"];
         /**
-         * Begin to sign on with the issuer
+         * Begin to sign on with an issuer
          * @description Answers with the page of the issuer (`--sso-issuer`) to send the browser to, and sets a cookie by
          *     which this browser alone can finish it, within 10 minutes. The issuer sends the browser back to
          *     `ui/sso` of the console, with a code and a state for `PUT /sign-on`. 404: people can't sign on with
-         *     an issuer. 503: it does not answer.
+         *     an issuer, or not with this one. 503: it does not answer.
          */
         post: operations["beginSignOn"];
         delete?: never;
@@ -1595,8 +1599,10 @@ export interface components {
             limits?: components["schemas"]["AccountLimits"];
             usage?: components["schemas"]["AccountUsage"];
             signedOn?: components["schemas"]["SignedOn"];
-            /** @description The host of the issuer with which people can sign on: see `POST /sign-on`. */
+            /** @description The issuer with which people can sign on, the first of several: its host, or the name it has here. See `POST /sign-on`. */
             signOn?: string;
+            /** @description All of them, if there are several. */
+            signOnWith?: string[];
         };
         /** @description Set for who signed on with the issuer, or came with a token of it. */
         SignedOn: {
@@ -1619,9 +1625,15 @@ export interface components {
             /** @description The page of the issuer. */
             url: string;
         };
+        SignOnWish: {
+            /** @description One of those of `GET /whoami`; left out: the first. */
+            issuer?: string;
+        };
         SignOnAnswer: {
             state: string;
             code: string;
+            /** @description The issuer that has sent the browser back, if it says so. */
+            iss?: string;
         };
         AccessQuestion: {
             /** @description Left out: the caller's. */
@@ -4821,6 +4833,15 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description Logged out here, and not yet at the issuer. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignOnPage"];
+                };
+            };
             /** @description Logged out. */
             204: {
                 headers: {
@@ -4873,7 +4894,11 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["SignOnWish"];
+            };
+        };
         responses: {
             /** @description Begun. */
             200: {
