@@ -100,12 +100,10 @@ func TestBrokerOnPostgres(t *testing.T) {
 	}
 	says("local")
 
-	// A second one is refused while the first one runs, whatever its name, and disturbs nothing.
-	for _, node := range []string{"a", "b"} {
-		r := run(t, command(t, nil, "--listen=127.0.0.1:0", "--store="+url, "--node="+node))
-		if r.code != exitInUse || !strings.Contains(r.stderr, `the broker "a" has the database, and runs`) {
-			t.Fatalf("a second broker: %d %s", r.code, r.stderr)
-		}
+	// A second one of the same name is refused while the first one runs, and disturbs nothing.
+	r := run(t, command(t, nil, "--listen=127.0.0.1:0", "--store="+url, "--node=a"))
+	if r.code != exitInUse || !strings.Contains(r.stderr, `the broker "a" has the database, and runs`) {
+		t.Fatalf("a second broker: %d %s", r.code, r.stderr)
 	}
 	a.published(t, "three")
 

@@ -98,7 +98,13 @@ func RunIn(ctx context.Context, host Host, cfg config.Config, version Version, l
 	listeners = append(listeners, host.Listeners...)
 
 	board := condition.New(log)
-	if err := store.open(ctx, board, log); err != nil {
+	turn := &turn{listeners: listeners, tls: certificates.config(), log: log}
+	err = store.open(ctx, cfg.Advertised(listeners[0].Addr()), turn.wait, board, log)
+	turn.end()
+	if err != nil && ctx.Err() != nil && turn.waited() {
+		return nil // stopped before it was its turn
+	}
+	if err != nil {
 		return errors.Join(err, store.putBack())
 	}
 	memory := divide(&cfg)

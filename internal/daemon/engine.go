@@ -38,11 +38,12 @@ func newEngine(cfg config.Config) (*engine, error) {
 	return e, nil
 }
 
-// open opens the store.
-func (e *engine) open(ctx context.Context, board *condition.Board, log *slog.Logger) (err error) {
+// open opens the store. While another broker has the database, waiting is told which.
+func (e *engine) open(ctx context.Context, address string, waiting func(postgres.Node), board *condition.Board, log *slog.Logger) (err error) {
 	if e.dir == nil {
 		e.server, err = postgres.Open(ctx, postgres.Options{
-			URL: e.cfg.Store, Node: e.cfg.Node, Relaxed: e.cfg.Durability == config.Relaxed, Conditions: board, Log: log,
+			URL: e.cfg.Store, Node: e.cfg.Node, Address: address, Waiting: waiting,
+			Relaxed: e.cfg.Durability == config.Relaxed, Conditions: board, Log: log,
 		})
 		if err != nil {
 			return err

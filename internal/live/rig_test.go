@@ -101,7 +101,7 @@ func startFor(t *testing.T, origins []string, set ...func(*Options)) *rig {
 	everybody := access.Open()
 	handler := api.New(api.Options{
 		Durability: func() string { return "relaxed" },
-		Broker: b, Stats: sampler, Log: opts.Log, Live: r.hub, Site: origin.Site{Origins: origins},
+		Broker:     b, Stats: sampler, Log: opts.Log, Live: r.hub, Site: origin.Site{Origins: origins},
 		Server: opts.Server, Sessions: opts.Sessions, Disconnect: r.hub.Disconnect, Access: everybody,
 	})
 	r.http = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -26,10 +27,12 @@ const (
 // lease is what the store knows of its own row in "brokers". Of the goroutine that commits.
 type lease struct {
 	node, holder string
-	epoch        int64 // of the connection that writes
-	seq          int64 // of the last transaction that is known to be stored
-	generation   int64 // of the database, when last seen
-	sent         bool  // the transaction after seq has been sent, and its outcome is not known
+	epoch        int64  // of the connection that writes
+	seq          int64  // of the last transaction that is known to be stored
+	generation   int64  // of the database, when last seen
+	previous     string // who had the database before; "" if it had stopped
+	reason       string // why it was taken
+	sent         bool   // the transaction after seq has been sent, and its outcome is not known
 	beat         time.Time
 }
 
@@ -62,56 +65,34 @@ func (e *InUse) Error() string {
 // Unwrap makes it an [storage.ErrInUse].
 func (e *InUse) Unwrap() error { return storage.ErrInUse }
 
-// holder is a row of "brokers" that has a lease.
+// holder is a row of "brokers".
 type holder struct {
 	name, holder, seen string
 	age                time.Duration // by the database's clock
+	seq                int64
+	address            string
 }
 
-// take waits until no other broker has a lease, and takes it. While the other shows signs of life the
-// error is [storage.ErrInUse]; one that shows none for a while loses its lease.
-func (s *Store) take(ctx context.Context, c *conn) error {
-	began, first := time.Now(), map[string]string{}
-	for {
-		var others []holder
-		err := s.within(ctx, func(ctx context.Context) (err error) {
-			others, err = holders(ctx, c)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		gone := true
-		for _, o := range others {
-			if seen, known := first[o.holder]; known && seen != o.seen || !known && len(first) > 0 {
-				return &InUse{o.name}
-			}
-			gone = gone && o.age >= longGone
-		}
-		if gone || time.Since(began) >= s.options.lease {
-			return s.within(ctx, func(ctx context.Context) error { return s.grab(ctx, c, others) })
-		}
-		for _, o := range others {
-			if _, known := first[o.holder]; !known {
-				s.options.Log.Info("waiting whether the broker that has the database still runs", "node", o.name, "wait", s.options.lease)
-			}
-			first[o.holder] = o.seen
-		}
-		select {
-		case <-time.After(s.options.lease / 10):
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-}
-
-func holders(ctx context.Context, c *conn) (list []holder, err error) {
-	rows, err := c.query(ctx, "SELECT name, holder, seen::text, (extract(epoch FROM clock_timestamp() - seen) * 1000)::bigint FROM brokers WHERE holder <> ''")
+// brokers are all that have ever used the database, with or without a lease.
+func brokers(ctx context.Context, c *conn) (list []holder, generation int64, err error) {
+	rows, err := c.query(ctx, "SELECT b.name, b.holder, b.seen::text, (extract(epoch FROM clock_timestamp() - b.seen) * 1000)::bigint, b.seq,"+
+		" coalesce(to_jsonb(b) ->> 'address', ''), i.generation FROM identity i LEFT JOIN brokers b ON true")
 	for _, r := range rows {
-		age, _ := strconv.ParseInt(r[3], 10, 64)
-		list = append(list, holder{name: text([]byte(r[0])), holder: r[1], seen: r[2], age: time.Duration(age) * time.Millisecond})
+		if generation = number(r[6]); r[2] == "" {
+			continue // there is none yet
+		}
+		list = append(list, holder{
+			name: text([]byte(r[0])), holder: r[1], seen: r[2], age: time.Duration(number(r[3])) * time.Millisecond,
+			seq: number(r[4]), address: text([]byte(r[5])),
+		})
 	}
-	return list, err
+	return list, generation, err
+}
+
+// holders are those that have a lease.
+func holders(ctx context.Context, c *conn) ([]holder, error) {
+	list, _, err := brokers(ctx, c)
+	return slices.DeleteFunc(list, func(h holder) bool { return h.holder == "" }), err
 }
 
 // grab takes the lease, and ends that of others, in one transaction. Counting up the generation makes
@@ -159,6 +140,12 @@ func (s *Store) grab(ctx context.Context, c *conn, others []holder) (err error) 
 	}
 	s.epoch, s.seq, s.generation = number(rows[0][0]), number(rows[0][1]), number(generation)
 	s.beat = time.Now()
+	s.previous, s.reason = "", "stopped"
+	if len(others) > 0 {
+		s.previous, s.reason = others[0].name, "silent"
+	} else if s.generation == 1 {
+		s.reason = "first"
+	}
 	return nil
 }
 

@@ -41,6 +41,11 @@ type Options struct {
 	ReadTimeout time.Duration
 	// Readers is how many connections read. Default 4.
 	Readers int
+	// Address is where clients reach the broker, for others to know.
+	Address string
+	// Waiting has [Open] wait while another broker has the database, and take its place when that one stops, or
+	// is dead. It is called when the wait begins, and whenever another broker is waited for. Nil: Open does not wait.
+	Waiting func(Node)
 	// Conditions are told what is wrong with the store. May be nil.
 	Conditions *condition.Board
 	// Log takes warnings. By default they are dropped.
@@ -86,6 +91,7 @@ type Store struct {
 	options  Options
 	dialer   *dialer
 	identity string
+	version  int64 // of the schema, before it was brought up to date
 
 	// Of the goroutine that calls Commit, Maintain and Close.
 	lease
@@ -114,7 +120,7 @@ var (
 )
 
 // Open connects to a database, brings its schema up to date and takes its lease: while another broker
-// has that, the error is [storage.ErrInUse]. A database of a newer version is [storage.ErrForeign].
+// has that, it waits if it may, or the error is [storage.ErrInUse]. A database of a newer version is [storage.ErrForeign].
 func Open(ctx context.Context, options Options) (*Store, error) {
 	options = options.withDefaults()
 	d, err := newDialer(options.URL, options.Relaxed)
@@ -158,10 +164,14 @@ func (s *Store) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := s.take(ctx, s.writer); err != nil {
+	s.version = found
+	if err := s.take(ctx); err != nil {
 		return err
 	}
 	if err := s.upgrade(ctx, found, newest); err != nil {
+		return err
+	}
+	if err := s.within(ctx, s.record); err != nil {
 		return err
 	}
 	return s.within(ctx, s.load)
