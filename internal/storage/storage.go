@@ -342,7 +342,7 @@ type Store interface {
 
 	// History reads the chunks of a series of some levels, as they are at one moment: the
 	// highest level first, and each in the order in which they were put. Those that are
-	// damaged are left out.
+	// damaged have no data.
 	History(ctx context.Context, of Series, least, most uint8) ([]HistoryChunk, error)
 
 	// HistorySizes says how much is kept of all series, those of topics and groups that are
