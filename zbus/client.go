@@ -32,7 +32,7 @@ type Client struct {
 	requests sync.Pool
 	handlers sync.WaitGroup // goroutines of subscriptions; added to with mu held and closed false
 	pushed   func([]byte)   // takes the tables of a tracker, on the reader; set before the start, nil: not a tracker
-	spoken   func()         // called when silent ends, on the reader; set before the start, nil: nobody asks
+	spoken   func()         // called when silent ends, on the reader; set before the start, nil: not wanted
 
 	mu        sync.Mutex
 	out       outbox
@@ -53,8 +53,8 @@ type Client struct {
 	lastErr   error                    // why there is none
 	woken     bool                     // a token for the writer is in wake
 	closed    bool                     // by Close
-	room      chan struct{}            // closed when there is room; nil if nobody waits for it
-	quiet     chan struct{}            // closed when no request waits; nil if nobody asks
+	room      chan struct{}            // closed when there is room; nil if no goroutine waits for it
+	quiet     chan struct{}            // closed when no request waits; nil if no goroutine waits for it
 }
 
 // Dial connects to one server, or to several. An address is host:port, or host for port 15555, or a
@@ -266,7 +266,7 @@ func (c *Client) flush(ctx context.Context) error {
 }
 
 // barrier waits until the server has read everything that was sent before. It asks
-// for a topic that nobody can have: any answer will do, and servers of every
+// for a topic that can't exist: any answer will do, and servers of every
 // generation give one.
 func (c *Client) barrier(ctx context.Context) error {
 	if c.set != nil {

@@ -86,7 +86,7 @@ func (cl *cluster) publishInTurn(ctx context.Context, t *turn, inner *Future, to
 	return r, err
 }
 
-// over lets the next message go on.
+// over lets the next message through.
 func (cl *cluster) over(t *turn) {
 	cl.mu.Lock()
 	defer cl.mu.Unlock()

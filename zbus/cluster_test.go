@@ -224,7 +224,7 @@ func TestClusterCallsWhereAProviderIs(t *testing.T) {
 }
 
 // Servers that have joined one tracker are a set for who knows the tracker alone, and when
-// one of them goes, publishing goes on with the others.
+// one of them goes, publishing continues with the others.
 func TestClusterOfServersThatHaveJoined(t *testing.T) {
 	t.Parallel()
 	tracker := zbustest.Start(t)

@@ -73,7 +73,7 @@
 // # Errors
 //
 // The errors of this package ([ErrNotFound], [ErrUnavailable], …) work with errors.Is,
-// whoever decided on them. Most are an [*Error] with the status and the words of the
+// their sender. Most are an [*Error] with the status and the words of the
 // server; what a service answers in place of a result is a [*CallError]. The end of a context is context.Canceled or context.DeadlineExceeded as well.
 //
 // # Other servers

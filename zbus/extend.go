@@ -68,7 +68,7 @@ func (d *Delivery) lose() {
 	}
 }
 
-// clock is the time since the client began, on a clock that nobody sets.
+// clock is the time since the client began, on a monotonic clock.
 func (c *Client) clock() time.Duration { return time.Since(c.began) }
 
 // handling is the context of a handler whose time is limited.

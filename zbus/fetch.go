@@ -58,11 +58,11 @@ func (c *Client) fetch(ctx context.Context, topic, group string, most int, wait 
 }
 
 // fetching is what a subscription has that Fetch takes messages from. It wants as many as its
-// window says, which is nothing while nobody waits.
+// window says, which is nothing while no Fetch waits.
 type fetching struct {
 	c     *Client
 	turn  chan struct{} // capacity 1: held by the Fetch that is under way
-	until time.Duration // guarded by c.mu: when that ends, on Client.clock; 0: nobody waits
+	until time.Duration // guarded by c.mu: when that ends, on Client.clock; 0: no Fetch waits
 }
 
 // left is how long a Fetch that is under way still waits; 0: there is none. Called with c.mu held.

@@ -78,7 +78,7 @@ type Options struct {
 	MaxBody int64
 	// Middleware is around all that the client does, the first the outermost.
 	Middleware []Middleware
-	// Log gets what nobody is told otherwise, such as lost connections. Default: none.
+	// Log gets what is reported nowhere else, such as lost connections. Default: none.
 	Log *slog.Logger
 	// OnState, if not nil, is told of connections made, lost, and not made after a
 	// loss. The calls of a connection come one at a time and hold up reconnecting, so it must return

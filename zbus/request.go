@@ -20,7 +20,7 @@ const (
 type loss uint8
 
 const (
-	lossUnknown loss = iota // nobody knows whether it was done
+	lossUnknown loss = iota // it is unknown whether it was done
 	lossResend              // it changes nothing the second time, and is sent again
 	lossRepeat              // as before, but who gives it up does not know whether it was done
 	lossBound               // it means nothing on another connection
@@ -35,7 +35,7 @@ const (
 	settled                 // has its outcome
 )
 
-// request is a frame that has one answer. Its first fields are set by whoever makes
+// request is a frame that has one answer. Its first fields are set by the goroutine that makes
 // it, the others are guarded by Client.mu until it is settled; then it is its
 // sink's.
 type request struct {
@@ -77,7 +77,7 @@ func (r *request) err(op, target string) error {
 	return answered(op, target, r.status, r.text)
 }
 
-// finish tells whoever waits. Called without locks.
+// finish wakes the goroutine that waits. Called without locks.
 func (r *request) finish() {
 	if r.sink != nil {
 		r.sink.settled(r)

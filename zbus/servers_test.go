@@ -351,7 +351,7 @@ func TestDialFollowsTheAddresses(t *testing.T) {
 	}
 }
 
-// A server that is drained gives its consumers what it has, also those that fetch; then the others go on.
+// A server that is drained gives its consumers what it has, also those that fetch; then the others continue.
 func TestFetchEmptiesAServerThatIsDrained(t *testing.T) {
 	t.Parallel()
 	_, addresses := joined(t, 2)

@@ -55,7 +55,7 @@ func (s *Service) description() []byte {
 	return body
 }
 
-// describe tells the server what the service is. Nobody waits for the answer: servers
+// describe tells the server what the service is. The answer is not waited for: servers
 // of other generations do not know what this is. Called with c.mu held.
 func (s *Service) describe(c *Client) {
 	body := s.description()

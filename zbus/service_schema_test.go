@@ -40,7 +40,7 @@ func await(t *testing.T, what string, so func() bool) {
 	t.Helper()
 	for ctx := within(t); !so(); {
 		if ctx.Err() != nil {
-			t.Fatalf("waited in vain for %s", what)
+			t.Fatalf("timed out waiting for %s", what)
 		}
 	}
 }

@@ -20,7 +20,7 @@ type Handler func(ctx context.Context, d *Delivery) error
 type SubscribeOptions struct {
 	// Window is how many messages the client takes in advance, up to 100,000,
 	// including those being handled. The server never sends more, so slow handlers
-	// hold up nobody else. Default: 64, and 1 for [Client.Messages] in a group that is
+	// hold up no other. Default: 64, and 1 for [Client.Messages] in a group that is
 	// not explicit, where messages that came and were not handled are lost.
 	Window int
 	// Concurrency is how many messages are handled at a time, not more than Window. With 1, the
@@ -95,7 +95,7 @@ func (c *Client) Subscribe(ctx context.Context, topic, group string, opts Subscr
 //		...
 //	}
 //
-// In an explicit group going on to the next message acks the one before, unless it
+// In an explicit group continuing to the next message acks the one before, unless it
 // was settled or the options say Manual. Leaving the loop does not: call Ack before.
 func (c *Client) Messages(ctx context.Context, topic, group string, opts SubscribeOptions) iter.Seq2[*Delivery, error] {
 	if c.set != nil {
@@ -227,7 +227,7 @@ func (s *Subscription) Done() <-chan struct{} { return s.done }
 // Err says why the subscription is over: nil after Close or the end of its context,
 // ErrNotFound when the group was removed, ErrForbidden when its messages are no longer for
 // the client's account, ErrClosed when the client was closed. It is
-// nil as long as Done is open. Of several servers none of the first two is an end: it goes on with the
+// nil as long as Done is open. Of several servers none of the first two is an end: it continues with the
 // others, and with that one when it has the group again.
 func (s *Subscription) Err() error {
 	select {

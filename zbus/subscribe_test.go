@@ -199,7 +199,7 @@ func TestConcurrentHandlers(t *testing.T) {
 			n := running.Add(1)
 			for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
 			}
-			if d.Offset < 4 { // goes on when four run at a time
+			if d.Offset < 4 { // continues when four run at a time
 				together.Done()
 				together.Wait()
 			}
@@ -356,7 +356,7 @@ func TestSubscriptionEndsWithItsGroup(t *testing.T) {
 		t.Fatal(err)
 	}
 	if sub.Err() != nil {
-		t.Errorf("while it goes on: %v", sub.Err())
+		t.Errorf("while it continues: %v", sub.Err())
 	}
 	if err := c.RemoveGroup(within(t), "log", ""); err != nil {
 		t.Fatal(err)

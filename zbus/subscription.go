@@ -43,7 +43,7 @@ type Subscription struct {
 	stopping    bool          // asks for nothing more
 	over        bool          // takes nothing more
 	workers     int           // goroutines that handle
-	idle        chan struct{} // closed when the two above are 0; nil if nobody waits for that
+	idle        chan struct{} // closed when the two above are 0; nil if no goroutine waits for that
 
 	fetches    *fetching     // of Client.Fetch; nil in others
 	in         *intake       // of the group, which other subscriptions may share
@@ -186,7 +186,7 @@ func (s *Subscription) first() (d *Delivery) {
 	return nil
 }
 
-// release lets the next message go on that has the key of one that is no longer handled. Called
+// release lets the next message through that has the key of one that is no longer handled. Called
 // with c.mu held.
 func (s *Subscription) release(d *Delivery) {
 	if next := s.keys.end(d); next != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/rushmore/zbus-go/zbus"
 )
 
-// certificate makes one for 127.0.0.1, as files, and whoever trusts it.
+// certificate makes one for 127.0.0.1, as files, and a pool that trusts it.
 func certificate(t testing.TB) (certFile, keyFile string, trust *tls.Config) {
 	t.Helper()
 	certFile, keyFile = certtest.Own(t, t.TempDir(), 1)

@@ -8,7 +8,7 @@
         print(m.offset, m.body)
         m.ack()
 
-Client uses the HTTP API; its methods may be called by any number of threads. For what goes on,
+Client uses the HTTP API; its methods may be called by any number of threads. For what happens inside,
 Socket is one WebSocket: stream() delivers messages as they come, and serve() answers calls.
 """
 
@@ -106,7 +106,7 @@ class Message:
         self._do("ack")
 
     def nack(self, delay: float = 0) -> None:
-        """Somebody has to have it again, after a delay in seconds."""
+        """The message is delivered again, after a delay in seconds."""
         self._do("nack", delay=int(delay * 1000))
 
     def extend(self) -> None:
@@ -264,7 +264,7 @@ class Client:
     def stream(self, topic: str, group: str | None = None, *, window: int = 100, **more: Any) -> Iterator[Message]:
         """Delivers messages as they come, over connections: see Socket.stream for its arguments.
 
-        Without a group it goes on behind the last message after a lost connection. In an explicit
+        Without a group it continues after the last message after a lost connection. In an explicit
         group what was not acked comes again, and an ack of before raises ZbusError. An auto group
         loses what is on its way, so there the error of the connection is raised.
         """
@@ -482,7 +482,7 @@ class Socket:
             try:
                 self.send(op="answer", sub=request["sub"], call=request["call"], **({"result": None} | outcome if "error" not in outcome else outcome))
             except ZbusError:
-                pass  # whoever reads hears of the end
+                pass  # the reader notices the end
 
     def close(self) -> None:
         try:

@@ -19,7 +19,7 @@ import (
 )
 
 func main() {
-	// Before anything can open a database: otherwise whoever opens and closes
+	// Before anything can open a database: otherwise a process that opens and closes
 	// the file somewhere in this process drops SQLite's locks on it.
 	if _, err := sqlite.OFDLocking(true); err != nil {
 		slog.New(slog.NewTextHandler(os.Stderr, nil)).Warn("database locks are less safe", "err", err)

@@ -52,7 +52,7 @@ func readUntil(t *testing.T, r io.Reader, text string) string {
 	return got.String()
 }
 
-// A plan that somebody looked at is not applied to a group that is elsewhere by then:
+// A plan that a user looked at is not applied to a group that is elsewhere by then:
 // there is a fresh one, and another question.
 func TestRelocateAsksAgainWhenTheGroupMovedMeanwhile(t *testing.T) {
 	b := start(t, command(t, nil, "--listen=127.0.0.1:0"))

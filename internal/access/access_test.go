@@ -123,7 +123,7 @@ func TestTheFirstAccountTurnsAccessOn(t *testing.T) {
 		t.Error("who has not said who it is may still do something")
 	}
 	if !anonymous.Allows(Nothing, "", "") {
-		t.Error("what everybody may do is not allowed")
+		t.Error("what everyone may do is not allowed")
 	}
 	var denied *Denied
 	if err := anonymous.Check(Publish, "t", ""); !errors.As(err, &denied) || denied.Account != "" || denied.Missing != "publish:t" {
@@ -527,7 +527,7 @@ func TestLogins(t *testing.T) {
 	}
 	r.again()
 	if !p.Ended() {
-		t.Error("what an idle login began goes on")
+		t.Error("what an idle login began continues")
 	}
 	secret, p = begin()
 	for range int(LoginTime/IdleTime) * 2 {

@@ -23,7 +23,7 @@ type Credential struct {
 const badCredential = "the token, password or login is wrong, has expired or was revoked"
 
 // Authenticate finds out who a client is. Its errors are [*Refused]; ctx bounds how long
-// it waits for a turn to check a password. While access is off, everybody is anonymous.
+// it waits for a turn to check a password. While access is off, all clients are anonymous.
 func (r *Registry) Authenticate(ctx context.Context, c Credential) (*Principal, error) {
 	switch {
 	case !r.On() || c == Credential{Address: c.Address}:

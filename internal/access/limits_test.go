@@ -245,7 +245,7 @@ func TestEpochOfLimitsCountsTheirChanges(t *testing.T) {
 	}
 }
 
-// However many connections of an account go on without regard to refusals, together they are as many as one.
+// However many connections of an account ignore refusals, together they are as many as one.
 func TestConnectionsThatWereRefusedTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)

@@ -17,7 +17,7 @@ type Issuer interface {
 	Roles() []string
 }
 
-// Assertion is what an issuer says of somebody.
+// Assertion is what an issuer says of a person.
 type Assertion struct {
 	Name    string        // of the account that it is to act as
 	Issuer  string        // its URL
@@ -41,7 +41,7 @@ const maxSubject = 100
 // looksSigned reports whether a token may be one of an issuer: three parts with dots between.
 func looksSigned(token string) bool { return strings.Count(token, ".") == 2 && !IsToken(token) }
 
-// bySigned is the principal of somebody that the issuer vouches for. An account of that name has to
+// bySigned is the principal of a person that the issuer vouches for. An account of that name has to
 // be one for single sign-on; without one, it has the roles that the issuer gives.
 func (r *Registry) bySigned(a Assertion) (*Principal, error) {
 	name, err := CheckName("account", a.Name)
@@ -65,7 +65,7 @@ func (r *Registry) bySigned(a Assertion) (*Principal, error) {
 	return &Principal{registry: r, account: name, signed: s}, nil
 }
 
-// SignOn begins a login of the console for somebody that the issuer vouches for. The secret is for a
+// SignOn begins a login of the console for a person that the issuer vouches for. The secret is for a
 // cookie.
 func (r *Registry) SignOn(a Assertion) (secret string, who *Principal, err error) {
 	a.Expires, a.Left, a.Grants = 0, 0, nil
@@ -217,7 +217,7 @@ func (p *picture) expiry(who *Principal) int64 {
 	return 0
 }
 
-// issuerAdministers reports whether the issuer can give somebody what it takes to do everything.
+// issuerAdministers reports whether the issuer can give a person what it takes to do everything.
 func (r *Registry) issuerAdministers(p *picture) bool {
 	return r.opts.Issuer != nil && slices.ContainsFunc(r.opts.Issuer.Roles(), func(name string) bool {
 		role := p.roles[strings.ToLower(name)]

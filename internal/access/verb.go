@@ -27,7 +27,7 @@ const (
 	// See is to know that a topic is there, and its figures. It is granted with any other
 	// verb on the topic, and with Observe.
 	See
-	// Nothing is what everybody may do.
+	// Nothing is what everyone may do.
 	Nothing
 )
 

@@ -46,7 +46,7 @@ func (e *paramError) Error() string {
 }
 
 // path reads a parameter of the path into dest, and answers with a problem where it can't. Like query, header
-// and body it reports whether the request goes on.
+// and body it reports whether the request is handled further.
 func (o *operations) path(w http.ResponseWriter, r *http.Request, name string, dest any, how runtime.BindStyledParameterOptions) bool {
 	how.ParamLocation, how.ValueIsUnescaped = runtime.ParamLocationPath, r.URL.RawPath == ""
 	return o.read(w, r, name, runtime.BindStyledParameterWithOptions("simple", name, chi.URLParam(r, name), dest, how))

@@ -168,7 +168,7 @@ var rules = map[string]rule{
 	},
 	// Its requests.
 	"internal/apirequest": {ours: []string{"internal/apimodel", "zbus"}},
-	// What users of a broker do, with the clients that everybody has.
+	// What users of a broker do, with the clients that everyone has.
 	"internal/cli": {
 		ours:    []string{"internal/apimodel", "internal/apirequest", "internal/backup", "internal/bytesize", "internal/closest", "internal/datadir", "internal/proxy", "internal/storage/sqlite", "internal/wire", "zbus"},
 		modules: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/mattn/go-isatty", "go.yaml.in/yaml/v3", "golang.org/x/sys", "golang.org/x/term"},

@@ -1,5 +1,5 @@
 // Package backup takes copies of a broker's database and puts them back: from a running
-// broker or a directory that no broker uses, when somebody asks or by a schedule.
+// broker or a directory that no broker uses, on request or by a schedule.
 //
 // A backup is one file, a complete SQLite database as of one moment. It is written under
 // another name, synced and checked before it has its own name, so that a file of that name

@@ -247,7 +247,7 @@ func (r *run) drain(c *conn) (last time.Time, err error) {
 		}
 		last = time.Now()
 		if r.done.Add(1) >= int64(r.Count) {
-			r.interrupt() // the other connections wait in vain
+			r.interrupt() // the other connections would wait forever
 			return last, nil
 		}
 		if n%max(r.InFlight/2, 1) == 0 {
@@ -317,7 +317,7 @@ func (r *run) oneByOne(c, consumer *conn, group string, share int, under *Histog
 		}
 		under.Add(time.Since(start))
 		if !bytes.Equal(m.Body, r.body) {
-			return errors.New("somebody else publishes to the topic: name another one")
+			return errors.New("another client publishes to the topic: name another one")
 		}
 		r.done.Add(1)
 	}

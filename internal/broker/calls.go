@@ -127,7 +127,7 @@ func (t *Topic) noProvider() {
 	}
 }
 
-// takeCall is the call behind an offset, if it can still be given to somebody.
+// takeCall is the call behind an offset, if it can still be given to a provider.
 func (t *Topic) takeCall(offset int64) Call {
 	t.mu.Lock()
 	c := t.calls.take(offset)

@@ -104,7 +104,7 @@ func TestCallsGoToTheLeastBusyProviderThenToTheLongestIdle(t *testing.T) {
 		for range 3 {
 			r.call(topic, 1)
 		}
-		want("everybody is idle", 1, 1, 1)
+		want("all are idle", 1, 1, 1)
 		all[1].sub.Release()
 		r.call(topic, 1)
 		want("b is idle", 0, 1, 0)

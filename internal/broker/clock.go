@@ -156,7 +156,7 @@ func (c *clock) saved(s storage.Clock) {
 	c.dirty = c.dirty && (c.state.Jump != s.Jump || c.state.Held != s.Held || c.state.Boot != s.Boot)
 }
 
-// Advance has both clocks go on as if so much time had passed: what is due by then is due. It
+// Advance moves both clocks forward by that much time: what is due by then is due. It
 // is for tests of programs. The broker keeps that over a restart, and then finds that the wall
 // clock is back where it was.
 func (b *Broker) Advance(d time.Duration) {

@@ -15,7 +15,7 @@ func damageText(topic, damage string) string {
 }
 
 // Refused says why nothing can be published to the topic or consumed from it, or
-// returns nil. What is stored of such a topic contradicts itself: going on would pass
+// returns nil. What is stored of such a topic contradicts itself: continuing would pass
 // messages over, or give an offset twice, without a word. It can be read, removed, or
 // accepted as it is. A topic whose storage has failed can't even be read.
 func (t *Topic) Refused() error {

@@ -147,7 +147,7 @@ func TestCallersWithTheSameIDAtOnceStoreOneMessage(t *testing.T) {
 	})
 }
 
-// Whoever waits for another's commit stores the message when that fails.
+// A publisher that waits for another's commit stores the message when that fails.
 func TestFailedCommitLeavesNoID(t *testing.T) {
 	known(t, func(r *rig, topic *Topic) {
 		r.stores(given(topic, "x"), 0)

@@ -29,7 +29,7 @@ const (
 	Unavailable              // not now; nothing was done
 	Unknown                  // done or not: a commit or sync failed, or nobody waited for it
 	Timeout                  // not in time; of a call: it may have run
-	ProviderGone             // whoever got the call went away before it answered
+	ProviderGone             // the provider of the call went away before it answered
 	Full                     // no room on disk; nothing was stored
 )
 

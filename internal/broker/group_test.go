@@ -138,7 +138,7 @@ func TestAllConsumersTogetherHoldNoMoreThanTheLimit(t *testing.T) {
 			time.Sleep(20 * time.Millisecond)
 			synctest.Wait()
 		}
-		r.Error("not everybody got everything after the others had written")
+		r.Error("not all got everything after the others had written")
 	})
 }
 

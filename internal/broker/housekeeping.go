@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// housekeeping does for groups what takes commits and keeps nobody waiting: it moves
+// housekeeping does for groups what takes commits and keeps no client waiting: it moves
 // dead messages to the dead-letter topics and removes groups that go with their last
 // consumer. It has a goroutine of its own, so that acks do not wait for it.
 type housekeeping struct {

@@ -96,7 +96,7 @@ func TestMemoryTopicsTogetherHaveALimit(t *testing.T) {
 	})
 }
 
-// Whoever comes first to a topic gets what is there, also in memory.
+// The first consumer of a topic gets what is there, also in memory.
 func TestMemoryTopicKeepsItsMessagesForTheFirstGroup(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
 		topic := r.topic("ticks", storage.KindMemory, storage.Retention{})
@@ -112,7 +112,7 @@ func TestMemoryTopicKeepsItsMessagesForTheFirstGroup(t *testing.T) {
 		time.Sleep(3 * retentionInterval)
 		synctest.Wait()
 		if n := topic.Next() - topic.First(); n != 0 || r.b.memory.Load() != 0 {
-			r.Errorf("%d messages are left that everybody has had", n)
+			r.Errorf("%d messages are left that all groups have had", n)
 		}
 	})
 }

@@ -37,7 +37,7 @@ type fate struct {
 	sent   bool  // the last one was reported as written
 	due    int64 // flying: time of the ack timeout; returned: not before
 	at     int64 // time of the last change
-	sure   bool  // somebody was told that the change is on disk
+	sure   bool  // a caller was told that the change is on disk
 
 	holder *modelClient // flying
 	batch  *Batch       // flying

@@ -12,7 +12,7 @@ type Moved struct{ Servers []string }
 func (m *Moved) Error() string { return "moved to " + strings.Join(m.Servers, ", ") }
 
 // Elsewhere says which other servers a topic is to be used on; none: on this one. publish is
-// asked before something is stored, with whether it is a call; consume before somebody consumes.
+// asked before something is stored, with whether it is a call; consume before a client consumes.
 type Elsewhere struct {
 	Publish func(topic string, call bool) []string
 	Consume func(topic string) []string
@@ -32,7 +32,7 @@ func (t *Topic) publishable() error {
 	return t.moved(e.Publish(t.name, t.Calls()), "nothing was stored")
 }
 
-// consumable says why nobody may begin to consume the topic here.
+// consumable says why the topic can't be consumed here.
 func (t *Topic) consumable() error {
 	e := t.b.elsewhere.Load()
 	if e == nil {

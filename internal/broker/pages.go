@@ -75,7 +75,7 @@ func (p *pages) older(before int64) (all []*Group) {
 	return all
 }
 
-// rest drops the pages of groups that nobody consumes in. Called without any Group.mu.
+// rest drops the pages of groups without consumers. Called without any Group.mu.
 func (p *pages) rest(now int64) {
 	for _, g := range p.older(now - pageRest) {
 		g.mu.Lock()

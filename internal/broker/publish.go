@@ -46,7 +46,7 @@ type Message struct {
 	// ID, Tag, Headers and Body. They are copied, but for a body that is given away.
 	storage.Record
 	Dedup Dedup
-	Call  bool // somebody waits for an answer: see [Publishing.Attach]
+	Call  bool // the caller waits for an answer: see [Publishing.Attach]
 	// GiveAway says that the broker may keep the body as it is.
 	GiveAway bool
 	// More is how many bytes the caller expects to add after it, which saves memory and time
@@ -197,7 +197,7 @@ func (m *memory) take(rec *storage.Record, giveAway bool, more int) {
 }
 
 // reserve makes room for size bytes, and for some of the others that are expected.
-// These may be for somebody else, and what is not used is not counted: no more than
+// These may be for another consumer, and what is not used is not counted: no more than
 // twice what is used, or 1 KiB.
 func (m *memory) reserve(size, more int) {
 	if cap(m.piece)-len(m.piece) < size {

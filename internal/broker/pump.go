@@ -46,7 +46,7 @@ type round struct {
 	wait    time.Duration // until there may be something to do without a wake-up
 }
 
-// dispatch delivers until there is nothing to deliver or nobody to take it. It
+// dispatch delivers until there is nothing to deliver or no consumer to take it. It
 // reports when to look again, and false when the pump has to end.
 func (g *Group) dispatch() (wait time.Duration, alive bool) {
 	for g.b.run.Err() == nil {
@@ -135,7 +135,7 @@ func (g *Group) look() round {
 			r.wait = min(r.wait, g.resting.wait)
 			return r
 		case g.squeezed(s):
-			// Somebody else's backlog fills the memory; nobody wakes us for that.
+			// Another group's backlog fills the memory; nothing wakes us for that.
 			r.wait = min(r.wait, 10*time.Millisecond)
 			return r
 		case g.explicit() && (g.flying.len() >= g.ackWindow() || len(g.dead) >= maxDead):

@@ -107,7 +107,7 @@ type relocation struct {
 	to           storage.Progress
 	kind, reason string
 	actor        storage.Actor
-	// still says whether the move may happen, with g.mu held, when nobody else can
+	// still says whether the move may happen, with g.mu held, when no other goroutine can
 	// still change the group, which has this version and cursor. Nil: it may.
 	still func(version string, cursor int64) error
 }

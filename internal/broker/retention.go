@@ -16,7 +16,7 @@ const (
 	purgeRows         = 1024 // rows deleted in one step
 )
 
-// retain enforces retention, deletes unreachable rows and lets go of pages that nobody waits
+// retain enforces retention, deletes unreachable rows and lets go of pages that no consumer waits
 // for, until ctx ends.
 func (s *shard) retain(ctx context.Context) {
 	log := s.b.log
@@ -223,7 +223,7 @@ func (t *Topic) trimTo(ctx context.Context, first, size int64, kept []storage.Ke
 	}
 }
 
-// purge deletes rows that nobody can reach, for at most half an
+// purge deletes rows that can no longer be reached, for at most half an
 // interval: the writer has other work, and other topics wait for retention.
 func (s *shard) purge(ctx context.Context) error {
 	for start := time.Now(); ctx.Err() == nil && time.Since(start) < retentionInterval/2; {

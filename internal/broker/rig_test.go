@@ -19,8 +19,8 @@ import (
 var errCrash = errors.New("the process is gone")
 
 // rig is a running broker on a SQLite file, or another engine. It lives in a synctest bubble: time
-// passes only while the test sleeps, and synctest.Wait returns when everybody,
-// the disk included, has nothing more to do.
+// passes only while the test sleeps, and synctest.Wait returns when all goroutines,
+// the disk included, have nothing more to do.
 type rig struct {
 	bubbles.T
 	path   string

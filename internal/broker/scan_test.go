@@ -108,7 +108,7 @@ func (s *scanned) check(q Scan, stop int) {
 	}
 }
 
-// Whoever pages backwards must come to an end when the log loses its beginning.
+// A reader that pages backwards must come to an end when the log loses its beginning.
 func TestScanBackFromBelowTheLogSeesNothing(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
 		topic := r.topic("orders", 0, storage.Retention{MaxCount: 5})
@@ -121,7 +121,7 @@ func TestScanBackFromBelowTheLogSeesNothing(t *testing.T) {
 	})
 }
 
-// A memory topic makes room while somebody reads it.
+// A memory topic makes room while a reader is active.
 func TestScanGoesOnBehindWhatIsDroppedMeanwhile(t *testing.T) {
 	inBubble(t, Options{}, func(r *rig) {
 		topic := r.topic("ticks", storage.KindMemory, storage.Retention{MaxCount: 10})

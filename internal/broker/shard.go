@@ -135,7 +135,7 @@ func (s *shard) keep(ctx context.Context) error {
 // storageKind is the kind of the condition that a storage has failed.
 const storageKind = "storage"
 
-// fail has the shard's topics refused. What was answered is stored; nobody knows what is in
+// fail has the shard's topics refused. What was answered is stored; it is unknown what is in
 // memory of a storage whose commit failed, so that only a new start serves them again.
 func (s *shard) fail(err error) {
 	s.failed.Store(&Error{Code: Unavailable, Err: err, Text: "not now: the storage of the topic has failed, and the broker's log says why"})

@@ -41,7 +41,7 @@ func (b *Broker) runShards(ctx context.Context) (wait func() []error) {
 	}
 }
 
-// Done is closed when nothing can be stored any more: Run has ended, or every storage has failed.
+// Done is closed when nothing more can be stored: Run has ended, or every storage has failed.
 func (b *Broker) Done() <-chan struct{} { return b.done }
 
 // Err says why nothing more can be stored in any storage, or returns nil.

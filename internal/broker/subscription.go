@@ -47,7 +47,7 @@ type Delivery struct {
 	Record *storage.Record
 	Count  int64 // 1 for the first attempt
 	Credit int64 // what is left of the consumer's credit after it
-	Call   Call  // who waits for an answer; nil: nobody
+	Call   Call  // the caller that waits for an answer; nil: none
 }
 
 // Batch is some messages for one subscription, in the order of delivery.
@@ -248,7 +248,7 @@ func (s *Subscription) close(left bool) {
 }
 
 // Abandon says that the connection that created the group for one consumer is gone. An ephemeral
-// group that nobody consumes in goes then, as it goes with its last consumer.
+// group without consumers goes then, as it goes with its last consumer.
 func (g *Group) Abandon() {
 	g.mu.Lock()
 	remove := len(g.subs) == 0 && !g.gone && g.ephemeral()

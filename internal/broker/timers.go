@@ -10,7 +10,7 @@ import (
 // timers looks after what is due in groups, whether anyone consumes from them or
 // not: deliveries that were not acked in time, messages that may be delivered again,
 // positions below the beginning of the log. One goroutine serves all groups and sleeps
-// until the next thing is due. It goes by Broker.clock, so nobody who sets the wall
+// until the next thing is due. It goes by Broker.clock, so setting the wall
 // clock makes it late or early.
 type timers struct {
 	b    *Broker
@@ -33,7 +33,7 @@ func (t *timers) init(b *Broker) {
 
 // at has the group looked at when it is due, or earlier. Most calls change nothing
 // and cost one load: a group that has deliveries in flight has an alarm already. That
-// may be an early one, as nobody takes alarms back; it is then set anew. The caller
+// may be an early one, as alarms are not taken back; it is then set anew. The caller
 // has made what it wants to be looked at visible before the call, or holds g.mu.
 func (t *timers) at(g *Group, due int64) {
 	if a := g.alarm.Load(); a != nil && a.due <= due {

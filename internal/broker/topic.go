@@ -27,7 +27,7 @@ type Topic struct {
 	paused  atomic.Bool  // nothing is delivered
 	replies atomic.Bool  // see storage.Topic.Replies
 
-	owner   atomic.Pointer[owner] // nil: it counts for nobody; changed with mu held
+	owner   atomic.Pointer[owner] // nil: it counts for no account; changed with mu held
 	refusal atomic.Pointer[Error] // why nothing is published or delivered: see Refused
 
 	published atomic.Int64 // messages since the broker started

@@ -209,7 +209,7 @@ func (a *Acks) prepare() (groupPart, error) {
 			continue
 		}
 		g.land(f)
-		f.sent = true // whoever has its handle got it
+		f.sent = true // a consumer has its handle
 		taken = append(taken, f)
 	}
 	p := groupPart{group: g}

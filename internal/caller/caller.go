@@ -29,7 +29,7 @@ type Caller struct {
 // Request is what to call.
 type Request struct {
 	Topic       *broker.Topic
-	Name        string // of the method, for the figures: nobody else reads it
+	Name        string // of the method, for the figures alone
 	ContentType string
 	Headers     []wire.Field // more headers, for the provider
 	Body        []byte
@@ -154,5 +154,5 @@ func Failure(call *rpc.Call, o rpc.Outcome) error {
 	return &broker.Error{Code: code, Text: call.Text(o)}
 }
 
-// NewID is a name for a call or a caller that nobody can guess.
+// NewID is a name for a call or a caller that can't be guessed.
 func NewID() string { return strings.ToLower(rand.Text()) }

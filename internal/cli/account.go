@@ -297,7 +297,7 @@ func (i *invocation) oldPassword(ctx context.Context, c *api) (*string, error) {
 func (a *app) accountReset() *cobra.Command {
 	var stdin bool
 	cmd := &cobra.Command{
-		Use: "reset NAME --data DIR", Short: "The way back in, when nobody can administrate", Args: wants("NAME"),
+		Use: "reset NAME --data DIR", Short: "The way back in, when no administrator can log in", Args: wants("NAME"),
 		Long: "Make sure that an account is there in the directory of a stopped broker, is enabled, may do\n" +
 			"everything, and has the password on standard input or, without --password-stdin, a new one\n" +
 			"that is printed.",

@@ -44,7 +44,7 @@ func (a *app) apply(cmd *cobra.Command) *cobra.Command {
 		case file == "":
 			return usage("apply: --file is missing: what is to be there, or - for standard input")
 		case !dryRun && !i.yes && !isTerminal(i.in):
-			return usage("apply: add --dry-run to see the changes, or --yes to make them where nobody can be asked")
+			return usage("apply: add --dry-run to see the changes, or --yes to make them where no user can be asked")
 		}
 		list, err := i.readDefinitions(ctx, file)
 		if err != nil {

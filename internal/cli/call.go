@@ -33,8 +33,8 @@ func (a *app) callCommand() *cobra.Command {
 		Long: "Call a method of a service and print its result: a text as it is, all else as JSON. A\n" +
 			"PARAM is JSON if it can be read as that, else a text; quote a number to send it as\n" +
 			"text: '\"42\"'. Without METHOD the methods are asked for.\n\n" +
-			"The exit code is 1 when the service answers with an error, 69 when nobody answers calls\n" +
-			"of this topic, 75 when there is no answer in time, 76 when nobody knows whether it ran.",
+			"The exit code is 1 when the service answers with an error, 69 when no provider answers calls\n" +
+			"of this topic, 75 when there is no answer in time, 76 when it is unknown whether it ran.",
 		Example: "  zbus call shop price pizza 2\n" +
 			"  zbus call shop order '{\"item\": \"pizza\", \"count\": 2}' --timeout 30s\n" +
 			"  zbus serve-rpc shop --echo & zbus call shop price --wait 5s\n" +

@@ -2,7 +2,7 @@
 // noun or verb, in a file of its own.
 //
 // Producing, consuming and calls speak the native protocol, with the Go client that
-// everybody has. All that looks at the broker or changes it goes over the HTTP API,
+// everyone has. All that looks at the broker or changes it goes over the HTTP API,
 // with the client that is generated from its contract. Both are on one port, so one
 // address is enough (connect.go), and both report failures as the errors of package
 // zbus, so one table of exit codes is enough, too.

@@ -14,13 +14,13 @@ func (i *invocation) confirm(ctx context.Context, consequence, question string) 
 		return nil
 	}
 	if !isTerminal(i.in) {
-		return usage("%s; add --yes to do it where nobody can be asked", consequence)
+		return usage("%s; add --yes to do it where no user can be asked", consequence)
 	}
 	if consequence != "" {
 		i.say("%s.", upperFirst(consequence))
 	}
 	fmt.Fprintf(i.err, "%s [y/N] ", question)
-	typed := make(chan string, 1) // so that nobody waits when Ctrl-C is the answer
+	typed := make(chan string, 1) // so that no goroutine waits when Ctrl-C is the answer
 	go func() {
 		text, _ := bufio.NewReader(i.in).ReadString('\n') // the end of the input is a no
 		typed <- text

@@ -164,7 +164,7 @@ func (s *stream) prepare(ctx context.Context, o *consuming, from place) error {
 	return nil
 }
 
-// ephemeral begins the names of groups that are nobody's but one consumer's.
+// ephemeral begins the names of groups that belong to one consumer.
 const ephemeral = "~"
 
 // own makes a group for this consumer alone. It goes with the connection. On the next

@@ -157,7 +157,7 @@ func (i *invocation) redrive(ctx context.Context, l *letterChoice, r apimodel.Re
 	case d.value.Matched == "0":
 		return fail(zbus.ErrNotFound, "no such dead letters in topic %s", topic)
 	}
-	if err := i.confirm(ctx, "this "+would, "Go on?"); err != nil {
+	if err := i.confirm(ctx, "this "+would, "Continue?"); err != nil {
 		return err
 	}
 	r.DryRun, r.To = nil, &d.value.ScannedTo // what dies from now on stays

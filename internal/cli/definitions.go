@@ -58,7 +58,7 @@ func (a *app) serverImport() *cobra.Command {
 				return fail(ErrData, "%s: is not JSON; zbus server export writes what is wanted", i.args[0])
 			}
 			if !dryRun && !i.yes && !isTerminal(i.in) {
-				return usage("server import: add --dry-run to see the changes, or --yes to make them where nobody can be asked")
+				return usage("server import: add --dry-run to see the changes, or --yes to make them where no user can be asked")
 			}
 			c, err := i.api()
 			if err != nil {

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nowhere reports whether what is written is lost although nobody asked for that: where
+// nowhere reports whether what is written is lost without being asked for: where
 // standard output is closed, Go's runtime has it be /dev/null, open for reading as well,
 // while a shell opens that for writing alone.
 func nowhere(w io.Writer) bool {

@@ -20,7 +20,7 @@ func (a *app) groupCommand() *cobra.Command {
 		"A consume group is a place in a topic. Its consumers share the messages behind it.\nzbus relocate moves it.",
 		a.groupCreate(), a.groupApply(), a.groupList(), a.groupShow(), a.groupSet(), a.groupFilter(), a.groupJournal(), a.groupUndo(),
 		a.groupSwitch("pause", "Stop delivery to a group, until it is resumed", true),
-		a.groupSwitch("resume", "Go on with delivery to a group", false), a.groupDelete())
+		a.groupSwitch("resume", "Resume delivery to a group", false), a.groupDelete())
 	return a.connected(a.shows(cmd))
 }
 

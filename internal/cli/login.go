@@ -77,7 +77,7 @@ func (i *invocation) login(ctx context.Context, o *loginFlags) error {
 		return err
 	}
 	if who.value.Access == "off" {
-		return usage("login: access is off at %s: all clients may do everything, and nobody has to log in", s.Host)
+		return usage("login: access is off at %s: all clients may do everything, and no login is needed", s.Host)
 	}
 	token := newLogin{}
 	if o.tokens {
@@ -176,7 +176,7 @@ func (a *app) logoutCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "logout", Short: "Forget the token that zbus login has saved", Args: wants(), Example: "  zbus logout",
 		Long: "Remove the token from the context that is in use. One that zbus login has created is revoked;\n" +
-			"others stay good, as somebody else may have them.",
+			"others stay good, as another person may have them.",
 		RunE: a.run(func(ctx context.Context, i *invocation) error {
 			at, err := i.servers.choose()
 			if err != nil {

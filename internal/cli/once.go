@@ -72,7 +72,7 @@ func (o *once) publish(ctx context.Context, m zbus.Message, at source) error {
 	return o.flush(ctx)
 }
 
-// flush sends what there is, again and again while nobody answers.
+// flush sends what there is, again and again while there is no answer.
 func (o *once) flush(ctx context.Context) error {
 	if len(o.batch) == 0 {
 		return nil

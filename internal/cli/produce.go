@@ -59,7 +59,7 @@ func (a *app) produceCommand() *cobra.Command {
 	f.StringArrayVar(&p.headers, "header", nil, "`NAME=VALUE` to go with the messages (repeatable)")
 	f.StringVar(&p.id, "id", "", "`ID` of the one message")
 	f.BoolVar(&p.create, "create", false, "create the topic if it does not exist")
-	f.BoolVar(&p.once, "once", false, "store nothing twice: send over HTTP, again when nobody answers, and nothing whose id the topic knows")
+	f.BoolVar(&p.once, "once", false, "store nothing twice: send over HTTP, again when there is no answer, and nothing whose id the topic knows")
 	f.IntVar(&p.window, "window", 1000, "what `NUMBER` of messages may be under way")
 	f.BoolVarP(&p.quiet, "quiet", "q", false, "no summary and no progress")
 	f.BoolVar(&a.json, "json", false, "print the summary as JSON")
@@ -240,7 +240,7 @@ func (i *invocation) summary(p *producing, t *tally, stopped error) error {
 	return t.failure()
 }
 
-// ready makes sure of the topic, so that nobody types messages for one that does not
+// ready makes sure of the topic, so that no messages are typed for one that does not
 // exist, and asks how large a body may be; 0: the broker does not say.
 func (i *invocation) ready(ctx context.Context, create bool) (most int64, err error) {
 	c, err := i.api()

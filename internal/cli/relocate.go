@@ -55,7 +55,7 @@ func (i *invocation) relocate(ctx context.Context, r *relocation) error {
 		return err
 	}
 	if !r.dryRun && !i.yes && !isTerminal(i.in) {
-		return usage("relocate: add --dry-run to see the plan, or --yes to move where nobody can be asked")
+		return usage("relocate: add --dry-run to see the plan, or --yes to move where no user can be asked")
 	}
 	c, err := i.api()
 	if err != nil {
@@ -126,7 +126,7 @@ func (i *invocation) noteEnd(ctx context.Context, c *api, text string, to place,
 }
 
 // refused continues when a group has moved while its plan was looked at: with a fresh
-// plan, if there is somebody to look at that.
+// plan, if a person can look at it.
 func (i *invocation) refused(r *refusal) (decoded[apimodel.Plan], error) {
 	fresh, err := decode[apimodel.Plan](r.plan, nil)
 	if err != nil {

@@ -32,7 +32,7 @@ func (i *invocation) askSecret(ctx context.Context, question string) (string, er
 func (i *invocation) ask(ctx context.Context, question string, read func(*os.File) (string, error)) (string, error) {
 	f, ok := i.in.(*os.File)
 	if !ok || !isTerminal(f) {
-		return "", usage("%s: there is nobody to ask; say it with the flags, see --help", strings.ToLower(question))
+		return "", usage("%s: no user can be asked; use the flags, see --help", strings.ToLower(question))
 	}
 	fmt.Fprintf(i.err, "%s: ", question)
 	before, err := term.GetState(int(f.Fd()))
@@ -43,7 +43,7 @@ func (i *invocation) ask(ctx context.Context, question string, read func(*os.Fil
 		text string
 		err  error
 	}
-	typed := make(chan answer, 1) // so that nobody waits when Ctrl-C is the answer
+	typed := make(chan answer, 1) // so that no goroutine waits when Ctrl-C is the answer
 	go func() {
 		text, err := read(f)
 		typed <- answer{text, err}
@@ -81,7 +81,7 @@ func (i *invocation) newPassword(ctx context.Context, stdin bool) (string, error
 		return lines[0], nil
 	}
 	if !isTerminal(i.in) {
-		return "", usage("the password is missing; where nobody can be asked it comes by --password-stdin")
+		return "", usage("the password is missing; where no user can be asked it comes by --password-stdin")
 	}
 	first, err := i.askSecret(ctx, "Password")
 	if err != nil {

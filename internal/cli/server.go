@@ -226,7 +226,7 @@ func (i *invocation) listSessions(ctx context.Context, c *api, topic, protocol s
 		p.After = after
 		return c.send(ctx, "GET /sessions", &p)
 	})
-	return printPages(i, all, t, "nobody is connected", func(s *apimodel.Session) {
+	return printPages(i, all, t, "no connections", func(s *apimodel.Session) {
 		var subs []string
 		for _, sub := range s.Subscriptions {
 			subs = append(subs, sub.Topic+"/"+sub.Group)

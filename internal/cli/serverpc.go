@@ -109,7 +109,7 @@ func (i *invocation) awaitConsumer(ctx context.Context, c *zbus.Client, topic st
 		}
 		select {
 		case err := <-ended:
-			ended <- err // for whoever waits for that
+			ended <- err // for the goroutine that waits for it
 			return
 		case <-time.After(5 * time.Millisecond):
 		}
@@ -118,7 +118,7 @@ func (i *invocation) awaitConsumer(ctx context.Context, c *zbus.Client, topic st
 
 // logged lists calls as they are answered.
 func (i *invocation) logged(o *serving) zbus.MethodMiddleware {
-	lines := make(chan struct{}, 1) // whoever has its element writes
+	lines := make(chan struct{}, 1) // the goroutine that has its element writes
 	return func(next zbus.Method) zbus.Method {
 		return func(ctx context.Context, params json.RawMessage) (any, error) {
 			start := time.Now()

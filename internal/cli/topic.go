@@ -21,7 +21,7 @@ func (a *app) topicCommand() *cobra.Command {
 		a.topicSwitch("pause", "Stop delivery to all groups; publishing continues", func(ctx context.Context, c *api, topic string) (*http.Response, error) {
 			return c.send(ctx, "POST /topics/{topic}:pause", nil, topic)
 		}),
-		a.topicSwitch("resume", "Go on with delivery", func(ctx context.Context, c *api, topic string) (*http.Response, error) {
+		a.topicSwitch("resume", "Resume delivery", func(ctx context.Context, c *api, topic string) (*http.Response, error) {
 			return c.send(ctx, "POST /topics/{topic}:resume", nil, topic)
 		}),
 		a.topicSwitch("accept", "Serve a damaged topic as it is: what is missing is counted and passed over", func(ctx context.Context, c *api, topic string) (*http.Response, error) {

@@ -21,7 +21,7 @@ type vault string
 
 const keyring vault = "keyring"
 
-// vaultTime is how long a vault may take: somebody may have to unlock it.
+// vaultTime is how long a vault may take: a person may have to unlock it.
 const vaultTime = time.Minute
 
 // maxKept is how long what a vault says may be.

@@ -53,7 +53,7 @@ func (i *invocation) showWhoami(s *Server, d decoded[apimodel.Whoami]) error {
 	return nil
 }
 
-// signedOn is what an issuer says of somebody; "", if none does.
+// signedOn is what an issuer says of a person; "", if none does.
 func signedOn(s *apimodel.SignedOn) string {
 	if s == nil {
 		return ""

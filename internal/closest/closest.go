@@ -1,4 +1,4 @@
-// Package closest finds the name that somebody meant who wrote another one. All that
+// Package closest finds the name that was meant by a misspelt one. All that
 // refuses a word and knows which ones there are uses it: settings, flags, commands,
 // members of JSON and actions of the API.
 package closest
@@ -43,7 +43,7 @@ func Hint(given, format string, names []string) string {
 
 const (
 	maxEdits  = 2  // two letters that changed places are two
-	minPrefix = 3  // of a word that was cut short, or goes on
+	minPrefix = 3  // of a word that was cut short, or is longer
 	maxWord   = 64 // bytes; what is longer was not meant for a name, and would cost time
 )
 

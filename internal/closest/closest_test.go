@@ -15,7 +15,7 @@ func TestHintNamesWhatWasMeantAndNothingElse(t *testing.T) {
 		"AFTER":         "after", // and not the one that is as far off when case counts
 		"boddy":         "body",
 		"bodybase":      "bodyBase64", // it was cut short
-		"maxDeliveries": "maxDeliver", // it goes on
+		"maxDeliveries": "maxDeliver", // it is longer
 		"tga":           "tag",
 		"ids":           "id",
 		"header":        "headers",

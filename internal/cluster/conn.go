@@ -34,7 +34,7 @@ type conn struct {
 	net.Conn
 	answers chan *wire.Message // closed when the connection ends
 	err     error              // why; set before answers is closed
-	done    chan struct{}      // closed when nobody waits for answers
+	done    chan struct{}      // closed when no caller waits for answers
 	last    int                // id of a request
 }
 

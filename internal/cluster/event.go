@@ -101,7 +101,7 @@ type event struct {
 var errTooLarge = errors.New("too large")
 
 // decoder reads an event piece by piece, and writes what it has understood: what others
-// have sent reaches nobody as it is, and a body that is small takes little memory.
+// have sent reaches no client as it is, and a body that is small takes little memory.
 type decoder struct {
 	*json.Decoder
 	limit int    // bytes of what is written

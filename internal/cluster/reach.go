@@ -23,7 +23,7 @@ var (
 )
 
 // reached is a connection to another server. It is closed when that is no longer there, so that
-// nobody waits for a machine that has vanished.
+// no caller waits for a machine that has vanished.
 type reached struct {
 	net.Conn
 	c  *Cluster

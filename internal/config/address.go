@@ -11,7 +11,7 @@ import (
 
 // Advertised is the HOST:PORT to tell clients and other servers, given the
 // address that was bound: Advertise when it is set, otherwise bound. An
-// unspecified address, which nobody else can connect to, is replaced by an IPv4
+// unspecified address, which others can't connect to, is replaced by an IPv4
 // address of this machine. It sends nothing.
 func (c *Config) Advertised(bound net.Addr) string {
 	if c.Advertise != "" {
@@ -52,7 +52,7 @@ func isAddress(s string) bool {
 	return ok
 }
 
-// isDialable accepts an address that somebody else can connect to.
+// isDialable accepts an address that other machines can connect to.
 func isDialable(s string) bool {
 	host, port, ok := splitAddress(s)
 	ip, err := netip.ParseAddr(host)

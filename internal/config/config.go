@@ -50,7 +50,7 @@ const (
 )
 
 // Config is everything an operator can set. Start from [Default]; the zero
-// value is not valid. It is plain data: whoever holds a copy owns it.
+// value is not valid. It is plain data: the holder of a copy owns it.
 type Config struct {
 	// Listen has the addresses to accept connections on, HOST:PORT each, at
 	// least one. An empty host is every interface, port 0 any free port.
@@ -171,7 +171,7 @@ type Config struct {
 	PlainIO bool
 	// AllowOrigin has patterns of hosts whose pages may connect by WebSocket,
 	// besides the broker's own; "*" is every page there is. Programs that are no
-	// browser are not concerned. Default: none, as nobody is asked who they are,
+	// browser are not concerned. Default: none, as no client is asked who it is,
 	// and a page of any site can reach the loopback interface of its reader.
 	AllowOrigin []string
 	// MaxBody is the largest message body in bytes, 1KiB to 512MiB and at most

@@ -109,7 +109,7 @@ func (c *certified) with(cert *tls.Certificate) *tls.Config {
 	roots := x509.NewCertPool()
 	roots.AddCert(c.authority.cert.Leaf)
 	cfg := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(10)}
-	if cert != nil { // whoever the server says that it takes
+	if cert != nil { // whatever the server says that it accepts
 		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil }
 	}
 	return cfg

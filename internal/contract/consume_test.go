@@ -91,7 +91,7 @@ func TestMessageWithoutAnAckComesAgainAndThenDies(t *testing.T) {
 	for n := 1; n <= 2; n++ {
 		c.post("/topics/T/groups/g:pull", object{"timeout": 10_000}).want(200).is("deliveries.0.deliveryCount", n)
 	}
-	// The clock of a group runs while somebody consumes it.
+	// The clock of a group runs while a client consumes it.
 	eventually(t, "there is a dead-letter topic", func() bool {
 		c.post("/topics/T/groups/g:pull", object{"timeout": 10}).want(200).is("deliveries.0", nil)
 		return c.get("/topics"+query("name", "t.DEAD")).num("total") == 1

@@ -112,7 +112,7 @@ func TestEventsBringWhatIsPublished(t *testing.T) {
 	some.bodies("1", "3\n")
 	all.close()
 
-	// Whoever comes back gets what it has missed.
+	// A client that comes back gets what it has missed.
 	c.post("/topics/T/messages", object{"body": "4"}).want(201)
 	again := c.listen("/topics/T/events", header{"Last-Event-ID", last.id})
 	again.bodies("4")
@@ -247,7 +247,7 @@ func TestStreamsAndPullsThatWaitAreSessions(t *testing.T) {
 	case r := <-ended:
 		r.refused(503, "unavailable", "administrator")
 	case <-time.After(patience):
-		t.Error("the pull goes on")
+		t.Error("the pull continues")
 	}
 	c.post("/topics/T/messages", object{"body": "x"}).want(201)
 	c.post("/topics/T/groups/late:pull", object{"timeout": 5000}).want(200).is("deliveries.0.body", "x")

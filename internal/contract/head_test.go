@@ -45,7 +45,7 @@ func TestHeadIsAnsweredAsGetWithoutABody(t *testing.T) {
 	if resp := ask("HEAD", base+"/topics/T?zzz=1"); resp.StatusCode != 400 {
 		t.Errorf("an unknown parameter: %d", resp.StatusCode)
 	}
-	// What streams would go on forever, and consume what nobody gets.
+	// What streams would continue forever, and consume messages that are not delivered.
 	if resp := ask("HEAD", base+"/topics/T/events?group=g"); resp.StatusCode != 405 || resp.Header.Get("Allow") != "GET" {
 		t.Errorf("events: %d, Allow %q", resp.StatusCode, resp.Header.Get("Allow"))
 	}

@@ -210,7 +210,7 @@ func (i *issuer) withPublicKey(claims object) string {
 	return text + "." + b64(mac.Sum(nil))
 }
 
-// authorize is the page on which somebody signs on, and who has done so goes back.
+// authorize is the page on which a person signs on, and which leads back after that.
 func (i *issuer) authorize(w http.ResponseWriter, req *http.Request) {
 	q := req.URL.Query()
 	if q.Get("client_id") != "console" || q.Get("response_type") != "code" || q.Get("code_challenge_method") != "S256" || q.Get("nonce") == "" {

@@ -195,7 +195,7 @@ func TestDeliveriesOverTheLimitWait(t *testing.T) {
 	get(b, 12)
 }
 
-// What goes on publishing although it was refused is slowed down: being refused would take time from others.
+// A client that keeps publishing although it was refused is slowed down: being refused would take time from others.
 func TestWhoDoesNotCareAboutRefusalsIsSlowedDown(t *testing.T) {
 	g := startGuarded(t)
 	g.fixture()
@@ -224,7 +224,7 @@ func TestWhoDoesNotCareAboutRefusalsIsSlowedDown(t *testing.T) {
 	}
 }
 
-// However many requests of an account go on without regard to refusals, together they are as many as one.
+// However many requests of an account ignore refusals, together they are as many as one.
 func TestRequestsThatAreRefusedTakeTurns(t *testing.T) {
 	g := startGuarded(t)
 	g.fixture()

@@ -232,7 +232,7 @@ func TestJournalSurvivesARestart(t *testing.T) {
 }
 
 // What retention dropped no longer needs settling: a group that was behind is where
-// the log begins, for everybody who says where it is.
+// the log begins, for all who say where it is.
 func TestGroupBehindRetentionIsWhereTheLogBegins(t *testing.T) {
 	t.Parallel()
 	c := startClient(t)

@@ -120,7 +120,7 @@ func TestASignOnIsOfItsBrowser(t *testing.T) {
 	b.finish(stolen).refused(401, "unauthorized")
 	b.finish(next).want(200) // the attempt has used up nothing
 
-	// Somebody has another browser finish what he has begun.
+	// A sign-on is finished by another browser than the one that began it.
 	trap := b.visit(b.begin())
 	other.begin()
 	other.finish(trap).refused(401, "unauthorized", "in this browser")

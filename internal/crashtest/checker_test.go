@@ -118,7 +118,7 @@ func (k *checker) readLog(p *process, end *lane) {
 			k.t.Fatalf("reading the log at offset %d: %v", len(k.log), err)
 		}
 		if offset != int64(len(k.log)) {
-			k.t.Fatalf("the log goes on with offset %d after %d", offset, len(k.log)-1)
+			k.t.Fatalf("the log continues with offset %d after %d", offset, len(k.log)-1)
 		}
 		last = m.Get(wire.HeaderOriginID)
 		k.stored(last, m.Body)

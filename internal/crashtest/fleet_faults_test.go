@@ -69,7 +69,7 @@ func TestServersOfASetAreKilled(t *testing.T) {
 	v := l.end()
 	slices.Sort(gaps)
 	r := v.record(t, "set-kill", "SIGKILL of each server of a set of three with two trackers, in turn, under load",
-		"what was answered is stored once and consumed, publishers go on with another server within 3 s, and no call runs twice", rounds*len(f.servers))
+		"what was answered is stored once and consumed, publishers continue with another server within 3 s, and no call runs twice", rounds*len(f.servers))
 	r.Add("failover p50 ms", quantile(gaps, 0.5))
 	r.Add("failover max ms", quantile(gaps, 1))
 	if quantile(gaps, 0.5) > 1000 || quantile(gaps, 1) > 3000 {
@@ -79,7 +79,7 @@ func TestServersOfASetAreKilled(t *testing.T) {
 	r.Save(t)
 }
 
-// A server that says nothing any longer, and later goes on.
+// A server that falls silent, and later continues.
 func TestAServerOfASetIsFrozen(t *testing.T) {
 	t.Parallel()
 	runs := faultreport.Scale(t, 1, 5)
@@ -100,17 +100,17 @@ func TestAServerOfASetIsFrozen(t *testing.T) {
 	}
 	v := l.end()
 	slices.Sort(gaps)
-	r := v.record(t, "set-freeze", "SIGSTOP of a server of a set of three under load, and SIGCONT when all publishers went on elsewhere",
+	r := v.record(t, "set-freeze", "SIGSTOP of a server of a set of three under load, and SIGCONT when all publishers continued elsewhere",
 		"what was answered is stored once and consumed, and no call runs twice", runs)
-	r.Add("publishers went on after, max ms", quantile(gaps, 1))
+	r.Add("publishers continued after, max ms", quantile(gaps, 1))
 	if time.Duration(quantile(gaps, 1))*time.Millisecond > allowed(t, 20*time.Second) {
-		t.Errorf("publishers went on after %v", gaps)
+		t.Errorf("publishers continued after %v", gaps)
 		r.Broken++
 	}
 	r.Save(t)
 }
 
-// The only tracker is gone for a while. Clients know the other servers, and go on with them.
+// The only tracker is gone for a while. Clients know the other servers, and continue with them.
 func TestTheTrackerOfASetIsGone(t *testing.T) {
 	t.Parallel()
 	seconds := faultreport.Scale(t, 5, 180)
@@ -130,7 +130,7 @@ func TestTheTrackerOfASetIsGone(t *testing.T) {
 	l.settled(time.Now(), fleetPublishers)
 	v := l.end()
 	r := v.record(t, "set-tracker", "the only tracker of a set of three servers is killed, and started again after some time",
-		"publishers, consumers and callers go on with the other servers; nothing is lost", 1)
+		"publishers, consumers and callers continue with the other servers; nothing is lost", 1)
 	r.Add("seconds without the tracker", seconds)
 	r.Add("failover max ms", quantile(gaps, 1))
 	r.Add("longest time without a success after that ms", longest.Milliseconds())
@@ -140,7 +140,7 @@ func TestTheTrackerOfASetIsGone(t *testing.T) {
 	r.Save(t)
 }
 
-// No tracker is left for a while. Servers and clients know each other, and go on without an error.
+// No tracker is left for a while. Servers and clients know each other, and continue without an error.
 func TestAllTrackersOfASetAreGone(t *testing.T) {
 	t.Parallel()
 	seconds := faultreport.Scale(t, 5, 600)

@@ -99,7 +99,7 @@ func (f *fleet) until(what string, so func() bool) {
 	f.t.Helper()
 	for limit := time.Now().Add(time.Minute); !so(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(limit) {
-			f.t.Fatalf("waited in vain until %s", what)
+			f.t.Fatalf("timed out waiting until %s", what)
 		}
 	}
 }

@@ -34,7 +34,7 @@ const (
 )
 
 // TestHistoriesAreLinearizable has clients do things at once and kills the broker twice
-// meanwhile. What they were answered has to be what a broker could have answered that does
+// concurrently. What they were answered has to be what a broker could have answered that does
 // one thing after the other; what was under way at a kill may have been done or not.
 func TestHistoriesAreLinearizable(t *testing.T) {
 	want := faultreport.Scale(t, 50, 2000)

@@ -4,7 +4,7 @@
 // The broker is the real binary in a process of its own. The test is its
 // clients, and the checker: it writes down what it sent and what was answered,
 // and after every restart it compares that with what the broker has, through the
-// protocol that everybody uses.
+// protocol that all clients use.
 //
 // A checker that has never found anything proves little. So there are brokers,
 // made of the same parts, that answer before they commit: a test fails unless the

@@ -97,7 +97,7 @@ func (s *set) until(what string, so func() bool) {
 	s.t.Helper()
 	for limit := time.Now().Add(time.Minute); !so(); holdsFor(20 * time.Millisecond) {
 		if time.Now().After(limit) {
-			s.t.Fatalf("waited in vain until %s", what)
+			s.t.Fatalf("timed out waiting until %s", what)
 		}
 	}
 }

@@ -178,7 +178,7 @@ func TestPartitions(t *testing.T) {
 			}
 		}},
 	}
-	r := faultreport.Record{Test: "partitions", Fault: "three servers, partitioned in one direction and both, one cut off, a tenth of all packets lost", Promise: "what was answered is delivered, and clients go on with the servers that they reach"}
+	r := faultreport.Record{Test: "partitions", Fault: "three servers, partitioned in one direction and both, one cut off, a tenth of all packets lost", Promise: "what was answered is delivered, and clients continue with the servers that they reach"}
 	longest := map[string]time.Duration{}
 	f.reset()
 	for range rounds {

@@ -112,7 +112,7 @@ func (v *vanish) within(what string, so func() bool) {
 	v.t.Helper()
 	for limit := time.Now().Add(2 * time.Minute); !so(); holdsFor(20 * time.Millisecond) {
 		if time.Now().After(limit) {
-			v.t.Fatalf("waited in vain until %s", what)
+			v.t.Fatalf("timed out waiting until %s", what)
 		}
 	}
 }
@@ -140,7 +140,7 @@ func (v *vanish) note(what string, d, limit time.Duration) {
 }
 
 // A machine vanishes: its cable is pulled, and its power is cut, so that nothing is ever heard of the connections
-// to it. Clients that have set no option go on with the other servers within 10 s.
+// to it. Clients that have set no option continue with the other servers within 10 s.
 func TestMachineOfASetVanishes(t *testing.T) {
 	t.Parallel()
 	rounds := faultreport.Scale(t, 1, 12)
@@ -196,7 +196,7 @@ func (v *vanish) round(i int) {
 	v.note("consumers knew after", v.noticed("all consumers know", &v.consumers.lost, vanished), allowed(v.t, 10*time.Second))
 	v.flows()
 	for _, f := range v.publishers {
-		v.note("publishers went on after", f.reset(), allowed(v.t, 10*time.Second))
+		v.note("publishers continued after", f.reset(), allowed(v.t, 10*time.Second))
 	}
 	h.pull(false)
 	p.start()

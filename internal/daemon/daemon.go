@@ -52,7 +52,7 @@ type Ready struct {
 	Addrs []net.Addr // bound, in the order of Config.Listen
 	Setup string     // the secret to set the first administrator with; "": there is one, or none is needed
 	Open  bool       // all clients may do everything
-	// Advance has the broker go on as if so much time had passed, for tests of programs: what is
+	// Advance moves the clocks of the broker forward by that much time, for tests of programs: what is
 	// due by then is due. It can't be taken back.
 	Advance func(time.Duration)
 }

@@ -69,7 +69,7 @@ func (c *certificates) config() *tls.Config {
 	if c.clientCA == "" {
 		return base
 	}
-	// Each connection shows its certificate, and has it judged by the authorities of then.
+	// Each connection shows its certificate, and is checked against the authorities of that moment.
 	base.ClientAuth, base.SessionTicketsDisabled = tls.VerifyClientCertIfGiven, true
 	base.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
 		one := base.Clone()

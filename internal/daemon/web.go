@@ -118,7 +118,7 @@ func site(cfg config.Config) origin.Site {
 }
 
 // hosts are the names under which the API may be asked for when only this machine
-// can reach it; nil, for any, when others can, under names that nobody knows here.
+// can reach it; nil, for any, when others can, under names that are not known here.
 func hosts(cfg config.Config) []string {
 	if !cfg.Local() {
 		return nil

@@ -24,7 +24,7 @@ import (
 )
 
 // The errors of Open, to be tested with errors.Is. Another one is
-// fs.ErrPermission: this process may not write there, or nobody may because the
+// fs.ErrPermission: this process may not write there, or no process may because the
 // file system is read-only.
 var (
 	// ErrInUse: another broker has the directory. The text names its process.
@@ -232,7 +232,7 @@ func lock(f *os.File) error {
 }
 
 // holder reads who holds the lock, and since when. For an instant after the lock was taken it
-// can be nobody, with a pid of 0, or a process that is dead.
+// can be none, with a pid of 0, or a process that is dead.
 func holder(f io.ReaderAt) (pid int, since string) {
 	if _, err := fmt.Fscanf(io.NewSectionReader(f, 0, 1<<10), "pid %d\nsince %s\n", &pid, &since); err != nil {
 		return 0, ""

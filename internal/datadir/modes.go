@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// others are the permissions that nobody but the owner has.
+// others are the permissions that only the owner has.
 const others fs.FileMode = 0o077
 
 // tighten takes permissions away that others have on the directory and on what brokers keep
 // in it. It refuses a directory that every user may write to and that can't be the broker's alone:
-// its owner is another, or it is one for everybody, such as /tmp.
+// its owner is another, or it is shared, such as /tmp.
 func (d *Dir) tighten() error {
 	info, err := os.Stat(d.path)
 	if err != nil {

@@ -85,7 +85,7 @@ func (d *Disk) unmount() error {
 }
 
 // Cut shuts the file system down: nothing reaches the device from then on, not even what is
-// in the journal. Whoever has files open there sees errors.
+// in the journal. A process that has files open there sees errors.
 //
 // Pulling a plug takes no time; this does, and a sync that meets it can report success
 // for what is dropped (ext4 in Linux 6.18: one in twelve). So what a process was told

@@ -114,7 +114,7 @@ func TestFilterSaysWhyItDoesNotMatch(t *testing.T) {
 		{"a.b.c", "a.x.c", "a.b.c", 2},
 		{"a.b.c", "x", "a.b.c", 1},
 		{"a.b.c", "a.b", "a.b.c", 3},   // it ends too early
-		{"a.b", "a.b.c", "a.b", 3},     // it goes on
+		{"a.b", "a.b.c", "a.b", 3},     // it is longer
 		{"a.*", "a", "a.*", 2},         // a part is missing
 		{"+.b", "a.c", "+.b", 2},       //
 		{"x.y;a.b", "a.c", "a.b", 2},   // the one that came closest

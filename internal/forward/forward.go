@@ -23,7 +23,7 @@ type Forwarder struct {
 	fail    func(http.ResponseWriter, *http.Request, error)
 
 	// Through says that an Authorization that is none of the broker's is meant for what the topic
-	// leads to, and goes there. Elsewhere credentials go on only where this server has looked at
+	// leads to, and goes there. Elsewhere credentials are forwarded only where this server has looked at
 	// them: where access is off, any server may join.
 	Through bool
 }

@@ -1,5 +1,5 @@
 // Package gateway is the public end of a proxy: HTTP requests to /proxy/<topic>/… go
-// as calls to whoever connected out to this broker for that topic (package proxy), and
+// as calls to the process that connected out to this broker for that topic (package proxy), and
 // what the server behind it answers comes back.
 //
 // A request and its answer are each one HTTP/1.1 message, as bytes, in the body of a

@@ -50,7 +50,7 @@ func (t *takenConn) Write(p []byte) (int, error) {
 // says. The header has what goes with the status.
 func (t *takenConn) refuse(err error) {
 	if t.refused == 0 {
-		return // the connection is gone, and there is nobody to answer
+		return // the connection is gone, and there is no client to answer
 	}
 	p := problem.Of(problem.ForeignOrigin())
 	if t.refused != http.StatusForbidden {

@@ -19,7 +19,7 @@
 // It makes the figures of each channel that is watched once and gives the same bytes
 // to all viewers; if they are what they were, viewers get a beat, which is the same
 // bytes for all, too. Another goroutine looks ten times a second at the ends of the
-// logs that somebody tails, and a third one pings clients that say nothing.
+// logs that a client tails, and a third one pings clients that say nothing.
 //
 // Locks are taken in the order Hub.mu, socket.mu, queue.mu and held for operations
 // in memory only; no more of the broker is asked then than where a log ends.

@@ -41,7 +41,7 @@ type figures struct {
 func newFigures(h *Hub) *figures { return &figures{hub: h, lags: stats.NewLags(readTime)} }
 
 // round makes the figures of all channels after a sample, and gives those that differ
-// from the last ones to their viewers. Everybody else gets a beat.
+// from the last ones to their viewers. The others get a beat.
 func (f *figures) round(ctx context.Context) {
 	f.lags.Begin()
 	for _, c := range f.hub.watched(false) {
@@ -69,7 +69,7 @@ type beatFrame struct {
 
 func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
 
-// begin makes the first figures of channels that somebody has just begun to watch.
+// begin makes the first figures of channels that a client has just begun to watch.
 func (f *figures) begin(ctx context.Context) {
 	f.lags.Begin()
 	for _, c := range f.hub.watched(true) {

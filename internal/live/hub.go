@@ -33,7 +33,7 @@ type Options struct {
 	// while its figures and what needs attention are watched.
 	Server func() apiconv.ServerInfo
 	// Sessions lists all connections of this server, the Hub's own included. It is
-	// called once a second while somebody watches them.
+	// called once a second while a client watches them.
 	Sessions func() []apiconv.SessionInfo
 
 	// Cluster knows the other servers; nil: there are none.
@@ -108,8 +108,8 @@ type Hub struct {
 
 	made    atomic.Int64  // figures encoded so far
 	fresh   chan struct{} // capacity 1: a channel has no figures yet
-	rights  chan struct{} // capacity 1: somebody may do something else than before
-	tailing chan struct{} // capacity 1: somebody tails a log
+	rights  chan struct{} // capacity 1: what an account may do has changed
+	tailing chan struct{} // capacity 1: a client tails a log
 
 	mu       sync.Mutex
 	closing  bool                      // guarded by mu: no more sockets

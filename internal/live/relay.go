@@ -25,7 +25,7 @@ const relayTime = 10 * time.Second
 // see package server, which does the same for native sessions. Subscriptions there are told
 // apart by their names, which begin with that of the relay and a colon.
 //
-// When the connection is lost the socket ends: nobody knows what became of what it waits for.
+// When the connection is lost the socket ends: the outcome of what it waits for is unknown.
 type relay struct {
 	s    *socket
 	name string
@@ -175,7 +175,7 @@ func (s *socket) closeRelays() {
 	}
 }
 
-// credentialOf is what of a request says who its client is, and can go on to another server; nil
+// credentialOf is what of a request says who its client is, and can be forwarded to another server; nil
 // where nothing does: a login is good here alone.
 func credentialOf(req *http.Request) http.Header {
 	name, value := access.Portable(req)

@@ -14,7 +14,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
-// late has somebody lose their credential after it was looked at, and before the socket is the hub's.
+// late revokes a credential after it was looked at, and before the socket is the hub's.
 type late struct {
 	Accounts
 	revoke func()

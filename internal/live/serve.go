@@ -71,7 +71,7 @@ type provider struct{ *subscription }
 func (provider) Provides() {}
 
 // Deliver is part of broker.Sink. What was given is written even when the subscription is
-// over by then: nobody else may answer it.
+// over by then: no other provider may answer it.
 func (p provider) Deliver(b *broker.Batch) {
 	calls := make([]*rpc.Call, 0, len(b.Items))
 	for i := range b.Items {
@@ -216,7 +216,7 @@ func (op *answerOp) body() (body answerBody, err error) {
 }
 
 // reply brings an answer to who asked. It is taken for a call that this socket was given,
-// and only while somebody waits for it.
+// and only while a caller waits for it.
 func (s *socket) reply(from, id string, body answerBody) error {
 	raw, err := json.Marshal(body)
 	if err != nil {
@@ -226,7 +226,7 @@ func (s *socket) reply(from, id string, body answerBody) error {
 	call, verdict := s.peer.Answer(calls.Now(), from, id, body.Status)
 	if call == nil {
 		calls.Drop(verdict)
-		return fail(broker.NotFound, "nobody waits for the answer to that call, or not from this socket: it timed out, was answered, or its caller is gone")
+		return fail(broker.NotFound, "no caller waits for the answer to that call, or not from this socket: it timed out, was answered, or its caller is gone")
 	}
 	if to, ok := call.Sink().(rpc.Receiver); ok {
 		to.CallAnswered(call, rpc.Answer{Status: http.StatusOK, Failed: body.Status, ContentType: "application/json", Body: raw})

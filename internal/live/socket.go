@@ -31,7 +31,7 @@ type socket struct {
 	remote string
 	who    access.Caller
 
-	credential http.Header // what can go on to another server; nil: nothing
+	credential http.Header // what can be forwarded to another server; nil: nothing
 	hopped     bool        // another server has passed the client on
 
 	since   time.Time
@@ -84,7 +84,7 @@ func (s *socket) serve() {
 	} else {
 		s.hub.recheckIf(s.who.Check(access.See, "", "") != nil)
 		if !s.read() {
-			s.cut() // nobody is there to take the last answers
+			s.cut() // no client is left to take the last answers
 		}
 	}
 	s.end(websocket.StatusNormalClosure, "")

@@ -18,7 +18,7 @@ const (
 	tailRing  = 1 << 20 // bytes of messages that wait for a viewer
 )
 
-// tailed is the end of a log that somebody follows.
+// tailed is the end of a log that a client follows.
 type tailed struct {
 	viewers map[*watch]struct{} // guarded by Hub.mu
 	at      int64               // owned by followTails once it is in Hub.tails: all below was looked at
@@ -36,7 +36,7 @@ func (h *Hub) watchTail(w *watch) {
 	signal(h.tailing)
 }
 
-// followTails shows what comes to the ends of logs. It sleeps while nobody tails one.
+// followTails shows what comes to the ends of logs. It sleeps while no client tails one.
 func (h *Hub) followTails(ctx context.Context) {
 	tick := time.NewTicker(tailTick)
 	defer tick.Stop()

@@ -238,7 +238,7 @@ type channelKey struct {
 	topic *broker.Topic
 }
 
-// channel is figures that somebody watches.
+// channel is figures that a client watches.
 type channel struct {
 	key     channelKey
 	viewers map[*watch]struct{} // guarded by Hub.mu

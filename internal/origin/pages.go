@@ -31,7 +31,7 @@ type Site struct {
 	Public []string
 	// Pages are those URLs with their paths, without a slash at the end.
 	Pages []string
-	// Names are those of this server that nobody else can have others believe.
+	// Names are those of this server that no other server can claim.
 	Names []string
 }
 

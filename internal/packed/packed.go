@@ -59,7 +59,7 @@ func (f *File) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	switch {
 	case req.Method == http.MethodHead:
 	case packed:
-		_, _ = w.Write(f.packed) // the reader is gone: nobody is left to tell
+		_, _ = w.Write(f.packed) // the reader is gone: no client is left to tell
 	default:
 		f.unpack(w)
 	}

@@ -1,6 +1,6 @@
 // Package proxy is the private end of a proxy: it runs where the server is that is to
 // be published, connects out to a broker, and forwards the HTTP requests that come as
-// calls to a topic (package gateway). Nobody has to connect in to where it runs.
+// calls to a topic (package gateway). No connection has to reach where it runs.
 package proxy
 
 import (

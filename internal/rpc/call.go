@@ -32,8 +32,8 @@ type Verdict int
 const (
 	Accepted Verdict = iota
 	Late             // no such call is pending: it timed out, or was answered
-	Foreign          // the call is with somebody else, or with nobody yet
-	Orphaned         // nobody with that id has ever called, or it is gone
+	Foreign          // the call is with another provider, or with none yet
+	Orphaned         // no caller with that id has ever called, or it is gone
 )
 
 // Sink is where a caller learns what became of its calls. Its methods must not
@@ -134,7 +134,7 @@ func (c *Call) Text(o Outcome) string {
 	return topic + ": " + o.String()
 }
 
-// Begin notes a call to a service, as of now. It waits until somebody takes it. The
+// Begin notes a call to a service, as of now. It waits until a provider takes it. The
 // timeout is one that Table.Timeout gave. A peer that has left makes a call that is
 // over.
 func (p *Peer) Begin(now Instant, s *Service, name, id string, timeout time.Duration, tally Tally) *Call {
@@ -176,7 +176,7 @@ func (p *Peer) Begin(now Instant, s *Service, name, id string, timeout time.Dura
 }
 
 // Take notes that the peer is given some calls, each with the given load. Its answers,
-// and nobody else's, will be accepted. A call that nobody still waits for stays
+// and no other's, will be accepted. A call that no caller still waits for stays
 // over; one that is given to a peer which has left fails with that.
 func (p *Peer) Take(load Load, calls ...*Call) {
 	t := p.table

@@ -13,7 +13,7 @@
 //
 //	Begin → waiting → Take → given → Answer
 //
-// A call leaves this path once, by the first of these: it is answered; nobody takes
+// A call leaves this path once, by the first of these: it is answered; no provider takes
 // it ([Unavailable]); time runs out ([TimedOut]); the provider that got it goes away
 // ([ProviderGone]); its caller goes away ([Abandoned]). What comes later finds no
 // call and is counted.

@@ -101,7 +101,7 @@ type recent struct {
 
 func (r *recent) at(now Instant) {
 	minute := int64(time.Duration(now) / time.Minute)
-	if minute <= r.minute { // or somebody else's clock was read later
+	if minute <= r.minute { // or another goroutine's clock was read later
 		return
 	}
 	r.parts[minute%2] = Latencies{}

@@ -201,7 +201,7 @@ func (w *world) event() {
 		for _, c := range w.calls {
 			if c.Waiting() && (c.provider == nil || c.provider.peer != &p.Peer) {
 				if answered, _ := p.Answer(w.table.Now(), c.caller.id, c.id, 200); answered != nil {
-					w.Fatalf("somebody answered a call that it did not get")
+					w.Fatalf("a provider answered a call that it did not get")
 				}
 				return
 			}

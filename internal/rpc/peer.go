@@ -38,7 +38,7 @@ func (p *Peer) Waits() bool {
 	return len(p.calls) > 0
 }
 
-// Leave ends the peer's part: calls that it got fail, since nobody else may answer
+// Leave ends the peer's part: calls that it got fail, since no other provider may answer
 // them, and its own are forgotten.
 func (p *Peer) Leave() {
 	t := p.table
@@ -89,7 +89,7 @@ func (p *Peer) forget(c *Call) {
 	c.same = nil
 }
 
-// late notes that the peer was given a call whose answer nobody waits for. It counts
+// late notes that the peer was given a call whose answer is no longer waited for. It counts
 // as busy with it until it answers something. Called with the lock held.
 func (p *Peer) late(load Load) {
 	if !p.left && load != nil {
@@ -132,7 +132,7 @@ func (p *Peer) Withdraw(s *Service) {
 	report(unserved, Unavailable)
 }
 
-// stop takes a provider out of its service, and adds the calls that have nobody left
+// stop takes a provider out of its service, and adds the calls that have no provider left
 // to take them to a chain. Called with the lock held.
 func (t *Table) stop(q *Provider, now Instant, chain *Call) *Call {
 	s := q.service

@@ -31,7 +31,7 @@ type Table struct {
 // Dropped is how many answers went nowhere.
 type Dropped struct {
 	Late     uint64 // no such call was still pending
-	Foreign  uint64 // the call was with somebody else, or with nobody yet
+	Foreign  uint64 // the call was with another provider, or with none yet
 	Orphaned uint64 // the caller was gone
 }
 
@@ -51,10 +51,10 @@ func New(opts Options) *Table {
 }
 
 // Instant is a point in time as a Table counts it: nanoseconds since it was made,
-// on a clock that nobody sets.
+// on a monotonic clock.
 type Instant int64
 
-// At is when a time was that time.Now gave. Whoever has many things to report asks for
+// At is when a time was that time.Now gave. A caller with many things to report asks for
 // the time once.
 func (t *Table) At(now time.Time) Instant { return Instant(now.Sub(t.start)) }
 
@@ -88,7 +88,7 @@ func (t *Table) expire() time.Duration {
 		c = next
 	}
 	// Also with nothing to wait for it looks again after a turn of the wheel, and not
-	// when somebody calls: with one call after the other that would be each time.
+	// when there is a call: with one call after the other that would be each time.
 	t.sleeping = min(t.wheel.next(), t.wheel.now+wheelSlots)
 	wait := time.Duration(t.sleeping<<tickBits) - time.Duration(t.Now())
 	t.mu.Unlock()

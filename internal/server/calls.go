@@ -93,8 +93,8 @@ func (s *session) CallAnswered(c *rpc.Call, a rpc.Answer) {
 	s.out.push(item{raw: wire.AppendBody(dst, a.Body), id: c.ID()})
 }
 
-// route brings an answer to who asked. The answer to a call is taken from nobody but
-// the provider that got the call, and only while somebody waits for it.
+// route brings an answer to who asked. The answer to a call is only taken from
+// the provider that got the call, and only while the caller waits for it.
 func (s *session) route(m *wire.Message) {
 	status := http.StatusOK
 	if n := toldStatus(m.Get(wire.HeaderOriginStatus)); n >= 200 {

@@ -42,7 +42,7 @@ func encrypted(next http.Handler) http.Handler {
 }
 
 // certified is who the client certificate of a connection names; nil, if it has none, or one
-// that names no account. That of a trusted proxy is not its clients': it names nobody.
+// that names no account. That of a trusted proxy is not its clients': it names no account.
 func (s *Server) certified(conn net.Conn) *access.Principal {
 	secure, ok := conn.(*tls.Conn)
 	if !ok || s.trusts(conn.RemoteAddr()) {

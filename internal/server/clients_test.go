@@ -227,7 +227,7 @@ func TestAnAnswerToACallerThatIsGoneGoesNowhere(t *testing.T) {
 	c.send("produce topic=R ack=0 id=r", "x")
 	a := s.recv()
 	c.conn.Close()
-	// Whether the broker knows already or not: the service goes on.
+	// Whether the broker knows already or not: the service continues.
 	for range 100 {
 		s.send("route recver="+a.Get("sender")+" id=r", "late")
 	}

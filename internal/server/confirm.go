@@ -162,7 +162,7 @@ func (s *Server) ask(w http.ResponseWriter, req *http.Request, status int, cmd s
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("X-Frame-Options", "DENY") // nobody is led to press a button that he does not see
+	h.Set("X-Frame-Options", "DENY") // no user is tricked into pressing a button that is not visible
 	h.Set("Content-Security-Policy", "default-src 'none'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
 	h.Set("Referrer-Policy", "same-origin") // with less, the button would come from nowhere
 	w.WriteHeader(status)

@@ -104,7 +104,7 @@ func TestWhereANewGroupStarts(t *testing.T) {
 	for i := range at {
 		at[i] = string(c.ok("produce topic=T", strconv.Itoa(i)).Body)
 		// Times are milliseconds: the next one has to differ.
-		eventually(t, "the clock goes on", func() bool { return string(c.ok("unconsume topic=T consume_group=slow").Body) > at[i] })
+		eventually(t, "the clock advances", func() bool { return string(c.ok("unconsume topic=T consume_group=slow").Body) > at[i] })
 	}
 	c.ok("declare topic=T consume_group=fast")
 	for range 3 {
@@ -156,7 +156,7 @@ func TestRelocateMovesAGroupUnderItsConsumer(t *testing.T) {
 		for i := range at {
 			admin.send("produce id=m"+strconv.Itoa(i)+"x topic="+kind, strconv.Itoa(i))
 			at[i] = string(admin.recv().Body)
-			eventually(t, "the clock goes on", func() bool { return string(admin.ok("unconsume topic="+kind+" consume_group=mark").Body) > at[i] })
+			eventually(t, "the clock advances", func() bool { return string(admin.ok("unconsume topic="+kind+" consume_group=mark").Body) > at[i] })
 		}
 		for range 2 {
 			admin.ok("consume consume_group=mark topic=" + kind)
@@ -237,7 +237,7 @@ func TestARestartKeepsFilterCursorAndMask(t *testing.T) {
 	}
 	for group, want := range map[string]string{"T": "[0 1 2 3]", "filtered": "[2]", "cleared": "[1 2 3]"} {
 		if got := fmt.Sprint(c.drain(" topic=T consume_group=" + group)); got != want {
-			t.Errorf("%s goes on with %s, want %s", group, got, want)
+			t.Errorf("%s continues with %s, want %s", group, got, want)
 		}
 	}
 }

@@ -50,11 +50,11 @@ func (b *instance) bystander(t *testing.T) (rounds func() int) {
 	return func() int { mu.Lock(); defer mu.Unlock(); return n }
 }
 
-// undisturbed waits until the bystander has gone on.
+// undisturbed waits until the bystander has made progress.
 func undisturbed(t *testing.T, rounds func() int) {
 	t.Helper()
 	from := rounds()
-	eventually(t, "the bystander goes on", func() bool { return rounds() > from+3 || t.Failed() })
+	eventually(t, "the bystander makes progress", func() bool { return rounds() > from+3 || t.Failed() })
 }
 
 func TestBadFramingIsRefusedAndOnlyItsConnectionClosed(t *testing.T) {
@@ -260,7 +260,7 @@ func TestAConsumerThatStopsReadingCostsOthersNothing(t *testing.T) {
 	a := good.ok("consume topic=T")
 	last, err := strconv.Atoi(a.Get("offset"))
 	if err != nil || last > n-50 {
-		t.Errorf("the group goes on at offset %q: the broker wrote %d messages to a socket that nobody reads", a.Get("offset"), last)
+		t.Errorf("the group continues at offset %q: the broker wrote %d messages to a socket that is not read", a.Get("offset"), last)
 	}
 }
 

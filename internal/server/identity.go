@@ -236,7 +236,7 @@ func credentialOfHTTP(req *http.Request) (access.Credential, error) {
 	return access.Credential{Login: access.LoginOf(req)}, nil
 }
 
-// givenOverHTTP is the credential of an HTTP request as a field that can go on to another
+// givenOverHTTP is the credential of an HTTP request as a field that can be forwarded to another
 // server.
 func givenOverHTTP(req *http.Request) wire.Field {
 	name, value := access.Portable(req)

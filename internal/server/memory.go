@@ -13,7 +13,7 @@ import (
 
 var errNoMemory error = &broker.Error{Code: broker.Unavailable, Text: "receive buffers are at their limit: try again later"}
 
-// errNeverFits is for what a connection would not get if nobody else sent anything.
+// errNeverFits is for what a connection would not get if no other client sent anything.
 var errNeverFits error = &broker.Error{Code: broker.TooLarge, Text: "more at once than --max-memory leaves for what one connection sends"}
 
 // What a connection receives is accounted for in one of two pots, so that large bodies take
@@ -92,7 +92,7 @@ func (Accounts) Reserve(ctx context.Context) func(delta int) error {
 	return func(int) error { return nil }
 }
 
-// mostReceived is the most that a connection gets for what it sends, if nobody else sends.
+// mostReceived is the most that a connection gets for what it sends, if no other client sends.
 func (s *Server) mostReceived() int64 { return s.opts.RequestBytes / 2 }
 
 // linesFactor is how much larger a body may be whose lines are handled while it is
@@ -175,14 +175,14 @@ func (c *countedBody) Account(n int) error {
 	return nil
 }
 
-// Most is how many bytes the body may take at a time, if nobody else sends anything.
+// Most is how many bytes the body may take at a time, if no other client sends anything.
 func (c *countedBody) Most() int64 { return c.most }
 
 // Handled says that what was read so far is kept no longer, or accounted for by
 // somebody else.
 func (c *countedBody) Handled() { c.release() }
 
-// release gives back what was accounted for: the bytes are somebody else's now.
+// release gives back what was accounted for: another owner has the bytes now.
 func (c *countedReader) release() {
 	_ = c.reserve(-c.held)
 	c.held = 0

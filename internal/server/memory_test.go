@@ -12,7 +12,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/config"
 )
 
-// Large answers that clients are slow to read are few, and whoever asks for one more is
+// Large answers that clients are slow to read are few, and a client that asks for one more is
 // told to try again.
 func TestAnswersThatNobodyReadsShareOneLimit(t *testing.T) {
 	b := start(t, func(c *config.Config) { c.MaxMemory, c.TailCache, c.MaxBody = 64<<20, 0, 8<<20 })

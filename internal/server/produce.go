@@ -185,7 +185,7 @@ func isTrue(v string) bool { return v == "1" || strings.EqualFold(v, "true") }
 
 // storedHeaders is what of a request's head goes with the message, as JSON:
 // everything but what belongs to this request alone, to columns of their own, or
-// to the connection, and what must never be replayed to somebody else. A start
+// to the connection, and what must never be replayed to another client. A start
 // line that says something becomes origin headers. The string is good until the
 // next call.
 func (s *session) storedHeaders(m *wire.Message, t *broker.Topic) string {
@@ -211,7 +211,7 @@ func (s *session) storedHeaders(m *wire.Message, t *broker.Topic) string {
 }
 
 // flush hands the pending publishes to the broker, and sends what was queued for
-// others meanwhile.
+// others in the meantime.
 func (s *session) flush() {
 	s.publishPending()
 	for _, r := range s.relays {
@@ -254,7 +254,7 @@ func (p *produced) done() {
 	c.inflight.add(-n)
 }
 
-// refuse answers the calls that nobody can be given, unless they ended before.
+// refuse answers the calls that no provider can take, unless they ended before.
 func (p *produced) refuse() {
 	for i, call := range p.calls {
 		if call == nil {
@@ -267,7 +267,7 @@ func (p *produced) refuse() {
 }
 
 // silent reports whether nothing is to be answered, calls aside. lost says that there
-// are messages of which nobody knows whether they are stored.
+// are messages of which it is unknown whether they are stored.
 func (p *produced) silent(lost bool) bool {
 	for i, want := range p.wants {
 		if want.ack && !lost {

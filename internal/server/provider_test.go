@@ -14,7 +14,7 @@ func TestCallToATopicJustDeclaredWaitsForItsProvider(t *testing.T) {
 	provider.recv().want(t, 200, "2+2").header(t, "origin_id", "first")
 
 	caller.ok("declare topic=nobody topic_mask=2")
-	for range 2 { // the first one waits in vain, the second one not at all
+	for range 2 { // the first one times out, the second one not at all
 		if a := caller.call("produce topic=nobody ack=false", "2+2"); a.Status != 503 {
 			t.Errorf("got %d %q, want 503", a.Status, a.Body)
 		}

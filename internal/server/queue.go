@@ -11,7 +11,7 @@ import (
 
 // queue is what a session still has to send. Anybody may add to it, without
 // waiting. One goroutine at a time sends: it takes everything there is with begin,
-// and ends with end. That is the session's writer, or whoever has a lone message for
+// and ends with end. That is the session's writer, or the goroutine that has a lone message for
 // it; see session.sendNow.
 type queue struct {
 	wake chan struct{} // capacity 1: one token tells the writer to look
@@ -21,7 +21,7 @@ type queue struct {
 	spare  []item // guarded by mu: the slice taken before, to be used again
 	bytes  int64  // guarded by mu: what items keep in memory, deliveries aside: they have credit
 	many   bool   // guarded by mu: what is there is not one lone message
-	busy   bool   // guarded by mu: somebody sends what was taken
+	busy   bool   // guarded by mu: a goroutine sends what was taken
 	handed bool   // guarded by mu: the writer has to continue with what was taken
 	closed bool   // guarded by mu: nothing more is taken in
 }
@@ -105,7 +105,7 @@ func (q *queue) signal() {
 	}
 }
 
-// begin gives the writer what is queued, if nobody else sends. It reports false,
+// begin gives the writer what is queued, if no other goroutine sends. It reports false,
 // false when there is nothing to do, and over when there never will be.
 func (q *queue) begin() (items []item, ok, over bool) {
 	q.mu.Lock()
@@ -166,7 +166,7 @@ func (q *queue) handOver() {
 	q.signal()
 }
 
-// take gives everything that is queued to somebody who does not send it.
+// take gives everything that is queued to a caller that does not send it.
 func (q *queue) take() (items []item, closed bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

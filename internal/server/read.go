@@ -94,7 +94,7 @@ func copied(r *wire.Reader) bool {
 }
 
 // stopWaiting answers the consumes that still wait as if their time was over: a
-// reply to them can't follow on a connection that somebody else writes to.
+// reply to them can't follow on a connection that another goroutine writes to.
 func (s *session) stopWaiting() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

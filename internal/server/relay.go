@@ -23,7 +23,7 @@ const (
 // connection there is this session's alone, as if its client had opened it: deliveries, acks
 // and calls mean there what they mean here, and end when it ends.
 //
-// When the connection is lost while the client waits for something, nobody knows what became
+// When the connection is lost while the client waits for something, it is unknown what became
 // of it: the session hangs up, as this server does in the same case.
 type relay struct {
 	s    *session
@@ -38,7 +38,7 @@ type relay struct {
 	owed    map[string]owed // guarded by mu: what the client waits for, by id
 	broken  bool            // guarded by mu: nothing more can be passed on
 	listens bool            // guarded by mu: the client waits for deliveries
-	ending  bool            // guarded by mu: the session has ended, and nobody waits
+	ending  bool            // guarded by mu: the session has ended, and no request waits
 }
 
 // awaited is what a client waits for after a request.

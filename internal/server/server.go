@@ -27,7 +27,7 @@ import (
 type Options struct {
 	Broker *broker.Broker
 	Calls  *rpc.Table       // runs longer than the server
-	Access *access.Registry // nil: everybody may do everything
+	Access *access.Registry // nil: all clients may do everything
 	Log    *slog.Logger
 
 	// Address is host:port as clients reach this server; it is announced to them.
@@ -92,7 +92,7 @@ type Server struct {
 	handling gate // HTTP requests
 	asked    confirmations
 
-	changedRights chan struct{} // capacity 1: somebody may do something else than before
+	changedRights chan struct{} // capacity 1: what an account may do has changed
 
 	addresses addresses
 	lingering chan struct{} // a token for each refused connection that is still read from
@@ -166,7 +166,7 @@ func (s *Server) Serve(ctx context.Context, listeners []net.Listener, grace time
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	var parts, accepting sync.WaitGroup
-	failed := make(chan error, len(listeners)+1) // one each, so nobody blocks
+	failed := make(chan error, len(listeners)+1) // one each, so none blocks
 	for _, ln := range listeners {
 		accepting.Go(func() { failed <- s.accept(life, ln) })
 	}

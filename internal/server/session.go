@@ -85,7 +85,7 @@ type session struct {
 	stopAt    atomic.Pointer[string] // reply to this request, then close
 	joined    atomic.Pointer[string] // it is another server, which answers for this proof
 
-	// Owned by whoever sends; see queue.
+	// Owned by the goroutine that sends; see queue.
 	enc    encoder
 	stream *socket.Conn // nil when only the writer can write
 	rest   []byte       // what the connection did not take at once

@@ -16,7 +16,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/wire"
 )
 
-// serve finds out what a new connection speaks and has it served. Nothing waits for a
+// serve finds out what a new connection speaks and serves it. Nothing waits for a
 // connection that has not asked for anything: see Serve.
 func (s *Server) serve(c *countedConn) {
 	var conn net.Conn = c
@@ -222,7 +222,7 @@ func closeWrite(conn net.Conn) error {
 	return errors.ErrUnsupported
 }
 
-// countedConn is one of the connections of a server, until it is closed: by whoever
+// countedConn is one of the connections of a server, until it is closed: by the goroutine that
 // serves it then, or by cut.
 type countedConn struct {
 	net.Conn

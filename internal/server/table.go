@@ -53,7 +53,7 @@ type tables struct {
 	last    *known     // guarded by making: what a table of everything told last
 
 	mu     sync.Mutex
-	latest [tableKinds]*table // guarded by mu; nil when nobody has it
+	latest [tableKinds]*table // guarded by mu; nil when no client has it
 	held   int64              // guarded by mu: bytes
 }
 

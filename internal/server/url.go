@@ -23,7 +23,7 @@ import (
 // It returns "" when none of these fits.
 func (s *session) fromURL(m *wire.Message) string {
 	path, query, _ := strings.Cut(m.URL, "?")
-	segments := make([]string, 0, 4) // on the stack, as long as nobody keeps it
+	segments := make([]string, 0, 4) // on the stack, unless it is kept
 	for part := range strings.SplitSeq(path, "/") {
 		if part != "" {
 			segments = append(segments, unescape(part))

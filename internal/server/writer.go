@@ -154,7 +154,7 @@ func (s *session) writeTable(w frames, e *encoder, it *item) error {
 	return err
 }
 
-// encoder is the session's, empty. It belongs to whoever sends.
+// encoder is the session's, empty. It belongs to the goroutine that sends.
 func (s *session) encoder() *encoder {
 	e := &s.enc
 	e.http10, e.web = s.http10.Load(), s.web.Load()

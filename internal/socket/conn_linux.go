@@ -47,7 +47,7 @@ func Plain(conn net.Conn) *Conn {
 	return c
 }
 
-// New makes a Conn that owns conn until Release: nobody else may read from it.
+// New makes a Conn that owns conn until Release: no other code may read from it.
 func New(conn net.Conn, hangups *Hangups) *Conn {
 	c := Plain(conn)
 	if c.hangups = hangups; c.raw == nil {

@@ -11,7 +11,7 @@
 // A read that did not fill its buffer has taken all there was, so the next one waits
 // without asking first. What says that there is more to read comes once, and says it
 // of bytes and of the end of the stream alike: if both were there when the bytes were
-// read, nobody would hear of the end. [Hangups] is told of that separately.
+// read, the end would not be noticed. [Hangups] is told of that separately.
 package socket
 
 import (

@@ -244,7 +244,7 @@ func TestClosingEndsARead(t *testing.T) {
 	}
 }
 
-// A connection whose next request is for somebody else is handed on, whatever has
+// A connection whose next request is for another reader is handed on, whatever has
 // happened to it by then.
 func TestAReleasedConnectionReadsLikeAnyOther(t *testing.T) {
 	p := newPairs(t)

@@ -46,7 +46,7 @@ func (b bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// CheckURL refuses a URL at which nobody should be trusted with who signs on: one without TLS that is
+// CheckURL refuses a URL that can't be trusted to say who signs on: one without TLS that is
 // not of this machine.
 func CheckURL(raw string) error {
 	u, err := url.Parse(raw)

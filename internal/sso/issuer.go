@@ -54,7 +54,7 @@ type Issuer struct {
 	client  *http.Client
 	known   atomic.Pointer[known]
 	pending pending
-	want    chan struct{} // capacity 1: somebody waits for keys
+	want    chan struct{} // capacity 1: a sign-on waits for keys
 
 	mu    sync.Mutex
 	asked time.Time     // guarded by mu; monotonic: when it was asked last
@@ -80,7 +80,7 @@ const (
 	mostWait  = time.Minute
 )
 
-// New makes an Issuer, and asks nobody anything yet.
+// New makes an Issuer, and sends no request yet.
 func New(opts Options) *Issuer {
 	i := &Issuer{opts: opts, client: newClient(), want: make(chan struct{}, 1), round: make(chan struct{})}
 	i.pending.init()

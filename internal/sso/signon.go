@@ -92,7 +92,7 @@ func (p *pending) has(state string) bool {
 }
 
 // Begin begins the sign-on of a browser: the page of the issuer that it has to go to, and the secret
-// for a cookie, without which nobody can finish it. redirect is where the issuer sends it back.
+// for a cookie, without which it can't be finished. redirect is where the issuer sends it back.
 func (i *Issuer) Begin(ctx context.Context, redirect, address string) (page, browser string, err error) {
 	if i.known.Load() == nil {
 		i.askAgain(ctx)

@@ -141,7 +141,7 @@ func TestAnIssuerThatDoesNotAnswer(t *testing.T) {
 	<-done
 }
 
-// Sign-ons that are begun and not finished take no more than they may, whoever begins them.
+// Sign-ons that are begun and not finished take no more than they may, no matter where they are begun.
 func TestSignOnsUnderWayAreBounded(t *testing.T) {
 	var p pending
 	p.init()

@@ -1,5 +1,5 @@
 // Package stats turns the broker's counters into rates. One goroutine looks at all
-// of them once a second; whoever shows figures reads what it found, so that many
+// of them once a second; all that show figures read what it found, so that many
 // viewers cost no more than one.
 package stats
 

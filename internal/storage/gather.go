@@ -18,7 +18,7 @@ const (
 // as many have come back as did before, or the sync that this saves would not be worth it.
 // Guarded by Writer.mu.
 type gather struct {
-	until   time.Time   // zero: nobody is waited for
+	until   time.Time   // zero: no op is waited for
 	held    time.Time   // since when something waits for company
 	missing int         // tickets that are still waited for
 	answers int         // tickets that the last sync had answered

@@ -71,7 +71,7 @@ func (w *Writer) write(ctx context.Context) error {
 		if len(batch) == 0 {
 			select {
 			case <-w.wake:
-				// Whoever else is about to submit something may do so first.
+				// Other goroutines that are about to submit may do so first.
 				runtime.Gosched()
 				continue
 			case <-upkeep.C:
@@ -152,7 +152,7 @@ func (w *Writer) gathered() {
 }
 
 // commit writes one batch. In a crash before Store.Commit returned nothing of it
-// is stored, or all; nobody was told anything in either case.
+// is stored, or all; nothing was answered in either case.
 func (w *Writer) commit(batch []*Ticket) error {
 	ops := batch[0].Ops
 	if len(batch) > 1 {
@@ -192,8 +192,8 @@ func (w *Writer) commit(batch []*Ticket) error {
 	return fatal
 }
 
-// sync syncs what was committed and has it answered, until done is closed and
-// nothing is left. From the sync on it is on disk, whoever gets to hear of it.
+// sync syncs what was committed and lets it be answered, until done is closed and
+// nothing is left. From the sync on it is on disk, no matter who learns of it.
 // After a failed sync it stops the writer.
 func (w *Writer) sync(done <-chan struct{}, stop func()) {
 	var err error

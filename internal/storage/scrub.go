@@ -3,7 +3,7 @@ package storage
 import "time"
 
 // Scrub is how far a store is with reading everything that it has, to find damage
-// before somebody needs what is damaged.
+// before the damaged part is needed.
 type Scrub struct {
 	Every    time.Duration // from the end of one round to the next; 0: there are none
 	Running  bool

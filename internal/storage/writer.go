@@ -60,7 +60,7 @@ func (l WriterLimits) withDefaults() WriterLimits {
 }
 
 // Writer is the only one that changes a Store. It takes whatever arrived during
-// the last commit, runs one transaction, has it synced, and answers everyone: an
+// the last commit, runs one transaction, waits for its sync, and answers all: an
 // idle writer commits a single op at once, a busy one commits hundreds together.
 // Where syncs are slow it waits a little for those whom it has just answered: see
 // gather. How the work is shared is said at [Writer.Run].

@@ -188,7 +188,7 @@ func (b *bench) stopped(why error) {
 	select {
 	case <-b.ended:
 	default:
-		b.Fatal("the writer goes on")
+		b.Fatal("the writer continues")
 	}
 	if !errors.Is(b.err, storage.ErrUnavailable) || errors.Is(b.err, storage.ErrUnknown) || !errors.Is(b.err, why) {
 		b.Errorf("Run returned %v, want unavailable because of %v", b.err, why)
@@ -370,7 +370,7 @@ func TestCommitFailsWhileStopping(t *testing.T) {
 	})
 }
 
-// A writer under constant load has to end as well: whoever is answered and
+// A writer under constant load has to end as well: a goroutine that is answered and
 // writes again is refused once the writer was told to stop.
 func TestBusyWriterStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

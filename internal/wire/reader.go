@@ -276,7 +276,7 @@ func (r *Reader) message(frame []byte) *Message {
 }
 
 // Recycle lets the Reader use m for a later message, which saves an allocation of
-// half a KiB. Nobody may use m from then on; the strings and the body that were taken
+// half a KiB. m must not be used from then on; the strings and the body that were taken
 // from it stay valid.
 func (r *Reader) Recycle(m *Message) {
 	*m = Message{}

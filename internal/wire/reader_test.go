@@ -302,7 +302,7 @@ func TestNextNeverReads(t *testing.T) {
 		t.Fatalf("error of the source: %v", err)
 	}
 	if err := r.Fill(); !errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Fatalf("the source goes on after its error: %v", err)
+		t.Fatalf("the source continues after its error: %v", err)
 	}
 }
 

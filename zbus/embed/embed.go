@@ -162,7 +162,7 @@ const address = "127.0.0.1:15555"
 // URLs name: http://127.0.0.1/api/v1/topics, say.
 func (b *Broker) HTTP() *http.Client { return b.web }
 
-// Advance has the broker go on as if so much time had passed: messages that were given back and
+// Advance moves the clocks of the broker forward by that much time: messages that were given back and
 // ack timeouts that end within it are due, and retention by age goes by it. It is for tests, and
 // can't be taken back. Timeouts of calls and of clients are not concerned.
 func (b *Broker) Advance(d time.Duration) { b.advance(d) }

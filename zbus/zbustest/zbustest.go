@@ -152,7 +152,7 @@ func (s *Server) Eventually(what string, so func() bool) {
 	s.t.Helper()
 	for limit := time.Now().Add(Timeout); !so(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(limit) {
-			s.t.Fatalf("waited %s in vain until %s", Timeout, what)
+			s.t.Fatalf("waited %s, but not until %s", Timeout, what)
 		}
 	}
 }

@@ -82,7 +82,7 @@ func TestThingsGoWrong(t *testing.T) {
 	}
 	s.Freeze()
 	if err := publishWithin(t, time.Second, c, zbus.Message{}); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("%v, want to wait in vain", err)
+		t.Errorf("%v, want a timeout", err)
 	}
 	s.Mend()
 	s.Cut()

@@ -12,7 +12,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
-// The kinds of conditions: that the database is out of reach, and that it has no standby any more.
+// The kinds of conditions: that the database is out of reach, and that it no longer has a standby.
 const (
 	conditionKind = "database"
 	standbyKind   = "standby"

@@ -32,7 +32,7 @@ type Catalog[R any] struct {
 	Changed  []*Topic[R]    // whose marks are to be stored
 }
 
-// Span is where messages begin that nobody can reach and that can be deleted.
+// Span is where messages begin that can no longer be reached, and can be deleted.
 type Span struct {
 	Topic storage.TopicID
 	Lo    int64 // offset

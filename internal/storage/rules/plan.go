@@ -76,7 +76,7 @@ func (m *Marks[R]) Append(topic storage.TopicID, r *storage.Record, sums *storag
 	m.Total += r.Size()
 }
 
-// Plan checks an op, changes the catalog, and has it stored. A refused op leaves no trace. Append,
+// Plan checks an op, changes the catalog, and queues what stores it. A refused op leaves no trace. Append,
 // Accept and Atomic are the engine's.
 func (c *Catalog[R]) Plan(op storage.Op, to Tables[R]) error {
 	switch op := op.(type) {

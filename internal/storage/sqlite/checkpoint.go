@@ -134,7 +134,7 @@ func (c *checkpointer) copy() (copiedLog, error) {
 type copiedLog struct {
 	frames int64 // in the log
 	copied int64 // of these, already in the database
-	busy   bool  // somebody else's checkpoint or a reader was in the way
+	busy   bool  // another checkpoint or a reader was in the way
 }
 
 func (w copiedLog) left() int64 { return w.frames - w.copied }
@@ -244,7 +244,7 @@ func (s *Store) paceOfCopy(now time.Time) time.Duration {
 }
 
 // logState is what is known of the log without asking SQLite, which would take
-// locks: nobody else writes to it or starts it again.
+// locks: no other connection writes to it or starts it again.
 func (s *Store) logState() copiedLog {
 	frames, round := s.follower.Logged()
 	if round != s.copier.round {

@@ -40,7 +40,7 @@ func (s *Store) Commit(ops []storage.Op) ([]error, error) {
 }
 
 // tryCommit commits ops in one transaction. After an error nothing is stored and the
-// catalog is as it was before, unless it is an error after which nobody knows.
+// catalog is as it was before, unless it is an error that leaves the outcome unknown.
 func (s *Store) tryCommit(ops []storage.Op) ([]error, error) {
 	s.batch.purges, s.batch.into = false, nil
 	errs := make([]error, len(ops))

@@ -17,7 +17,7 @@ import (
 //
 // It speaks to the driver directly: database/sql would lock, reset and convert
 // for every row. No call carries a context that can end, because the driver
-// interrupts statements then, and with them everybody's transaction.
+// interrupts statements then, and with them the transaction that all share.
 type conn struct {
 	raw       driver.Conn
 	readahead *vfs.Readahead          // of one that only reads, or nil; closed with the connection

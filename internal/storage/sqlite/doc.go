@@ -21,8 +21,8 @@
 // A row of the table "blocks" holds the messages that one commit appended to a
 // topic: see block. Its key is the topic's id times 2⁴⁰ plus the offset of the
 // first of them, so that a topic is one span of the table and there is no second
-// index. Where a topic stands is what its last block says. What nobody can reach
-// any more is noted as a span of keys in the table "dropped"; its blocks are
+// index. Where a topic stands is what its last block says. What can no longer be reached
+// is noted as a span of keys in the table "dropped"; its blocks are
 // deleted later. Blocks that are not all that their commit wrote have their contents
 // in a table of that name, in the order in which they were written: see insertBlock.
 //

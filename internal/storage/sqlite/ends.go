@@ -22,7 +22,7 @@ type ends struct {
 	last   time.Time // when the round began
 }
 
-// storeEnds stores how far topics are, a few of them. Nobody waits for it to be on disk.
+// storeEnds stores how far topics are, a few of them. No publisher waits for it to be on disk.
 func (s *Store) storeEnds(now time.Time) error {
 	if len(s.ends.behind) == 0 {
 		if now.Sub(s.ends.last) < endsEvery {

@@ -16,7 +16,7 @@ type fault int
 const (
 	ownFault  fault = iota // the op's own: the others can continue without it
 	fullFault              // no room: nothing was stored, the store can continue
-	lostFault              // anything else: nobody knows, the store has to stop
+	lostFault              // anything else: the outcome is unknown, and the store has to stop
 )
 
 // finalError is an error after which there is no second try.

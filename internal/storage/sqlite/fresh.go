@@ -17,12 +17,12 @@ import (
 // piece. Later the pieces of a topic are merged into blocks: see batch.merge.
 //
 // The log of a topic is its blocks and, behind them, its pieces, never one in
-// between the other: whoever appends a block to a topic that has pieces merges
+// between the other: an op that appends a block to a topic that has pieces merges
 // these first, in the same transaction. So whether a piece still counts need not
 // be written down: it does if it is behind the last block and not below the first
 // offset of its topic. A row is deleted once none of its pieces counts.
 //
-// The rows are in memory as well: nobody but Open and Load reads the table.
+// The rows are in memory as well: only Open and Load read the table.
 
 // maxPiece is the size of the largest piece, in bytes: what is larger fills pages
 // well enough by itself. So does what a topic has fresh when it fills a block.

@@ -13,7 +13,7 @@ import (
 // An Image is a database at one point in time: everything that is committed when the
 // image begins, and nothing later. It is read page by page inside one read transaction,
 // so it takes no room on the disk. The transaction keeps the log from starting again, so
-// the log grows for as long as somebody takes to read the image: see maxImageLog.
+// the log grows for as long as it takes to read the image: see maxImageLog.
 //
 // What is read is a complete database file by itself, without a log next to it.
 type Image struct {

@@ -12,7 +12,7 @@ import (
 // pageBytes is what merging a topic writes besides its messages.
 const pageBytes = 4 << 10
 
-// merge makes blocks of the oldest pieces, if there is reason to. Nobody waits for
+// merge makes blocks of the oldest pieces, if there is reason to. No publisher waits for
 // it to be on disk: should it get lost, the rows that it deleted are there again.
 func (s *Store) merge(now time.Time) error {
 	f, limits := &s.catalog.fresh, &s.options.fresh
@@ -33,7 +33,7 @@ func (s *Store) merge(now time.Time) error {
 		return fmt.Errorf("merge: %w", translate(err))
 	}
 	if s.sync.every == 0 {
-		writeSoon(s.sync.log) // the next sync, for which somebody waits, has less to do
+		writeSoon(s.sync.log) // the next sync, for which publishers wait, has less to do
 	}
 	return nil
 }

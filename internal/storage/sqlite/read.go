@@ -220,7 +220,7 @@ func (p *pageReader) replace(r *storage.Record) {
 }
 
 // missing says that there are no messages up to an offset, unless they are not to be
-// there any more, and reports whether the page is full.
+// no longer there, and reports whether the page is full.
 func (p *pageReader) missing(to int64) (full bool, err error) {
 	if p.at >= to {
 		return false, nil

@@ -103,7 +103,7 @@ func openReader(setup setup) (*conn, error) {
 
 func (r *readers) put(c *conn) { r.idle <- c }
 
-// close lets nobody begin to read, waits for those who do, and gives what is open.
+// close lets no reader begin, waits for those that have, and gives what is open.
 func (r *readers) close() (open []*conn) {
 	close(r.closed)
 	for range maxReaders {

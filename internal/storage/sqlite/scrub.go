@@ -11,7 +11,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
-// What nobody reads may be damaged for years. So everything is read now and then: as
+// What is not read may be damaged for years. So everything is read now and then: as
 // much at a time as takes a millisecond or so, each in a read transaction of its own
 // that holds up no checkpoint, and slowly.
 const (

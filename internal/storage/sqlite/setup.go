@@ -64,7 +64,7 @@ func copierSetup(o Options) setup {
 }
 
 // readerSetup is for connections that cannot write. They can lock, though: the one that is
-// closed last would remove a log that is copied, and nobody may have synced the copy.
+// closed last would remove a log that is copied, and the copy may not have been synced.
 func readerSetup(o Options) setup {
 	return setup{path: o.Path, plain: o.PlainIO, readOnly: true, keepLog: true, settings: append(baseSettings(o.CacheBytes/4),
 		setting{"query_only", "1", int64(1)},

@@ -20,10 +20,10 @@ import (
 //
 // Only pages are taken that are unused in the database's file itself, when all of the
 // log has been copied and synced. So no reader can be left that sees them in use: it
-// would have kept the log from being copied that far. Meanwhile commits may use them
+// would have kept the log from being copied that far. In the meantime commits may use them
 // again, but only in the log: the goroutine that makes the holes is the one that copies.
 //
-// A crash finds pages that nobody uses, full or empty.
+// A crash finds pages that are not used, full or empty.
 const (
 	mostUnused     = 64 << 20         // bytes, less on a small disk
 	shrinkInterval = 10 * time.Second // what is unused for so long will not be used again soon

@@ -27,7 +27,7 @@ type evidence struct {
 	// known, or no longer true, as the machine was started again.
 	index *wal.Index
 	// copiedElsewhere reports whether the database has the last transaction of the mark,
-	// although nobody noted that it was copied.
+	// although it was not noted that it was copied.
 	copiedElsewhere func() bool
 }
 

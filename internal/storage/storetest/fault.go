@@ -24,7 +24,7 @@ type Fault struct {
 	// If, unless nil, says which commit it is that FailNext means: the next one of which
 	// it reports true.
 	If func(ops []storage.Op) bool
-	// Release, unless nil, keeps the commit from going on until it is closed.
+	// Release, unless nil, blocks the commit until it is closed.
 	Release chan struct{}
 }
 

@@ -19,8 +19,8 @@ func topicTests() []test {
 		{"bytes are exact after appends and trims", topicBytes},
 		{"trim never lowers first and stops at next", topicTrim},
 		{"a removed topic's name gets a new id and none of the old messages", topicNameReuse},
-		{"purge deletes what nobody can reach, and counts it", topicPurge},
-		{"purge goes on after reopening", topicPurgeReopen},
+		{"purge deletes what can no longer be reached, and counts it", topicPurge},
+		{"purge continues after reopening", topicPurgeReopen},
 		{"trim keeps ids until another one forgets them", topicKeptIDs},
 	}
 }

@@ -9,7 +9,7 @@ func as(uid, gid int) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
 }
 
-// pause stops processes where they are, or has them go on.
+// pause stops processes where they are, or resumes them.
 func pause(pids []int, stop bool) {
 	signal := syscall.SIGCONT
 	if stop {
