@@ -12,7 +12,10 @@ func died(t *testing.T, c *client, n int, causes ...string) {
 	for i, h := range c.post("/topics/T/groups/g:pull", object{"max": n, "timeout": 15_000}).want(200).each("deliveries", "handle") {
 		c.post("/topics/T/groups/g:nack", object{"handles": list{h}, "dead": true, "reason": causes[i%len(causes)]}).want(200)
 	}
-	eventually(t, "the letters are there", func() bool { return len(c.get("/topics/T.dead/messages", anyway).list("messages")) == n })
+	eventually(t, "the letters are there", func() bool {
+		r := c.do("GET", "/topics/T.dead/messages", anyway)
+		return r.status == 200 && len(r.list("messages")) == n
+	})
 }
 
 func TestDeadLettersAreGroupedByCauseAndGoBack(t *testing.T) {
