@@ -142,7 +142,7 @@ func TestServersWithAnAuthorityPassOn(t *testing.T) {
 	for _, owner := range all[:2] {
 		c := ca.connect(owner.Addr)
 		c.ok("declare", "topic", "orders", "authorization", boss)
-		c.ok("declare", "topic", "orders", "consume_group", "g", "group_mask", "64")
+		c.ok("declare", "topic", "orders", "consume_group", "g", "group_mask", "64", "group_ack_timeout", "600000")
 		c.ok("declare", "topic", "sums", "topic_mask", "2")
 		passesOn(t, ca, owner.Addr, all[2].Addr, shop)
 		if status, _, v := ca.request(all[2].Addr, "GET", "/api/v1/topics/orders", ""); status != 401 {

@@ -207,7 +207,7 @@ func TestConsumersTakeWhatIsLeftAndGo(t *testing.T) {
 	list := addrs(all)
 	clients := shared(t, all, "orders")
 	for _, c := range clients {
-		c.ok("declare", "topic", "orders", "consume_group", "g", "group_mask", "64")
+		c.ok("declare", "topic", "orders", "consume_group", "g", "group_mask", "64", "group_ack_timeout", "600000")
 	}
 	for range 3 {
 		clients[0].ok("produce", "topic", "orders")

@@ -67,7 +67,7 @@ func TestAnyServerServesATopic(t *testing.T) {
 	}
 	served(t, c.ask("produce", nil, "topic", "capital"), owner.Addr, 200, "") // as here, without regard to case
 	// Explicit acks: the handles are those of the other server.
-	served(t, c.ask("declare", nil, "topic", "orders", "consume_group", "g", "group_mask", "64"), owner.Addr, 200, "")
+	served(t, c.ask("declare", nil, "topic", "orders", "consume_group", "g", "group_mask", "64", "group_ack_timeout", "600000"), owner.Addr, 200, "")
 	id := c.send("consume", nil, "topic", "orders", "consume_group", "g", "window", "20")
 	var got []*wire.Message
 	for i := range 20 {
@@ -190,7 +190,7 @@ func TestTheAPIOfAnyServerServesATopic(t *testing.T) {
 	for i := range 3 {
 		passed(t, other, owner, "POST", at+"/messages", fmt.Sprintf(`{"body":"%d","tag":"x"}`, i), 201)
 	}
-	passed(t, other, owner, "POST", at+"/groups", `{"name":"g","settle":"explicit"}`, 201)
+	passed(t, other, owner, "POST", at+"/groups", `{"name":"g","settle":"explicit","ackTimeout":600000}`, 201)
 	pulled := passed(t, other, owner, "POST", at+"/groups/g:pull", `{"max":2}`, 200)["deliveries"].([]any)
 	if len(pulled) != 2 {
 		t.Fatal(pulled)

@@ -32,7 +32,7 @@ func TestClientsOverHTTPMoveFromADrainedServer(t *testing.T) {
 				if name == "events" {
 					mask = "0"
 				}
-				c.ok("declare", "topic", "orders", "consume_group", "g", "group_mask", mask)
+				c.ok("declare", "topic", "orders", "consume_group", "g", "group_mask", mask, "group_ack_timeout", "600000")
 			}
 			moves(t, all, begin)
 		})
@@ -108,7 +108,7 @@ func TestPullConsumerHasTimeToHandleWhatItHas(t *testing.T) {
 	all := set(t, 2)
 	a, b := all[0].Addr, all[1].Addr
 	for _, c := range shared(t, all, "orders") {
-		c.ok("declare", "topic", "orders", "consume_group", "g", "group_mask", "64")
+		c.ok("declare", "topic", "orders", "consume_group", "g", "group_mask", "64", "group_ack_timeout", "600000")
 	}
 	request(t, a, "POST", "/topics/orders/messages", `[{"body":"1"},{"body":"2"}]`, false)
 	pull := func() (answer, map[string]any) {
