@@ -21,9 +21,9 @@ var actions = map[string]bool{
 	"confirm-clock": true, "drain": true, "undrain": true, "check": true, "rotate": true, "redrive": true,
 }
 
-// verbs tells the colons in names from the one before an action, which is the last
+// escapeColons tells the colons in names from the one before an action, which is the last
 // one of a POST: the router must not see the others.
-func verbs(next http.Handler) http.Handler {
+func escapeColons(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		path := req.URL.EscapedPath()
 		end := len(path)
@@ -48,7 +48,7 @@ var methods = []string{http.MethodGet, http.MethodPost, http.MethodPut, http.Met
 // noRoute answers a request whose path or method the contract does not have, and says
 // what it has.
 func (h *handler) noRoute(w http.ResponseWriter, req *http.Request) {
-	path := req.URL.EscapedPath() // as verbs left it
+	path := req.URL.EscapedPath() // as escapeColons left it
 	on, action := cutAction(path)
 	allowed := h.methodsOf(path)
 	text := ""
@@ -87,7 +87,7 @@ func (h *handler) misread(req *http.Request, err error) error {
 	}
 }
 
-// cutAction splits a path, as verbs leaves it, at the last colon of its last segment.
+// cutAction splits a path, as escapeColons leaves it, at the last colon of its last segment.
 // The action is empty when there is none.
 func cutAction(path string) (on, action string) {
 	i := max(strings.LastIndex(path, ":"), strings.LastIndex(path, "%3A"))

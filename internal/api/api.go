@@ -113,7 +113,7 @@ func New(opts Options) http.Handler {
 	h := &handler{Options: opts, reading: make(turns, 1), broker: opts.Broker, stats: opts.Stats, plans: opts.Plans}
 	h.forward = forward.New(opts.Broker, opts.Cluster, opts.Log, h.problem)
 	r := chi.NewRouter()
-	r.Use(h.guard, heads, verbs, h.media)
+	r.Use(h.guard, heads, escapeColons, h.media)
 	h.routes = r
 	r.NotFound(h.noRoute)
 	r.MethodNotAllowed(h.noRoute)

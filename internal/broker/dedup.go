@@ -14,7 +14,8 @@ import (
 // forgotten first.
 const MaxKnownIDs = 1 << 18
 
-// knownIDs are the ids that clients gave to messages within the window.
+// knownIDs are the ids that clients gave to messages within the window. [Publishing] asks for them
+// (dedup_claim.go), which decides what is stored; ids of deleted messages are in dedup_kept.go.
 type knownIDs struct {
 	b      *Broker
 	most   int   // MaxKnownIDs

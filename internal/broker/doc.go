@@ -39,6 +39,8 @@
 //     20 ms of a change, at once for an ack that waits for its answer.
 //   - The timers goroutine does what is due in any group: ack timeouts, delays that
 //     are over, positions below the beginning of the log. It does not deliver.
+//   - The housekeeping goroutine of a shard moves dead messages to their topics, and removes groups that
+//     go with their last consumer. Another one deletes what is over the limits of topics (retention.go).
 //   - Commit callbacks run on the one goroutine of a shard's storage writer that
 //     answers, when the commit is synced. They only append to tails and wake
 //     pumps.

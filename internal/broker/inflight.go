@@ -7,7 +7,7 @@ import "container/heap"
 type flight struct {
 	offset  int64
 	count   int64         // deliveries so far
-	due     int64         // Unix ms: when it times out (in flight) or may go again (returned)
+	due     int64         // on Broker.clock, in ms: when it times out (in flight) or may go again (returned)
 	sub     *Subscription // who holds it; nil when returned
 	sent    bool          // its batch was reported as written
 	storing bool          // its dead letter is being stored

@@ -188,7 +188,8 @@ func (g *Group) squeezed(s *Subscription) bool {
 	return len(recs) > 0 && recs[0].Size() > smallBytes
 }
 
-// nextReady is the subscription to serve next, or nil. Called with g.mu held.
+// nextReady is the subscription to serve next, or nil: the first in the order of ready.go. Called
+// with g.mu held.
 func (g *Group) nextReady() *Subscription {
 	for {
 		s := g.ready.first()

@@ -149,7 +149,7 @@ func (g *Group) lookAfter() {
 	}
 }
 
-// expire gives back what was not acked in time, and reports whether there was any.
+// expire gives back what was not acked in time (see [Group.ackTimeout]), and reports whether there was any.
 // Called with g.mu held.
 func (g *Group) expire(now int64) (changed bool) {
 	for f := g.flying.first(); f != nil; f = g.flying.first() {

@@ -8,5 +8,7 @@
 // for a secret that only the one that joined knows. What the tracker knows is in memory alone:
 // after a restart the servers join it again.
 //
-// The package knows sockets and frames, and nothing of topics but the JSON that clients read.
+// The package knows sockets and frames, and nothing of topics but the JSON that clients read. What
+// clients are told is made in package server: track.go has the commands, tracker.go who is told, and
+// tracker_table.go and tracker_known.go what.
 package cluster

@@ -1,64 +1,95 @@
 package live
 
 import (
-	"bufio"
-	"net"
+	"context"
 	"net/http"
 
-	"github.com/rushmore/zbus-go/internal/apimodel"
+	"github.com/coder/websocket"
+
+	"github.com/rushmore/zbus-go/internal/access"
+	"github.com/rushmore/zbus-go/internal/broker"
 	"github.com/rushmore/zbus-go/internal/problem"
 	sockets "github.com/rushmore/zbus-go/internal/socket"
 )
 
-// takenConn keeps the connection that the WebSocket takes over, to cut it: the
-// closing handshake may take longer than there is time. A refusal is kept back, to be
-// answered as all of the API's are.
-type takenConn struct {
-	http.ResponseWriter
-	conn    net.Conn
-	refused int // the status of a refusal; 0: there was none
-}
-
-// Hijack is part of http.Hijacker.
-func (t *takenConn) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, rw, err := http.NewResponseController(t.ResponseWriter).Hijack()
-	if err != nil {
-		return nil, nil, err
-	}
-	t.conn, rw = sockets.Frames(conn, rw, 0)
-	return t.conn, rw, nil
-}
-
-// WriteHeader is part of http.ResponseWriter.
-func (t *takenConn) WriteHeader(status int) {
-	if status >= 400 {
-		t.refused = status
+// ServeHTTP begins a socket, which lasts until the client or the broker ends it.
+func (h *Hub) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if err := access.From(req.Context()).Check(access.See, "", ""); err != nil {
+		problem.Write(w, problem.Of(err))
 		return
 	}
-	t.ResponseWriter.WriteHeader(status)
+	leave, err := h.admit(req.Context())
+	if err != nil {
+		w.Header().Set("Retry-After", "1")
+		problem.Write(w, problem.Of(err))
+		return
+	}
+	taken := &takenConn{ResponseWriter: w}
+	ws, err := websocket.Accept(taken, req, &websocket.AcceptOptions{
+		CompressionMode:    websocket.CompressionDisabled,
+		InsecureSkipVerify: true, // the API has judged which page asks
+		Subprotocols:       offered(req),
+	})
+	if err != nil {
+		h.opts.Log.Debug("websocket refused", "remote", req.RemoteAddr, "err", err)
+		taken.refuse(err)
+		leave()
+		return
+	}
+	ws.SetReadLimit(h.opts.ReadLimit)
+	s := newSocket(h, ws, taken.conn, req)
+	// Not on the goroutine of net/http: its stack and all of its request would last as long as the socket.
+	sockets.Go(h.opts.Log, taken.conn, func() {
+		defer leave()
+		s.serve()
+	})
 }
 
-// Write is part of http.ResponseWriter.
-func (t *takenConn) Write(p []byte) (int, error) {
-	if t.refused != 0 {
-		return len(p), nil
+// admit counts a socket that is about to be accepted, until leave is called.
+func (h *Hub) admit(ctx context.Context) (leave func(), err error) {
+	quota := access.From(ctx).Quota()
+	if err := quota.Connect(); err != nil {
+		return nil, err
 	}
-	return t.ResponseWriter.Write(p)
+	release, err := h.opts.Accounts.Socket(ctx)
+	if err != nil {
+		quota.Disconnect()
+		return nil, err
+	}
+	if err := h.enter(h.opts.Accounts.Exempt(ctx)); err != nil {
+		release()
+		quota.Disconnect()
+		return nil, err
+	}
+	return func() {
+		h.leave()
+		release()
+		quota.Disconnect()
+	}, nil
 }
 
-// refuse answers a request that was not taken for a WebSocket's, with what the error
-// says. The header has what goes with the status.
-func (t *takenConn) refuse(err error) {
-	if t.refused == 0 {
-		return // the connection is gone, and there is no client to answer
+// enter counts a socket of all.
+func (h *Hub) enter(exempt bool) error {
+	most := h.opts.MaxSockets
+	if !exempt {
+		most -= min(most/16, mostKept)
 	}
-	p := problem.Of(problem.ForeignOrigin())
-	if t.refused != http.StatusForbidden {
-		text := err.Error()
-		if t.refused == http.StatusUpgradeRequired {
-			text = "this is a WebSocket: send an Upgrade request; see " + apimodel.Base + "/asyncapi.yaml"
-		}
-		p.Title, p.Status, p.Code, p.Detail = http.StatusText(t.refused), t.refused, "invalid", &text
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case h.closing:
+		return fail(broker.Unavailable, "the server is stopping")
+	case h.count >= most:
+		return fail(broker.Unavailable, "%d clients are connected, which is the most: try again later", h.count)
 	}
-	problem.Write(t.ResponseWriter, p)
+	h.count++
+	h.conns.Add(1)
+	return nil
+}
+
+func (h *Hub) leave() {
+	h.mu.Lock()
+	h.count--
+	h.mu.Unlock()
+	h.conns.Done()
 }

@@ -13,6 +13,10 @@
 //
 //	Begin → waiting → Take → given → Answer
 //
+// A caller begins it: a session (server/produce.go) or a request over HTTP (package caller). It
+// waits in its topic (broker/calls.go). A provider's session takes it and answers it
+// (server/calls.go; live/serve.go over the API's WebSocket).
+//
 // A call leaves this path once, by the first of these: it is answered; no provider takes
 // it ([Unavailable]); time runs out ([TimedOut]); the provider that got it goes away
 // ([ProviderGone]); its caller goes away ([Abandoned]). What comes later finds no

@@ -1,5 +1,6 @@
-// Package server is everything that touches a socket: the one port, telling the
-// protocols on it apart, the sessions of the zbus protocol, and its commands.
+// Package server has the one port: it tells the protocols on it apart, serves the sessions of the
+// zbus protocol, over TCP and WebSocket, and has what is around all of HTTP. The API and its own
+// WebSocket are packages api and live.
 //
 // # A connection
 //

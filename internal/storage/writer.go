@@ -63,7 +63,7 @@ func (l WriterLimits) withDefaults() WriterLimits {
 // the last commit, runs one transaction, waits for its sync, and answers all: an
 // idle writer commits a single op at once, a busy one commits hundreds together.
 // Where syncs are slow it waits a little for those whom it has just answered: see
-// gather. How the work is shared is said at [Writer.Run].
+// gather. How the work is shared is said at [Writer.Run] (pipeline.go).
 //
 // Its methods may be called by any number of goroutines.
 type Writer struct {
