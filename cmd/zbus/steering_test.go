@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -168,6 +169,83 @@ func TestWhatClientsSaySteersNoTerminal(t *testing.T) {
 		}
 	}
 	if t.Logf("%d show something of it", shown); shown < 20 {
+		t.Errorf("only %d show something of it", shown)
+	}
+}
+
+// Nor does what accounts write about themselves, their tokens and their roles, in any list of those: neither what a
+// terminal obeys, nor a line of its own.
+func TestWhatAccountsWriteSteersNoTerminal(t *testing.T) {
+	t.Parallel()
+	terminal, err := exec.LookPath("script")
+	if err != nil {
+		t.Skip("NOT TESTED: a terminal needs script(1)")
+	}
+	b := start(t, command(t, nil, "--listen=127.0.0.1:0", "--data", t.TempDir()))
+	type o = map[string]any
+	api := func(method, path string, body any) map[string]any {
+		t.Helper()
+		raw, err := json.Marshal(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req, err := http.NewRequestWithContext(t.Context(), method, b.url+"/api/v1"+path, bytes.NewReader(raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		req.SetBasicAuth("ann", "a good password")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		answer := o{}
+		_ = json.NewDecoder(resp.Body).Decode(&answer)
+		if answer["status"] = float64(resp.StatusCode); resp.StatusCode >= 500 {
+			t.Errorf("%s %s: %v", method, path, answer)
+		}
+		return answer
+	}
+	grants := []string{"publish:" + strings.ReplaceAll(steering, ";", ""), "publish:#"}
+	api("PUT", "/roles/desk", o{"note": steering, "grants": grants[1:]})
+	api("PUT", "/roles/till", o{"grants": grants})
+	api("PUT", "/roles/"+url.PathEscape(steering), o{"grants": grants[1:]})
+	api("POST", "/accounts", o{"name": "ann", "password": "a good password", "roles": []string{"admin"}, "note": steering})
+	api("POST", "/accounts", o{"name": "bob", "note": steering, "grants": grants, "roles": []string{steering}})
+	api("POST", "/accounts", o{"name": "bob", "note": steering, "roles": []string{"desk"}})
+	api("POST", "/accounts", o{"name": steering})
+	made := api("POST", "/tokens", o{"account": "ann", "note": steering})
+	api("POST", "/tokens", o{"account": "bob", "note": steering, "grants": grants})
+	token, _ := made["token"].(string)
+	if token == "" {
+		t.Fatalf("there is no token: %v", made)
+	}
+	shown := 0
+	for _, args := range []string{
+		"account list", "account show ann", "account show bob", "role list", "token list", "token list bob", "whoami", "server audit",
+		"account show '" + steering + "'", "token list '" + steering + "'", "can '" + steering + "' publish t", "can bob publish '" + steering + "'",
+		"role put '" + steering + "' --grant observe", "token create bob --note '" + steering + "'", "role put desk --grant 'publish:#' --note '" + steering + "'",
+		"token create bob --grant 'publish:" + steering + "'", "login --help",
+	} {
+		for _, flag := range []string{"", " --json"} {
+			cmd := command(t, nil, "--server", b.url)
+			line := cmd.Args[0] + " " + args + " --server " + b.url + flag
+			cmd.Path, cmd.Args = terminal, []string{"script", "-qec", line, "/dev/null"}
+			cmd.Env = append(cmd.Env, "ZBUS_TOKEN="+token)
+			out := run(t, cmd).out
+			if bad := obeyed(out); bad != "" {
+				t.Errorf("zbus %s%s: %s", args, flag, bad)
+			}
+			if regexp.MustCompile(`(?m)^time=2026`).MatchString(out) {
+				t.Errorf("zbus %s%s: a line that is none: %q", args, flag, out)
+			}
+			if strings.Contains(out, "owned") {
+				shown++
+			}
+		}
+	}
+	if t.Logf("%d show something of it", shown); shown < 16 {
 		t.Errorf("only %d show something of it", shown)
 	}
 }

@@ -160,6 +160,7 @@ func TestGrants(t *testing.T) {
 		"manage:a;b;!c": "", "browse:a.b": "",
 		"": "is none of the verbs", "fly:#": "is none of the verbs", "publish": "the topic is missing", "publish:": "a pattern is missing",
 		"observe:#": "has no topic", "observe,publish:#": "make two grants", "publish:a/b": "has a topic and no group", "consume:a/": "a pattern is missing",
+		"publish:a\x1b[2J": "can't be printed", "publish:a\nb": "can't be printed", "consume:a/\u202eb": "can't be printed", "publish:\u009b": "can't be printed",
 		"consume:a/b/c": "a pattern has names", "publish:!": "the pattern after !", "see:#": "is none of the verbs", "nothing": "is none of the verbs",
 	} {
 		err := CheckGrants([]string{text})

@@ -3,6 +3,7 @@ package access
 import (
 	"fmt"
 	"strings"
+	"unicode"
 
 	"github.com/rushmore/zbus-go/internal/filter"
 )
@@ -89,6 +90,10 @@ func CheckGrants(grants []string) error {
 		}
 		if _, err := parseGrant(text, "account"); err != nil {
 			return err
+		}
+		// No name has such a character, and where grants are listed it would do something else than be seen.
+		if i := strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 {
+			return invalid("grant %q: has a character that can't be printed", clip(text))
 		}
 	}
 	return nil

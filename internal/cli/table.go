@@ -32,7 +32,12 @@ func newTable(head ...string) *table {
 	return t
 }
 
-func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
+func (t *table) add(cells ...string) {
+	for n, cell := range cells { // a row is a line, whatever is in it
+		cells[n] = strings.ReplaceAll(cell, "\n", " ")
+	}
+	t.rows = append(t.rows, cells)
+}
 
 // write writes the table: columns as wide as they need to be, two spaces between.
 // Those that have nothing in them are left out.

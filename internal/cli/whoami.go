@@ -82,6 +82,7 @@ func (a *app) canCommand() *cobra.Command {
 					q.Group = &group
 				}
 			}
+			what = oneLine(what, 200)
 			d, err := do[apimodel.AccessAnswer](ctx, c, "POST /access:check", q)
 			if err != nil {
 				return err
