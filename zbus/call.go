@@ -44,7 +44,7 @@ func (c *Client) request(ctx context.Context, op, topic, method string, m Messag
 	return call(ctx, topic, method, &m)
 }
 
-// exchange makes a request and waits for its answer. An error in the answer that the provider says
+// exchange sends a request and waits for its answer. An error in the answer that the provider says
 // is one is an error here.
 func (c *Client) exchange(ctx context.Context, op, topic, method string, m *Message) (*Response, error) {
 	if err := m.check(op, topic); err != nil {

@@ -112,7 +112,7 @@ func dialled(addresses string, opts *Options) ([]address, error) {
 	return addrs, err
 }
 
-// dialOne makes a client of one connection.
+// dialOne creates a client of one connection.
 func dialOne(ctx context.Context, addresses string, addrs []address, opts Options) (*Client, error) {
 	c := newClient(addrs, opts)
 	t, at, err := c.dialAny(ctx, 0)
@@ -194,8 +194,8 @@ func (c *Client) tried() (bool, error) {
 
 // Close ends the client at once. Requests that wait fail: with ErrClosed those that
 // were not sent, with ErrUnknownOutcome those that were. The contexts of handlers
-// end, and Close returns when the handlers have; it must not be called by one. For an
-// end in order call [Client.Drain]. Close may be called again. It returns nil.
+// end, and Close returns when the handlers have; it must not be called by one. For a
+// graceful shutdown call [Client.Drain]. Close may be called again. It returns nil.
 func (c *Client) Close() error {
 	if c.set != nil {
 		c.set.close()

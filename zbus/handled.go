@@ -15,13 +15,13 @@ type handled struct {
 	dead  bool
 }
 
-// Dead makes an error with which a handler says that no attempt can succeed: the message goes to the
+// Dead creates an error with which a handler says that no attempt can succeed: the message goes to the
 // dead letters of its group at once, with the reason, or the text of err if that is empty. The group
 // needs a limit of deliveries ([GroupSpec].MaxDeliver); without, the message comes again after its
 // ack timeout.
 func Dead(err error, reason string) error { return &handled{text: reason, err: err, dead: true} }
 
-// RetryAfter makes an error with which a handler says when its message is to be delivered again, in
+// RetryAfter creates an error with which a handler says when its message is to be delivered again, in
 // place of SubscribeOptions.Backoff. A delay of nothing leaves it at that.
 func RetryAfter(err error, delay time.Duration) error { return &handled{err: err, delay: delay} }
 

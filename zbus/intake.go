@@ -88,7 +88,7 @@ func (in *intake) remove(s *Subscription) (last bool) {
 	return true
 }
 
-// retire takes a member out that ends in order. The last one stays in, and has to tell the
+// retire takes a member out that ends gracefully. The last one stays in, and has to tell the
 // server: then it reports true, and new subscriptions wait until release.
 func (in *intake) retire(s *Subscription) (last bool) {
 	if len(in.members) > 1 || !slices.Contains(in.members, s) {

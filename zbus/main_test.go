@@ -68,7 +68,7 @@ func dialServer(t testing.TB, addrs string, opts zbus.Options) *zbus.Client {
 	return c
 }
 
-// declare makes a topic.
+// declare creates a topic.
 func declare(t testing.TB, c *zbus.Client, topic string) {
 	t.Helper()
 	if _, err := c.DeclareTopic(within(t), zbus.TopicSpec{Name: topic}); err != nil {

@@ -54,7 +54,7 @@ func (r *request) receipt(topic string) (Receipt, error) {
 	return got, nil
 }
 
-// newPublish makes the request that stores a message, and what writes it.
+// newPublish creates the request that stores a message, and what writes it.
 func (c *Client) newPublish(topic string, m *Message) (*request, func(*frameWriter)) {
 	r := c.newRequest(classPublish, lossUnknown)
 	if c.opts.Retry && !m.AllowDuplicate {

@@ -86,7 +86,7 @@ func (r *request) finish() {
 	r.ready <- struct{}{} // never blocks: capacity 1, and one outcome
 }
 
-// newRequest makes one for a caller that waits, or takes one that is done with.
+// newRequest creates one for a caller that waits, or takes one that is done with.
 func (c *Client) newRequest(class byte, l loss) *request {
 	r, ok := c.requests.Get().(*request)
 	if !ok {

@@ -28,7 +28,7 @@ func schemaOf(t reflect.Type) json.RawMessage {
 // value: types that contain each other would make a schema too large to read.
 const maxSchema = 2000
 
-// describer makes one schema.
+// describer creates one schema.
 type describer struct{ left int }
 
 // describe is the schema of a type: true for any value. within are the types around it; one

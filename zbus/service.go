@@ -36,7 +36,7 @@ type ServiceOptions struct {
 	Name, Version, Description string
 }
 
-// Service is a provider of calls. Make one with [NewService], give it methods with
+// Service is a provider of calls. Create one with [NewService], give it methods with
 // [Handle], then [Service.Run] it. Any number of providers may serve one topic.
 type Service struct {
 	c     *Client
@@ -58,7 +58,7 @@ type method struct {
 	params, result json.RawMessage // JSON Schemas; nil: unknown
 }
 
-// NewService makes a provider of calls to a topic. With a client of several servers it answers those of
+// NewService creates a provider of calls to a topic. With a client of several servers it answers those of
 // all of them, also of servers that come later.
 func NewService(c *Client, topic string, opts ServiceOptions) *Service {
 	if opts.Concurrency <= 0 {

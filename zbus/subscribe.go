@@ -158,7 +158,7 @@ func (s *Subscription) pull(ctx context.Context, last *Delivery) (*Delivery, err
 	}
 }
 
-// subscribe makes a subscription and waits until the server has it.
+// subscribe creates a subscription and waits until the server has it.
 func (c *Client) subscribe(ctx context.Context, topic, group string, opts SubscribeOptions, handler Handler) (*Subscription, error) {
 	if group == "" {
 		group = topic

@@ -112,7 +112,7 @@ func TestBrokerOnPostgres(t *testing.T) {
 		t.Errorf("in the working directory: %v, %v", entries, err)
 	}
 
-	// Killed, or stopped in order: the next one has all of it.
+	// Killed, or stopped gracefully: the next one has all of it.
 	a.stop(t, syscall.SIGKILL)
 	b := serve("b")
 	b.consumed(t, "two")

@@ -132,7 +132,7 @@ func TestSecondBrokerWaitsAndTakesOver(t *testing.T) {
 		t.Errorf("it did not wait for the end of the lease: %v", took)
 	}
 
-	// One that is told to stop while it waits stops in order.
+	// One that is told to stop while it waits stops gracefully.
 	p.run(1)
 	p.until(1, "/healthz", http.StatusOK, "this broker waits")
 	cmd := p.runs[1]

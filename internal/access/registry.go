@@ -69,7 +69,7 @@ type Registry struct {
 // maxHashing is how many passwords are checked at a time; each takes hashMemory.
 const maxHashing = 2
 
-// New makes a Registry of what is stored.
+// New creates a Registry of what is stored.
 func New(opts Options) (*Registry, error) {
 	if opts.Now == nil {
 		opts.Now = time.Now

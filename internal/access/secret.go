@@ -20,7 +20,7 @@ func random(n int) string {
 	return alphabet.EncodeToString(b)
 }
 
-// newSecret makes a secret of 256 bits.
+// newSecret creates a secret of 256 bits.
 func newSecret() string { return random(32) }
 
 // hashOf is what is kept of a secret. It is random, so a quick hash is enough.

@@ -10,7 +10,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage"
 )
 
-// CreateToken makes a token for an account: its id is given to it, and its secret is
+// CreateToken creates a token for an account: its id is given to it, and its secret is
 // returned once. Expires is in Unix milliseconds; 0: it does not.
 func (r *Registry) CreateToken(ctx context.Context, by Actor, t Token) (Token, string, error) {
 	if err := CheckGrants(t.Grants); err != nil {

@@ -204,7 +204,7 @@ func newTokenOf(t *access.Token, secret string) NewToken {
 	}
 }
 
-// CreateToken makes a token, and tells its secret this once.
+// CreateToken creates a token, and tells its secret this once.
 func (h *handler) CreateToken(ctx context.Context, r CreateTokenRequestObject) (CreateTokenResponseObject, error) {
 	account := apiconv.Or(r.Body.Account, access.From(ctx).Account())
 	if account == "" {
@@ -328,7 +328,7 @@ func (h *handler) Setup(ctx context.Context, r SetupRequestObject) (SetupRespons
 	return Setup200JSONResponse(h.whoami(access.Caller{Principal: p, Address: who.Address})), nil
 }
 
-// CreateTicket makes a ticket for a WebSocket.
+// CreateTicket creates a ticket for a WebSocket.
 func (h *handler) CreateTicket(ctx context.Context, _ CreateTicketRequestObject) (CreateTicketResponseObject, error) {
 	secret, err := h.Access.Ticket(access.From(ctx).Principal)
 	if err != nil {

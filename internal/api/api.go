@@ -105,7 +105,7 @@ type handler struct {
 	forward *forward.Forwarder
 }
 
-// New makes the handler of everything below /api.
+// New creates the handler of everything below /api.
 func New(opts Options) http.Handler {
 	if opts.Readers == nil {
 		opts.Readers = new(Readers)

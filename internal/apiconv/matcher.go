@@ -17,7 +17,7 @@ type Matcher struct {
 	Valued      bool           // the header has to have Value
 }
 
-// NewMatcher makes one from what a client asks for. header is "name" or
+// NewMatcher creates one from what a client asks for. header is "name" or
 // "name=value".
 func NewMatcher(tag, text, header string) (*Matcher, error) {
 	m := &Matcher{Text: text}

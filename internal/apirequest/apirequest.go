@@ -20,7 +20,7 @@ import (
 	"github.com/rushmore/zbus-go/zbus"
 )
 
-// New makes the request of an operation of openapi.yaml, such as "GET /topics/{topic}", to the API at a
+// New creates the request of an operation of openapi.yaml, such as "GET /topics/{topic}", to the API at a
 // URL, with names for what is in braces. in becomes the parameters of a query with GET and DELETE,
 // and a body with other methods, as JSON unless it is that already; nil is none.
 func New(ctx context.Context, base, operation string, in any, names ...string) (*http.Request, error) {

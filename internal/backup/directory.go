@@ -42,7 +42,7 @@ func (r *resting) Close() error { return errors.Join(r.Image.Close(), r.dir.Clos
 // restored is added to the name of a database that is being restored.
 const restored = ".restored"
 
-// Restore makes a data directory of a backup. The directory is created when it is missing.
+// Restore creates a data directory of a backup. The directory is created when it is missing.
 // The database is checked under another name before it has its own: either all of it is
 // there, or nothing.
 //

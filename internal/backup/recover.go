@@ -15,7 +15,7 @@ import (
 // recovered is added to the name of a database that is being recovered.
 const recovered = ".recovered"
 
-// Recover makes a new data directory of what a damaged database still has: from is the
+// Recover creates a new data directory of what a damaged database still has: from is the
 // database or its directory, which no broker may use. Nothing there is changed. In the new
 // directory messages have the offsets that they had; those that are lost are known to be
 // missing. See [sqlite.Salvage].

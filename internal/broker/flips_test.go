@@ -58,7 +58,7 @@ func TestNoFlippedBitLosesAMessageSilently(t *testing.T) {
 // flipped is what a group has to deliver: offset to body.
 type flipped map[string]map[int64]string
 
-// flipDatabase is a database that was closed in order, with messages in blocks of their
+// flipDatabase is a database that was closed gracefully, with messages in blocks of their
 // own, in blocks whose contents are apart, and fresh, and what its groups have to get.
 func flipDatabase(t *testing.T) (file []byte, want flipped) {
 	path := filepath.Join(t.TempDir(), "zbus.db")

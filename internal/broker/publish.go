@@ -104,7 +104,7 @@ type published struct {
 
 const noPart = -1
 
-// NewPublishing makes an empty Publishing. done is called once for each Publish,
+// NewPublishing creates an empty Publishing. done is called once for each Publish,
 // when the fate of all its messages is known and on disk as far as the durability
 // setting goes. It may be called before Publish returns, and must not block.
 func (b *Broker) NewPublishing(done func()) *Publishing {

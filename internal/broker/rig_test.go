@@ -62,7 +62,7 @@ func (r *rig) open() {
 	r.broker = bubbles.Run(r.b.Run)
 }
 
-// close stops the broker in order.
+// close stops the broker gracefully.
 func (r *rig) close() {
 	if err := errors.Join(r.broker.End(), r.store.Close()); err != nil {
 		r.Errorf("stop: %v", err)

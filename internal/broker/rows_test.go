@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// After a stop in order every count is what it was, after a crash too when it is 20 ms
+// After an orderly stop every count is what it was, after a crash too when it is 20 ms
 // old. Without a consumer that answers, the limit is reached.
 func TestCountsOfUnansweredMessagesOutliveTheBroker(t *testing.T) {
 	for name, restart := range map[string]func(*rig){

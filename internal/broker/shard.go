@@ -60,7 +60,7 @@ type shard struct {
 	stop   context.CancelFunc
 }
 
-// newShard makes the shard of a storage. Its share of what all topics may keep in memory is
+// newShard creates the shard of a storage. Its share of what all topics may keep in memory is
 // one of n.
 func newShard(b *Broker, index, n int, from Storage) *shard {
 	s := &shard{b: b, index: index, store: from.Reader, Committer: from.Committer}

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// Sign makes a certificate with a new key, signed by another one; nil: by itself.
+// Sign creates a certificate with a new key, signed by another one; nil: by itself.
 func Sign(t testing.TB, template *x509.Certificate, by *tls.Certificate) *tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

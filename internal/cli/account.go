@@ -227,7 +227,7 @@ func (a *app) accountGrant() *cobra.Command {
 	return cmd
 }
 
-// accountSwitch makes the commands that disable and enable.
+// accountSwitch creates the commands that disable and enable.
 func (a *app) accountSwitch(verb, short string, disabled bool) *cobra.Command {
 	return &cobra.Command{
 		Use: verb + " NAME", Short: short, Args: wants("NAME"), Example: "  zbus account " + verb + " shop",

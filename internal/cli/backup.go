@@ -24,7 +24,7 @@ func (a *app) backupCommand() *cobra.Command {
 		Long: "Copy the whole database of a broker as of one moment to a new file, and read it back to check\n" +
 			"it. Of a running broker it comes over the HTTP API, and clients are served on; with --data\n" +
 			"it is read from the directory of a broker that is stopped. The file is an SQLite database\n" +
-			"that needs nothing else; zbus restore makes a directory of it again.\n\n" +
+			"that needs nothing else; zbus restore creates a directory from it.\n\n" +
 			"A file that exists is never replaced. Exit code 65: the backup is complete, but the check\n" +
 			"has found damage, which the database has, too (see zbus verify).",
 		Example: "  zbus backup /mnt/backups/monday.db\n  zbus backup /mnt/backups/old.db --data /var/lib/zbus",
@@ -206,8 +206,8 @@ func decimal(n int64) apimodel.Count { return apimodel.Count(fmt.Sprint(n)) }
 func (a *app) restoreCommand() *cobra.Command {
 	var data string
 	cmd := &cobra.Command{
-		Use: "restore BACKUP", Short: "Make a data directory of a backup", Args: wants("BACKUP"),
-		Long: "Make a data directory of a backup, for a broker to be started there. The directory may exist,\n" +
+		Use: "restore BACKUP", Short: "Create a data directory from a backup", Args: wants("BACKUP"),
+		Long: "Create a data directory from a backup, for a broker to be started there. The directory may exist,\n" +
 			"but a database in it is never replaced. The backup is checked first, and stays as it is.\n" +
 			"Groups continue where they were when the backup was taken: what was consumed since then\n" +
 			"comes again, and what was published since then is not there.",

@@ -78,7 +78,7 @@ type invocation struct {
 	err  io.Writer // for what is said besides the result
 }
 
-// run makes a function of the kind that cobra wants.
+// run returns a function of the kind that cobra wants.
 func (a *app) run(f func(ctx context.Context, i *invocation) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		// A reader that has seen enough, such as head, must not kill us before
@@ -166,7 +166,7 @@ func (a *app) asks(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// parent makes a command of those below it.
+// parent creates a command of those below it.
 func parent(use, short, long string, children ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{Use: use, Short: short, Long: long}
 	cmd.AddCommand(children...)

@@ -150,7 +150,7 @@ func carriesMessages(t *apimodel.Topic) error {
 	return usage("topic %s is of the kind %s: it has no messages", t.Name, t.Kind)
 }
 
-// prepare makes the group, if one is to be made.
+// prepare creates the group, if one is to be created.
 func (s *stream) prepare(ctx context.Context, o *consuming, from place) error {
 	if o.group == "" {
 		return s.own(ctx, from, o.filter)
@@ -167,7 +167,7 @@ func (s *stream) prepare(ctx context.Context, o *consuming, from place) error {
 // ephemeral begins the names of groups that belong to one consumer.
 const ephemeral = "~"
 
-// own makes a group for this consumer alone. It goes with the connection. On the next
+// own creates a group for this consumer alone. It goes with the connection. On the next
 // one it is made where it began, and what was printed is passed over.
 func (s *stream) own(ctx context.Context, from place, filter string) error {
 	s.group = ephemeral + "cli-" + strings.ToLower(rand.Text())
@@ -192,7 +192,7 @@ func (s *stream) leave(ctx context.Context) {
 	_ = s.c.RemoveGroup(ctx, s.topic, s.group) // if not, it goes with the connection
 }
 
-// create makes the group that was asked for, unless it is there.
+// create creates the group that was asked for, unless it is there.
 func (s *stream) create(ctx context.Context, o *consuming, from place) error {
 	body := apimodel.NewGroup{Name: o.group, Filter: filled[string](o.filter)}
 	if o.explicit {
@@ -215,7 +215,7 @@ func (s *stream) create(ctx context.Context, o *consuming, from place) error {
 	return err
 }
 
-// printer makes the function that prints a message.
+// printer returns the function that prints a message.
 func (i *invocation) printer(o *consuming) (func(*zbus.Delivery) error, error) {
 	if i.json {
 		return func(d *zbus.Delivery) error { return i.printJSON(deliveryJSON(d)) }, nil

@@ -57,8 +57,8 @@ func (a *app) groupCreate() *cobra.Command {
 	var start string
 	var paused, ifMissing bool
 	cmd := &cobra.Command{
-		Use: "create TOPIC GROUP", Short: "Make a consume group", Args: wants("TOPIC", "GROUP"), ValidArgsFunction: a.completeTopic,
-		Long: "Make a consume group. It begins where the topic's most advanced group is, or at the\n" +
+		Use: "create TOPIC GROUP", Short: "Create a consume group", Args: wants("TOPIC", "GROUP"), ValidArgsFunction: a.completeTopic,
+		Long: "Create a consume group. It begins where the topic's most advanced group is, or at the\n" +
 			"oldest message when there is none, unless --start says where.\n\n" + placeHelp,
 		Example: "  zbus group create orders billing\n" +
 			"  zbus group create orders audit --start earliest --filter 'eu.*;!eu.test' --explicit",
@@ -87,7 +87,7 @@ func (a *app) groupCreate() *cobra.Command {
 	return cmd
 }
 
-// createGroup makes a group of the topic that is the first argument.
+// createGroup creates a group of the topic that is the first argument.
 func (i *invocation) createGroup(ctx context.Context, body apimodel.NewGroup, ifMissing bool) error {
 	c, err := i.api()
 	if err != nil {
@@ -98,7 +98,7 @@ func (i *invocation) createGroup(ctx context.Context, body apimodel.NewGroup, if
 		d, err = i.group(ctx, c, i.args[0], body.Name)
 	}
 	if err != nil {
-		return hint(err, "see zbus topic list, or make the topic with zbus topic create %s", i.args[0])
+		return hint(err, "see zbus topic list, or create the topic with zbus topic create %s", i.args[0])
 	}
 	if i.json {
 		return i.printJSON(d.raw)
@@ -313,7 +313,7 @@ func (i *invocation) patchGroup(ctx context.Context, body apimodel.GroupPatch, d
 	return nil
 }
 
-// groupSwitch makes the commands that pause and resume.
+// groupSwitch creates the commands that pause and resume.
 func (a *app) groupSwitch(verb, short string, paused bool) *cobra.Command {
 	done := "delivers"
 	if paused {

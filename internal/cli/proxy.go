@@ -101,7 +101,7 @@ func (i *invocation) proxy(ctx context.Context, o *publishing) error {
 	case err = <-ended: // it did not begin
 		ended <- err
 	default:
-		i.say("forwarding /proxy/%s/ to %s; Ctrl-C ends in order", o.topic, target.Redacted())
+		i.say("forwarding /proxy/%s/ to %s; Ctrl-C ends gracefully", o.topic, target.Redacted())
 	}
 	err = <-ended
 	if errors.Is(err, proxy.ErrOtherKind) {

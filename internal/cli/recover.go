@@ -15,7 +15,7 @@ import (
 func (a *app) recoverCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "recover OLD NEW", Short: "Save what is intact of a damaged database into a new directory", Args: wants("OLD", "NEW"),
-		Long: "Make the data directory NEW of all that is intact in OLD, which is the directory or the\n" +
+		Long: "Create the data directory NEW from all that is intact in OLD, which is the directory or the\n" +
 			"database of a broker that is stopped, or a backup. Nothing in OLD is changed. Every message\n" +
 			"whose checksum matches is kept, at its offset, wherever it is in the file or in the log\n" +
 			"next to it; topics, groups, the journal and the audit trail are kept where they can be read.\n" +

@@ -95,7 +95,7 @@ func (i *invocation) serveRPC(ctx context.Context, o *serving) error {
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
 	i.awaitConsumer(ctx, c, topic, ended)
-	i.say("answering calls of topic %s, %d at a time; Ctrl-C ends in order", topic, o.most)
+	i.say("answering calls of topic %s, %d at a time; Ctrl-C ends gracefully", topic, o.most)
 	return <-ended
 }
 

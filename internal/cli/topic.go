@@ -70,8 +70,8 @@ func (a *app) topicCreate() *cobra.Command {
 	var kind string
 	var ifMissing bool
 	cmd := &cobra.Command{
-		Use: "create TOPIC", Short: "Make a topic", Args: wants("TOPIC"),
-		Long: "Make a topic. It has no groups yet: see zbus group create, and zbus consume, which\nneeds none.",
+		Use: "create TOPIC", Short: "Create a topic", Args: wants("TOPIC"),
+		Long: "Create a topic. It has no groups yet: see zbus group create, and zbus consume, which\nneeds none.",
 		Example: "  zbus topic create orders\n" +
 			"  zbus topic create clicks --max-age 7d --max-bytes 10GiB\n" +
 			"  zbus topic create shop --kind rpc",
@@ -111,7 +111,7 @@ func (a *app) topicCreate() *cobra.Command {
 // topic asks for one topic.
 func (i *invocation) topic(ctx context.Context, c *api, name string) (decoded[apimodel.Topic], error) {
 	t, err := do[apimodel.Topic](ctx, c, "GET /topics/{topic}", nil, name)
-	return t, hint(err, "see zbus topic list, or make it with zbus topic create %s", name)
+	return t, hint(err, "see zbus topic list, or create it with zbus topic create %s", name)
 }
 
 func (a *app) topicList() *cobra.Command {
@@ -224,7 +224,7 @@ func limitsText(r apimodel.Retention) string {
 	return strings.Join(all, ", ")
 }
 
-// topicSwitch makes the commands that pause, resume and accept.
+// topicSwitch creates the commands that pause, resume and accept.
 func (a *app) topicSwitch(verb, short string, do func(context.Context, *api, string) (*http.Response, error)) *cobra.Command {
 	return &cobra.Command{
 		Use: verb + " TOPIC", Short: short, Example: "  zbus topic " + verb + " orders", Args: wants("TOPIC"), ValidArgsFunction: a.completeTopic,

@@ -87,7 +87,7 @@ type Cluster struct {
 	progressed chan struct{} // guarded by mu: closed and made anew when a link has come further
 }
 
-// New makes a Cluster, which does nothing until Run. The error says what is wrong with the
+// New creates a Cluster, which does nothing until Run. The error says what is wrong with the
 // file of the token.
 func New(opts Options) (*Cluster, error) {
 	for _, a := range opts.Trackers {

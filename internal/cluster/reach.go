@@ -65,7 +65,7 @@ func (r *reached) cut() {
 	_ = conn.Close()
 }
 
-// newWeb makes the transport of what is passed on over HTTP.
+// newWeb creates the transport of what is passed on over HTTP.
 func (c *Cluster) newWeb() *http.Transport {
 	dial := func(secure bool) func(context.Context, string, string) (net.Conn, error) {
 		return func(ctx context.Context, _, address string) (net.Conn, error) {

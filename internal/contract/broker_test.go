@@ -63,7 +63,7 @@ func runLogged(t testing.TB, cfg config.Config, log *slog.Logger) *instance {
 	return b
 }
 
-// stop ends the broker in order and waits for it.
+// stop ends the broker gracefully and waits for it.
 func (b *instance) stop(t testing.TB) {
 	t.Helper()
 	b.cancel()

@@ -2,7 +2,7 @@ package contract
 
 import "testing"
 
-// explicitGroup makes a topic T with n messages and an explicit group g at its begin.
+// explicitGroup creates a topic T with n messages and an explicit group g at its begin.
 func explicitGroup(c *client, n int, more ...object) {
 	c.t.Helper()
 	c.post("/topics", object{"name": "T"}).want(201)

@@ -150,7 +150,7 @@ func (h *histories) count(all []porcupine.Operation) {
 	}
 }
 
-// prepare makes a topic with messages and two groups: one that is moved, one whose
+// prepare creates a topic with messages and two groups: one that is moved, one whose
 // messages are acked.
 func (h *histories) prepare(jobs string) {
 	c := &historian{histories: h}

@@ -121,7 +121,7 @@ func TestLogsThatNobodyReads(t *testing.T) {
 	lines := faultreport.Scale(t, 5000, 20_000)
 	r := faultreport.Record{
 		Test: "log", Fault: "standard error is closed, full, or its reader gone or stuck; the disk of the log directory is full",
-		Promise: "the broker serves, stops in order, and all that was answered is there",
+		Promise: "the broker serves, stops gracefully, and all that was answered is there",
 	}
 	for _, s := range silences() {
 		r.Runs++

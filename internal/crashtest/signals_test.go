@@ -20,7 +20,7 @@ func allowed(t *testing.T, d time.Duration) time.Duration {
 	return d * time.Duration(faultreport.ScaleAlways(t, 3, 1))
 }
 
-// terminate stops the broker in order, and returns how long that took.
+// terminate stops the broker gracefully, and returns how long that took.
 func (p *process) terminate() time.Duration {
 	p.t.Helper()
 	p.stopped = true

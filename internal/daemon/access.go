@@ -16,7 +16,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/sso"
 )
 
-// openAccess makes the registry of who may do what.
+// openAccess creates the registry of who may do what.
 func openAccess(cfg config.Config, b *broker.Broker, issuers sso.Issuers, log *slog.Logger) (*access.Registry, error) {
 	opts := access.Options{
 		Mode: access.Mode(cfg.Auth), Beyond: !cfg.Local() && !cfg.Insecure,

@@ -17,7 +17,7 @@ import (
 // backupsDir is where scheduled backups are unless told otherwise.
 const backupsDir = "backups"
 
-// openBackups makes the backups of a store.
+// openBackups creates the backups of a store.
 func (p *parts) openBackups(cfg config.Config) (err error) {
 	dir := cfg.BackupDir
 	if dir == "" {

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// uptime makes a function that tells how long the machine has been running, the time
+// uptime returns a function that tells how long the machine has been running, the time
 // that it slept included, and in which of its boots; nil if the system does not say.
 func uptime() func() (boot string, up time.Duration) {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")

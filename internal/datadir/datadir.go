@@ -1,6 +1,6 @@
 // Package datadir holds the directory that a broker keeps everything in: it
 // makes the directory, keeps every other broker out of it, and remembers
-// whether the last one stopped in order.
+// whether the last one stopped gracefully.
 //
 //	lock   locked while a broker runs; says which process, since when, and
 //	       which database the directory has
@@ -272,7 +272,7 @@ func (d *Dir) takeMark() error {
 // Path is the path of a file in the directory.
 func (d *Dir) Path(name string) string { return filepath.Join(d.path, name) }
 
-// Clean reports whether the last broker stopped in order, or none ever ran
+// Clean reports whether the last broker stopped gracefully, or none ever ran
 // here. Otherwise what it left has to be checked.
 func (d *Dir) Clean() bool { return d.clean }
 
@@ -296,7 +296,7 @@ func (d *Dir) SetDatabase(id string) error {
 	return nil
 }
 
-// MarkClean records, durably, that this broker stops in order. It is called
+// MarkClean records, durably, that this broker stops gracefully. It is called
 // after everything in the directory was written and closed, before Close.
 func (d *Dir) MarkClean() error {
 	f, err := os.OpenFile(d.Path(cleanName), os.O_WRONLY|os.O_CREATE, 0o600)

@@ -72,7 +72,7 @@ type Drain struct {
 	done chan struct{}      // guarded by mu: closed when it is over
 }
 
-// New makes a Drain, which does nothing yet.
+// New creates a Drain, which does nothing yet.
 func New(opts Options) *Drain { return &Drain{opts: opts} }
 
 // Begin begins to drain the server; clients may stay for so long. It reports false when that

@@ -25,7 +25,7 @@ type Disk struct {
 	mounted bool
 }
 
-// New makes a file system of a kind in a directory and mounts it. An error says what
+// New creates a file system of a kind in a directory and mounts it. An error says what
 // the machine lacks for that. Close has to be called also after an error.
 func New(kind, dir string) (*Disk, error) {
 	d := &Disk{Path: filepath.Join(dir, kind), image: filepath.Join(dir, kind+".image")}

@@ -28,7 +28,7 @@ type Forwarder struct {
 	Through bool
 }
 
-// New makes a Forwarder. fail answers a request that another server has not answered, or that
+// New creates a Forwarder. fail answers a request that another server has not answered, or that
 // its client may not make.
 func New(b *broker.Broker, c *cluster.Cluster, log *slog.Logger, fail func(http.ResponseWriter, *http.Request, error)) *Forwarder {
 	f := &Forwarder{broker: b, cluster: c, fail: fail}

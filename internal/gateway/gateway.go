@@ -36,7 +36,7 @@ type Options struct {
 	Site origin.Site
 }
 
-// New makes the handler for all below Base.
+// New creates the handler for all below Base.
 func New(opts Options) http.Handler {
 	g := &gateway{opts: opts, pages: http.NewCrossOriginProtection()}
 	g.forward = forward.New(opts.Broker, opts.Cluster, opts.Log, g.fail)

@@ -116,7 +116,7 @@ type Hub struct {
 	conns    sync.WaitGroup            // sockets and pings; added to under mu, while not closing
 }
 
-// New makes a Hub. It serves at once; figures come when Run runs.
+// New creates a Hub. It serves at once; figures come when Run runs.
 func New(opts Options) *Hub {
 	return &Hub{
 		opts:  opts.withDefaults(),

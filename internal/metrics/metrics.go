@@ -46,7 +46,7 @@ type Backups struct {
 	Findings      int64     // of that
 }
 
-// New makes the handler of /metrics.
+// New creates the handler of /metrics.
 func New(opts Options) http.Handler {
 	return &handler{Options: opts, broker: opts.Broker, calls: opts.Calls, all: figures(opts), lists: newLists(opts)}
 }

@@ -22,7 +22,7 @@ type File struct {
 	tag    string // of its content: embedded files have no time of change
 }
 
-// New makes a file of a content type from what gzip made of its content.
+// New creates a file of a content type from what gzip made of its content.
 func New(kind string, packed []byte) *File {
 	sum := sha256.Sum256(packed)
 	f := &File{packed: packed, kind: kind, tag: hex.EncodeToString(sum[:16])}

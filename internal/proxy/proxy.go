@@ -55,7 +55,7 @@ type Proxy struct {
 	forward *httputil.ReverseProxy
 }
 
-// New makes a proxy, and says what is wrong with the options.
+// New creates a proxy, and says what is wrong with the options.
 func New(client *zbus.Client, opts Options) (*Proxy, error) {
 	t := opts.Target
 	switch {

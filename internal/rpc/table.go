@@ -35,7 +35,7 @@ type Dropped struct {
 	Orphaned uint64 // the caller was gone
 }
 
-// New makes a Table. Deadlines pass only while Run runs.
+// New creates a Table. Deadlines pass only while Run runs.
 func New(opts Options) *Table {
 	if opts.Timeout == 0 {
 		opts.Timeout = 30 * time.Second

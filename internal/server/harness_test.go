@@ -73,7 +73,7 @@ func run(t testing.TB, cfg config.Config) *instance {
 	return b
 }
 
-// stop ends the broker in order and waits for it.
+// stop ends the broker gracefully and waits for it.
 func (b *instance) stop(t testing.TB) {
 	t.Helper()
 	b.cancel()

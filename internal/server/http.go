@@ -28,7 +28,7 @@ const homePage = `<!doctype html>
 </body></html>
 `
 
-// newHTTP makes the HTTP side: what is not a session of its own. The commands
+// newHTTP creates the HTTP side: what is not a session of its own. The commands
 // are routes to the same functions.
 func (s *Server) newHTTP() *http.Server {
 	r := chi.NewRouter()

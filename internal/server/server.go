@@ -104,7 +104,7 @@ type Server struct {
 	greeting sync.WaitGroup            // goroutines of serve
 }
 
-// New makes a Server.
+// New creates a Server.
 func New(opts Options) *Server {
 	if opts.MaxInflight == 0 {
 		opts.MaxInflight = 4096

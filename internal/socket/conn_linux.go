@@ -38,7 +38,7 @@ type Conn struct {
 	try     func(fd uintptr) // made once: a closure a call would be an allocation a call; nil: Conn writes all
 }
 
-// Plain makes a Conn that does what package net does, and nothing else.
+// Plain creates a Conn that does what package net does, and nothing else.
 func Plain(conn net.Conn) *Conn {
 	c := &Conn{Conn: conn}
 	if s, ok := conn.(syscall.Conn); ok {
@@ -47,7 +47,7 @@ func Plain(conn net.Conn) *Conn {
 	return c
 }
 
-// New makes a Conn that owns conn until Release: no other code may read from it.
+// New creates a Conn that owns conn until Release: no other code may read from it.
 func New(conn net.Conn, hangups *Hangups) *Conn {
 	c := Plain(conn)
 	if c.hangups = hangups; c.raw == nil {

@@ -11,10 +11,10 @@ import (
 // Conn is a connection that one goroutine reads from and one at a time writes to.
 type Conn struct{ net.Conn }
 
-// Plain makes a Conn of a connection.
+// Plain creates a Conn of a connection.
 func Plain(conn net.Conn) *Conn { return &Conn{conn} }
 
-// New makes a Conn of a connection.
+// New creates a Conn of a connection.
 func New(conn net.Conn, _ *Hangups) *Conn { return &Conn{conn} }
 
 // Release has nothing to do here.
@@ -34,7 +34,7 @@ func (c *Conn) SyscallConn() (syscall.RawConn, error) {
 // Hangups has nothing to do here.
 type Hangups struct{}
 
-// NewHangups makes one that has to be closed.
+// NewHangups creates one that has to be closed.
 func NewHangups() (*Hangups, error) { return &Hangups{}, nil }
 
 // Close ends it.

@@ -23,7 +23,7 @@ type Hangups struct {
 	last  int64           // guarded by mu: the latest id
 }
 
-// NewHangups makes one that has to be closed.
+// NewHangups creates one that has to be closed.
 func NewHangups() (*Hangups, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {

@@ -57,7 +57,7 @@ type Watcher struct {
 	ask   func(fd uintptr) // created once: a closure a call would be an allocation a call
 }
 
-// NewWatcher makes a Watcher.
+// NewWatcher creates a Watcher.
 func NewWatcher() *Watcher {
 	w := new(Watcher)
 	w.ask = func(fd uintptr) {

@@ -16,7 +16,7 @@ func NewPeer(net.Conn) Peer { return Peer{} }
 // Watcher finds no peers that have vanished here.
 type Watcher struct{}
 
-// NewWatcher makes a Watcher.
+// NewWatcher creates a Watcher.
 func NewWatcher() *Watcher { return &Watcher{} }
 
 // Vanished reports false.

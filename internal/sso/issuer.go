@@ -80,7 +80,7 @@ const (
 	mostWait  = time.Minute
 )
 
-// New makes an Issuer, and sends no request yet.
+// New creates an Issuer, and sends no request yet.
 func New(opts Options) *Issuer {
 	i := &Issuer{opts: opts, client: newClient(), want: make(chan struct{}, 1), round: make(chan struct{})}
 	i.pending.init()

@@ -73,7 +73,7 @@ type Options struct {
 	Log         *slog.Logger             // nil: nowhere
 }
 
-// New makes a Sampler.
+// New creates a Sampler.
 func New(b *broker.Broker, o Options) *Sampler {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -115,7 +115,7 @@ func (w *Writer) Stopped() error {
 	return w.closed
 }
 
-// NewWriter makes a Writer for a store. Nothing is written until Run is called.
+// NewWriter creates a Writer for a store. Nothing is written until Run is called.
 func NewWriter(store Store, limits WriterLimits) *Writer {
 	w := &Writer{
 		store: store, limits: limits.withDefaults(),

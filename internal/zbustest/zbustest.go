@@ -89,7 +89,7 @@ func (b *Broker) run() error {
 	}
 }
 
-// Stop stops the broker in order and waits until it has ended. One that was stopped
+// Stop stops the broker gracefully and waits until it has ended. One that was stopped
 // is left alone.
 func (b *Broker) Stop() error {
 	if b.cancel == nil {

@@ -46,7 +46,7 @@ type Client struct {
 	opts Options
 }
 
-// New makes a client for the server at a URL, such as https://mq.example.com:15555. Nothing is sent
+// New creates a client for the server at a URL, such as https://mq.example.com:15555. Nothing is sent
 // yet. The error is that the URL is none.
 func New(server string, opts Options) (*Client, error) {
 	u, err := url.Parse(server)

@@ -170,7 +170,7 @@ func (b *Broker) Advance(d time.Duration) { b.advance(d) }
 // Done is closed when the broker has stopped, on Stop or because it could no longer store.
 func (b *Broker) Done() <-chan struct{} { return b.done }
 
-// Stop stops the broker in order: what it has taken on is answered, and everything is stored. It
+// Stop stops the broker gracefully: what it has taken on is answered, and everything is stored. It
 // returns the error with which the broker has ended, or that of ctx when that ends first; the
 // broker stops all the same then. Further calls return the same.
 func (b *Broker) Stop(ctx context.Context) error {

@@ -78,7 +78,7 @@ func (s *Server) stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), Timeout)
 	defer cancel()
 	if err := s.Broker().Stop(ctx); err != nil {
-		s.t.Errorf("the broker did not stop in order: %v", err)
+		s.t.Errorf("the broker did not stop gracefully: %v", err)
 	}
 }
 
@@ -218,7 +218,7 @@ func (s *Server) LoseAnswers() { s.net.set(false, true) }
 // Mend ends Freeze and LoseAnswers.
 func (s *Server) Mend() { s.net.set(false, false) }
 
-// Restart stops the broker in order and starts it again with the same data. Clients connect again.
+// Restart stops the broker gracefully and starts it again with the same data. Clients connect again.
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.stop()

@@ -40,7 +40,7 @@ type row struct {
 	*storage.Record
 }
 
-// newBlock makes a block of the first of rows, which are of one topic and in the order of their
+// newBlock creates a block of the first of rows, which are of one topic and in the order of their
 // offsets, and returns the others.
 func newBlock(rows []row) (block, []row) {
 	first := &rows[0]

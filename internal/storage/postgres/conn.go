@@ -121,7 +121,7 @@ func (c *conn) drop() {
 	}
 }
 
-// leave ends a session in order.
+// leave ends a session gracefully.
 func (c *conn) leave() {
 	if c == nil {
 		return

@@ -14,7 +14,7 @@ import (
 	"github.com/rushmore/zbus-go/internal/storage/storetest"
 )
 
-// dialFor makes a connection beside those of a store.
+// dialFor creates a connection beside those of a store.
 func dialFor(t *testing.T, url string) *conn {
 	t.Helper()
 	d, err := newDialer(url, false)

@@ -91,7 +91,7 @@ type Group[R any] struct {
 	Epoch int64
 }
 
-// New makes a catalog for about that many topics and groups.
+// New creates a catalog for about that many topics and groups.
 func New[R any](topics, groups int, maxTopic int64) Catalog[R] {
 	return Catalog[R]{
 		Topics: make(map[storage.TopicID]*Topic[R], topics), Names: make(map[string]*Topic[R], topics),

@@ -107,7 +107,7 @@ func (r *freshRow) split(f func(t storage.TopicID, p piece, b *block) error) err
 	return nil
 }
 
-// newFreshRow makes a row with room for messages.
+// newFreshRow creates a row with room for messages.
 func newFreshRow(rows []row) *freshRow {
 	meta, bodies := 0, 0
 	for i := range rows {

@@ -61,7 +61,7 @@ func (i identity) String() string { return hex.EncodeToString(i[:]) }
 
 // Flags of a logRecord.
 const (
-	markClosed  = 1 << iota // stopped in order: the log is empty, and nothing was written since
+	markClosed  = 1 << iota // stopped gracefully: the log is empty, and nothing was written since
 	markLoose               // the log may be of a round that the mark was not told of
 	markRelaxed             // commits are answered before they are synced
 )

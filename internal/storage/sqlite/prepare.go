@@ -93,7 +93,7 @@ func migrateMarked(ctx context.Context, o Options, m *markState) error {
 	return nil
 }
 
-// create makes a database under another name and renames it when it is
+// create creates a database under another name and renames it when it is
 // complete. A crash before leaves no database; an empty file is never ours.
 func create(ctx context.Context, o Options) error {
 	if size(o.Path+"-wal") > 0 {

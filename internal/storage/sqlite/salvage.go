@@ -57,7 +57,7 @@ func (t *SalvagedTopic) lose(lo, hi int64) {
 	}
 }
 
-// Salvage makes a new database of what a damaged one still has: every message whose
+// Salvage creates a new database of what a damaged one still has: every message whose
 // checksum matches, at its offset, and topics, groups, journal and audit trail where they
 // can be read. What the log next to the old one has belongs to it. The old files are only
 // read, and not by SQLite. No process may have them open for writing.

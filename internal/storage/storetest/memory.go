@@ -57,7 +57,7 @@ type memoryGroup struct {
 	parked map[int64]storage.Parked // by offset; replaced, never changed
 }
 
-// NewMemory makes an empty Memory.
+// NewMemory creates an empty Memory.
 func NewMemory() *Memory {
 	return &Memory{state: memoryState{
 		topics: map[storage.TopicID]memoryTopic{},

@@ -223,10 +223,10 @@ func (c *Cluster) RequirePassword(t testing.TB) {
 	c.must(t, "pg_ctl", "--pgdata", c.data(), "reload")
 }
 
-// Database makes an empty database and returns its address.
+// Database creates an empty database and returns its address.
 func (c *Cluster) Database(t testing.TB) string { return c.Copy(t, "template1") }
 
-// Copy makes a copy of a database that is not in use and returns its address.
+// Copy creates a copy of a database that is not in use and returns its address.
 func (c *Cluster) Copy(t testing.TB, of string) string {
 	t.Helper()
 	name := fmt.Sprintf("db%d", c.made.Add(1))

@@ -60,7 +60,7 @@ type chunk struct {
 	good bool  // read since CKPT_START, to the end
 }
 
-// NewCheckpointIO makes one that reserves room in the database's file. torn belongs to the
+// NewCheckpointIO creates one that reserves room in the database's file. torn belongs to the
 // store, which asks it before each read and write.
 func NewCheckpointIO(database *os.File, torn *atomic.Bool) (c *CheckpointIO, err error) {
 	c = &CheckpointIO{torn: torn, database: database, run: make([]byte, 0, runBytes)}

@@ -29,7 +29,7 @@ type Readahead struct {
 
 const readaheadBytes = 64 << 10
 
-// NewReadahead makes one for a connection that only reads.
+// NewReadahead creates one for a connection that only reads.
 func NewReadahead() (a *Readahead, err error) {
 	a = new(Readahead)
 	a.FS, err = New(func(tls *libc.TLS, file uintptr, flags int32) {

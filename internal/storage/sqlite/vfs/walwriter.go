@@ -41,7 +41,7 @@ const (
 	gatherBytes = 60 << 10
 )
 
-// NewWALWriter makes one for a log that is found in a round. begin is called before each round
+// NewWALWriter creates one for a log that is found in a round. begin is called before each round
 // after that, with the frames of the one before; torn belongs to the store: once it is set,
 // nothing more is written.
 func NewWALWriter(torn *atomic.Bool, found wal.Round, begin func(next wal.Round, before int64) error) (g *WALWriter, err error) {
