@@ -123,7 +123,7 @@ func (l *memoryLoad) under(p *process, full bool) (answers int) {
 func (p *process) settleBelow(most int64) (rest int64) {
 	p.t.Helper()
 	for waited := time.Now(); ; time.Sleep(500 * time.Millisecond) {
-		if rest = p.resident(); rest <= most || time.Since(waited) > restTime {
+		if rest = p.resident(); rest <= most || time.Since(waited) > allowed(p.t, restTime) {
 			return rest
 		}
 	}
