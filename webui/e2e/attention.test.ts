@@ -37,7 +37,7 @@ describe.skipIf(!there)('what needs attention', () => {
   });
 
   it('is listed by harm, the small ones folded', async () => {
-    await expect.poll(async () => (await found()).matters.map((m) => m.kind).sort(), { timeout: 30_000 }).toEqual(['dead-letters', 'unconsumed', 'unmatched', 'unprovided']);
+    await expect.poll(async () => (await found()).matters.map((m) => m.kind).sort(), { timeout: 45_000 }).toEqual(['dead-letters', 'unconsumed', 'unmatched', 'unprovided']);
     await go(page, broker.url, '#/');
     const list = page.getByRole('region', { name: 'Needs attention' });
     await list.getByText('the filter lets none of the last 1,500 messages through').waitFor();

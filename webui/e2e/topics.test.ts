@@ -142,7 +142,7 @@ describe.skipIf(!there)('topics and messages', () => {
     const messages = async () => (await row.getByRole('gridcell').nth(3).textContent())!.trim();
     const fill = async () => {
       await broker.publish('listed', [{ body: 'a' }, { body: 'b' }, { body: 'c' }]);
-      await expect.poll(messages, { timeout: 15_000 }).toBe('3');
+      await expect.poll(messages).toBe('3');
     };
     const confirm = async () => {
       const dialog = page.getByRole('dialog');
@@ -168,7 +168,7 @@ describe.skipIf(!there)('topics and messages', () => {
     for (const [where, empty] of Object.entries(ways)) {
       await fill();
       await empty();
-      await expect.poll(messages, { message: where, timeout: 15_000 }).toBe('0');
+      await expect.poll(messages, { message: where }).toBe('0');
     }
     expect(await page.evaluate(() => (window as unknown as { same?: boolean }).same), 'the page was not loaded again').toBe(true);
     await done();
