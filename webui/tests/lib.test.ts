@@ -131,7 +131,7 @@ describe('what needs attention', () => {
     const of = (m: Matter) => [matterName(m), matterText(m, Date.parse('2026-10-09T14:00:10Z')), matterLink(m), matterAction(m).href];
     expect(of(matter({}))).toEqual(['orders / billing', 'lag 12,040, 2m10s, grows by 40/s', '#/topics/orders/groups/billing', '#/topics/orders/groups/billing']);
     expect(of(matter({ kind: 'unconsumed', lagExact: false }))[1]).toBe('nobody consumes; ≈ 12,040 waiting, the oldest for 2m10s, 40/s more');
-    expect(of(matter({ kind: 'dead-letters', count: '1' })).slice(1)).toEqual(['1 message given up in the last 15 minutes', '#/topics/orders/groups/billing', '#/topics/orders.dead/messages?dir=prev']);
+    expect(of(matter({ kind: 'dead-letters', count: '1' })).slice(1)).toEqual(['1 message given up in the last 15 minutes', '#/topics/orders/groups/billing', '#/topics/orders.dead/dead?group=billing']);
     expect(of(matter({ kind: 'unmatched', count: '10000' })).slice(1)).toEqual(['the filter lets none of the last 10,000 messages through', '#/topics/orders/groups/billing', '#/topics/orders/groups/billing/filter']);
     expect(of({ kind: 'unprovided', level: 'critical', topic: 'pricing', rate: 12, count: '0' })).toEqual(['pricing', 'nobody answers; 12 calls a second fail or wait', '#/rpc/pricing', '#/rpc/pricing']);
     const condition = { kind: 'disk', severity: 'critical', ready: false, text: 'publishing is stopped', since: '2026-10-09T14:00:00Z' } as const;

@@ -108,6 +108,8 @@ function commandOf({ name, path, query, body }: Operation): string {
       return words('group', 'filter', topic, String(b.group), String(b.filter), ['last', b.last], ['test', true]);
     case 'POST /topics/{topic}/messages':
       return produce(topic, body as Schemas['NewMessage']);
+    case 'POST /topics/{topic}/messages:redrive':
+      return b.edit ? '' : words('dead', b.drop ? 'drop' : 'redrive', topic, ...((b.offsets as string[]) ?? []), ['group', b.group], ['kind', b.kind], ['text', b.text], ['rate', b.rate], ['yes', true]);
     case 'POST /servers/{address}:drain':
       return words('server', 'drain', path.address!, ['yes', true]);
     case 'POST /servers/{address}:undrain':

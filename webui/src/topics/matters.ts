@@ -78,7 +78,7 @@ export function matterAction(m: Matter): Action {
     case 'paused':
       return { label: t('Resume it'), href: link(group) };
     case 'dead-letters':
-      return { label: t('Read the dead letters'), href: link(['topics', `${m.topic}.dead`, 'messages'], { dir: 'prev' }) };
+      return { label: t('Read the dead letters'), href: link(['topics', `${m.topic}.dead`, 'dead'], { group: m.group }) };
     case 'redelivered':
       return { label: t('See what comes back'), href: link(['topics', m.topic!, 'messages'], { group: m.group }) };
     case 'unmatched':
