@@ -78,6 +78,8 @@ type Cluster struct {
 	web     *http.Transport       // the same over HTTP
 	turn    atomic.Uint64         // which of several servers is next: see Choose
 
+	expected []Address // guarded by mu: those that members say were listed before this tracker was started
+
 	phase   Phase     // guarded by mu: of this server
 	entered time.Time // guarded by mu: when that began
 	urgent  bool      // guarded by mu: the next Publish says so, and trackers are told at once
@@ -183,6 +185,9 @@ func (c *Cluster) Accept(ctx context.Context, from, proof string, body []byte) e
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if m.up {
+		c.expect(e.knows)
+	}
 	if !m.up && m.err != nil {
 		return refusal(true, "can't connect back to %s, which it advertises (--advertise): %v", m.address.Address, m.err)
 	}
@@ -302,7 +307,7 @@ func (c *Cluster) arrived(m *member) bool {
 	c.mu.Unlock()
 	c.opts.Log.Info("server has joined", "server", m.address.Address)
 	for _, l := range c.links {
-		l.there(m.address.Address)
+		l.there(m.address.Address, false)
 	}
 	c.opts.Changed()
 	return true

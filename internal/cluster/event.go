@@ -95,7 +95,8 @@ func (i *Info) Append(dst []byte, visible func(topic string) bool) []byte {
 type event struct {
 	info        Info
 	live        bool
-	certificate string // PEM; "" without TLS
+	knows       []Address // the servers that the tracker had listed before it was started
+	certificate string    // PEM; "" without TLS
 }
 
 var errTooLarge = errors.New("too large")
@@ -126,6 +127,8 @@ func decode(body []byte, limit int) (*event, error) {
 			return d.Decode(&d.event.live)
 		case "certificate":
 			return d.Decode(&d.event.certificate)
+		case "knows":
+			return d.addresses(&d.event.knows, name, maxMembers)
 		case "serverInfo":
 			return d.server()
 		}
@@ -183,7 +186,7 @@ func (d *decoder) server() error {
 		case "drain":
 			return d.Decode(&info.Phase)
 		case "trackerList":
-			return d.trackers()
+			return d.addresses(&info.Trackers, name, maxTrackers)
 		case "topicTable":
 			if info.Address.Address == "" {
 				return errors.New("serverAddress: must come before topicTable")
@@ -197,14 +200,14 @@ func (d *decoder) server() error {
 	})
 }
 
-// trackers reads which servers the server joins.
-func (d *decoder) trackers() error {
+// addresses reads which servers the server joins, or knows.
+func (d *decoder) addresses(to *[]Address, name string, most int) error {
 	begin, err := d.Token()
 	if err != nil || begin == nil {
 		return err
 	}
 	if begin != json.Delim('[') {
-		return fmt.Errorf("trackerList %v: must be a list", begin)
+		return fmt.Errorf("%s %v: must be a list", name, begin)
 	}
 	for d.More() {
 		var a Address
@@ -214,10 +217,10 @@ func (d *decoder) trackers() error {
 		if err := a.check(); err != nil {
 			return err
 		}
-		if len(d.event.info.Trackers) == maxTrackers {
-			return fmt.Errorf("trackerList: must have at most %d", maxTrackers)
+		if len(*to) == most {
+			return fmt.Errorf("%s: must have at most %d", name, most)
 		}
-		d.event.info.Trackers = append(d.event.info.Trackers, a)
+		*to = append(*to, a)
 	}
 	_, err = d.Token()
 	return err

@@ -61,6 +61,8 @@ type probed struct {
 	ServerAddress Address `json:"serverAddress"`
 	// Proved says that the secret in the request is that of this server.
 	Proved bool `json:"proved"`
+	// Fresh says that it was just started, and waits for its members.
+	Fresh bool `json:"fresh,omitempty"`
 	// Servers are those that it lists, itself too; only for clients that may join.
 	Servers []Address `json:"servers"`
 	// Figures are its own, for clients that may join and the trackers that it has joined.

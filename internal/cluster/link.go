@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/rushmore/zbus-go/internal/condition"
@@ -45,10 +46,13 @@ type link struct {
 	joined bool      // it has taken what this server says
 	told   int64     // how much of what was published it has taken
 	knows  []Address // the servers that it has listed when it was joined
-	since  time.Time // of joined
-	heard  time.Time
-	lists  []*Info   // the servers in its table; replaced and never changed
-	listed time.Time // when it was told that
+	fresh  bool      // it was just started then, and waits for its members
+
+	knocked bool      // another server has told that it is back
+	since   time.Time // of joined
+	heard   time.Time
+	lists   []*Info   // the servers in its table; replaced and never changed
+	listed  time.Time // when it was told that
 
 	figures told
 	relayed map[Address]told // of servers that have joined the tracker; replaced and never changed
@@ -60,10 +64,12 @@ func newLink(c *Cluster, at Address) *link {
 	return &link{c: c, at: at, certificates: make(map[Address]certificate), dirty: make(chan struct{}, 1), kick: make(chan struct{}, 1), urgent: make(chan struct{}, 1), since: time.Now()}
 }
 
-// there says that a server can be reached. If it is the tracker, it is not waited for longer.
-func (l *link) there(address string) {
+// there says that a server can be reached. If it is the tracker, it is not waited for longer. knocked says that
+// others have been told that, too.
+func (l *link) there(address string, knocked bool) {
 	l.c.mu.Lock()
 	same := !l.joined && (address == l.at.Address || address == l.name.Address)
+	l.knocked = l.knocked || same && knocked
 	l.c.mu.Unlock()
 	if same {
 		wake(l.kick)
@@ -88,11 +94,12 @@ func (l *link) run(ctx context.Context) {
 		if ctx.Err() != nil || errors.Is(err, errSelf) {
 			return
 		}
-		d := retries[min(n, len(retries)-1)]
+		d := l.rest(n)
 		if final(err) {
 			d = refusedPause
 		}
-		if !pause(ctx, d, l.kick) {
+		// Knocks come from anybody, so there is a pause in any case.
+		if !pause(ctx, retries[0], nil) || !pause(ctx, d-retries[0], l.kick) {
 			return
 		}
 	}
@@ -156,7 +163,7 @@ func (l *link) join(ctx context.Context) (joined bool, err error) {
 		return false, errTwins
 	}
 	l.c.mu.Lock()
-	l.name, l.knows, l.told = answer.ServerAddress, answer.Servers[:min(len(answer.Servers), maxMembers)], 0
+	l.name, l.knows, l.fresh, l.told = answer.ServerAddress, answer.Servers[:min(len(answer.Servers), maxMembers)], answer.Fresh, 0
 	l.c.mu.Unlock()
 	l.heardOf(answer)
 	return l.tell(ctx, conn)
@@ -164,6 +171,10 @@ func (l *link) join(ctx context.Context) (joined bool, err error) {
 
 // tell tells the tracker of this server now and after every change.
 func (l *link) tell(ctx context.Context, conn *conn) (joined bool, err error) {
+	var knocking sync.WaitGroup
+	defer knocking.Wait()
+	knocks, cancel := context.WithCancel(ctx)
+	defer cancel()
 	tick := time.NewTicker(beat)
 	defer tick.Stop()
 	for {
@@ -175,6 +186,9 @@ func (l *link) tell(ctx context.Context, conn *conn) (joined bool, err error) {
 			began := time.Now()
 			if err := l.publish(ctx, conn, own); err != nil {
 				return joined, err
+			}
+			if !joined {
+				l.knock(knocks, &knocking)
 			}
 			rest, joined = pubShare*time.Since(began), true
 			l.accepted(latest)
@@ -227,16 +241,34 @@ func (l *link) publish(ctx context.Context, conn *conn, own []byte) error {
 	if l.c.opts.TrackerOnly {
 		return nil
 	}
-	head := []byte(`{"live":true,`)
+	head, err := l.before([]byte(`{"live":true,`))
+	if err != nil {
+		return err
+	}
 	if l.c.opts.Certificate != nil {
-		var err error
 		if head, err = appendJSON(append(head, `"certificate":`...), l.c.opts.Certificate()); err != nil {
 			return err
 		}
 		head = append(head, ',')
 	}
-	_, err := conn.ask(ctx, answerTime, l.event(), append(head, `"serverInfo":`...), own, []byte("}"))
+	_, err = conn.ask(ctx, answerTime, l.event(), append(head, `"serverInfo":`...), own, []byte("}"))
 	return err
+}
+
+// before appends which servers the tracker had listed before it was started, for it to wait for them.
+func (l *link) before(dst []byte) ([]byte, error) {
+	l.c.mu.Lock()
+	fresh, lists := l.fresh && !l.joined, l.lists
+	l.c.mu.Unlock()
+	if !fresh || len(lists) == 0 {
+		return dst, nil
+	}
+	all := make([]Address, len(lists))
+	for i, info := range lists {
+		all[i] = info.Address
+	}
+	dst, err := appendJSON(append(dst, `"knows":`...), all)
+	return append(dst, ','), err
 }
 
 func (l *link) event() []wire.Field {

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"sort"
@@ -58,50 +57,6 @@ func (c *Cluster) await(ctx context.Context, so func() bool) bool {
 			return false
 		}
 	}
-}
-
-// Settled is closed when this tracker has the members that it should have: those of before
-// it was started have joined it again, or it has waited long enough.
-func (c *Cluster) Settled() <-chan struct{} {
-	if c == nil {
-		done := make(chan struct{})
-		close(done)
-		return done
-	}
-	return c.settled
-}
-
-// settle waits for the members. The other trackers know which there are; without one, only
-// time tells.
-func (c *Cluster) settle(ctx context.Context) {
-	limit, cancel := context.WithTimeout(ctx, settleTime)
-	defer cancel()
-	c.await(limit, func() bool {
-		joined := false
-		for _, l := range c.links {
-			if !l.tried {
-				return false
-			}
-			if !l.joined {
-				continue
-			}
-			joined = true
-			for _, a := range l.knows {
-				if a.Address != c.opts.Self.Address && !c.lists(a.Address) {
-					return false
-				}
-			}
-		}
-		return joined
-	})
-	close(c.settled)
-	c.opts.Changed()
-}
-
-// lists reports whether a server is up. Called with mu held.
-func (c *Cluster) lists(address string) bool {
-	_, found := slices.BinarySearchFunc(c.listed, address, func(i *Info, a string) int { return cmp.Compare(i.Address.Address, a) })
-	return found
 }
 
 // State is how a server is known.

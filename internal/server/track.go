@@ -84,6 +84,9 @@ func (s *session) trackProbe(m *wire.Message) {
 		s.send(http.StatusNotFound, m.Get(wire.HeaderID), "This server works by itself")
 		return
 	}
+	if tracker := m.Get(wire.HeaderTracker); tracker != "" {
+		c.Knocked(tracker)
+	}
 	join := s.who.Allows(access.Join, "", "")
 	s.sendJSON(m.Get(wire.HeaderID), c.Identity(m.Get(wire.HeaderProof), join, m.Get(wire.HeaderScope) == "all"))
 }

@@ -16,6 +16,7 @@ const (
 	HeaderServers       = "servers" // of a 503: where it is to be asked for instead, with ; between
 	HeaderScope         = "scope"   // of a track_sub: "all" for what clients are not to choose, too
 	HeaderProof         = "proof"   // of a server: the secret that it answers for
+	HeaderTracker       = "tracker" // of a track_probe: the address of a tracker that is back
 	HeaderModule        = "module"
 	HeaderBody          = "body"
 	HeaderDedup         = "dedup"        // of a publish: store it once by its id
