@@ -283,9 +283,14 @@ func TestALoginIsNotPassedOn(t *testing.T) {
 	if resp.StatusCode != 200 || cookie == "" {
 		t.Fatal(resp.Status, v)
 	}
-	if resp, v := ask(t, other.Addr, "GET", "/topics/orders", "", "Cookie", cookie); resp.StatusCode != 421 {
-		t.Error(resp.Status, v)
-	}
+	// The one with the topic is no longer listed, as it has no token. It is known as a tracker, when it has told its table.
+	eventually(t, "the login is refused for a topic of the other", func() bool {
+		resp, v := ask(t, other.Addr, "GET", "/topics/orders", "", "Cookie", cookie)
+		if resp.StatusCode != 421 && resp.StatusCode != 404 {
+			t.Fatal(resp.Status, v)
+		}
+		return resp.StatusCode == 421
+	})
 }
 
 // A client whose topics are on a server that is killed learns what it can: what it waits for is
