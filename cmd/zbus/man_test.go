@@ -14,7 +14,7 @@ func TestManualPagesAreWrittenForEverything(t *testing.T) {
 		t.Fatalf("%v\n%s", err, said)
 	}
 	for page, want := range map[string]string{
-		"zbus.1": `message queue`, "zbus-produce.1": `zbus produce orders --ndjson`, "zbus-topic-create.1": `Make a topic`, "zbus-group-filter.1": `.`,
+		"zbus.1": `message queue`, "zbus-produce.1": `zbus produce orders --ndjson`, "zbus-topic-create.1": `Create a topic`, "zbus-group-filter.1": `.`,
 		"zbus-exit-codes.1": `(?m)^ *75  `,
 	} {
 		text, err := os.ReadFile(filepath.Join(dir, page))
