@@ -108,6 +108,13 @@ func TestSecondBrokerWaitsAndTakesOver(t *testing.T) {
 	p.until(1, "/healthz", http.StatusOK, waits)
 	p.until(1, "/readyz", http.StatusServiceUnavailable, waits)
 	p.until(1, "/api/v1/topics", http.StatusServiceUnavailable, `"owner":"n0"`)
+	p.until(0, "/api/v1/cluster", http.StatusOK, `"state":"waiting"`)
+	r := run(t, command(t, nil, "cluster", "status", "--server="+p.at[0]))
+	for _, want := range []string{"n0 at " + p.at[0] + ", 0 topics", "n1 at " + p.at[1], "messages are on this server alone", "n0, first"} {
+		if r.code != 0 || !strings.Contains(r.out, want) {
+			t.Errorf("cluster status: %d %s %s, want %q", r.code, r.out, r.stderr, want)
+		}
+	}
 	// A connection that says nothing keeps nobody waiting.
 	idle, err := net.Dial("tcp", p.at[1])
 	if err != nil {
@@ -119,6 +126,7 @@ func TestSecondBrokerWaitsAndTakesOver(t *testing.T) {
 	p.end(0, syscall.SIGTERM)
 	stopped := time.Since(began)
 	p.until(1, "/readyz", http.StatusOK, "ok")
+	p.until(1, "/api/v1/cluster", http.StatusOK, `"node":"n1","previous":"n0","reason":"stopped"`)
 	t.Logf("after SIGTERM: stopped in %v, the other one is ready in %v", stopped, time.Since(began))
 
 	p.run(0)
@@ -127,6 +135,7 @@ func TestSecondBrokerWaitsAndTakesOver(t *testing.T) {
 	p.end(1, syscall.SIGKILL)
 	p.until(0, "/readyz", http.StatusOK, "ok")
 	took := time.Since(began)
+	p.until(0, "/api/v1/cluster", http.StatusOK, `"node":"n0","previous":"n1","reason":"silent"`)
 	t.Logf("after SIGKILL: the other one is ready in %v", took)
 	if took < 2*time.Second {
 		t.Errorf("it did not wait for the end of the lease: %v", took)

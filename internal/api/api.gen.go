@@ -199,6 +199,19 @@ func (o *operations) GetBackup(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
+func (o *operations) GetCluster(w http.ResponseWriter, r *http.Request) {
+	var in GetClusterRequestObject
+	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+		out, err := o.handlers.GetCluster(r.Context(), in)
+		if err == nil && out != nil {
+			err = out.VisitGetClusterResponse(w)
+		}
+		if err != nil {
+			o.failed(w, r, err)
+		}
+	})
+}
+
 func (o *operations) ExportDefinitions(w http.ResponseWriter, r *http.Request) {
 	var in ExportDefinitionsRequestObject
 	o.serve(w, r, func(w http.ResponseWriter, r *http.Request) {
@@ -1773,6 +1786,7 @@ func (o *operations) routes(r chi.Router, base string) {
 	r.Get(base+"/server", o.GetServer)
 	r.Post(base+"/server:confirm-clock", o.ConfirmClock)
 	r.Get(base+"/servers", o.ListServers)
+	r.Get(base+"/cluster", o.GetCluster)
 	r.Post(base+"/servers/{address}:drain", o.DrainServer)
 	r.Post(base+"/servers/{address}:undrain", o.UndrainServer)
 	r.Get(base+"/stats", o.GetStats)
@@ -1887,6 +1901,8 @@ type StrictServerInterface interface {
 	ListAudit(ctx context.Context, request ListAuditRequestObject) (ListAuditResponseObject, error)
 	// GetBackup: GET /backup
 	GetBackup(ctx context.Context, request GetBackupRequestObject) (GetBackupResponseObject, error)
+	// GetCluster: GET /cluster
+	GetCluster(ctx context.Context, request GetClusterRequestObject) (GetClusterResponseObject, error)
 	// ExportDefinitions: GET /definitions
 	ExportDefinitions(ctx context.Context, request ExportDefinitionsRequestObject) (ExportDefinitionsResponseObject, error)
 	// ImportDefinitions: POST /definitions
@@ -2254,6 +2270,28 @@ type GetBackupdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (out GetBackupdefaultApplicationProblemPlusJSONResponse) VisitGetBackupResponse(w http.ResponseWriter) error {
+	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
+}
+
+type GetClusterRequestObject struct {
+}
+
+type GetClusterResponseObject interface {
+	VisitGetClusterResponse(w http.ResponseWriter) error
+}
+
+type GetCluster200JSONResponse ClusterStatus
+
+func (out GetCluster200JSONResponse) VisitGetClusterResponse(w http.ResponseWriter) error {
+	return writeJSON(w, 200, "application/json", out)
+}
+
+type GetClusterdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (out GetClusterdefaultApplicationProblemPlusJSONResponse) VisitGetClusterResponse(w http.ResponseWriter) error {
 	return writeJSON(w, out.StatusCode, "application/problem+json", out.Body)
 }
 

@@ -45,6 +45,8 @@ type Options struct {
 	Cluster *cluster.Cluster
 	// Durability is what is stored now survives, as the API has it. A topic in memory is another matter.
 	Durability func() string
+	// Database describes the brokers that share a database, and its servers. Nil: messages are in a file.
+	Database func(context.Context) (ClusterStatus, error)
 	// Drain drains this server, or ends that.
 	Drain func(on bool)
 	// Sessions lists the connections there are, and Disconnect ends one: it reports

@@ -29,10 +29,15 @@ type (
 	Change                              = apimodel.Change
 	ChangeAction                        = apimodel.ChangeAction
 	Clock                               = apimodel.Clock
+	ClusterDatabase                     = apimodel.ClusterDatabase
+	ClusterNode                         = apimodel.ClusterNode
+	ClusterNodeState                    = apimodel.ClusterNodeState
+	ClusterStatus                       = apimodel.ClusterStatus
 	ClusterTopic                        = apimodel.ClusterTopic
 	Condition                           = apimodel.Condition
 	ConditionSeverity                   = apimodel.ConditionSeverity
 	Count                               = apimodel.Count
+	DatabaseStandby                     = apimodel.DatabaseStandby
 	DeadLetterKind                      = apimodel.DeadLetterKind
 	DeadLetterList                      = apimodel.DeadLetterList
 	DeadLetters                         = apimodel.DeadLetters
@@ -129,6 +134,8 @@ type (
 	StatsPoint                          = apimodel.StatsPoint
 	Subscription                        = apimodel.Subscription
 	TagCount                            = apimodel.TagCount
+	Takeover                            = apimodel.Takeover
+	TakeoverReason                      = apimodel.TakeoverReason
 	Ticket                              = apimodel.Ticket
 	Token                               = apimodel.Token
 	TokenList                           = apimodel.TokenList
@@ -245,6 +252,8 @@ const (
 	ChangeActionCreate                        = apimodel.ChangeActionCreate
 	ChangeActionDelete                        = apimodel.ChangeActionDelete
 	ChangeActionUpdate                        = apimodel.ChangeActionUpdate
+	Active                                    = apimodel.Active
+	Waiting                                   = apimodel.Waiting
 	ConditionSeverityCritical                 = apimodel.ConditionSeverityCritical
 	ConditionSeverityWarning                  = apimodel.ConditionSeverityWarning
 	DurabilityFsync                           = apimodel.DurabilityFsync
@@ -321,6 +330,9 @@ const (
 	Explicit                                  = apimodel.Explicit
 	StatsRangeN15m                            = apimodel.StatsRangeN15m
 	StatsRangeN24h                            = apimodel.StatsRangeN24h
+	First                                     = apimodel.First
+	Silent                                    = apimodel.Silent
+	Stopped                                   = apimodel.Stopped
 	TopicKindLog                              = apimodel.TopicKindLog
 	TopicKindMemory                           = apimodel.TopicKindMemory
 	TopicKindProxy                            = apimodel.TopicKindProxy

@@ -9,6 +9,7 @@ var permissions = map[string]access.Verb{
 	"GET /api/v1/server":                                access.See,
 	"POST /api/v1/server:confirm-clock":                 access.Admin,
 	"GET /api/v1/servers":                               access.See,
+	"GET /api/v1/cluster":                               access.Observe,
 	"POST /api/v1/servers/{address}:drain":              access.Admin,
 	"POST /api/v1/servers/{address}:undrain":            access.Admin,
 	"GET /api/v1/stats":                                 access.Observe,

@@ -8,6 +8,7 @@ var queryNames = map[string][]string{
 	"GET /api/v1/server":                                {},
 	"POST /api/v1/server:confirm-clock":                 {},
 	"GET /api/v1/servers":                               {},
+	"GET /api/v1/cluster":                               {},
 	"POST /api/v1/servers/{address}:drain":              {},
 	"POST /api/v1/servers/{address}:undrain":            {},
 	"GET /api/v1/stats":                                 {"range"},

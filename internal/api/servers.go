@@ -19,6 +19,22 @@ func (h *handler) ListServers(context.Context, ListServersRequestObject) (ListSe
 	return answer, nil
 }
 
+// GetCluster describes the brokers that share a database.
+func (h *handler) GetCluster(ctx context.Context, _ GetClusterRequestObject) (GetClusterResponseObject, error) {
+	topics := len(h.broker.System().Topics())
+	if h.Database == nil {
+		address := h.Server().Address
+		node := ClusterNode{Name: address, Address: address, State: Active, Topics: &topics}
+		return GetCluster200JSONResponse{Nodes: []ClusterNode{node}, Takeovers: []Takeover{}}, nil
+	}
+	s, err := h.Database(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.Nodes[0].Topics = &topics
+	return GetCluster200JSONResponse(s), nil
+}
+
 // thisState is the state of this server.
 func (h *handler) thisState() KnownServerState {
 	if phase, _ := h.Cluster.Phase(); phase != cluster.Serving {

@@ -52,6 +52,24 @@ func (e ChangeAction) Valid() bool {
 	}
 }
 
+// Defines values for ClusterNodeState.
+const (
+	Active  ClusterNodeState = "active"
+	Waiting ClusterNodeState = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the ClusterNodeState enum.
+func (e ClusterNodeState) Valid() bool {
+	switch e {
+	case Active:
+		return true
+	case Waiting:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ConditionSeverity.
 const (
 	ConditionSeverityCritical ConditionSeverity = "critical"
@@ -478,6 +496,27 @@ func (e StatsRange) Valid() bool {
 	case StatsRangeN15m:
 		return true
 	case StatsRangeN24h:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TakeoverReason.
+const (
+	First   TakeoverReason = "first"
+	Silent  TakeoverReason = "silent"
+	Stopped TakeoverReason = "stopped"
+)
+
+// Valid indicates whether the value is a known member of the TakeoverReason enum.
+func (e TakeoverReason) Valid() bool {
+	switch e {
+	case First:
+		return true
+	case Silent:
+		return true
+	case Stopped:
 		return true
 	default:
 		return false
@@ -1038,6 +1077,42 @@ type Clock struct {
 	SuspendedUntil *time.Time `json:"suspendedUntil,omitempty"`
 }
 
+// ClusterDatabase The PostgreSQL servers; absent where messages are in a file.
+type ClusterDatabase struct {
+	// Primary The server that takes writes.
+	Primary  string            `json:"primary"`
+	Standbys []DatabaseStandby `json:"standbys"`
+
+	// Synchronous Whether a stored message is on a standby as well: then publishes answer `replicated`.
+	Synchronous bool `json:"synchronous"`
+}
+
+// ClusterNode defines model for ClusterNode.
+type ClusterNode struct {
+	// Address Where clients reach it.
+	Address string `json:"address"`
+
+	// Name As `--node` has it.
+	Name  string           `json:"name"`
+	State ClusterNodeState `json:"state"`
+
+	// Topics Of the active one.
+	Topics *int `json:"topics,omitempty"`
+}
+
+// ClusterNodeState defines model for ClusterNode.State.
+type ClusterNodeState string
+
+// ClusterStatus defines model for ClusterStatus.
+type ClusterStatus struct {
+	// Database The PostgreSQL servers; absent where messages are in a file.
+	Database *ClusterDatabase `json:"database,omitempty"`
+	Nodes    []ClusterNode    `json:"nodes"`
+
+	// Takeovers How the last 50 brokers came to be active, the newest first.
+	Takeovers []Takeover `json:"takeovers"`
+}
+
 // ClusterTopic A topic of several servers, which each have messages of their own. The sums are those of `servers`.
 type ClusterTopic struct {
 	Consumers int `json:"consumers"`
@@ -1086,6 +1161,25 @@ type ConditionSeverity string
 //
 // Examples: 1204551
 type Count = string
+
+// DatabaseStandby What the database's user may not see is absent.
+type DatabaseStandby struct {
+	Address *string `json:"address,omitempty"`
+
+	// Lag Bytes of the database's log that are not on its disk.
+	//
+	// Examples: 1204551
+	Lag *Count `json:"lag,omitempty"`
+
+	// Name Its `application_name`.
+	Name string `json:"name"`
+
+	// State Examples: streaming
+	State *string `json:"state,omitempty"`
+
+	// Synchronous Whether commits may wait for it.
+	Synchronous bool `json:"synchronous"`
+}
 
 // DeadLetterKind Letters that died in the same group of the same cause.
 type DeadLetterKind struct {
@@ -2696,6 +2790,24 @@ type TagCount struct {
 	// WasMatched Whether the current filter does.
 	WasMatched *bool `json:"wasMatched,omitempty"`
 }
+
+// Takeover defines model for Takeover.
+type Takeover struct {
+	// Node Who became active.
+	Node string `json:"node"`
+
+	// Previous Who was active before.
+	Previous *string `json:"previous,omitempty"`
+
+	// Reason `stopped`: the one before had stopped. `silent`: it had shown no sign of life.
+	Reason TakeoverReason `json:"reason"`
+
+	// Time By the database's clock.
+	Time time.Time `json:"time"`
+}
+
+// TakeoverReason `stopped`: the one before had stopped. `silent`: it had shown no sign of life.
+type TakeoverReason string
 
 // Ticket defines model for Ticket.
 type Ticket struct {

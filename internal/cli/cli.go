@@ -44,7 +44,7 @@ func AddTo(root *cobra.Command, offline Offline) {
 	for group, commands := range map[string][]*cobra.Command{
 		groupMessages: {a.produceCommand(), a.consumeCommand(), a.callCommand(), a.serveRPCCommand(), a.proxyCommand()},
 		groupManage: {
-			a.topicCommand(), a.groupCommand(), a.relocateCommand(), a.messageCommand(), a.deadCommand(), a.serverCommand(), a.pingCommand(), a.contextCommand(),
+			a.topicCommand(), a.groupCommand(), a.relocateCommand(), a.messageCommand(), a.deadCommand(), a.serverCommand(), a.clusterCommand(), a.pingCommand(), a.contextCommand(),
 		},
 		groupAccess: {
 			a.loginCommand(), a.logoutCommand(), a.whoamiCommand(), a.canCommand(), a.accountCommand(), a.roleCommand(), a.tokenCommand(),

@@ -150,7 +150,7 @@ type asked struct {
 func requests() map[string]asked {
 	group := "/topics/t/groups/g"
 	return map[string]asked{
-		"getServer": {"see", "GET", "/server", nil}, "confirmClock": {"admin", "POST", "/server:confirm-clock", nil}, "listServers": {"see", "GET", "/servers", nil},
+		"getServer": {"see", "GET", "/server", nil}, "confirmClock": {"admin", "POST", "/server:confirm-clock", nil}, "listServers": {"see", "GET", "/servers", nil}, "getCluster": {"observe", "GET", "/cluster", nil},
 		"drainServer": {"admin", "POST", "/servers/10.1.2.3:1:drain", nil}, "undrainServer": {"admin", "POST", "/servers/10.1.2.3:1:undrain", nil},
 		"getStats": {"observe", "GET", "/stats", nil}, "getTopicStats": {"see", "GET", "/stats/topics", nil}, "getAttention": {"observe", "GET", "/attention", nil},
 		"listTopics": {"see", "GET", "/topics", nil}, "createTopic": {"manage t", "POST", "/topics", object{"name": "t"}}, "getTopic": {"see t", "GET", "/topics/t", nil},

@@ -12,6 +12,7 @@ func TestServerDescribesItself(t *testing.T) {
 	c := startClient(t)
 	explicitGroup(c, 2)
 	c.get("/server").is("version", "test", "durability", "fsync", "live", true, "topics", 1, "groups", 1, "messages", 2, "address", c.addr)
+	c.get("/cluster").is("nodes.0.address", c.addr, "nodes.0.state", "active", "nodes.0.topics", 1, "nodes.1", nil, "database", nil, "takeovers.0", nil)
 	c.get("/servers").is("servers.0.address", c.addr, "servers.0.messages", 2, "servers.0.state", "up", "servers.0.this", true, "servers.0.age", 0, "servers.1", nil)
 	c.get("/stats").is("range", "15m", "step", 1000)
 	c.get("/stats?range=24h").is("range", "24h", "step", 15_000)

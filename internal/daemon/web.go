@@ -55,7 +55,7 @@ func (p *parts) handlers(cfg config.Config, version Version, memory budget) (map
 		"/metrics": known(server.Require(access.Observe, numbers)),
 		"/api/": api.New(api.Options{
 			Broker: p.broker, Access: p.access, Calls: p.calls, Caller: calls, Stats: p.stats, Log: p.log, Live: p.live, SignOn: signOn,
-			Server: info, Durability: p.store.durability, Cluster: p.cluster, Drain: func(on bool) { p.drained(cfg, on) }, Sessions: p.sessions, Disconnect: p.disconnect, Readers: &p.readers, Socket: server.Accounts{}.Socket, Backup: p.takeBackup, Stopping: p.stopping.Done(),
+			Server: info, Durability: p.store.durability, Database: p.store.database(), Cluster: p.cluster, Drain: func(on bool) { p.drained(cfg, on) }, Sessions: p.sessions, Disconnect: p.disconnect, Readers: &p.readers, Socket: server.Accounts{}.Socket, Backup: p.takeBackup, Stopping: p.stopping.Done(),
 			MaxBody: cfg.MaxBody, Plans: p.plans, MaxTopics: maxTopics(&cfg), Site: site(cfg),
 		}),
 	}, nil

@@ -58,6 +58,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/cluster": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show the brokers that share a database, and the database's servers
+         * @description Of several brokers on one PostgreSQL database one is active, and the others wait
+         *     until that one stops or has shown no sign of life for 5 seconds. A broker that keeps
+         *     its messages in a file is active and alone. One that waits does not answer this.
+         */
+        get: operations["getCluster"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/servers/{address}:drain": {
         parameters: {
             query?: never;
@@ -2642,6 +2664,58 @@ export interface components {
             backup?: components["schemas"]["Backups"];
             scrub?: components["schemas"]["Scrub"];
         };
+        ClusterStatus: {
+            nodes: components["schemas"]["ClusterNode"][];
+            database?: components["schemas"]["ClusterDatabase"];
+            /** @description How the last 50 brokers came to be active, the newest first. */
+            takeovers: components["schemas"]["Takeover"][];
+        };
+        ClusterNode: {
+            /** @description As `--node` has it. */
+            name: string;
+            /** @description Where clients reach it. */
+            address: string;
+            /** @enum {string} */
+            state: "active" | "waiting";
+            /** @description Of the active one. */
+            topics?: number;
+        };
+        /** @description The PostgreSQL servers; absent where messages are in a file. */
+        ClusterDatabase: {
+            /** @description The server that takes writes. */
+            primary: string;
+            standbys: components["schemas"]["DatabaseStandby"][];
+            /** @description Whether a stored message is on a standby as well: then publishes answer `replicated`. */
+            synchronous: boolean;
+        };
+        /** @description What the database's user may not see is absent. */
+        DatabaseStandby: {
+            /** @description Its `application_name`. */
+            name: string;
+            address?: string;
+            /** @example streaming */
+            state?: string;
+            /** @description Whether commits may wait for it. */
+            synchronous: boolean;
+            /** @description Bytes of the database's log that are not on its disk. */
+            lag?: components["schemas"]["Count"];
+        };
+        Takeover: {
+            /**
+             * Format: date-time
+             * @description By the database's clock.
+             */
+            time: string;
+            /** @description Who became active. */
+            node: string;
+            /** @description Who was active before. */
+            previous?: string;
+            /**
+             * @description `stopped`: the one before had stopped. `silent`: it had shown no sign of life.
+             * @enum {string}
+             */
+            reason: "first" | "stopped" | "silent";
+        };
         /**
          * @description What a stored message survives. `replicated`: the loss of the database's machine, as
          *     it is on a synchronous standby as well. `local`: a crash of the database's server,
@@ -3207,6 +3281,31 @@ export interface operations {
                     "application/json": {
                         servers: components["schemas"]["KnownServer"][];
                     };
+                };
+            };
+            405: components["responses"]["WrongMethod"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooMany"];
+            503: components["responses"]["NoRoom"];
+            default: components["responses"]["Problem"];
+        };
+    };
+    getCluster: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The brokers, the active one first. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ClusterStatus"];
                 };
             };
             405: components["responses"]["WrongMethod"];
