@@ -198,7 +198,7 @@ func (r *rig) ids() (ids []string) {
 	_ = r.Close()
 	again := mustOpen(r.T, Options{URL: r.url, Node: "b", lease: time.Nanosecond})
 	defer func() { _ = again.Close() }()
-	rs, err := again.Read(context.Background(), r.topic, 0, storage.Page{Rows: 1000}, nil)
+	rs, err := again.Read(context.Background(), r.topic, 0, storage.Page{Rows: 1 << 20}, nil)
 	if err != nil {
 		r.Fatal(err)
 	}

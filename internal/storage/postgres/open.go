@@ -104,6 +104,8 @@ type Store struct {
 	stopping chan struct{} // closed when the broker stops
 	stopped  time.Time     // when the goroutine that commits noticed that
 
+	named bool // the server has names of standbys to wait for
+
 	measured   time.Time  // when size was
 	measuring  sync.Mutex // held while it is
 	size       atomic.Int64
@@ -207,7 +209,7 @@ func (s *Store) load(ctx context.Context) error {
 	if err := s.askStandbys(ctx, s.writer); err != nil {
 		return err
 	}
-	if !s.replicated.Load() {
+	if !s.named {
 		s.options.Log.Warn("the database has no synchronous standby, so what is answered is lost with its server; see zbus store check")
 	}
 	s.recent.show(s.catalog, s.seq)

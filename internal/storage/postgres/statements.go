@@ -94,7 +94,9 @@ func sqlText(st statement) string {
 		turn: "WITH turn AS (UPDATE brokers SET seq = $4::bigint, seen = clock_timestamp()" +
 			" WHERE name = $1 AND holder = $2 AND epoch = $3 AND seq = $4::bigint - 1 RETURNING 1) SELECT 1 / count(*) FROM turn",
 
-		standbys: "SELECT current_setting('synchronous_standby_names') <> ''",
+		// A server that was just told of standbys waits for them only when its checkpointer has heard of it,
+		// which may be in the middle of a checkpoint.
+		standbys: "SELECT current_setting('synchronous_standby_names') <> '', clock_timestamp() - pg_conf_load_time() > interval '10 seconds'",
 
 		insertBlock: "INSERT INTO blocks (" + blockColumns + ", bodies) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
 		// Those that end in a span: so each is deleted by one step of a purge, whatever the steps.

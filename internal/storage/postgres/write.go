@@ -164,9 +164,9 @@ func (s *Store) send(ctx context.Context, steps []step) error {
 		p.SendQueryPrepared(name(all[i].statement), all[i].args, binaryFormat(), binaryFormat())
 	}
 	err := p.Sync()
-	replicated := false
+	var held held
 	if err == nil {
-		replicated, err = received(p, all)
+		held, err = received(p, all)
 	}
 	if cerr := p.Close(); err == nil {
 		err = cerr
@@ -178,35 +178,35 @@ func (s *Store) send(ctx context.Context, steps []step) error {
 		return fmt.Errorf("%w: it was not replicated", storage.ErrUnavailable)
 	}
 	c.worked = true
-	s.replicates(replicated)
+	s.replicates(held)
 	return nil
 }
 
 // received reads the answers to all steps, of which the last one says whether the server has standbys that
 // a commit waits for. It is asked behind the commit: a server that is told in the middle to do without them
 // reports success without a warning.
-func received(p *pgconn.Pipeline, all []step) (replicated bool, err error) {
+func received(p *pgconn.Pipeline, all []step) (h held, err error) {
 	for i := 0; ; {
 		results, err := p.GetResults()
 		if err != nil {
-			return false, err
+			return h, err
 		}
 		if results == nil {
-			return replicated, nil
+			return h, nil
 		}
 		r, ok := results.(*pgconn.ResultReader)
 		if !ok {
 			continue // the transaction is stored
 		}
 		if all[i].statement == standbys && r.NextRow() {
-			replicated = truth(r.Values()[0])
+			h = heldOf(r.Values())
 		}
 		tag, err := r.Close()
 		if err != nil {
-			return false, err
+			return h, err
 		}
 		if n := tag.RowsAffected(); all[i].one && n != 1 {
-			return false, fmt.Errorf("%w: %q has changed %d rows", errForeign, sqlText(all[i].statement), n)
+			return h, fmt.Errorf("%w: %q has changed %d rows", errForeign, sqlText(all[i].statement), n)
 		}
 		i++
 	}
@@ -222,18 +222,27 @@ func (s *Store) askStandbys(ctx context.Context, c *conn) error {
 		if err != nil {
 			return err
 		}
-		s.replicates(truth(row[0]))
+		s.replicates(heldOf(row))
 	}
 	return nil
 }
 
+// held is what a server says of its standbys.
+type held struct {
+	named   bool // it has names of those to wait for
+	settled bool // ... and for so long that it surely waits
+}
+
+func heldOf(row [][]byte) held { return held{truth(row[0]), truth(row[1])} }
+
 // replicates notes what the last commit says, and tells operators when that gets worse.
-func (s *Store) replicates(now bool) {
-	before := s.replicated.Swap(now)
-	if before == now || s.options.Relaxed {
+func (s *Store) replicates(h held) {
+	s.replicated.Store(h.named && h.settled)
+	before := s.named
+	if s.named = h.named; before == h.named || s.options.Relaxed {
 		return
 	}
-	if now {
+	if h.named {
 		s.options.Log.Info("the database has a synchronous standby")
 		s.clear(standbyKind)
 		return

@@ -85,6 +85,30 @@ func (c *Cluster) Synchronous(t testing.TB, names string) {
 	c.SQL(t, "postgres", "SELECT pg_reload_conf()")
 }
 
+// Secure restarts the server, which then listens at an address of this machine as well, for TLS alone.
+func (c *Cluster) Secure(t testing.TB, address, cert, key string) {
+	t.Helper()
+	for from, to := range map[string]string{cert: "tls.crt", key: "tls.key"} {
+		text, err := os.ReadFile(from)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(c.data(), to), text, 0o600)
+		}
+		if err == nil && c.user != nil {
+			err = os.Chown(filepath.Join(c.data(), to), int(c.user.Credential.Uid), int(c.user.Credential.Gid))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Stop()
+	c.set(t, []string{"listen_addresses = '" + address + "'", "ssl = on", "ssl_cert_file = 'tls.crt'", "ssl_key_file = 'tls.key'"})
+	rules := "local all all trust\nlocal replication all trust\nhostssl all all 127.0.0.0/8 trust\n"
+	if err := os.WriteFile(filepath.Join(c.data(), "pg_hba.conf"), []byte(rules), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.Go(t)
+}
+
 // home makes the server's directory.
 func (c *Cluster) home(t testing.TB) {
 	t.Helper()
@@ -262,3 +286,6 @@ func (c *Cluster) SQL(t testing.TB, database, text string) string {
 	}
 	return out
 }
+
+// Socket is the path of the socket that the server listens on.
+func (c *Cluster) Socket() string { return filepath.Join(c.dir, ".s.PGSQL.5432") }
