@@ -6,7 +6,7 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 # call that a failure ("context deadline exceeded", golang.org/issue/75804).
 FUZZTIME ?= 100000x
 
-.PHONY: help build size man run test race plain races lint fuzz bench faults faults-quick soak faults-page web clients check generate generated ports
+.PHONY: help build size man run test race plain races lint fuzz bench faults faults-quick soak faults-page web clients check generate generated generators ports
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
 
@@ -72,6 +72,9 @@ generate: ## generate code from openapi.yaml
 		go tool -modfile=tools/go.mod oapi-codegen -config internal/apimodel/oapi.yaml "$$contract"
 	@go -C tools run ./aliases ../internal/apimodel/apimodel.gen.go ../internal/api/models.gen.go
 	@go -C tools run ./apidocs .. ../internal/api
+
+generators: ## generate clients from openapi.yaml with five generators, and compile them; needs Node
+	@tools/generators/run
 
 ports: ## compile everything, tests included, for the systems that nothing is run on here
 	@for system in darwin freebsd windows; do echo "==> $$system"; GOOS=$$system go vet ./... || exit 1; done

@@ -2697,7 +2697,7 @@ type GetServerResponseObject interface {
 	VisitGetServerResponse(w http.ResponseWriter) error
 }
 
-type GetServer200JSONResponse Server
+type GetServer200JSONResponse ServerStatus
 
 func (out GetServer200JSONResponse) VisitGetServerResponse(w http.ResponseWriter) error {
 	return writeJSON(w, 200, "application/json", out)

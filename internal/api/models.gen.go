@@ -118,7 +118,7 @@ type (
 	RoleBody                            = apimodel.RoleBody
 	RoleList                            = apimodel.RoleList
 	Scrub                               = apimodel.Scrub
-	Server                              = apimodel.Server
+	ServerStatus                        = apimodel.ServerStatus
 	Service                             = apimodel.Service
 	ServiceMethod                       = apimodel.ServiceMethod
 	ServiceProvider                     = apimodel.ServiceProvider
@@ -347,8 +347,8 @@ const (
 	SinceN30d                                 = apimodel.SinceN30d
 	GetStatsParamsRangeN15m                   = apimodel.GetStatsParamsRangeN15m
 	GetStatsParamsRangeN24h                   = apimodel.GetStatsParamsRangeN24h
-	ListTopicsParamsScopeCluster              = apimodel.ListTopicsParamsScopeCluster
-	ListTopicsParamsScopeServer               = apimodel.ListTopicsParamsScopeServer
+	Cluster                                   = apimodel.Cluster
+	Server                                    = apimodel.Server
 	GetGroupHistoryParamsRangeN15m            = apimodel.GetGroupHistoryParamsRangeN15m
 	GetGroupHistoryParamsRangeN24h            = apimodel.GetGroupHistoryParamsRangeN24h
 	GetGroupHistoryParamsRangeN30d            = apimodel.GetGroupHistoryParamsRangeN30d

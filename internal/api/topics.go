@@ -134,7 +134,7 @@ func (h *handler) ListTopics(ctx context.Context, r ListTopicsRequestObject) (Li
 			return nil, err
 		}
 	}
-	if s := r.Params.Scope; s != nil && *s == ListTopicsParamsScopeCluster {
+	if s := r.Params.Scope; s != nil && *s == Cluster {
 		return h.listClusterTopics(ctx, &r.Params)
 	}
 	all := slices.DeleteFunc(h.view(ctx).Topics(), func(t *broker.Topic) bool {

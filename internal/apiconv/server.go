@@ -30,8 +30,8 @@ type ServerInfo struct {
 }
 
 // Server describes this server.
-func Server(info ServerInfo, b *broker.Broker, s *stats.Sampler) apimodel.Server {
-	d := apimodel.Server{
+func Server(info ServerInfo, b *broker.Broker, s *stats.Sampler) apimodel.ServerStatus {
+	d := apimodel.ServerStatus{
 		Address: info.Address, Tls: &info.TLS, PublicUrls: OptionalList(info.PublicURLs), Version: info.Version, Durability: apimodel.Durability(info.Durability), MaxBody: new(info.MaxBody),
 		Started: info.Started.UTC().Truncate(time.Millisecond), Uptime: time.Since(info.Started).Milliseconds(), Live: true,
 		Connections: int(info.Connections), Database: Count(info.Database), Memory: Count(info.Memory),

@@ -627,16 +627,16 @@ func (e GetStatsParamsRange) Valid() bool {
 
 // Defines values for ListTopicsParamsScope.
 const (
-	ListTopicsParamsScopeCluster ListTopicsParamsScope = "cluster"
-	ListTopicsParamsScopeServer  ListTopicsParamsScope = "server"
+	Cluster ListTopicsParamsScope = "cluster"
+	Server  ListTopicsParamsScope = "server"
 )
 
 // Valid indicates whether the value is a known member of the ListTopicsParamsScope enum.
 func (e ListTopicsParamsScope) Valid() bool {
 	switch e {
-	case ListTopicsParamsScopeCluster:
+	case Cluster:
 		return true
-	case ListTopicsParamsScopeServer:
+	case Server:
 		return true
 	default:
 		return false
@@ -1263,7 +1263,7 @@ type Definitions struct {
 
 // DelayedHandles defines model for DelayedHandles.
 type DelayedHandles struct {
-	// Dead Not delivered again: it goes to the dead-letter topic, in a group with `maxDeliver`.
+	// Dead Not delivered again: it goes to the dead-letter topic, in a group with `maxDeliver`. Defaults to false.
 	Dead    *bool    `json:"dead,omitempty"`
 	Delay   *int64   `json:"delay,omitempty"`
 	Handles []string `json:"handles"`
@@ -1465,7 +1465,9 @@ type FilterTest struct {
 	Current *string `json:"current,omitempty"`
 	Filter  string  `json:"filter"`
 	Group   *string `json:"group,omitempty"`
-	Last    *int    `json:"last,omitempty"`
+
+	// Last Defaults to 10000.
+	Last *int `json:"last,omitempty"`
 }
 
 // Grants What one may do: `verb:topic`, or `verb:topic/group` for consume, manage and move.
@@ -1558,15 +1560,19 @@ type Group struct {
 
 // GroupDefinition defines model for GroupDefinition.
 type GroupDefinition struct {
-	AckTimeout *int64  `json:"ackTimeout,omitempty"`
-	AckWindow  *int64  `json:"ackWindow,omitempty"`
+	AckTimeout *int64 `json:"ackTimeout,omitempty"`
+	AckWindow  *int64 `json:"ackWindow,omitempty"`
+
+	// Exclusive Defaults to false.
 	Exclusive  *bool   `json:"exclusive,omitempty"`
 	Filter     *string `json:"filter,omitempty"`
 	MaxDeliver *int64  `json:"maxDeliver,omitempty"`
 	Name       string  `json:"name"`
-	Paused     *bool   `json:"paused,omitempty"`
 
-	// Settle `auto`: a message is settled once it is written to the consumer. `explicit`: once the consumer acks it.
+	// Paused Defaults to false.
+	Paused *bool `json:"paused,omitempty"`
+
+	// Settle Defaults to auto.
 	Settle *SettleMode `json:"settle,omitempty"`
 }
 
@@ -1600,16 +1606,20 @@ type GroupState struct {
 	AckTimeout *int64 `json:"ackTimeout,omitempty"`
 
 	// AckWindow Defaults to 1000.
-	AckWindow  *int64  `json:"ackWindow,omitempty"`
+	AckWindow *int64 `json:"ackWindow,omitempty"`
+
+	// Exclusive Defaults to false.
 	Exclusive  *bool   `json:"exclusive,omitempty"`
 	Filter     *string `json:"filter,omitempty"`
 	MaxDeliver *int64  `json:"maxDeliver,omitempty"`
-	Paused     *bool   `json:"paused,omitempty"`
+
+	// Paused Defaults to false.
+	Paused *bool `json:"paused,omitempty"`
 
 	// Reason For the journal, if the filter changes.
 	Reason *string `json:"reason,omitempty"`
 
-	// Settle `auto`: a message is settled once it is written to the consumer. `explicit`: once the consumer acks it.
+	// Settle Defaults to auto.
 	Settle *SettleMode `json:"settle,omitempty"`
 
 	// Start Of a new group, as in `POST`; one that exists stays where it is.
@@ -1985,7 +1995,7 @@ type NewGroup struct {
 	Name       string  `json:"name"`
 	Paused     *bool   `json:"paused,omitempty"`
 
-	// Settle `auto`: a message is settled once it is written to the consumer. `explicit`: once the consumer acks it.
+	// Settle Defaults to auto.
 	Settle *SettleMode `json:"settle,omitempty"`
 
 	// Start Defaults to the position of the topic's most advanced group, or to the oldest message.
@@ -2050,7 +2060,7 @@ type NewToken struct {
 
 // NewTopic defines model for NewTopic.
 type NewTopic struct {
-	// Kind `log` is on disk; `memory` is lost with the process; `rpc` holds calls until a provider answers them; `proxy` does that with the HTTP requests to `/proxy/<topic>/…`.
+	// Kind Defaults to log.
 	Kind *TopicKind `json:"kind,omitempty"`
 
 	// Name 1 to 200 letters, digits or . _ ~ : - without two dots in a row; must not start with ~.
@@ -2137,7 +2147,7 @@ type Plan struct {
 
 // PlanRequest defines model for PlanRequest.
 type PlanRequest struct {
-	// Examples The maximum number of messages in each of `first` and `last`. Large messages reduce it: both together have at most 256 KiB.
+	// Examples The maximum number of messages in each of `first` and `last`. Large messages reduce it: both together have at most 256 KiB. Defaults to 20.
 	Examples *int `json:"examples,omitempty"`
 
 	// To A position in a topic's log: one of the two words, or an object with one member.
@@ -2311,7 +2321,10 @@ type Published struct {
 
 // PullRequest defines model for PullRequest.
 type PullRequest struct {
-	Max     *int `json:"max,omitempty"`
+	// Max Defaults to 1.
+	Max *int `json:"max,omitempty"`
+
+	// Timeout Defaults to 0.
 	Timeout *int `json:"timeout,omitempty"`
 }
 
@@ -2347,13 +2360,13 @@ type Redrive struct {
 	// Kind Letters of this kind: see DeadLetterKind.
 	Kind *string `json:"kind,omitempty"`
 
-	// Limit At most so many letters.
+	// Limit At most so many letters. Defaults to 1000.
 	Limit *int `json:"limit,omitempty"`
 
 	// Offsets These letters.
 	Offsets *[]Count `json:"offsets,omitempty"`
 
-	// Rate At most so many letters a second; 0: as many as possible.
+	// Rate At most so many letters a second; 0, the default: as many as possible.
 	Rate *float64 `json:"rate,omitempty"`
 
 	// Text Letters that have this text in their body, id or tag.
@@ -2503,8 +2516,8 @@ type Scrub struct {
 	Running  bool    `json:"running"`
 }
 
-// Server defines model for Server.
-type Server struct {
+// ServerStatus defines model for ServerStatus.
+type ServerStatus struct {
 	Address string `json:"address"`
 
 	// Backup The backups that this broker knows of.
@@ -2917,10 +2930,12 @@ type Topic struct {
 type TopicDefinition struct {
 	Groups *[]GroupDefinition `json:"groups,omitempty"`
 
-	// Kind `log` is on disk; `memory` is lost with the process; `rpc` holds calls until a provider answers them; `proxy` does that with the HTTP requests to `/proxy/<topic>/…`.
-	Kind   *TopicKind `json:"kind,omitempty"`
-	Name   string     `json:"name"`
-	Paused *bool      `json:"paused,omitempty"`
+	// Kind Defaults to log.
+	Kind *TopicKind `json:"kind,omitempty"`
+	Name string     `json:"name"`
+
+	// Paused Defaults to false.
+	Paused *bool `json:"paused,omitempty"`
 
 	// Retention Limits of a topic's log. 0 or an omitted member means no limit.
 	Retention *Retention `json:"retention,omitempty"`
@@ -2977,9 +2992,11 @@ type TopicPatch struct {
 
 // TopicState An omitted limit or member has its default.
 type TopicState struct {
-	// Kind `log` is on disk; `memory` is lost with the process; `rpc` holds calls until a provider answers them; `proxy` does that with the HTTP requests to `/proxy/<topic>/…`.
-	Kind   *TopicKind `json:"kind,omitempty"`
-	Paused *bool      `json:"paused,omitempty"`
+	// Kind Defaults to log.
+	Kind *TopicKind `json:"kind,omitempty"`
+
+	// Paused Defaults to false.
+	Paused *bool `json:"paused,omitempty"`
 
 	// Retention Limits of a topic's log. 0 or an omitted member means no limit.
 	Retention *Retention `json:"retention,omitempty"`

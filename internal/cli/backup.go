@@ -91,7 +91,7 @@ func (d *download) Copy(ctx context.Context, w io.Writer) error {
 func (d *download) why(ctx context.Context, err error) string {
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
-	s, asked := do[apimodel.Server](ctx, d.api, "GET /server", nil)
+	s, asked := do[apimodel.ServerStatus](ctx, d.api, "GET /server", nil)
 	if asked == nil && s.value.Backup != nil && s.value.Backup.Failure != nil {
 		return s.value.Backup.Failure.Text
 	}

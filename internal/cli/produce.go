@@ -262,7 +262,7 @@ func (i *invocation) ready(ctx context.Context, create bool) (most int64, err er
 	if err != nil {
 		return 0, err
 	}
-	server, err := do[apimodel.Server](ctx, c, "GET /server", nil)
+	server, err := do[apimodel.ServerStatus](ctx, c, "GET /server", nil)
 	if err != nil || server.value.MaxBody == nil {
 		return 0, err
 	}

@@ -30,7 +30,7 @@ func (a *app) serverInfo() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			d, err := do[apimodel.Server](ctx, c, "GET /server", nil)
+			d, err := do[apimodel.ServerStatus](ctx, c, "GET /server", nil)
 			if err != nil {
 				return err
 			}

@@ -10,7 +10,7 @@ import (
 // listClusterTopics lists the topics of all brokers that are known, each with a line for its
 // sums and one for each broker that has it.
 func (i *invocation) listClusterTopics(ctx context.Context, c *api, kind *apimodel.TopicKind) error {
-	p := apimodel.ListTopicsParams{Scope: ptr(apimodel.ListTopicsParamsScopeCluster), Kind: kind, Limit: ptr(pageSize)}
+	p := apimodel.ListTopicsParams{Scope: ptr(apimodel.Cluster), Kind: kind, Limit: ptr(pageSize)}
 	if len(i.args) > 0 {
 		p.Name = &i.args[0]
 	}

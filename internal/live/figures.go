@@ -160,7 +160,7 @@ func (h *Hub) viewers(c *channel, fig *figure) []*watch {
 
 // serverFigures are those of the server.
 type serverFigures struct {
-	apimodel.Server
+	apimodel.ServerStatus
 	Calls    float64              `json:"calls"`
 	Lag      apimodel.Count       `json:"lag"`
 	LagExact bool                 `json:"lagExact"`
@@ -172,8 +172,8 @@ func (f *figures) server(context.Context, channelKey) (data, same any, err error
 	o := &f.hub.opts
 	_, calls := o.Stats.Total()
 	d := serverFigures{
-		Server: apiconv.Server(o.Server(), o.Broker, o.Stats),
-		Calls:  calls, Lag: decimal(0), LagExact: true, Backlog: decimal(o.Broker.Backlog()),
+		ServerStatus: apiconv.Server(o.Server(), o.Broker, o.Stats),
+		Calls:        calls, Lag: decimal(0), LagExact: true, Backlog: decimal(o.Broker.Backlog()),
 	}
 	if p, ok := o.Stats.Newest(); ok {
 		point := apiconv.StatsPoint(p)

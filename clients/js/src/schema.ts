@@ -212,8 +212,10 @@ export interface components {
             limits?: components["schemas"]["AccountLimits"];
             usage?: components["schemas"]["AccountUsage"];
             signedOn?: components["schemas"]["SignedOn"];
-            /** @description The host of the issuer with which people can sign on: see `POST /sign-on`. */
+            /** @description The issuer with which people can sign on, the first of several: its host, or the name it has here. See `POST /sign-on`. */
             signOn?: string;
+            /** @description All of them, if there are several. */
+            signOnWith?: string[];
         };
         /** @description Set for who signed on with the issuer, or came with a token of it. */
         SignedOn: {
@@ -236,9 +238,15 @@ export interface components {
             /** @description The page of the issuer. */
             url: string;
         };
+        SignOnWish: {
+            /** @description One of those of `GET /whoami`; left out: the first. */
+            issuer?: string;
+        };
         SignOnAnswer: {
             state: string;
             code: string;
+            /** @description The issuer that has sent the browser back, if it says so. */
+            iss?: string;
         };
         AccessQuestion: {
             /** @description Left out: the caller's. */
@@ -528,16 +536,16 @@ export interface components {
         NewTopic: {
             /** @description 1 to 200 letters, digits or . _ ~ : - without two dots in a row; must not start with ~. */
             name: string;
-            /** @default log */
+            /** @description Defaults to log. */
             kind?: components["schemas"]["TopicKind"];
             retention?: components["schemas"]["Retention"];
         };
         /** @description An omitted limit or member has its default. */
         TopicState: {
-            /** @default log */
+            /** @description Defaults to log. */
             kind?: components["schemas"]["TopicKind"];
             retention?: components["schemas"]["Retention"];
-            /** @default false */
+            /** @description Defaults to false. */
             paused?: boolean;
         };
         TopicOutcome: {
@@ -644,7 +652,7 @@ export interface components {
         NewGroup: {
             name: string;
             filter?: string;
-            /** @default auto */
+            /** @description Defaults to auto. */
             settle?: components["schemas"]["SettleMode"];
             /**
              * Format: int64
@@ -666,7 +674,7 @@ export interface components {
         /** @description An omitted member has its default. */
         GroupState: {
             filter?: string;
-            /** @default auto */
+            /** @description Defaults to auto. */
             settle?: components["schemas"]["SettleMode"];
             /**
              * Format: int64
@@ -680,9 +688,9 @@ export interface components {
             ackWindow?: number;
             /** Format: int64 */
             maxDeliver?: number;
-            /** @default false */
+            /** @description Defaults to false. */
             exclusive?: boolean;
-            /** @default false */
+            /** @description Defaults to false. */
             paused?: boolean;
             /** @description Of a new group, as in `POST`; one that exists stays where it is. */
             start?: components["schemas"]["Position"];
@@ -766,6 +774,7 @@ export interface components {
             duplicate?: boolean;
             /** @description How many messages there were. */
             count?: components["schemas"]["Count"];
+            durability?: components["schemas"]["Durability"];
         };
         Fate: {
             group: string;
@@ -844,11 +853,91 @@ export interface components {
             /** @description Whether the current filter does. */
             wasMatched?: boolean;
         };
+        DeadLetterList: {
+            /** @description The topic that they died in. */
+            origin: string;
+            /** @description How many messages of the whole topic are not done with. */
+            waiting: components["schemas"]["Count"];
+            /** @description The most letters first; at most 200. */
+            kinds: components["schemas"]["DeadLetterKind"][];
+            letters: components["schemas"]["Message"][];
+            /** @description How many messages were read. */
+            scanned: components["schemas"]["Count"];
+            /** @description Pass this as `from` to continue. */
+            scannedTo: components["schemas"]["Count"];
+            /** @description Whether there is more to read. */
+            more: boolean;
+        };
+        /** @description Letters that died in the same group of the same cause. */
+        DeadLetterKind: {
+            /** @description The same for the same group and cause, at all times. */
+            kind: string;
+            group: string;
+            /** @description Why, with # for numbers and ids and … for what is quoted. */
+            cause: string;
+            /** @description Why the last of them died. */
+            example: string;
+            letters: components["schemas"]["Count"];
+            /** @description The offset of the oldest. */
+            first: components["schemas"]["Count"];
+            last: components["schemas"]["Count"];
+            /** Format: date-time */
+            firstTime: string;
+            /** Format: date-time */
+            lastTime: string;
+        };
+        Redrive: {
+            /** @description These letters. */
+            offsets?: components["schemas"]["Count"][];
+            /** @description Letters that died in this group. */
+            group?: string;
+            /** @description Letters of this kind: see DeadLetterKind. */
+            kind?: string;
+            /** @description Letters that have this text in their body, id or tag. */
+            text?: string;
+            /** @description Start at this offset. */
+            from?: components["schemas"]["Count"];
+            /** @description End before this offset. Without it: where the log ends now. */
+            to?: components["schemas"]["Count"];
+            /** @description At most so many letters. Defaults to 1000. */
+            limit?: number;
+            /**
+             * Format: double
+             * @description At most so many letters a second; 0, the default: as many as possible.
+             */
+            rate?: number;
+            /** @description Only says what it would do. */
+            dryRun?: boolean;
+            /** @description The letters do not go back. */
+            drop?: boolean;
+            edit?: components["schemas"]["NewMessage"];
+        };
+        RedriveReport: {
+            /** @description The topic that they died in. */
+            origin: string;
+            /** @description Letters that wait and are meant. */
+            matched: components["schemas"]["Count"];
+            /** @description Of these, how many were redriven or dropped. Others were taken by another request in the meantime, or a consumer of the group `redrive` holds them. */
+            done: components["schemas"]["Count"];
+            /** @description The groups that get them, as far as their filters say so. */
+            reaches: components["schemas"]["RedriveReach"][];
+            scanned: components["schemas"]["Count"];
+            /** @description Pass this as `from` to continue. */
+            scannedTo: components["schemas"]["Count"];
+            /** @description Whether there is more to read. */
+            more: boolean;
+        };
+        RedriveReach: {
+            group: string;
+            letters: components["schemas"]["Count"];
+            /** @description How many of these died in this group. */
+            died: components["schemas"]["Count"];
+        };
         FilterTest: {
             filter: string;
             current?: string;
             group?: string;
-            /** @default 10000 */
+            /** @description Defaults to 10000. */
             last?: number;
         };
         FilterReport: {
@@ -875,9 +964,9 @@ export interface components {
             };
         };
         PullRequest: {
-            /** @default 1 */
+            /** @description Defaults to 1. */
             max?: number;
-            /** @default 0 */
+            /** @description Defaults to 0. */
             timeout?: number;
         };
         Handles: {
@@ -889,20 +978,14 @@ export interface components {
             delay?: number;
             /** @description Why, for the dead letter; the first 500 bytes are kept. */
             reason?: string;
-            /**
-             * @description Not delivered again: it goes to the dead-letter topic, in a group with `maxDeliver`.
-             * @default false
-             */
+            /** @description Not delivered again: it goes to the dead-letter topic, in a group with `maxDeliver`. Defaults to false. */
             dead?: boolean;
         };
         PlanRequest: {
             to: components["schemas"]["Position"];
             /** @description How many messages the cursor may advance before the plan is applied. Defaults to a tenth of the distance, ten seconds at the current rate, or 1,000, whichever is largest. */
             tolerance?: components["schemas"]["Count"];
-            /**
-             * @description The maximum number of messages in each of `first` and `last`. Large messages reduce it: both together have at most 256 KiB.
-             * @default 20
-             */
+            /** @description The maximum number of messages in each of `first` and `last`. Large messages reduce it: both together have at most 256 KiB. Defaults to 20. */
             examples?: number;
         };
         Plan: {
@@ -1056,17 +1139,17 @@ export interface components {
         /** @description An omitted limit or member has its default. */
         TopicDefinition: {
             name: string;
-            /** @default log */
+            /** @description Defaults to log. */
             kind?: components["schemas"]["TopicKind"];
             retention?: components["schemas"]["Retention"];
-            /** @default false */
+            /** @description Defaults to false. */
             paused?: boolean;
             groups?: components["schemas"]["GroupDefinition"][];
         };
         GroupDefinition: {
             name: string;
             filter?: string;
-            /** @default auto */
+            /** @description Defaults to auto. */
             settle?: components["schemas"]["SettleMode"];
             /** Format: int64 */
             ackTimeout?: number;
@@ -1074,9 +1157,9 @@ export interface components {
             ackWindow?: number;
             /** Format: int64 */
             maxDeliver?: number;
-            /** @default false */
+            /** @description Defaults to false. */
             exclusive?: boolean;
-            /** @default false */
+            /** @description Defaults to false. */
             paused?: boolean;
         };
         ImportReport: {
@@ -1117,14 +1200,13 @@ export interface components {
             target: string;
             detail: string;
         };
-        Server: {
+        ServerStatus: {
             address: string;
             tls?: boolean;
             /** @description The origins of `--public-url`, such as https://mq.example.com: pages of these origins may use the WebSocket and change things, even if a proxy rewrites `Host`. */
             publicUrls?: string[];
             version: string;
-            /** @enum {string} */
-            durability: "fsync" | "relaxed";
+            durability: components["schemas"]["Durability"];
             /**
              * Format: int64
              * @description The maximum size of a message body in bytes.
@@ -1157,6 +1239,67 @@ export interface components {
             backup?: components["schemas"]["Backups"];
             scrub?: components["schemas"]["Scrub"];
         };
+        ClusterStatus: {
+            nodes: components["schemas"]["ClusterNode"][];
+            database?: components["schemas"]["ClusterDatabase"];
+            /** @description How the last 50 brokers came to be active, the newest first. */
+            takeovers: components["schemas"]["Takeover"][];
+        };
+        ClusterNode: {
+            /** @description As `--node` has it. */
+            name: string;
+            /** @description Where clients reach it. */
+            address: string;
+            /** @enum {string} */
+            state: "active" | "waiting";
+            /** @description Of the active one. */
+            topics?: number;
+        };
+        /** @description The PostgreSQL servers; absent where messages are in a file. */
+        ClusterDatabase: {
+            /** @description The server that takes writes. */
+            primary: string;
+            standbys: components["schemas"]["DatabaseStandby"][];
+            /** @description Whether a stored message is on a standby as well: then publishes answer `replicated`. */
+            synchronous: boolean;
+        };
+        /** @description What the database's user may not see is absent. */
+        DatabaseStandby: {
+            /** @description Its `application_name`. */
+            name: string;
+            address?: string;
+            /** @example streaming */
+            state?: string;
+            /** @description Whether commits may wait for it. */
+            synchronous: boolean;
+            /** @description Bytes of the database's log that are not on its disk. */
+            lag?: components["schemas"]["Count"];
+        };
+        Takeover: {
+            /**
+             * Format: date-time
+             * @description By the database's clock.
+             */
+            time: string;
+            /** @description Who became active. */
+            node: string;
+            /** @description Who was active before. */
+            previous?: string;
+            /**
+             * @description `stopped`: the one before had stopped. `silent`: it had shown no sign of life.
+             * @enum {string}
+             */
+            reason: "first" | "stopped" | "silent";
+        };
+        /**
+         * @description What a stored message survives. `replicated`: the loss of the database's machine, as
+         *     it is on a synchronous standby as well. `local`: a crash of the database's server,
+         *     not the loss of its disk. `fsync`: power loss. `relaxed`: a killed process; a crash
+         *     of the system, or of the database's server, may cost the last moments. `memory`:
+         *     nothing, as the topic keeps its messages in memory.
+         * @enum {string}
+         */
+        Durability: "replicated" | "local" | "fsync" | "relaxed" | "memory";
         /** @description A server as this one knows it. This server has all properties of `Server` as well. Of another one that is reached, what it has told within the last 10 seconds is known besides: `uptime`, `groups`, `connections`, `messages`, `bytes`, `database`, `diskFree`, `disk`, `memory` and `rates`. */
         KnownServer: {
             /** @description What clients and other servers connect to. */
@@ -1188,8 +1331,7 @@ export interface components {
             /** @description The addresses of the servers that it joins; absent without any. */
             trackers?: string[];
             publicUrls?: string[];
-            /** @enum {string} */
-            durability?: "fsync" | "relaxed";
+            durability?: components["schemas"]["Durability"];
             /** Format: int64 */
             maxBody?: number;
             /** Format: date-time */
@@ -1808,7 +1950,7 @@ export interface components {
         };
         WsCode: components["schemas"]["Problem"]["code"];
         /** @description They change every second, because `uptime` does. */
-        WsServerFigures: components["schemas"]["Server"] & {
+        WsServerFigures: components["schemas"]["ServerStatus"] & {
             /** @description Calls to RPC topics per second, over the last ten seconds. */
             calls: number;
             /** @description Messages that match the filters of their groups and are not settled, over all groups. */

@@ -1945,16 +1945,16 @@ export interface components {
         NewTopic: {
             /** @description 1 to 200 letters, digits or . _ ~ : - without two dots in a row; must not start with ~. */
             name: string;
-            /** @default log */
+            /** @description Defaults to log. */
             kind?: components["schemas"]["TopicKind"];
             retention?: components["schemas"]["Retention"];
         };
         /** @description An omitted limit or member has its default. */
         TopicState: {
-            /** @default log */
+            /** @description Defaults to log. */
             kind?: components["schemas"]["TopicKind"];
             retention?: components["schemas"]["Retention"];
-            /** @default false */
+            /** @description Defaults to false. */
             paused?: boolean;
         };
         TopicOutcome: {
@@ -2061,7 +2061,7 @@ export interface components {
         NewGroup: {
             name: string;
             filter?: string;
-            /** @default auto */
+            /** @description Defaults to auto. */
             settle?: components["schemas"]["SettleMode"];
             /**
              * Format: int64
@@ -2083,7 +2083,7 @@ export interface components {
         /** @description An omitted member has its default. */
         GroupState: {
             filter?: string;
-            /** @default auto */
+            /** @description Defaults to auto. */
             settle?: components["schemas"]["SettleMode"];
             /**
              * Format: int64
@@ -2097,9 +2097,9 @@ export interface components {
             ackWindow?: number;
             /** Format: int64 */
             maxDeliver?: number;
-            /** @default false */
+            /** @description Defaults to false. */
             exclusive?: boolean;
-            /** @default false */
+            /** @description Defaults to false. */
             paused?: boolean;
             /** @description Of a new group, as in `POST`; one that exists stays where it is. */
             start?: components["schemas"]["Position"];
@@ -2308,26 +2308,16 @@ export interface components {
             from?: components["schemas"]["Count"];
             /** @description End before this offset. Without it: where the log ends now. */
             to?: components["schemas"]["Count"];
-            /**
-             * @description At most so many letters.
-             * @default 1000
-             */
+            /** @description At most so many letters. Defaults to 1000. */
             limit?: number;
             /**
              * Format: double
-             * @description At most so many letters a second; 0: as many as possible.
-             * @default 0
+             * @description At most so many letters a second; 0, the default: as many as possible.
              */
             rate?: number;
-            /**
-             * @description Only says what it would do.
-             * @default false
-             */
+            /** @description Only says what it would do. */
             dryRun?: boolean;
-            /**
-             * @description The letters do not go back.
-             * @default false
-             */
+            /** @description The letters do not go back. */
             drop?: boolean;
             edit?: components["schemas"]["NewMessage"];
         };
@@ -2356,7 +2346,7 @@ export interface components {
             filter: string;
             current?: string;
             group?: string;
-            /** @default 10000 */
+            /** @description Defaults to 10000. */
             last?: number;
         };
         FilterReport: {
@@ -2383,9 +2373,9 @@ export interface components {
             };
         };
         PullRequest: {
-            /** @default 1 */
+            /** @description Defaults to 1. */
             max?: number;
-            /** @default 0 */
+            /** @description Defaults to 0. */
             timeout?: number;
         };
         Handles: {
@@ -2397,20 +2387,14 @@ export interface components {
             delay?: number;
             /** @description Why, for the dead letter; the first 500 bytes are kept. */
             reason?: string;
-            /**
-             * @description Not delivered again: it goes to the dead-letter topic, in a group with `maxDeliver`.
-             * @default false
-             */
+            /** @description Not delivered again: it goes to the dead-letter topic, in a group with `maxDeliver`. Defaults to false. */
             dead?: boolean;
         };
         PlanRequest: {
             to: components["schemas"]["Position"];
             /** @description How many messages the cursor may advance before the plan is applied. Defaults to a tenth of the distance, ten seconds at the current rate, or 1,000, whichever is largest. */
             tolerance?: components["schemas"]["Count"];
-            /**
-             * @description The maximum number of messages in each of `first` and `last`. Large messages reduce it: both together have at most 256 KiB.
-             * @default 20
-             */
+            /** @description The maximum number of messages in each of `first` and `last`. Large messages reduce it: both together have at most 256 KiB. Defaults to 20. */
             examples?: number;
         };
         Plan: {
@@ -2564,17 +2548,17 @@ export interface components {
         /** @description An omitted limit or member has its default. */
         TopicDefinition: {
             name: string;
-            /** @default log */
+            /** @description Defaults to log. */
             kind?: components["schemas"]["TopicKind"];
             retention?: components["schemas"]["Retention"];
-            /** @default false */
+            /** @description Defaults to false. */
             paused?: boolean;
             groups?: components["schemas"]["GroupDefinition"][];
         };
         GroupDefinition: {
             name: string;
             filter?: string;
-            /** @default auto */
+            /** @description Defaults to auto. */
             settle?: components["schemas"]["SettleMode"];
             /** Format: int64 */
             ackTimeout?: number;
@@ -2582,9 +2566,9 @@ export interface components {
             ackWindow?: number;
             /** Format: int64 */
             maxDeliver?: number;
-            /** @default false */
+            /** @description Defaults to false. */
             exclusive?: boolean;
-            /** @default false */
+            /** @description Defaults to false. */
             paused?: boolean;
         };
         ImportReport: {
@@ -2625,7 +2609,7 @@ export interface components {
             target: string;
             detail: string;
         };
-        Server: {
+        ServerStatus: {
             address: string;
             tls?: boolean;
             /** @description The origins of `--public-url`, such as https://mq.example.com: pages of these origins may use the WebSocket and change things, even if a proxy rewrites `Host`. */
@@ -3225,7 +3209,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Server"];
+                    "application/json": components["schemas"]["ServerStatus"];
                 };
             };
             405: components["responses"]["WrongMethod"];

@@ -3,7 +3,7 @@
 import type { Message, Schemas } from '../api/client';
 import type { Key } from '../lib/history';
 
-export type ServerFigures = Schemas['Server'] & { calls: number; lag: string; lagExact: boolean; backlog: string; point?: Schemas['StatsPoint'] };
+export type ServerFigures = Schemas['ServerStatus'] & { calls: number; lag: string; lagExact: boolean; backlog: string; point?: Schemas['StatsPoint'] };
 
 export interface TopicFigures {
   name: string;
