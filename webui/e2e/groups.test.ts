@@ -297,7 +297,7 @@ describe.skipIf(!there)('groups', () => {
 
   it('changes a group against what it was, not over what somebody else made of it', async () => {
     await go(page, broker.url, `#/topics/${topic}/groups/billing/settings`);
-    await page.getByLabel('Deliveries, 0: any').fill('5');
+    await page.getByLabel('Max deliveries (0 = unlimited)').fill('5');
     await page.getByRole('button', { name: 'Change the group' }).click();
     await page.getByText('The group was changed').waitFor();
     await page.getByRole('button', { name: 'Delete…' }).click();

@@ -121,7 +121,7 @@ describe.skipIf(!there)('topics and messages', () => {
     await page.getByText('No message found here.').waitFor();
     await expect.poll(() => page.getByRole('row').count(), { message: 'nothing is listed that is gone' }).toBe(2);
     await broker.publish('doomed', [{ body: 'c' }, { body: 'd' }]);
-    await page.getByRole('button', { name: 'Look again' }).click();
+    await page.getByRole('button', { name: 'Reload' }).click();
     await page.getByText('2 messages').first().waitFor();
     await broker.call('POST', '/topics/doomed:empty'); // by somebody else
     await page.getByText('No message found here.').waitFor();
@@ -245,7 +245,7 @@ describe.skipIf(!there)('topics and messages', () => {
     await page.getByLabel('Messages', { exact: true }).fill('1,000');
     await broker.call('PATCH', '/topics/shared', { retention: { maxCount: '7' } });
     await page.getByRole('button', { name: 'Change retention' }).click();
-    await page.getByText('Somebody changed this topic meanwhile').waitFor();
+    await page.getByText('This topic has changed in the meantime').waitFor();
     const now = await broker.call<{ retention: { maxCount: string } }>('GET', '/topics/shared');
     expect(now.retention.maxCount).toBe('7');
     await done();
