@@ -35,6 +35,8 @@ func (a *app) administers(cmd *cobra.Command) *cobra.Command {
 
 // administer returns a function of the kind that cobra wants of one that asks the API, which
 // is that of a running broker, or with --data served from the directory within this process.
+//
+//go:noinline
 func (a *app) administer(f func(ctx context.Context, i *invocation, c *api) error) func(*cobra.Command, []string) error {
 	return a.run(func(ctx context.Context, i *invocation) (err error) {
 		if a.directory.data == "" {
