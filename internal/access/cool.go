@@ -91,18 +91,18 @@ func (q *Quota) Spread(ctx context.Context, messages, bytes int) {
 
 // spread is how long messages that have passed have to wait for those that did before them.
 func (f *flow) spread(l *Limits, messages, bytes int) time.Duration {
-	if !f.long(l) {
-		return 0
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.fill(l)
+	if !f.tooLong(l) && f.spreadTo <= f.at { // nor does another wait
+		return 0
+	}
 	var takes float64 // seconds
 	for i, n := range [2]int{messages, bytes} {
 		if rate := [2]int64{l.Messages, l.Bytes}[i]; rate > 0 {
 			takes = max(takes, float64(n)/(stretchRecovers*float64(rate)))
 		}
 	}
-	f.fill(l) // which has the time
 	at := max(f.spreadTo, f.at)
 	f.spreadTo = min(at+time.Duration(takes*float64(time.Second)), f.at+longestTurn)
 	return at - f.at
@@ -113,6 +113,11 @@ func (f *flow) long(l *Limits) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.fill(l)
+	return f.tooLong(l)
+}
+
+// tooLong is long with f.mu held.
+func (f *flow) tooLong(l *Limits) bool {
 	return l.Messages > 0 && f.stretch[0] < 0 || l.Bytes > 0 && f.stretch[1] < 0
 }
 
