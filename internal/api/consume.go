@@ -61,8 +61,8 @@ func (p *inbox) Deliver(b *broker.Batch) {
 	}
 }
 
-// Transmit is part of broker.Sink.
-func (p *inbox) Transmit() {
+// Flush is part of broker.Sink.
+func (p *inbox) Flush() {
 	select {
 	case p.wake <- struct{}{}:
 	default:

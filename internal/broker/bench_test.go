@@ -23,7 +23,7 @@ type taker struct {
 func (*taker) Name() string        { return "taker" }
 func (*taker) Session() string     { return "taker" }
 func (*taker) Ended(*Subscription) {}
-func (*taker) Transmit()           {}
+func (*taker) Flush()              {}
 
 func (c *taker) Deliver(b *Batch) {
 	n := len(b.Items)

@@ -76,7 +76,7 @@ func (c *modelClient) Deliver(b *Batch) {
 	c.group.mu.Unlock()
 }
 
-func (*modelClient) Transmit() {}
+func (*modelClient) Flush() {}
 
 func (c *modelClient) Ended(*Subscription) {
 	c.group.mu.Lock()

@@ -93,7 +93,7 @@ func (g *Group) deliver(r *round) {
 // takes longer than all the rest of a round.
 func (g *Group) finish(r *round) {
 	for _, b := range r.batches {
-		b.Sub.sink.Transmit()
+		b.Sub.sink.Flush()
 	}
 	if r.moved {
 		g.toSave(false)

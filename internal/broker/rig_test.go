@@ -183,7 +183,7 @@ func (c *consumer) Deliver(b *Batch) {
 	}
 }
 
-func (c *consumer) Transmit() {
+func (c *consumer) Flush() {
 	if c.hold != nil {
 		<-c.hold
 	}

@@ -18,12 +18,12 @@ type Sink interface {
 	// exclusive group do not exclude each other.
 	Session() string
 	// Deliver takes a batch over, one call at a time per subscription. All other
-	// consumers of the group wait for it, so sending is for Transmit. Batch.Done has
+	// consumers of the group wait for it, so sending is for Flush. Batch.Done has
 	// to be called for the batch exactly once, on any goroutine.
 	Deliver(*Batch)
-	// Transmit begins to send what was delivered. It is called after Deliver, maybe by
+	// Flush begins to send what was delivered. It is called after Deliver, maybe by
 	// several goroutines at a time.
-	Transmit()
+	Flush()
 	// Ended tells that the subscription is over because its group is gone.
 	Ended(*Subscription)
 }

@@ -191,7 +191,7 @@ type consumer struct {
 
 func (c *consumer) Name() string    { return "consumer-" + c.session }
 func (c *consumer) Session() string { return c.session }
-func (c *consumer) Transmit()       {}
+func (c *consumer) Flush()          {}
 
 func (c *consumer) Deliver(b *broker.Batch) {
 	c.mu.Lock()

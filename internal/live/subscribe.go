@@ -39,8 +39,8 @@ func (x *subscription) Deliver(b *broker.Batch) {
 	}
 }
 
-// Transmit is part of broker.Sink. The socket's writer knows already.
-func (*subscription) Transmit() {}
+// Flush is part of broker.Sink. The socket's writer knows already.
+func (*subscription) Flush() {}
 
 // Ended is part of broker.Sink: the group was removed.
 func (x *subscription) Ended(*broker.Subscription) {

@@ -152,8 +152,8 @@ func (s *session) Deliver(b *broker.Batch) {
 	}
 }
 
-// Transmit is part of broker.Sink.
-func (s *session) Transmit() { s.sendNow() }
+// Flush is part of broker.Sink.
+func (s *session) Flush() { s.sendNow() }
 
 // Ended is part of broker.Sink: a consume that still waits for a message of the
 // group is told that the group is gone. One that was answered is not answered
