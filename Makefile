@@ -85,7 +85,7 @@ generators: ## generate clients from openapi.yaml with five generators, and comp
 ports: ## compile everything, tests included, for the systems that nothing is run on here
 	@for system in darwin freebsd windows; do echo "==> $$system"; GOOS=$$system go vet ./... || exit 1; done
 
-GENERATED := internal/api/api.gen.go internal/api/asyncapi.gen.yaml.gz internal/api/docs.gen.css.gz internal/api/docs.gen.html.gz internal/api/models.gen.go internal/api/openapi.gen.yaml.gz internal/api/permissions.gen.go internal/api/queries.gen.go internal/apimodel/apimodel.gen.go
+GENERATED := internal/api/api.gen.go internal/api/asyncapi.gen.yaml.gz internal/api/docs.gen.css.gz internal/api/docs.gen.html.gz internal/api/docs.gen.js.gz internal/api/models.gen.go internal/api/openapi.gen.yaml.gz internal/api/permissions.gen.go internal/api/queries.gen.go internal/apimodel/apimodel.gen.go
 generated: ## fail when generated code is not what openapi.yaml says, after bringing it up to date
 	@before=$$(cksum $(GENERATED)); $(MAKE) --no-print-directory generate || exit 1; \
 	[ "$$before" = "$$(cksum $(GENERATED))" ] || { echo "$(GENERATED): were out of date; see what changed" >&2; exit 1; }

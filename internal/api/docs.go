@@ -20,12 +20,14 @@ var (
 	docsPage []byte
 	//go:embed docs.gen.css.gz
 	docsStyle []byte
+	//go:embed docs.gen.js.gz
+	docsScript []byte
 )
 
-// docsPolicy lets the page load its style from here and nothing else from anywhere.
-const docsPolicy = "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+// docsPolicy lets the page load its style and its script from here, ask this broker, and nothing else.
+const docsPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// docs adds the contracts, the page and its style.
+// docs adds the contracts, and the page with its style and script.
 func docs(r chi.Router) {
 	r.Method(http.MethodGet, apimodel.Base+"/openapi.yaml", packed.New("application/yaml", openAPI))
 	r.Method(http.MethodGet, apimodel.Base+"/asyncapi.yaml", packed.New("application/yaml", asyncAPI))
@@ -34,5 +36,6 @@ func docs(r chi.Router) {
 		w.Header().Set("Content-Security-Policy", docsPolicy)
 		page.ServeHTTP(w, req)
 	})
+	r.Method(http.MethodGet, "/api/docs.js", packed.New("text/javascript; charset=utf-8", docsScript))
 	r.Method(http.MethodGet, "/api/docs.css", packed.New("text/css; charset=utf-8", docsStyle))
 }

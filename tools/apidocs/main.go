@@ -26,6 +26,10 @@ var (
 	docsTemplate string
 	//go:embed docs.css
 	docsStyle []byte
+	//go:embed docs.js
+	docsScript []byte
+	//go:embed examples.yaml
+	docsExamples []byte
 )
 
 // base is the path below which the API is.
@@ -65,6 +69,9 @@ func generate(root, dir string) error {
 	if err != nil {
 		return err
 	}
+	if err := addExamples(operations); err != nil {
+		return err
+	}
 	page, err := renderDocs(c, operations)
 	if err != nil {
 		return err
@@ -74,7 +81,7 @@ func generate(root, dir string) error {
 		return err
 	}
 	for name, content := range map[string][]byte{
-		"docs.gen.html": page, "docs.gen.css": docsStyle, "openapi.gen.yaml": text, "asyncapi.gen.yaml": channels,
+		"docs.gen.html": page, "docs.gen.css": docsStyle, "docs.gen.js": docsScript, "openapi.gen.yaml": text, "asyncapi.gen.yaml": channels,
 	} {
 		if err := pack(filepath.Join(dir, name+".gz"), content); err != nil {
 			return err
@@ -181,6 +188,7 @@ type (
 		Responses            yaml.Node
 		Answers              []answer // of its own
 		Refusals             []answer // those that many operations have
+		Example              example
 	}
 	parameter struct {
 		Ref                   string `yaml:"$ref"`
