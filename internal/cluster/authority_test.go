@@ -12,12 +12,15 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/certtest"
 	"github.com/rushmore/zbus-go/internal/config"
 	"github.com/rushmore/zbus-go/internal/wire"
@@ -43,12 +46,23 @@ func newAuthority(t *testing.T, name string) *authority {
 }
 
 // server has a broker use a certificate of its own, and trust the trackers of the authority.
-func (a *authority) server(c *config.Config) {
+func (a *authority) server(c *config.Config) { a.named(c) }
+
+// named is server with a certificate that names accounts.
+func (a *authority) named(c *config.Config, accounts ...string) {
 	a.last++
+	var uris []*url.URL
+	for _, name := range accounts {
+		u, err := url.Parse(access.CertificatePrefix + name)
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		uris = append(uris, u)
+	}
 	c.TrackerCA = a.file
 	c.TLSCert, c.TLSKey = certtest.Write(a.t, a.t.TempDir(), certtest.Sign(a.t, &x509.Certificate{
 		SerialNumber: big.NewInt(a.last), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		KeyUsage: x509.KeyUsageDigitalSignature, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, URIs: uris,
 	}, a.cert))
 }
 
@@ -243,6 +257,45 @@ func TestAnAuthorityThatIsNotTrustedIsRefused(t *testing.T) {
 		_, err := zbustest.Open(t.TempDir(), func(c *config.Config) { c.TrackerCA = file })
 		if err == nil || !strings.Contains(err.Error(), "tracker-ca") || !strings.Contains(err.Error(), text) {
 			t.Errorf("%s: %v", file, err)
+		}
+	}
+}
+
+// A server whose certificate names an account with the grant join needs no token. One whose certificate names
+// nobody, or an account without the grant, is refused.
+func TestACertificateThatNamesAnAccountJoins(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t, "ours")
+	tracker := zbustest.Start(t, ca.server, func(c *config.Config) { c.TLSClientCA = ca.file })
+	for _, body := range []string{
+		`{"name":"boss","password":"a good password","roles":["admin"]}`,
+		`{"name":"servers","grants":["join"]}`, `{"name":"shop","grants":["publish:#"]}`,
+	} {
+		if status, _, v := ca.request(tracker.Addr, "POST", "/api/v1/accounts", body, "Authorization", basic("boss", "a good password")); status != 201 {
+			t.Fatal(status, v)
+		}
+	}
+	join := func(accounts ...string) *zbustest.Broker {
+		return zbustest.Start(t, func(c *config.Config) { ca.named(c, accounts...) }, tracked("[SSL]"+tracker.Addr))
+	}
+	listed := func(b *zbustest.Broker) bool {
+		_, _, v := ca.request(tracker.Addr, "GET", "/api/v1/servers", "", "Authorization", basic("boss", "a good password"))
+		all, _ := v["servers"].([]any)
+		return slices.ContainsFunc(all, func(s any) bool {
+			s1, _ := s.(map[string]any)
+			return s1["address"] == b.Addr && s1["state"] == "up"
+		})
+	}
+	named := join("servers")
+	eventually(t, "the server is listed", func() bool { return listed(named) })
+	for _, b := range []*zbustest.Broker{join(), join("shop")} {
+		eventually(t, "the server says that it is refused", func() bool {
+			_, _, v := ca.request(b.Addr, "GET", "/api/v1/server", "")
+			conditions, _ := v["conditions"].([]any)
+			return len(conditions) > 0
+		})
+		if listed(b) {
+			t.Error("a server without the grant is listed")
 		}
 	}
 }

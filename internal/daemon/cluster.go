@@ -35,6 +35,9 @@ func (p *parts) openCluster(cfg config.Config, version Version, bytes int64) (*c
 	if opts.Secrets, err = others(cfg.TrackerCA, p.certificates.text()); err != nil {
 		return nil, err
 	}
+	if p.certificates != nil {
+		opts.Secrets.GetClientCertificate = p.certificates.show
+	}
 	return cluster.New(opts)
 }
 

@@ -7,12 +7,16 @@ import (
 	"crypto/x509"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/rushmore/zbus-go/internal/access"
 	"github.com/rushmore/zbus-go/internal/condition"
 	"github.com/rushmore/zbus-go/internal/config"
 )
@@ -77,6 +81,16 @@ func (c *certificates) config() *tls.Config {
 		return one, nil
 	}
 	return base
+}
+
+// show is what this server shows to the trackers that it joins: its certificate, if that names an account.
+func (c *certificates) show(asked *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	pair := &c.current.Load().pair
+	names := slices.ContainsFunc(pair.Leaf.URIs, func(u *url.URL) bool { return strings.HasPrefix(u.String(), access.CertificatePrefix) })
+	if !names || asked.SupportsCertificate(pair) != nil {
+		return new(tls.Certificate), nil
+	}
+	return pair, nil
 }
 
 // text is the PEM text that clients pin; "" without certificates.
