@@ -94,7 +94,7 @@ func (c *Cluster) Secure(t testing.TB, address, cert, key string) {
 			err = os.WriteFile(filepath.Join(c.data(), to), text, 0o600)
 		}
 		if err == nil && c.user != nil {
-			err = os.Chown(filepath.Join(c.data(), to), int(c.user.Credential.Uid), int(c.user.Credential.Gid))
+			err = give(filepath.Join(c.data(), to), c.user)
 		}
 		if err != nil {
 			t.Fatal(err)
