@@ -4993,6 +4993,8 @@ export interface operations {
                 };
             };
             405: components["responses"]["WrongMethod"];
+            413: components["responses"]["TooLarge"];
+            415: components["responses"]["WrongType"];
             421: components["responses"]["WrongHost"];
             429: components["responses"]["TooMany"];
             503: components["responses"]["NoRoom"];
