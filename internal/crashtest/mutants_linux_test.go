@@ -59,7 +59,7 @@ const (
 	forward = "\tt.Next = max(t.Next, t.end)\n"
 	insert  = `"INSERT INTO blocks (" + blockColumns + ", bodies) VALUES`
 	batched = "\tbatch := w.pending[:n:n]\n"
-	summed  = "\t\tr.CRC = b.sums.Checksum(t.id, r)\n"
+	summed  = "\t\tt.Append(t.ID, r, &b.sums)\n"
 	handed  = "\tdone := make(chan struct{})\n"
 	syncing = "func syncData(f *os.File) error {\n"
 	recall  = "now < k.until {"
@@ -96,7 +96,7 @@ func mutants() []mutant {
 	}
 `}}},
 		{"bytes-mixed-up", kills, `"wrong_bytes":[1-9]`, []patch{{
-			plan, summed, "\t\tif i > 0 && r.Offset%100 == 99 && " + when("bytes-mixed-up") + " {\n\t\t\tr.Body = op.Records[i-1].Body\n\t\t}\n" + summed,
+			plan, summed, "\t\tif i > 0 && t.Next%100 == 99 && " + when("bytes-mixed-up") + " {\n\t\t\tr.Body = op.Records[i-1].Body\n\t\t}\n" + summed,
 		}}},
 		{"no-sync", cuts, "was answered and is not there|is missing", []patch{{synced, syncing, syncing + "\tif " + when("no-sync") + " {\n\t\treturn nil\n\t}\n"}}},
 	}
