@@ -1,15 +1,12 @@
 package server
 
 import (
-	"fmt"
 	"net/http"
-	"runtime"
-	"runtime/debug"
+
+	"github.com/rushmore/zbus-go/internal/socket"
 )
 
-// unbroken logs a handler that panics, and closes the connection, as the answer may be half written. The log says
-// where it was and not what it said: that can have a header or a body in it, with a token or a password. Errors of
-// the runtime have none.
+// unbroken logs a handler that panics, and closes the connection, as the answer may be half written.
 func (s *Server) unbroken(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		defer func() {
@@ -18,11 +15,7 @@ func (s *Server) unbroken(next http.Handler) http.Handler {
 				return
 			}
 			if e != http.ErrAbortHandler { //nolint:errorlint // net/http compares it, too
-				what := fmt.Sprintf("%T", e)
-				if err, ok := e.(runtime.Error); ok {
-					what = err.Error()
-				}
-				s.log.Error("a handler panicked: this is a fault of the broker", "panic", what, "method", req.Method, "stack", string(debug.Stack()))
+				socket.LogPanic(s.log, e, "method", req.Method)
 			}
 			panic(http.ErrAbortHandler) // which net/http does not log
 		}()
