@@ -112,7 +112,7 @@ func TestRequestIsPassedOnOnce(t *testing.T) {
 	}
 }
 
-// provided waits until somebody answers calls of a topic.
+// provided waits until a provider answers calls of a topic.
 func provided(t *testing.T, c *client, topic string) {
 	t.Helper()
 	eventually(t, topic+" has a provider", func() bool {

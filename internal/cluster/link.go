@@ -98,7 +98,7 @@ func (l *link) run(ctx context.Context) {
 		if final(err) {
 			d = refusedPause
 		}
-		// Knocks come from anybody, so there is a pause in any case.
+		// Any client can knock, so there is a pause in any case.
 		if !pause(ctx, retries[0], nil) || !pause(ctx, d-retries[0], l.kick) {
 			return
 		}

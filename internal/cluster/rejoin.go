@@ -109,8 +109,8 @@ func (c *Cluster) knock(ctx context.Context, a Address, tracker string) error {
 	return err
 }
 
-// Knocked takes that a tracker is back, from anybody: it is tried again at once, if it is one that this server
-// has to join and has not.
+// Knocked is called when a client, which need not be a server, says that a tracker is back. If this server has to join
+// that tracker and has not, it tries again at once.
 func (c *Cluster) Knocked(tracker string) {
 	for _, l := range c.links {
 		l.there(tracker, true)

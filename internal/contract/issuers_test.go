@@ -90,7 +90,7 @@ func TestAPersonChoosesTheIssuer(t *testing.T) {
 	b.post("/sign-on", object{"issuer": "nobody"}, b.page()).refused(404, "not_found", "nobody")
 
 	// What one issuer sends back is nothing to another: who says that it is another, or does not say what it always says,
-	// could want the code of somebody else.
+	// could want the code of another person.
 	back := b.visit(b.begin("partner"))
 	back.Set("iss", own.web.URL)
 	b.finish(back).refused(401, "unauthorized", "another issuer")
@@ -154,7 +154,7 @@ func TestALogoutLeadsToThatOfTheIssuer(t *testing.T) {
 	if r := g.admin.do("GET", "/topics", cookie, anyway); r.status != 401 {
 		t.Errorf("the login is still good: %d", r.status)
 	}
-	// No page of another site can have somebody logged out, or be where the issuer leads.
+	// No page of another site can log a person out, or be where the issuer leads.
 	cookie = login()
 	for _, from := range []string{"http://evil.example", "null"} {
 		if r := logout(cookie, header{"Origin", from}, header{"Sec-Fetch-Site", "cross-site"}); r.status != 403 {

@@ -67,7 +67,7 @@ func TestPublishingOverWhatTheOwnerMayStoreIsRefusedEverywhere(t *testing.T) {
 	publish(other).want(201)
 }
 
-// refusals are those in the metrics for a limit of an account, whoever was refused.
+// refusals are those in the metrics for a limit of an account, whichever client was refused.
 func (g *guarded) refusals(account string, want int) {
 	g.t.Helper()
 	if line := fmt.Sprintf("\nzbus_account_refused_total{account=%q} %d\n", account, want); !strings.Contains(g.metrics(), line) && want > 0 {

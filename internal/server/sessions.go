@@ -22,7 +22,7 @@ type SubscriptionInfo struct {
 }
 
 // activity is what people want to know of a session. It is written by its reader
-// and the goroutine that sends, and read by anybody.
+// and the goroutine that sends; any goroutine may read it.
 type activity struct {
 	since  time.Time
 	active atomic.Int64 // when it was heard of last, in nanoseconds after since

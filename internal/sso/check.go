@@ -116,8 +116,8 @@ func (i *Issuer) assertion(t *oidc.IDToken, c claims) (access.Assertion, error) 
 	}, nil
 }
 
-// accountOf is the name of the account of somebody whom the issuer calls by a name. No two issuers have an account in
-// common: those of one with a name end in that.
+// accountOf is the account of a person or program that the issuer knows by a name. Accounts of an issuer with a name
+// end in that, so no two issuers have an account in common.
 func (i *Issuer) accountOf(name string) (string, error) {
 	if i.opts.Name != "" {
 		return name + "@" + i.opts.Name, nil
